@@ -1,0 +1,2 @@
+//! `podkey-agent`: in the making.
+fn main() {}

@@ -1,0 +1,64 @@
+//! podkey hands pods their Vault or OpenBao secrets: a mutating admission webhook (`podkey serve`) adds an init
+//! container to pods that ask for it by annotation, and that container (`podkey-agent init`) logs in with the pod's
+//! own service-account token and writes the secrets as files.
+//!
+//! # The picture
+//!
+//! ```text
+//!    kube-apiserver                                      the pod's containers
+//!          │ AdmissionReview                                     ▲ files
+//! ─────────┼──────────────── edges: async, I/O ──────────────────┼──────────────────────
+//!          ▼                                                     │
+//!    ┌─ webhook/ ────────┐                   ┌─ agent/ ──────────┴──────┐
+//!    │ server, review,   │                   │ init, files              │
+//!    │ tls, config       │                   └───┬──────────────┬───────┘
+//!    └───────┬───────────┘                       │              ▼
+//!            │                                   │       ┌─ vault/ ──────────────┐
+//!            │                                   │       │ login, read, revoke,  │──▶ Vault / OpenBao
+//!            │                                   │       │ transport             │
+//!            │                                   │       └──────┬────────────────┘
+//! ───────────┼──────────── pure: no async, no clock, no I/O ────┼───────────────────────
+//!            ▼                                   ▼              │
+//!    ┌─ inject/ ─────────┐              ┌─ render/ ─────────┐   │
+//!    │ annotations,      │              │ decode, format    │   │
+//!    │ policy, pod, patch│              └───────┬───────────┘   │
+//!    └───────┬───────────┘                      │               │
+//!            ▼                                  ▼               ▼
+//!    ┌────────────── plan.rs: Plan              secret.rs: Secret, Lease ───────────────┐
+//!    └──────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! An arrow means "may use"; nothing points upward. `webhook/` and `agent/` never see each other: they meet at
+//! [`plan::Plan`], which the webhook writes into the pod and the agent reads. The plan names secrets and holds none.
+//! `tests/architecture.rs` reads `src/` and holds these arrows, and the purity of the lower half.
+//!
+//! # Where to begin reading
+//!
+//! 1. [`plan`]: what the agent is asked to do; every other module is about making a plan or carrying one out.
+//! 2. `inject::decide`: from a pod, its namespace and the operator's config to a decision, in one pure function.
+//! 3. `webhook`: the HTTPS server around it, and `offline`, the same decision for `podkey inject`.
+//! 4. `agent::init`: plan → token file → login → reads → render all in memory → write all → revoke → exit.
+//! 5. `vault`: how we speak to Vault and OpenBao, and which failure is worth another try.
+//!
+//! Two programs, two features: `podkey` (`webhook`) and `podkey-agent` (`agent`), so that the agent, which runs in every
+//! pod, carries no server and no Kubernetes types.
+
+pub mod plan;
+pub mod telemetry;
+
+#[cfg(feature = "agent")]
+pub mod agent;
+#[cfg(feature = "agent")]
+pub mod render;
+#[cfg(feature = "agent")]
+pub mod secret;
+#[cfg(feature = "agent")]
+pub mod vault;
+
+#[cfg(feature = "webhook")]
+pub mod inject;
+#[cfg(feature = "webhook")]
+pub mod webhook;
+
+/// The version both programs report, put into the annotation `podkey.dev/injected` and the agent's `User-Agent`.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

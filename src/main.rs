@@ -1,0 +1,2 @@
+//! `podkey`: in the making.
+fn main() {}
