@@ -611,7 +611,7 @@ impl Destination {
     }
 
     /// Its place below the root of the volume `podkey-secrets`, as the `index`-th file of its plan.
-    fn place(&self, index: usize) -> String {
+    pub(crate) fn place(&self, index: usize) -> String {
         match self {
             Self::Absolute(_) => format!("{SINGLE_DIR}/{index}"),
             Self::Relative(path) => format!("{FILES_DIR}/{path}"),

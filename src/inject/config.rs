@@ -1,0 +1,456 @@
+//! The operator's config: which servers there are, who may use them, and what podkey's own containers look like.
+//!
+//! Parsing is pure: the file's text comes in, and a function that reads the CA files it names.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::policy::AllowRule;
+use super::qos::Quantity;
+use crate::plan::{self, ApiPath, AuthMethod, Budget, MAX_PLAN_BYTES, Role, ServerName};
+
+/// The whole config.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// podkey's own containers.
+    pub agent: AgentConfig,
+    /// Servers by name.
+    pub connections: BTreeMap<String, Connection>,
+    /// Pods whose containers see each other's processes are injected too, although the job can then read the agent.
+    pub allow_shared_process_namespace: bool,
+}
+
+/// What podkey's own containers look like.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AgentConfig {
+    /// The image that holds `/podkey-agent`.
+    pub image: String,
+    /// `Always`, `IfNotPresent` or `Never`; left out: Kubernetes' own default for the image's tag.
+    #[serde(default)]
+    pub image_pull_policy: Option<PullPolicy>,
+    /// The user of podkey's containers where the reader's is 0, unknown, or not one; none for OpenShift, which picks it.
+    #[serde(default = "default_run_as_user")]
+    pub run_as_user: Option<i64>,
+    /// CPU and memory.
+    #[serde(default)]
+    pub resources: AgentResources,
+}
+
+fn default_run_as_user() -> Option<i64> {
+    Some(65532)
+}
+
+/// <https://kubernetes.io/docs/concepts/containers/images/#image-pull-policy>
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[allow(missing_docs, reason = "Kubernetes' own three words")]
+pub enum PullPolicy {
+    Always,
+    IfNotPresent,
+    Never,
+}
+
+impl PullPolicy {
+    /// As Kubernetes writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+        }
+    }
+}
+
+/// Requests and limits. Namespaces with a ResourceQuota refuse containers without them, so there is always a default.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentResources {
+    /// By resource, `cpu` and `memory` at least.
+    #[serde(default = "default_requests")]
+    pub requests: BTreeMap<String, Quantity>,
+    /// By resource.
+    #[serde(default = "default_limits")]
+    pub limits: BTreeMap<String, Quantity>,
+}
+
+impl Default for AgentResources {
+    fn default() -> Self {
+        Self {
+            requests: default_requests(),
+            limits: default_limits(),
+        }
+    }
+}
+
+fn default_requests() -> BTreeMap<String, Quantity> {
+    quantities("10m", "16Mi")
+}
+
+fn default_limits() -> BTreeMap<String, Quantity> {
+    quantities("500m", "64Mi")
+}
+
+fn quantities(cpu: &str, memory: &str) -> BTreeMap<String, Quantity> {
+    [("cpu", cpu), ("memory", memory)]
+        .into_iter()
+        .filter_map(|(name, text)| Some((name.to_owned(), text.parse().ok()?)))
+        .collect()
+}
+
+/// A server, with what the plan says of it and what only the webhook needs.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// As it goes into plans.
+    pub server: plan::Connection,
+    /// All tries of one agent together.
+    pub budget: Budget,
+    /// How pods log in.
+    pub method: AuthMethod,
+    /// Where the auth method is mounted, unless the author says otherwise.
+    pub mount: ApiPath,
+    /// The audience of the service-account token; none is the API server's own.
+    pub audience: Option<String>,
+    /// The role, unless the author says otherwise.
+    pub role: Option<Role>,
+    /// None: Vault's policies alone decide.
+    pub allow: Option<Vec<AllowRule>>,
+}
+
+/// Why a config cannot be used. Names the place in it, and the line where there is one.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// No YAML, an unknown key, a value of the wrong type.
+    #[error("{0}")]
+    Yaml(String),
+    /// A value that parses and cannot work.
+    #[error("{key}: {message}")]
+    Value {
+        /// The place, such as `connections.default.address`.
+        key: String,
+        /// What is wrong and what to do.
+        message: String,
+    },
+}
+
+fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Result<T, ConfigError> {
+    Err(ConfigError::Value {
+        key: key.into(),
+        message: message.into(),
+    })
+}
+
+/// The config file as it is written.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ConfigFile {
+    agent: AgentConfig,
+    connections: BTreeMap<String, ConnectionFile>,
+    #[serde(default)]
+    allow_shared_process_namespace: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ConnectionFile {
+    address: String,
+    #[serde(default)]
+    ca_file: Option<PathBuf>,
+    #[serde(default)]
+    tls_server_name: Option<String>,
+    #[serde(default)]
+    namespace: Option<String>,
+    #[serde(default)]
+    budget: Option<String>,
+    #[serde(default)]
+    allow_insecure_http: bool,
+    #[serde(default)]
+    auth: AuthFile,
+    #[serde(default)]
+    allow: Option<Vec<AllowRule>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct AuthFile {
+    #[serde(default = "default_method")]
+    method: AuthMethod,
+    #[serde(default)]
+    mount: Option<String>,
+    #[serde(default = "default_audience")]
+    audience: String,
+    #[serde(default)]
+    role: String,
+}
+
+impl Default for AuthFile {
+    fn default() -> Self {
+        Self {
+            method: default_method(),
+            mount: None,
+            audience: default_audience(),
+            role: String::new(),
+        }
+    }
+}
+
+fn default_method() -> AuthMethod {
+    AuthMethod::Kubernetes
+}
+
+fn default_audience() -> String {
+    "vault".to_owned()
+}
+
+impl Config {
+    /// Parses the file's text. `read_ca` gives the certificates of a CA file as PEM, or says what is wrong with it.
+    pub fn parse(text: &str, read_ca: impl Fn(&Path) -> Result<String, String>) -> Result<Self, ConfigError> {
+        let file: ConfigFile = serde_saphyr::from_str(text).map_err(|error| ConfigError::Yaml(error.to_string()))?;
+        if file.agent.image.trim().is_empty() {
+            return wrong("agent.image", "is empty");
+        }
+        if file
+            .agent
+            .run_as_user
+            .is_some_and(|uid| !(1..=i64::from(i32::MAX)).contains(&uid))
+        {
+            return wrong("agent.runAsUser", "is no user ID from 1 to 2147483647 (null sets none)");
+        }
+        if file.connections.is_empty() {
+            return wrong("connections", "is empty: name at least one server");
+        }
+        let mut connections = BTreeMap::new();
+        for (name, connection) in file.connections {
+            let connection = connection.check(&name, &read_ca)?;
+            connections.insert(name, connection);
+        }
+        Ok(Self {
+            agent: file.agent,
+            connections,
+            allow_shared_process_namespace: file.allow_shared_process_namespace,
+        })
+    }
+}
+
+impl ConnectionFile {
+    fn check(self, name: &str, read_ca: &impl Fn(&Path) -> Result<String, String>) -> Result<Connection, ConfigError> {
+        let key = |field: &str| format!("connections.{name}.{field}");
+        if name.is_empty() || name.len() > 63 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        {
+            return wrong(
+                format!("connections.{name:?}"),
+                "is no name of up to 63 letters, digits, -, _ and .",
+            );
+        }
+        fn parse<T: std::str::FromStr<Err = plan::Invalid>>(key: String, text: &str) -> Result<T, ConfigError> {
+            text.parse().or_else(|why| wrong(key, format!("{text:?} {why}")))
+        }
+        /// An empty text and one left out are the same.
+        fn given(text: Option<&str>) -> Option<&str> {
+            text.map(str::trim).filter(|text| !text.is_empty())
+        }
+        let address: plan::Address = parse(key("address"), self.address.trim())?;
+        if !address.is_tls() && !self.allow_insecure_http {
+            return wrong(
+                key("address"),
+                "is http://: tokens and secrets would cross the network in clear text. Use https://, or set allowInsecureHttp: true",
+            );
+        }
+        let ca = match &self.ca_file {
+            None => None,
+            Some(_) if !address.is_tls() => {
+                return wrong(
+                    key("caFile"),
+                    "is given for an http:// address, which has no certificate",
+                );
+            }
+            Some(path) => match read_ca(path) {
+                Ok(pem) => Some(pem),
+                Err(why) => return wrong(key("caFile"), format!("{} {why}", path.display())),
+            },
+        };
+        // Each line break is two bytes in JSON; the rest of a plan needs some room too.
+        let ca_bytes = ca.as_ref().map_or(0, |pem| pem.len() + pem.matches('\n').count());
+        if ca_bytes > MAX_PLAN_BYTES - 16 * 1024 {
+            return wrong(
+                key("caFile"),
+                format!(
+                    "has {ca_bytes} bytes of certificates, more than fits into a pod: keep the ones that sign this server's certificate"
+                ),
+            );
+        }
+        let method = self.auth.method;
+        let default_mount = match method {
+            AuthMethod::Kubernetes => "kubernetes",
+            AuthMethod::Jwt => "jwt",
+        };
+        let mount = given(self.auth.mount.as_deref()).unwrap_or(default_mount);
+        let audience = self.auth.audience.trim();
+        if audience.len() > 1024 || audience.chars().any(char::is_control) {
+            return wrong(key("auth.audience"), "is no audience");
+        }
+        let server = plan::Connection {
+            name: name.to_owned(),
+            address,
+            ca,
+            tls_server_name: given(self.tls_server_name.as_deref())
+                .map(|text| parse::<ServerName>(key("tlsServerName"), text))
+                .transpose()?,
+            namespace: given(self.namespace.as_deref().map(|text| text.trim().trim_end_matches('/')))
+                .map(|text| parse::<ApiPath>(key("namespace"), text))
+                .transpose()?,
+            allow_insecure_http: self.allow_insecure_http,
+        };
+        Ok(Connection {
+            server,
+            budget: given(self.budget.as_deref())
+                .map(|text| parse(key("budget"), text))
+                .transpose()?
+                .unwrap_or_default(),
+            method,
+            mount: parse(key("auth.mount"), mount.trim_matches('/'))?,
+            audience: Some(audience)
+                .filter(|audience| !audience.is_empty())
+                .map(str::to_owned),
+            role: given(Some(&self.auth.role))
+                .map(|text| parse(key("auth.role"), text))
+                .transpose()?,
+            allow: self.allow,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENTED: &str = r#"
+agent:
+  image: registry.example.com/podkey:1.0.0
+  imagePullPolicy: IfNotPresent
+  runAsUser: 65532
+  resources: { requests: {cpu: 10m, memory: 16Mi}, limits: {cpu: 500m, memory: 64Mi} }
+connections:
+  default:
+    address: https://vault.vault.svc:8200     # http:// only with allowInsecureHttp: true
+    caFile: /etc/podkey/vault-ca.pem          # only these CAs are trusted; the image's bundle if left out
+    tlsServerName: ""
+    namespace: ""                             # Vault Enterprise or OpenBao namespace
+    budget: 5m                                # all tries of one agent together
+    auth: { method: kubernetes, mount: kubernetes, audience: vault, role: "" }
+    allow:                                    # left out: Vault's policies alone decide
+    - namespaces: [arc-runners]
+      serviceAccounts: ["arc-runner-set-gha-rs-*"]
+      roles: [actions]
+      authMounts: [my-cluster/arc-runners]
+      secrets: ["arc-runners/data/**"]
+"#;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(text, |_| Ok("-----BEGIN CERTIFICATE-----\n".into()))
+    }
+
+    #[test]
+    fn the_documented_config_parses() {
+        let config = parse(DOCUMENTED).unwrap();
+        assert_eq!(config.agent.run_as_user, Some(65532));
+        assert_eq!(config.agent.resources, AgentResources::default());
+        let connection = &config.connections["default"];
+        assert_eq!(connection.audience.as_deref(), Some("vault"));
+        assert_eq!(connection.role, None);
+        assert_eq!(connection.server.namespace, None);
+        assert!(connection.server.ca.is_some());
+        assert_eq!(connection.allow.as_ref().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn the_shortest_config_has_the_documented_defaults() {
+        let config = parse("agent: {image: i}\nconnections: {default: {address: 'https://v'}}").unwrap();
+        let connection = &config.connections["default"];
+        assert_eq!(connection.method, AuthMethod::Kubernetes);
+        assert_eq!(connection.mount.as_str(), "kubernetes");
+        assert_eq!(connection.audience.as_deref(), Some("vault"));
+        assert_eq!(connection.budget, Budget::default());
+        assert!(connection.allow.is_none());
+        assert_eq!(config.agent.run_as_user, Some(65532));
+        let config =
+            parse("agent: {image: i, runAsUser: null}\nconnections: {d: {address: 'https://v', auth: {audience: ''}}}")
+                .unwrap();
+        assert_eq!(config.agent.run_as_user, None);
+        assert_eq!(config.connections["d"].audience, None);
+    }
+
+    #[test]
+    fn errors_name_the_place() {
+        let connection =
+            |text: &str| format!("agent: {{image: i}}\nconnections:\n  d: {{address: 'https://v', {text}}}");
+        for (text, expected) in [
+            (DOCUMENTED.replace("imagePullPolicy", "imagePullPolice"), "line 4"),
+            (DOCUMENTED.replace("budget", "budgt"), "line 13"),
+            (DOCUMENTED.replace("serviceAccounts", "serviceAccount"), "line 17"),
+            (DOCUMENTED.replace("method: kubernetes", "method: ldap"), "line 14"),
+            ("agent: {image: i}".into(), "connections"),
+            ("agent: {image: i}\nconnections: {}".into(), "connections: is empty"),
+            ("connections: {d: {address: 'https://v'}}".into(), "agent"),
+            (
+                "agent: {image: ''}\nconnections: {d: {address: 'https://v'}}".into(),
+                "agent.image: is empty",
+            ),
+            (
+                "agent: {image: i, runAsUser: 0}\nconnections: {d: {address: 'https://v'}}".into(),
+                "agent.runAsUser: is no user ID",
+            ),
+            (
+                "agent: {image: i}\nconnections: {d: {address: 'http://v'}}".into(),
+                "connections.d.address: is http://",
+            ),
+            (
+                "agent: {image: i}\nconnections: {d: {address: 'v:8200'}}".into(),
+                "connections.d.address: \"v:8200\" does not begin with https://",
+            ),
+            (
+                "agent: {image: i}\nconnections: {'d d': {address: 'https://v'}}".into(),
+                "is no name",
+            ),
+            (
+                connection("namespace: a//b"),
+                "connections.d.namespace: \"a//b\" has an empty segment",
+            ),
+            (
+                connection("tlsServerName: 'a b'"),
+                "connections.d.tlsServerName: \"a b\" is neither",
+            ),
+            (
+                connection("budget: 1h"),
+                "connections.d.budget: \"1h\" is longer than 15m",
+            ),
+            (
+                connection("auth: {mount: ../x}"),
+                "connections.d.auth.mount: \"../x\" has a segment",
+            ),
+            (connection("auth: {role: \"a\\nb\"}"), "connections.d.auth.role"),
+            (connection("allow: [{roles: ['']}]"), "an empty pattern matches nothing"),
+            (connection("surprise: 1"), "line 3"),
+            (
+                "agent: {image: i, resources: {limits: {cpu: lots}}}\nconnections: {d: {address: 'https://v'}}".into(),
+                "line 1",
+            ),
+        ] {
+            let error = parse(&text).expect_err(&text).to_string();
+            assert!(error.contains(expected), "{text}\n=> {error}");
+        }
+    }
+
+    #[test]
+    fn a_ca_bundle_that_cannot_fit_into_a_pod_is_refused_at_the_start() {
+        let error = Config::parse(DOCUMENTED, |_| Ok("x".repeat(MAX_PLAN_BYTES)))
+            .expect_err("too large")
+            .to_string();
+        assert!(error.contains("connections.default.caFile: has 98304 bytes"), "{error}");
+        let error = Config::parse(DOCUMENTED, |_| Err("is empty".into()))
+            .expect_err("bad")
+            .to_string();
+        assert_eq!(error, "connections.default.caFile: /etc/podkey/vault-ca.pem is empty");
+    }
+}

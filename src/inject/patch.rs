@@ -1,0 +1,122 @@
+//! The patch: RFC 6902 `add` operations on the raw pod, and nothing else. Nothing of the author's is replaced, removed or
+//! moved, so whatever the pod holds that this program has never heard of comes through untouched.
+//!
+//! A patch that does not apply is worse than none: the API server treats it as its own error, which the webhook's
+//! `failurePolicy` does not cover. Each operation is therefore made from what the pod really has at that place.
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+/// The operations that turn a pod into the injected pod.
+#[derive(Debug, Default, Serialize)]
+#[serde(transparent)]
+pub struct PodPatch {
+    operations: Vec<Operation>,
+}
+
+/// One `add`.
+#[derive(Debug, Serialize)]
+struct Operation {
+    op: Op,
+    path: String,
+    value: Box<RawValue>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Op {
+    Add,
+}
+
+/// A list in the pod, as it is before the patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum List {
+    /// Absent or null: adding to it means adding the list.
+    Absent,
+    /// Present, perhaps empty.
+    Present,
+}
+
+impl List {
+    pub(super) fn of<T>(list: &Option<T>) -> Self {
+        match list {
+            None => Self::Absent,
+            Some(_) => Self::Present,
+        }
+    }
+}
+
+impl PodPatch {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.operations.is_empty()
+    }
+
+    fn add(&mut self, path: String, value: &impl Serialize) -> Result<(), serde_json::Error> {
+        self.operations.push(Operation {
+            op: Op::Add,
+            path,
+            value: to_raw_value(value)?,
+        });
+        Ok(())
+    }
+
+    /// Sets a member of an object that is there.
+    pub(super) fn set(&mut self, object: &str, key: &str, value: &impl Serialize) -> Result<(), serde_json::Error> {
+        self.add(format!("{object}/{}", escape(key)), value)
+    }
+
+    /// Appends to a list.
+    pub(super) fn append<T: Serialize>(
+        &mut self,
+        path: &str,
+        list: List,
+        values: &[T],
+    ) -> Result<(), serde_json::Error> {
+        match (list, values) {
+            (_, []) => Ok(()),
+            (List::Absent, values) => self.add(path.to_owned(), &values),
+            (List::Present, values) => values.iter().try_for_each(|value| self.add(format!("{path}/-"), value)),
+        }
+    }
+
+    /// Inserts into a list, before what stands at `index` now.
+    pub(super) fn insert(
+        &mut self,
+        path: &str,
+        list: List,
+        index: usize,
+        value: &impl Serialize,
+    ) -> Result<(), serde_json::Error> {
+        match list {
+            List::Absent => self.add(path.to_owned(), &[value]),
+            List::Present => self.add(format!("{path}/{index}"), value),
+        }
+    }
+}
+
+/// A key as one reference token of a JSON Pointer (RFC 6901, section 3).
+fn escape(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn json_pointer_tokens_reach_the_member_they_name(key in ".*", other in ".*") {
+            let mut patch = PodPatch::default();
+            patch.set("/metadata", &key, &"x").unwrap();
+            let mut pod = serde_json::json!({"metadata": {other.clone(): 1}});
+            let patch: json_patch::Patch = serde_json::from_value(serde_json::to_value(&patch).unwrap()).unwrap();
+            json_patch::patch(&mut pod, &patch).unwrap();
+            prop_assert_eq!(&pod["metadata"][&key], "x");
+            if other != key {
+                prop_assert_eq!(&pod["metadata"][&other], 1);
+            }
+        }
+    }
+}

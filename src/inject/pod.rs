@@ -1,0 +1,390 @@
+//! A borrowed view of the few fields of a pod that a decision depends on. All else in the pod is passed over without
+//! being parsed, copied or judged: fields newer than this program are no reason to refuse a pod, and stay as they are.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The prefix of all our annotations.
+pub const PREFIX: &str = "podkey.dev/";
+
+/// A pod, as far as we look at it.
+#[derive(Debug, Deserialize)]
+pub struct Pod<'a> {
+    /// Labels and annotations.
+    #[serde(borrow, default)]
+    pub metadata: Metadata<'a>,
+    /// Containers, volumes and what else bears on them.
+    #[serde(borrow)]
+    pub spec: Spec<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub struct Metadata<'a> {
+    /// Empty where the API server will make the name from `generate_name`.
+    #[serde(borrow, default)]
+    pub name: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "generateName")]
+    pub generate_name: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub annotations: Option<Annotations<'a>>,
+    #[serde(default)]
+    pub labels: Option<Labels>,
+}
+
+/// Our annotations, and the one that marks a mirror pod.
+#[derive(Debug, Default)]
+pub struct Annotations<'a> {
+    /// Without [`PREFIX`], in the pod's order; of two with one key the last, as the API server reads it.
+    pub ours: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// `kubernetes.io/config.mirror`: the API server's image of a static pod, which no patch reaches.
+    pub is_mirror: bool,
+}
+
+/// The two labels that tell ARC's pods.
+#[derive(Debug, Default)]
+pub struct Labels {
+    /// `actions-ephemeral-runner`: a runner pod.
+    pub is_runner: bool,
+    /// `runner-pod`: the pod of a job in ARC's kubernetes mode.
+    pub is_workflow: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spec<'a> {
+    #[serde(borrow, default)]
+    pub volumes: Option<Vec<Volume<'a>>>,
+    #[serde(borrow, default)]
+    pub init_containers: Option<Vec<Container<'a>>>,
+    #[serde(borrow)]
+    pub containers: Vec<Container<'a>>,
+    #[serde(default)]
+    pub security_context: Option<PodSecurityContext>,
+    #[serde(default, rename = "hostPID")]
+    pub host_pid: Option<bool>,
+    #[serde(default)]
+    pub host_network: Option<bool>,
+    #[serde(default)]
+    pub share_process_namespace: Option<bool>,
+    #[serde(borrow, default)]
+    pub os: Option<Os<'a>>,
+    #[serde(borrow, default)]
+    pub node_selector: Option<NodeSelector<'a>>,
+    #[serde(borrow, default)]
+    pub service_account_name: Option<Cow<'a, str>>,
+    /// The older name of the same field.
+    #[serde(borrow, default)]
+    pub service_account: Option<Cow<'a, str>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Container<'a> {
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
+    /// Parsed only where it matters, by [`Container::env`]: a pod may have thousands.
+    #[serde(borrow, default)]
+    pub env: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub volume_mounts: Option<Vec<VolumeMount<'a>>>,
+    #[serde(borrow, default)]
+    pub volume_devices: Option<Vec<VolumeDevice<'a>>>,
+    #[serde(borrow, default)]
+    pub security_context: Option<SecurityContext<'a>>,
+    #[serde(borrow, default)]
+    pub resources: Option<Resources<'a>>,
+    #[serde(borrow, default)]
+    pub restart_policy: Option<Cow<'a, str>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvVar<'a> {
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub value: Option<Cow<'a, str>>,
+    #[serde(default)]
+    pub value_from: Option<IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeMount<'a> {
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
+    #[serde(borrow)]
+    pub mount_path: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub sub_path: Option<Cow<'a, str>>,
+    #[serde(default)]
+    pub read_only: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeDevice<'a> {
+    #[serde(borrow)]
+    pub device_path: Cow<'a, str>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecurityContext<'a> {
+    #[serde(default)]
+    pub run_as_user: Option<i64>,
+    #[serde(borrow, default)]
+    pub capabilities: Option<Capabilities<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Capabilities<'a> {
+    #[serde(borrow, default)]
+    pub drop: Option<Vec<Cow<'a, str>>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodSecurityContext {
+    #[serde(default)]
+    pub run_as_user: Option<i64>,
+    #[serde(default)]
+    pub fs_group: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Resources<'a> {
+    #[serde(borrow, default)]
+    pub limits: Option<CpuAndMemory<'a>>,
+    #[serde(borrow, default)]
+    pub requests: Option<CpuAndMemory<'a>>,
+}
+
+/// The two resources that make the quality of service, as text in whatever form they were written.
+#[derive(Debug, Default, Deserialize)]
+pub struct CpuAndMemory<'a> {
+    #[serde(borrow, default)]
+    pub cpu: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub memory: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Volume<'a> {
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub empty_dir: Option<EmptyDir<'a>>,
+    #[serde(borrow, default)]
+    pub projected: Option<&'a RawValue>,
+    #[serde(default)]
+    pub config_map: Option<IgnoredAny>,
+    #[serde(default)]
+    pub secret: Option<IgnoredAny>,
+    #[serde(default, rename = "downwardAPI")]
+    pub downward_api: Option<IgnoredAny>,
+    #[serde(default)]
+    pub image: Option<IgnoredAny>,
+    #[serde(default)]
+    pub persistent_volume_claim: Option<MaybeReadOnly>,
+    #[serde(default)]
+    pub csi: Option<MaybeReadOnly>,
+    #[serde(default)]
+    pub nfs: Option<MaybeReadOnly>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct EmptyDir<'a> {
+    #[serde(borrow, default)]
+    pub medium: Option<Cow<'a, str>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MaybeReadOnly {
+    #[serde(default)]
+    pub read_only: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Os<'a> {
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct NodeSelector<'a> {
+    #[serde(borrow, default, rename = "kubernetes.io/os")]
+    pub os: Option<Cow<'a, str>>,
+}
+
+impl Pod<'_> {
+    /// Parses the JSON of a pod. The error says where it is no pod, and nothing of what is there.
+    pub fn parse(json: &str) -> Result<Pod<'_>, UnreadablePod> {
+        serde_json::from_str(json).map_err(|error| UnreadablePod {
+            line: error.line(),
+            column: error.column(),
+        })
+    }
+
+    /// Whether ARC made it to run a job.
+    pub fn is_runner(&self) -> bool {
+        self.metadata.labels.as_ref().is_some_and(|labels| labels.is_runner)
+    }
+
+    /// Whether it is the pod of a job in ARC's kubernetes mode.
+    pub fn is_workflow(&self) -> bool {
+        self.metadata.labels.as_ref().is_some_and(|labels| labels.is_workflow)
+    }
+
+    /// Whether its nodes run Windows.
+    pub fn is_windows(&self) -> bool {
+        self.spec.os.as_ref().is_some_and(|os| os.name == "windows")
+            || self
+                .spec
+                .node_selector
+                .as_ref()
+                .and_then(|selector| selector.os.as_deref())
+                == Some("windows")
+    }
+
+    /// The account whose token the pod gets.
+    pub fn service_account(&self) -> &str {
+        let named = |name: &'_ Option<Cow<'_, str>>| name.as_deref().is_some_and(|name| !name.is_empty());
+        match (&self.spec.service_account_name, &self.spec.service_account) {
+            (Some(name), _) if named(&self.spec.service_account_name) => name,
+            (_, Some(name)) if named(&self.spec.service_account) => name,
+            _ => "default",
+        }
+    }
+
+    /// Init containers and containers, in that order.
+    pub fn all_containers(&self) -> impl Iterator<Item = &Container<'_>> {
+        self.spec.init_containers.iter().flatten().chain(&self.spec.containers)
+    }
+}
+
+/// The text is no v1 Pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the object is no v1 Pod: line {line}, column {column} of it has another shape")]
+pub struct UnreadablePod {
+    /// Line of the JSON text, from 1.
+    pub line: usize,
+    /// Column, from 1.
+    pub column: usize,
+}
+
+impl<'a> Container<'a> {
+    /// Its environment variables. An entry that cannot be read is left out: the API server will refuse it.
+    pub fn env(&self) -> Vec<EnvVar<'a>> {
+        self.env
+            .and_then(|raw| serde_json::from_str::<Option<Vec<EnvVar<'_>>>>(raw.get()).ok())
+            .flatten()
+            .unwrap_or_default()
+    }
+
+    /// Whether it is an init container that keeps running beside the others.
+    pub fn is_native_sidecar(&self) -> bool {
+        self.restart_policy.as_deref() == Some("Always")
+    }
+}
+
+impl Volume<'_> {
+    /// Whether nothing can be created in it, not even a mount point.
+    pub fn is_read_only(&self) -> bool {
+        let read_only =
+            |source: &Option<MaybeReadOnly>| source.as_ref().is_some_and(|source| source.read_only == Some(true));
+        self.config_map.is_some()
+            || self.secret.is_some()
+            || self.projected.is_some()
+            || self.downward_api.is_some()
+            || self.image.is_some()
+            || read_only(&self.persistent_volume_claim)
+            || read_only(&self.csi)
+            || read_only(&self.nfs)
+    }
+}
+
+/// A string that is borrowed from the text where it has no escapes.
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnnotationsVisitor;
+        impl<'de> Visitor<'de> for AnnotationsVisitor {
+            type Value = Annotations<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("annotations")
+            }
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Annotations<'de>, M::Error> {
+                let mut annotations = Annotations::default();
+                while let Some(Text(key)) = map.next_key()? {
+                    let key = match key {
+                        Cow::Borrowed(key) => key.strip_prefix(PREFIX).map(Cow::Borrowed),
+                        Cow::Owned(ref key) => key.strip_prefix(PREFIX).map(|key| Cow::Owned(key.to_owned())),
+                    }
+                    .ok_or(key);
+                    match key {
+                        Ok(key) => {
+                            let Text(value) = map.next_value()?;
+                            annotations.ours.retain(|(other, _)| *other != key);
+                            annotations.ours.push((key, value));
+                        }
+                        Err(other) => {
+                            annotations.is_mirror |= other == "kubernetes.io/config.mirror";
+                            map.next_value::<IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(annotations)
+            }
+        }
+        deserializer.deserialize_map(AnnotationsVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Labels {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct LabelsVisitor;
+        impl<'de> Visitor<'de> for LabelsVisitor {
+            type Value = Labels;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("labels")
+            }
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Labels, M::Error> {
+                let mut labels = Labels::default();
+                while let Some(Text(key)) = map.next_key()? {
+                    labels.is_runner |= key == "actions-ephemeral-runner";
+                    labels.is_workflow |= key == "runner-pod";
+                    map.next_value::<IgnoredAny>()?;
+                }
+                Ok(labels)
+            }
+        }
+        deserializer.deserialize_map(LabelsVisitor)
+    }
+}

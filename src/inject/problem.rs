@@ -1,0 +1,120 @@
+//! What is wrong with a pod's request, told so that its author can mend it: which key, what is wrong, what to write.
+
+use std::fmt;
+
+/// One thing to mend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The annotation, or the place in the pod, such as `podkey.dev/files[0].mode` or `spec.hostPID`.
+    pub key: String,
+    /// What is wrong and what to do, as the rest of the sentence.
+    pub message: String,
+}
+
+/// Everything that is wrong with one pod's request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// Adds one.
+    pub fn push(&mut self, key: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Problem {
+            key: key.into(),
+            message: message.into(),
+        });
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each of them, in the order found.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.0.iter()
+    }
+}
+
+/// The longest message: it ends up in an event of the owner, whose note the API server cuts at 1 KiB, and in ARC's log.
+/// Longer than both, because `kubectl apply` of a pod shows all of it.
+const MAX_MESSAGE: usize = 4096;
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut written = 0;
+        for (index, problem) in self.0.iter().enumerate() {
+            let line = format!(
+                "{}{}: {}",
+                if index == 0 { "" } else { "; " },
+                problem.key,
+                problem.message
+            );
+            written += line.len();
+            if written > MAX_MESSAGE && index > 0 {
+                return write!(f, "; and {} more", self.0.len() - index);
+            }
+            f.write_str(&line)?;
+        }
+        Ok(())
+    }
+}
+
+/// A value of the author's as it stands in a message: quoted, control characters escaped, at most 64 characters.
+pub(super) fn quoted(value: &str) -> String {
+    const MOST: usize = 64;
+    match value.char_indices().nth(MOST) {
+        None => format!("{value:?}"),
+        Some((end, _)) => format!("{:?}…", &value[..end]),
+    }
+}
+
+/// ` (did you mean "x"?)` with the candidate that is nearest to what was written, or nothing where none is near.
+pub(super) fn did_you_mean<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    // A value far longer than any key is not a misspelt one, and measuring it would cost its square.
+    if written.len() > 64 {
+        return String::new();
+    }
+    candidates
+        .into_iter()
+        .map(|candidate| {
+            (
+                strsim::damerau_levenshtein(&written.to_lowercase(), candidate),
+                candidate,
+            )
+        })
+        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(1))
+        .min()
+        .map(|(_, candidate)| format!(" (did you mean {candidate:?}?)"))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggests_the_nearest_and_nothing_where_none_is_near() {
+        let keys = ["role", "files", "containers"];
+        assert_eq!(did_you_mean("fiels", keys), " (did you mean \"files\"?)");
+        assert_eq!(did_you_mean("Role", keys), " (did you mean \"role\"?)");
+        assert_eq!(did_you_mean("inject", keys), "");
+        assert_eq!(did_you_mean(&"x".repeat(100_000), keys), "");
+    }
+
+    #[test]
+    fn values_in_messages_are_short_and_on_one_line() {
+        assert_eq!(quoted("a\n\u{1b}[31m"), r#""a\n\u{1b}[31m""#);
+        assert_eq!(quoted(&"ä".repeat(1000)).chars().count(), 67);
+    }
+
+    #[test]
+    fn a_long_message_says_how_many_problems_it_left_out() {
+        let mut problems = Problems::default();
+        for _ in 0..100 {
+            problems.push("podkey.dev/files", "x".repeat(100));
+        }
+        let text = problems.to_string();
+        assert!(text.len() < MAX_MESSAGE + 32, "{}", text.len());
+        assert!(text.ends_with(" more"), "{text}");
+    }
+}

@@ -1,0 +1,300 @@
+//! The readers: those of the pod's containers that get the files, what they already have at the places where ours would go,
+//! and which user reads.
+
+use super::files::FileRequest;
+use super::parts::INIT_CONTAINER;
+use super::patch::List;
+use super::pod::{Container, PREFIX, Pod};
+use super::problem::{Problems, did_you_mean, quoted};
+use crate::plan::{self, Mode};
+
+/// A container that gets the files.
+pub(super) struct Reader<'p, 'a> {
+    /// Where it stands in the pod, as a JSON Pointer: `/spec/containers/0`.
+    pub(super) pointer: String,
+    pub(super) container: &'p Container<'a>,
+}
+
+/// Containers that carry the pod's traffic and run no work of the author's.
+pub(super) const MESH_SIDECARS: [&str; 2] = ["istio-proxy", "linkerd-proxy"];
+
+/// The user whom a runner pod's image runs as (<https://github.com/actions/runner>, images/Dockerfile).
+const RUNNER_UID: i64 = 1001;
+
+/// Picks the readers: those the author named, else those that the kind of pod implies.
+pub(super) fn choose<'p, 'a>(
+    pod: &'p Pod<'a>,
+    named: Option<&[String]>,
+    problems: &mut Problems,
+) -> Vec<Reader<'p, 'a>> {
+    let key = format!("{PREFIX}containers");
+    let init = pod
+        .spec
+        .init_containers
+        .iter()
+        .flatten()
+        .enumerate()
+        .map(|(index, container)| (format!("/spec/initContainers/{index}"), container));
+    let main = pod
+        .spec
+        .containers
+        .iter()
+        .enumerate()
+        .map(|(index, container)| (format!("/spec/containers/{index}"), container));
+    let all: Vec<_> = init
+        .chain(main)
+        .filter(|(_, container)| container.name != INIT_CONTAINER)
+        .collect();
+    let find = |name: &str| all.iter().find(|(_, container)| container.name == name).cloned();
+    let reader = |(pointer, container)| Reader { pointer, container };
+
+    let implied = if pod.is_runner() {
+        Some(("runner", "a runner pod"))
+    } else if pod.is_workflow() {
+        Some(("job", "a pod of a job in ARC's kubernetes mode"))
+    } else {
+        None
+    };
+    match (named, implied) {
+        (Some(names), _) => names
+            .iter()
+            .filter_map(|name| {
+                let found = find(name);
+                if found.is_none() {
+                    let hint = did_you_mean(name, all.iter().map(|(_, container)| container.name.as_ref()));
+                    problems.push(key.as_str(), format!("the pod has no container {}{hint}", quoted(name)));
+                }
+                found
+            })
+            .map(reader)
+            .collect(),
+        (None, Some((name, kind))) => match find(name) {
+            Some(found) => vec![reader(found)],
+            None => {
+                problems.push(
+                    key,
+                    format!("is needed: this is {kind}, but it has no container {name:?}"),
+                );
+                Vec::new()
+            }
+        },
+        (None, None) => {
+            let readers: Vec<_> = all
+                .into_iter()
+                .filter(|(pointer, container)| {
+                    pointer.starts_with("/spec/containers/") && !MESH_SIDECARS.contains(&&*container.name)
+                })
+                .map(reader)
+                .collect();
+            if readers.is_empty() {
+                problems.push(key, "is needed: the pod has no container but a mesh's sidecar");
+            }
+            readers
+        }
+    }
+}
+
+/// Which user reads the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReaderUser {
+    /// One user that is not root: podkey's containers run as the same, and the files are for it alone.
+    One(i64),
+    /// Root: may read what others own, unless it gave that capability up.
+    Root { reads_all: bool },
+    /// Not declared, or several.
+    Unknown,
+}
+
+impl ReaderUser {
+    pub(super) fn of(pod: &Pod<'_>, readers: &[Reader<'_, '_>]) -> Self {
+        let pod_uid = pod
+            .spec
+            .security_context
+            .as_ref()
+            .and_then(|context| context.run_as_user);
+        let assumed = pod.is_runner().then_some(RUNNER_UID);
+        let mut uids = readers.iter().map(|reader| {
+            let own = reader
+                .container
+                .security_context
+                .as_ref()
+                .and_then(|context| context.run_as_user);
+            own.or(pod_uid).or(assumed)
+        });
+        let Some(Some(first)) = uids.next() else {
+            return Self::Unknown;
+        };
+        if uids.any(|uid| uid != Some(first)) {
+            return Self::Unknown;
+        }
+        match first {
+            0 => Self::Root {
+                reads_all: readers.iter().all(|reader| !drops_dac_override(reader.container)),
+            },
+            uid => Self::One(uid),
+        }
+    }
+
+    /// The mode of a file for which the author named none.
+    pub(super) fn default_mode(self, pod: &Pod<'_>) -> Mode {
+        let fs_group = pod.spec.security_context.as_ref().and_then(|context| context.fs_group);
+        match self {
+            Self::One(_) | Self::Root { reads_all: true } => Mode::OWNER,
+            Self::Root { reads_all: false } | Self::Unknown if fs_group.is_some() => Mode::GROUP,
+            Self::Root { reads_all: false } | Self::Unknown => Mode::ALL,
+        }
+    }
+}
+
+/// Root without CAP_DAC_OVERRIDE reads another user's 0400 file no more than anybody else.
+fn drops_dac_override(container: &Container<'_>) -> bool {
+    let dropped = container
+        .security_context
+        .as_ref()
+        .and_then(|context| context.capabilities.as_ref())
+        .and_then(|caps| caps.drop.as_ref());
+    dropped.into_iter().flatten().any(|cap| {
+        let cap = cap.to_ascii_uppercase();
+        cap == "ALL" || cap.trim_start_matches("CAP_") == "DAC_OVERRIDE"
+    })
+}
+
+/// A mount of the volume `podkey-secrets` in a reader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mount {
+    pub(super) path: String,
+    pub(super) sub_path: String,
+}
+
+/// What a reader still lacks.
+#[derive(Debug, Default)]
+pub(super) struct Additions {
+    pub(super) mounts: Vec<Mount>,
+    pub(super) env: Vec<(String, String)>,
+}
+
+impl Reader<'_, '_> {
+    pub(super) fn mounts_list(&self) -> List {
+        List::of(&self.container.volume_mounts)
+    }
+
+    pub(super) fn env_list(&self) -> List {
+        match self.container.env {
+            Some(raw) if raw.get().trim() != "null" => List::Present,
+            _ => List::Absent,
+        }
+    }
+
+    /// What must be added to this container, and every reason why it cannot be.
+    pub(super) fn additions(
+        &self,
+        pod: &Pod<'_>,
+        files: &[FileRequest],
+        mounts: &[Mount],
+        problems: &mut Problems,
+    ) -> Additions {
+        let mut additions = Additions::default();
+        for mount in mounts {
+            if !self.has(mount) && self.check_mount(pod, files, mount, problems) {
+                additions.mounts.push(mount.clone());
+            }
+        }
+        let present = if files.iter().any(|file| file.env.is_some()) {
+            self.container.env()
+        } else {
+            Vec::new()
+        };
+        for file in files {
+            let Some(name) = &file.env else { continue };
+            let value = file.file.path().into_owned();
+            // Of two entries with one name Kubernetes uses the last.
+            match present.iter().rfind(|var| var.name == *name) {
+                None => additions.env.push((name.clone(), value)),
+                Some(var) if var.value_from.is_none() && var.value.as_deref() == Some(&*value) => {}
+                Some(_) => problems.push(
+                    format!("{}.env", file.place),
+                    format!(
+                        "the container {} sets {name} itself to something else: remove it there, or here",
+                        quoted(&self.container.name)
+                    ),
+                ),
+            }
+        }
+        additions
+    }
+
+    fn has(&self, mount: &Mount) -> bool {
+        self.container.volume_mounts.iter().flatten().any(|present| {
+            present.name == super::parts::SECRETS_VOLUME
+                && present.mount_path == mount.path
+                && present.sub_path.as_deref() == Some(&*mount.sub_path)
+        })
+    }
+
+    /// Whether the mount can be added; if not, says why.
+    fn check_mount(&self, pod: &Pod<'_>, files: &[FileRequest], mount: &Mount, problems: &mut Problems) -> bool {
+        // The author wrote a file; the directory's mount stands for the first of the relative ones.
+        let file = files.iter().find(|file| plan::contains(&mount.path, &file.file.path()));
+        let place = file.map_or_else(|| format!("{PREFIX}files"), |file| format!("{}.file", file.place));
+        let what = file.map_or_else(|| quoted(&mount.path), |file| quoted(&file.file.to_string()));
+        let container = quoted(&self.container.name);
+        let before = problems.iter().count();
+        for present in self.container.volume_mounts.iter().flatten() {
+            let path = normalized(&present.mount_path);
+            if mount.path == path {
+                problems.push(
+                    &*place,
+                    format!(
+                        "{what} is where the container {container} has the volume {} mounted",
+                        quoted(&present.name)
+                    ),
+                );
+            } else if plan::contains(&mount.path, &path) {
+                problems.push(
+                    &*place,
+                    format!(
+                        "{what} would hide {}, which the container {container} has mounted",
+                        quoted(&path)
+                    ),
+                );
+            } else if plan::contains(&path, &mount.path) && self.is_read_only(pod, present) {
+                problems.push(
+                    &*place,
+                    format!("{what} is below {}, which the container {container} has mounted read-only: nothing can be mounted in it", quoted(&path)),
+                );
+            }
+        }
+        for device in self.container.volume_devices.iter().flatten() {
+            let path = normalized(&device.device_path);
+            if plan::contains(&mount.path, &path) || plan::contains(&path, &mount.path) {
+                problems.push(
+                    &*place,
+                    format!(
+                        "{what} is in conflict with the device {} of the container {container}",
+                        quoted(&path)
+                    ),
+                );
+            }
+        }
+        before == problems.iter().count()
+    }
+
+    fn is_read_only(&self, pod: &Pod<'_>, mount: &super::pod::VolumeMount<'_>) -> bool {
+        mount.read_only == Some(true)
+            || pod
+                .spec
+                .volumes
+                .iter()
+                .flatten()
+                .any(|volume| volume.name == mount.name && volume.is_read_only())
+    }
+}
+
+/// A mount path of the pod's as Linux reads it: no double or final slashes, no `.` segments.
+fn normalized(path: &str) -> String {
+    let segments: Vec<_> = path
+        .split('/')
+        .filter(|segment| !matches!(*segment, "" | "."))
+        .collect();
+    format!("/{}", segments.join("/"))
+}
