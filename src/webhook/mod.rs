@@ -1,1 +1,11 @@
-//! In the making.
+//! The webhook: `podkey serve`. An HTTPS server around [`crate::inject::decide`], which does all the thinking.
+
+mod config;
+mod metrics;
+pub mod offline;
+mod review;
+mod server;
+mod tls;
+
+pub use config::{LoadConfigError, load};
+pub use server::{Options, ServeError, serve};

@@ -1,0 +1,153 @@
+//! Reading the operator's config file and the CA files that it names, once, at the start.
+
+use std::path::{Path, PathBuf};
+
+use rustls::RootCertStore;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+use crate::inject::{Config, ConfigError};
+
+/// Why there is no config to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}", path = path.display())]
+    Read {
+        /// The config file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It can be read, and cannot be used.
+    #[error("{path}: {source}", path = path.display())]
+    Config {
+        /// The config file.
+        path: PathBuf,
+        /// What is wrong in it.
+        source: ConfigError,
+    },
+}
+
+/// No config or CA bundle is larger; whatever is was named by mistake.
+const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Reads and checks the config file.
+pub fn load(path: &Path) -> Result<Config, LoadConfigError> {
+    let text = read(path).map_err(|source| LoadConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    Config::parse(&text, read_ca).map_err(|source| LoadConfigError::Config {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    if std::fs::metadata(path)?.len() > MAX_FILE_BYTES {
+        return Err(std::io::Error::other("it is larger than 4 MiB"));
+    }
+    std::fs::read_to_string(path)
+}
+
+/// Reads a CA file and gives its certificates, and nothing else of it, as PEM: they go into every plan, where each byte
+/// counts and a private key that was left in the file by mistake has no business.
+fn read_ca(path: &Path) -> Result<String, String> {
+    let text = read(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let mut roots = RootCertStore::empty();
+    let mut pem = String::new();
+    for (index, certificate) in CertificateDer::pem_slice_iter(text.as_bytes()).enumerate() {
+        let number = index + 1;
+        let certificate = certificate.map_err(|error| format!("has a broken certificate, number {number}: {error}"))?;
+        pem.push_str(&to_pem(&certificate));
+        roots
+            .add(certificate)
+            .map_err(|error| format!("has a certificate that cannot be trusted, number {number}: {error}"))?;
+    }
+    if roots.is_empty() {
+        return Err("has no certificate in PEM form".to_owned());
+    }
+    Ok(pem)
+}
+
+fn to_pem(certificate: &CertificateDer<'_>) -> String {
+    use base64::Engine as _;
+    let text = base64::engine::general_purpose::STANDARD.encode(certificate);
+    // RFC 7468 wants lines of 64 characters; base64 is ASCII, so any byte is a place to cut.
+    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+    for (index, c) in text.chars().enumerate() {
+        if index > 0 && index % 64 == 0 {
+            pem.push('\n');
+        }
+        pem.push(c);
+    }
+    pem.push_str("\n-----END CERTIFICATE-----\n");
+    pem
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load_with_ca(ca: &str) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ca.pem"), ca).unwrap();
+        let config = folder.path().join("config.yaml");
+        let text = format!(
+            "agent: {{image: i}}\nconnections: {{d: {{address: 'https://v', caFile: {}}}}}",
+            folder.path().join("ca.pem").display()
+        );
+        std::fs::write(&config, text).unwrap();
+        load(&config).map_err(|error| error.to_string())
+    }
+
+    fn certificate() -> String {
+        rcgen::generate_simple_self_signed(["v".to_owned()]).unwrap().cert.pem()
+    }
+
+    #[test]
+    fn a_ca_file_gives_its_certificates_and_nothing_else() {
+        let first = certificate();
+        let second = certificate();
+        let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        let config = load_with_ca(&format!("# mine\n{first}{key}\n{second}")).unwrap();
+        let ca = config.connections["d"].server.ca.clone().unwrap();
+        let normalize = |pem: &str| pem.replace("\r\n", "\n");
+        assert_eq!(ca, normalize(&first) + &normalize(&second));
+    }
+
+    #[test]
+    fn a_ca_file_that_cannot_work_is_told_with_its_name_and_the_certificate_s_number() {
+        let good = certificate();
+        for (text, expected) in [
+            ("", "ca.pem has no certificate in PEM form"),
+            ("garbage", "ca.pem has no certificate in PEM form"),
+            (
+                &rcgen::KeyPair::generate().unwrap().serialize_pem(),
+                "ca.pem has no certificate in PEM form",
+            ),
+            (
+                &format!("{good}-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n"),
+                "number 2",
+            ),
+            (
+                &format!("{good}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+                "number 2",
+            ),
+            (&good[..good.len() / 2], "ca.pem has"),
+        ] {
+            let error = load_with_ca(text).expect_err(text);
+            assert!(
+                error.contains(expected) && error.contains("connections.d.caFile"),
+                "{text}: {error}"
+            );
+        }
+        assert!(
+            load(Path::new("/does/not/exist"))
+                .unwrap_err()
+                .to_string()
+                .starts_with("cannot read /does/not/exist")
+        );
+    }
+}

@@ -1,0 +1,131 @@
+//! What `/metrics` shows. No label has a value that a pod's author can choose: that would let anyone fill the memory.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// The webhook's metrics.
+pub(super) struct Metrics {
+    registry: Registry,
+    admissions: Family<Outcome, Counter>,
+    duration: Histogram,
+    pub(super) in_flight: Gauge,
+    pub(super) panics: Counter,
+    /// Unix time in seconds.
+    pub(super) certificate_expiry: Gauge<f64, AtomicU64>,
+    pub(super) certificate_reload_failures: Counter,
+}
+
+/// How an admission request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(super) enum AdmissionResult {
+    Injected,
+    Ignored,
+    Denied,
+    /// No AdmissionReview v1, too large, too slow, or the fault was ours.
+    Invalid,
+}
+
+impl AdmissionResult {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Injected => "injected",
+            Self::Ignored => "ignored",
+            Self::Denied => "denied",
+            Self::Invalid => "invalid",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    result: AdmissionResult,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Build {
+    version: &'static str,
+}
+
+/// Seconds. From a tenth of what we usually take up to the API server's own buckets for webhooks
+/// (`apiserver_admission_webhook_admission_duration_seconds`).
+const BUCKETS: [f64; 11] = [
+    0.000_05, 0.000_1, 0.000_25, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0,
+];
+
+impl Metrics {
+    pub(super) fn new() -> Self {
+        let mut registry = Registry::with_prefix("podkey");
+        let metrics = Self {
+            admissions: Family::default(),
+            duration: Histogram::new(BUCKETS),
+            in_flight: Gauge::default(),
+            panics: Counter::default(),
+            certificate_expiry: Gauge::default(),
+            certificate_reload_failures: Counter::default(),
+            registry: Registry::default(),
+        };
+        for result in [
+            AdmissionResult::Injected,
+            AdmissionResult::Ignored,
+            AdmissionResult::Denied,
+            AdmissionResult::Invalid,
+        ] {
+            // From the start, so that a rate over it exists before the first one.
+            let _ = metrics.admissions.get_or_create(&Outcome { result });
+        }
+        let build = Family::<Build, Gauge>::default();
+        build
+            .get_or_create(&Build {
+                version: crate::VERSION,
+            })
+            .set(1);
+        registry.register("build_info", "The version that runs", build);
+        registry.register("admissions", "Admission requests by result", metrics.admissions.clone());
+        registry.register(
+            "admission_duration_seconds",
+            "From a request's last byte to its answer",
+            metrics.duration.clone(),
+        );
+        registry.register(
+            "admissions_in_flight",
+            "Requests that are being answered",
+            metrics.in_flight.clone(),
+        );
+        registry.register(
+            "panics",
+            "Requests that failed by a fault of podkey's",
+            metrics.panics.clone(),
+        );
+        registry.register(
+            "certificate_expiry_timestamp_seconds",
+            "When the serving certificate runs out, as Unix time",
+            metrics.certificate_expiry.clone(),
+        );
+        registry.register(
+            "certificate_reload_failures",
+            "Changed certificate files that could not be used",
+            metrics.certificate_reload_failures.clone(),
+        );
+        Self { registry, ..metrics }
+    }
+
+    pub(super) fn admission(&self, result: AdmissionResult, duration: Duration) {
+        self.admissions.get_or_create(&Outcome { result }).inc();
+        self.duration.observe(duration.as_secs_f64());
+    }
+
+    /// In the OpenMetrics text format, which Prometheus reads.
+    pub(super) fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}

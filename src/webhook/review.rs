@@ -1,0 +1,271 @@
+//! AdmissionReview v1, in and out: the bytes of a request to a decision, and back to bytes.
+//! <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#webhook-request-and-response>
+//!
+//! The types are our own rather than a library's: the pod in the request must not be parsed into a typed Pod (that loses
+//! fields newer than the types), and the patch must go out as base64.
+
+use std::borrow::Cow;
+
+use base64::display::Base64Display;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::metrics::AdmissionResult;
+use crate::inject::{Config, Decision, Pod, decide};
+
+/// The answer to one request body.
+pub(super) struct Answer {
+    /// An AdmissionReview.
+    pub(super) body: Vec<u8>,
+    pub(super) result: AdmissionResult,
+    /// What the log says of it.
+    pub(super) log: Log,
+}
+
+/// Which pod it was and why it was refused. Nothing else of the pod, and nothing of the patch.
+pub(super) struct Log {
+    pub(super) uid: String,
+    pub(super) namespace: String,
+    /// The pod's name, or its `generateName` while it has none.
+    pub(super) name: String,
+    pub(super) problems: Option<String>,
+}
+
+/// The body is no AdmissionReview v1: there is no uid to answer to.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NoReview(&'static str);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Review<'a, Object> {
+    #[serde(borrow)]
+    api_version: Cow<'a, str>,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow, bound(deserialize = "Object: Deserialize<'de>"))]
+    request: Option<Request<'a, Object>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Request<'a, Object> {
+    #[serde(borrow)]
+    uid: Cow<'a, str>,
+    #[serde(borrow, default)]
+    kind: Option<Kind<'a>>,
+    #[serde(borrow, default)]
+    resource: Option<Resource<'a>>,
+    #[serde(borrow, default)]
+    sub_resource: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    namespace: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    operation: Cow<'a, str>,
+    #[serde(bound(deserialize = "Object: Deserialize<'de>"))]
+    object: Option<Object>,
+}
+
+#[derive(Deserialize)]
+struct Kind<'a> {
+    #[serde(borrow, default)]
+    group: Cow<'a, str>,
+    #[serde(borrow, default)]
+    version: Cow<'a, str>,
+    #[serde(borrow, default)]
+    kind: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Resource<'a> {
+    #[serde(borrow, default)]
+    group: Cow<'a, str>,
+    #[serde(borrow, default)]
+    resource: Cow<'a, str>,
+}
+
+impl<Object> Request<'_, Object> {
+    /// Whether it is the creation of a pod. Anything else passes: a webhook that once handled updates kept pods with
+    /// finalizers from ever being deleted.
+    fn creates_pod(&self) -> bool {
+        self.operation == "CREATE"
+            && self.sub_resource.as_deref().unwrap_or_default().is_empty()
+            && self
+                .kind
+                .as_ref()
+                .is_none_or(|kind| kind.group.is_empty() && kind.version == "v1" && kind.kind == "Pod")
+            && self
+                .resource
+                .as_ref()
+                .is_none_or(|resource| resource.group.is_empty() && resource.resource == "pods")
+    }
+
+    fn log(&self, name: Option<&str>) -> Log {
+        let name = self.name.as_deref().filter(|name| !name.is_empty()).or(name);
+        Log {
+            uid: self.uid.clone().into_owned(),
+            namespace: self.namespace.as_deref().unwrap_or_default().to_owned(),
+            name: name.unwrap_or_default().to_owned(),
+            problems: None,
+        }
+    }
+}
+
+/// Answers one AdmissionReview.
+pub(super) fn answer(body: &[u8], config: &Config) -> Result<Answer, NoReview> {
+    let text = std::str::from_utf8(body).map_err(|_| NoReview("the body is not UTF-8"))?;
+    // Most requests create a pod that can be read: one pass over the text.
+    if let Ok(review) = serde_json::from_str::<Review<'_, Pod<'_>>>(text)
+        && review.is_v1()
+        && let Some(request) = review.request
+        && request.creates_pod()
+        && let Some(pod) = &request.object
+    {
+        return answer_pod(&request, pod, config);
+    }
+    // The rest in two: first the envelope, to have a uid to answer to.
+    let Ok(review) = serde_json::from_str::<Review<'_, &RawValue>>(text) else {
+        return Err(NoReview("the body is no AdmissionReview with a request"));
+    };
+    if !review.is_v1() {
+        return Err(NoReview(
+            "the body is not of kind AdmissionReview, apiVersion admission.k8s.io/v1",
+        ));
+    }
+    let Some(request) = review.request else {
+        return Err(NoReview("the AdmissionReview has no request"));
+    };
+    if !request.creates_pod() {
+        let log = request.log(None);
+        return respond(&request.uid, Allowed::Unchanged(&[]), AdmissionResult::Ignored, log);
+    }
+    match Pod::parse(request.object.map_or("null", RawValue::get)) {
+        Ok(pod) => answer_pod(&request, &pod, config),
+        Err(error) => {
+            let mut log = request.log(None);
+            let message = error.to_string();
+            log.problems = Some(message.clone());
+            respond(&request.uid, Allowed::No(&message), AdmissionResult::Denied, log)
+        }
+    }
+}
+
+impl<Object> Review<'_, Object> {
+    fn is_v1(&self) -> bool {
+        self.api_version == "admission.k8s.io/v1" && self.kind == "AdmissionReview"
+    }
+}
+
+fn answer_pod<Object>(request: &Request<'_, Object>, pod: &Pod<'_>, config: &Config) -> Result<Answer, NoReview> {
+    let metadata = &pod.metadata;
+    let given = |name: &'_ Option<Cow<'_, str>>| name.as_deref().is_some_and(|name| !name.is_empty());
+    let name = if given(&metadata.name) {
+        &metadata.name
+    } else {
+        &metadata.generate_name
+    };
+    let mut log = request.log(name.as_deref());
+    match decide(pod, request.namespace.as_deref().unwrap_or_default(), config) {
+        Decision::Ignore(warnings) => respond(
+            &request.uid,
+            Allowed::Unchanged(&warnings),
+            AdmissionResult::Ignored,
+            log,
+        ),
+        Decision::Inject(patch, warnings) if patch.is_empty() => respond(
+            &request.uid,
+            Allowed::Unchanged(&warnings),
+            AdmissionResult::Injected,
+            log,
+        ),
+        Decision::Inject(patch, warnings) => match serde_json::to_vec(&patch) {
+            Ok(patch) => respond(
+                &request.uid,
+                Allowed::Patched(&patch, &warnings),
+                AdmissionResult::Injected,
+                log,
+            ),
+            Err(_) => Err(NoReview("the patch cannot be written")),
+        },
+        Decision::Deny(problems) => {
+            let message = problems.to_string();
+            log.problems = Some(message.clone());
+            respond(&request.uid, Allowed::No(&message), AdmissionResult::Denied, log)
+        }
+    }
+}
+
+enum Allowed<'a> {
+    Unchanged(&'a [String]),
+    Patched(&'a [u8], &'a [String]),
+    No(&'a str),
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReviewOut<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    response: Response<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Response<'a> {
+    uid: &'a str,
+    allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "base64")]
+    patch: Option<&'a [u8]>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    warnings: &'a [String],
+}
+
+/// 400, and no reason: ARC gives a runner up for good on 403 and 422 and their reasons, and tries again on 400.
+#[derive(Serialize)]
+struct Status<'a> {
+    code: u16,
+    message: &'a str,
+}
+
+fn base64<S: Serializer>(bytes: &Option<&[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&Base64Display::new(bytes.unwrap_or_default(), &STANDARD))
+}
+
+fn respond(uid: &str, allowed: Allowed<'_>, result: AdmissionResult, log: Log) -> Result<Answer, NoReview> {
+    let mut response = Response {
+        uid,
+        allowed: true,
+        status: None,
+        patch_type: None,
+        patch: None,
+        warnings: &[],
+    };
+    match allowed {
+        Allowed::Unchanged(warnings) => response.warnings = warnings,
+        Allowed::Patched(patch, warnings) => {
+            response.patch_type = Some("JSONPatch");
+            response.patch = Some(patch);
+            response.warnings = warnings;
+        }
+        Allowed::No(message) => {
+            response.allowed = false;
+            response.status = Some(Status { code: 400, message });
+        }
+    }
+    let review = ReviewOut {
+        api_version: "admission.k8s.io/v1",
+        kind: "AdmissionReview",
+        response,
+    };
+    match serde_json::to_vec(&review) {
+        Ok(body) => Ok(Answer { body, result, log }),
+        Err(_) => Err(NoReview("the answer cannot be written")),
+    }
+}

@@ -1,0 +1,381 @@
+//! The two listeners, what they answer, and how they stop.
+
+use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum_server::Handle;
+use axum_server::accept::NoDelayAcceptor;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::metrics::{AdmissionResult, Metrics};
+use super::review;
+use super::tls::{Certificate, CertificateError, CertificateFiles, Reload, server_config};
+use crate::inject::Config;
+
+/// What `podkey serve` is told on its command line.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the API server reaches `/mutate`.
+    pub listen: SocketAddr,
+    /// Where probes and Prometheus reach `/healthz`, `/readyz` and `/metrics`.
+    pub admin_listen: SocketAddr,
+    /// PEM, the leaf first.
+    pub tls_cert: PathBuf,
+    /// PEM.
+    pub tls_key: PathBuf,
+    /// How often the two are read again.
+    pub tls_poll: Duration,
+    /// How long new requests are served after SIGTERM: the API server goes on using open connections, and endpoints
+    /// take their time to disappear.
+    pub grace: Duration,
+}
+
+/// Why the server did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// No usable certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// An address is taken or not ours.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The system refused something else.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// The API server accepts objects up to 3 MiB, and a review of an update carries two.
+const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
+/// Up to here a body is read at once. Larger ones wait for one of a few places, so that many at a time cannot fill the memory.
+const SMALL_BODY_BYTES: usize = 256 * 1024;
+const LARGE_BODIES: usize = 8;
+/// The webhook's `timeoutSeconds` in our manifests: an answer that takes longer reaches nobody.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// hyper counts idle time between requests as time for the next header, and closing an idle connection just as the API
+/// server writes to it fails an admission. The API server closes its own after 90 s, so ours must stay open longer.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(120);
+/// After the grace time: how long requests that are under way may still take.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+struct Shared {
+    config: Config,
+    metrics: Metrics,
+    certificate: Arc<Certificate>,
+    large_bodies: Semaphore,
+    stopping: AtomicBool,
+}
+
+/// Serves until SIGTERM or SIGINT, then drains. `Ok` after a drain; a second signal ends the process at once.
+pub async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
+    let files = CertificateFiles {
+        certificate: options.tls_cert,
+        key: options.tls_key,
+    };
+    let certificate = Certificate::load(files, SystemTime::now())?;
+    let tls = RustlsConfig::from_config(Arc::new(server_config(certificate.clone())?));
+    let shared = Arc::new(Shared {
+        config,
+        metrics: Metrics::new(),
+        certificate,
+        large_bodies: Semaphore::new(LARGE_BODIES),
+        stopping: AtomicBool::new(false),
+    });
+    shared.show_expiry();
+    let stop = Stop::install()?;
+
+    let listener = bind(options.listen)?;
+    let admin_listener = bind(options.admin_listen)?;
+    let (listen, admin_listen) = (listener.local_addr()?, admin_listener.local_addr()?);
+
+    let handle = Handle::new();
+    let acceptor = RustlsAcceptor::new(tls)
+        .handshake_timeout(HANDSHAKE_TIMEOUT)
+        .acceptor(NoDelayAcceptor::new());
+    let mut server = axum_server::from_tcp(listener)?
+        .acceptor(acceptor)
+        .handle(handle.clone())
+        .http1_only();
+    limit(server.http_builder());
+    let mutate = Router::new().route("/mutate", post(mutate)).with_state(shared.clone());
+    let server = tokio::spawn(server.serve(mutate.into_make_service()));
+
+    let admin_handle = Handle::new();
+    let mut admin_server = axum_server::from_tcp(admin_listener)?
+        .handle(admin_handle.clone())
+        .http1_only();
+    limit(admin_server.http_builder());
+    let admin = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(shared.clone());
+    let admin_server = tokio::spawn(admin_server.serve(admin.into_make_service()));
+    tokio::spawn(poll_certificate(shared.clone(), options.tls_poll));
+
+    tracing::info!(
+        version = crate::VERSION,
+        %listen,
+        %admin_listen,
+        connections = shared.config.connections.len(),
+        certificate_expires = %humantime::format_rfc3339_seconds(shared.certificate.not_after()),
+        "serving"
+    );
+    stop.wait().await;
+    shared.stopping.store(true, Ordering::Relaxed);
+    tracing::info!(grace = %humantime::format_duration(options.grace), "stopping: not ready any more, serving on for the grace time");
+    tokio::time::sleep(options.grace).await;
+    handle.graceful_shutdown(Some(DRAIN_TIMEOUT));
+    let served = server.await;
+    admin_handle.graceful_shutdown(Some(Duration::ZERO));
+    let _ = admin_server.await;
+    tracing::info!("stopped");
+    match served {
+        Ok(result) => Ok(result?),
+        Err(join) => Err(ServeError::Io(std::io::Error::other(join))),
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let bound = TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    bound.map_err(|source| ServeError::Listen { address, source })
+}
+
+fn limit(builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>) {
+    builder
+        .http1()
+        .timer(hyper_util::rt::TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT);
+}
+
+/// The signals that end the server.
+struct Stop {
+    term: tokio::signal::unix::Signal,
+    int: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    /// As the process may be PID 1, for which the kernel has no default action, this comes before anything is served.
+    fn install() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn signal(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+    }
+
+    /// Returns at the first signal. The second ends the process.
+    async fn wait(mut self) {
+        self.signal().await;
+        tokio::spawn(async move {
+            self.signal().await;
+            tracing::warn!("second signal: stopping at once");
+            std::process::exit(143);
+        });
+    }
+}
+
+/// `POST /mutate`.
+async fn mutate(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let started = Instant::now();
+    shared.metrics.in_flight.inc();
+    let mut response = match timeout(REQUEST_TIMEOUT, read_body(&shared, request)).await {
+        Ok(Ok(body)) => shared.answer(&body),
+        Ok(Err(refusal)) => shared.refuse(refusal, started),
+        Err(_) => shared.refuse(Refusal(StatusCode::REQUEST_TIMEOUT, "the body took too long"), started),
+    };
+    shared.metrics.in_flight.dec();
+    if shared.stopping.load(Ordering::Relaxed) {
+        // Moves the API server's open connections to the other replicas while we are still here.
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// A request that gets an HTTP error rather than an AdmissionReview.
+struct Refusal(StatusCode, &'static str);
+
+async fn read_body(shared: &Shared, request: Request) -> Result<Vec<u8>, Refusal> {
+    use http_body_util::BodyExt;
+    if !is_json(request.headers()) {
+        return Err(Refusal(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "the body must be application/json",
+        ));
+    }
+    const TOO_LARGE: Refusal = Refusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 8 MiB");
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > MAX_BODY_BYTES) {
+        return Err(TOO_LARGE);
+    }
+    let mut body = request.into_body();
+    let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(SMALL_BODY_BYTES));
+    let mut place = None;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Refusal(StatusCode::BAD_REQUEST, "the body broke off"))?;
+        let Some(data) = frame.data_ref() else { continue };
+        if bytes.len() + data.len() > MAX_BODY_BYTES {
+            return Err(TOO_LARGE);
+        }
+        if bytes.len() + data.len() > SMALL_BODY_BYTES && place.is_none() {
+            place = shared.large_bodies.acquire().await.ok();
+        }
+        bytes.extend_from_slice(data);
+    }
+    if bytes.is_empty() {
+        return Err(Refusal(StatusCode::BAD_REQUEST, "the body is empty"));
+    }
+    Ok(bytes)
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    value
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .eq_ignore_ascii_case("application/json")
+}
+
+impl Shared {
+    fn answer(&self, body: &[u8]) -> Response {
+        let started = Instant::now();
+        // A panic is our fault and this request's end; the others go on.
+        let answer = catch_unwind(AssertUnwindSafe(|| review::answer(body, &self.config)));
+        match answer {
+            Ok(Ok(answer)) => {
+                let duration = started.elapsed();
+                self.metrics.admission(answer.result, duration);
+                let (log, decision) = (&answer.log, answer.result.as_str());
+                tracing::info!(
+                    uid = log.uid,
+                    namespace = log.namespace,
+                    name = log.name,
+                    decision,
+                    problems = log.problems,
+                    duration_us = duration.as_micros() as u64,
+                    "admission"
+                );
+                let mut response = Response::new(Body::from(answer.body));
+                response
+                    .headers_mut()
+                    .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                response
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "no admission request");
+                self.metrics.admission(AdmissionResult::Invalid, started.elapsed());
+                (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response()
+            }
+            Err(_) => {
+                self.metrics.panics.inc();
+                self.metrics.admission(AdmissionResult::Invalid, started.elapsed());
+                tracing::error!("a request made podkey panic: please report it");
+                (StatusCode::INTERNAL_SERVER_ERROR, "podkey failed on this request\n").into_response()
+            }
+        }
+    }
+
+    fn refuse(&self, Refusal(status, message): Refusal, started: Instant) -> Response {
+        tracing::warn!(status = status.as_u16(), error = message, "no admission request");
+        self.metrics.admission(AdmissionResult::Invalid, started.elapsed());
+        (status, format!("{message}\n")).into_response()
+    }
+
+    fn show_expiry(&self) {
+        let expiry = self
+            .certificate
+            .not_after()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        self.metrics.certificate_expiry.set(expiry.as_secs_f64());
+    }
+}
+
+async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
+    if shared.stopping.load(Ordering::Relaxed) {
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response()
+    } else if shared.certificate.not_after() <= SystemTime::now() {
+        (StatusCode::SERVICE_UNAVAILABLE, "the serving certificate has run out\n").into_response()
+    } else {
+        "ok\n".into_response()
+    }
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.metrics.encode() {
+        Ok(text) => (
+            [(
+                header::CONTENT_TYPE,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            )],
+            text,
+        )
+            .into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// Reads the certificate files again and again. What cannot be used is said once, not at each look.
+async fn poll_certificate(shared: Arc<Shared>, every: Duration) {
+    let mut said = String::new();
+    loop {
+        tokio::time::sleep(every).await;
+        match shared.certificate.reload(SystemTime::now()) {
+            Ok(Reload::Unchanged) => said.clear(),
+            Ok(Reload::Changed) => {
+                said.clear();
+                shared.show_expiry();
+                let expires = humantime::format_rfc3339_seconds(shared.certificate.not_after());
+                tracing::info!(certificate_expires = %expires, "new certificate in use");
+            }
+            Err(error) => {
+                let error = error.to_string();
+                if said != error {
+                    shared.metrics.certificate_reload_failures.inc();
+                    tracing::error!(%error, "the certificate files cannot be used: the one before stays in use");
+                    said = error;
+                }
+            }
+        }
+    }
+}
