@@ -1,10 +1,11 @@
 //! What `/metrics` shows. No label has a value that a pod's author can choose: that would let anyone fill the memory.
 
+use std::fmt::Write;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -24,7 +25,7 @@ pub(super) struct Metrics {
 }
 
 /// How an admission request ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum AdmissionResult {
     Injected,
     Ignored,
@@ -41,6 +42,12 @@ impl AdmissionResult {
             Self::Denied => "denied",
             Self::Invalid => "invalid",
         }
+    }
+}
+
+impl EncodeLabelValue for AdmissionResult {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        encoder.write_str(self.as_str())
     }
 }
 

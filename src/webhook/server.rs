@@ -240,16 +240,19 @@ async fn read_body(shared: &Shared, request: Request) -> Result<Vec<u8>, Refusal
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let mut body = request.into_body();
     if announced.is_some_and(|length| length > MAX_BODY_BYTES) {
+        discard(&mut body).await;
         return Err(TOO_LARGE);
     }
-    let mut body = request.into_body();
     let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(SMALL_BODY_BYTES));
     let mut place = None;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Refusal(StatusCode::BAD_REQUEST, "the body broke off"))?;
         let Some(data) = frame.data_ref() else { continue };
         if bytes.len() + data.len() > MAX_BODY_BYTES {
+            drop(std::mem::take(&mut bytes));
+            discard(&mut body).await;
             return Err(TOO_LARGE);
         }
         if bytes.len() + data.len() > SMALL_BODY_BYTES && place.is_none() {
@@ -261,6 +264,24 @@ async fn read_body(shared: &Shared, request: Request) -> Result<Vec<u8>, Refusal
         return Err(Refusal(StatusCode::BAD_REQUEST, "the body is empty"));
     }
     Ok(bytes)
+}
+
+/// Reads on without keeping anything, for a while: a client that is cut off while it still writes sees a broken connection
+/// rather than the reason.
+async fn discard(body: &mut Body) {
+    use http_body_util::BodyExt;
+    const MOST_BYTES: usize = 128 * 1024 * 1024;
+    const LONGEST: Duration = Duration::from_secs(2);
+    let _ = timeout(LONGEST, async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, |data| data.len());
+            if bytes > MOST_BYTES {
+                return;
+            }
+        }
+    })
+    .await;
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

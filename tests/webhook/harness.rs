@@ -1,0 +1,335 @@
+//! A running `podkey serve` with a certificate of our own, and a small HTTP/1.1 client that speaks to it byte by byte.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use serde_json::Value;
+
+pub(crate) const CONFIG: &str = "
+agent: {image: registry.example.com/podkey:1.0.0, imagePullPolicy: IfNotPresent}
+connections:
+  default:
+    address: https://vault.vault.svc:8200
+    auth: {mount: my-cluster/arc-runners, role: secret-role}
+    allow:
+    - {namespaces: [arc-runners], secrets: ['arc-runners/data/**']}
+";
+
+/// A certificate authority and what it signed last.
+pub(crate) struct Authority {
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+    der: CertificateDer<'static>,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let der = params.self_signed(&key).unwrap().der().clone();
+        Self {
+            issuer: rcgen::Issuer::new(params, key),
+            der,
+        }
+    }
+
+    /// A certificate for localhost and its key, as PEM.
+    pub(crate) fn sign(&self) -> (String, String) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+    }
+
+    fn client_config(&self, alpn: &[&str]) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.der.clone()).unwrap();
+        let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    }
+}
+
+/// A running webhook. Killed when dropped.
+pub(crate) struct Webhook {
+    pub(crate) authority: Authority,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Webhook {
+    pub(crate) fn start() -> Self {
+        Self::start_with(&["--grace", "0s"])
+    }
+
+    pub(crate) fn start_with(args: &[&str]) -> Self {
+        let authority = Authority::new();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.yaml"), CONFIG).unwrap();
+        swap_certificate(folder.path(), &authority.sign());
+        let mut child = command(folder.path())
+            .args(args)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let serving: Value = loop {
+            let line: Value = serde_json::from_str(&lines.next().expect("a log line").unwrap()).unwrap();
+            if line["message"] == "serving" {
+                break line;
+            }
+        };
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let sink = log.clone();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                sink.lock().unwrap().push(line);
+            }
+        });
+        let address = |field: &str| serving[field].as_str().unwrap().parse().unwrap();
+        Self {
+            authority,
+            folder,
+            listen: address("listen"),
+            admin: address("admin_listen"),
+            child,
+            log,
+        }
+    }
+
+    pub(crate) fn connect(&self) -> Connection {
+        self.try_connect(&["http/1.1"]).unwrap()
+    }
+
+    pub(crate) fn try_connect(&self, alpn: &[&str]) -> std::io::Result<Connection> {
+        let tcp = TcpStream::connect(self.listen)?;
+        tcp.set_nodelay(true)?;
+        tcp.set_read_timeout(Some(Duration::from_secs(30)))?;
+        let name = ServerName::try_from("localhost").unwrap();
+        let client = ClientConnection::new(self.authority.client_config(alpn), name).unwrap();
+        let mut connection = Connection {
+            stream: BufReader::new(StreamOwned::new(client, tcp)),
+        };
+        let stream = connection.stream.get_mut();
+        stream.conn.complete_io(&mut stream.sock)?;
+        Ok(connection)
+    }
+
+    /// Posts a body to `/mutate` on a connection of its own.
+    pub(crate) fn post(&self, body: &[u8]) -> Reply {
+        self.connect().post(body)
+    }
+
+    pub(crate) fn admin_get(&self, path: &str) -> Reply {
+        let tcp = TcpStream::connect(self.admin).unwrap();
+        let mut stream = BufReader::new(tcp);
+        write!(
+            stream.get_mut(),
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        read_reply(&mut stream).unwrap()
+    }
+
+    /// The value of a metric with these very labels.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let text = self.admin_get("/metrics").text();
+        let line = text
+            .lines()
+            .find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
+        line.unwrap_or_else(|| panic!("no {name} in\n{text}"))
+            .rsplit(' ')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap()
+    }
+
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Waits until a log line contains a text.
+    pub(crate) fn wait_for_log(&self, text: &str) {
+        eventually(text, || self.log().iter().any(|line| line.contains(text)));
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
+    /// Peak resident memory in KiB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Webhook {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `podkey serve` on free ports with the files in a folder.
+pub(crate) fn command(folder: &Path) -> Command {
+    let file = |name: &str| folder.join(name).display().to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_podkey"));
+    command.args([
+        "serve",
+        "--config",
+        &file("config.yaml"),
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+    ]);
+    command.args([
+        "--tls-cert",
+        &file("tls/tls.crt"),
+        "--tls-key",
+        &file("tls/tls.key"),
+        "--tls-poll",
+        "100ms",
+    ]);
+    command
+}
+
+/// Puts a pair of files where they are mounted, the way the kubelet does: a new directory, and one symlink swapped.
+pub(crate) fn swap_certificate(folder: &Path, (certificate, key): &(String, String)) {
+    let tls = folder.join("tls");
+    std::fs::create_dir_all(&tls).unwrap();
+    let generation = tempfile::Builder::new()
+        .prefix("..gen")
+        .tempdir_in(&tls)
+        .unwrap()
+        .keep();
+    std::fs::write(generation.join("tls.crt"), certificate).unwrap();
+    std::fs::write(generation.join("tls.key"), key).unwrap();
+    let link = |target: PathBuf, at: PathBuf| std::os::unix::fs::symlink(target, at).unwrap();
+    link(generation.file_name().unwrap().into(), tls.join("..data_tmp"));
+    std::fs::rename(tls.join("..data_tmp"), tls.join("..data")).unwrap();
+    for name in ["tls.crt", "tls.key"] {
+        if !tls.join(name).exists() {
+            link(Path::new("..data").join(name), tls.join(name));
+        }
+    }
+}
+
+/// One TLS connection.
+pub(crate) struct Connection {
+    stream: BufReader<StreamOwned<ClientConnection, TcpStream>>,
+}
+
+/// An HTTP answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<String>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Reply {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    pub(crate) fn closes(&self) -> bool {
+        self.headers
+            .iter()
+            .any(|header| header.eq_ignore_ascii_case("connection: close"))
+    }
+}
+
+impl Connection {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.get_mut().write_all(bytes)?;
+        self.stream.get_mut().flush()
+    }
+
+    pub(crate) fn read_reply(&mut self) -> std::io::Result<Reply> {
+        read_reply(&mut self.stream)
+    }
+
+    pub(crate) fn request(&mut self, line: &str, headers: &str, body: &[u8]) -> Reply {
+        let mut bytes = format!(
+            "{line} HTTP/1.1\r\nHost: podkey\r\n{headers}Content-Length: {}\r\n\r\n",
+            body.len()
+        )
+        .into_bytes();
+        bytes.extend_from_slice(body);
+        // A server that refuses a body early closes while we still write: the reply counts.
+        let written = self.write(&bytes);
+        self.read_reply()
+            .unwrap_or_else(|error| panic!("no reply: {error} after {written:?}"))
+    }
+
+    pub(crate) fn post(&mut self, body: &[u8]) -> Reply {
+        self.request("POST /mutate?timeout=5s", "Content-Type: application/json\r\n", body)
+    }
+
+    /// The certificate that the server showed.
+    pub(crate) fn server_certificate(&self) -> CertificateDer<'static> {
+        self.stream.get_ref().conn.peer_certificates().unwrap()[0]
+            .clone()
+            .into_owned()
+    }
+}
+
+fn read_reply(stream: &mut impl BufRead) -> std::io::Result<Reply> {
+    let mut line = String::new();
+    stream.read_line(&mut line)?;
+    let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = status.ok_or_else(|| std::io::Error::other(format!("no status line: {line:?}")))?;
+    let mut headers = Vec::new();
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line)?;
+        match line.trim_end() {
+            "" => break,
+            header => headers.push(header.to_owned()),
+        }
+    }
+    let length = headers.iter().find_map(|header| {
+        header
+            .to_ascii_lowercase()
+            .strip_prefix("content-length: ")?
+            .parse()
+            .ok()
+    });
+    let mut body = vec![0; length.unwrap_or(0)];
+    stream.read_exact(&mut body)?;
+    Ok(Reply { status, headers, body })
+}
+
+/// Waits up to 20 s for something that takes its time.
+pub(crate) fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !happened() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "did not happen: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

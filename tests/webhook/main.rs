@@ -1,0 +1,560 @@
+//! `podkey serve` as the API server meets it: the real program, real TLS, real sockets.
+
+mod harness;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use harness::{Reply, Webhook, command, eventually, swap_certificate};
+use serde_json::{Value, json};
+use std::process::Stdio;
+
+const FILES: &str = "- {secret: arc-runners/data/kubeconfig/rancher-cluster, key: config, decode: base64, file: /tmp/kubeconfig, env: KUBECONFIG}";
+
+/// An ARC runner pod as the webhook gets it: unknown fields, and a secret of the author's in its environment.
+fn pod() -> Value {
+    json!({
+        "kind": "Pod", "apiVersion": "v1",
+        "metadata": {
+            "name": "arc-runner-set-7xk2p-runner-lq8hd", "namespace": "arc-runners", "creationTimestamp": null, "surprise": {"a~b/c": [1.10]},
+            "labels": {"actions-ephemeral-runner": "True"},
+            "annotations": {"podkey.dev/files": FILES}
+        },
+        "spec": {
+            "containers": [{
+                "name": "runner", "image": "ghcr.io/actions/actions-runner:latest",
+                "env": [{"name": "TOKEN", "value": "canary-in-the-pod"}], "resources": {}, "futureField": {"x": null}
+            }],
+            "serviceAccountName": "arc-runner-set-gha-rs-no-permission"
+        },
+        "status": {}
+    })
+}
+
+fn review(pod: Value) -> Value {
+    json!({
+        "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
+        "request": {
+            "uid": "2c1f6d3e-7a0b-4a52-9f0e-0d2f0a9f4b11",
+            "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "requestKind": {"group": "", "version": "v1", "kind": "Pod"},
+            "requestResource": {"group": "", "version": "v1", "resource": "pods"},
+            "name": "arc-runner-set-7xk2p-runner-lq8hd", "namespace": "arc-runners", "operation": "CREATE",
+            "userInfo": {"username": "system:serviceaccount:arc-systems:arc-gha-rs-controller", "groups": ["system:authenticated"]},
+            "object": pod, "oldObject": null, "dryRun": false,
+            "options": {"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"}
+        }
+    })
+}
+
+fn bytes(value: &Value) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap()
+}
+
+/// The checks that the API server makes of an answer before it uses it, and the JSON of the answer's `response`.
+/// (kubernetes/apiserver, pkg/admission/plugin/webhook/request/admissionreview.go)
+fn response(reply: &Reply) -> Value {
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert!(
+        reply
+            .headers
+            .iter()
+            .any(|header| header == "content-type: application/json"),
+        "{reply:?}"
+    );
+    let review = reply.json();
+    assert_eq!(review["apiVersion"], "admission.k8s.io/v1");
+    assert_eq!(review["kind"], "AdmissionReview");
+    let response = review["response"].clone();
+    assert_eq!(response["uid"], "2c1f6d3e-7a0b-4a52-9f0e-0d2f0a9f4b11");
+    assert!(response["allowed"].is_boolean());
+    assert_eq!(response.get("patch").is_some(), response.get("patchType").is_some());
+    if let Some(patch_type) = response.get("patchType") {
+        assert_eq!(patch_type, "JSONPatch");
+        assert_eq!(response["allowed"], true);
+    }
+    if response["allowed"] == false {
+        assert_eq!(response["status"]["code"], 400, "ARC gives a runner up on 403 and 422");
+        assert!(response["status"].get("reason").is_none());
+    }
+    for warning in response["warnings"].as_array().into_iter().flatten() {
+        let warning = warning.as_str().unwrap();
+        assert!(
+            warning.len() < 120 && warning.bytes().all(|b| (b' '..=b'~').contains(&b)),
+            "{warning:?}"
+        );
+    }
+    response
+}
+
+fn injected(response: &Value, pod: &Value) -> Value {
+    let patch = STANDARD.decode(response["patch"].as_str().expect("a patch")).unwrap();
+    let patch: json_patch::Patch = serde_json::from_slice(&patch).unwrap();
+    let mut pod = pod.clone();
+    json_patch::patch(&mut pod, &patch).unwrap();
+    pod
+}
+
+#[test]
+fn an_arc_runner_pod_is_injected() {
+    let webhook = Webhook::start();
+    let response = response(&webhook.post(&bytes(&review(pod()))));
+    assert_eq!(response["allowed"], true);
+    let patched = injected(&response, &pod());
+    assert_eq!(patched["spec"]["initContainers"][0]["name"], "podkey-init");
+    assert_eq!(
+        patched["spec"]["containers"][0]["volumeMounts"][0]["mountPath"],
+        "/tmp/kubeconfig"
+    );
+    assert_eq!(
+        patched["spec"]["containers"][0]["env"][1],
+        json!({"name": "KUBECONFIG", "value": "/tmp/kubeconfig"})
+    );
+    assert_eq!(patched["spec"]["containers"][0]["futureField"], json!({"x": null}));
+    assert_eq!(webhook.metric("podkey_admissions_total{result=\"injected\"}"), 1.0);
+
+    // The API server calls again after other webhooks: nothing more to do.
+    let again = self::response(&webhook.post(&bytes(&review(patched))));
+    assert_eq!(again["allowed"], true);
+    assert!(again.get("patch").is_none());
+}
+
+#[test]
+fn the_same_request_gets_the_same_bytes_and_a_dry_run_too() {
+    let webhook = Webhook::start();
+    let first = webhook.post(&bytes(&review(pod())));
+    let mut dry = review(pod());
+    dry["request"]["dryRun"] = true.into();
+    for _ in 0..10 {
+        assert_eq!(webhook.post(&bytes(&review(pod()))).body, first.body);
+        assert_eq!(webhook.post(&bytes(&dry)).body, first.body);
+    }
+    let other_process = Webhook::start();
+    assert_eq!(other_process.post(&bytes(&review(pod()))).body, first.body);
+}
+
+#[test]
+fn a_refusal_tells_all_problems_and_nothing_of_the_operators_config() {
+    let webhook = Webhook::start();
+    let mut bad = pod();
+    bad["metadata"]["annotations"] =
+        json!({"podkey.dev/files": "- {secret: ../x, key: k, file: relative}", "podkey.dev/rol": "x"});
+    let response = response(&webhook.post(&bytes(&review(bad))));
+    let message = response["status"]["message"].as_str().unwrap();
+    assert!(message.contains("podkey.dev/files[0].secret: \"../x\""), "{message}");
+    assert!(
+        message.contains("podkey.dev/rol: is no annotation of podkey (did you mean \"role\"?)"),
+        "{message}"
+    );
+
+    let mut foreign = pod();
+    foreign["metadata"]["annotations"]["podkey.dev/files"] = "- {secret: other/data/x, key: k, file: relative}".into();
+    let response = self::response(&webhook.post(&bytes(&review(foreign))));
+    let message = response["status"]["message"].as_str().unwrap();
+    assert!(message.contains("no rule of the operator's"), "{message}");
+    for hidden in ["secret-role", "arc-runners/data", "vault.vault.svc", "my-cluster"] {
+        assert!(!message.contains(hidden), "{message}");
+    }
+    assert_eq!(webhook.metric("podkey_admissions_total{result=\"denied\"}"), 2.0);
+}
+
+#[test]
+fn what_is_no_creation_of_a_pod_passes_untouched() {
+    let webhook = Webhook::start();
+    let changed = |change: fn(&mut Value)| {
+        let mut review = review(pod());
+        change(&mut review["request"]);
+        review
+    };
+    for review in [
+        changed(|r| r["operation"] = "UPDATE".into()),
+        changed(|r| {
+            r["operation"] = "DELETE".into();
+            r["object"] = Value::Null;
+        }),
+        changed(|r| r["operation"] = "CONNECT".into()),
+        changed(|r| r["subResource"] = "ephemeralcontainers".into()),
+        changed(|r| r["subResource"] = "eviction".into()),
+        changed(|r| r["kind"] = json!({"group": "apps", "version": "v1", "kind": "Deployment"})),
+        changed(|r| r["resource"] = json!({"group": "apps", "version": "v1", "resource": "deployments"})),
+        changed(|r| r["object"]["metadata"]["annotations"] = json!({"other": "x"})),
+        changed(|r| r["object"]["metadata"]["annotations"] = Value::Null),
+        changed(|r| r["object"]["metadata"] = json!({})),
+    ] {
+        let response = response(&webhook.post(&bytes(&review)));
+        assert_eq!(response["allowed"], true, "{review}");
+        assert!(response.get("patch").is_none(), "{review}");
+    }
+    // A mirror pod is left alone, with a word about it.
+    let mirror = changed(|r| r["object"]["metadata"]["annotations"]["kubernetes.io/config.mirror"] = "x".into());
+    let response = response(&webhook.post(&bytes(&mirror)));
+    assert_eq!(response["allowed"], true);
+    assert!(response.get("patch").is_none());
+    assert!(response["warnings"][0].as_str().unwrap().contains("mirror"));
+}
+
+#[test]
+fn a_pod_that_cannot_be_read_is_refused_with_its_uid() {
+    let webhook = Webhook::start();
+    for object in [
+        json!([]),
+        json!("x"),
+        json!(null),
+        json!({}),
+        json!({"spec": {"containers": 7}}),
+        json!({"spec": {"containers": ["canary"]}}),
+    ] {
+        let response = response(&webhook.post(&bytes(&review(object.clone()))));
+        assert_eq!(response["allowed"], false, "{object}");
+        let message = response["status"]["message"].as_str().unwrap();
+        assert!(
+            message.contains("no v1 Pod") && !message.contains("canary"),
+            "{message}"
+        );
+    }
+    // A field we do not look at may have any shape: a newer Kubernetes may have changed it.
+    let mut odd = pod();
+    odd["spec"]["tolerations"] = 7.into();
+    odd["metadata"]["managedFields"] = "x".into();
+    assert!(response(&webhook.post(&bytes(&review(odd)))).get("patch").is_some());
+}
+
+#[test]
+fn a_name_that_is_still_to_be_made_is_no_obstacle() {
+    let webhook = Webhook::start();
+    let mut review = review(pod());
+    review["request"]["name"] = "".into();
+    review["request"]["object"]["metadata"]["name"] = Value::Null;
+    review["request"]["object"]["metadata"]["namespace"] = Value::Null;
+    review["request"]["object"]["metadata"]["generateName"] = "web-5d9c-".into();
+    assert!(response(&webhook.post(&bytes(&review))).get("patch").is_some());
+    webhook.wait_for_log("\"name\":\"web-5d9c-\"");
+}
+
+#[test]
+fn what_is_no_review_gets_an_http_error() {
+    let webhook = Webhook::start();
+    let json = "Content-Type: application/json\r\n";
+    let good = bytes(&review(pod()));
+    let changed = |change: fn(&mut Value)| {
+        let mut review = review(pod());
+        change(&mut review);
+        bytes(&review)
+    };
+    for (line, headers, body, status) in [
+        ("GET /mutate", "", Vec::new(), 405),
+        ("POST /", json, good.clone(), 404),
+        ("POST /mutate/x", json, good.clone(), 404),
+        ("POST /mutate", "", good.clone(), 415),
+        ("POST /mutate", "Content-Type: text/plain\r\n", good.clone(), 415),
+        ("POST /mutate", json, Vec::new(), 400),
+        ("POST /mutate", json, b"{".to_vec(), 400),
+        ("POST /mutate", json, b"\xff\xfe".to_vec(), 400),
+        ("POST /mutate", json, b"[]".to_vec(), 400),
+        ("POST /mutate", json, b"null".to_vec(), 400),
+        (
+            "POST /mutate",
+            json,
+            changed(|r| r["apiVersion"] = "admission.k8s.io/v1beta1".into()),
+            400,
+        ),
+        ("POST /mutate", json, changed(|r| r["kind"] = "Review".into()), 400),
+        ("POST /mutate", json, changed(|r| r["request"] = Value::Null), 400),
+        (
+            "POST /mutate",
+            json,
+            changed(|r| r["request"]["uid"] = Value::Null),
+            400,
+        ),
+        (
+            "POST /mutate",
+            json,
+            changed(|r| r["request"]["operation"] = 7.into()),
+            400,
+        ),
+        ("POST /mutate", json, "[".repeat(1_000_000).into_bytes(), 400),
+        (
+            "POST /mutate",
+            json,
+            format!("{{\"request\":{}", "{\"a\":".repeat(500_000)).into_bytes(),
+            400,
+        ),
+    ] {
+        let reply = webhook.connect().request(line, headers, &body);
+        assert_eq!(reply.status, status, "{line} {headers}: {reply:?}");
+    }
+    assert_eq!(
+        webhook
+            .connect()
+            .request(
+                "POST /mutate",
+                "Content-Type: application/json; charset=utf-8\r\n",
+                &good
+            )
+            .status,
+        200
+    );
+    assert_eq!(webhook.metric("podkey_panics_total"), 0.0);
+}
+
+#[test]
+fn hostile_json_is_answered() {
+    let webhook = Webhook::start();
+    let text = String::from_utf8(bytes(&review(pod()))).unwrap();
+    for (surprise, patched) in [
+        (format!("{}1{}", "[".repeat(100), "]".repeat(100)), true),
+        (format!("[{}0]", "0,".repeat(1_000_000)), true),
+        (format!("1{}", "0".repeat(100_000)), true),
+        ("\"\\ud800\"".to_owned(), false),
+        ("1e999999999".to_owned(), true),
+    ] {
+        let body = text.replace("{\"a~b/c\":[1.1]}", &surprise);
+        assert_ne!(body, text);
+        let reply = webhook.post(body.as_bytes());
+        let short: String = surprise.chars().take(20).collect();
+        if patched {
+            assert!(response(&reply).get("patch").is_some(), "{short}");
+        } else {
+            assert!(
+                reply.status == 400 || response(&reply)["allowed"] == false || response(&reply).get("patch").is_some(),
+                "{short}"
+            );
+        }
+    }
+    // Two keys of one name: refused rather than guessed at.
+    let body = text.replace("\"spec\":{", "\"spec\":{},\"spec\":{");
+    assert_eq!(response(&webhook.post(body.as_bytes()))["allowed"], false);
+    assert_eq!(webhook.metric("podkey_panics_total"), 0.0);
+}
+
+#[test]
+fn a_large_review_is_accepted_and_a_huge_one_refused() {
+    let webhook = Webhook::start();
+    let mut large = pod();
+    large["metadata"]["managedFields"] = json!(["x".repeat(7 * 1024 * 1024)]);
+    assert!(response(&webhook.post(&bytes(&review(large)))).get("patch").is_some());
+    let before = webhook.peak_memory();
+
+    let reply = webhook.connect().request(
+        "POST /mutate",
+        "Content-Type: application/json\r\n",
+        &vec![b' '; 8 * 1024 * 1024 + 1],
+    );
+    assert_eq!(reply.status, 413);
+    let reply = webhook.connect().request(
+        "POST /mutate",
+        "Content-Type: application/json\r\n",
+        &vec![b' '; 100 * 1024 * 1024],
+    );
+    assert_eq!(reply.status, 413);
+    // Announced small or not at all, and endless: cut off at the limit.
+    let mut connection = webhook.connect();
+    connection
+        .write(
+            b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
+        )
+        .unwrap();
+    let chunk = [b"10000\r\n".as_slice(), &[b' '; 0x10000], b"\r\n"].concat();
+    let sent = (0..10_000).take_while(|_| connection.write(&chunk).is_ok()).count();
+    assert!(sent < 10_000, "625 MiB were taken");
+    assert!(
+        webhook.peak_memory() < before + 16 * 1024,
+        "{} KiB, then {} KiB",
+        before,
+        webhook.peak_memory()
+    );
+    assert!(response(&webhook.post(&bytes(&review(pod())))).get("patch").is_some());
+}
+
+#[test]
+fn one_connection_carries_many_reviews_over_http_1_1() {
+    let webhook = Webhook::start();
+    let mut connection = webhook.connect();
+    let body = bytes(&review(pod()));
+    for _ in 0..1000 {
+        let reply = connection.post(&body);
+        assert_eq!(reply.status, 200);
+        assert!(!reply.closes());
+    }
+    assert!(
+        webhook.try_connect(&["h2"]).is_err(),
+        "HTTP/2 alone has no common protocol"
+    );
+    assert!(webhook.try_connect(&["h2", "http/1.1"]).is_ok());
+}
+
+#[test]
+fn many_half_open_connections_keep_nobody_out() {
+    let webhook = Webhook::start();
+    let silent: Vec<_> = (0..200)
+        .map(|_| std::net::TcpStream::connect(webhook.listen).unwrap())
+        .collect();
+    let slow: Vec<_> = (0..100)
+        .map(|_| {
+            let mut connection = webhook.connect();
+            connection
+                .write(b"POST /mutate HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 8000000\r\n\r\n{")
+                .unwrap();
+            connection
+        })
+        .collect();
+    for _ in 0..20 {
+        assert_eq!(webhook.post(&bytes(&review(pod()))).status, 200);
+    }
+    drop((silent, slow));
+}
+
+#[test]
+fn the_log_has_one_line_for_each_admission_and_nothing_of_the_pod() {
+    let webhook = Webhook::start();
+    webhook.post(&bytes(&review(pod())));
+    let mut denied = pod();
+    denied["metadata"]["annotations"]["podkey.dev/role"] = "".into();
+    webhook.post(&bytes(&review(denied)));
+    webhook.post(&bytes(&review(json!({"spec": {"containers": "canary-in-the-pod"}}))));
+    eventually("three lines", || {
+        webhook
+            .log()
+            .iter()
+            .filter(|line| line.contains("\"message\":\"admission\""))
+            .count()
+            == 3
+    });
+    let log = webhook.log();
+    let lines: Vec<Value> = log.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let first = &lines[0];
+    assert_eq!(first["uid"], "2c1f6d3e-7a0b-4a52-9f0e-0d2f0a9f4b11");
+    assert_eq!(first["namespace"], "arc-runners");
+    assert_eq!(first["name"], "arc-runner-set-7xk2p-runner-lq8hd");
+    assert_eq!(first["decision"], "injected");
+    assert!(first["duration_us"].is_u64());
+    assert!(lines[1]["problems"].as_str().unwrap().contains("podkey.dev/role"));
+    for line in &log {
+        assert!(
+            !line.contains("canary-in-the-pod") && !line.contains("PODKEY_PLAN"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_new_certificate_is_used_and_open_connections_live_on() {
+    let webhook = Webhook::start();
+    let body = bytes(&review(pod()));
+    let mut old = webhook.connect();
+    assert_eq!(old.post(&body).status, 200);
+    let first = old.server_certificate();
+    let expiry = webhook.metric("podkey_certificate_expiry_timestamp_seconds");
+    assert!(expiry > 1.7e9);
+
+    // A pair that does not match: the old one stays, and it is said.
+    let (certificate, _) = webhook.authority.sign();
+    let (_, key) = webhook.authority.sign();
+    swap_certificate(webhook.folder.path(), &(certificate, key));
+    webhook.wait_for_log("does not belong to the certificate");
+    assert_eq!(webhook.metric("podkey_certificate_reload_failures_total"), 1.0);
+    assert_eq!(webhook.connect().server_certificate(), first);
+
+    // Twice: a watch on the files would survive the first swap only.
+    for _ in 0..2 {
+        let before = webhook.connect().server_certificate();
+        swap_certificate(webhook.folder.path(), &webhook.authority.sign());
+        eventually("a new certificate", || webhook.connect().server_certificate() != before);
+        assert_eq!(old.post(&body).status, 200, "the connection from before");
+    }
+}
+
+#[test]
+fn on_sigterm_it_drains_before_it_goes() {
+    let mut webhook = Webhook::start_with(&["--grace", "2s"]);
+    let body = bytes(&review(pod()));
+    assert_eq!(webhook.admin_get("/readyz").status, 200);
+    let mut idle = webhook.connect();
+    assert!(!idle.post(&body).closes());
+    let mut under_way = webhook.connect();
+    let head = format!(
+        "POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    under_way.write(head.as_bytes()).unwrap();
+    under_way.write(&body[..100]).unwrap();
+
+    webhook.signal("-TERM");
+    eventually("not ready", || webhook.admin_get("/readyz").status == 503);
+    assert_eq!(webhook.admin_get("/healthz").status, 200, "alive as long as it serves");
+    let reply = idle.post(&body);
+    assert_eq!(reply.status, 200, "an open connection is still served");
+    assert!(reply.closes(), "and told to go elsewhere");
+    assert_eq!(webhook.post(&body).status, 200, "a new connection too");
+    under_way.write(&body[100..]).unwrap();
+    assert_eq!(under_way.read_reply().unwrap().status, 200, "what was under way ends");
+    assert_eq!(webhook.wait().code(), Some(0));
+    assert!(std::net::TcpStream::connect(webhook.listen).is_err());
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut webhook = Webhook::start_with(&["--grace", "10m"]);
+    webhook.signal("-INT");
+    webhook.wait_for_log("stopping");
+    webhook.signal("-TERM");
+    assert_eq!(webhook.wait().code(), Some(143));
+}
+
+#[test]
+fn it_does_not_start_with_what_cannot_work() {
+    let start = |config: Option<&str>, certificate: Option<(String, String)>, more: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        if let Some(config) = config {
+            std::fs::write(folder.path().join("config.yaml"), config).unwrap();
+        }
+        if let Some(certificate) = certificate {
+            swap_certificate(folder.path(), &certificate);
+        }
+        let output = command(folder.path())
+            .args(more)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let pair = || Some(harness::Authority::new().sign());
+    let typo = harness::CONFIG.replace("allow:", "alow:");
+    for (config, certificate, code, expected) in [
+        (None, pair(), 64, "config.yaml"),
+        (Some(typo.as_str()), pair(), 64, "line 7"),
+        (Some(harness::CONFIG), None, 1, "tls.crt"),
+        (
+            Some(harness::CONFIG),
+            Some((String::new(), String::new())),
+            1,
+            "has no certificate",
+        ),
+    ] {
+        let (status, log) = start(config, certificate, &[]);
+        assert_eq!(status, Some(code), "{log}");
+        assert!(log.contains(expected), "{log}");
+        assert!(!log.contains("serving"), "{log}");
+    }
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (status, log) = start(Some(harness::CONFIG), pair(), &["--listen", &address]);
+    assert_eq!(status, Some(2), "an option given twice: {log}");
+}
+
+#[test]
+fn metrics_have_no_label_that_a_pod_could_fill() {
+    let webhook = Webhook::start();
+    webhook.post(&bytes(&review(pod())));
+    let text = webhook.admin_get("/metrics").text();
+    for expected in [
+        "podkey_admissions_total{result=\"injected\"} 1",
+        "podkey_admissions_total{result=\"ignored\"} 0",
+        "podkey_admission_duration_seconds_count 1",
+        "podkey_admissions_in_flight 0",
+        "podkey_build_info{version=",
+    ] {
+        assert!(text.contains(expected), "no {expected} in\n{text}");
+    }
+    assert!(!text.contains("arc-runner"), "{text}");
+}
