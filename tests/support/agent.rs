@@ -161,7 +161,7 @@ impl Agent {
     }
 
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_podkey-agent"));
+        let mut command = Command::new(super::program("podkey-agent"));
         command
             .env_clear()
             .arg("init")
