@@ -37,9 +37,11 @@ bench: .tools/bin/bao ## the measurements that the README quotes
 # out of the paths in panic messages, so that two people's builds are alike; the project's own paths are relative anyway.
 dist: rust ## static binaries for amd64 and arm64 in dist/
 	@.ci/tools zigbuild
-	$(call static,x86_64-unknown-linux-musl,amd64)
-	$(call static,aarch64-unknown-linux-musl,arm64)
+	$(foreach arch,$(ARCHES),$(call static,$(target-$(arch)),$(arch)))
 
+ARCHES ?= amd64 arm64
+target-amd64 := x86_64-unknown-linux-musl
+target-arm64 := aarch64-unknown-linux-musl
 zigbuild = RUSTFLAGS="--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo" SOURCE_DATE_EPOCH=0 \
 	$(CARGO) zigbuild --quiet --locked --no-default-features
 define static
@@ -53,6 +55,7 @@ for binary in dist/$(2)/podkey dist/$(2)/podkey-agent; do
 	fi
 	printf '%-24s %9d bytes, static\n' $$binary $$(stat -c %s $$binary)
 done
+
 endef
 image: dist ## build the container image from the Dockerfile and look into it (needs buildah)
 	tests/image.sh
