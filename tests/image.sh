@@ -31,8 +31,11 @@ trap 'buildah rm --all >/dev/null 2>&1 || true; rm -rf "$work"' EXIT
 # The stand-in: an empty root with Debian's links into /usr, and the environment that the Rust image sets.
 base=$(buildah from scratch)
 mnt=$(buildah mount "$base")
-mkdir -p "$mnt"/{usr,etc,tmp,root,src/.tools,src/target} "$mnt$cargo_home" "$mnt$rustup_home"
+mkdir -p "$mnt"/{usr,etc,tmp,root,src} "$mnt$cargo_home" "$mnt$rustup_home" "$mnt$tools" "$mnt$target"
 chmod 1777 "$mnt/tmp"
+# At their own paths, so that cargo finds what `make dist` has built already.
+ln -s "$tools" "$mnt/src/.tools"
+ln -s "$target" "$mnt/src/target"
 for dir in bin sbin lib lib64; do [[ ! -L /$dir ]] || ln -s "usr/$dir" "$mnt/$dir"; done
 buildah umount "$base" >/dev/null
 buildah config --env "CARGO_HOME=$cargo_home" --env "RUSTUP_HOME=$rustup_home" --env "HOME=/root" \
@@ -44,7 +47,7 @@ for arch in amd64 arm64; do
     image=localhost/podkey:test-$arch
     buildah build --quiet --isolation chroot --pull-never --platform "linux/$arch" --tag "$image" \
         --volume /usr:/usr:ro --volume /etc:/etc:ro --volume "$cargo_home:$cargo_home" \
-        --volume "$rustup_home:$rustup_home" --volume "$tools:/src/.tools" --volume "$target:/src/target" \
+        --volume "$rustup_home:$rustup_home" --volume "$tools:$tools" --volume "$target:$target" \
         --build-arg "VERSION=$version" . >"$work/log" 2>&1 || { cat "$work/log" >&2; fail "the Dockerfile fails"; }
 
     config() { buildah inspect --type image --format "{{$1}}" "$image"; }

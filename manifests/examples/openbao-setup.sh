@@ -2,9 +2,16 @@
 # The server's side of the two examples: a secret, a policy that reads it, and a role for the pods' service account.
 # Works the same with OpenBao (bao) and Vault (BAO=vault). Needs an address and a token with rights, as bao takes them.
 #
-#   openbao-setup.sh KUBECONFIG-FILE GITHUB-PAT-FILE [KUBERNETES-API-ADDRESS]
+#   openbao-setup.sh KUBECONFIG-FILE GITHUB-PAT-FILE [KUBERNETES-API-ADDRESS CA-FILE REVIEWER-TOKEN-FILE]
+#
+# A server in the same cluster asks that cluster's API server, with its own service account (which needs
+# system:auth-delegator). A server elsewhere is told the address, its CA, and a token with that right.
 set -euo pipefail
-kubeconfig=$1 github_pat=$2 kubernetes=${3:-https://kubernetes.default.svc}
+kubeconfig=$1 github_pat=$2
+cluster=(kubernetes_host="${3:-https://kubernetes.default.svc}")
+if [[ $# -gt 3 ]]; then
+    cluster+=(kubernetes_ca_cert=@"$4" token_reviewer_jwt=@"$5" disable_local_ca_jwt=true)
+fi
 bao=${BAO:-bao}
 
 # 1. ARC runners: arc-scale-set-values.yaml
@@ -16,7 +23,7 @@ path "arc-runners/data/kubeconfig/*" { capabilities = ["read"] }
 POLICY
 
 "$bao" auth enable -path=my-cluster/arc-runners kubernetes
-"$bao" write auth/my-cluster/arc-runners/config kubernetes_host="$kubernetes"
+"$bao" write auth/my-cluster/arc-runners/config "${cluster[@]}"
 # The audience is the connection's `auth.audience`: another pod's token for another audience does not log in here.
 "$bao" write auth/my-cluster/arc-runners/role/actions \
     bound_service_account_names=arc-runner-set-gha-rs-no-permission \
@@ -32,7 +39,7 @@ path "github/data/runner" { capabilities = ["read"] }
 POLICY
 
 "$bao" auth enable -path=kubernetes kubernetes
-"$bao" write auth/kubernetes/config kubernetes_host="$kubernetes"
+"$bao" write auth/kubernetes/config "${cluster[@]}"
 "$bao" write auth/kubernetes/role/github-runner \
     bound_service_account_names=github-runner \
     bound_service_account_namespaces=github-runners \
