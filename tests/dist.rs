@@ -1,7 +1,12 @@
 //! What `make dist` builds and `make test` then looks at: static binaries that start on their machine, are small, and
 //! tell nothing about the machine they were built on.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,8 +34,14 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 
 /// The types of an ELF file's program headers (elf(5), `e_phoff`, `e_phentsize`, `e_phnum`).
 fn program_headers(elf: &[u8]) -> Vec<u32> {
-    let (offset, size, count) = (u64_at(elf, 32) as usize, u16_at(elf, 54) as usize, u16_at(elf, 56) as usize);
-    (0..count).map(|n| u32::from_le_bytes(elf[offset + n * size..][..4].try_into().unwrap())).collect()
+    let (offset, size, count) = (
+        u64_at(elf, 32) as usize,
+        u16_at(elf, 54) as usize,
+        u16_at(elf, 56) as usize,
+    );
+    (0..count)
+        .map(|n| u32::from_le_bytes(elf[offset + n * size..][..4].try_into().unwrap()))
+        .collect()
 }
 
 #[test]
@@ -42,7 +53,10 @@ fn binaries_are_static_and_of_their_machine() {
             let elf = fs::read(binary(architecture, program)).unwrap();
             assert_eq!(&elf[..5], b"\x7fELF\x02", "{architecture}/{program}");
             assert_eq!(u16_at(&elf, 18), machine, "{architecture}/{program}");
-            assert!(!program_headers(&elf).contains(&PT_INTERP), "{architecture}/{program} asks for a loader");
+            assert!(
+                !program_headers(&elf).contains(&PT_INTERP),
+                "{architecture}/{program} asks for a loader"
+            );
         }
     }
 }
@@ -53,7 +67,10 @@ fn binaries_are_small() {
     for (architecture, _) in ARCHITECTURES {
         for (program, limit) in PROGRAMS {
             let size = fs::metadata(binary(architecture, program)).unwrap().len();
-            assert!(size <= limit, "{architecture}/{program}: {size} bytes, {limit} are allowed");
+            assert!(
+                size <= limit,
+                "{architecture}/{program}: {size} bytes, {limit} are allowed"
+            );
         }
     }
 }
@@ -77,7 +94,11 @@ fn binaries_name_no_folder_of_the_machine_they_were_built_on() {
 #[test]
 #[ignore = "needs `make dist`"]
 fn binaries_start_and_tell_their_version() {
-    let here = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let here = if cfg!(target_arch = "aarch64") {
+        "arm64"
+    } else {
+        "amd64"
+    };
     for (architecture, _) in ARCHITECTURES {
         for (program, _) in PROGRAMS {
             let path = binary(architecture, program);

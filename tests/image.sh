@@ -5,6 +5,7 @@
 # What is not: the pull of the base image, since there may be no registry. In its place stands an empty image of that
 # name, through which the build stage sees this machine's own /usr, /etc and Rust, mounted read-only or as caches. So
 # that the rust:…-bookworm image has what the build stage needs is not shown here, nor is a push or a manifest list.
+# Nor that a builder takes the build stage for its own platform: buildah 1.28 does not (see below).
 # The programs are started in the image: the amd64 ones by buildah, the arm64 ones from its files by qemu.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -40,10 +41,11 @@ for dir in bin sbin lib lib64; do [[ ! -L /$dir ]] || ln -s "usr/$dir" "$mnt/$di
 buildah umount "$base" >/dev/null
 buildah config --env "CARGO_HOME=$cargo_home" --env "RUSTUP_HOME=$rustup_home" --env "HOME=/root" \
     --env "PATH=$cargo_home/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin" "$base"
-buildah commit --quiet "$base" "docker.io/library/rust:$rust-bookworm" >/dev/null
-buildah rm "$base" >/dev/null
 
 for arch in amd64 arm64; do
+    # buildah 1.28 wants the base image to be of the target's platform, also where FROM says --platform=$BUILDPLATFORM.
+    buildah config --arch "$arch" "$base"
+    buildah commit --quiet "$base" "docker.io/library/rust:$rust-bookworm" >/dev/null
     image=localhost/podkey:test-$arch
     buildah build --quiet --isolation chroot --pull-never --platform "linux/$arch" --tag "$image" \
         --volume /usr:/usr:ro --volume /etc:/etc:ro --volume "$cargo_home:$cargo_home" \
