@@ -60,17 +60,17 @@ endef
 image: dist ## build the container image from the Dockerfile and look into it (needs buildah)
 	tests/image.sh
 
+# Clippy also for each program as it is shipped, with its own feature alone.
 lint: rust ## formatting, clippy and docs, with warnings denied
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet --locked --all-targets -- -D warnings
-	# Each program as it is shipped, with its own feature alone.
 	$(CARGO) clippy --quiet --locked --no-default-features --features agent -- -D warnings
 	$(CARGO) clippy --quiet --locked --no-default-features --features webhook -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --no-deps
 
 # The advisory database is a git repository; where it cannot be reached, that check alone is left out, and said so.
 deny: rust ## licences, duplicate and banned crates, advisories
-	.ci/tools deny
+	@.ci/tools deny
 	cargo-deny --all-features --locked check bans licenses sources
 	if cargo-deny --all-features --locked fetch db >/dev/null 2>&1; then
 		cargo-deny --all-features --locked check advisories
