@@ -414,7 +414,7 @@ fn webhook_agent_and_image_are_of_one_version() {
     assert!(dockerfile.contains(concat!("ARG VERSION=", env!("CARGO_PKG_VERSION"), "\n")));
 }
 
-/// The injected document, as `podkey inject` prints it.
+/// The injected pod, as `podkey inject` prints it.
 fn inject(document: &Value, namespace: &str) -> Value {
     let config = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
     fs::write(config.path(), operator_config()).unwrap();
@@ -469,8 +469,7 @@ fn the_scale_set_example_gives_runners_their_kubeconfig() {
         "metadata": {"name": "arc-runner-set", "namespace": "arc-runners"},
         "spec": {"githubConfigUrl": values["githubConfigUrl"], "template": template},
     });
-    let injected = inject(&set, "arc-runners");
-    let pod = &injected["spec"]["template"];
+    let pod = &inject(&set, "arc-runners");
     let plan = plan(pod).to_string();
     for part in [
         "my-cluster/arc-runners",
@@ -495,8 +494,7 @@ fn the_runner_deployment_example_gives_the_entrypoint_its_token() {
         .iter()
         .find(|document| document["kind"] == "Deployment")
         .unwrap();
-    let injected = inject(deployment, "github-runners");
-    let pod = &injected["spec"]["template"];
+    let pod = &inject(deployment, "github-runners");
     assert!(plan(pod).to_string().contains("github/data/runner"));
     let path = format!("{}/github-pat", podkey::plan::SECRETS_DIR);
     assert_eq!(
@@ -582,9 +580,7 @@ fn the_development_certificate_is_one_that_rustls_takes() {
         .unwrap();
 }
 
-// The operator's config in the ConfigMap goes through the real parser in each test that calls `inject`.
-// MERGE: call the parser itself here, once `webhook::config` is there, to name the line of an error:
-// #[test]
-// fn the_config_map_holds_a_config_that_the_webhook_takes() {
-//     podkey::webhook::config::Config::parse(&operator_config()).unwrap();
-// }
+#[test]
+fn the_config_map_holds_a_config_that_the_webhook_takes() {
+    podkey::inject::Config::parse(&operator_config(), |_| Err("is not there".to_owned())).unwrap();
+}
