@@ -9,4 +9,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod answers;
 mod deliver;
+mod denied;
+mod formats;
+mod plan;
+mod process;
+mod tls;
+mod volume;
