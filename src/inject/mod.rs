@@ -335,9 +335,10 @@ fn state(
 /// another webhook may have added a container with another user.
 fn has_plan(init: &Container<'_>, request: &InjectionRequest, plan: &Plan) -> bool {
     let env = init.env();
+    // Of two entries with one name Kubernetes uses the last.
     let Some(text) = env
         .iter()
-        .find(|var| var.name == crate::plan::PLAN_ENV)
+        .rfind(|var| var.name == crate::plan::PLAN_ENV)
         .and_then(|var| var.value.as_deref())
     else {
         return false;
