@@ -424,7 +424,7 @@ fn warnings(pod: &Pod<'_>, connection: &Connection, run_as_user: Option<i64>) ->
             .security_context
             .as_ref()
             .and_then(|context| context.run_as_user)
-            .or(pod_context?.run_as_user)
+            .or_else(|| pod_context?.run_as_user)
     };
     let mut users = pod
         .all_containers()
