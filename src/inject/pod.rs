@@ -88,7 +88,7 @@ pub struct Container<'a> {
     pub name: Cow<'a, str>,
     /// Parsed only where it matters, by [`Container::env`]: a pod may have thousands.
     #[serde(borrow, default)]
-    pub env: Option<&'a RawValue>,
+    pub env: Option<RawList<'a>>,
     #[serde(borrow, default)]
     pub volume_mounts: Option<Vec<VolumeMount<'a>>>,
     #[serde(borrow, default)]
@@ -99,6 +99,20 @@ pub struct Container<'a> {
     pub resources: Option<Resources<'a>>,
     #[serde(borrow, default)]
     pub restart_policy: Option<Cow<'a, str>>,
+}
+
+/// The text of a list, of whatever.
+#[derive(Debug)]
+pub struct RawList<'a>(&'a RawValue);
+
+impl<'de: 'a, 'a> Deserialize<'de> for RawList<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Appending to what is no list would make a patch that does not apply.
+        <&RawValue>::deserialize(deserializer).and_then(|raw| match raw.get().starts_with('[') {
+            true => Ok(Self(raw)),
+            false => Err(serde::de::Error::custom("no list")),
+        })
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -282,10 +296,17 @@ pub struct UnreadablePod {
 impl<'a> Container<'a> {
     /// Its environment variables. An entry that cannot be read is left out: the API server will refuse it.
     pub fn env(&self) -> Vec<EnvVar<'a>> {
-        self.env
-            .and_then(|raw| serde_json::from_str::<Option<Vec<EnvVar<'_>>>>(raw.get()).ok())
-            .flatten()
-            .unwrap_or_default()
+        let Some(RawList(raw)) = &self.env else {
+            return Vec::new();
+        };
+        let text = raw.get();
+        serde_json::from_str(text).unwrap_or_else(|_| {
+            let entries: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+            entries
+                .into_iter()
+                .filter_map(|entry| serde_json::from_str(entry.get()).ok())
+                .collect()
+        })
     }
 
     /// Whether it is an init container that keeps running beside the others.

@@ -179,10 +179,7 @@ impl Reader<'_, '_> {
     }
 
     pub(super) fn env_list(&self) -> List {
-        match self.container.env {
-            Some(raw) if raw.get().trim() != "null" => List::Present,
-            _ => List::Absent,
-        }
+        List::of(&self.container.env)
     }
 
     /// What must be added to this container, and every reason why it cannot be.
