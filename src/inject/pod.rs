@@ -210,6 +210,16 @@ pub struct Volume<'a> {
     pub csi: Option<MaybeReadOnly>,
     #[serde(default)]
     pub nfs: Option<MaybeReadOnly>,
+    #[serde(default)]
+    pub iscsi: Option<MaybeReadOnly>,
+    #[serde(default)]
+    pub fc: Option<MaybeReadOnly>,
+    #[serde(default)]
+    pub rbd: Option<MaybeReadOnly>,
+    #[serde(default)]
+    pub cephfs: Option<MaybeReadOnly>,
+    #[serde(default)]
+    pub azure_file: Option<MaybeReadOnly>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -318,16 +328,25 @@ impl<'a> Container<'a> {
 impl Volume<'_> {
     /// Whether nothing can be created in it, not even a mount point.
     pub fn is_read_only(&self) -> bool {
-        let read_only =
-            |source: &Option<MaybeReadOnly>| source.as_ref().is_some_and(|source| source.read_only == Some(true));
+        let sources = [
+            &self.persistent_volume_claim,
+            &self.csi,
+            &self.nfs,
+            &self.iscsi,
+            &self.fc,
+            &self.rbd,
+            &self.cephfs,
+            &self.azure_file,
+        ];
         self.config_map.is_some()
             || self.secret.is_some()
             || self.projected.is_some()
             || self.downward_api.is_some()
             || self.image.is_some()
-            || read_only(&self.persistent_volume_claim)
-            || read_only(&self.csi)
-            || read_only(&self.nfs)
+            || sources
+                .into_iter()
+                .flatten()
+                .any(|source| source.read_only == Some(true))
     }
 }
 

@@ -287,11 +287,17 @@ impl Reader<'_, '_> {
     }
 }
 
-/// A mount path of the pod's as Linux reads it: no double or final slashes, no `.` segments.
+/// A mount path of the pod's as the kubelet and Linux read it: absolute, no double or final slashes, no `.` and `..`.
 fn normalized(path: &str) -> String {
-    let segments: Vec<_> = path
-        .split('/')
-        .filter(|segment| !matches!(*segment, "" | "."))
-        .collect();
+    let mut segments = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            segment => segments.push(segment),
+        }
+    }
     format!("/{}", segments.join("/"))
 }
