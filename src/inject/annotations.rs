@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::files::{self, FileRequest};
 use super::pod::{Annotations, PREFIX};
-use super::problem::{Problems, did_you_mean, quoted};
+use super::problem::{Problems, did_you_mean, quoted, unquoted};
 use crate::plan::{ApiPath, Invalid, Role};
 
 /// The annotation that the webhook writes. Information only: nothing is decided by it.
@@ -69,7 +69,7 @@ pub(super) fn parse(annotations: &Annotations<'_>, problems: &mut Problems) -> I
         let Some((_, key)) = KEYS.iter().find(|(known, _)| *known == name) else {
             let hint = did_you_mean(name, KEYS.map(|(known, _)| known));
             problems.push(
-                format!("{PREFIX}{}", printable_key(name)),
+                format!("{PREFIX}{}", unquoted(name)),
                 format!("is no annotation of podkey{hint}"),
             );
             continue;
@@ -120,11 +120,6 @@ pub(super) fn parse(annotations: &Annotations<'_>, problems: &mut Problems) -> I
         );
     }
     request
-}
-
-/// A key that may hold anything, fit for a message.
-fn printable_key(name: &str) -> String {
-    quoted(name).trim_matches('"').to_owned()
 }
 
 fn checked<T: FromStr<Err = Invalid>>(key: &str, value: &str, problems: &mut Problems) -> Option<T> {

@@ -167,9 +167,9 @@ pub fn decide(pod: &Pod<'_>, namespace: &str, config: &Config) -> Decision {
 
 /// What no pod may be that gets secrets.
 fn check_pod(pod: &Pod<'_>, config: &Config, problems: &mut Problems) {
-    if pod.is_windows() {
+    if let Some(place) = pod.asks_for_windows() {
         problems.push(
-            "spec.os",
+            place,
             "is windows: podkey's containers run on Linux only, remove the annotations of podkey",
         );
     }

@@ -266,15 +266,16 @@ impl Pod<'_> {
         self.metadata.labels.as_ref().is_some_and(|labels| labels.is_workflow)
     }
 
-    /// Whether its nodes run Windows.
-    pub fn is_windows(&self) -> bool {
-        self.spec.os.as_ref().is_some_and(|os| os.name == "windows")
-            || self
-                .spec
-                .node_selector
-                .as_ref()
-                .and_then(|selector| selector.os.as_deref())
-                == Some("windows")
+    /// The field by which the pod says that its nodes run Windows, if it does.
+    pub fn asks_for_windows(&self) -> Option<&'static str> {
+        let selector = self.spec.node_selector.as_ref();
+        if self.spec.os.as_ref().is_some_and(|os| os.name == "windows") {
+            Some("spec.os.name")
+        } else if selector.and_then(|selector| selector.os.as_deref()) == Some("windows") {
+            Some("spec.nodeSelector")
+        } else {
+            None
+        }
     }
 
     /// The account whose token the pod gets.

@@ -6,7 +6,7 @@ use super::parts::INIT_CONTAINER;
 use super::patch::List;
 use super::pod::{Container, PREFIX, Pod};
 use super::problem::{Problems, did_you_mean, quoted};
-use crate::plan::{self, Mode};
+use crate::plan::{self, Destination, Mode};
 
 /// A container that gets the files.
 pub(super) struct Reader<'p, 'a> {
@@ -233,7 +233,10 @@ impl Reader<'_, '_> {
         // The author wrote a file; the directory's mount stands for the first of the relative ones.
         let file = files.iter().find(|file| plan::contains(&mount.path, &file.file.path()));
         let place = file.map_or_else(|| format!("{PREFIX}files"), |file| format!("{}.file", file.place));
-        let what = file.map_or_else(|| quoted(&mount.path), |file| quoted(&file.file.to_string()));
+        let what = match file.map(|file| &file.file) {
+            Some(Destination::Relative(name)) => format!("{} goes below {}, which", quoted(name), quoted(&mount.path)),
+            _ => quoted(&mount.path),
+        };
         let container = quoted(&self.container.name);
         let before = problems.iter().count();
         for present in self.container.volume_mounts.iter().flatten() {
