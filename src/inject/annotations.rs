@@ -75,19 +75,18 @@ pub(super) fn parse(annotations: &Annotations<'_>, problems: &mut Problems) -> I
             continue;
         };
         let full = format!("{PREFIX}{name}");
+        delivers |= matches!(key, Key::Files | Key::Env);
+        let Some(value) = value else {
+            problems.push(full, "is no text: put the value in quotes");
+            continue;
+        };
         match key {
             // The value is one line's worth; a block scalar's final newline is not part of it.
             Key::Connection => request.connection = Some(value.trim().to_owned()),
             Key::Role => request.role = checked(&full, value, problems),
             Key::AuthMount => request.auth_mount = checked(&full, value, problems),
-            Key::Files => {
-                delivers = true;
-                request.files = files::parse(&full, value, problems);
-            }
-            Key::Env => {
-                delivers = true;
-                problems.push(full, NOT_SUPPORTED_YET);
-            }
+            Key::Files => request.files = files::parse(&full, value, problems),
+            Key::Env => problems.push(full, NOT_SUPPORTED_YET),
             Key::Containers => request.containers = containers(&full, value, problems),
             Key::Refresh => match value.trim() {
                 "never" => {}

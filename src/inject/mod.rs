@@ -149,7 +149,7 @@ pub fn decide(pod: &Pod<'_>, namespace: &str, config: &Config) -> Decision {
         if !wishes
             .ours
             .iter()
-            .any(|(key, value)| *key == "injected" && *value == crate::VERSION)
+            .any(|(key, value)| *key == "injected" && value.as_deref() == Some(crate::VERSION))
         {
             patch.set("/metadata/annotations", INJECTED, &crate::VERSION)?;
         }

@@ -38,8 +38,9 @@ pub struct Metadata<'a> {
 /// Our annotations, and the one that marks a mirror pod.
 #[derive(Debug, Default)]
 pub struct Annotations<'a> {
-    /// Without [`PREFIX`], in the pod's order; of two with one key the last, as the API server reads it.
-    pub ours: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// Without [`PREFIX`], in the pod's order; of two with one key the last, as the API server reads it. No value: it is no
+    /// text, which no API server lets through, but a manifest on disk may say `true` without quotes.
+    pub ours: Vec<(Cow<'a, str>, Option<Cow<'a, str>>)>,
     /// `kubernetes.io/config.mirror`: the API server's image of a static pod, which no patch reaches.
     pub is_mirror: bool,
 }
@@ -391,7 +392,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
                     .ok_or(key);
                     match key {
                         Ok(key) => {
-                            let Text(value) = map.next_value()?;
+                            let raw: &'de RawValue = map.next_value()?;
+                            let value = serde_json::from_str(raw.get()).ok().map(|Text(value)| value);
                             annotations.ours.retain(|(other, _)| *other != key);
                             annotations.ours.push((key, value));
                         }
