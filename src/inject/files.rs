@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 
 use super::annotations::one_of;
-use super::problem::{Problems, did_you_mean, quoted};
+use super::problem::{Problems, did_you_mean, quoted, unquoted};
 use super::yaml::{self, Node};
 use crate::plan::{ApiPath, Decode, Destination, Format, Invalid, MAX_FILES, Mode};
 
@@ -166,7 +166,7 @@ impl Entry<'_, '_> {
             if name != "data" {
                 let hint = did_you_mean(&name, FIELDS);
                 self.problems.push(
-                    format!("{}.{}", self.place, quoted(&name).trim_matches('"')),
+                    format!("{}.{}", self.place, unquoted(&name)),
                     format!("is no field of a file{hint}"),
                 );
             }
