@@ -122,11 +122,11 @@ fn decide_pod(pod: &Value, namespace: &str, config: &Config) -> Result<Outcome, 
             Vec::new()
         }
         Decision::Inject(patch, warnings) => {
-            let patch = serde_json::to_string(&patch).unwrap();
+            let patch = String::from_utf8(patch.as_json().to_vec()).unwrap();
             let Decision::Inject(again, _) = decide(&view, namespace, config) else {
                 return Err("the second decision is another one".to_owned());
             };
-            if serde_json::to_string(&again).unwrap() != patch {
+            if again.as_json() != patch.as_bytes() {
                 return Err("the second patch is another one".to_owned());
             }
             let operations: Vec<Value> = serde_json::from_str(&patch).unwrap();
@@ -163,7 +163,7 @@ fn check_idempotence(pod: &Value, namespace: &str, config: &Config) -> Result<()
         Decision::Inject(patch, _) if patch.is_empty() => Ok(()),
         Decision::Inject(patch, _) => Err(format!(
             "the injected pod would be patched again: {}",
-            serde_json::to_string(&patch).unwrap()
+            String::from_utf8(patch.as_json().to_vec()).unwrap()
         )),
         Decision::Deny(problems) => Err(format!("the injected pod would be denied: {problems}")),
     }

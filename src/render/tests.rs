@@ -81,6 +81,13 @@ fn yaml_is_one_line_a_field_that_both_versions_of_yaml_read_alike() {
 }
 
 #[test]
+fn dotenv_takes_a_name_that_the_author_chose() {
+    let one = rendered(r#"{"GITHUB_PAT":"x"}"#, Some("GITHUB_PAT"), Format::Dotenv);
+    assert_eq!(one.unwrap(), "GITHUB_PAT=x\n");
+    assert!(rendered(r#"{"GITHUB_PAT":"x"}"#, None, Format::Dotenv).is_err());
+}
+
+#[test]
 fn dotenv_refuses_what_would_take_over_a_shell_or_a_job() {
     for name in [
         "PATH",
