@@ -3,6 +3,7 @@
 
 mod answer;
 mod classify;
+mod dial;
 mod error;
 mod login;
 mod retry;
