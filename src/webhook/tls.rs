@@ -181,7 +181,7 @@ mod tests {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut params = rcgen::CertificateParams::new(["podkey.podkey.svc".to_owned()]).unwrap();
         params.not_after = (SystemTime::now() + Duration::from_secs(0)).into();
-        params.not_after += std::time::Duration::from_secs(0);
+        params.not_after += Duration::from_secs(0);
         if days >= 0 {
             params.not_after += Duration::from_secs(86400 * days.unsigned_abs());
         } else {
