@@ -194,6 +194,7 @@ const GOOD_FILES: [&str; 5] = [
 /// What `podkey.dev/files` may say, mostly with sense.
 fn files() -> BoxedStrategy<String> {
     let odd = prop_oneof![
+        "- \\{secret: a, file: /?([a-z]/)?(\\.\\.|\\.|proc|podkey|dev|a)/[a-z]\\}\n",
         "- \\{secret: [a-z./$%]{1,6}, file: [a-z./:$]{1,9}\\}\n",
         "- \\{secret: a, file: [a-z./]{1,9}, (mode|key|env|decode|format|version|fiel): [a-zA-Z0-9]{0,6}\\}\n",
         ".{0,20}",
