@@ -10,10 +10,13 @@ FROM --platform=$BUILDPLATFORM docker.io/library/rust:${RUST_VERSION}-bookworm A
 WORKDIR /src
 RUN command -v make python3 >/dev/null || { apt-get update && apt-get install -y --no-install-recommends make python3; }
 # The tools change rarely: a layer of their own.
-COPY .ci/tools .ci/tools
-RUN .ci/tools zigbuild
+COPY .ci/tools .ci/zig-cc .ci/
+RUN .ci/tools zig
 COPY Cargo.toml Cargo.lock Makefile ./
 COPY src src
+# Not built, but named in Cargo.toml.
+COPY tests tests
+COPY benches benches
 ARG TARGETARCH
 RUN make dist ARCHES=$TARGETARCH
 # Everything the image holds, under one folder. The CA bundle is for connections without a caFile.

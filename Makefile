@@ -33,23 +33,26 @@ test-dist: dist .tools/bin/bao
 bench: .tools/bin/bao ## the measurements that the README quotes
 	benches/run
 
-# The static binaries: one C compiler and linker (zig) for both machines, whatever machine this is. Cargo's home is taken
+# The static binaries: Rust's own musl and linker, and zig as the C compiler for ring, for both machines, whatever machine
+# this is. (zig as the linker would put its own allocator and memcpy in: more memory, and slower.) Cargo's home is taken
 # out of the paths in panic messages, so that two people's builds are alike; the project's own paths are relative anyway.
 dist: rust ## static binaries for amd64 and arm64 in dist/
-	@.ci/tools zigbuild
-	$(foreach arch,$(ARCHES),$(call static,$(target-$(arch)),$(arch)))
+	@.ci/tools zig
+	$(foreach arch,$(ARCHES),$(call static,$(arch),$(target-$(arch)),$(zig-$(arch))))
 
 ARCHES ?= amd64 arm64
 target-amd64 := x86_64-unknown-linux-musl
 target-arm64 := aarch64-unknown-linux-musl
-zigbuild = RUSTFLAGS="--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo" SOURCE_DATE_EPOCH=0 \
-	$(CARGO) zigbuild --quiet --locked --no-default-features
+zig-amd64 := x86_64-linux-musl
+zig-arm64 := aarch64-linux-musl
 define static
-$(zigbuild) --target $(1) --features webhook --release --bin podkey
-$(zigbuild) --target $(1) --features agent --profile agent --bin podkey-agent
-install -D -m 755 $(TARGET_DIR)/$(1)/release/podkey dist/$(2)/podkey
-install -D -m 755 $(TARGET_DIR)/$(1)/agent/podkey-agent dist/$(2)/podkey-agent
-for binary in dist/$(2)/podkey dist/$(2)/podkey-agent; do
+export ZIG_TARGET=$(3) CC_$(subst -,_,$(2))=$(CURDIR)/.ci/zig-cc SOURCE_DATE_EPOCH=0
+export RUSTFLAGS="-Clink-self-contained=yes -Clinker=rust-lld -Clinker-flavor=ld.lld --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo"
+$(CARGO) build --quiet --locked --no-default-features --target $(2) --features webhook --release --bin podkey
+$(CARGO) build --quiet --locked --no-default-features --target $(2) --features agent --profile agent --bin podkey-agent
+install -D -m 755 $(TARGET_DIR)/$(2)/release/podkey dist/$(1)/podkey
+install -D -m 755 $(TARGET_DIR)/$(2)/agent/podkey-agent dist/$(1)/podkey-agent
+for binary in dist/$(1)/podkey dist/$(1)/podkey-agent; do
 	if readelf --wide --program-headers $$binary | grep -q INTERP; then
 		echo "$$binary is not static" >&2; exit 1
 	fi
@@ -79,7 +82,7 @@ deny: rust ## licences, duplicate and banned crates, advisories
 	fi
 
 tools: ## fetch everything that the other targets need (buildah, for `make image`, only where that is possible)
-	.ci/tools bao zigbuild deny qemu
+	.ci/tools bao zig deny qemu
 	.ci/tools buildah || true
 
 clean: ## remove what was built; .tools stays

@@ -16,7 +16,7 @@ fail() { echo "image: $1" >&2; exit 1; }
 [[ $(uname -sm) == "Linux x86_64" ]] || skip "the stand-in for the base image is made on Linux on amd64"
 [[ $(id -u) == 0 ]] || skip "buildah needs root here"
 .ci/tools buildah || skip "no buildah"
-.ci/tools zigbuild qemu
+.ci/tools zig qemu
 
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 rust=$(sed -n 's/^ARG RUST_VERSION=//p' Dockerfile)

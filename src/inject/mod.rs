@@ -16,7 +16,7 @@ mod yaml;
 pub use annotations::INJECTED;
 pub use config::{AgentConfig, AgentResources, Config, ConfigError, Connection};
 pub use patch::PodPatch;
-pub use pod::{PREFIX, Pod, UnreadablePod};
+pub use pod::{PREFIX, Pod, Text, UnreadablePod};
 pub use policy::{AllowRule, Pattern};
 pub use problem::{Problem, Problems};
 

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Deref;
 
 use serde::Deserialize;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
@@ -26,9 +27,9 @@ pub struct Pod<'a> {
 pub struct Metadata<'a> {
     /// Empty where the API server will make the name from `generate_name`.
     #[serde(borrow, default)]
-    pub name: Option<Cow<'a, str>>,
+    pub name: Option<Text<'a>>,
     #[serde(borrow, default, rename = "generateName")]
-    pub generate_name: Option<Cow<'a, str>>,
+    pub generate_name: Option<Text<'a>>,
     #[serde(borrow, default)]
     pub annotations: Option<Annotations<'a>>,
     #[serde(default)]
@@ -40,7 +41,7 @@ pub struct Metadata<'a> {
 pub struct Annotations<'a> {
     /// Without [`PREFIX`], in the pod's order; of two with one key the last, as the API server reads it. No value: it is no
     /// text, which no API server lets through, but a manifest on disk may say `true` without quotes.
-    pub ours: Vec<(Cow<'a, str>, Option<Cow<'a, str>>)>,
+    pub ours: Vec<(Cow<'a, str>, Option<Text<'a>>)>,
     /// `kubernetes.io/config.mirror`: the API server's image of a static pod, which no patch reaches.
     pub is_mirror: bool,
 }
@@ -76,10 +77,10 @@ pub struct Spec<'a> {
     #[serde(borrow, default)]
     pub node_selector: Option<NodeSelector<'a>>,
     #[serde(borrow, default)]
-    pub service_account_name: Option<Cow<'a, str>>,
+    pub service_account_name: Option<Text<'a>>,
     /// The older name of the same field.
     #[serde(borrow, default)]
-    pub service_account: Option<Cow<'a, str>>,
+    pub service_account: Option<Text<'a>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -99,7 +100,7 @@ pub struct Container<'a> {
     #[serde(borrow, default)]
     pub resources: Option<Resources<'a>>,
     #[serde(borrow, default)]
-    pub restart_policy: Option<Cow<'a, str>>,
+    pub restart_policy: Option<Text<'a>>,
 }
 
 /// The text of a list, of whatever.
@@ -122,7 +123,7 @@ pub struct EnvVar<'a> {
     #[serde(borrow)]
     pub name: Cow<'a, str>,
     #[serde(borrow, default)]
-    pub value: Option<Cow<'a, str>>,
+    pub value: Option<Text<'a>>,
     #[serde(default)]
     pub value_from: Option<IgnoredAny>,
 }
@@ -135,7 +136,7 @@ pub struct VolumeMount<'a> {
     #[serde(borrow)]
     pub mount_path: Cow<'a, str>,
     #[serde(borrow, default)]
-    pub sub_path: Option<Cow<'a, str>>,
+    pub sub_path: Option<Text<'a>>,
     #[serde(default)]
     pub read_only: Option<bool>,
 }
@@ -226,7 +227,7 @@ pub struct Volume<'a> {
 #[derive(Debug, Deserialize)]
 pub struct EmptyDir<'a> {
     #[serde(borrow, default)]
-    pub medium: Option<Cow<'a, str>>,
+    pub medium: Option<Text<'a>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -245,7 +246,7 @@ pub struct Os<'a> {
 #[derive(Debug, Deserialize)]
 pub struct NodeSelector<'a> {
     #[serde(borrow, default, rename = "kubernetes.io/os")]
-    pub os: Option<Cow<'a, str>>,
+    pub os: Option<Text<'a>>,
 }
 
 impl Pod<'_> {
@@ -281,7 +282,7 @@ impl Pod<'_> {
 
     /// The account whose token the pod gets.
     pub fn service_account(&self) -> &str {
-        let named = |name: &'_ Option<Cow<'_, str>>| name.as_deref().is_some_and(|name| !name.is_empty());
+        let named = |name: &'_ Option<Text<'_>>| name.as_deref().is_some_and(|name| !name.is_empty());
         match (&self.spec.service_account_name, &self.spec.service_account) {
             (Some(name), _) if named(&self.spec.service_account_name) => name,
             (_, Some(name)) if named(&self.spec.service_account) => name,
@@ -352,8 +353,18 @@ impl Volume<'_> {
     }
 }
 
-/// A string that is borrowed from the text where it has no escapes.
-struct Text<'a>(Cow<'a, str>);
+/// A string that is borrowed from the JSON where it has no escapes. (serde borrows a plain `Cow`, and copies one that stands
+/// in an `Option`, of which a pod is full.)
+#[derive(Debug)]
+pub struct Text<'a>(Cow<'a, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -393,7 +404,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
                     match key {
                         Ok(key) => {
                             let raw: &'de RawValue = map.next_value()?;
-                            let value = serde_json::from_str(raw.get()).ok().map(|Text(value)| value);
+                            let value = serde_json::from_str(raw.get()).ok();
                             annotations.ours.retain(|(other, _)| *other != key);
                             annotations.ours.push((key, value));
                         }

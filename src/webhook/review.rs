@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::metrics::AdmissionResult;
-use crate::inject::{Config, Decision, Pod, decide};
+use crate::inject::{Config, Decision, Pod, Text, decide};
 
 /// The answer to one request body.
 pub(super) struct Answer {
@@ -58,11 +58,11 @@ struct Request<'a, Object> {
     #[serde(borrow, default)]
     resource: Option<Resource<'a>>,
     #[serde(borrow, default)]
-    sub_resource: Option<Cow<'a, str>>,
+    sub_resource: Option<Text<'a>>,
     #[serde(borrow, default)]
-    name: Option<Cow<'a, str>>,
+    name: Option<Text<'a>>,
     #[serde(borrow, default)]
-    namespace: Option<Cow<'a, str>>,
+    namespace: Option<Text<'a>>,
     #[serde(borrow)]
     operation: Cow<'a, str>,
     #[serde(bound(deserialize = "Object: Deserialize<'de>"))]
@@ -161,7 +161,7 @@ impl<Object> Review<'_, Object> {
 
 fn answer_pod<Object>(request: &Request<'_, Object>, pod: &Pod<'_>, config: &Config) -> Result<Answer, NoReview> {
     let metadata = &pod.metadata;
-    let given = |name: &'_ Option<Cow<'_, str>>| name.as_deref().is_some_and(|name| !name.is_empty());
+    let given = |name: &'_ Option<Text<'_>>| name.as_deref().is_some_and(|name| !name.is_empty());
     let name = if given(&metadata.name) {
         &metadata.name
     } else {

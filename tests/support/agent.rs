@@ -25,6 +25,8 @@ pub struct Agent {
     env: Vec<(String, String)>,
     args: Vec<String>,
     canaries: Vec<String>,
+    /// The program, and what comes before it on the command line.
+    program: Vec<PathBuf>,
 }
 
 /// How a run ended.
@@ -75,7 +77,14 @@ impl Agent {
             env: vec![("PODKEY_LOG".into(), "trace".into())],
             args: Vec::new(),
             canaries: Vec::new(),
+            program: vec![super::program("podkey-agent")],
         }
+    }
+
+    /// Another build of the program, perhaps through an emulator.
+    pub fn program(mut self, words: &[PathBuf]) -> Self {
+        self.program = words.to_vec();
+        self
     }
 
     pub fn file(mut self, file: Value) -> Self {
@@ -166,9 +175,10 @@ impl Agent {
     }
 
     pub fn command(&self) -> Command {
-        let mut command = Command::new(super::program("podkey-agent"));
+        let mut command = Command::new(&self.program[0]);
         command
             .env_clear()
+            .args(&self.program[1..])
             .arg("init")
             .arg("--root")
             .arg(self.root())

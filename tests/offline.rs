@@ -1,0 +1,173 @@
+//! `podkey inject` as its user meets it: what goes in, what comes out, and the exit code.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+const CONFIG: &str = "agent: {image: i}\nconnections: {default: {address: 'https://vault:8200', auth: {role: web}}}\n";
+
+const POD: &str = "
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web
+  annotations:
+    podkey.dev/files: '- {secret: kv/data/web, key: token, file: /run-time/token, env: TOKEN_FILE}'
+spec:
+  containers: [{name: web, image: web, future: {beta: 1, alpha: [2.50]}}]
+";
+
+struct Ended {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+fn inject(config: &str, manifest: &str, args: &[&str]) -> Ended {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    std::fs::write(&path, config).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_podkey"))
+        .arg("inject")
+        .arg("--config")
+        .arg(&path)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A program that has seen enough does not read to the end.
+    let _ = child.stdin.take().unwrap().write_all(manifest.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    Ended {
+        code: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+#[test]
+fn shows_the_injected_pod_as_yaml_and_json_and_the_patch_alone() {
+    let yaml = inject(CONFIG, POD, &[]);
+    assert_eq!(yaml.code, 0, "{}", yaml.stderr);
+    let from_yaml: Value = serde_saphyr::from_str(&yaml.stdout).unwrap();
+    let from_json: Value = serde_json::from_str(&inject(CONFIG, POD, &["-o", "json"]).stdout).unwrap();
+    assert_eq!(from_yaml, from_json);
+    assert_eq!(from_json["spec"]["initContainers"][0]["name"], "podkey-init");
+    assert_eq!(from_json["spec"]["containers"][0]["future"]["alpha"][0], 2.5);
+
+    let patch: json_patch::Patch = serde_json::from_str(&inject(CONFIG, POD, &["-o", "patch"]).stdout).unwrap();
+    let mut pod: Value = serde_saphyr::from_str(POD).unwrap();
+    json_patch::patch(&mut pod, &patch).unwrap();
+    assert_eq!(pod, from_json);
+}
+
+#[test]
+fn a_pod_in_its_own_order_stays_in_it() {
+    let out = inject(CONFIG, POD, &[]).stdout;
+    let places = [
+        "apiVersion:",
+        "kind:",
+        "metadata:",
+        "name: web",
+        "spec:",
+        "beta: 1",
+        "a:",
+    ]
+    .map(|text| out.find(text).expect(text));
+    assert!(places.is_sorted(), "{out}");
+}
+
+#[test]
+fn a_pod_that_would_be_denied_ends_with_1_and_every_problem_on_a_line() {
+    let bad = POD
+        .replace("kv/data/web", "kv/../web")
+        .replace("/run-time/token", "/proc/x");
+    let ended = inject(CONFIG, &bad, &[]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (1, ""));
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(
+        lines[0].starts_with("podkey.dev/files[0].secret: \"kv/../web\""),
+        "{lines:?}"
+    );
+    assert!(
+        lines[1].starts_with("podkey.dev/files[0].file: \"/proc/x\""),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn a_pod_that_asks_for_nothing_comes_out_as_it_went_in() {
+    let plain = POD.replace("podkey.dev/files", "example.com/files");
+    let ended = inject(CONFIG, &plain, &["-o", "json"]);
+    assert_eq!(ended.code, 0);
+    assert_eq!(
+        serde_json::from_str::<Value>(&ended.stdout).unwrap(),
+        serde_saphyr::from_str::<Value>(&plain).unwrap()
+    );
+    assert!(ended.stderr.contains("nothing to do"), "{}", ended.stderr);
+    assert_eq!(inject(CONFIG, &plain, &["-o", "patch"]).stdout.trim(), "[]");
+}
+
+#[test]
+fn the_namespace_of_the_command_line_decides() {
+    let config = CONFIG.replace("auth:", "allow: [{namespaces: [team]}], auth:");
+    assert_eq!(inject(&config, POD, &[]).code, 1);
+    assert_eq!(inject(&config, POD, &["--namespace", "team"]).code, 0);
+    let own = POD.replace(
+        "name: web\n  annotations",
+        "name: web\n  namespace: team\n  annotations",
+    );
+    assert_eq!(inject(&config, &own, &[]).code, 0);
+    assert_eq!(inject(&config, &own, &["--namespace", "other"]).code, 1);
+}
+
+#[test]
+fn several_documents_come_out_in_their_order() {
+    let two = format!(
+        "{POD}---\n{}",
+        POD.replace("name: web\n  annotations", "name: second\n  annotations")
+    );
+    let ended = inject(CONFIG, &two, &[]);
+    let pods: Vec<Value> = serde_saphyr::from_multiple(&ended.stdout).unwrap();
+    assert_eq!(pods.len(), 2);
+    assert_eq!(pods[1]["metadata"]["name"], "second");
+}
+
+#[test]
+fn what_cannot_be_used_ends_with_64_and_says_what() {
+    for (config, manifest, args, expected) in [
+        ("agent: {image: i}\nconection: {}", POD, &[][..], "line 2"),
+        (CONFIG, "", &[], "the manifest is empty"),
+        (CONFIG, "a: [", &[], "is no YAML"),
+        (
+            CONFIG,
+            "apiVersion: v1\nkind: Service",
+            &[],
+            "cannot find a pod in kind \"Service\"",
+        ),
+        (
+            CONFIG,
+            "apiVersion: apps/v1\nkind: Deployment",
+            &[],
+            "no pod template at /spec/template",
+        ),
+        (CONFIG, "apiVersion: v1\nkind: Pod\nspec: {}", &[], "no v1 Pod"),
+        (CONFIG, POD, &["-f", "/does/not/exist"], "/does/not/exist"),
+    ] {
+        let ended = inject(config, manifest, args);
+        assert_eq!(ended.code, 64, "{}", ended.stderr);
+        assert!(ended.stderr.contains(expected), "{expected}: {}", ended.stderr);
+        assert!(ended.stdout.is_empty());
+    }
+}
