@@ -81,7 +81,7 @@ fn a_pod_in_its_own_order_stays_in_it() {
         "name: web",
         "spec:",
         "beta: 1",
-        "a:",
+        "alpha:",
     ]
     .map(|text| out.find(text).expect(text));
     assert!(places.is_sorted(), "{out}");
