@@ -48,14 +48,15 @@ fn invalid<T>(message: impl Into<Cow<'static, str>>) -> Result<T, Invalid> {
     Err(Invalid(message.into()))
 }
 
-/// The fully resolved work of one pod.
+/// The fully resolved work of one pod. (The webhook, which has each connection as text already, writes a `Plan` with that in
+/// it; all others have a [`Connection`].)
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Plan {
+pub struct Plan<C = Connection> {
     /// [`PLAN_VERSION`]. The agent refuses another one: webhook and agent come from one release.
     pub version: u32,
     /// The server to speak to.
-    pub connection: Connection,
+    pub connection: C,
     /// How to log in to it.
     pub login: Login,
     /// How long all tries of one agent may take together.
@@ -65,6 +66,11 @@ pub struct Plan {
     pub ignore_not_found: bool,
     /// What to deliver, in the author's order.
     pub files: Vec<PlannedFile>,
+}
+
+/// JSON text that Kubernetes expands nothing in.
+pub(crate) fn without_dollars(json: &str) -> String {
+    json.replace('$', "\\u0024")
 }
 
 fn is_false(value: &bool) -> bool {
@@ -122,18 +128,20 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The plan as it goes into [`PLAN_ENV`]: JSON with each `$` written as `\u0024`, because Kubernetes expands
-    /// `$(NAME)` and `$$` in the values of environment variables. (A `$` can only stand inside a JSON string.)
-    pub fn to_env_value(&self) -> Result<String, serde_json::Error> {
-        Ok(serde_json::to_string(self)?.replace('$', "\\u0024"))
-    }
-
     /// Each file with its place below the root of the volume `podkey-secrets`, in the plan's order.
     pub fn placed_files(&self) -> impl Iterator<Item = (&PlannedFile, String)> {
         self.files
             .iter()
             .enumerate()
             .map(|(index, file)| (file, file.file.place(index)))
+    }
+}
+
+impl<C: Serialize> Plan<C> {
+    /// The plan as it goes into [`PLAN_ENV`]: JSON with each `$` written as `\u0024`, because Kubernetes expands
+    /// `$(NAME)` and `$$` in the values of environment variables. (A `$` can only stand inside a JSON string.)
+    pub fn to_env_value(&self) -> Result<String, serde_json::Error> {
+        Ok(without_dollars(&serde_json::to_string(self)?))
     }
 }
 

@@ -4,11 +4,39 @@ use std::str::FromStr;
 
 use super::files::{self, FileRequest};
 use super::pod::{Annotations, PREFIX};
-use super::problem::{Problems, did_you_mean, quoted, unquoted};
+use super::problem::{Problems, did_you_mean, one_of, quoted, unquoted};
 use crate::plan::{ApiPath, Invalid, Role};
 
+/// The author's keys, as messages name them.
+pub(super) const CONNECTION: &str = "podkey.dev/connection";
+pub(super) const ROLE: &str = "podkey.dev/role";
+pub(super) const FILES: &str = "podkey.dev/files";
+pub(super) const CONTAINERS: &str = "podkey.dev/containers";
+const AUTH_MOUNT: &str = "podkey.dev/auth-mount";
+const ENV: &str = "podkey.dev/env";
+const REFRESH: &str = "podkey.dev/refresh";
+const ON_FAILURE: &str = "podkey.dev/on-failure";
+const JOB_HOOKS: &str = "podkey.dev/job-hooks";
+const IGNORE_NOT_FOUND: &str = "podkey.dev/ignore-not-found";
 /// The annotation that the webhook writes. Information only: nothing is decided by it.
 pub const INJECTED: &str = "podkey.dev/injected";
+
+const KEYS: [&str; 11] = [
+    CONNECTION,
+    ROLE,
+    AUTH_MOUNT,
+    FILES,
+    ENV,
+    CONTAINERS,
+    REFRESH,
+    ON_FAILURE,
+    JOB_HOOKS,
+    IGNORE_NOT_FOUND,
+    INJECTED,
+];
+
+/// The longest list of container names, in bytes.
+const MAX_CONTAINERS_BYTES: usize = 4096;
 
 /// The author's wishes, parsed, with nothing filled in.
 #[derive(Debug, Default)]
@@ -22,100 +50,82 @@ pub(super) struct InjectionRequest {
     pub(super) ignore_not_found: bool,
 }
 
-/// Every key of ours.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Key {
-    Connection,
-    Role,
-    AuthMount,
-    Files,
-    Env,
-    Containers,
-    Refresh,
-    OnFailure,
-    JobHooks,
-    IgnoreNotFound,
-    Injected,
-}
-
-const KEYS: [(&str, Key); 11] = [
-    ("connection", Key::Connection),
-    ("role", Key::Role),
-    ("auth-mount", Key::AuthMount),
-    ("files", Key::Files),
-    ("env", Key::Env),
-    ("containers", Key::Containers),
-    ("refresh", Key::Refresh),
-    ("on-failure", Key::OnFailure),
-    ("job-hooks", Key::JobHooks),
-    ("ignore-not-found", Key::IgnoreNotFound),
-    ("injected", Key::Injected),
-];
-
 /// What to say of a wish that a later release will fulfil: the pod is denied rather than started without it.
 const NOT_SUPPORTED_YET: &str = "is not supported yet";
 
+/// The key without the prefix that all of them have.
+fn bare(key: &str) -> &str {
+    key.strip_prefix(PREFIX).unwrap_or(key)
+}
+
 /// Whether the author asked for anything at all.
 pub(super) fn asks(annotations: &Annotations<'_>) -> bool {
-    annotations.ours.iter().any(|(key, _)| key != "injected")
+    annotations.ours.iter().any(|(key, _)| key != bare(INJECTED))
+}
+
+/// Whether the pod says that this very version injected it.
+pub(super) fn says_injected(annotations: &Annotations<'_>) -> bool {
+    let mut ours = annotations.ours.iter();
+    ours.any(|(key, value)| key == bare(INJECTED) && value.as_deref() == Some(crate::VERSION))
 }
 
 /// Parses every annotation of ours and collects what is wrong with any of them.
 pub(super) fn parse(annotations: &Annotations<'_>, problems: &mut Problems) -> InjectionRequest {
     let mut request = InjectionRequest::default();
     let mut delivers = false;
+    if annotations.too_many {
+        problems.push(PREFIX, format!("has more than {} annotations", annotations.ours.len()));
+    }
     for (name, value) in &annotations.ours {
         let name = name.as_ref();
-        let Some((_, key)) = KEYS.iter().find(|(known, _)| *known == name) else {
-            let hint = did_you_mean(name, KEYS.map(|(known, _)| known));
+        let Some(key) = KEYS.iter().copied().find(|key| bare(key) == name) else {
+            let hint = did_you_mean(name, KEYS.map(bare));
             problems.push(
                 format!("{PREFIX}{}", unquoted(name)),
                 format!("is no annotation of podkey{hint}"),
             );
             continue;
         };
-        let full = format!("{PREFIX}{name}");
-        delivers |= matches!(key, Key::Files | Key::Env);
+        delivers |= matches!(key, FILES | ENV);
         let Some(value) = value else {
-            problems.push(full, "is no text: put the value in quotes");
+            problems.push(key, "is no text: put the value in quotes");
             continue;
         };
+        // A value is one line's worth; a block scalar's final newline is not part of it.
+        let word = value.trim();
         match key {
-            // The value is one line's worth; a block scalar's final newline is not part of it.
-            Key::Connection => request.connection = Some(value.trim().to_owned()),
-            Key::Role => request.role = checked(&full, value, problems),
-            Key::AuthMount => request.auth_mount = checked(&full, value, problems),
-            Key::Files => request.files = files::parse(&full, value, problems),
-            Key::Env => problems.push(full, NOT_SUPPORTED_YET),
-            Key::Containers => request.containers = containers(&full, value, problems),
-            Key::Refresh => match value.trim() {
-                "never" => {}
-                text => match humantime::parse_duration(text) {
-                    Ok(_) => problems.push(full, format!("{} {NOT_SUPPORTED_YET}, only \"never\" is", quoted(text))),
-                    Err(_) => problems.push(
-                        full,
-                        format!("{} is neither \"never\" nor a duration such as 30s or 5m", quoted(text)),
-                    ),
+            CONNECTION => request.connection = Some(word.to_owned()),
+            ROLE => request.role = checked(key, word, problems),
+            AUTH_MOUNT => request.auth_mount = checked(key, word, problems),
+            FILES => request.files = files::parse(value, problems),
+            ENV => problems.push(key, NOT_SUPPORTED_YET),
+            CONTAINERS => request.containers = containers(key, value, problems),
+            REFRESH if word == "never" => {}
+            REFRESH => problems.push(
+                key,
+                match humantime::parse_duration(word) {
+                    Ok(_) => format!("{} {NOT_SUPPORTED_YET}, only \"never\" is", quoted(word)),
+                    Err(_) => format!("{} is neither \"never\" nor a duration such as 30s or 5m", quoted(word)),
                 },
-            },
-            Key::OnFailure => match value.trim() {
+            ),
+            ON_FAILURE => match word {
                 "fail-pod" => {}
-                "fail-job" => problems.push(full, format!("\"fail-job\" {NOT_SUPPORTED_YET}, only \"fail-pod\" is")),
-                other => problems.push(full, one_of(other, &["fail-pod", "fail-job"])),
+                "fail-job" => problems.push(key, format!("\"fail-job\" {NOT_SUPPORTED_YET}, only \"fail-pod\" is")),
+                other => problems.push(key, one_of(other, &["fail-pod", "fail-job"])),
             },
-            Key::JobHooks => {
-                if boolean(&full, value, problems) == Some(true) {
-                    problems.push(full, format!("\"true\" {NOT_SUPPORTED_YET}, only \"false\" is"));
+            JOB_HOOKS => {
+                if boolean(key, word, problems) == Some(true) {
+                    problems.push(key, format!("\"true\" {NOT_SUPPORTED_YET}, only \"false\" is"));
                 }
             }
-            Key::IgnoreNotFound => request.ignore_not_found = boolean(&full, value, problems).unwrap_or(false),
-            Key::Injected => {}
+            IGNORE_NOT_FOUND => request.ignore_not_found = boolean(key, word, problems).unwrap_or(false),
+            _ => {}
         }
     }
     if !delivers {
         // Named after the misspelt key where there is one: its problem is already in the list.
         problems.push(
-            format!("{PREFIX}files"),
+            FILES,
             "is missing: the pod has other annotations of podkey, but asks for no secret",
         );
     }
@@ -123,25 +133,14 @@ pub(super) fn parse(annotations: &Annotations<'_>, problems: &mut Problems) -> I
 }
 
 fn checked<T: FromStr<Err = Invalid>>(key: &str, value: &str, problems: &mut Problems) -> Option<T> {
-    let value = value.trim();
     value
         .parse()
         .map_err(|why| problems.push(key, format!("{} {why}", quoted(value))))
         .ok()
 }
 
-/// That a value is none of the fixed ones, with the nearest of them.
-pub(super) fn one_of(written: &str, allowed: &[&str]) -> String {
-    format!(
-        "{} is none of {}{}",
-        quoted(written),
-        allowed.join(", "),
-        did_you_mean(written, allowed.iter().copied())
-    )
-}
-
 fn boolean(key: &str, value: &str, problems: &mut Problems) -> Option<bool> {
-    match value.trim() {
+    match value {
         "true" => Some(true),
         "false" => Some(false),
         other => {
@@ -153,6 +152,10 @@ fn boolean(key: &str, value: &str, problems: &mut Problems) -> Option<bool> {
 
 fn containers(key: &str, value: &str, problems: &mut Problems) -> Option<Vec<String>> {
     let mut names: Vec<String> = Vec::new();
+    if value.len() > MAX_CONTAINERS_BYTES {
+        problems.push(key, format!("is longer than {MAX_CONTAINERS_BYTES} bytes"));
+        return Some(names);
+    }
     for name in value.split(',').map(str::trim) {
         if name.is_empty() {
             problems.push(key, "has an empty name: write container names with commas between them");

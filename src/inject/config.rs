@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
+use super::parts::{self, InitContainer};
 use super::policy::AllowRule;
 use super::qos::Quantity;
 use crate::plan::{self, ApiPath, AuthMethod, Budget, MAX_PLAN_BYTES, Role, ServerName};
@@ -18,6 +20,8 @@ pub struct Config {
     pub agent: AgentConfig,
     /// Servers by name.
     pub connections: BTreeMap<String, Connection>,
+    /// podkey's init container, for pods that are not Guaranteed and for those that are.
+    pub(super) init_containers: [InitContainer; 2],
     /// Pods whose containers see each other's processes are injected too, although the job can then read the agent.
     pub allow_shared_process_namespace: bool,
 }
@@ -104,6 +108,10 @@ fn quantities(cpu: &str, memory: &str) -> BTreeMap<String, Quantity> {
 pub struct Connection {
     /// As it goes into plans.
     pub server: plan::Connection,
+    /// The same as the text that plans have it in.
+    pub(super) server_json: Box<RawValue>,
+    /// podkey's volumes, each as JSON.
+    pub(super) volumes: Vec<String>,
     /// All tries of one agent together.
     pub budget: Budget,
     /// How pods log in.
@@ -139,6 +147,11 @@ fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Result<T, Con
         key: key.into(),
         message: message.into(),
     })
+}
+
+/// Nothing that we serialise can fail; if it ever does, the start does.
+fn unwritable<T>(error: serde_json::Error) -> Result<T, ConfigError> {
+    wrong("podkey", format!("cannot be written as JSON: {error}"))
 }
 
 /// The config file as it is written.
@@ -225,7 +238,9 @@ impl Config {
             let connection = connection.check(&name, &read_ca)?;
             connections.insert(name, connection);
         }
+        let prepare = |guaranteed| InitContainer::prepare(&file.agent, guaranteed).or_else(unwritable);
         Ok(Self {
+            init_containers: [prepare(false)?, prepare(true)?],
             agent: file.agent,
             connections,
             allow_shared_process_namespace: file.allow_shared_process_namespace,
@@ -302,7 +317,16 @@ impl ConnectionFile {
                 .transpose()?,
             allow_insecure_http: self.allow_insecure_http,
         };
+        let audience = Some(audience).filter(|audience| !audience.is_empty());
+        let server_json = serde_json::to_string(&server).or_else(unwritable)?;
+        let volumes = parts::volumes(audience);
         Ok(Connection {
+            server_json: RawValue::from_string(plan::without_dollars(&server_json)).or_else(unwritable)?,
+            volumes: volumes
+                .iter()
+                .map(serde_json::to_string)
+                .collect::<Result<_, _>>()
+                .or_else(unwritable)?,
             server,
             budget: given(self.budget.as_deref())
                 .map(|text| parse(key("budget"), text))
@@ -310,9 +334,7 @@ impl ConnectionFile {
                 .unwrap_or_default(),
             method,
             mount: parse(key("auth.mount"), mount.trim_matches('/'))?,
-            audience: Some(audience)
-                .filter(|audience| !audience.is_empty())
-                .map(str::to_owned),
+            audience: audience.map(str::to_owned),
             role: given(Some(&self.auth.role))
                 .map(|text| parse(key("auth.role"), text))
                 .transpose()?,

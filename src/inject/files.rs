@@ -1,17 +1,18 @@
 //! The annotation `podkey.dev/files`: a YAML list, each entry a secret and where it goes.
 
+use std::borrow::Cow;
 use std::num::NonZeroU64;
 
-use super::annotations::one_of;
-use super::problem::{Problems, did_you_mean, quoted, unquoted};
+use super::annotations::FILES;
+use super::problem::{Problems, did_you_mean, one_of, quoted, unquoted};
 use super::yaml::{self, Node};
 use crate::plan::{ApiPath, Decode, Destination, Format, Invalid, MAX_FILES, Mode};
 
 /// One entry, parsed, with nothing filled in that depends on the pod.
 #[derive(Debug)]
 pub(super) struct FileRequest {
-    /// `podkey.dev/files[0]`, for messages.
-    pub(super) place: String,
+    /// Where it stands in the annotation, from 0.
+    pub(super) index: usize,
     pub(super) secret: ApiPath,
     pub(super) version: Option<NonZeroU64>,
     pub(super) key: Option<String>,
@@ -23,43 +24,50 @@ pub(super) struct FileRequest {
     pub(super) env: Option<String>,
 }
 
+impl FileRequest {
+    /// `podkey.dev/files[0]`, for messages.
+    pub(super) fn place(&self) -> String {
+        place(self.index)
+    }
+}
+
+fn place(index: usize) -> String {
+    format!("{FILES}[{index}]")
+}
+
 const FIELDS: [&str; 9] = [
     "secret", "key", "decode", "format", "file", "mode", "env", "version", "data",
 ];
 
 /// Parses the annotation's value. Entries with a problem are left out of the result.
-pub(super) fn parse(annotation: &str, text: &str, problems: &mut Problems) -> Vec<FileRequest> {
+pub(super) fn parse(text: &str, problems: &mut Problems) -> Vec<FileRequest> {
     let entries = match yaml::parse(text) {
         Ok(Node::List(entries)) if !entries.is_empty() => entries,
         Ok(_) => {
-            problems.push(annotation, "is no list of files: begin each with \"- secret: …\"");
+            problems.push(FILES, "is no list of files: begin each with \"- secret: …\"");
             return Vec::new();
         }
         Err(why) => {
-            problems.push(annotation, why);
+            problems.push(FILES, why);
             return Vec::new();
         }
     };
     if entries.len() > MAX_FILES {
-        problems.push(
-            annotation,
-            format!("has {} files, allowed are {MAX_FILES}", entries.len()),
-        );
+        problems.push(FILES, format!("has {} files, allowed are {MAX_FILES}", entries.len()));
         return Vec::new();
     }
     let mut files: Vec<FileRequest> = Vec::with_capacity(entries.len());
     for (index, node) in entries.into_iter().enumerate() {
-        let place = format!("{annotation}[{index}]");
         match node {
             Node::Map(fields) => files.extend(
                 Entry {
-                    place,
+                    index,
                     fields,
                     problems,
                 }
                 .parse(),
             ),
-            _ => problems.push(place, "is no set of fields such as \"secret: …\""),
+            _ => problems.push(place(index), "is no set of fields such as \"secret: …\""),
         }
     }
     for (index, file) in files.iter().enumerate() {
@@ -71,11 +79,11 @@ pub(super) fn parse(annotation: &str, text: &str, problems: &mut Problems) -> Ve
                     "in conflict with"
                 };
                 problems.push(
-                    format!("{}.file", file.place),
+                    format!("{}.file", file.place()),
                     format!(
                         "{} is {same} {} ({})",
                         quoted(&file.file.to_string()),
-                        other.place,
+                        other.place(),
                         quoted(&other.file.to_string())
                     ),
                 );
@@ -83,8 +91,8 @@ pub(super) fn parse(annotation: &str, text: &str, problems: &mut Problems) -> Ve
             if file.env.is_some() && file.env == other.env {
                 let name = file.env.as_deref().unwrap_or_default();
                 problems.push(
-                    format!("{}.env", file.place),
-                    format!("{} is also set by {}", quoted(name), other.place),
+                    format!("{}.env", file.place()),
+                    format!("{} is also set by {}", quoted(name), other.place()),
                 );
             }
         }
@@ -94,21 +102,21 @@ pub(super) fn parse(annotation: &str, text: &str, problems: &mut Problems) -> Ve
 
 /// One entry while its fields are taken out.
 struct Entry<'a, 'p> {
-    place: String,
-    fields: Vec<(std::borrow::Cow<'a, str>, Node<'a>)>,
+    index: usize,
+    fields: Vec<(Cow<'a, str>, Node<'a>)>,
     problems: &'p mut Problems,
 }
 
-impl Entry<'_, '_> {
+impl<'a> Entry<'a, '_> {
     fn problem(&mut self, field: &str, message: impl Into<String>) {
-        self.problems.push(format!("{}.{field}", self.place), message);
+        self.problems.push(format!("{}.{field}", place(self.index)), message);
     }
 
     /// The text of a field, if it is there.
-    fn text(&mut self, field: &str) -> Option<String> {
+    fn text(&mut self, field: &str) -> Option<Cow<'a, str>> {
         let at = self.fields.iter().position(|(name, _)| name == field)?;
         match self.fields.swap_remove(at).1 {
-            Node::Scalar(text) => Some(text.into_owned()),
+            Node::Scalar(text) => Some(text),
             Node::Null => {
                 self.problem(field, "has no value");
                 None
@@ -140,7 +148,7 @@ impl Entry<'_, '_> {
     }
 
     fn parse(mut self) -> Option<FileRequest> {
-        let before = self.problems.iter().count();
+        let before = self.problems.len();
         let secret = self.required::<ApiPath>("secret", "the path to read, as in `vault read`");
         let file = self.required::<Destination>("file", "where the secret goes");
         let key = self.checked("key", |text| match text {
@@ -166,13 +174,10 @@ impl Entry<'_, '_> {
         for (name, _) in std::mem::take(&mut self.fields) {
             if name != "data" {
                 let hint = did_you_mean(&name, FIELDS);
-                self.problems.push(
-                    format!("{}.{}", self.place, unquoted(&name)),
-                    format!("is no field of a file{hint}"),
-                );
+                self.problem(&unquoted(&name), format!("is no field of a file{hint}"));
             }
         }
-        if before == self.problems.iter().count() {
+        if before == self.problems.len() {
             if key.is_none() && format == Format::Raw {
                 self.problem(
                     "format",
@@ -186,11 +191,11 @@ impl Entry<'_, '_> {
                 self.problem("env", "cannot name a path with a $, which Kubernetes would expand");
             }
         }
-        if before != self.problems.iter().count() {
+        if before != self.problems.len() {
             return None;
         }
         Some(FileRequest {
-            place: self.place,
+            index: self.index,
             secret: secret?,
             version,
             key,
@@ -243,6 +248,10 @@ fn env_name(name: &str) -> Result<(), String> {
 mod tests {
     use super::*;
 
+    fn short(problems: &Problems) -> String {
+        problems.to_string().replace(FILES, "f")
+    }
+
     #[test]
     fn the_documented_entry_parses() {
         let mut problems = Problems::default();
@@ -258,7 +267,7 @@ mod tests {
   file: web.env
   version: 3
 "#;
-        let files = parse("f", text, &mut problems);
+        let files = parse(text, &mut problems);
         assert!(problems.is_empty(), "{problems}");
         assert_eq!(files[0].decode, Decode::Base64);
         assert_eq!(files[0].format, Format::Raw);
@@ -332,14 +341,14 @@ mod tests {
             ),
         ] {
             let mut problems = Problems::default();
-            parse("f", text, &mut problems);
-            assert!(problems.to_string().contains(expected), "{text:?}: {problems}");
+            parse(text, &mut problems);
+            assert!(short(&problems).contains(expected), "{text:?}: {problems}");
         }
         let mut problems = Problems::default();
-        parse("f", "- {}\n- {secret: a, file: f, mode: x}", &mut problems);
+        parse("- {}\n- {secret: a, file: f, mode: x}", &mut problems);
         assert_eq!(problems.iter().count(), 3, "{problems}");
         let mut problems = Problems::default();
-        parse("f", &"- {secret: a, file: f}\n".repeat(1000), &mut problems);
-        assert_eq!(problems.to_string(), "f: has 1000 files, allowed are 64");
+        parse(&"- {secret: a, file: f}\n".repeat(1000), &mut problems);
+        assert_eq!(short(&problems), "f: has 1000 files, allowed are 64");
     }
 }

@@ -1,4 +1,6 @@
-//! The parts that podkey adds to a pod: the init container and its two volumes, built with Kubernetes' own types.
+//! The parts that podkey adds to a pod: the init container and its two volumes, built with Kubernetes' own types. They are
+//! the same for all pods of a connection but for the plan and the user, so they are made into text once, when the config is
+//! read, and the rest is put in for each pod.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +12,9 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::config::{AgentConfig, AgentResources};
 use super::pod;
-use super::readers::Mount;
-use crate::plan::{FILES_DIR, MAX_RENDERED_BYTES, PLAN_ENV, SINGLE_DIR, TOKEN_DIR, VOLUME_DIR};
+use crate::plan::{
+    Destination, FILES_DIR, MAX_RENDERED_BYTES, PLAN_ENV, SECRETS_DIR, SINGLE_DIR, TOKEN_DIR, VOLUME_DIR,
+};
 
 pub(super) const INIT_CONTAINER: &str = "podkey-init";
 pub(super) const SECRETS_VOLUME: &str = "podkey-secrets";
@@ -23,16 +26,56 @@ pub(super) const RESERVED_CONTAINERS: [&str; 2] = [INIT_CONTAINER, "podkey-sidec
 /// (<https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#launch-a-pod-using-service-account-token-projection>).
 const TOKEN_SECONDS: i64 = 600;
 
+/// `podkey-init` as text, with the places of the plan and of the user left open.
+#[derive(Debug, Clone)]
+pub(super) struct InitContainer {
+    before_plan: String,
+    between: String,
+    after_user: String,
+    /// What stands between plan and end where no user is set.
+    without_user: String,
+}
+
+impl InitContainer {
+    /// Prepares the text, for pods that are Guaranteed or for the others.
+    pub(super) fn prepare(agent: &AgentConfig, guaranteed: bool) -> Result<Self, serde_json::Error> {
+        // Two values that stand for themselves nowhere else in the text.
+        const PLAN: &str = "\0plan";
+        const USER: i64 = i64::MIN;
+        let text = |user| serde_json::to_string(&init_container(agent, PLAN.to_owned(), user, guaranteed));
+        let plan = serde_json::to_string(PLAN)?;
+        let (with_user, without_user) = (text(Some(USER))?, text(None)?);
+        let (before_plan, rest) = with_user.split_once(&plan).unwrap_or_default();
+        let (between, after_user) = rest.split_once(&USER.to_string()).unwrap_or_default();
+        let (_, without_user) = without_user.split_once(&plan).unwrap_or_default();
+        Ok(Self {
+            before_plan: before_plan.to_owned(),
+            between: between.to_owned(),
+            after_user: after_user.to_owned(),
+            without_user: without_user.to_owned(),
+        })
+    }
+
+    /// The container as JSON.
+    pub(super) fn to_json(&self, plan: &str, user: Option<i64>) -> Result<String, serde_json::Error> {
+        let plan = serde_json::to_string(plan)?;
+        Ok(match user {
+            Some(user) => format!("{}{plan}{}{user}{}", self.before_plan, self.between, self.after_user),
+            None => format!("{}{plan}{}", self.before_plan, self.without_user),
+        })
+    }
+}
+
 /// `podkey-init`, which passes the Pod Security Standard *restricted*
 /// (<https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>).
-pub(super) fn init_container(agent: &AgentConfig, plan: String, user: Option<i64>, guaranteed: bool) -> Container {
+fn init_container(agent: &AgentConfig, plan: String, user: Option<i64>, guaranteed: bool) -> Container {
     Container {
         name: INIT_CONTAINER.to_owned(),
         image: Some(agent.image.clone()),
         image_pull_policy: agent.image_pull_policy.map(|policy| policy.as_str().to_owned()),
         command: Some(vec!["/podkey-agent".to_owned()]),
         args: Some(vec!["init".to_owned()]),
-        env: Some(vec![env_var(PLAN_ENV, plan)]),
+        env: Some(vec![env_var(PLAN_ENV, &plan)]),
         resources: Some(resources(&agent.resources, guaranteed)),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
@@ -149,6 +192,34 @@ pub(super) fn is_ours(volume: &pod::Volume<'_>, audience: Option<&str>) -> bool 
     }
 }
 
+/// A mount of the volume `podkey-secrets` in a reader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mount {
+    pub(super) path: String,
+    pub(super) sub_path: String,
+}
+
+/// One mount for all relative files, one for each absolute file.
+pub(super) fn mounts<'a>(files: impl IntoIterator<Item = &'a Destination>) -> Vec<Mount> {
+    let mut directory = None;
+    let mut single = Vec::new();
+    for (index, file) in files.into_iter().enumerate() {
+        match file {
+            Destination::Relative(_) => {
+                directory = Some(Mount {
+                    path: SECRETS_DIR.to_owned(),
+                    sub_path: FILES_DIR.to_owned(),
+                });
+            }
+            Destination::Absolute(path) => single.push(Mount {
+                path: path.clone(),
+                sub_path: file.place(index),
+            }),
+        }
+    }
+    directory.into_iter().chain(single).collect()
+}
+
 /// A reader's mount: read-only, and never the volume's root.
 pub(super) fn volume_mount(mount: &Mount) -> VolumeMount {
     VolumeMount {
@@ -170,10 +241,10 @@ pub(super) fn is_reader_mount(mount: &pod::VolumeMount<'_>) -> bool {
             .is_some_and(|path| path == FILES_DIR || below(FILES_DIR, path) || below(SINGLE_DIR, path))
 }
 
-pub(super) fn env_var(name: &str, value: String) -> EnvVar {
+pub(super) fn env_var(name: &str, value: &str) -> EnvVar {
     EnvVar {
         name: name.to_owned(),
-        value: Some(value),
+        value: Some(value.to_owned()),
         value_from: None,
     }
 }

@@ -48,18 +48,24 @@ impl PodPatch {
     }
 
     fn add(&mut self, path: &str, value: &impl Serialize) -> Result<(), serde_json::Error> {
-        #[derive(Serialize)]
-        struct Add<'a, V> {
-            op: &'static str,
-            path: &'a str,
-            value: V,
-        }
+        self.begin(path)?;
+        serde_json::to_writer(&mut self.json, value)?;
+        self.end();
+        Ok(())
+    }
+
+    fn begin(&mut self, path: &str) -> Result<(), serde_json::Error> {
         let separator = if self.is_empty() { None } else { Some(b',') };
         self.json.pop();
         self.json.extend(separator);
-        serde_json::to_writer(&mut self.json, &Add { op: "add", path, value })?;
-        self.json.push(b']');
+        self.json.extend_from_slice(br#"{"op":"add","path":"#);
+        serde_json::to_writer(&mut self.json, path)?;
+        self.json.extend_from_slice(br#","value":"#);
         Ok(())
+    }
+
+    fn end(&mut self) {
+        self.json.extend_from_slice(b"}]");
     }
 
     /// Sets a member of an object that is there.
@@ -83,18 +89,35 @@ impl PodPatch {
         }
     }
 
-    /// Inserts into a list, before what stands at `index` now.
-    pub(super) fn insert(
+    /// Appends values that are JSON text already.
+    pub(super) fn append_json(&mut self, path: &str, list: List, values: &[String]) -> Result<(), serde_json::Error> {
+        match list {
+            List::Absent => self.add_json(path, &format!("[{}]", values.join(","))),
+            List::Present => values
+                .iter()
+                .try_for_each(|value| self.add_json(&format!("{path}/-"), value)),
+        }
+    }
+
+    /// Inserts a value that is JSON text already into a list, before what stands at `index` now.
+    pub(super) fn insert_json(
         &mut self,
         path: &str,
         list: List,
         index: usize,
-        value: &impl Serialize,
+        value: &str,
     ) -> Result<(), serde_json::Error> {
         match list {
-            List::Absent => self.add(path, &[value]),
-            List::Present => self.add(&format!("{path}/{index}"), value),
+            List::Absent => self.add_json(path, &format!("[{value}]")),
+            List::Present => self.add_json(&format!("{path}/{index}"), value),
         }
+    }
+
+    fn add_json(&mut self, path: &str, value: &str) -> Result<(), serde_json::Error> {
+        self.begin(path)?;
+        self.json.extend_from_slice(value.as_bytes());
+        self.end();
+        Ok(())
     }
 }
 

@@ -12,6 +12,9 @@ use serde_json::value::RawValue;
 /// The prefix of all our annotations.
 pub const PREFIX: &str = "podkey.dev/";
 
+/// There are fewer keys than this; who writes more has made a mistake with each, or wants to keep us busy.
+const MAX_ANNOTATIONS: usize = 32;
+
 /// A pod, as far as we look at it.
 #[derive(Debug, Deserialize)]
 pub struct Pod<'a> {
@@ -42,6 +45,8 @@ pub struct Annotations<'a> {
     /// Without [`PREFIX`], in the pod's order; of two with one key the last, as the API server reads it. No value: it is no
     /// text, which no API server lets through, but a manifest on disk may say `true` without quotes.
     pub ours: Vec<(Cow<'a, str>, Option<Text<'a>>)>,
+    /// There are more of ours than any request has; those are not looked at.
+    pub too_many: bool,
     /// `kubernetes.io/config.mirror`: the API server's image of a static pod, which no patch reaches.
     pub is_mirror: bool,
 }
@@ -290,6 +295,21 @@ impl Pod<'_> {
         }
     }
 
+    /// The first of the lists we compare with each other that has more items than this.
+    pub fn exceeds(&self, most: usize) -> Option<&'static str> {
+        let volumes = self.spec.volumes.as_ref().map_or(0, Vec::len);
+        let mounts = |container: &Container<'_>| container.volume_mounts.as_ref().map_or(0, Vec::len);
+        if self.all_containers().count() > most {
+            Some("spec.containers")
+        } else if volumes > most {
+            Some("spec.volumes")
+        } else if self.all_containers().map(mounts).sum::<usize>() > most {
+            Some("spec.containers.volumeMounts")
+        } else {
+            None
+        }
+    }
+
     /// Init containers and containers, in that order.
     pub fn all_containers(&self) -> impl Iterator<Item = &Container<'_>> {
         self.spec.init_containers.iter().flatten().chain(&self.spec.containers)
@@ -406,7 +426,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
                             let raw: &'de RawValue = map.next_value()?;
                             let value = serde_json::from_str(raw.get()).ok();
                             annotations.ours.retain(|(other, _)| *other != key);
-                            annotations.ours.push((key, value));
+                            if annotations.ours.len() < MAX_ANNOTATIONS {
+                                annotations.ours.push((key, value));
+                            } else {
+                                annotations.too_many = true;
+                            }
                         }
                         Err(other) => {
                             annotations.is_mirror |= other == "kubernetes.io/config.mirror";

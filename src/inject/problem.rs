@@ -11,14 +11,25 @@ pub struct Problem {
     pub message: String,
 }
 
-/// Everything that is wrong with one pod's request.
+/// Everything that is wrong with one pod's request. Keeps the first ones and counts the rest: a request with a million
+/// mistakes in it must not fill the memory with them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems {
+    kept: Vec<Problem>,
+    left_out: usize,
+}
+
+/// The most problems that are kept.
+const MAX_KEPT: usize = 64;
 
 impl Problems {
     /// Adds one.
     pub fn push(&mut self, key: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Problem {
+        if self.kept.len() == MAX_KEPT {
+            self.left_out += 1;
+            return;
+        }
+        self.kept.push(Problem {
             key: key.into(),
             message: message.into(),
         });
@@ -26,12 +37,17 @@ impl Problems {
 
     /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.kept.is_empty()
     }
 
-    /// Each of them, in the order found.
+    /// How many there are, those left out too.
+    pub fn len(&self) -> usize {
+        self.kept.len() + self.left_out
+    }
+
+    /// Each of those kept, in the order found.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
-        self.0.iter()
+        self.kept.iter()
     }
 }
 
@@ -42,7 +58,7 @@ const MAX_MESSAGE: usize = 4096;
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut written = 0;
-        for (index, problem) in self.0.iter().enumerate() {
+        for (index, problem) in self.kept.iter().enumerate() {
             let line = format!(
                 "{}{}: {}",
                 if index == 0 { "" } else { "; " },
@@ -51,9 +67,12 @@ impl fmt::Display for Problems {
             );
             written += line.len();
             if written > MAX_MESSAGE && index > 0 {
-                return write!(f, "; and {} more", self.0.len() - index);
+                return write!(f, "; and {} more", self.len() - index);
             }
             f.write_str(&line)?;
+        }
+        if self.left_out > 0 {
+            write!(f, "; and {} more", self.left_out)?;
         }
         Ok(())
     }
@@ -80,6 +99,16 @@ pub(super) fn unquoted(key: &str) -> String {
     text
 }
 
+/// That a value is none of the fixed ones, with the nearest of them.
+pub(super) fn one_of(written: &str, allowed: &[&str]) -> String {
+    format!(
+        "{} is none of {}{}",
+        quoted(written),
+        allowed.join(", "),
+        did_you_mean(written, allowed.iter().copied())
+    )
+}
+
 /// ` (did you mean "x"?)` with the candidate that is nearest to what was written, or nothing where none is near.
 pub(super) fn did_you_mean<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     // A value far longer than any key is not a misspelt one, and measuring it would cost its square.
@@ -88,6 +117,8 @@ pub(super) fn did_you_mean<'a>(written: &str, candidates: impl IntoIterator<Item
     }
     candidates
         .into_iter()
+        // Names of containers are candidates too, and a pod may have any number.
+        .take(MAX_KEPT)
         .map(|candidate| {
             (
                 strsim::damerau_levenshtein(&written.to_lowercase(), candidate),

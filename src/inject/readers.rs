@@ -1,10 +1,12 @@
 //! The readers: those of the pod's containers that get the files, what they already have at the places where ours would go,
 //! and which user reads.
 
+use std::collections::BTreeSet;
+
+use super::annotations::{CONTAINERS, FILES};
 use super::files::FileRequest;
-use super::parts::INIT_CONTAINER;
-use super::patch::List;
-use super::pod::{Container, PREFIX, Pod};
+use super::parts::{INIT_CONTAINER, Mount};
+use super::pod::{Container, Pod};
 use super::problem::{Problems, did_you_mean, quoted};
 use crate::plan::{self, Destination, Mode};
 
@@ -27,7 +29,6 @@ pub(super) fn choose<'p, 'a>(
     named: Option<&[String]>,
     problems: &mut Problems,
 ) -> Vec<Reader<'p, 'a>> {
-    let key = format!("{PREFIX}containers");
     let init = pod
         .spec
         .init_containers
@@ -62,7 +63,7 @@ pub(super) fn choose<'p, 'a>(
                 let found = find(name);
                 if found.is_none() {
                     let hint = did_you_mean(name, all.iter().map(|(_, container)| container.name.as_ref()));
-                    problems.push(key.as_str(), format!("the pod has no container {}{hint}", quoted(name)));
+                    problems.push(CONTAINERS, format!("the pod has no container {}{hint}", quoted(name)));
                 }
                 found
             })
@@ -72,7 +73,7 @@ pub(super) fn choose<'p, 'a>(
             Some(found) => vec![reader(found)],
             None => {
                 problems.push(
-                    key,
+                    CONTAINERS,
                     format!("is needed: this is {kind}, but it has no container {name:?}"),
                 );
                 Vec::new()
@@ -87,7 +88,7 @@ pub(super) fn choose<'p, 'a>(
                 .map(reader)
                 .collect();
             if readers.is_empty() {
-                problems.push(key, "is needed: the pod has no container but a mesh's sidecar");
+                problems.push(CONTAINERS, "is needed: the pod has no container but a mesh's sidecar");
             }
             readers
         }
@@ -137,6 +138,14 @@ impl ReaderUser {
         }
     }
 
+    /// The user whom podkey's containers run as; `else_as` is the operator's choice.
+    pub(super) fn run_as(self, else_as: Option<i64>) -> Option<i64> {
+        match self {
+            Self::One(uid) => Some(uid),
+            Self::Root { .. } | Self::Unknown => else_as,
+        }
+    }
+
     /// The mode of a file for which the author named none.
     pub(super) fn default_mode(self, pod: &Pod<'_>) -> Mode {
         let fs_group = pod.spec.security_context.as_ref().and_then(|context| context.fs_group);
@@ -161,13 +170,6 @@ fn drops_dac_override(container: &Container<'_>) -> bool {
     })
 }
 
-/// A mount of the volume `podkey-secrets` in a reader.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mount {
-    pub(super) path: String,
-    pub(super) sub_path: String,
-}
-
 /// What a reader still lacks.
 #[derive(Debug, Default)]
 pub(super) struct Additions {
@@ -176,25 +178,25 @@ pub(super) struct Additions {
 }
 
 impl Reader<'_, '_> {
-    pub(super) fn mounts_list(&self) -> List {
-        List::of(&self.container.volume_mounts)
-    }
-
-    pub(super) fn env_list(&self) -> List {
-        List::of(&self.container.env)
-    }
-
     /// What must be added to this container, and every reason why it cannot be.
     pub(super) fn additions(
         &self,
-        pod: &Pod<'_>,
+        read_only: &BTreeSet<&str>,
         files: &[FileRequest],
         mounts: &[Mount],
         problems: &mut Problems,
     ) -> Additions {
         let mut additions = Additions::default();
+        let present = self.container.volume_mounts.iter().flatten();
+        let present: Vec<_> = present
+            .map(|mount| Present {
+                path: normalized(&mount.mount_path),
+                volume: &mount.name,
+                read_only: mount.read_only == Some(true) || read_only.contains(&*mount.name),
+            })
+            .collect();
         for mount in mounts {
-            if !self.has(mount) && self.check_mount(pod, files, mount, problems) {
+            if !self.has(mount) && self.check_mount(&present, files, mount, problems) {
                 additions.mounts.push(mount.clone());
             }
         }
@@ -211,7 +213,7 @@ impl Reader<'_, '_> {
                 None => additions.env.push((name.clone(), value)),
                 Some(var) if var.value_from.is_none() && var.value.as_deref() == Some(&*value) => {}
                 Some(_) => problems.push(
-                    format!("{}.env", file.place),
+                    format!("{}.env", file.place()),
                     format!(
                         "the container {} sets {name} itself to something else: remove it there, or here",
                         quoted(&self.container.name)
@@ -231,38 +233,57 @@ impl Reader<'_, '_> {
     }
 
     /// Whether the mount can be added; if not, says why.
-    fn check_mount(&self, pod: &Pod<'_>, files: &[FileRequest], mount: &Mount, problems: &mut Problems) -> bool {
+    fn check_mount(
+        &self,
+        present: &[Present<'_>],
+        files: &[FileRequest],
+        mount: &Mount,
+        problems: &mut Problems,
+    ) -> bool {
         // The author wrote a file; the directory's mount stands for the first of the relative ones.
         let file = files.iter().find(|file| plan::contains(&mount.path, &file.file.path()));
-        let place = file.map_or_else(|| format!("{PREFIX}files"), |file| format!("{}.file", file.place));
-        let what = match file.map(|file| &file.file) {
+        let place = || file.map_or_else(|| FILES.to_owned(), |file| format!("{}.file", file.place()));
+        let what = || match file.map(|file| &file.file) {
             Some(Destination::Relative(name)) => format!("{} goes below {}, which", quoted(name), quoted(&mount.path)),
             _ => quoted(&mount.path),
         };
-        let container = quoted(&self.container.name);
-        let before = problems.iter().count();
-        for present in self.container.volume_mounts.iter().flatten() {
-            let path = normalized(&present.mount_path);
-            if mount.path == path {
+        let container = || quoted(&self.container.name);
+        let before = problems.len();
+        for Present {
+            path,
+            volume,
+            read_only,
+        } in present
+        {
+            if mount.path == *path {
                 problems.push(
-                    &*place,
+                    place(),
                     format!(
-                        "{what} is where the container {container} has the volume {} mounted",
-                        quoted(&present.name)
+                        "{} is where the container {} has the volume {} mounted",
+                        what(),
+                        container(),
+                        quoted(volume)
                     ),
                 );
-            } else if plan::contains(&mount.path, &path) {
+            } else if plan::contains(&mount.path, path) {
                 problems.push(
-                    &*place,
+                    place(),
                     format!(
-                        "{what} would hide {}, which the container {container} has mounted",
-                        quoted(&path)
+                        "{} would hide {}, which the container {} has mounted",
+                        what(),
+                        quoted(path),
+                        container()
                     ),
                 );
-            } else if plan::contains(&path, &mount.path) && self.is_read_only(pod, present) {
+            } else if *read_only && plan::contains(path, &mount.path) {
                 problems.push(
-                    &*place,
-                    format!("{what} is below {}, which the container {container} has mounted read-only: nothing can be mounted in it", quoted(&path)),
+                    place(),
+                    format!(
+                        "{} is below {}, which the container {} has mounted read-only: nothing can be mounted in it",
+                        what(),
+                        quoted(path),
+                        container()
+                    ),
                 );
             }
         }
@@ -270,26 +291,35 @@ impl Reader<'_, '_> {
             let path = normalized(&device.device_path);
             if plan::contains(&mount.path, &path) || plan::contains(&path, &mount.path) {
                 problems.push(
-                    &*place,
+                    place(),
                     format!(
-                        "{what} is in conflict with the device {} of the container {container}",
-                        quoted(&path)
+                        "{} is in conflict with the device {} of the container {}",
+                        what(),
+                        quoted(&path),
+                        container()
                     ),
                 );
             }
         }
-        before == problems.iter().count()
+        before == problems.len()
     }
+}
 
-    fn is_read_only(&self, pod: &Pod<'_>, mount: &super::pod::VolumeMount<'_>) -> bool {
-        mount.read_only == Some(true)
-            || pod
-                .spec
-                .volumes
-                .iter()
-                .flatten()
-                .any(|volume| volume.name == mount.name && volume.is_read_only())
-    }
+/// A mount that the container has already.
+struct Present<'m> {
+    path: String,
+    volume: &'m str,
+    /// Nothing can be created in it, not even a mount point.
+    read_only: bool,
+}
+
+/// The names of the pod's volumes that nobody can write to.
+pub(super) fn read_only_volumes<'p>(pod: &'p Pod<'_>) -> BTreeSet<&'p str> {
+    let volumes = pod.spec.volumes.iter().flatten();
+    volumes
+        .filter(|volume| volume.is_read_only())
+        .map(|volume| &*volume.name)
+        .collect()
 }
 
 /// A mount path of the pod's as the kubelet and Linux read it: absolute, no double or final slashes, no `.` and `..`.

@@ -18,6 +18,8 @@ pub(super) enum Node<'a> {
 /// The longest text that is looked at, in bytes.
 const MAX_BYTES: usize = 64 * 1024;
 const MAX_DEPTH: usize = 8;
+/// No set of fields has as many.
+const MAX_FIELDS: usize = 64;
 
 /// Parses one document. The error ends a sentence that begins with the annotation's key.
 pub(super) fn parse(text: &str) -> Result<Node<'_>, String> {
@@ -91,6 +93,9 @@ fn node<'a>(parser: &mut Input<'a>, event: Event<'a>, line: usize, depth: usize)
             loop {
                 let key = match next(parser)? {
                     (Event::MappingEnd, _) => return Ok(Node::Map(entries)),
+                    (_, line) if entries.len() == MAX_FIELDS => {
+                        return Err(format!("has more than {MAX_FIELDS} fields in one set, in line {line}"));
+                    }
                     (Event::Scalar(key, _, 0, None), line) => {
                         if entries.iter().any(|(other, _)| *other == key) {
                             return Err(format!(

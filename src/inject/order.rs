@@ -1,0 +1,36 @@
+//! Where podkey-init goes among the pod's init containers, and who must not come before it.
+
+use super::annotations::CONTAINERS;
+use super::parts::INIT_CONTAINER;
+use super::pod::{Container, Pod};
+use super::problem::{Problems, quoted};
+use super::readers::{MESH_SIDECARS, Reader};
+
+/// Where our init container goes: first, so that the pod's own init containers may use the files, but after a mesh's
+/// native sidecars, without which there is no network.
+pub(super) fn position(pod: &Pod<'_>) -> usize {
+    let containers = pod.spec.init_containers.as_deref().unwrap_or_default();
+    let is_mesh =
+        |container: &Container<'_>| container.is_native_sidecar() && MESH_SIDECARS.contains(&&*container.name);
+    containers.iter().rposition(is_mesh).map_or(0, |index| index + 1)
+}
+
+/// A reader that runs before our init container would find directories where its files should be: the kubelet makes them.
+pub(super) fn check(pod: &Pod<'_>, readers: &[Reader<'_, '_>], problems: &mut Problems) {
+    let containers = pod.spec.init_containers.as_deref().unwrap_or_default();
+    let ours = containers
+        .iter()
+        .position(|container| container.name == INIT_CONTAINER)
+        .unwrap_or_else(|| position(pod));
+    for early in &containers[..ours] {
+        if readers.iter().any(|reader| std::ptr::eq(reader.container, early)) {
+            problems.push(
+                CONTAINERS,
+                format!(
+                    "{} runs before podkey-init and cannot have its files",
+                    quoted(&early.name)
+                ),
+            );
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What of podkey's a pod has already: its own parts from an earlier visit, or others in their place.
+
+use serde_json::value::RawValue;
+
+use super::annotations::InjectionRequest;
+use super::config::Connection;
+use super::parts::{self, INIT_CONTAINER, RESERVED_CONTAINERS, SECRETS_VOLUME, TOKEN_VOLUME};
+use super::pod::{Container, Pod};
+use super::problem::{Problems, quoted};
+use crate::plan::{Mode, PLAN_ENV, Plan};
+
+/// Whether a pod carries our parts already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    New,
+    Injected,
+}
+
+/// A pod is injected when it has our init container with the plan we would make, and our volumes. The API server calls
+/// again after other webhooks (`reinvocationPolicy`), and whatever they did to image, resources, env or mounts of our
+/// container is their business.
+pub(super) fn state(
+    pod: &Pod<'_>,
+    request: &InjectionRequest,
+    plan: &Plan<&RawValue>,
+    connection: &Connection,
+    problems: &mut Problems,
+) -> State {
+    const REMOVE: &str = "remove podkey-init from the template";
+    let init = pod
+        .spec
+        .init_containers
+        .iter()
+        .flatten()
+        .find(|container| container.name == INIT_CONTAINER);
+    let volume = |name: &str| pod.spec.volumes.iter().flatten().find(|volume| volume.name == name);
+    let Some(init) = init else { return State::New };
+    if !has_plan(init, request, plan, connection) {
+        problems.push(
+            "spec.initContainers",
+            format!("podkey-init is there with another plan than these annotations make: {REMOVE}"),
+        );
+        return State::Injected;
+    }
+    for name in [SECRETS_VOLUME, TOKEN_VOLUME] {
+        match volume(name) {
+            Some(volume) if parts::is_ours(volume, connection.audience.as_deref()) => {}
+            Some(_) => problems.push(
+                "spec.volumes",
+                format!("{name} is another volume than podkey makes: {REMOVE}, and the volume"),
+            ),
+            None => problems.push(
+                "spec.volumes",
+                format!("podkey-init is there, but not its volume {name}: {REMOVE}"),
+            ),
+        }
+    }
+    State::Injected
+}
+
+/// Whether the container carries this plan. A mode that the author left to us may be the one of our first visit: since then
+/// another webhook may have added a container with another user.
+fn has_plan(init: &Container<'_>, request: &InjectionRequest, plan: &Plan<&RawValue>, connection: &Connection) -> bool {
+    let env = init.env();
+    // Of two entries with one name Kubernetes uses the last.
+    let text = env
+        .iter()
+        .rfind(|var| var.name == PLAN_ENV)
+        .and_then(|var| var.value.as_deref());
+    let Some(Ok(present)) = text.map(Plan::parse) else {
+        return false;
+    };
+    let same_files = present.files.len() == plan.files.len()
+        && present
+            .files
+            .iter()
+            .zip(&plan.files)
+            .zip(&request.files)
+            .all(|((present, ours), request)| {
+                let ours_to_choose =
+                    request.mode.is_none() && [Mode::OWNER, Mode::GROUP, Mode::ALL].contains(&present.mode);
+                let mut expected = ours.clone();
+                if ours_to_choose {
+                    expected.mode = present.mode;
+                }
+                expected == *present
+            });
+    same_files
+        && present.connection == connection.server
+        && present.login == plan.login
+        && present.budget == plan.budget
+        && present.ignore_not_found == plan.ignore_not_found
+}
+
+/// The names that podkey needs must be free, unless podkey is there already.
+pub(super) fn check_names(pod: &Pod<'_>, problems: &mut Problems) {
+    let init_containers = pod.spec.init_containers.iter().flatten();
+    let injected = init_containers
+        .clone()
+        .any(|container| container.name == INIT_CONTAINER);
+    let init_containers = init_containers.filter(|container| container.name != INIT_CONTAINER);
+    for (key, container) in init_containers
+        .map(|container| ("spec.initContainers", container))
+        .chain(
+            pod.spec
+                .containers
+                .iter()
+                .map(|container| ("spec.containers", container)),
+        )
+    {
+        if RESERVED_CONTAINERS.contains(&&*container.name) {
+            problems.push(
+                key,
+                format!(
+                    "the name {} is podkey's: give the container another",
+                    quoted(&container.name)
+                ),
+            );
+        }
+    }
+    for volume in pod.spec.volumes.iter().flatten() {
+        if !injected && [SECRETS_VOLUME, TOKEN_VOLUME].contains(&&*volume.name) {
+            problems.push(
+                "spec.volumes",
+                format!("the name {} is podkey's: give the volume another", quoted(&volume.name)),
+            );
+        }
+    }
+}
+
+/// A template may name our volumes before they are there: no container but podkey's own may see the service-account token
+/// or the volume's root, and none may write to what another reads.
+pub(super) fn check_mounts(pod: &Pod<'_>, problems: &mut Problems) {
+    let others = pod
+        .all_containers()
+        .filter(|container| container.name != INIT_CONTAINER);
+    for container in others {
+        for mount in container.volume_mounts.iter().flatten() {
+            let why = match &*mount.name {
+                TOKEN_VOLUME => "which is for podkey's own containers alone",
+                SECRETS_VOLUME if !parts::is_reader_mount(mount) => {
+                    "but not read-only and by a subPath below files or single, as podkey does"
+                }
+                _ => continue,
+            };
+            problems.push(
+                "spec.containers",
+                format!(
+                    "the container {} mounts {}, {why}: remove the mount",
+                    quoted(&container.name),
+                    mount.name
+                ),
+            );
+        }
+    }
+}
