@@ -94,6 +94,9 @@ pub enum PlanError {
     /// Two files with one destination, or one inside the other.
     #[error("the files {0} and {1} cannot both be delivered")]
     Conflict(Destination, Destination),
+    /// A path that is no secret's.
+    #[error("the path {0} is about tokens, not a secret")]
+    Tokens(ApiPath),
     /// The connection is plain http, and its operator did not allow that.
     #[error("the connection's address is http:// without allowInsecureHttp")]
     InsecureHttp,
@@ -119,6 +122,9 @@ impl Plan {
             return Err(PlanError::InsecureHttp);
         }
         for (index, file) in plan.files.iter().enumerate() {
+            if file.secret.holds_tokens() {
+                return Err(PlanError::Tokens(file.secret.clone()));
+            }
             for other in &plan.files[..index] {
                 if file.file.conflicts_with(&other.file) {
                     return Err(PlanError::Conflict(other.file.clone(), file.file.clone()));
@@ -323,6 +329,15 @@ impl ApiPath {
     /// Its segments, none of them empty.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
+    }
+}
+
+impl ApiPath {
+    /// Whether reading it as a secret could give away the client token that reads: `auth/token/lookup-self` answers with it.
+    pub fn holds_tokens(&self) -> bool {
+        ["auth/token", "sys/wrapping", "cubbyhole"]
+            .iter()
+            .any(|place| contains(place, &self.0.to_ascii_lowercase()))
     }
 }
 
@@ -684,21 +699,53 @@ impl FromStr for Destination {
     }
 }
 
-/// Places that belong to the kernel, to podkey, or to the container's own security.
-const FORBIDDEN_DESTINATIONS: [&str; 13] = [
+/// Places that belong to the kernel, to podkey, to the container's own security, or that hold the programs it runs.
+const FORBIDDEN_DESTINATIONS: &[&str] = &[
     "/proc",
     "/sys",
     "/dev",
     "/podkey",
     "/var/run/secrets/kubernetes.io",
     "/run/secrets/kubernetes.io",
-    "/etc/passwd",
-    "/etc/shadow",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/lib",
+    "/usr/lib32",
+    "/usr/lib64",
+    "/usr/libx32",
+    "/usr/libexec",
+    "/usr/local/bin",
+    "/usr/local/sbin",
+    "/usr/local/lib",
+    "/etc/bash.bashrc",
+    "/etc/cron.d",
+    "/etc/crontab",
+    "/etc/environment",
     "/etc/group",
+    "/etc/gshadow",
+    "/etc/hostname",
+    "/etc/hosts",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/ld.so.preload",
+    "/etc/nsswitch.conf",
+    "/etc/pam.conf",
+    "/etc/pam.d",
+    "/etc/passwd",
+    "/etc/profile",
+    "/etc/profile.d",
+    "/etc/resolv.conf",
+    "/etc/security",
+    "/etc/shadow",
     "/etc/sudoers",
     "/etc/sudoers.d",
-    "/etc/ld.so.preload",
-    "/etc/ld.so.cache",
 ];
 
 impl fmt::Display for Destination {
@@ -840,6 +887,9 @@ mod tests {
             "/podkey/secrets/x",
             "/etc/passwd",
             "/etc/ld.so.preload",
+            "/etc/profile.d/x.sh",
+            "/usr/bin/sudo",
+            "/bin/sh",
             "/var/run/secrets/kubernetes.io/serviceaccount/token",
             "a:b",
             "a\0b",
@@ -924,6 +974,7 @@ mod tests {
         assert!(text(|p| p.files.clear()).contains("0 files"));
         assert!(text(|p| p.files = vec![p.files[0].clone(); 65]).contains("65 files"));
         assert!(text(|p| p.files.push(p.files[0].clone())).contains("/tmp/kubeconfig and /tmp/kubeconfig"));
+        assert!(text(|p| p.files[0].secret = "auth/token/lookup-self".parse().unwrap()).contains("about tokens"));
         assert!(text(|p| p.connection.address = "http://vault".parse().unwrap()).contains("allowInsecureHttp"));
         assert!(Plan::parse(r#"{"version":1,"surprise":true}"#).is_err());
         assert!(Plan::parse("").is_err());

@@ -678,3 +678,62 @@ fn pods_of_3_mib_are_injected() {
     assert!(pod.to_string().len() > 3 * 1024 * 1024);
     assert!(check(&pod).unwrap());
 }
+
+/// Each of these once filled hundreds of megabytes, or took seconds.
+#[test]
+fn what_would_keep_the_webhook_busy_is_denied_at_once() {
+    let files = "- {secret: a, key: k, file: /tmp/x}";
+    let pod = |annotations: Value, spec: Value| json!({"metadata": {"annotations": annotations}, "spec": spec});
+    let web = json!({"containers": [{"name": "web"}]});
+    let denied = |pod: &Value| match decide(&Pod::parse(&pod.to_string()).unwrap(), "ns", &config()) {
+        Decision::Deny(problems) => problems.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let names = (0..120_000).map(|n| format!("c{n}")).collect::<Vec<_>>().join(",");
+    for containers in [",".repeat(2_900_000), names] {
+        let annotations =
+            json!({"podkey.dev/files": files, "podkey.dev/role": "r", "podkey.dev/containers": containers});
+        assert_eq!(
+            denied(&pod(annotations, web.clone())),
+            "podkey.dev/containers: is longer than 4096 bytes"
+        );
+    }
+    let many: serde_json::Map<_, _> = (0..20_000).map(|n| (format!("podkey.dev/a{n}"), json!("x"))).collect();
+    let message = denied(&pod(Value::Object(many), web.clone()));
+    assert!(
+        message.starts_with("podkey.dev/: has more than 32 annotations; "),
+        "{message}"
+    );
+    let fields = (0..2_000).map(|n| format!("  k{n}: v\n")).collect::<String>();
+    let message = denied(&pod(
+        json!({"podkey.dev/files": format!("- secret: a\n{fields}")}),
+        web.clone(),
+    ));
+    assert!(
+        message.contains("has more than 64 fields in one set, in line"),
+        "{message}"
+    );
+    let annotations = json!({"podkey.dev/files": files, "podkey.dev/role": "r"});
+    let volumes: Vec<_> = (0..10_000)
+        .map(|n| json!({"name": format!("v{n}"), "emptyDir": {}}))
+        .collect();
+    let mounts: Vec<_> = (0..10_001).map(|_| json!({"name": "v", "mountPath": "/"})).collect();
+    let containers: Vec<_> = (0..257).map(|n| json!({"name": format!("c{n}")})).collect();
+    for (spec, expected) in [
+        (
+            json!({"containers": [{"name": "web"}], "volumes": volumes}),
+            "spec.volumes: has more than 1000 items",
+        ),
+        (
+            json!({"containers": [{"name": "web", "volumeMounts": mounts}]}),
+            "spec.containers.volumeMounts: has more than 10000",
+        ),
+        (
+            json!({"containers": containers}),
+            "spec.containers: has more than 256 items",
+        ),
+    ] {
+        let message = denied(&pod(annotations.clone(), spec));
+        assert!(message.contains(expected), "{message}");
+    }
+}

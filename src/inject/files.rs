@@ -150,6 +150,12 @@ impl<'a> Entry<'a, '_> {
     fn parse(mut self) -> Option<FileRequest> {
         let before = self.problems.len();
         let secret = self.required::<ApiPath>("secret", "the path to read, as in `vault read`");
+        if let Some(path) = secret.as_ref().filter(|path| path.holds_tokens()) {
+            self.problem(
+                "secret",
+                format!("{} is about tokens, not a secret", quoted(path.as_str())),
+            );
+        }
         let file = self.required::<Destination>("file", "where the secret goes");
         let key = self.checked("key", |text| match text {
             "" => Err("is empty: leave it out for the whole secret".to_owned()),
@@ -289,6 +295,10 @@ mod tests {
             (
                 "- {secret: a/../b, key: k, file: f}",
                 "f[0].secret: \"a/../b\" has a segment",
+            ),
+            (
+                "- {secret: auth/token/lookup-self, key: id, file: f}",
+                "f[0].secret: \"auth/token/lookup-self\" is about tokens",
             ),
             (
                 "- {secret: a/b, key: k, file: ../f}",

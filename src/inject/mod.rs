@@ -69,7 +69,7 @@ pub fn decide(pod: &Pod<'_>, namespace: &str, config: &Config) -> Decision {
         return Decision::Deny(problems);
     };
     match injection.patch(pod, config, wishes) {
-        Ok(patch) => Decision::Inject(patch, warnings(pod, injection.connection, injection.run_as_user)),
+        Ok(patch) => Decision::Inject(patch, warnings(pod, &injection)),
         // Nothing we serialise can fail; if it ever does, the pod must not start without its secrets.
         Err(error) => {
             problems.push("podkey", format!("cannot write the patch: {error}"));
@@ -96,8 +96,12 @@ fn resolve<'p, 'a, 'c>(
     wishes: &Annotations<'_>,
     problems: &mut Problems,
 ) -> Option<Injection<'p, 'a, 'c>> {
-    if let Some(what) = pod.exceeds(MAX_ITEMS) {
-        problems.push(what, format!("has more than {MAX_ITEMS}: podkey looks at no such pod"));
+    // Comparing all that such a pod has with each other would take seconds.
+    if let Some((place, most)) = pod.exceeds() {
+        problems.push(
+            place,
+            format!("has more than {most} items: podkey looks at no such pod"),
+        );
         return None;
     }
     let request = annotations::parse(wishes, problems);
@@ -183,10 +187,6 @@ impl Injection<'_, '_, '_> {
         Ok(patch)
     }
 }
-
-/// The most containers, volumes or mounts that a pod may have for us to look at it. No cluster runs such a pod; comparing all
-/// of them with each other would take seconds.
-const MAX_ITEMS: usize = 1000;
 
 /// What no pod may be that gets secrets.
 fn check_pod(pod: &Pod<'_>, config: &Config, problems: &mut Problems) {
@@ -314,9 +314,9 @@ fn check_policy(
     );
 }
 
-fn warnings(pod: &Pod<'_>, connection: &Connection, run_as_user: Option<i64>) -> Warnings {
+fn warnings(pod: &Pod<'_>, injection: &Injection<'_, '_, '_>) -> Warnings {
     let mut warnings = Warnings::new();
-    if connection.audience.is_none() {
+    if injection.connection.audience.is_none() {
         warnings.push(
             "podkey: the connection has no audience, so the job's own API token can log in to Vault as well".to_owned(),
         );
@@ -341,11 +341,17 @@ fn warnings(pod: &Pod<'_>, connection: &Connection, run_as_user: Option<i64>) ->
         .map(declared);
     if let Some(Some(first)) = users.next()
         && users.all(|user| user == Some(first))
-        && run_as_user != Some(first)
+        && injection.run_as_user != Some(first)
         && pod_context.is_none_or(|context| context.fs_group.is_none())
     {
         warnings.push(
             "podkey: another user than the pod's runs podkey-init, so its API token becomes readable for all users"
+                .to_owned(),
+        );
+    }
+    if injection.state == State::Outgrown {
+        warnings.push(
+            "podkey: a container with another user came after podkey-init, and may not be able to read the files"
                 .to_owned(),
         );
     }

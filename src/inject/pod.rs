@@ -263,6 +263,21 @@ impl Pod<'_> {
         })
     }
 
+    /// Whether the JSON, which [`Pod::parse`] cannot read, may be a pod that has annotations of ours.
+    pub fn asks(json: &str) -> bool {
+        #[derive(Deserialize)]
+        struct Asking<'a> {
+            #[serde(borrow)]
+            metadata: Metadata<'a>,
+        }
+        match serde_json::from_str::<Asking<'_>>(json) {
+            Ok(Asking { metadata }) => metadata
+                .annotations
+                .is_some_and(|annotations| !annotations.ours.is_empty()),
+            Err(_) => true,
+        }
+    }
+
     /// Whether ARC made it to run a job.
     pub fn is_runner(&self) -> bool {
         self.metadata.labels.as_ref().is_some_and(|labels| labels.is_runner)
@@ -295,23 +310,34 @@ impl Pod<'_> {
         }
     }
 
-    /// The first of the lists we compare with each other that has more items than this.
-    pub fn exceeds(&self, most: usize) -> Option<&'static str> {
-        let volumes = self.spec.volumes.as_ref().map_or(0, Vec::len);
-        let mounts = |container: &Container<'_>| container.volume_mounts.as_ref().map_or(0, Vec::len);
-        if self.all_containers().count() > most {
-            Some("spec.containers")
-        } else if volumes > most {
-            Some("spec.volumes")
-        } else if self.all_containers().map(mounts).sum::<usize>() > most {
-            Some("spec.containers.volumeMounts")
-        } else {
-            None
-        }
+    /// The first of the lists that we compare with each other that is longer than any cluster's, and what we would take.
+    pub fn exceeds(&self) -> Option<(&'static str, usize)> {
+        // Each of them may get a mount for each file, and the patch holds them all.
+        const MOST_CONTAINERS: usize = 256;
+        const MOST_VOLUMES: usize = 1000;
+        const MOST_MOUNTS: usize = 10_000;
+        // What we add does not count, or a pod at the limit would be refused on our second visit.
+        let theirs = |name: &str| !name.starts_with("podkey-");
+        let containers = self.all_containers().filter(|container| theirs(&container.name));
+        let volumes = self.spec.volumes.iter().flatten().filter(|volume| theirs(&volume.name));
+        let mounts = containers
+            .clone()
+            .flat_map(|container| container.volume_mounts.iter().flatten());
+        let lists = [
+            ("spec.containers", containers.count(), MOST_CONTAINERS),
+            ("spec.volumes", volumes.count(), MOST_VOLUMES),
+            (
+                "spec.containers.volumeMounts",
+                mounts.filter(|mount| theirs(&mount.name)).count(),
+                MOST_MOUNTS,
+            ),
+        ];
+        let mut lists = lists.into_iter();
+        lists.find_map(|(place, items, most)| (items > most).then_some((place, most)))
     }
 
     /// Init containers and containers, in that order.
-    pub fn all_containers(&self) -> impl Iterator<Item = &Container<'_>> {
+    pub fn all_containers(&self) -> impl Iterator<Item = &Container<'_>> + Clone {
         self.spec.init_containers.iter().flatten().chain(&self.spec.containers)
     }
 }

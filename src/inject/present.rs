@@ -14,6 +14,8 @@ use crate::plan::{Mode, PLAN_ENV, Plan};
 pub(super) enum State {
     New,
     Injected,
+    /// Injected, and since then another webhook has changed who reads the files: their modes are for the readers of then.
+    Outgrown,
 }
 
 /// A pod is injected when it has our init container with the plan we would make, and our volumes. The API server calls
@@ -35,13 +37,13 @@ pub(super) fn state(
         .find(|container| container.name == INIT_CONTAINER);
     let volume = |name: &str| pod.spec.volumes.iter().flatten().find(|volume| volume.name == name);
     let Some(init) = init else { return State::New };
-    if !has_plan(init, request, plan, connection) {
+    let Some(modes) = planned_modes(init, request, plan, connection).filter(|_| !init.is_native_sidecar()) else {
         problems.push(
             "spec.initContainers",
             format!("podkey-init is there with another plan than these annotations make: {REMOVE}"),
         );
         return State::Injected;
-    }
+    };
     for name in [SECRETS_VOLUME, TOKEN_VOLUME] {
         match volume(name) {
             Some(volume) if parts::is_ours(volume, connection.audience.as_deref()) => {}
@@ -55,41 +57,38 @@ pub(super) fn state(
             ),
         }
     }
-    State::Injected
+    if plan.files.iter().map(|file| file.mode).eq(modes) {
+        State::Injected
+    } else {
+        State::Outgrown
+    }
 }
 
-/// Whether the container carries this plan. A mode that the author left to us may be the one of our first visit: since then
-/// another webhook may have added a container with another user.
-fn has_plan(init: &Container<'_>, request: &InjectionRequest, plan: &Plan<&RawValue>, connection: &Connection) -> bool {
+/// The modes in the plan that the container carries, if it is this plan otherwise. A mode that the author left to us may be
+/// the one of our first visit: since then another webhook may have added a container with another user.
+fn planned_modes(
+    init: &Container<'_>,
+    request: &InjectionRequest,
+    plan: &Plan<&RawValue>,
+    connection: &Connection,
+) -> Option<Vec<Mode>> {
     let env = init.env();
     // Of two entries with one name Kubernetes uses the last.
-    let text = env
-        .iter()
-        .rfind(|var| var.name == PLAN_ENV)
-        .and_then(|var| var.value.as_deref());
-    let Some(Ok(present)) = text.map(Plan::parse) else {
-        return false;
-    };
-    let same_files = present.files.len() == plan.files.len()
-        && present
-            .files
-            .iter()
-            .zip(&plan.files)
-            .zip(&request.files)
-            .all(|((present, ours), request)| {
-                let ours_to_choose =
-                    request.mode.is_none() && [Mode::OWNER, Mode::GROUP, Mode::ALL].contains(&present.mode);
-                let mut expected = ours.clone();
-                if ours_to_choose {
-                    expected.mode = present.mode;
-                }
-                expected == *present
-            });
-    same_files
+    let text = env.iter().rfind(|var| var.name == PLAN_ENV)?.value.as_deref()?;
+    let present = Plan::parse(text).ok()?;
+    let modes = present.files.iter().map(|file| file.mode).collect();
+    let mut expected = plan.files.clone();
+    for ((ours, present), request) in expected.iter_mut().zip(&present.files).zip(&request.files) {
+        if request.mode.is_none() && [Mode::OWNER, Mode::GROUP, Mode::ALL].contains(&present.mode) {
+            ours.mode = present.mode;
+        }
+    }
+    let same = present.files == expected
         && present.connection == connection.server
         && present.login == plan.login
         && present.budget == plan.budget
-        && present.ignore_not_found == plan.ignore_not_found
+        && present.ignore_not_found == plan.ignore_not_found;
+    same.then_some(modes)
 }
 
 /// The names that podkey needs must be free, unless podkey is there already.

@@ -1,6 +1,8 @@
 //! The webhook: `podkey serve`. An HTTPS server around [`crate::inject::decide`], which does all the thinking.
 
 mod config;
+mod file;
+mod limit;
 mod metrics;
 pub mod offline;
 mod review;

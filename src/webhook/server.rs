@@ -16,9 +16,10 @@ use axum::routing::{get, post};
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::limit::Limited;
 use super::metrics::{AdmissionResult, Metrics};
 use super::review;
 use super::tls::{Certificate, CertificateError, CertificateFiles, Reload, server_config};
@@ -52,7 +53,7 @@ pub enum ServeError {
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
     /// An address is taken or not ours.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Listen {
         /// Which.
         address: SocketAddr,
@@ -66,9 +67,12 @@ pub enum ServeError {
 
 /// The API server accepts objects up to 3 MiB, and a review of an update carries two.
 const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
-/// Up to here a body is read at once. Larger ones wait for one of a few places, so that many at a time cannot fill the memory.
-const SMALL_BODY_BYTES: usize = 256 * 1024;
-const LARGE_BODIES: usize = 8;
+/// So much of a body is read at once. What is beyond it comes out of a pool that all requests share, and waits for its turn
+/// there: whoever opens many connections and sends much on each cannot fill the memory.
+const SMALL_BODY_BYTES: usize = 16 * 1024;
+const POOL_BYTES: usize = 48 * 1024 * 1024;
+/// Connections at a time. The API server needs a handful; the others wait.
+const MAX_CONNECTIONS: usize = 2048;
 /// The webhook's `timeoutSeconds` in our manifests: an answer that takes longer reaches nobody.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -82,7 +86,8 @@ struct Shared {
     config: Config,
     metrics: Metrics,
     certificate: Arc<Certificate>,
-    large_bodies: Semaphore,
+    /// One permit for each byte.
+    pool: Arc<Semaphore>,
     stopping: AtomicBool,
 }
 
@@ -98,7 +103,7 @@ pub async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
         config,
         metrics: Metrics::new(),
         certificate,
-        large_bodies: Semaphore::new(LARGE_BODIES),
+        pool: Arc::new(Semaphore::new(POOL_BYTES)),
         stopping: AtomicBool::new(false),
     });
     shared.show_expiry();
@@ -112,6 +117,7 @@ pub async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
     let acceptor = RustlsAcceptor::new(tls)
         .handshake_timeout(HANDSHAKE_TIMEOUT)
         .acceptor(NoDelayAcceptor::new());
+    let acceptor = Limited::new(acceptor, MAX_CONNECTIONS);
     let mut server = axum_server::from_tcp(listener)?
         .acceptor(acceptor)
         .handle(handle.clone())
@@ -210,7 +216,7 @@ async fn mutate(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let started = Instant::now();
     shared.metrics.in_flight.inc();
     let mut response = match timeout(REQUEST_TIMEOUT, read_body(&shared, request)).await {
-        Ok(Ok(body)) => shared.answer(&body),
+        Ok(Ok(body)) => shared.answer(&body.bytes),
         Ok(Err(refusal)) => shared.refuse(refusal, started),
         Err(_) => shared.refuse(Refusal(StatusCode::REQUEST_TIMEOUT, "the body took too long"), started),
     };
@@ -227,7 +233,13 @@ async fn mutate(State(shared): State<Arc<Shared>>, request: Request) -> Response
 /// A request that gets an HTTP error rather than an AdmissionReview.
 struct Refusal(StatusCode, &'static str);
 
-async fn read_body(shared: &Shared, request: Request) -> Result<Vec<u8>, Refusal> {
+/// A request's body, and its part of the pool for as long as it is there.
+struct Read {
+    bytes: Vec<u8>,
+    _pooled: Option<OwnedSemaphorePermit>,
+}
+
+async fn read_body(shared: &Shared, request: Request) -> Result<Read, Refusal> {
     use http_body_util::BodyExt;
     if !is_json(request.headers()) {
         return Err(Refusal(
@@ -246,24 +258,30 @@ async fn read_body(shared: &Shared, request: Request) -> Result<Vec<u8>, Refusal
         return Err(TOO_LARGE);
     }
     let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(SMALL_BODY_BYTES));
-    let mut place = None;
+    let mut pooled: Option<OwnedSemaphorePermit> = None;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Refusal(StatusCode::BAD_REQUEST, "the body broke off"))?;
         let Some(data) = frame.data_ref() else { continue };
         if bytes.len() + data.len() > MAX_BODY_BYTES {
-            drop(std::mem::take(&mut bytes));
+            drop((std::mem::take(&mut bytes), pooled.take()));
             discard(&mut body).await;
             return Err(TOO_LARGE);
         }
-        if bytes.len() + data.len() > SMALL_BODY_BYTES && place.is_none() {
-            place = shared.large_bodies.acquire().await.ok();
+        let beyond = (bytes.len() + data.len()).saturating_sub(SMALL_BODY_BYTES.max(bytes.len()));
+        if let Ok(beyond @ 1..) = u32::try_from(beyond) {
+            // Closed it never is.
+            let permit = shared.pool.clone().acquire_many_owned(beyond).await.ok();
+            match (&mut pooled, permit) {
+                (Some(pooled), Some(permit)) => pooled.merge(permit),
+                (pooled, permit) => *pooled = permit,
+            }
         }
         bytes.extend_from_slice(data);
     }
     if bytes.is_empty() {
         return Err(Refusal(StatusCode::BAD_REQUEST, "the body is empty"));
     }
-    Ok(bytes)
+    Ok(Read { bytes, _pooled: pooled })
 }
 
 /// Reads on without keeping anything, for a while: a client that is cut off while it still writes sees a broken connection
@@ -381,7 +399,12 @@ async fn poll_certificate(shared: Arc<Shared>, every: Duration) {
     let mut said = String::new();
     loop {
         tokio::time::sleep(every).await;
-        match shared.certificate.reload(SystemTime::now()) {
+        let certificate = shared.certificate.clone();
+        // Not on a worker: a volume that hangs must not keep anyone from being served.
+        let Ok(reloaded) = tokio::task::spawn_blocking(move || certificate.reload(SystemTime::now())).await else {
+            continue;
+        };
+        match reloaded {
             Ok(Reload::Unchanged) => said.clear(),
             Ok(Reload::Changed) => {
                 said.clear();

@@ -105,7 +105,7 @@ impl ResolvesServerCert for Certificate {
 impl CertificateFiles {
     fn read(&self) -> Result<Source, CertificateError> {
         let read = |path: &PathBuf| {
-            std::fs::read(path).map_err(|source| CertificateError::Read {
+            super::file::read(path).map_err(|source| CertificateError::Read {
                 path: path.clone(),
                 source,
             })
