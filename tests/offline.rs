@@ -171,3 +171,69 @@ fn what_cannot_be_used_ends_with_64_and_says_what() {
         assert!(ended.stdout.is_empty());
     }
 }
+
+/// What kubectl 1.32 makes of each, tried with `kubectl label --local -o json`.
+#[test]
+fn a_manifest_is_read_as_kubectl_reads_it() {
+    for (written, read) in [
+        ("0644", "420"),
+        ("-0644", "-420"),
+        ("0_644", "420"),
+        ("0o644", "420"),
+        ("00", "0"),
+        ("08", "8"),
+        ("1_000", "1000"),
+        ("0x1F", "31"),
+        ("0b11", "3"),
+        ("1e3", "1000"),
+        ("2.0", "2"),
+        ("2.5", "2.5"),
+        (".5", "0.5"),
+        ("yes", "true"),
+        ("On", "true"),
+        ("y", "true"),
+        ("no", "false"),
+        ("OFF", "false"),
+        ("~", "null"),
+        ("1:20", "\"1:20\""),
+        ("2001-01-01", "\"2001-01-01\""),
+        ("'0644'", "\"0644\""),
+        ("\"yes\"", "\"yes\""),
+        ("!!str 0644", "\"0644\""),
+    ] {
+        let manifest = format!("{POD}  x: {written}\n");
+        let read: Value = serde_json::from_str(read).unwrap();
+        let json: Value = serde_json::from_str(&inject(CONFIG, &manifest, &["-o", "json"]).stdout).unwrap();
+        assert_eq!(json["spec"]["x"], read, "{written}");
+        // What is shown is a manifest again.
+        let yaml = inject(CONFIG, &manifest, &[]).stdout;
+        let again: Value = serde_json::from_str(&inject(CONFIG, &yaml, &["-o", "json"]).stdout).unwrap();
+        assert_eq!(again, json, "{written}: {yaml}");
+    }
+}
+
+#[test]
+fn a_manifest_may_look_as_editors_and_templates_leave_it() {
+    let read = |text: &str| serde_saphyr::from_str::<Value>(text).unwrap();
+    let expected = read(&inject(CONFIG, POD, &[]).stdout);
+    for (what, manifest) in [
+        ("a byte order mark", format!("\u{feff}{}", POD.trim_start())),
+        ("line ends of Windows", POD.replace('\n', "\r\n")),
+        (
+            "comments and empty documents",
+            format!("# first\n---\n# nothing\n--- # pod{POD}\n---\n...\n"),
+        ),
+        (
+            "an anchor",
+            POD.replace("{name: web, image: web", "{name: &name web, image: *name"),
+        ),
+        (
+            "a merge",
+            POD.replace("[{name: web, image: web", "[{<<: {name: web, image: web}"),
+        ),
+    ] {
+        let ended = inject(CONFIG, &manifest, &[]);
+        assert_eq!(ended.code, 0, "{what}: {}", ended.stderr);
+        assert_eq!(read(&ended.stdout), expected, "{what}");
+    }
+}

@@ -50,9 +50,7 @@ const ARC: &str = "actions.github.com";
 
 /// Decides for every document of a manifest, in order.
 pub fn inject(manifest: &str, namespace: Option<&str>, config: &Config) -> Result<Vec<Offline>, OfflineError> {
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple(manifest).map_err(|error| OfflineError::Yaml(error.to_string()))?;
-    let documents: Vec<_> = documents.into_iter().filter(|document| !document.is_null()).collect();
+    let documents = read(manifest)?;
     if documents.is_empty() {
         return Err(OfflineError::Kind("the manifest is empty".to_owned()));
     }
@@ -60,6 +58,41 @@ pub fn inject(manifest: &str, namespace: Option<&str>, config: &Config) -> Resul
         .into_iter()
         .map(|document| inject_one(document, namespace, config))
         .collect()
+}
+
+/// Reads a manifest as `kubectl apply` does, which is YAML 1.1: `0644` is 420 and `yes` is true.
+///
+/// What differs all the same: a key such as `on:` stays as it is written (kubectl makes `"true"` of it), and a key that
+/// is written twice in one map is an error here (kubectl asks the API server, which warns or refuses).
+fn read(manifest: &str) -> Result<Vec<Value>, OfflineError> {
+    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    let mut documents: Vec<Value> = serde_saphyr::from_multiple_with_options(manifest, options)
+        .map_err(|error| OfflineError::Yaml(error.to_string()))?;
+    documents.retain(|document| !document.is_null());
+    documents.iter_mut().for_each(whole_numbers);
+    Ok(documents)
+}
+
+/// kubectl turns YAML into JSON by way of Go's float64, which writes `1e3` as 1000 and `08`, no octal number, as 8. The
+/// API server takes no `8.0` where it wants an integer.
+fn whole_numbers(value: &mut Value) {
+    /// Up to here each whole number has an f64 of its own.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) => {
+            let whole = number
+                .as_f64()
+                .filter(|float| number.is_f64() && float.fract() == 0.0 && float.abs() <= EXACT);
+            if let Some(whole) = whole {
+                #[allow(clippy::cast_possible_truncation, reason = "whole, and within 2^53")]
+                let whole = whole as i64;
+                *value = Value::from(whole);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        Value::Object(fields) => fields.values_mut().for_each(whole_numbers),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
 }
 
 fn inject_one(document: Value, namespace: Option<&str>, config: &Config) -> Result<Offline, OfflineError> {
