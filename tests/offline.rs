@@ -154,7 +154,22 @@ fn what_cannot_be_used_ends_with_64_and_says_what() {
             CONFIG,
             "apiVersion: v1\nkind: Service",
             &[],
-            "cannot find a pod in kind \"Service\"",
+            "podkey finds no pod in Service: give a Pod, Deployment",
+        ),
+        (
+            CONFIG,
+            "{apiVersion: v1, kind: Service, metadata: {name: web}}\n---\n{apiVersion: v1, kind: ConfigMap}",
+            &[],
+            "podkey finds no pod in Service/web, ConfigMap: give",
+        ),
+        (CONFIG, "{apiVersion: v1, kind: List, items: []}", &[], "is empty"),
+        (CONFIG, "just a text", &[], "a document without apiVersion and kind"),
+        (CONFIG, "[1]", &[], "a document without apiVersion and kind"),
+        (
+            CONFIG,
+            "{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Service}, {apiVersion: apps/v1, kind: Deployment, metadata: {name: web}}]}",
+            &[],
+            "Deployment/web: the Deployment has no pod template",
         ),
         (
             CONFIG,
@@ -235,5 +250,67 @@ fn a_manifest_may_look_as_editors_and_templates_leave_it() {
         let ended = inject(CONFIG, &manifest, &[]);
         assert_eq!(ended.code, 0, "{what}: {}", ended.stderr);
         assert_eq!(read(&ended.stdout), expected, "{what}");
+    }
+}
+
+const SERVICE: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {ports: [{port: 80}]}
+";
+
+#[test]
+fn documents_without_a_pod_are_skipped_with_a_note() {
+    let alone: Value = serde_json::from_str(&inject(CONFIG, POD, &["-o", "json"]).stdout).unwrap();
+    for manifest in [
+        format!("{SERVICE}---{POD}"),
+        format!("{POD}---{SERVICE}"),
+        format!("{POD}---\n# nothing\n---{SERVICE}"),
+    ] {
+        let ended = inject(CONFIG, &manifest, &["-o", "json"]);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        assert_eq!(serde_json::from_str::<Value>(&ended.stdout).unwrap(), alone);
+        assert_eq!(ended.stderr, "Service/web: skipped, podkey finds no pod in it\n");
+    }
+}
+
+#[test]
+fn a_list_is_unfolded() {
+    let indented = |text: &str| text.trim().replace('\n', "\n  ");
+    let pod: Value = serde_json::from_str(&inject(CONFIG, POD, &["-o", "json"]).stdout).unwrap();
+    for list in [
+        format!(
+            "apiVersion: v1\nkind: List\nitems:\n- {}\n- {}\n",
+            indented(SERVICE),
+            indented(POD)
+        ),
+        format!(
+            "apiVersion: v1\nkind: PodList\nitems:\n- {}\n",
+            indented(&POD.replace("apiVersion: v1\nkind: Pod\n", ""))
+        ),
+    ] {
+        let ended = inject(CONFIG, &list, &["-o", "json"]);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        assert_eq!(serde_json::from_str::<Value>(&ended.stdout).unwrap(), pod);
+    }
+}
+
+#[test]
+fn the_problems_of_every_document_are_told_with_its_name() {
+    let bad = POD.replace("kv/data/web", "kv/../web");
+    let worse = bad
+        .replace("name: web\n  annotations", "name: second\n  annotations")
+        .replace("/run-time/token", "/proc/x");
+    let ended = inject(CONFIG, &format!("{bad}---{SERVICE}---{POD}---{worse}"), &[]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (1, ""));
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    for (line, start) in lines.iter().zip([
+        "Pod/web: podkey.dev/files[0].secret: ",
+        "Pod/second: podkey.dev/files[0].secret: ",
+        "Pod/second: podkey.dev/files[0].file: ",
+    ]) {
+        assert!(line.starts_with(start), "{lines:?}");
     }
 }
