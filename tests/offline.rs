@@ -314,3 +314,40 @@ fn the_problems_of_every_document_are_told_with_its_name() {
         assert!(line.starts_with(start), "{lines:?}");
     }
 }
+
+#[test]
+fn an_error_is_told_once_with_its_cause() {
+    let podkey = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_podkey")).args(args).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, stderr) = podkey(&["inject", "--config", "/nope"]);
+    assert_eq!(
+        (code, stderr.as_str()),
+        (64, "cannot read /nope: No such file or directory (os error 2)\n")
+    );
+    let (code, stderr) = podkey(&["serve", "--config", "/nope"]);
+    let line: Value = serde_json::from_str(&stderr).unwrap();
+    assert_eq!(
+        (code, line["error"].as_str()),
+        (64, Some("cannot read /nope: No such file or directory (os error 2)"))
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.yaml");
+    let config = config.to_str().unwrap();
+    std::fs::write(config, CONFIG.replace("{image: i}", "{image: ''}")).unwrap();
+    let (code, stderr) = podkey(&["inject", "--config", config]);
+    assert_eq!((code, stderr), (64, format!("{config}: agent.image: is empty\n")));
+    std::fs::write(config, CONFIG).unwrap();
+    let (code, stderr) = podkey(&["inject", "--config", config, "-f", "/nope"]);
+    assert_eq!(
+        (code, stderr.as_str()),
+        (64, "cannot read /nope: No such file or directory (os error 2)\n")
+    );
+    let (code, stderr) = podkey(&["serve", "--config", config, "--tls-poll", "0s"]);
+    assert_ne!(code, 0);
+    assert!(
+        stderr.contains("invalid value '0s' for '--tls-poll <DURATION>': there must be some time"),
+        "{stderr}"
+    );
+}

@@ -12,7 +12,7 @@ use crate::inject::{Config, ConfigError};
 #[derive(Debug, thiserror::Error)]
 pub enum LoadConfigError {
     /// The file cannot be read.
-    #[error("cannot read {path}: {source}", path = path.display())]
+    #[error("cannot read {path}", path = path.display())]
     Read {
         /// The config file.
         path: PathBuf,
@@ -20,7 +20,7 @@ pub enum LoadConfigError {
         source: std::io::Error,
     },
     /// It can be read, and cannot be used.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}", path = path.display())]
     Config {
         /// The config file.
         path: PathBuf,
@@ -90,6 +90,11 @@ fn to_pem(certificate: &CertificateDer<'_>) -> String {
 mod tests {
     use super::*;
 
+    /// As the program tells it.
+    fn told(error: LoadConfigError) -> String {
+        format!("{:#}", anyhow::Error::from(error))
+    }
+
     fn load_with_ca(ca: &str) -> Result<Config, String> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("ca.pem"), ca).unwrap();
@@ -99,7 +104,7 @@ mod tests {
             folder.path().join("ca.pem").display()
         );
         std::fs::write(&config, text).unwrap();
-        load(&config).map_err(|error| error.to_string())
+        load(&config).map_err(told)
     }
 
     fn certificate() -> String {
@@ -143,11 +148,9 @@ mod tests {
                 "{text}: {error}"
             );
         }
-        assert!(
-            load(Path::new("/does/not/exist"))
-                .unwrap_err()
-                .to_string()
-                .starts_with("cannot read /does/not/exist")
+        assert_eq!(
+            told(load(Path::new("/does/not/exist")).unwrap_err()),
+            "cannot read /does/not/exist: No such file or directory (os error 2)"
         );
     }
 }
