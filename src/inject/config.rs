@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde_saphyr::UserMessageFormatter;
 
 use super::policy::AllowRule;
 use super::problem::did_you_mean;
@@ -277,7 +278,18 @@ const REST_OF_PLAN_BYTES: usize = 16 * 1024;
 impl Config {
     /// Parses the file's text. `read_ca` gives the certificates of a CA file as PEM, or says what is wrong with it.
     pub fn parse(text: &str, read_ca: impl Fn(&Path) -> Result<String, String>) -> Result<Self, ConfigError> {
-        let file: ConfigFile = serde_saphyr::from_str(text).map_err(|error| ConfigError::Yaml(error.to_string()))?;
+        if text.lines().all(|line| {
+            matches!(
+                line.trim_start_matches('\u{feff}').trim_start().chars().next(),
+                None | Some('#')
+            )
+        }) {
+            return Err(ConfigError::Yaml(
+                "has nothing in it: it needs agent.image and connections".to_owned(),
+            ));
+        }
+        let file: ConfigFile = serde_saphyr::from_str(text)
+            .map_err(|error| ConfigError::Yaml(error.render_with_formatter(&UserMessageFormatter)))?;
         if file.agent.image.trim().is_empty() {
             return wrong("agent.image", "is empty");
         }
@@ -329,7 +341,7 @@ impl ConnectionFile {
                 "is http://: tokens and secrets would cross the network in clear text. Use https://, or set allowInsecureHttp: true",
             );
         }
-        let ca = match &self.ca_file {
+        let ca = match self.ca_file.as_deref().filter(|path| !path.as_os_str().is_empty()) {
             None => None,
             Some(_) if !address.is_tls() => {
                 return wrong(

@@ -2,6 +2,7 @@
 
 use json_patch::Patch;
 use serde_json::{Map, Value, json};
+use serde_saphyr::UserMessageFormatter;
 
 use crate::inject::{Config, Decision, Pod, Problems, decide};
 
@@ -117,7 +118,7 @@ pub fn inject(manifest: &str, namespace: Option<&str>, config: &Config) -> Resul
 fn read(manifest: &str) -> Result<Vec<Value>, OfflineError> {
     let options = serde_saphyr::options! { legacy_octal_numbers: true };
     let mut documents: Vec<Value> = serde_saphyr::from_multiple_with_options(manifest, options)
-        .map_err(|error| OfflineError::Yaml(error.to_string()))?;
+        .map_err(|error| OfflineError::Yaml(error.render_with_formatter(&UserMessageFormatter)))?;
     documents.retain(|document| !document.is_null());
     documents.iter_mut().for_each(whole_numbers);
     Ok(documents.into_iter().flat_map(unfold).collect())
