@@ -139,7 +139,7 @@ mod tests {
         let first = certificate();
         let second = certificate();
         let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
-        let config = load_with_ca(&format!("# mine\n{first}{key}\n{second}")).unwrap();
+        let config = load_with_ca(format!("# mine\n{first}{key}\n{second}")).unwrap();
         let ca = config.connections["d"].server.ca.clone().unwrap();
         let normalize = |pem: &str| pem.replace("\r\n", "\n");
         assert_eq!(ca, normalize(&first) + &normalize(&second));
