@@ -1,13 +1,14 @@
 //! `podkey`: the webhook, and its decision offline.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand, ValueEnum};
-use podkey::inject::Problem;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use podkey::inject::{Config, Problems};
 use podkey::telemetry::{self, LogFormat};
 use podkey::webhook::offline::{self, Offline, OfflineError};
 use podkey::webhook::{self, Options};
@@ -30,47 +31,54 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve the webhook
-    Serve {
-        /// The operator's config
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
-        /// Where the API server reaches POST /mutate, over TLS
-        #[arg(long, default_value = "0.0.0.0:8443", value_name = "ADDRESS")]
-        listen: SocketAddr,
-        /// Where probes and Prometheus reach GET /healthz, /readyz and /metrics
-        #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
-        admin_listen: SocketAddr,
-        /// The serving certificate, PEM, the leaf first
-        #[arg(long, default_value = "/etc/podkey/tls/tls.crt", value_name = "FILE")]
-        tls_cert: PathBuf,
-        /// Its private key, PEM
-        #[arg(long, default_value = "/etc/podkey/tls/tls.key", value_name = "FILE")]
-        tls_key: PathBuf,
-        /// How often the certificate files are read again
-        #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = humantime::parse_duration)]
-        tls_poll: std::time::Duration,
-        /// How long new requests are served after SIGTERM
-        #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = humantime::parse_duration)]
-        grace: std::time::Duration,
-    },
+    Serve(ServeArgs),
     /// Show what the webhook would make of a pod
     ///
-    /// Reads a Pod, or the pod template of a Deployment, StatefulSet, DaemonSet, Job, CronJob, AutoscalingRunnerSet,
-    /// EphemeralRunnerSet or EphemeralRunner. Exit code 1: the webhook would refuse it.
-    Inject {
-        /// The operator's config
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
-        /// The manifest; - is standard input
-        #[arg(short, long, default_value = "-", value_name = "FILE")]
-        filename: PathBuf,
-        /// The pod's namespace; without it the manifest's own, or default
-        #[arg(short, long, value_name = "NAMESPACE")]
-        namespace: Option<String>,
-        /// yaml, json, or the patch alone
-        #[arg(short, long, default_value = "yaml", value_name = "FORMAT")]
-        output: Output,
-    },
+    /// Reads each Pod, and the pod template of each Deployment, ReplicaSet, StatefulSet, DaemonSet, Job, CronJob,
+    /// PodTemplate, AutoscalingRunnerSet, EphemeralRunnerSet and EphemeralRunner; skips what has no pod.
+    /// Exit code 1: the webhook would refuse one of them.
+    Inject(InjectArgs),
+}
+
+#[derive(Args)]
+struct ServeArgs {
+    /// The operator's config
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Where the API server reaches POST /mutate, over TLS
+    #[arg(long, default_value = "0.0.0.0:8443", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Where probes and Prometheus reach GET /healthz, /readyz and /metrics
+    #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    admin_listen: SocketAddr,
+    /// The serving certificate, PEM, the leaf first
+    #[arg(long, default_value = "/etc/podkey/tls/tls.crt", value_name = "FILE")]
+    tls_cert: PathBuf,
+    /// Its private key, PEM
+    #[arg(long, default_value = "/etc/podkey/tls/tls.key", value_name = "FILE")]
+    tls_key: PathBuf,
+    /// How often the certificate files are read again
+    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = pause)]
+    tls_poll: Duration,
+    /// How long new requests are served after SIGTERM
+    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    grace: Duration,
+}
+
+#[derive(Args)]
+struct InjectArgs {
+    /// The operator's config
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// The manifest; - is standard input
+    #[arg(short, long, default_value = "-", value_name = "FILE")]
+    filename: PathBuf,
+    /// The pod's namespace; without it the manifest's own, or default
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    /// yaml, json, or the patch alone
+    #[arg(short, long, default_value = "yaml", value_name = "FORMAT")]
+    output: Output,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -87,92 +95,96 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     telemetry::init(cli.log_format, std::env::var(telemetry::LOG_ENV).ok().as_deref());
     match cli.command {
-        Command::Serve {
-            config,
-            listen,
-            admin_listen,
-            tls_cert,
-            tls_key,
-            tls_poll,
-            grace,
-        } => {
-            let config = match webhook::load(&config) {
-                Ok(config) => config,
-                Err(error) => {
-                    tracing::error!(%error, "cannot start");
-                    return ExitCode::from(EX_USAGE);
-                }
-            };
-            match serve(
-                config,
-                Options {
-                    listen,
-                    admin_listen,
-                    tls_cert,
-                    tls_key,
-                    tls_poll,
-                    grace,
-                },
-            ) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    tracing::error!(error = format!("{error:#}"), "cannot serve");
-                    ExitCode::FAILURE
-                }
-            }
-        }
-        Command::Inject {
-            config,
-            filename,
-            namespace,
-            output,
-        } => match inject(&config, &filename, namespace.as_deref(), output) {
-            Ok(Ok(())) => ExitCode::SUCCESS,
-            Ok(Err(problems)) => {
-                for problem in problems {
-                    let _ = writeln!(std::io::stderr(), "{}: {}", problem.key, problem.message);
-                }
-                ExitCode::FAILURE
-            }
-            Err(error) => {
-                let _ = writeln!(std::io::stderr(), "{error:#}");
-                ExitCode::from(EX_USAGE)
-            }
-        },
+        Command::Serve(args) => serve(args),
+        Command::Inject(args) => inject(&args),
     }
 }
 
-fn serve(config: podkey::inject::Config, options: Options) -> anyhow::Result<()> {
+/// A pause of no time at all would keep a core busy.
+fn pause(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("there must be some time between two looks: write 10s, say".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// An error with all that caused it, on one line. No error's own text repeats its cause.
+fn chain(error: impl Into<anyhow::Error>) -> String {
+    format!("{:#}", error.into())
+}
+
+fn serve(args: ServeArgs) -> ExitCode {
+    let config = match webhook::load(&args.config) {
+        Ok(config) => config,
+        Err(error) => {
+            tracing::error!(error = chain(error), "cannot start");
+            return ExitCode::from(EX_USAGE);
+        }
+    };
+    match run(config, args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = chain(error), "cannot serve");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(config: Config, args: ServeArgs) -> anyhow::Result<()> {
     // One worker for each core we have, but a webhook that waits for nothing gains nothing from many.
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(4);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         .enable_all()
         .build()?;
+    let options = Options {
+        listen: args.listen,
+        admin_listen: args.admin_listen,
+        tls_cert: args.tls_cert,
+        tls_key: args.tls_key,
+        tls_poll: args.tls_poll,
+        grace: args.grace,
+    };
     runtime.block_on(webhook::serve(config, options))?;
     Ok(())
 }
 
-fn inject(
-    config: &std::path::Path,
-    manifest: &std::path::Path,
-    namespace: Option<&str>,
-    output: Output,
-) -> anyhow::Result<Result<(), Vec<Problem>>> {
-    let config = webhook::load(config)?;
-    let mut text = String::new();
-    if manifest.as_os_str() == "-" {
-        std::io::stdin()
-            .read_to_string(&mut text)
-            .context("cannot read standard input")?;
-    } else {
-        text = std::fs::read_to_string(manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
+fn inject(args: &InjectArgs) -> ExitCode {
+    match try_inject(args) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(problems)) => {
+            for problem in problems.iter() {
+                let _ = writeln!(std::io::stderr(), "{}: {}", problem.key, problem.message);
+            }
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "{}", chain(error));
+            ExitCode::from(EX_USAGE)
+        }
     }
-    let pods = match offline::inject(&text, namespace, &config) {
-        Ok(pods) => pods,
-        Err(OfflineError::Denied(problems)) => return Ok(Err(problems.iter().cloned().collect())),
-        Err(error) => return Err(error.into()),
-    };
+}
+
+fn try_inject(args: &InjectArgs) -> anyhow::Result<Result<(), Problems>> {
+    let config = webhook::load(&args.config)?;
+    let manifest = read_manifest(&args.filename)?;
+    match offline::inject(&manifest, args.namespace.as_deref(), &config) {
+        Ok(pods) => show(&pods, args.output).map(Ok),
+        Err(OfflineError::Denied(problems)) => Ok(Err(problems)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn read_manifest(path: &Path) -> anyhow::Result<String> {
+    if path.as_os_str() == "-" {
+        std::io::read_to_string(std::io::stdin()).context("cannot read standard input")
+    } else {
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    }
+}
+
+fn show(pods: &[Offline], output: Output) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     for (index, Offline { pod, patch, notes }) in pods.iter().enumerate() {
         for note in notes {
@@ -187,5 +199,5 @@ fn inject(
             Output::Patch => writeln!(stdout, "{}", serde_json::to_string_pretty(patch)?)?,
         }
     }
-    Ok(Ok(()))
+    Ok(())
 }

@@ -154,7 +154,22 @@ fn what_cannot_be_used_ends_with_64_and_says_what() {
             CONFIG,
             "apiVersion: v1\nkind: Service",
             &[],
-            "cannot find a pod in kind \"Service\"",
+            "podkey finds no pod in Service: give a Pod, Deployment",
+        ),
+        (
+            CONFIG,
+            "{apiVersion: v1, kind: Service, metadata: {name: web}}\n---\n{apiVersion: v1, kind: ConfigMap}",
+            &[],
+            "podkey finds no pod in Service/web, ConfigMap: give",
+        ),
+        (CONFIG, "{apiVersion: v1, kind: List, items: []}", &[], "is empty"),
+        (CONFIG, "just a text", &[], "a document without apiVersion and kind"),
+        (CONFIG, "[1]", &[], "a document without apiVersion and kind"),
+        (
+            CONFIG,
+            "{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Service}, {apiVersion: apps/v1, kind: Deployment, metadata: {name: web}}]}",
+            &[],
+            "Deployment/web: the Deployment has no pod template",
         ),
         (
             CONFIG,
@@ -170,4 +185,169 @@ fn what_cannot_be_used_ends_with_64_and_says_what() {
         assert!(ended.stderr.contains(expected), "{expected}: {}", ended.stderr);
         assert!(ended.stdout.is_empty());
     }
+}
+
+/// What kubectl 1.32 makes of each, tried with `kubectl label --local -o json`.
+#[test]
+fn a_manifest_is_read_as_kubectl_reads_it() {
+    for (written, read) in [
+        ("0644", "420"),
+        ("-0644", "-420"),
+        ("0_644", "420"),
+        ("0o644", "420"),
+        ("00", "0"),
+        ("08", "8"),
+        ("1_000", "1000"),
+        ("0x1F", "31"),
+        ("0b11", "3"),
+        ("1e3", "1000"),
+        ("2.0", "2"),
+        ("2.5", "2.5"),
+        (".5", "0.5"),
+        ("yes", "true"),
+        ("On", "true"),
+        ("y", "true"),
+        ("no", "false"),
+        ("OFF", "false"),
+        ("~", "null"),
+        ("1:20", "\"1:20\""),
+        ("2001-01-01", "\"2001-01-01\""),
+        ("'0644'", "\"0644\""),
+        ("\"yes\"", "\"yes\""),
+        ("!!str 0644", "\"0644\""),
+    ] {
+        let manifest = format!("{POD}  x: {written}\n");
+        let read: Value = serde_json::from_str(read).unwrap();
+        let json: Value = serde_json::from_str(&inject(CONFIG, &manifest, &["-o", "json"]).stdout).unwrap();
+        assert_eq!(json["spec"]["x"], read, "{written}");
+        // What is shown is a manifest again.
+        let yaml = inject(CONFIG, &manifest, &[]).stdout;
+        let again: Value = serde_json::from_str(&inject(CONFIG, &yaml, &["-o", "json"]).stdout).unwrap();
+        assert_eq!(again, json, "{written}: {yaml}");
+    }
+}
+
+#[test]
+fn a_manifest_may_look_as_editors_and_templates_leave_it() {
+    let read = |text: &str| serde_saphyr::from_str::<Value>(text).unwrap();
+    let expected = read(&inject(CONFIG, POD, &[]).stdout);
+    for (what, manifest) in [
+        ("a byte order mark", format!("\u{feff}{}", POD.trim_start())),
+        ("line ends of Windows", POD.replace('\n', "\r\n")),
+        (
+            "comments and empty documents",
+            format!("# first\n---\n# nothing\n--- # pod{POD}\n---\n...\n"),
+        ),
+        (
+            "an anchor",
+            POD.replace("{name: web, image: web", "{name: &name web, image: *name"),
+        ),
+        (
+            "a merge",
+            POD.replace("[{name: web, image: web", "[{<<: {name: web, image: web}"),
+        ),
+    ] {
+        let ended = inject(CONFIG, &manifest, &[]);
+        assert_eq!(ended.code, 0, "{what}: {}", ended.stderr);
+        assert_eq!(read(&ended.stdout), expected, "{what}");
+    }
+}
+
+const SERVICE: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {ports: [{port: 80}]}
+";
+
+#[test]
+fn documents_without_a_pod_are_skipped_with_a_note() {
+    let alone: Value = serde_json::from_str(&inject(CONFIG, POD, &["-o", "json"]).stdout).unwrap();
+    for manifest in [
+        format!("{SERVICE}---{POD}"),
+        format!("{POD}---{SERVICE}"),
+        format!("{POD}---\n# nothing\n---{SERVICE}"),
+    ] {
+        let ended = inject(CONFIG, &manifest, &["-o", "json"]);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        assert_eq!(serde_json::from_str::<Value>(&ended.stdout).unwrap(), alone);
+        assert_eq!(ended.stderr, "Service/web: skipped, podkey finds no pod in it\n");
+    }
+}
+
+#[test]
+fn a_list_is_unfolded() {
+    let indented = |text: &str| text.trim().replace('\n', "\n  ");
+    let pod: Value = serde_json::from_str(&inject(CONFIG, POD, &["-o", "json"]).stdout).unwrap();
+    for list in [
+        format!(
+            "apiVersion: v1\nkind: List\nitems:\n- {}\n- {}\n",
+            indented(SERVICE),
+            indented(POD)
+        ),
+        format!(
+            "apiVersion: v1\nkind: PodList\nitems:\n- {}\n",
+            indented(&POD.replace("apiVersion: v1\nkind: Pod\n", ""))
+        ),
+    ] {
+        let ended = inject(CONFIG, &list, &["-o", "json"]);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        assert_eq!(serde_json::from_str::<Value>(&ended.stdout).unwrap(), pod);
+    }
+}
+
+#[test]
+fn the_problems_of_every_document_are_told_with_its_name() {
+    let bad = POD.replace("kv/data/web", "kv/../web");
+    let worse = bad
+        .replace("name: web\n  annotations", "name: second\n  annotations")
+        .replace("/run-time/token", "/proc/x");
+    let ended = inject(CONFIG, &format!("{bad}---{SERVICE}---{POD}---{worse}"), &[]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (1, ""));
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    for (line, start) in lines.iter().zip([
+        "Pod/web: podkey.dev/files[0].secret: ",
+        "Pod/second: podkey.dev/files[0].secret: ",
+        "Pod/second: podkey.dev/files[0].file: ",
+    ]) {
+        assert!(line.starts_with(start), "{lines:?}");
+    }
+}
+
+#[test]
+fn an_error_is_told_once_with_its_cause() {
+    let podkey = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_podkey")).args(args).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, stderr) = podkey(&["inject", "--config", "/nope"]);
+    assert_eq!(
+        (code, stderr.as_str()),
+        (64, "cannot read /nope: No such file or directory (os error 2)\n")
+    );
+    let (code, stderr) = podkey(&["serve", "--config", "/nope"]);
+    let line: Value = serde_json::from_str(&stderr).unwrap();
+    assert_eq!(
+        (code, line["error"].as_str()),
+        (64, Some("cannot read /nope: No such file or directory (os error 2)"))
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.yaml");
+    let config = config.to_str().unwrap();
+    std::fs::write(config, CONFIG.replace("{image: i}", "{image: ''}")).unwrap();
+    let (code, stderr) = podkey(&["inject", "--config", config]);
+    assert_eq!((code, stderr), (64, format!("{config}: agent.image: is empty\n")));
+    std::fs::write(config, CONFIG).unwrap();
+    let (code, stderr) = podkey(&["inject", "--config", config, "-f", "/nope"]);
+    assert_eq!(
+        (code, stderr.as_str()),
+        (64, "cannot read /nope: No such file or directory (os error 2)\n")
+    );
+    let (code, stderr) = podkey(&["serve", "--config", config, "--tls-poll", "0s"]);
+    assert_ne!(code, 0);
+    assert!(
+        stderr.contains("invalid value '0s' for '--tls-poll <DURATION>': there must be some time"),
+        "{stderr}"
+    );
 }

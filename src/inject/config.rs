@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_saphyr::UserMessageFormatter;
 
 use super::parts::{self, InitContainer};
 use super::policy::AllowRule;
+use super::problem::did_you_mean;
 use super::qos::Quantity;
 use crate::plan::{self, ApiPath, AuthMethod, Budget, MAX_PLAN_BYTES, Role, ServerName};
 
@@ -68,15 +70,82 @@ impl PullPolicy {
 }
 
 /// Requests and limits. Namespaces with a ResourceQuota refuse containers without them, so there is always a default.
+/// What is given replaces it whole, so that there can be a limit for memory and none for CPU.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "ResourcesFile")]
 pub struct AgentResources {
-    /// By resource, `cpu` and `memory` at least.
-    #[serde(default = "default_requests")]
+    /// By resource. One that is left out is Kubernetes' affair, which takes the limit.
     pub requests: BTreeMap<String, Quantity>,
     /// By resource.
-    #[serde(default = "default_limits")]
     pub limits: BTreeMap<String, Quantity>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ResourcesFile {
+    #[serde(default)]
+    requests: Option<BTreeMap<String, Quantity>>,
+    #[serde(default)]
+    limits: Option<BTreeMap<String, Quantity>>,
+}
+
+impl From<ResourcesFile> for AgentResources {
+    fn from(file: ResourcesFile) -> Self {
+        let limits = file.limits.unwrap_or_else(default_limits);
+        let requests = file.requests.unwrap_or_else(|| {
+            // A limit below our default for the request is request enough.
+            let mut requests = default_requests();
+            requests.retain(|name, request| !exceeds(request, limits.get(name)));
+            requests
+        });
+        Self { requests, limits }
+    }
+}
+
+fn exceeds(request: &Quantity, limit: Option<&Quantity>) -> bool {
+    limit.is_some_and(|limit| request.amount() > limit.amount())
+}
+
+/// What a container without devices may have. Kubernetes knows others, and refuses a pod with one it does not know.
+const RESOURCES: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
+
+impl AgentResources {
+    /// Finds what would make the API server refuse each injected pod, or the kubelet kill it at once.
+    fn check(&self) -> Result<(), ConfigError> {
+        for (field, quantities) in [("requests", &self.requests), ("limits", &self.limits)] {
+            for (name, quantity) in quantities {
+                let key = format!("agent.resources.{field}.{name}");
+                if !RESOURCES.contains(&name.as_str()) {
+                    let hint = did_you_mean(name, RESOURCES);
+                    return wrong(key, format!("is none of {}{hint}", RESOURCES.join(", ")));
+                }
+                let amount = quantity.amount();
+                if field == "limits" && amount == 0.0 {
+                    return wrong(key, "is 0: leave it out where there is to be no limit");
+                }
+                if name != "cpu" && amount > 0.0 && amount < 1024.0 {
+                    return wrong(key, format!("\"{quantity}\" is not even 1Ki: write 64Mi, say"));
+                }
+            }
+        }
+        for (name, request) in &self.requests {
+            let limit = self.limits.get(name);
+            if let (true, Some(limit)) = (exceeds(request, limit), limit) {
+                let default = if self.limits == default_limits() {
+                    ", which is the default"
+                } else {
+                    ""
+                };
+                return wrong(
+                    format!("agent.resources.requests.{name}"),
+                    format!(
+                        "{request} is more than the limit of {limit}{default}: set agent.resources.limits.{name} to {request} or more"
+                    ),
+                );
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Default for AgentResources {
@@ -216,10 +285,24 @@ fn default_audience() -> String {
     "vault".to_owned()
 }
 
+/// What a plan needs beside the CA bundle: some hundred files.
+const REST_OF_PLAN_BYTES: usize = 16 * 1024;
+
 impl Config {
     /// Parses the file's text. `read_ca` gives the certificates of a CA file as PEM, or says what is wrong with it.
     pub fn parse(text: &str, read_ca: impl Fn(&Path) -> Result<String, String>) -> Result<Self, ConfigError> {
-        let file: ConfigFile = serde_saphyr::from_str(text).map_err(|error| ConfigError::Yaml(error.to_string()))?;
+        if text.lines().all(|line| {
+            matches!(
+                line.trim_start_matches('\u{feff}').trim_start().chars().next(),
+                None | Some('#')
+            )
+        }) {
+            return Err(ConfigError::Yaml(
+                "has nothing in it: it needs agent.image and connections".to_owned(),
+            ));
+        }
+        let file: ConfigFile = serde_saphyr::from_str(text)
+            .map_err(|error| ConfigError::Yaml(error.render_with_formatter(&UserMessageFormatter)))?;
         if file.agent.image.trim().is_empty() {
             return wrong("agent.image", "is empty");
         }
@@ -230,6 +313,7 @@ impl Config {
         {
             return wrong("agent.runAsUser", "is no user ID from 1 to 2147483647 (null sets none)");
         }
+        file.agent.resources.check()?;
         if file.connections.is_empty() {
             return wrong("connections", "is empty: name at least one server");
         }
@@ -272,7 +356,7 @@ impl ConnectionFile {
                 "is http://: tokens and secrets would cross the network in clear text. Use https://, or set allowInsecureHttp: true",
             );
         }
-        let ca = match &self.ca_file {
+        let ca = match self.ca_file.as_deref().filter(|path| !path.as_os_str().is_empty()) {
             None => None,
             Some(_) if !address.is_tls() => {
                 return wrong(
@@ -285,9 +369,9 @@ impl ConnectionFile {
                 Err(why) => return wrong(key("caFile"), format!("{} {why}", path.display())),
             },
         };
-        // Each line break is two bytes in JSON; the rest of a plan needs some room too.
+        // Each line break is two bytes in JSON.
         let ca_bytes = ca.as_ref().map_or(0, |pem| pem.len() + pem.matches('\n').count());
-        if ca_bytes > MAX_PLAN_BYTES - 16 * 1024 {
+        if ca_bytes > MAX_PLAN_BYTES - REST_OF_PLAN_BYTES {
             return wrong(
                 key("caFile"),
                 format!(
@@ -461,6 +545,61 @@ connections:
         ] {
             let error = parse(&text).expect_err(&text).to_string();
             assert!(error.contains(expected), "{text}\n=> {error}");
+        }
+    }
+
+    #[test]
+    fn resources_that_would_keep_a_pod_from_starting_are_refused() {
+        let resources = |text: &str| {
+            parse(&format!(
+                "agent: {{image: i, resources: {text}}}\nconnections: {{d: {{address: 'https://v'}}}}"
+            ))
+            .map(|config| config.agent.resources)
+        };
+        for (text, expected) in [
+            (
+                "{requests: {memory: 128Mi}}",
+                "agent.resources.requests.memory: 128Mi is more than the limit of 64Mi, which is the default: set \
+                 agent.resources.limits.memory to 128Mi or more",
+            ),
+            (
+                "{requests: {cpu: 2}, limits: {cpu: 1500m}}",
+                "agent.resources.requests.cpu: 2 is more than the limit of 1500m: set agent.resources.limits.cpu to 2 or more",
+            ),
+            (
+                "{limits: {memroy: 64Mi}}",
+                "agent.resources.limits.memroy: is none of cpu, memory, ephemeral-storage (did you mean \"memory\"?)",
+            ),
+            ("{limits: {cpu: 0m}}", "agent.resources.limits.cpu: is 0: leave it out"),
+            (
+                "{limits: {memory: 64m}}",
+                "agent.resources.limits.memory: \"64m\" is not even 1Ki",
+            ),
+            ("{limit: {cpu: 1}}", "line 1"),
+        ] {
+            let error = resources(text).expect_err(text).to_string();
+            assert!(error.contains(expected), "{text}\n=> {error}");
+        }
+        for (text, requests, limits) in [
+            ("{}", "10m 16Mi", "500m 64Mi"),
+            ("{requests: null}", "10m 16Mi", "500m 64Mi"),
+            ("{requests: {cpu: 0, memory: 64Mi}}", "0 64Mi", "500m 64Mi"),
+            ("{requests: {memory: 65536Ki}}", "65536Ki", "500m 64Mi"),
+            ("{limits: {memory: 8Mi}}", "10m", "8Mi"),
+            ("{limits: {}}", "10m 16Mi", ""),
+            ("{limits: {ephemeral-storage: 1Mi}}", "10m 16Mi", "1Mi"),
+            ("{requests: {memory: 128Mi}, limits: {cpu: 1}}", "128Mi", "1"),
+        ] {
+            let parsed = resources(text).expect(text);
+            let shown = |from: &BTreeMap<String, Quantity>| {
+                let all: Vec<_> = from.values().map(Quantity::to_string).collect();
+                all.join(" ")
+            };
+            assert_eq!(
+                (shown(&parsed.requests), shown(&parsed.limits)),
+                (requests.to_owned(), limits.to_owned()),
+                "{text}"
+            );
         }
     }
 

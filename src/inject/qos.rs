@@ -34,9 +34,16 @@ impl FromStr for Quantity {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match amount(text) {
-            Some(amount) if amount >= 0.0 => Ok(Self(text.to_owned())),
+            Some(amount) if amount >= 0.0 && amount.is_finite() => Ok(Self(text.to_owned())),
             _ => Err("is no quantity such as 500m or 64Mi"),
         }
+    }
+}
+
+impl Quantity {
+    /// How much it is; finite, and never negative.
+    pub(super) fn amount(&self) -> f64 {
+        amount(&self.0).unwrap_or_default()
     }
 }
 
@@ -66,12 +73,12 @@ fn amount(text: &str) -> Option<f64> {
         ("P", 1e15),
         ("E", 1e18),
     ];
-    let (digits, factor) = SUFFIXES
+    // An exponent is a suffix too. f64 also parses "inf" and "nan".
+    let (digits, factor, others) = SUFFIXES
         .iter()
-        .find_map(|(suffix, factor)| Some((text.strip_suffix(suffix)?, *factor)))
-        .unwrap_or((text, 1.0));
-    // f64 also parses "inf" and "nan".
-    if !digits.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b)) {
+        .find_map(|(suffix, factor)| Some((text.strip_suffix(suffix)?, *factor, "+-.")))
+        .unwrap_or((text, 1.0, "+-.eE"));
+    if !digits.chars().all(|c| c.is_ascii_digit() || others.contains(c)) {
         return None;
     }
     digits.parse::<f64>().ok().map(|number| number * factor)
@@ -131,7 +138,9 @@ mod tests {
         for good in ["10m", "16Mi", "1", "1.5", "1e3", "0"] {
             assert!(good.parse::<Quantity>().is_ok(), "{good}");
         }
-        for bad in ["", "lots", "-1", "1 Gi", "inf", "nan", "1Xi", "0x10"] {
+        for bad in [
+            "", "lots", "-1", "1 Gi", "inf", "nan", "1Xi", "0x10", "1e3Ki", "1e999", ".",
+        ] {
             assert!(bad.parse::<Quantity>().is_err(), "{bad}");
         }
     }

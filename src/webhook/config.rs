@@ -12,7 +12,7 @@ use crate::inject::{Config, ConfigError};
 #[derive(Debug, thiserror::Error)]
 pub enum LoadConfigError {
     /// The file cannot be read.
-    #[error("cannot read {path}: {source}", path = path.display())]
+    #[error("cannot read {path}", path = path.display())]
     Read {
         /// The config file.
         path: PathBuf,
@@ -20,7 +20,7 @@ pub enum LoadConfigError {
         source: std::io::Error,
     },
     /// It can be read, and cannot be used.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}", path = path.display())]
     Config {
         /// The config file.
         path: PathBuf,
@@ -34,30 +34,36 @@ const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Reads and checks the config file.
 pub fn load(path: &Path) -> Result<Config, LoadConfigError> {
-    let text = read(path).map_err(|source| LoadConfigError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = read(path)
+        .and_then(|bytes| String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is no text in UTF-8")))
+        .map_err(|source| LoadConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
     Config::parse(&text, read_ca).map_err(|source| LoadConfigError::Config {
         path: path.to_owned(),
         source,
     })
 }
 
-fn read(path: &Path) -> std::io::Result<String> {
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     if std::fs::metadata(path)?.len() > MAX_FILE_BYTES {
         return Err(std::io::Error::other("it is larger than 4 MiB"));
     }
-    std::fs::read_to_string(path)
+    std::fs::read(path)
 }
 
 /// Reads a CA file and gives its certificates, and nothing else of it, as PEM: they go into every plan, where each byte
 /// counts and a private key that was left in the file by mistake has no business.
 fn read_ca(path: &Path) -> Result<String, String> {
-    let text = read(path).map_err(|error| format!("cannot be read: {error}"))?;
+    if path.is_dir() {
+        return Err("is a directory: name the file in it".to_owned());
+    }
+    let bytes = read(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
     let mut roots = RootCertStore::empty();
     let mut pem = String::new();
-    for (index, certificate) in CertificateDer::pem_slice_iter(text.as_bytes()).enumerate() {
+    for (index, certificate) in CertificateDer::pem_slice_iter(text).enumerate() {
         let number = index + 1;
         let certificate = certificate.map_err(|error| format!("has a broken certificate, number {number}: {error}"))?;
         pem.push_str(&to_pem(&certificate));
@@ -66,9 +72,26 @@ fn read_ca(path: &Path) -> Result<String, String> {
             .map_err(|error| format!("has a certificate that cannot be trusted, number {number}: {error}"))?;
     }
     if roots.is_empty() {
-        return Err("has no certificate in PEM form".to_owned());
+        return Err(format!("has no certificate in PEM form{}", why_no_pem(text)));
     }
     Ok(pem)
+}
+
+/// Editors on Windows put it before a text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// What the file is instead, as far as that is plain.
+fn why_no_pem(text: &[u8]) -> &'static str {
+    let has = |part: &[u8]| text.windows(part.len()).any(|window| window == part);
+    if x509_parser::parse_x509_certificate(text).is_ok() {
+        ": it is in DER form, which \"openssl x509 -inform der\" turns into PEM"
+    } else if has(b"-----BEGIN CERTIFICATE-----") {
+        ": its line -----BEGIN CERTIFICATE----- is indented or never ends"
+    } else if has(b"PRIVATE KEY-----") {
+        ": it has a private key, which podkey does not want"
+    } else {
+        ""
+    }
 }
 
 fn to_pem(certificate: &CertificateDer<'_>) -> String {
@@ -90,7 +113,12 @@ fn to_pem(certificate: &CertificateDer<'_>) -> String {
 mod tests {
     use super::*;
 
-    fn load_with_ca(ca: &str) -> Result<Config, String> {
+    /// As the program tells it.
+    fn told(error: LoadConfigError) -> String {
+        format!("{:#}", anyhow::Error::from(error))
+    }
+
+    fn load_with_ca(ca: impl AsRef<[u8]>) -> Result<Config, String> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("ca.pem"), ca).unwrap();
         let config = folder.path().join("config.yaml");
@@ -99,7 +127,7 @@ mod tests {
             folder.path().join("ca.pem").display()
         );
         std::fs::write(&config, text).unwrap();
-        load(&config).map_err(|error| error.to_string())
+        load(&config).map_err(told)
     }
 
     fn certificate() -> String {
@@ -111,7 +139,7 @@ mod tests {
         let first = certificate();
         let second = certificate();
         let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
-        let config = load_with_ca(&format!("# mine\n{first}{key}\n{second}")).unwrap();
+        let config = load_with_ca(format!("# mine\n{first}{key}\n{second}")).unwrap();
         let ca = config.connections["d"].server.ca.clone().unwrap();
         let normalize = |pem: &str| pem.replace("\r\n", "\n");
         assert_eq!(ca, normalize(&first) + &normalize(&second));
@@ -143,11 +171,80 @@ mod tests {
                 "{text}: {error}"
             );
         }
-        assert!(
-            load(Path::new("/does/not/exist"))
-                .unwrap_err()
-                .to_string()
-                .starts_with("cannot read /does/not/exist")
+        assert_eq!(
+            told(load(Path::new("/does/not/exist")).unwrap_err()),
+            "cannot read /does/not/exist: No such file or directory (os error 2)"
         );
+    }
+
+    #[test]
+    fn a_ca_file_may_come_from_an_editor_on_windows() {
+        let pem = certificate().replace("\r\n", "\n");
+        let ca = |text: String| load_with_ca(text).unwrap().connections["d"].server.ca.clone().unwrap();
+        assert_eq!(ca(format!("\u{feff}{pem}")), pem);
+        assert_eq!(ca(pem.replace('\n', "\r\n")), pem);
+    }
+
+    #[test]
+    fn what_is_no_ca_file_is_told_by_what_it_is() {
+        let certificate = rcgen::generate_simple_self_signed(["v".to_owned()]).unwrap().cert;
+        let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        let indented = certificate.pem().replace("-----BEGIN", "  -----BEGIN");
+        for (ca, expected) in [
+            (
+                &certificate.der()[..],
+                "has no certificate in PEM form: it is in DER form",
+            ),
+            (key.as_bytes(), "has no certificate in PEM form: it has a private key"),
+            (indented.as_bytes(), "is indented or never ends"),
+            (b"\xff\xfe-\0", "has no certificate in PEM form"),
+        ] {
+            let error = load_with_ca(ca).expect_err(expected);
+            assert!(
+                error.contains("connections.d.caFile: ") && error.contains("ca.pem") && error.contains(expected),
+                "{error}"
+            );
+        }
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(
+            read_ca(folder.path()),
+            Err("is a directory: name the file in it".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_config_file_that_is_no_text_or_no_config_is_told_with_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.yaml");
+        let config = "agent: {image: i}\nconnections: {d: {address: 'https://v', caFile: ''}}\n";
+        for good in [
+            config.to_owned(),
+            format!("\u{feff}{config}"),
+            config.replace('\n', "\r\n"),
+            format!("# podkey\n---\n{config}"),
+        ] {
+            std::fs::write(&path, &good).unwrap();
+            load(&path).map_err(told).expect(&good);
+        }
+        for (bad, expected) in [
+            (
+                &b""[..],
+                "config.yaml: has nothing in it: it needs agent.image and connections",
+            ),
+            (b"\xef\xbb\xbf# only this\r\n\r\n", "config.yaml: has nothing in it"),
+            (b"a\0\xff", "config.yaml: it is no text in UTF-8"),
+            (b"agent:\n\timage: i\n", "line 2 column 2: tabs"),
+            (b"agent: {image: i}\nagent: {image: i}\n", "line 2 column 1: duplicate"),
+            (b"agent: {image: i}\nconnections:\n- d\n", "line 3"),
+            (b"apiVersion: v1\nkind: ConfigMap\n", "unknown field `apiVersion`"),
+            (b"agent: {image: i}\nconnections: {}\n---\na: b\n", "line 4"),
+        ] {
+            std::fs::write(&path, bad).unwrap();
+            let error = load(&path).map_err(told).expect_err(expected);
+            assert!(error.contains(expected), "{expected}: {error}");
+            // What the YAML library would say to a programmer.
+            assert!(!error.contains("Options") && !error.contains("from_str"), "{error}");
+        }
+        assert!(told(load(folder.path()).unwrap_err()).ends_with(": Is a directory (os error 21)"));
     }
 }

@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 /// The webhook's metrics.
 pub(super) struct Metrics {
@@ -70,24 +70,6 @@ const BUCKETS: [f64; 11] = [
 impl Metrics {
     pub(super) fn new() -> Self {
         let mut registry = Registry::with_prefix("podkey");
-        let metrics = Self {
-            admissions: Family::default(),
-            duration: Histogram::new(BUCKETS),
-            in_flight: Gauge::default(),
-            panics: Counter::default(),
-            certificate_expiry: Gauge::default(),
-            certificate_reload_failures: Counter::default(),
-            registry: Registry::default(),
-        };
-        for result in [
-            AdmissionResult::Injected,
-            AdmissionResult::Ignored,
-            AdmissionResult::Denied,
-            AdmissionResult::Invalid,
-        ] {
-            // From the start, so that a rate over it exists before the first one.
-            let _ = metrics.admissions.get_or_create(&Outcome { result });
-        }
         let build = Family::<Build, Gauge>::default();
         build
             .get_or_create(&Build {
@@ -95,33 +77,50 @@ impl Metrics {
             })
             .set(1);
         registry.register("build_info", "The version that runs", build);
-        registry.register("admissions", "Admission requests by result", metrics.admissions.clone());
-        registry.register(
-            "admission_duration_seconds",
-            "From a request's last byte to its answer",
-            metrics.duration.clone(),
-        );
-        registry.register(
-            "admissions_in_flight",
-            "Requests that are being answered",
-            metrics.in_flight.clone(),
-        );
-        registry.register(
-            "panics",
-            "Requests that failed by a fault of podkey's",
-            metrics.panics.clone(),
-        );
-        registry.register(
-            "certificate_expiry_timestamp_seconds",
-            "When the serving certificate runs out, as Unix time",
-            metrics.certificate_expiry.clone(),
-        );
-        registry.register(
-            "certificate_reload_failures",
-            "Changed certificate files that could not be used",
-            metrics.certificate_reload_failures.clone(),
-        );
-        Self { registry, ..metrics }
+        let admissions = Family::<Outcome, Counter>::default();
+        for result in [
+            AdmissionResult::Injected,
+            AdmissionResult::Ignored,
+            AdmissionResult::Denied,
+            AdmissionResult::Invalid,
+        ] {
+            // From the start, so that a rate over it exists before the first one.
+            let _ = admissions.get_or_create(&Outcome { result });
+        }
+        Self {
+            admissions: registered(&mut registry, "admissions", "Admission requests by result", admissions),
+            duration: registered(
+                &mut registry,
+                "admission_duration_seconds",
+                "From a request's last byte to its answer",
+                Histogram::new(BUCKETS),
+            ),
+            in_flight: registered(
+                &mut registry,
+                "admissions_in_flight",
+                "Requests that are being answered",
+                Gauge::default(),
+            ),
+            panics: registered(
+                &mut registry,
+                "panics",
+                "Requests that failed by a fault of podkey's",
+                Counter::default(),
+            ),
+            certificate_expiry: registered(
+                &mut registry,
+                "certificate_expiry_timestamp_seconds",
+                "When the serving certificate runs out, as Unix time",
+                Gauge::default(),
+            ),
+            certificate_reload_failures: registered(
+                &mut registry,
+                "certificate_reload_failures",
+                "Changed certificate files that could not be used",
+                Counter::default(),
+            ),
+            registry,
+        }
     }
 
     pub(super) fn admission(&self, result: AdmissionResult, duration: Duration) {
@@ -135,4 +134,10 @@ impl Metrics {
         encode(&mut text, &self.registry)?;
         Ok(text)
     }
+}
+
+/// The metric, which is one and the same in every clone, with a name in the registry.
+fn registered<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
 }

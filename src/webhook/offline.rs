@@ -2,6 +2,7 @@
 
 use json_patch::Patch;
 use serde_json::{Map, Value, json};
+use serde_saphyr::UserMessageFormatter;
 
 use crate::inject::{Config, Decision, Pod, Problems, decide};
 
@@ -33,6 +34,17 @@ pub enum OfflineError {
     Pod(String),
 }
 
+impl OfflineError {
+    /// Tells of which document it is.
+    fn of(self, prefix: &str) -> Self {
+        match self {
+            Self::Kind(message) => Self::Kind(format!("{prefix}{message}")),
+            Self::Pod(message) => Self::Pod(format!("{prefix}{message}")),
+            other => other,
+        }
+    }
+}
+
 /// Kinds whose pod template is read, with the place of the template.
 const TEMPLATES: [(&str, &str, &str); 10] = [
     ("apps", "Deployment", "/spec/template"),
@@ -48,22 +60,127 @@ const TEMPLATES: [(&str, &str, &str); 10] = [
 ];
 const ARC: &str = "actions.github.com";
 
-/// Decides for every document of a manifest, in order.
+/// Decides for every document of a manifest that has a pod in it, in order, and notes which have none. One that would be
+/// denied leaves nothing to show, but everything wrong with the others is told too.
 pub fn inject(manifest: &str, namespace: Option<&str>, config: &Config) -> Result<Vec<Offline>, OfflineError> {
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple(manifest).map_err(|error| OfflineError::Yaml(error.to_string()))?;
-    let documents: Vec<_> = documents.into_iter().filter(|document| !document.is_null()).collect();
+    let documents = read(manifest)?;
     if documents.is_empty() {
         return Err(OfflineError::Kind("the manifest is empty".to_owned()));
     }
-    documents
-        .into_iter()
-        .map(|document| inject_one(document, namespace, config))
-        .collect()
+    let several = documents.len() > 1;
+    let mut shown: Vec<Offline> = Vec::new();
+    let mut podless = Vec::new();
+    let mut skipped = Vec::new();
+    let mut denied = Problems::default();
+    for document in documents {
+        let name = name_of(&document)?;
+        let prefix = if several { format!("{name}: ") } else { String::new() };
+        let Some(pod) = pod_of(document).map_err(|error| error.of(&prefix))? else {
+            skipped.push(format!("{prefix}skipped, podkey finds no pod in it"));
+            podless.push(name);
+            continue;
+        };
+        match decide_one(pod, namespace, config) {
+            Ok(mut offline) => {
+                offline.notes = skipped
+                    .drain(..)
+                    .chain(offline.notes.iter().map(|note| format!("{prefix}{note}")))
+                    .collect();
+                shown.push(offline);
+            }
+            Err(OfflineError::Denied(problems)) => {
+                for problem in problems.iter() {
+                    denied.push(format!("{prefix}{}", problem.key), &problem.message);
+                }
+            }
+            Err(error) => return Err(error.of(&prefix)),
+        }
+    }
+    if !denied.is_empty() {
+        return Err(OfflineError::Denied(denied));
+    }
+    let Some(last) = shown.last_mut() else {
+        let known: Vec<_> = TEMPLATES.iter().map(|(_, kind, _)| *kind).collect();
+        return Err(OfflineError::Kind(format!(
+            "podkey finds no pod in {}: give a Pod, {}",
+            podless.join(", "),
+            known.join(", ")
+        )));
+    };
+    last.notes.append(&mut skipped);
+    Ok(shown)
 }
 
-fn inject_one(document: Value, namespace: Option<&str>, config: &Config) -> Result<Offline, OfflineError> {
-    let mut pod = pod_of(document)?;
+/// Reads a manifest as `kubectl apply` does, which is YAML 1.1: `0644` is 420 and `yes` is true.
+///
+/// What differs all the same: a key such as `on:` stays as it is written (kubectl makes `"true"` of it), and a key that
+/// is written twice in one map is an error here (kubectl asks the API server, which warns or refuses).
+fn read(manifest: &str) -> Result<Vec<Value>, OfflineError> {
+    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    let mut documents: Vec<Value> = serde_saphyr::from_multiple_with_options(manifest, options)
+        .map_err(|error| OfflineError::Yaml(error.render_with_formatter(&UserMessageFormatter)))?;
+    documents.retain(|document| !document.is_null());
+    documents.iter_mut().for_each(whole_numbers);
+    Ok(documents.into_iter().flat_map(unfold).collect())
+}
+
+/// The items of a `List`, or of a `PodList` and its like, whose items may leave out what they are; or the document itself.
+fn unfold(mut document: Value) -> Vec<Value> {
+    let text = |key: &str| document[key].as_str().unwrap_or_default().to_owned();
+    let (api_version, kind) = (text("apiVersion"), text("kind"));
+    let (Some(kind), Some(items)) = (
+        kind.strip_suffix("List"),
+        document.get_mut("items").and_then(Value::as_array_mut),
+    ) else {
+        return vec![document];
+    };
+    let items = std::mem::take(items);
+    let whole = items.into_iter().map(|mut item| {
+        if let (false, Some(fields)) = (kind.is_empty() || item["kind"].is_string(), item.as_object_mut()) {
+            fields.insert("apiVersion".to_owned(), Value::from(api_version.as_str()));
+            fields.insert("kind".to_owned(), Value::from(kind));
+        }
+        item
+    });
+    whole.flat_map(unfold).collect()
+}
+
+/// `Deployment/web`, fit for one line of a terminal.
+fn name_of(document: &Value) -> Result<String, OfflineError> {
+    let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str);
+    let (Some(_), Some(kind)) = (text("/apiVersion"), text("/kind")) else {
+        return Err(OfflineError::Kind(
+            "the manifest has a document without apiVersion and kind: is it one for Kubernetes?".to_owned(),
+        ));
+    };
+    let name = text("/metadata/name").or_else(|| text("/metadata/generateName"));
+    let full = name.map_or_else(|| kind.to_owned(), |name| format!("{kind}/{name}"));
+    Ok(full.escape_debug().to_string())
+}
+
+/// kubectl turns YAML into JSON by way of Go's float64, which writes `1e3` as 1000 and `08`, no octal number, as 8. The
+/// API server takes no `8.0` where it wants an integer.
+fn whole_numbers(value: &mut Value) {
+    /// Up to here each whole number has an f64 of its own.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) => {
+            let whole = number
+                .as_f64()
+                .filter(|float| number.is_f64() && float.fract() == 0.0 && float.abs() <= EXACT);
+            if let Some(whole) = whole {
+                #[allow(clippy::cast_possible_truncation, reason = "whole, and within 2^53")]
+                let whole = whole as i64;
+                *value = Value::from(whole);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        Value::Object(fields) => fields.values_mut().for_each(whole_numbers),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
+fn decide_one(mut pod: Value, namespace: Option<&str>, config: &Config) -> Result<Offline, OfflineError> {
     let text = pod.to_string();
     let view = Pod::parse(&text).map_err(|error| OfflineError::Pod(error.to_string()))?;
     let own_namespace = pod
@@ -95,23 +212,19 @@ fn inject_one(document: Value, namespace: Option<&str>, config: &Config) -> Resu
     }
 }
 
-/// The pod itself, or the one that a controller would make from the manifest's template.
-fn pod_of(document: Value) -> Result<Value, OfflineError> {
+/// The pod itself, or the one that a controller would make from the manifest's template; none where the kind has neither.
+fn pod_of(document: Value) -> Result<Option<Value>, OfflineError> {
     let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let (api_version, kind) = (text("/apiVersion"), text("/kind"));
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
     if group.is_empty() && kind == "Pod" {
-        return Ok(document);
+        return Ok(Some(document));
     }
     let Some((_, _, place)) = TEMPLATES
         .iter()
         .find(|(known_group, known, _)| *known_group == group && *known == kind)
     else {
-        let known: Vec<_> = TEMPLATES.iter().map(|(_, kind, _)| *kind).collect();
-        return Err(OfflineError::Kind(format!(
-            "cannot find a pod in kind {kind:?} of {api_version:?}: give a Pod, {}",
-            known.join(", ")
-        )));
+        return Ok(None);
     };
     let Some(template) = document.pointer(place).and_then(Value::as_object) else {
         return Err(OfflineError::Kind(format!("the {kind} has no pod template at {place}")));
@@ -149,5 +262,7 @@ fn pod_of(document: Value) -> Result<Value, OfflineError> {
             labels.insert("actions-ephemeral-runner".to_owned(), Value::from("True"));
         }
     }
-    Ok(json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec }))
+    Ok(Some(
+        json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec }),
+    ))
 }

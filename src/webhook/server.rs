@@ -50,7 +50,7 @@ pub enum ServeError {
     #[error(transparent)]
     Certificate(#[from] CertificateError),
     /// TLS cannot be set up.
-    #[error("cannot set up TLS: {0}")]
+    #[error("cannot set up TLS")]
     Tls(#[from] rustls::Error),
     /// An address is taken or not ours.
     #[error("cannot listen on {address}")]
@@ -61,7 +61,7 @@ pub enum ServeError {
         source: std::io::Error,
     },
     /// The system refused something else.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] std::io::Error),
 }
 

@@ -25,12 +25,12 @@ pub(super) struct CertificateFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     /// One of them cannot be read.
-    #[error("cannot read {path}: {source}", path = path.display())]
+    #[error("cannot read {path}: {cause}", path = path.display())]
     Read {
         /// Which.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// One of them holds something else.
     #[error("{path}: {message}", path = path.display())]
@@ -105,9 +105,9 @@ impl ResolvesServerCert for Certificate {
 impl CertificateFiles {
     fn read(&self) -> Result<Source, CertificateError> {
         let read = |path: &PathBuf| {
-            super::file::read(path).map_err(|source| CertificateError::Read {
+            super::file::read(path).map_err(|cause| CertificateError::Read {
                 path: path.clone(),
-                source,
+                cause,
             })
         };
         Ok(Source {
