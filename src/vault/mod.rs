@@ -1,5 +1,8 @@
 //! How we speak to Vault and OpenBao: log in, read, revoke. Each verb retries by itself, as `classify` decides, within
 //! the one [`Budget`] of the run. Knows nothing of files and formats.
+//!
+//! Three requests are all we make, so the transport is our own, and of vaultrs not even the types are used: those of its
+//! login print the JWT in `Debug` and build another path than Vault's, and that of its revocation has a tab in its path.
 
 mod answer;
 mod classify;
@@ -116,11 +119,10 @@ impl Vault {
                             "the service-account token expired {late} ago by the local clock"
                         );
                     }
-                    let (method, body) = token.login_request(login)?;
                     let out = Outgoing {
-                        method,
+                        method: Method::POST,
                         target: target.clone(),
-                        body,
+                        body: token.login_body(&login.role)?,
                         token: None,
                         index: None,
                     };
@@ -276,7 +278,6 @@ impl Vault {
         if session.batch {
             return;
         }
-        // vaultrs's RevokeTokenSelfRequest has a tab in front of its path, which makes another path of it.
         let out = Outgoing {
             method: Method::POST,
             target: target("auth/token/revoke-self", None),
