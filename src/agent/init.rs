@@ -269,7 +269,8 @@ fn render_all(
                 render::render(file, &fields).map_err(|error| Failure::render(&error, file.secret.as_str()))?
             }
             Some((_, Err(missing))) if missing.kind == Kind::NotFound => {
-                tracing::warn!(secret = %file.secret, file = %file.file, reason = missing.message, "skipped");
+                // The hint too: the path may be missing only because it is not written as its engine wants it.
+                tracing::warn!(secret = %file.secret, file = %file.file, reason = missing.message, hint = missing.hint, "skipped");
                 match file.file {
                     Destination::Relative(_) => continue,
                     // A single-file mount needs its file, or the kubelet makes a directory of that name.

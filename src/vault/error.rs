@@ -10,6 +10,8 @@ pub enum Kind {
     Setup,
     /// There is no such path, version or auth mount.
     NotFound,
+    /// The path is there, but it is none that can be read.
+    NotReadable,
     /// Not reachable, sealed, not initialised, or failing, until the budget ran out.
     Unavailable,
     /// Rate-limited until the budget ran out.

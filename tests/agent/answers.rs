@@ -416,6 +416,26 @@ fn a_connection_closed_while_idle_is_replaced_without_a_word() {
 }
 
 #[test]
+fn what_is_skipped_when_it_does_not_exist_is_told_with_its_hint_and_nothing_else_is_skipped() {
+    let skipping = |fake: &FakeVault| agent(fake).with("/ignoreNotFound", json!(true));
+    let unversioned = || {
+        let said = r#"{"errors":[],"warnings":["Invalid path for a versioned K/V secrets engine. See the API docs"]}"#;
+        answer(404, said)
+    };
+    let fake = reads(unversioned);
+    let run = skipping(&fake).with("/files/0/secret", json!("kv/web")).run();
+    run.expect(0, &["delivered 0 files"]);
+    let told = run.stderr.lines().find(|line| line.contains("skipped")).unwrap();
+    assert!(told.contains("<mount>/data/<secret>"), "{told}");
+
+    // It is there, and can never be read.
+    let fake = reads(|| answer(405, r#"{"errors":["unsupported operation"]}"#));
+    let run = skipping(&fake);
+    run.run().expect(66, &["unsupported operation", "written, not read"]);
+    assert!(run.all_files().is_empty());
+}
+
+#[test]
 fn a_server_that_comes_up_late_is_waited_for() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address = format!("http://127.0.0.1:{port}");

@@ -237,7 +237,7 @@ fn refused_reads() {
     check(
         &at_read(405, &["unsupported operation"]),
         None,
-        Kind::NotFound,
+        Kind::NotReadable,
         &["unsupported operation"],
     );
     check(&at_read(400, &["bad role"]), None, Kind::Denied, &["bad role"]);
