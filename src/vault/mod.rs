@@ -73,7 +73,8 @@ pub type Wanted = (ApiPath, Option<u64>);
 #[derive(Debug, Default)]
 pub struct Stop {
     asked: Cell<bool>,
-    in_login: Cell<bool>,
+    login_sent: Cell<bool>,
+    token_lost: Cell<bool>,
 }
 
 impl Stop {
@@ -87,9 +88,34 @@ impl Stop {
         self.asked.get()
     }
 
-    /// Whether a login request is on its way.
+    /// Whether the server may be making a client token: it has a login, and has not answered.
     pub fn in_login(&self) -> bool {
-        self.in_login.get()
+        self.login_sent.get()
+    }
+
+    /// Whether the server may have made a client token that never came.
+    pub fn token_may_be_lost(&self) -> bool {
+        self.token_lost.get()
+    }
+}
+
+/// A login from its first byte to its whole answer. Dropped in between, by whatever ends it, it warns of the token.
+struct Pending<'a>(&'a Stop);
+
+impl Pending<'_> {
+    fn answered(self) {
+        self.0.login_sent.set(false);
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if self.0.login_sent.replace(false) {
+            self.0.token_lost.set(true);
+            tracing::warn!(
+                "a login had no whole answer: the server may have made a client token that lasts until its TTL"
+            );
+        }
     }
 }
 
@@ -125,11 +151,10 @@ impl Vault {
                         body: token.login_body(&login.role)?,
                         token: None,
                         index: None,
+                        repeatable: false,
+                        sent: &stop.login_sent,
                     };
-                    stop.in_login.set(true);
-                    let tried = self.one_login(&out, login, &mut tries).await;
-                    stop.in_login.set(false);
-                    match tried? {
+                    match self.one_login(&out, login, &mut tries, stop).await? {
                         Ok(session) => return Ok(session),
                         Err(failure) => {
                             let identity = token.identity();
@@ -158,23 +183,18 @@ impl Vault {
         out: &Outgoing<'_>,
         login: &Login,
         tries: &mut Tries,
+        stop: &Stop,
     ) -> Result<Result<Session, Failure>, VaultError> {
+        let pending = Pending(stop);
         let mut link = self.first.take();
         let exchanged = timeout_at(self.budget.end(), self.transport.exchange(&mut link, out)).await;
         self.first.set(link);
         let answer = match exchanged {
-            Err(_) => {
-                token_may_be_lost();
-                return Err(self.named(tries.out_of_time()));
-            }
-            Ok(Err(failed)) => {
-                if failed.was_sent {
-                    token_may_be_lost();
-                }
-                return Ok(Err(Failure::Transport(failed.error)));
-            }
+            Err(_) => return Err(self.named(tries.out_of_time())),
+            Ok(Err(error)) => return Ok(Err(Failure::Transport(error))),
             Ok(Ok(answer)) => answer,
         };
+        pending.answered();
         if answer.status != 200 {
             return Ok(Err(Failure::Refused(answer::refusal(&answer, "").into())));
         }
@@ -253,11 +273,13 @@ impl Vault {
             body: Bytes::new(),
             token: Some(&session.token),
             index: session.index.as_ref(),
+            repeatable: true,
+            sent: &Cell::default(),
         };
         loop {
             let failure = match timeout_at(self.budget.end(), self.transport.exchange(link, &out)).await {
                 Err(_) => return Err(self.named(tries.out_of_time())),
-                Ok(Err(failed)) => Failure::Transport(failed.error),
+                Ok(Err(error)) => Failure::Transport(error),
                 Ok(Ok(answer)) => match reading(answer, path) {
                     Ok(reading) => return Ok(reading),
                     Err(failure) => failure,
@@ -273,10 +295,10 @@ impl Vault {
         }
     }
 
-    /// Gives the token back: one try, within the limit. Whether it worked changes nothing but the log.
-    pub async fn revoke(&self, session: &Session, limit: Duration) {
+    /// Gives the token back: one try, within the limit. Tells whether the token is gone.
+    pub async fn revoke(&self, session: &Session, limit: Duration) -> bool {
         if session.batch {
-            return;
+            return false;
         }
         let out = Outgoing {
             method: Method::POST,
@@ -284,13 +306,18 @@ impl Vault {
             body: Bytes::new(),
             token: Some(&session.token),
             index: None,
+            repeatable: true,
+            sent: &Cell::default(),
         };
         // After a signal in the middle of an exchange this is a new connection: the old one is of no use.
         let mut link = self.first.take();
         let outcome = timeout(limit, self.transport.exchange(&mut link, &out)).await;
         let accessor = session.accessor.as_str();
         match outcome {
-            Ok(Ok(answer)) if matches!(answer.status, 200..300) => tracing::debug!(accessor, "client token revoked"),
+            Ok(Ok(answer)) if matches!(answer.status, 200..300) => {
+                tracing::debug!(accessor, "client token revoked");
+                return true;
+            }
             Ok(Ok(answer)) => tracing::warn!(
                 accessor,
                 status = answer.status,
@@ -303,6 +330,7 @@ impl Vault {
                 "no answer to the revocation of the client token: it may last until its TTL"
             ),
         }
+        false
     }
 
     fn with_namespace(&self, verdict: Verdict) -> Verdict {
@@ -332,8 +360,4 @@ fn reading(answer: Answered, path: &ApiPath) -> Result<Reading, Failure> {
         201..300 => Err(Failure::Nonsense("it is empty")),
         _ => Err(Failure::Refused(answer::refusal(&answer, path.as_str()).into())),
     }
-}
-
-fn token_may_be_lost() {
-    tracing::warn!("a login had no whole answer: the server may have made a client token that lasts until its TTL");
 }
