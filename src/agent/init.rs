@@ -67,7 +67,7 @@ pub(super) async fn run(surroundings: &Surroundings) -> (Stage, Option<String>, 
         Err(failure) => return (Stage::Login, None, Err(failure)),
     };
     let connection = Some(plan.connection.name.clone());
-    let vault = match Vault::new(&plan.connection, vault::Budget::start(budget.duration())) {
+    let vault = match Vault::new(&plan.connection, vault::Deadline::start(budget.duration())) {
         Ok(vault) => vault,
         Err(error) => return (Stage::Login, connection, Err(error.into())),
     };

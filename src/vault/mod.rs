@@ -1,5 +1,5 @@
 //! How we speak to Vault and OpenBao: log in, read, revoke. Each verb retries by itself, as `classify` decides, within
-//! the one [`Budget`] of the run. Knows nothing of files and formats.
+//! the one [`Deadline`] of the run. Knows nothing of files and formats.
 //!
 //! Three requests are all we make, so the transport is our own, and of vaultrs not even the types are used: those of its
 //! login print the JWT in `Debug` and build another path than Vault's, and that of its revocation has a tab in its path.
@@ -23,10 +23,10 @@ use hyper::body::Bytes;
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub use self::answer::Reading;
-use self::classify::{Failure, Patience, Pause, Step, Verdict, classify};
+use self::classify::{FailedTry, Patience, Pause, Step, Verdict, classify};
 pub use self::error::{Kind, VaultError, clean};
 use self::login::ServiceAccountToken;
-pub use self::retry::Budget;
+pub use self::retry::Deadline;
 use self::retry::Tries;
 use self::transport::{Answered, Link, Outgoing, Transport, X_VAULT_INDEX, target};
 use crate::plan::{ApiPath, Connection, Login};
@@ -43,7 +43,7 @@ const TOKEN_PATIENCE: Duration = Duration::from_secs(10);
 /// A server to speak to.
 pub struct Vault {
     transport: Transport,
-    budget: Budget,
+    deadline: Deadline,
     /// Kept between the verbs; taken out while one of them uses it.
     first: Cell<Link>,
     namespace: Option<String>,
@@ -121,10 +121,10 @@ impl Drop for Pending<'_> {
 
 impl Vault {
     /// Prepares to speak to the server; connects to nothing yet.
-    pub fn new(connection: &Connection, budget: Budget) -> Result<Self, VaultError> {
+    pub fn new(connection: &Connection, deadline: Deadline) -> Result<Self, VaultError> {
         Ok(Self {
             transport: Transport::new(connection)?,
-            budget,
+            deadline,
             first: Cell::default(),
             namespace: connection.namespace.as_ref().map(ToString::to_string),
         })
@@ -133,7 +133,7 @@ impl Vault {
     /// Logs in with the service-account token in `token_file`, which is read anew for each try. With `stop` asked for
     /// there is no further try.
     pub async fn login(&self, login: &Login, token_file: &Path, stop: &Stop) -> Result<Session, VaultError> {
-        let mut tries = Tries::new(self.budget, format!("the login at auth/{}", login.mount));
+        let mut tries = Tries::new(self.deadline, format!("the login at auth/{}", login.mount));
         let target = target(&format!("auth/{}/login", login.mount), None);
         loop {
             let verdict = match ServiceAccountToken::read(token_file) {
@@ -184,19 +184,19 @@ impl Vault {
         login: &Login,
         tries: &mut Tries,
         stop: &Stop,
-    ) -> Result<Result<Session, Failure>, VaultError> {
+    ) -> Result<Result<Session, FailedTry>, VaultError> {
         let pending = Pending(stop);
         let mut link = self.first.take();
-        let exchanged = timeout_at(self.budget.end(), self.transport.exchange(&mut link, out)).await;
+        let exchanged = timeout_at(self.deadline.end(), self.transport.exchange(&mut link, out)).await;
         self.first.set(link);
         let answer = match exchanged {
             Err(_) => return Err(self.named(tries.out_of_time())),
-            Ok(Err(error)) => return Ok(Err(Failure::Transport(error))),
+            Ok(Err(error)) => return Ok(Err(FailedTry::Transport(error))),
             Ok(Ok(answer)) => answer,
         };
         pending.answered();
         if answer.status != 200 {
-            return Ok(Err(Failure::Refused(answer::refusal(&answer, "").into())));
+            return Ok(Err(FailedTry::Refused(answer::refusal(&answer, "").into())));
         }
         let index = answer.headers.get(X_VAULT_INDEX).cloned();
         Ok(answer::auth(&answer).map(|auth| Session {
@@ -253,6 +253,8 @@ impl Vault {
             false => Ok(()),
         };
         let mut first = self.first.take();
+        // The macro joins what is written out.
+        const { assert!(MAX_CONNECTIONS == 4) };
         let ended = tokio::try_join!(worker(&mut first), extra(1), extra(2), extra(3));
         self.first.set(first);
         ended?;
@@ -266,7 +268,7 @@ impl Vault {
         path: &ApiPath,
         version: Option<u64>,
     ) -> Result<Reading, VaultError> {
-        let mut tries = Tries::new(self.budget, format!("the read of {path}"));
+        let mut tries = Tries::new(self.deadline, format!("the read of {path}"));
         let out = Outgoing {
             method: Method::GET,
             target: target(path.as_str(), version),
@@ -277,9 +279,9 @@ impl Vault {
             sent: &Cell::default(),
         };
         loop {
-            let failure = match timeout_at(self.budget.end(), self.transport.exchange(link, &out)).await {
+            let failure = match timeout_at(self.deadline.end(), self.transport.exchange(link, &out)).await {
                 Err(_) => return Err(self.named(tries.out_of_time())),
-                Ok(Err(error)) => Failure::Transport(error),
+                Ok(Err(error)) => FailedTry::Transport(error),
                 Ok(Ok(answer)) => match reading(answer, path) {
                     Ok(reading) => return Ok(reading),
                     Err(failure) => failure,
@@ -354,10 +356,10 @@ impl Vault {
     }
 }
 
-fn reading(answer: Answered, path: &ApiPath) -> Result<Reading, Failure> {
+fn reading(answer: Answered, path: &ApiPath) -> Result<Reading, FailedTry> {
     match answer.status {
         200 => answer::reading(answer, path.as_str()),
-        201..300 => Err(Failure::Nonsense("it is empty")),
-        _ => Err(Failure::Refused(answer::refusal(&answer, path.as_str()).into())),
+        201..300 => Err(FailedTry::Nonsense("it is empty")),
+        _ => Err(FailedTry::Refused(answer::refusal(&answer, path.as_str()).into())),
     }
 }

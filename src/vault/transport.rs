@@ -3,7 +3,6 @@
 
 use std::cell::Cell;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -279,11 +278,6 @@ pub(super) fn target(path: &str, version: Option<u64>) -> String {
         target.push_str(&format!("?version={version}"));
     }
     target
-}
-
-/// Keeps the connector cheap to hand around.
-pub(super) fn connector(config: rustls::ClientConfig) -> TlsConnector {
-    TlsConnector::from(Arc::new(config))
 }
 
 #[cfg(test)]
