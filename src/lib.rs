@@ -24,7 +24,7 @@
 //!    │ policy, pod, patch│              └───────┬───────────┘   │
 //!    └───────┬───────────┘                      │               │
 //!            ▼                                  ▼               ▼
-//!    ┌────────────── plan.rs: Plan              secret.rs: Secret, Lease ───────────────┐
+//!    ┌────────────── plan.rs: Plan     secret.rs: Secret, Lease     text.rs ────────────┐
 //!    └──────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
@@ -45,6 +45,7 @@
 
 pub mod plan;
 pub mod telemetry;
+mod text;
 
 #[cfg(feature = "agent")]
 pub mod agent;

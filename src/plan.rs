@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::is_printable;
+
 /// Where podkey's own containers mount the root of the volume `podkey-secrets`.
 pub const VOLUME_DIR: &str = "/podkey/volume";
 /// Where the other containers mount the volume's directory [`FILES_DIR`].
@@ -372,13 +374,6 @@ impl fmt::Display for ApiPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// Printable here: no control, no line or paragraph separator, none of the invisible characters that make two texts look
-/// the same or change the direction of what follows them.
-fn is_printable(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
 /// A Vault role: printable text.

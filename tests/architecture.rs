@@ -11,19 +11,20 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Each part with the parts it may use. Nothing points upward; `webhook` and `agent` never see each other.
-const MAY_USE: [(&str, &[&str]); 8] = [
+const MAY_USE: [(&str, &[&str]); 9] = [
     ("webhook", &["inject", "plan"]),
     ("agent", &["vault", "render", "secret", "plan", "telemetry"]),
-    ("vault", &["secret", "plan"]),
-    ("inject", &["plan"]),
-    ("render", &["secret", "plan"]),
+    ("vault", &["secret", "plan", "text"]),
+    ("inject", &["plan", "text"]),
+    ("render", &["secret", "plan", "text"]),
     ("secret", &[]),
-    ("plan", &[]),
+    ("plan", &["text"]),
+    ("text", &[]),
     ("telemetry", &[]),
 ];
 
 /// The lower half: no async, no clock, no disk, no environment, no network.
-const PURE: [&str; 4] = ["inject", "render", "plan", "secret"];
+const PURE: [&str; 5] = ["inject", "render", "plan", "secret", "text"];
 const IMPURE: [&str; 15] = [
     "async ",
     ".await",

@@ -67,7 +67,7 @@ pub(super) async fn run(surroundings: &Surroundings) -> (Stage, Option<String>, 
         Err(failure) => return (Stage::Login, None, Err(failure)),
     };
     let connection = Some(plan.connection.name.clone());
-    let vault = match Vault::new(&plan.connection, vault::Budget::start(budget.duration())) {
+    let vault = match Vault::new(&plan.connection, vault::Deadline::start(budget.duration())) {
         Ok(vault) => vault,
         Err(error) => return (Stage::Login, connection, Err(error.into())),
     };
@@ -77,39 +77,56 @@ pub(super) async fn run(surroundings: &Surroundings) -> (Stage, Option<String>, 
         keep_token: Cell::new(false),
         stop: Stop::default(),
     };
-    let (outcome, revoke_within) = {
+    let (outcome, signal) = {
         let mut work = std::pin::pin!(deliver(&plan, &vault, surroundings, &progress));
         tokio::select! {
-            outcome = &mut work => (outcome, REVOKE),
+            outcome = &mut work => (outcome, None),
             name = stopped(&mut terminate, &mut interrupt) => {
                 progress.stop.ask();
                 // A login that is under way may be about to give us a token that nobody else could revoke.
                 if progress.stop.in_login() {
                     tokio::select! {
                         _ = timeout(LOGIN_GRACE, &mut work) => {}
-                        _ = stopped(&mut terminate, &mut interrupt) => return (progress.stage.get(), connection, Err(terminated(name))),
+                        _ = stopped(&mut terminate, &mut interrupt) => {}
                     }
                 }
-                (Err(terminated(name)), REVOKE_AFTER_SIGNAL)
+                (Ok(String::new()), Some(name))
             }
         }
         // Dropping the work removes its temporary files.
     };
+    let mut revoked = true;
     if let Some(session) = progress.session.get() {
-        if outcome.is_ok() && progress.keep_token.get() {
+        if signal.is_none() && outcome.is_ok() && progress.keep_token.get() {
             tracing::info!(
                 accessor = session.accessor,
                 ttl_s = session.ttl.as_secs(),
                 "the client token is not revoked: a delivered secret lives no longer than it does"
             );
         } else {
-            tokio::select! {
-                () = vault.revoke(session, revoke_within) => {}
-                // The files are there already: a late signal only cuts the revocation short.
-                _ = stopped(&mut terminate, &mut interrupt) => {}
-            }
+            let limit = if signal.is_some() { REVOKE_AFTER_SIGNAL } else { REVOKE };
+            let mut revocation = std::pin::pin!(vault.revoke(session, limit));
+            revoked = tokio::select! {
+                revoked = &mut revocation => revoked,
+                _ = stopped(&mut terminate, &mut interrupt) => {
+                    // The files are there already: a first signal only shortens the revocation, a second one ends it.
+                    let left = if signal.is_none() { REVOKE_AFTER_SIGNAL } else { Duration::ZERO };
+                    timeout(left, revocation).await.unwrap_or_else(|_| {
+                        tracing::warn!(
+                            accessor = session.accessor,
+                            ttl_s = session.ttl.as_secs(),
+                            "a signal cut the revocation of the client token short: it may last until its TTL"
+                        );
+                        false
+                    })
+                }
+            };
         }
     }
+    let outcome = match signal {
+        None => outcome,
+        Some(name) => Err(terminated(name, !revoked || progress.stop.token_may_be_lost())),
+    };
     (progress.stage.get(), connection, outcome)
 }
 
@@ -155,11 +172,15 @@ async fn stopped(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str
     }
 }
 
-fn terminated(signal: &str) -> Failure {
+/// Stopped by a signal: no file is left, but perhaps a client token.
+fn terminated(signal: &str, token_left: bool) -> Failure {
     Failure::new(
         Code::Terminated,
         format!("stopped by {signal}"),
-        "nothing was left behind",
+        match token_left {
+            false => "nothing was left behind",
+            true => "no file was left behind; a client token may be left at the server until its TTL ends",
+        },
     )
 }
 
@@ -189,7 +210,8 @@ async fn deliver(
     );
 
     if progress.stop.is_asked() {
-        return Err(terminated("a signal"));
+        // What is reported is the signal.
+        return Err(terminated("a signal", false));
     }
 
     progress.stage.set(Stage::Read);
@@ -269,7 +291,8 @@ fn render_all(
                 render::render(file, &fields).map_err(|error| Failure::render(&error, file.secret.as_str()))?
             }
             Some((_, Err(missing))) if missing.kind == Kind::NotFound => {
-                tracing::warn!(secret = %file.secret, file = %file.file, reason = missing.message, "skipped");
+                // The hint too: the path may be missing only because it is not written as its engine wants it.
+                tracing::warn!(secret = %file.secret, file = %file.file, reason = missing.message, hint = missing.hint, "skipped");
                 match file.file {
                     Destination::Relative(_) => continue,
                     // A single-file mount needs its file, or the kubelet makes a directory of that name.

@@ -85,7 +85,7 @@ impl From<VaultError> for Failure {
     fn from(error: VaultError) -> Self {
         let code = match error.kind {
             Kind::Setup => Code::BadPlan,
-            Kind::NotFound => Code::NotFound,
+            Kind::NotFound | Kind::NotReadable => Code::NotFound,
             Kind::Unavailable => Code::Unavailable,
             Kind::RateLimited => Code::RateLimited,
             Kind::NotVault => Code::NotVault,

@@ -7,6 +7,7 @@ use super::annotations::FILES;
 use super::problem::{Problems, did_you_mean, one_of, quoted, unquoted};
 use super::yaml::{self, Node};
 use crate::plan::{ApiPath, Decode, Destination, Format, Invalid, MAX_FILES, Mode};
+use crate::text::{is_variable_name, takes_over};
 
 /// One entry, parsed, with nothing filled in that depends on the pod.
 #[derive(Debug)]
@@ -214,34 +215,11 @@ impl<'a> Entry<'a, '_> {
     }
 }
 
-/// Variables that make a program load or run the file they name: who may only write annotations must not gain that.
-const TAKES_OVER: [&str; 16] = [
-    "BASH_ENV",
-    "ENV",
-    "PATH",
-    "NODE_OPTIONS",
-    "PYTHONPATH",
-    "PYTHONHOME",
-    "PYTHONSTARTUP",
-    "PERL5LIB",
-    "PERL5OPT",
-    "RUBYLIB",
-    "RUBYOPT",
-    "JAVA_TOOL_OPTIONS",
-    "JDK_JAVA_OPTIONS",
-    "DOTNET_STARTUP_HOOKS",
-    "GIT_SSH_COMMAND",
-    "SHELL",
-];
-const TAKES_OVER_PREFIXES: [&str; 5] = ["LD_", "RUNNER_", "ACTIONS_", "PODKEY_", "BASH_FUNC_"];
-
 fn env_name(name: &str) -> Result<(), String> {
-    let mut bytes = name.bytes();
-    let first = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
-    if !first || !bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_') || name.len() > 256 {
+    if !is_variable_name(name) || name.len() > 256 {
         return Err(format!("{} is no name of a variable", quoted(name)));
     }
-    if TAKES_OVER.contains(&name) || TAKES_OVER_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+    if takes_over(name) {
         return Err(format!(
             "{} is a variable that decides what a program runs, or is reserved",
             quoted(name)

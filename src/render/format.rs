@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 
 use super::{RenderError, Value};
 use crate::plan::Format;
+use crate::text::{is_variable_name, takes_over};
 
 type Bytes = Zeroizing<Vec<u8>>;
 
@@ -105,7 +106,8 @@ pub(super) fn dotenv(fields: &[(&str, Value<'_>)], chosen: Chosen) -> Result<Byt
         if !is_variable_name(key) {
             return refuse("its name is no variable name ([A-Za-z_][A-Za-z0-9_]*)");
         }
-        if chosen == Chosen::ByWriter && takes_over(key) {
+        // The runner believes any GITHUB_ variable, and more of them come with each release.
+        if chosen == Chosen::ByWriter && (takes_over(key) || key.starts_with("GITHUB_")) {
             return refuse("a variable of this name would change how the shell or the job runs");
         }
         if text.contains(&0) {
@@ -256,63 +258,4 @@ fn put_property(text: &str, is_key: bool, out: &mut Vec<u8>) {
             _ => out.extend_from_slice(format!("\\u{unit:04X}").as_bytes()),
         }
     }
-}
-
-fn is_variable_name(name: &str) -> bool {
-    let mut bytes = name.bytes();
-    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
-        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
-
-/// Names by which a secret's writer could take over whoever reads the file.
-fn takes_over(name: &str) -> bool {
-    const PREFIXES: [&str; 8] = [
-        "LD_",
-        "DYLD_",
-        "GITHUB_",
-        "RUNNER_",
-        "ACTIONS_",
-        "BASH_FUNC_",
-        "GIT_CONFIG_",
-        "npm_config_",
-    ];
-    const NAMES: [&str; 36] = [
-        "PATH",
-        "IFS",
-        "ENV",
-        "BASH_ENV",
-        "BASHOPTS",
-        "SHELLOPTS",
-        "CDPATH",
-        "PS1",
-        "PS2",
-        "PS4",
-        "PROMPT_COMMAND",
-        "UID",
-        "EUID",
-        "PPID",
-        "GCONV_PATH",
-        "NLSPATH",
-        "LOCPATH",
-        "NODE_OPTIONS",
-        "NODE_PATH",
-        "PYTHONPATH",
-        "PYTHONHOME",
-        "PYTHONSTARTUP",
-        "PYTHONUSERBASE",
-        "PERL5LIB",
-        "PERL5OPT",
-        "PERL5DB",
-        "RUBYLIB",
-        "RUBYOPT",
-        "JAVA_TOOL_OPTIONS",
-        "JDK_JAVA_OPTIONS",
-        "_JAVA_OPTIONS",
-        "GIT_SSH",
-        "GIT_SSH_COMMAND",
-        "GIT_EXEC_PATH",
-        "GIT_ASKPASS",
-        "EDITOR",
-    ];
-    PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&name)
 }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::text::is_printable;
+
 /// What kind of failure it is; the agent makes its exit code of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -10,6 +12,8 @@ pub enum Kind {
     Setup,
     /// There is no such path, version or auth mount.
     NotFound,
+    /// The path is there, but it is none that can be read.
+    NotReadable,
     /// Not reachable, sealed, not initialised, or failing, until the budget ran out.
     Unavailable,
     /// Rate-limited until the budget ran out.
@@ -140,15 +144,13 @@ impl Refusal {
 pub fn clean(text: &str, limit: usize) -> String {
     let mut out = String::new();
     for c in text.trim().chars() {
-        let invisible = c.is_control()
-            || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
         match c {
             '\n' | '\t' | '\r' => {
                 if !out.ends_with(' ') {
                     out.push(' ');
                 }
             }
-            _ if invisible => out.extend(c.escape_unicode()),
+            _ if !is_printable(c) => out.extend(c.escape_unicode()),
             _ => out.push(c),
         }
         if out.len() > limit {

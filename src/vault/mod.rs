@@ -1,5 +1,8 @@
 //! How we speak to Vault and OpenBao: log in, read, revoke. Each verb retries by itself, as `classify` decides, within
-//! the one [`Budget`] of the run. Knows nothing of files and formats.
+//! the one [`Deadline`] of the run. Knows nothing of files and formats.
+//!
+//! Three requests are all we make, so the transport is our own, and of vaultrs not even the types are used: those of its
+//! login print the JWT in `Debug` and build another path than Vault's, and that of its revocation has a tab in its path.
 
 mod answer;
 mod classify;
@@ -20,10 +23,10 @@ use hyper::body::Bytes;
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub use self::answer::Reading;
-use self::classify::{Failure, Patience, Pause, Step, Verdict, classify};
+use self::classify::{FailedTry, Patience, Pause, Step, Verdict, classify};
 pub use self::error::{Kind, VaultError, clean};
 use self::login::ServiceAccountToken;
-pub use self::retry::Budget;
+pub use self::retry::Deadline;
 use self::retry::Tries;
 use self::transport::{Answered, Link, Outgoing, Transport, X_VAULT_INDEX, target};
 use crate::plan::{ApiPath, Connection, Login};
@@ -40,7 +43,7 @@ const TOKEN_PATIENCE: Duration = Duration::from_secs(10);
 /// A server to speak to.
 pub struct Vault {
     transport: Transport,
-    budget: Budget,
+    deadline: Deadline,
     /// Kept between the verbs; taken out while one of them uses it.
     first: Cell<Link>,
     namespace: Option<String>,
@@ -70,7 +73,8 @@ pub type Wanted = (ApiPath, Option<u64>);
 #[derive(Debug, Default)]
 pub struct Stop {
     asked: Cell<bool>,
-    in_login: Cell<bool>,
+    login_sent: Cell<bool>,
+    token_lost: Cell<bool>,
 }
 
 impl Stop {
@@ -84,18 +88,43 @@ impl Stop {
         self.asked.get()
     }
 
-    /// Whether a login request is on its way.
+    /// Whether the server may be making a client token: it has a login, and has not answered.
     pub fn in_login(&self) -> bool {
-        self.in_login.get()
+        self.login_sent.get()
+    }
+
+    /// Whether the server may have made a client token that never came.
+    pub fn token_may_be_lost(&self) -> bool {
+        self.token_lost.get()
+    }
+}
+
+/// A login from its first byte to its whole answer. Dropped in between, by whatever ends it, it warns of the token.
+struct Pending<'a>(&'a Stop);
+
+impl Pending<'_> {
+    fn answered(self) {
+        self.0.login_sent.set(false);
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if self.0.login_sent.replace(false) {
+            self.0.token_lost.set(true);
+            tracing::warn!(
+                "a login had no whole answer: the server may have made a client token that lasts until its TTL"
+            );
+        }
     }
 }
 
 impl Vault {
     /// Prepares to speak to the server; connects to nothing yet.
-    pub fn new(connection: &Connection, budget: Budget) -> Result<Self, VaultError> {
+    pub fn new(connection: &Connection, deadline: Deadline) -> Result<Self, VaultError> {
         Ok(Self {
             transport: Transport::new(connection)?,
-            budget,
+            deadline,
             first: Cell::default(),
             namespace: connection.namespace.as_ref().map(ToString::to_string),
         })
@@ -104,7 +133,7 @@ impl Vault {
     /// Logs in with the service-account token in `token_file`, which is read anew for each try. With `stop` asked for
     /// there is no further try.
     pub async fn login(&self, login: &Login, token_file: &Path, stop: &Stop) -> Result<Session, VaultError> {
-        let mut tries = Tries::new(self.budget, format!("the login at auth/{}", login.mount));
+        let mut tries = Tries::new(self.deadline, format!("the login at auth/{}", login.mount));
         let target = target(&format!("auth/{}/login", login.mount), None);
         loop {
             let verdict = match ServiceAccountToken::read(token_file) {
@@ -116,18 +145,16 @@ impl Vault {
                             "the service-account token expired {late} ago by the local clock"
                         );
                     }
-                    let (method, body) = token.login_request(login)?;
                     let out = Outgoing {
-                        method,
+                        method: Method::POST,
                         target: target.clone(),
-                        body,
+                        body: token.login_body(&login.role)?,
                         token: None,
                         index: None,
+                        repeatable: false,
+                        sent: &stop.login_sent,
                     };
-                    stop.in_login.set(true);
-                    let tried = self.one_login(&out, login, &mut tries).await;
-                    stop.in_login.set(false);
-                    match tried? {
+                    match self.one_login(&out, login, &mut tries, stop).await? {
                         Ok(session) => return Ok(session),
                         Err(failure) => {
                             let identity = token.identity();
@@ -156,25 +183,20 @@ impl Vault {
         out: &Outgoing<'_>,
         login: &Login,
         tries: &mut Tries,
-    ) -> Result<Result<Session, Failure>, VaultError> {
+        stop: &Stop,
+    ) -> Result<Result<Session, FailedTry>, VaultError> {
+        let pending = Pending(stop);
         let mut link = self.first.take();
-        let exchanged = timeout_at(self.budget.end(), self.transport.exchange(&mut link, out)).await;
+        let exchanged = timeout_at(self.deadline.end(), self.transport.exchange(&mut link, out)).await;
         self.first.set(link);
         let answer = match exchanged {
-            Err(_) => {
-                token_may_be_lost();
-                return Err(self.named(tries.out_of_time()));
-            }
-            Ok(Err(failed)) => {
-                if failed.was_sent {
-                    token_may_be_lost();
-                }
-                return Ok(Err(Failure::Transport(failed.error)));
-            }
+            Err(_) => return Err(self.named(tries.out_of_time())),
+            Ok(Err(error)) => return Ok(Err(FailedTry::Transport(error))),
             Ok(Ok(answer)) => answer,
         };
+        pending.answered();
         if answer.status != 200 {
-            return Ok(Err(Failure::Refused(answer::refusal(&answer, "").into())));
+            return Ok(Err(FailedTry::Refused(answer::refusal(&answer, "").into())));
         }
         let index = answer.headers.get(X_VAULT_INDEX).cloned();
         Ok(answer::auth(&answer).map(|auth| Session {
@@ -231,6 +253,8 @@ impl Vault {
             false => Ok(()),
         };
         let mut first = self.first.take();
+        // The macro joins what is written out.
+        const { assert!(MAX_CONNECTIONS == 4) };
         let ended = tokio::try_join!(worker(&mut first), extra(1), extra(2), extra(3));
         self.first.set(first);
         ended?;
@@ -244,18 +268,20 @@ impl Vault {
         path: &ApiPath,
         version: Option<u64>,
     ) -> Result<Reading, VaultError> {
-        let mut tries = Tries::new(self.budget, format!("the read of {path}"));
+        let mut tries = Tries::new(self.deadline, format!("the read of {path}"));
         let out = Outgoing {
             method: Method::GET,
             target: target(path.as_str(), version),
             body: Bytes::new(),
             token: Some(&session.token),
             index: session.index.as_ref(),
+            repeatable: true,
+            sent: &Cell::default(),
         };
         loop {
-            let failure = match timeout_at(self.budget.end(), self.transport.exchange(link, &out)).await {
+            let failure = match timeout_at(self.deadline.end(), self.transport.exchange(link, &out)).await {
                 Err(_) => return Err(self.named(tries.out_of_time())),
-                Ok(Err(failed)) => Failure::Transport(failed.error),
+                Ok(Err(error)) => FailedTry::Transport(error),
                 Ok(Ok(answer)) => match reading(answer, path) {
                     Ok(reading) => return Ok(reading),
                     Err(failure) => failure,
@@ -271,25 +297,29 @@ impl Vault {
         }
     }
 
-    /// Gives the token back: one try, within the limit. Whether it worked changes nothing but the log.
-    pub async fn revoke(&self, session: &Session, limit: Duration) {
+    /// Gives the token back: one try, within the limit. Tells whether the token is gone.
+    pub async fn revoke(&self, session: &Session, limit: Duration) -> bool {
         if session.batch {
-            return;
+            return false;
         }
-        // vaultrs's RevokeTokenSelfRequest has a tab in front of its path, which makes another path of it.
         let out = Outgoing {
             method: Method::POST,
             target: target("auth/token/revoke-self", None),
             body: Bytes::new(),
             token: Some(&session.token),
             index: None,
+            repeatable: true,
+            sent: &Cell::default(),
         };
         // After a signal in the middle of an exchange this is a new connection: the old one is of no use.
         let mut link = self.first.take();
         let outcome = timeout(limit, self.transport.exchange(&mut link, &out)).await;
         let accessor = session.accessor.as_str();
         match outcome {
-            Ok(Ok(answer)) if matches!(answer.status, 200..300) => tracing::debug!(accessor, "client token revoked"),
+            Ok(Ok(answer)) if matches!(answer.status, 200..300) => {
+                tracing::debug!(accessor, "client token revoked");
+                return true;
+            }
             Ok(Ok(answer)) => tracing::warn!(
                 accessor,
                 status = answer.status,
@@ -302,6 +332,7 @@ impl Vault {
                 "no answer to the revocation of the client token: it may last until its TTL"
             ),
         }
+        false
     }
 
     fn with_namespace(&self, verdict: Verdict) -> Verdict {
@@ -325,14 +356,10 @@ impl Vault {
     }
 }
 
-fn reading(answer: Answered, path: &ApiPath) -> Result<Reading, Failure> {
+fn reading(answer: Answered, path: &ApiPath) -> Result<Reading, FailedTry> {
     match answer.status {
         200 => answer::reading(answer, path.as_str()),
-        201..300 => Err(Failure::Nonsense("it is empty")),
-        _ => Err(Failure::Refused(answer::refusal(&answer, path.as_str()).into())),
+        201..300 => Err(FailedTry::Nonsense("it is empty")),
+        _ => Err(FailedTry::Refused(answer::refusal(&answer, path.as_str()).into())),
     }
-}
-
-fn token_may_be_lost() {
-    tracing::warn!("a login had no whole answer: the server may have made a client token that lasts until its TTL");
 }

@@ -16,12 +16,12 @@ const QUIET: Duration = Duration::from_secs(10);
 
 /// The time that all tries of one run have together.
 #[derive(Debug, Clone, Copy)]
-pub struct Budget {
+pub struct Deadline {
     started: Instant,
     total: Duration,
 }
 
-impl Budget {
+impl Deadline {
     /// Begins now.
     pub fn start(total: Duration) -> Self {
         Self {
@@ -38,7 +38,7 @@ impl Budget {
 
 /// The tries of one request.
 pub(super) struct Tries {
-    budget: Budget,
+    deadline: Deadline,
     what: String,
     failed: u32,
     /// The last kind of failure, since when it lasts, and how many in a row.
@@ -47,9 +47,9 @@ pub(super) struct Tries {
 }
 
 impl Tries {
-    pub(super) fn new(budget: Budget, what: String) -> Self {
+    pub(super) fn new(deadline: Deadline, what: String) -> Self {
         Self {
-            budget,
+            deadline,
             what,
             failed: 0,
             streak: None,
@@ -69,15 +69,15 @@ impl Tries {
             _ => (now, 1),
         };
         let end = match patience {
-            Patience::Budget => self.budget.end(),
-            Patience::QuarterBudget => self.budget.started + self.budget.total / 4,
+            Patience::Budget => self.deadline.end(),
+            Patience::QuarterBudget => self.deadline.started + self.deadline.total / 4,
             Patience::For(window) if in_a_row == 1 => now + window,
             Patience::For(window) => since + window,
             Patience::More(left) => now + left,
-            Patience::Once if in_a_row == 1 => self.budget.end(),
+            Patience::Once if in_a_row == 1 => self.deadline.end(),
             Patience::Once => now,
         }
-        .min(self.budget.end());
+        .min(self.deadline.end());
         let left = end.saturating_duration_since(now);
         let Some(wait) = fit(wait_for(pause, self.failed, fastrand::f64()), left, pause) else {
             return Err(error);
@@ -107,7 +107,7 @@ impl Tries {
                 format!(
                     "{} had no answer within the budget of {}",
                     self.what,
-                    humantime::format_duration(self.budget.total)
+                    humantime::format_duration(self.deadline.total)
                 ),
                 "is the server overloaded, or does something in between swallow the traffic?",
             ),
@@ -188,7 +188,7 @@ mod tests {
             (Patience::Once, 20, 2.., 0.0..=1.0),
         ] {
             let begun = Instant::now();
-            let mut all = Tries::new(Budget::start(Duration::from_secs(budget)), "it".into());
+            let mut all = Tries::new(Deadline::start(Duration::from_secs(budget)), "it".into());
             let mut count = 1;
             while all
                 .pause(Verdict::Retry(Pause::Jitter, patience, error(Kind::Unavailable)))
@@ -210,7 +210,7 @@ mod tests {
     async fn a_window_that_is_told_from_now_lasts_as_long_as_it_says() {
         let begun = Instant::now();
         let window = Duration::from_secs(5);
-        let mut tries = Tries::new(Budget::start(Duration::from_secs(60)), "it".into());
+        let mut tries = Tries::new(Deadline::start(Duration::from_secs(60)), "it".into());
         while let Some(left) = window.checked_sub(begun.elapsed())
             && tries
                 .pause(Verdict::Retry(

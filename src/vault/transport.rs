@@ -1,8 +1,8 @@
 //! One HTTP/1.1 exchange with the server: connect, TLS, send, receive with limits. Knows nothing of Vault but its headers,
 //! follows no redirect, and reads no environment.
 
+use std::cell::Cell;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -48,7 +48,7 @@ pub(super) struct Transport {
     headers: HeaderMap,
 }
 
-/// What to send. May be sent again, on another connection.
+/// What to send.
 pub(super) struct Outgoing<'a> {
     pub(super) method: Method,
     /// Begins with `/v1/`, percent-encoded.
@@ -56,6 +56,10 @@ pub(super) struct Outgoing<'a> {
     pub(super) body: Bytes,
     pub(super) token: Option<&'a Secret>,
     pub(super) index: Option<&'a HeaderValue>,
+    /// To have it carried out twice leaves nothing behind.
+    pub(super) repeatable: bool,
+    /// Set while the server may have it, or parts of it. Outlasts an exchange that is dropped half-way.
+    pub(super) sent: &'a Cell<bool>,
 }
 
 /// What came back.
@@ -76,13 +80,6 @@ impl Link {
     pub(super) fn drop_connection(&mut self) {
         self.0 = None;
     }
-}
-
-/// How far a failed request came.
-pub(super) struct Failed {
-    pub(super) error: TransportError,
-    /// The server may have carried it out.
-    pub(super) was_sent: bool,
 }
 
 impl Transport {
@@ -118,26 +115,18 @@ impl Transport {
     }
 
     /// Sends the request and waits for the whole answer. A connection that turns out to have been closed while it was
-    /// idle is replaced once, silently.
-    pub(super) async fn exchange(&self, link: &mut Link, out: &Outgoing<'_>) -> Result<Answered, Failed> {
-        match timeout(REQUEST, self.exchange_within(link, out)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(failed)) => {
-                link.drop_connection();
-                Err(failed)
-            }
-            Err(_) => {
-                link.drop_connection();
-                Err(Failed {
-                    error: TransportError::TimedOut("the request", REQUEST),
-                    was_sent: true,
-                })
-            }
+    /// idle is replaced once, silently, unless the server may have the request and must not get it twice.
+    pub(super) async fn exchange(&self, link: &mut Link, out: &Outgoing<'_>) -> Result<Answered, TransportError> {
+        let outcome = timeout(REQUEST, self.exchange_within(link, out))
+            .await
+            .unwrap_or(Err(TransportError::TimedOut("the request", REQUEST)));
+        if outcome.is_err() {
+            link.drop_connection();
         }
+        outcome
     }
 
-    async fn exchange_within(&self, link: &mut Link, out: &Outgoing<'_>) -> Result<Answered, Failed> {
-        let unsent = |error| Failed { error, was_sent: false };
+    async fn exchange_within(&self, link: &mut Link, out: &Outgoing<'_>) -> Result<Answered, TransportError> {
         let mut sender = match link.0.take() {
             Some((sender, used)) if !sender.is_closed() && used.elapsed() < REUSE => Some(sender),
             _ => None,
@@ -146,21 +135,20 @@ impl Transport {
             let reused = sender.is_some();
             let mut open = match sender.take() {
                 Some(open) => open,
-                None => self.connect().await.map_err(unsent)?,
+                None => self.connect().await?,
             };
-            let request = self.request(out).map_err(unsent)?;
+            let request = self.request(out)?;
+            out.sent.set(true);
             let response = match open.try_send_request(request).await {
                 Ok(response) => response,
                 Err(refused) => {
-                    let error = refused.error();
+                    // What hyper gives back has not been written.
+                    out.sent.set(refused.message().is_none());
                     // Nothing came back on a connection that had served before: the server closed it in between.
-                    if reused && !error.is_parse() {
+                    if reused && !refused.error().is_parse() && (out.repeatable || !out.sent.get()) {
                         continue;
                     }
-                    return Err(Failed {
-                        error: from_hyper(error),
-                        was_sent: true,
-                    });
+                    return Err(from_hyper(refused.error()));
                 }
             };
             let (parts, body) = response.into_parts();
@@ -170,7 +158,7 @@ impl Transport {
                 Ok(body) => body,
                 // Why a request failed is worth less than that it failed.
                 Err(_) if !success => Zeroizing::default(),
-                Err(error) => return Err(Failed { error, was_sent: true }),
+                Err(error) => return Err(error),
             };
             // A node that cannot answer now may be the wrong one: the next try looks the address up again.
             if parts.status.as_u16() < 500 {
@@ -290,11 +278,6 @@ pub(super) fn target(path: &str, version: Option<u64>) -> String {
         target.push_str(&format!("?version={version}"));
     }
     target
-}
-
-/// Keeps the connector cheap to hand around.
-pub(super) fn connector(config: rustls::ClientConfig) -> TlsConnector {
-    TlsConnector::from(Arc::new(config))
 }
 
 #[cfg(test)]

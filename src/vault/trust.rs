@@ -1,6 +1,7 @@
 //! Which certificates are trusted, and what a failed TLS handshake means.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use rustls::crypto::ring;
@@ -48,7 +49,7 @@ pub(super) fn connector(connection: &Connection) -> Result<(TlsConnector, Server
     // One run, hardly ever a second connection: nothing to resume.
     config.resumption = rustls::client::Resumption::disabled();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok((super::transport::connector(config), name))
+    Ok((TlsConnector::from(Arc::new(config)), name))
 }
 
 fn roots(pem: &[u8], whence: &str) -> Result<RootCertStore, VaultError> {

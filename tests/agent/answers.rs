@@ -416,6 +416,74 @@ fn a_connection_closed_while_idle_is_replaced_without_a_word() {
 }
 
 #[test]
+fn a_login_that_may_have_been_carried_out_is_not_sent_again_in_silence() {
+    // A denial keeps the connection open, so the second login goes over it.
+    let fake = FakeVault::plain(|request: &Request, n| match n {
+        0 => answer(403, r#"{"errors":["permission denied"]}"#),
+        1 => Reply::Last(Vec::new()),
+        _ => logged_in(|_, _| web())(request, n),
+    });
+    let run = agent(&fake).budget("10s").run();
+    run.expect(0, &[]);
+    let logins = fake.requests().iter().filter(|r| r.target.ends_with("/login")).count();
+    assert_eq!((logins, fake.connections()), (3, 2));
+    let told = |text: &str| run.stderr.matches(text).count();
+    assert_eq!(told("may have made a client token"), 1, "{}", run.stderr);
+}
+
+#[test]
+fn a_read_is_sent_again_where_the_server_closed_an_open_connection() {
+    let fake = FakeVault::plain(logged_in(|_, n| match n {
+        0 => Reply::Last(Vec::new()),
+        _ => web(),
+    }));
+    let run = agent(&fake).run();
+    run.expect(0, &[]);
+    assert!(!run.stderr.contains("trying again"), "{}", run.stderr);
+}
+
+#[test]
+fn a_budget_that_ends_before_the_login_is_sent_loses_no_token() {
+    // The kernel takes the connection, nobody answers the TLS handshake.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let fake = reads(web);
+    let run = agent(&fake)
+        .with(
+            "/connection/address",
+            json!(format!("https://{}", listener.local_addr().unwrap())),
+        )
+        .with("/connection/ca", json!(crate::support::ca::Ca::new("ca").pem()))
+        .run();
+    run.expect(69, &["budget"]);
+    assert!(!run.stderr.contains("client token"), "{}", run.stderr);
+
+    let fake = FakeVault::plain(|_, _| Reply::Custom(Box::new(|_: &mut dyn Write| sleep(Duration::from_secs(3)))));
+    let run = agent(&fake).run();
+    run.expect(69, &["budget"]);
+    assert!(run.stderr.contains("may have made a client token"), "{}", run.stderr);
+}
+
+#[test]
+fn what_is_skipped_when_it_does_not_exist_is_told_with_its_hint_and_nothing_else_is_skipped() {
+    let skipping = |fake: &FakeVault| agent(fake).with("/ignoreNotFound", json!(true));
+    let unversioned = || {
+        let said = r#"{"errors":[],"warnings":["Invalid path for a versioned K/V secrets engine. See the API docs"]}"#;
+        answer(404, said)
+    };
+    let fake = reads(unversioned);
+    let run = skipping(&fake).with("/files/0/secret", json!("kv/web")).run();
+    run.expect(0, &["delivered 0 files"]);
+    let told = run.stderr.lines().find(|line| line.contains("skipped")).unwrap();
+    assert!(told.contains("<mount>/data/<secret>"), "{told}");
+
+    // It is there, and can never be read.
+    let fake = reads(|| answer(405, r#"{"errors":["unsupported operation"]}"#));
+    let run = skipping(&fake);
+    run.run().expect(66, &["unsupported operation", "written, not read"]);
+    assert!(run.all_files().is_empty());
+}
+
+#[test]
 fn a_server_that_comes_up_late_is_waited_for() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address = format!("http://127.0.0.1:{port}");

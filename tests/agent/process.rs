@@ -69,6 +69,24 @@ fn a_login_on_its_way_is_let_finish_so_that_its_token_can_be_revoked() {
 }
 
 #[test]
+fn a_login_that_is_not_answered_before_the_end_is_told() {
+    for second in [false, true] {
+        let fake = FakeVault::plain(|_, _| stuck());
+        let agent = Agent::for_fake(&fake).budget("1m");
+        let child = agent.spawn();
+        wait_for(|| fake.requests().len() == 1);
+        send("-TERM", &child);
+        if second {
+            sleep(Duration::from_millis(100));
+            send("-TERM", &child);
+        }
+        let run = agent.check(child.wait_with_output().unwrap(), Duration::ZERO);
+        run.expect(143, &["a client token may be left"]);
+        assert!(run.stderr.contains("may have made a client token"), "{}", run.stderr);
+    }
+}
+
+#[test]
 fn a_second_signal_waits_for_nothing() {
     let fake = FakeVault::plain(|request: &Request, n| match request.target.ends_with("revoke-self") {
         true => stuck(),
@@ -82,7 +100,7 @@ fn a_second_signal_waits_for_nothing() {
     send("-TERM", &child);
     agent
         .check(child.wait_with_output().unwrap(), Duration::ZERO)
-        .expect(143, &[]);
+        .expect(143, &["a client token may be left"]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-use super::classify::{Failure, has_data_segment};
+use super::classify::{FailedTry, has_data_segment};
 use super::error::{GoneVersion, Refusal, clean};
 use super::transport::Answered;
 use crate::secret::{Lease, Secret};
@@ -114,26 +114,26 @@ struct Metadata<'a> {
 }
 
 /// Reads the answer to a login.
-pub(super) fn auth(answer: &Answered) -> Result<Auth, Failure> {
+pub(super) fn auth(answer: &Answered) -> Result<Auth, FailedTry> {
     let envelope = envelope(&answer.body)?;
     let Some(block) = envelope.auth else {
-        return Err(Failure::Nonsense(match envelope.wrap_info {
+        return Err(FailedTry::Nonsense(match envelope.wrap_info {
             Some(_) => "it is wrapped, though nobody asked for that",
             None => "it has no auth block",
         }));
     };
-    let block: AuthBlock<'_> = object(block.get()).ok_or(Failure::Nonsense("its auth block is not readable"))?;
+    let block: AuthBlock<'_> = object(block.get()).ok_or(FailedTry::Nonsense("its auth block is not readable"))?;
     let token = match block.client_token {
         Some(token) if !token.is_empty() => token,
         _ if block.mfa_requirement.is_some() => {
-            return Err(Failure::Nonsense(
+            return Err(FailedTry::Nonsense(
                 "the role wants a second factor, which a pod does not have",
             ));
         }
-        _ => return Err(Failure::Nonsense("it has no client token")),
+        _ => return Err(FailedTry::Nonsense("it has no client token")),
     };
     if !token.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(Failure::Nonsense("its client token has characters that no token has"));
+        return Err(FailedTry::Nonsense("its client token has characters that no token has"));
     }
     warn(&warnings(&envelope), "the login");
     Ok(Auth {
@@ -154,18 +154,18 @@ pub(super) fn auth(answer: &Answered) -> Result<Auth, Failure> {
 }
 
 /// Reads the answer to a read of `path`.
-pub(super) fn reading(answer: Answered, path: &str) -> Result<Reading, Failure> {
+pub(super) fn reading(answer: Answered, path: &str) -> Result<Reading, FailedTry> {
     let body = answer.body;
     let envelope = envelope(&body)?;
     let data = match envelope.data {
         Some(data) => data.get(),
         None if envelope.wrap_info.is_some() => {
-            return Err(Failure::Nonsense("it is wrapped, though nobody asked for that"));
+            return Err(FailedTry::Nonsense("it is wrapped, though nobody asked for that"));
         }
-        None => return Err(Failure::Nonsense("it has no data")),
+        None => return Err(FailedTry::Nonsense("it has no data")),
     };
     if !data.starts_with('{') {
-        return Err(Failure::Nonsense("its data is no object"));
+        return Err(FailedTry::Nonsense("its data is no object"));
     }
     let (data, version) = match versioned(path, data) {
         None => (data, None),
@@ -175,13 +175,13 @@ pub(super) fn reading(answer: Answered, path: &str) -> Result<Reading, Failure> 
         }) if inner.get().starts_with('{') => (inner.get(), Some(metadata.version)),
         // The server says 404 with such a body; if it ever says 200, it is as gone.
         Some(Versioned { data: None, metadata }) => {
-            return Err(Failure::Refused(Box::new(Refusal {
+            return Err(FailedTry::Refused(Box::new(Refusal {
                 status: 404,
                 gone: Some(gone(&metadata)),
                 ..Refusal::default()
             })));
         }
-        Some(_) => return Err(Failure::Nonsense("its data is no object")),
+        Some(_) => return Err(FailedTry::Nonsense("its data is no object")),
     };
     let start = data.as_ptr() as usize - body.as_ptr() as usize;
     let data = start..start + data.len();
@@ -238,16 +238,16 @@ fn text_header(headers: &HeaderMap, name: header::HeaderName) -> String {
         .unwrap_or_default()
 }
 
-fn envelope(body: &[u8]) -> Result<Envelope<'_>, Failure> {
+fn envelope(body: &[u8]) -> Result<Envelope<'_>, FailedTry> {
     if body.is_empty() {
-        return Err(Failure::Nonsense("it is empty"));
+        return Err(FailedTry::Nonsense("it is empty"));
     }
     if too_deep(body) {
-        return Err(Failure::Nonsense("its JSON is nested too deeply"));
+        return Err(FailedTry::Nonsense("its JSON is nested too deeply"));
     }
-    let text = std::str::from_utf8(body).map_err(|_| Failure::Nonsense("it is not UTF-8"))?;
+    let text = std::str::from_utf8(body).map_err(|_| FailedTry::Nonsense("it is not UTF-8"))?;
     // The parser's own words could quote the body.
-    object(text).ok_or(Failure::Nonsense("it is not the JSON it should be"))
+    object(text).ok_or(FailedTry::Nonsense("it is not the JSON it should be"))
 }
 
 /// Reads a struct from an object only: serde would take an array for one too.

@@ -13,7 +13,7 @@ fn answered(body: &str) -> Answered {
     }
 }
 
-fn data(path: &str, body: &str) -> Result<(String, Option<u64>), Failure> {
+fn data(path: &str, body: &str) -> Result<(String, Option<u64>), FailedTry> {
     reading(answered(body), path).map(|reading| (reading.data().to_owned(), reading.version))
 }
 
@@ -97,7 +97,7 @@ fn nonsense_is_told_without_its_content() {
         (r#"{"data":{"data":"canary","metadata":{"version":1}}}"#, "no object"),
     ] {
         match data("kv/data/web", body) {
-            Err(Failure::Nonsense(what)) => assert!(what.contains(text), "{body}: {what}"),
+            Err(FailedTry::Nonsense(what)) => assert!(what.contains(text), "{body}: {what}"),
             other => panic!("{body}: {other:?}"),
         }
     }
@@ -112,7 +112,7 @@ fn nonsense_is_told_without_its_content() {
         (r#"{"wrap_info":{"token":"x"}}"#, "wrapped"),
     ] {
         match auth(&answered(body)) {
-            Err(Failure::Nonsense(what)) => assert!(what.contains(text), "{body}: {what}"),
+            Err(FailedTry::Nonsense(what)) => assert!(what.contains(text), "{body}: {what}"),
             other => panic!("{body}: {other:?}"),
         }
     }

@@ -33,7 +33,7 @@ pub(super) enum Step<'a> {
 
 /// A failed try.
 #[derive(Debug, Clone)]
-pub(super) enum Failure {
+pub(super) enum FailedTry {
     /// No whole answer.
     Transport(TransportError),
     /// An answer that is no success.
@@ -80,15 +80,15 @@ pub(super) enum Patience {
 }
 
 /// The one place that decides.
-pub(super) fn classify(step: Step<'_>, failure: &Failure) -> Verdict {
+pub(super) fn classify(step: Step<'_>, failure: &FailedTry) -> Verdict {
     match failure {
-        Failure::Transport(error) => transport(error),
-        Failure::Nonsense(what) => fatal(
+        FailedTry::Transport(error) => transport(error),
+        FailedTry::Nonsense(what) => fatal(
             Kind::NotVault,
             format!("the answer {} is no Vault answer: {what}", of(step)),
             "is the connection's address that of Vault or OpenBao, without something in between that answers for it?",
         ),
-        Failure::Refused(refusal) => match (common(step, refusal), step) {
+        FailedTry::Refused(refusal) => match (common(step, refusal), step) {
             (Some(verdict), _) => verdict,
             (None, Step::Login { login, identity }) => login::refused(login, identity, refusal),
             (

@@ -61,7 +61,9 @@ pub(super) fn refused(
                 "check the path"
             },
         ),
-        (405, _) => not_found(
+        // Not as if it were missing: `ignore-not-found` would skip what can never be delivered.
+        (405, _) => fatal(
+            Kind::NotReadable,
             format!("{path} cannot be read ({words})"),
             "such a path is written, not read",
         ),

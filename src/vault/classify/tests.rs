@@ -36,8 +36,8 @@ fn read(since_login: Duration) -> Step<'static> {
     }
 }
 
-fn refused(status: u16, errors: &[&str]) -> Failure {
-    Failure::Refused(Box::new(Refusal {
+fn refused(status: u16, errors: &[&str]) -> FailedTry {
+    FailedTry::Refused(Box::new(Refusal {
         status,
         errors: errors.iter().map(ToString::to_string).collect(),
         ..Refusal::default()
@@ -237,7 +237,7 @@ fn refused_reads() {
     check(
         &at_read(405, &["unsupported operation"]),
         None,
-        Kind::NotFound,
+        Kind::NotReadable,
         &["unsupported operation"],
     );
     check(&at_read(400, &["bad role"]), None, Kind::Denied, &["bad role"]);
@@ -269,7 +269,7 @@ fn refused_reads() {
             }),
             ..Refusal::default()
         };
-        let verdict = classify(read(SECOND), &Failure::Refused(Box::new(refusal)));
+        let verdict = classify(read(SECOND), &FailedTry::Refused(Box::new(refusal)));
         check(&verdict, None, Kind::NotFound, &texts);
     }
     let refusal = Refusal {
@@ -277,7 +277,7 @@ fn refused_reads() {
         warnings: vec!["Invalid path for a versioned K/V secrets engine. See the API docs".into()],
         ..Refusal::default()
     };
-    let verdict = classify(read(SECOND), &Failure::Refused(Box::new(refusal)));
+    let verdict = classify(read(SECOND), &FailedTry::Refused(Box::new(refusal)));
     check(&verdict, None, Kind::NotFound, &["<mount>/data/<secret>"]);
 }
 
@@ -343,14 +343,14 @@ fn answers_that_did_not_arrive() {
         ),
     ] {
         check(
-            &classify(read(SECOND), &Failure::Transport(error)),
+            &classify(read(SECOND), &FailedTry::Transport(error)),
             retry,
             kind,
             &[text],
         );
     }
     check(
-        &classify(read(SECOND), &Failure::Nonsense("it is empty")),
+        &classify(read(SECOND), &FailedTry::Nonsense("it is empty")),
         None,
         Kind::NotVault,
         &["it is empty", "kv/data/web"],

@@ -1,0 +1,131 @@
+//! What both halves must judge alike: which characters can be seen, what a variable may be called, and which variables
+//! are more than data.
+
+/// Printable: no control, no line or paragraph separator, none of the invisible characters that make two texts look the
+/// same or change the direction of what follows them.
+pub(crate) fn is_printable(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}
+
+/// A name that every shell takes: `[A-Za-z_][A-Za-z0-9_]*`.
+pub(crate) fn is_variable_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Whether a variable of this name makes a shell, the loader, an interpreter, git or the runner load, run or write what it
+/// names, or is podkey's own. Who may only write a secret or an annotation must not gain that.
+pub(crate) fn takes_over(name: &str) -> bool {
+    const PREFIXES: [&str; 8] = [
+        "ACTIONS_",
+        "BASH_FUNC_",
+        "DYLD_",
+        "GIT_CONFIG_",
+        "LD_",
+        "PODKEY_",
+        "RUNNER_",
+        "npm_config_",
+    ];
+    const NAMES: [&str; 43] = [
+        // Shells and the loader.
+        "BASHOPTS",
+        "BASH_ENV",
+        "CDPATH",
+        "EDITOR",
+        "ENV",
+        "EUID",
+        "GCONV_PATH",
+        "IFS",
+        "LOCPATH",
+        "NLSPATH",
+        "PATH",
+        "PPID",
+        "PROMPT_COMMAND",
+        "PS1",
+        "PS2",
+        "PS4",
+        "SHELL",
+        "SHELLOPTS",
+        "UID",
+        // Interpreters and runtimes.
+        "DOTNET_STARTUP_HOOKS",
+        "JAVA_TOOL_OPTIONS",
+        "JDK_JAVA_OPTIONS",
+        "NODE_OPTIONS",
+        "NODE_PATH",
+        "PERL5DB",
+        "PERL5LIB",
+        "PERL5OPT",
+        "PYTHONHOME",
+        "PYTHONPATH",
+        "PYTHONSTARTUP",
+        "PYTHONUSERBASE",
+        "RUBYLIB",
+        "RUBYOPT",
+        "_JAVA_OPTIONS",
+        // git.
+        "GIT_ASKPASS",
+        "GIT_EXEC_PATH",
+        "GIT_SSH",
+        "GIT_SSH_COMMAND",
+        // The runner's command files.
+        "GITHUB_ENV",
+        "GITHUB_OUTPUT",
+        "GITHUB_PATH",
+        "GITHUB_STATE",
+        "GITHUB_STEP_SUMMARY",
+    ];
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_seen_is_not_printable() {
+        assert!("aä €\u{a0}".chars().all(is_printable));
+        assert!(
+            !"\n\u{1b}\u{ad}\u{200b}\u{2028}\u{202e}\u{2066}\u{feff}\u{fffa}"
+                .chars()
+                .any(is_printable)
+        );
+    }
+
+    #[test]
+    fn names_of_variables() {
+        for name in ["A", "_", "a1_B"] {
+            assert!(is_variable_name(name), "{name}");
+        }
+        for name in ["", "1A", "A-B", "A.B", "Ä", "A=B", "A ", "A\n"] {
+            assert!(!is_variable_name(name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn variables_that_are_more_than_data() {
+        for name in [
+            "PATH",
+            "LD_PRELOAD",
+            "SHELL",
+            "PS4",
+            "GITHUB_ENV",
+            "RUNNER_TEMP",
+            "PODKEY_PLAN",
+        ] {
+            assert!(takes_over(name), "{name}");
+        }
+        for name in [
+            "KUBECONFIG",
+            "GITHUB_PAT_FILE",
+            "GITHUB_TOKEN",
+            "path",
+            "PATHS",
+            "NPM_TOKEN",
+        ] {
+            assert!(!takes_over(name), "{name}");
+        }
+    }
+}
