@@ -93,10 +93,16 @@ const EX_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    telemetry::init(cli.log_format, std::env::var(telemetry::LOG_ENV).ok().as_deref());
+    let level = std::env::var(telemetry::LOG_ENV).ok();
     match cli.command {
-        Command::Serve(args) => serve(args),
-        Command::Inject(args) => inject(&args),
+        Command::Serve(args) => {
+            let _last_lines = telemetry::init_batched(cli.log_format, level.as_deref());
+            serve(args)
+        }
+        Command::Inject(args) => {
+            telemetry::init(cli.log_format, level.as_deref());
+            inject(&args)
+        }
     }
 }
 
@@ -146,8 +152,10 @@ fn run(config: Config, args: ServeArgs) -> anyhow::Result<()> {
         tls_poll: args.tls_poll,
         grace: args.grace,
     };
-    runtime.block_on(webhook::serve(config, options))?;
-    Ok(())
+    let served = runtime.block_on(webhook::serve(config, options));
+    // A certificate on a volume that hangs is still being read; nobody waits for it.
+    runtime.shutdown_background();
+    Ok(served?)
 }
 
 fn inject(args: &InjectArgs) -> ExitCode {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -33,8 +34,28 @@ impl FromStr for LogFormat {
 /// The environment variable with the level: `off`, `error`, `warn`, `info` (default), `debug`, `trace`.
 pub const LOG_ENV: &str = "PODKEY_LOG";
 
-/// Starts logging to stderr. `level` is the text of [`LOG_ENV`]; one that names no level counts as `info` and is said.
+/// Starts logging to stderr, each line as it comes. `level` is the text of [`LOG_ENV`]; one that names no level counts as
+/// `info` and is said.
 pub fn init(format: LogFormat, level: Option<&str>) {
+    init_with(format, level, std::io::stderr);
+}
+
+/// The same for a program that writes a line for each request: a thread of its own writes all lines that have come together
+/// in one go, since writing each costs more than the request. What is still waiting is written when the guard is dropped.
+#[cfg(feature = "webhook")]
+pub fn init_batched(format: LogFormat, level: Option<&str>) -> tracing_appender::non_blocking::WorkerGuard {
+    // Bounded, and nothing is lost: who logs faster than stderr takes it waits.
+    let batches = std::io::BufWriter::with_capacity(64 * 1024, std::io::stderr());
+    let builder = tracing_appender::non_blocking::NonBlockingBuilder::default();
+    let (writer, guard) = builder.lossy(false).buffered_lines_limit(4096).finish(batches);
+    init_with(format, level, writer);
+    guard
+}
+
+fn init_with<W>(format: LogFormat, level: Option<&str>, writer: W)
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
     let (filter, unknown) = match level.map(LevelFilter::from_str) {
         None => (LevelFilter::INFO, None),
         Some(Ok(filter)) => (filter, None),
@@ -44,9 +65,7 @@ pub fn init(format: LogFormat, level: Option<&str>) {
         .with_default(LevelFilter::WARN.min(filter))
         .with_target("podkey", filter);
     let registry = tracing_subscriber::registry().with(targets);
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_target(false);
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
     // A second call (tests in one process) leaves the first one's choice.
     let _ = match format {
         LogFormat::Json => registry
