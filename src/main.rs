@@ -64,7 +64,7 @@ enum Command {
         /// The manifest; - is standard input
         #[arg(short, long, default_value = "-", value_name = "FILE")]
         filename: PathBuf,
-        /// The pod's namespace, where the manifest does not say
+        /// The pod's namespace; without it the manifest's own, or default
         #[arg(short, long, value_name = "NAMESPACE")]
         namespace: Option<String>,
         /// yaml, json, or the patch alone

@@ -1,1 +1,84 @@
-//! In the making.
+//! Values that must not be seen: bytes that are wiped when dropped and never printed, and the lease a secret came with.
+
+use std::fmt;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+/// Secret bytes: a client token, a service-account token, a rendered file. Wiped on drop; `Debug` shows the length only;
+/// there is no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<Vec<u8>>);
+
+impl Secret {
+    /// The bytes themselves. Whoever asks for them must not put them into a message or a log.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// How many bytes there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<Vec<u8>> for Secret {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+}
+
+impl From<Zeroizing<Vec<u8>>> for Secret {
+    fn from(bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({} bytes)", self.len())
+    }
+}
+
+/// The lease of a dynamic secret: revoking the client token that made it ends it at once.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// What the server calls it. It names the credential, so it is not printed.
+    pub id: String,
+    /// How long it lasts.
+    pub duration: Duration,
+    /// Whether it can be extended.
+    pub renewable: bool,
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("duration", &self.duration)
+            .field("renewable", &self.renewable)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_shows_no_secret() {
+        let secret = Secret::from(b"canary".to_vec());
+        let lease = Lease {
+            id: "database/creds/canary".into(),
+            duration: Duration::from_secs(60),
+            renewable: true,
+        };
+        let shown = format!("{secret:?} {lease:?}");
+        assert!(!shown.contains("canary"), "{shown}");
+        assert_eq!(secret.expose(), b"canary");
+    }
+}

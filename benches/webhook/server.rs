@@ -5,6 +5,7 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -14,12 +15,17 @@ use rustls::pki_types::CertificateDer;
 use crate::load::Target;
 use crate::pods::CONFIG;
 
-/// The server's core and the generator's: the first and the last of those we may use.
+/// The server's core and the generator's: the first and the last of those that this process may use at its start.
 pub(crate) fn cores() -> anyhow::Result<(usize, usize)> {
+    static CORES: OnceLock<(usize, usize)> = OnceLock::new();
+    if let Some(cores) = CORES.get() {
+        return Ok(*cores);
+    }
     let set = sched_getaffinity(None)?;
     let mut ours = (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core));
     let first = ours.next().context("no core")?;
-    Ok((first, ours.next_back().unwrap_or(first)))
+    let cores = (first, ours.next_back().unwrap_or(first));
+    Ok(*CORES.get_or_init(|| cores))
 }
 
 /// Keeps this thread, and what it starts from now on, on one core.

@@ -1,1 +1,74 @@
-//! In the making.
+//! What runs in the pod: `init` now; sidecar and job hooks come later. This is the agent's edge: it reads the plan, asks
+//! [`crate::vault`] for secrets and [`crate::render`] for bytes, and puts files into the volume.
+
+mod files;
+mod init;
+mod report;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+pub use self::init::{BUDGET_ENV, Surroundings};
+pub use self::report::{Code, Failure, Report, Stage};
+
+/// Where the kubelet reads a container's last words.
+pub const TERMINATION_LOG: &str = "/dev/termination-log";
+
+/// No core file, and no other process of the same user may read this one's memory or environment. The first thing in
+/// `main`: everything after it handles secrets.
+pub fn harden() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    // Lowering a limit and giving up a right need no right; if a sandbox forbids even that, the secrets still have to
+    // reach the pod.
+    let _ = setrlimit(Resource::Core, none);
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}
+
+/// Runs `podkey-agent init` and reports how it ended. Gives the exit code.
+pub fn init(surroundings: &Surroundings) -> u8 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let (stage, connection, outcome) = match runtime {
+        Ok(runtime) => {
+            let ended = runtime.block_on(init::run(surroundings));
+            // A name that is still being looked up must not hold up the exit.
+            runtime.shutdown_background();
+            ended
+        }
+        Err(error) => (
+            Stage::Login,
+            None,
+            Err(Failure::new(
+                Code::BadPlan,
+                format!("the runtime does not start: {error}"),
+                "",
+            )),
+        ),
+    };
+    report(&Report::new(stage, connection.as_deref(), &outcome), surroundings)
+}
+
+/// Reports a command line that cannot be understood. Gives the exit code.
+pub fn bad_usage(message: &str, root: Option<PathBuf>) -> u8 {
+    let failure = Failure::new(Code::BadPlan, message, "see podkey-agent --help");
+    let surroundings = Surroundings {
+        plan: None,
+        budget: None,
+        root,
+    };
+    report(&Report::new(Stage::Login, None, &Err(failure)), &surroundings)
+}
+
+fn report(report: &Report, surroundings: &Surroundings) -> u8 {
+    // Standard error may be closed; the exit code still tells.
+    let _ = writeln!(std::io::stderr(), "{}", report.json());
+    files::write_termination_message(
+        &surroundings.path(TERMINATION_LOG),
+        &report.text(),
+        surroundings.root.is_some(),
+    );
+    report.code()
+}

@@ -226,7 +226,7 @@ const TAKES_OVER: [&str; 16] = [
     "GIT_SSH_COMMAND",
     "SHELL",
 ];
-const TAKES_OVER_PREFIXES: [&str; 6] = ["LD_", "GITHUB_", "RUNNER_", "ACTIONS_", "PODKEY_", "BASH_FUNC_"];
+const TAKES_OVER_PREFIXES: [&str; 5] = ["LD_", "RUNNER_", "ACTIONS_", "PODKEY_", "BASH_FUNC_"];
 
 fn env_name(name: &str) -> Result<(), String> {
     let mut bytes = name.bytes();

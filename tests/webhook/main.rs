@@ -1,12 +1,14 @@
 //! `podkey serve` as the API server meets it: the real program, real TLS, real sockets.
 
-mod harness;
+#[path = "../support/mod.rs"]
+mod support;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use harness::{Reply, Webhook, command, eventually, swap_certificate};
 use serde_json::{Value, json};
 use std::process::Stdio;
+use support::ca::{Ca, Leaf};
+use support::webhook::{CONFIG, NAME, Reply, Webhook, command, eventually, swap_certificate};
 
 const FILES: &str = "- {secret: arc-runners/data/kubeconfig/rancher-cluster, key: config, decode: base64, file: /tmp/kubeconfig, env: KUBECONFIG}";
 
@@ -448,9 +450,9 @@ fn a_new_certificate_is_used_and_open_connections_live_on() {
     assert!(expiry > 1.7e9);
 
     // A pair that does not match: the old one stays, and it is said.
-    let (certificate, _) = webhook.authority.sign();
-    let (_, key) = webhook.authority.sign();
-    swap_certificate(webhook.folder.path(), &(certificate, key));
+    let Leaf { cert, .. } = webhook.ca.leaf(&[NAME]);
+    let Leaf { key, .. } = webhook.ca.leaf(&[NAME]);
+    swap_certificate(webhook.folder.path(), &Leaf { cert, key });
     webhook.wait_for_log("does not belong to the certificate");
     assert_eq!(webhook.metric("podkey_certificate_reload_failures_total"), 1.0);
     assert_eq!(webhook.connect().server_certificate(), first);
@@ -458,7 +460,7 @@ fn a_new_certificate_is_used_and_open_connections_live_on() {
     // Twice: a watch on the files would survive the first swap only.
     for _ in 0..2 {
         let before = webhook.connect().server_certificate();
-        swap_certificate(webhook.folder.path(), &webhook.authority.sign());
+        swap_certificate(webhook.folder.path(), &webhook.ca.leaf(&[NAME]));
         eventually("a new certificate", || webhook.connect().server_certificate() != before);
         assert_eq!(old.post(&body).status, 200, "the connection from before");
     }
@@ -503,7 +505,7 @@ fn a_second_signal_ends_it_at_once() {
 
 #[test]
 fn it_does_not_start_with_what_cannot_work() {
-    let start = |config: Option<&str>, certificate: Option<(String, String)>, more: &[&str]| {
+    let start = |config: Option<&str>, certificate: Option<Leaf>, more: &[&str]| {
         let folder = tempfile::tempdir().unwrap();
         if let Some(config) = config {
             std::fs::write(folder.path().join("config.yaml"), config).unwrap();
@@ -518,15 +520,18 @@ fn it_does_not_start_with_what_cannot_work() {
             .unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
-    let pair = || Some(harness::Authority::new().sign());
-    let typo = harness::CONFIG.replace("allow:", "alow:");
+    let pair = || Some(Ca::new("x").leaf(&[NAME]));
+    let typo = CONFIG.replace("allow:", "alow:");
     for (config, certificate, code, expected) in [
         (None, pair(), 64, "config.yaml"),
         (Some(typo.as_str()), pair(), 64, "line 7"),
-        (Some(harness::CONFIG), None, 1, "tls.crt"),
+        (Some(CONFIG), None, 1, "tls.crt"),
         (
-            Some(harness::CONFIG),
-            Some((String::new(), String::new())),
+            Some(CONFIG),
+            Some(Leaf {
+                cert: String::new(),
+                key: String::new(),
+            }),
             1,
             "has no certificate",
         ),
@@ -538,7 +543,7 @@ fn it_does_not_start_with_what_cannot_work() {
     }
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let (status, log) = start(Some(harness::CONFIG), pair(), &["--listen", &address]);
+    let (status, log) = start(Some(CONFIG), pair(), &["--listen", &address]);
     assert_eq!(status, Some(2), "an option given twice: {log}");
 }
 

@@ -1,4 +1,4 @@
-//! A running `podkey serve` with a certificate of our own, and a small HTTP/1.1 client that speaks to it byte by byte.
+//! The webhook's real binary, serving with a certificate of our own, and a small HTTP/1.1 client that speaks to it byte by byte.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,11 +7,14 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 
-pub(crate) const CONFIG: &str = "
+use super::ca::{Ca, Leaf};
+
+pub const CONFIG: &str = "
 agent: {image: registry.example.com/podkey:1.0.0, imagePullPolicy: IfNotPresent}
 connections:
   default:
@@ -21,64 +24,47 @@ connections:
     - {namespaces: [arc-runners], secrets: ['arc-runners/data/**']}
 ";
 
-/// A certificate authority and what it signed last.
-pub(crate) struct Authority {
-    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
-    der: CertificateDer<'static>,
+fn client_config(ca: &Ca, alpn: &[&str]) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_slice(ca.pem().as_bytes()).unwrap())
+        .unwrap();
+    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    Arc::new(config)
 }
 
-impl Authority {
-    pub(crate) fn new() -> Self {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let der = params.self_signed(&key).unwrap().der().clone();
-        Self {
-            issuer: rcgen::Issuer::new(params, key),
-            der,
-        }
-    }
-
-    /// A certificate for localhost and its key, as PEM.
-    pub(crate) fn sign(&self) -> (String, String) {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
-    }
-
-    fn client_config(&self, alpn: &[&str]) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.der.clone()).unwrap();
-        let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        Arc::new(config)
-    }
-}
+/// The name that the webhook's certificate is for.
+pub const NAME: &str = "localhost";
 
 /// A running webhook. Killed when dropped.
-pub(crate) struct Webhook {
-    pub(crate) authority: Authority,
-    pub(crate) folder: tempfile::TempDir,
-    pub(crate) listen: SocketAddr,
-    pub(crate) admin: SocketAddr,
+pub struct Webhook {
+    pub ca: Ca,
+    pub folder: tempfile::TempDir,
+    pub listen: SocketAddr,
+    pub admin: SocketAddr,
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Webhook {
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         Self::start_with(&["--grace", "0s"])
     }
 
-    pub(crate) fn start_with(args: &[&str]) -> Self {
-        let authority = Authority::new();
+    pub fn start_with(args: &[&str]) -> Self {
+        Self::start_with_config(CONFIG, args)
+    }
+
+    pub fn start_with_config(config: &str, args: &[&str]) -> Self {
+        let ca = Ca::new("podkey webhook test CA");
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("config.yaml"), CONFIG).unwrap();
-        swap_certificate(folder.path(), &authority.sign());
+        std::fs::write(folder.path().join("config.yaml"), config).unwrap();
+        swap_certificate(folder.path(), &ca.leaf(&[NAME]));
         let mut child = command(folder.path())
             .args(args)
             .stderr(Stdio::piped())
@@ -100,7 +86,7 @@ impl Webhook {
         });
         let address = |field: &str| serving[field].as_str().unwrap().parse().unwrap();
         Self {
-            authority,
+            ca,
             folder,
             listen: address("listen"),
             admin: address("admin_listen"),
@@ -109,16 +95,16 @@ impl Webhook {
         }
     }
 
-    pub(crate) fn connect(&self) -> Connection {
+    pub fn connect(&self) -> Connection {
         self.try_connect(&["http/1.1"]).unwrap()
     }
 
-    pub(crate) fn try_connect(&self, alpn: &[&str]) -> std::io::Result<Connection> {
+    pub fn try_connect(&self, alpn: &[&str]) -> std::io::Result<Connection> {
         let tcp = TcpStream::connect(self.listen)?;
         tcp.set_nodelay(true)?;
         tcp.set_read_timeout(Some(Duration::from_secs(30)))?;
-        let name = ServerName::try_from("localhost").unwrap();
-        let client = ClientConnection::new(self.authority.client_config(alpn), name).unwrap();
+        let name = ServerName::try_from(NAME).unwrap();
+        let client = ClientConnection::new(client_config(&self.ca, alpn), name).unwrap();
         let mut connection = Connection {
             stream: BufReader::new(StreamOwned::new(client, tcp)),
         };
@@ -128,11 +114,11 @@ impl Webhook {
     }
 
     /// Posts a body to `/mutate` on a connection of its own.
-    pub(crate) fn post(&self, body: &[u8]) -> Reply {
+    pub fn post(&self, body: &[u8]) -> Reply {
         self.connect().post(body)
     }
 
-    pub(crate) fn admin_get(&self, path: &str) -> Reply {
+    pub fn admin_get(&self, path: &str) -> Reply {
         let tcp = TcpStream::connect(self.admin).unwrap();
         let mut stream = BufReader::new(tcp);
         write!(
@@ -144,7 +130,7 @@ impl Webhook {
     }
 
     /// The value of a metric with these very labels.
-    pub(crate) fn metric(&self, name: &str) -> f64 {
+    pub fn metric(&self, name: &str) -> f64 {
         let text = self.admin_get("/metrics").text();
         let line = text
             .lines()
@@ -157,26 +143,26 @@ impl Webhook {
             .unwrap()
     }
 
-    pub(crate) fn log(&self) -> Vec<String> {
+    pub fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
     }
 
     /// Waits until a log line contains a text.
-    pub(crate) fn wait_for_log(&self, text: &str) {
+    pub fn wait_for_log(&self, text: &str) {
         eventually(text, || self.log().iter().any(|line| line.contains(text)));
     }
 
-    pub(crate) fn signal(&self, signal: &str) {
+    pub fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
-    pub(crate) fn wait(&mut self) -> ExitStatus {
+    pub fn wait(&mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
 
     /// Peak resident memory in KiB.
-    pub(crate) fn peak_memory(&self) -> u64 {
+    pub fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
@@ -191,9 +177,9 @@ impl Drop for Webhook {
 }
 
 /// `podkey serve` on free ports with the files in a folder.
-pub(crate) fn command(folder: &Path) -> Command {
+pub fn command(folder: &Path) -> Command {
     let file = |name: &str| folder.join(name).display().to_string();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_podkey"));
+    let mut command = Command::new(super::program("podkey"));
     command.args([
         "serve",
         "--config",
@@ -215,7 +201,7 @@ pub(crate) fn command(folder: &Path) -> Command {
 }
 
 /// Puts a pair of files where they are mounted, the way the kubelet does: a new directory, and one symlink swapped.
-pub(crate) fn swap_certificate(folder: &Path, (certificate, key): &(String, String)) {
+pub fn swap_certificate(folder: &Path, leaf: &Leaf) {
     let tls = folder.join("tls");
     std::fs::create_dir_all(&tls).unwrap();
     let generation = tempfile::Builder::new()
@@ -223,8 +209,8 @@ pub(crate) fn swap_certificate(folder: &Path, (certificate, key): &(String, Stri
         .tempdir_in(&tls)
         .unwrap()
         .keep();
-    std::fs::write(generation.join("tls.crt"), certificate).unwrap();
-    std::fs::write(generation.join("tls.key"), key).unwrap();
+    std::fs::write(generation.join("tls.crt"), &leaf.cert).unwrap();
+    std::fs::write(generation.join("tls.key"), &leaf.key).unwrap();
     let link = |target: PathBuf, at: PathBuf| std::os::unix::fs::symlink(target, at).unwrap();
     link(generation.file_name().unwrap().into(), tls.join("..data_tmp"));
     std::fs::rename(tls.join("..data_tmp"), tls.join("..data")).unwrap();
@@ -236,28 +222,28 @@ pub(crate) fn swap_certificate(folder: &Path, (certificate, key): &(String, Stri
 }
 
 /// One TLS connection.
-pub(crate) struct Connection {
+pub struct Connection {
     stream: BufReader<StreamOwned<ClientConnection, TcpStream>>,
 }
 
 /// An HTTP answer.
 #[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<String>,
-    pub(crate) body: Vec<u8>,
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<String>,
+    pub body: Vec<u8>,
 }
 
 impl Reply {
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8(self.body.clone()).unwrap()
     }
 
-    pub(crate) fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }
 
-    pub(crate) fn closes(&self) -> bool {
+    pub fn closes(&self) -> bool {
         self.headers
             .iter()
             .any(|header| header.eq_ignore_ascii_case("connection: close"))
@@ -265,16 +251,16 @@ impl Reply {
 }
 
 impl Connection {
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+    pub fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.get_mut().write_all(bytes)?;
         self.stream.get_mut().flush()
     }
 
-    pub(crate) fn read_reply(&mut self) -> std::io::Result<Reply> {
+    pub fn read_reply(&mut self) -> std::io::Result<Reply> {
         read_reply(&mut self.stream)
     }
 
-    pub(crate) fn request(&mut self, line: &str, headers: &str, body: &[u8]) -> Reply {
+    pub fn request(&mut self, line: &str, headers: &str, body: &[u8]) -> Reply {
         let mut bytes = format!(
             "{line} HTTP/1.1\r\nHost: podkey\r\n{headers}Content-Length: {}\r\n\r\n",
             body.len()
@@ -287,12 +273,12 @@ impl Connection {
             .unwrap_or_else(|error| panic!("no reply: {error} after {written:?}"))
     }
 
-    pub(crate) fn post(&mut self, body: &[u8]) -> Reply {
+    pub fn post(&mut self, body: &[u8]) -> Reply {
         self.request("POST /mutate?timeout=5s", "Content-Type: application/json\r\n", body)
     }
 
     /// The certificate that the server showed.
-    pub(crate) fn server_certificate(&self) -> CertificateDer<'static> {
+    pub fn server_certificate(&self) -> CertificateDer<'static> {
         self.stream.get_ref().conn.peer_certificates().unwrap()[0]
             .clone()
             .into_owned()
@@ -326,7 +312,7 @@ fn read_reply(stream: &mut impl BufRead) -> std::io::Result<Reply> {
 }
 
 /// Waits up to 20 s for something that takes its time.
-pub(crate) fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
+pub fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !happened() {
         assert!(begin.elapsed() < Duration::from_secs(20), "did not happen: {what}");

@@ -1,0 +1,96 @@
+# The ways into podkey. Needs Rust, Python 3, a C compiler and make; anything else is fetched into .tools/ when a target
+# first needs it, without root.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.ONESHELL:
+MAKEFLAGS += --no-print-directory
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+
+CARGO ?= cargo
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+
+.PHONY: help demo test test-dist bench dist lint deny image tools clean rust
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: .tools/bin/bao ## see a GitHub Actions runner pod get its kubeconfig from a real OpenBao
+	@$(CARGO) build --quiet --locked --bins
+	$(CARGO) run --quiet --locked --example demo
+
+# Ignored tests are those that need what `make dist` builds.
+test: .tools/bin/bao ## every test, against a real OpenBao; the static binaries and the image included
+	$(CARGO) test --locked
+	$(MAKE) test-dist
+
+test-dist: dist .tools/bin/bao
+	.ci/tools qemu
+	tests/image.sh
+	PODKEY_DIST=$(CURDIR)/dist $(CARGO) test --locked --tests -- --ignored
+
+bench: .tools/bin/bao ## the measurements that the README quotes
+	benches/run
+
+# The static binaries: one C compiler and linker (zig) for both machines, whatever machine this is. Cargo's home is taken
+# out of the paths in panic messages, so that two people's builds are alike; the project's own paths are relative anyway.
+dist: rust ## static binaries for amd64 and arm64 in dist/
+	@.ci/tools zigbuild
+	$(foreach arch,$(ARCHES),$(call static,$(target-$(arch)),$(arch)))
+
+ARCHES ?= amd64 arm64
+target-amd64 := x86_64-unknown-linux-musl
+target-arm64 := aarch64-unknown-linux-musl
+zigbuild = RUSTFLAGS="--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo" SOURCE_DATE_EPOCH=0 \
+	$(CARGO) zigbuild --quiet --locked --no-default-features
+define static
+$(zigbuild) --target $(1) --features webhook --release --bin podkey
+$(zigbuild) --target $(1) --features agent --profile agent --bin podkey-agent
+install -D -m 755 $(TARGET_DIR)/$(1)/release/podkey dist/$(2)/podkey
+install -D -m 755 $(TARGET_DIR)/$(1)/agent/podkey-agent dist/$(2)/podkey-agent
+for binary in dist/$(2)/podkey dist/$(2)/podkey-agent; do
+	if readelf --wide --program-headers $$binary | grep -q INTERP; then
+		echo "$$binary is not static" >&2; exit 1
+	fi
+	printf '%-24s %9d bytes, static\n' $$binary $$(stat -c %s $$binary)
+done
+
+endef
+image: dist ## build the container image from the Dockerfile and look into it (needs buildah)
+	tests/image.sh
+
+# Clippy also for each program as it is shipped, with its own feature alone.
+lint: rust ## formatting, clippy and docs, with warnings denied
+	$(CARGO) fmt --check
+	$(CARGO) clippy --quiet --locked --all-targets -- -D warnings
+	$(CARGO) clippy --quiet --locked --no-default-features --features agent -- -D warnings
+	$(CARGO) clippy --quiet --locked --no-default-features --features webhook -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --no-deps
+
+# The advisory database is a git repository; where it cannot be reached, that check alone is left out, and said so.
+deny: rust ## licences, duplicate and banned crates, advisories
+	@.ci/tools deny
+	cargo-deny --all-features --locked check bans licenses sources
+	if cargo-deny --all-features --locked fetch db >/dev/null 2>&1; then
+		cargo-deny --all-features --locked check advisories
+	else
+		echo "deny: the advisory database is out of reach: advisories NOT checked" >&2
+	fi
+
+tools: ## fetch everything that the other targets need (buildah, for `make image`, only where that is possible)
+	.ci/tools bao zigbuild deny qemu
+	.ci/tools buildah || true
+
+clean: ## remove what was built; .tools stays
+	$(CARGO) clean
+	rm -rf dist
+
+# Asked each time: a bao or vault in PATH is used instead, where there is one.
+.PHONY: .tools/bin/bao
+.tools/bin/bao: rust
+	@.ci/tools bao
+
+rust:
+	@type -P $(CARGO) >/dev/null || { echo "Rust is missing: see https://rustup.rs" >&2; exit 1; }
+	type -P cc >/dev/null || { echo "a C compiler is missing; on Debian: apt-get install gcc libc6-dev" >&2; exit 1; }

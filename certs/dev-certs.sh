@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# A certificate authority and a certificate for trying podkey. Not for production: the CA's key stays in a file, and
+# nothing renews the certificate. Needs openssl; with --apply also kubectl and an installed podkey.
+#
+#   certs/dev-certs.sh [--apply] [DIR]      DIR: where ca.crt, ca.key, tls.crt, tls.key go (certs/out)
+#
+# Without --apply it prints the commands that put the certificate into the cluster. A CA already in DIR is used again.
+set -euo pipefail
+umask 077
+
+apply=false
+if [[ ${1:-} == --apply ]]; then apply=true; shift; fi
+dir=${1:-$(dirname "$0")/out}
+mkdir -p "$dir"
+service=podkey.podkey.svc
+
+cat >"$dir/openssl.cnf" <<CONFIG
+[req]
+distinguished_name = name
+prompt = no
+[name]
+CN = podkey
+[ca]
+basicConstraints = critical, CA:TRUE, pathlen:0
+keyUsage = critical, keyCertSign, cRLSign
+subjectKeyIdentifier = hash
+[server]
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = serverAuth
+subjectAltName = DNS:$service, DNS:$service.cluster.local
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+CONFIG
+trap 'rm -f "$dir/openssl.cnf" "$dir/tls.csr"' EXIT
+
+key() { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1"; }
+
+if [[ ! -e $dir/ca.crt ]]; then
+    key "$dir/ca.key"
+    openssl req -x509 -new -sha256 -days 365 -key "$dir/ca.key" -subj "/CN=podkey development CA" \
+        -config "$dir/openssl.cnf" -extensions ca -out "$dir/ca.crt"
+fi
+key "$dir/tls.key"
+openssl req -new -key "$dir/tls.key" -subj "/CN=$service" -config "$dir/openssl.cnf" -out "$dir/tls.csr"
+openssl x509 -req -sha256 -days 90 -in "$dir/tls.csr" -CA "$dir/ca.crt" -CAkey "$dir/ca.key" \
+    -set_serial "0x$(openssl rand -hex 16)" -extfile "$dir/openssl.cnf" -extensions server -out "$dir/tls.crt" 2>/dev/null
+openssl verify -CAfile "$dir/ca.crt" -purpose sslserver -verify_hostname "$service" "$dir/tls.crt" >/dev/null
+
+secret=(create secret tls podkey-tls --namespace podkey "--cert=$dir/tls.crt" "--key=$dir/tls.key" --dry-run=client --output yaml)
+patch="[{\"op\":\"add\",\"path\":\"/webhooks/0/clientConfig/caBundle\",\"value\":\"$(openssl base64 -A -in "$dir/ca.crt")\"}]"
+if $apply; then
+    kubectl "${secret[@]}" | kubectl apply -f -
+    kubectl patch mutatingwebhookconfiguration podkey --type=json --patch "$patch"
+else
+    echo "kubectl ${secret[*]} | kubectl apply -f -"
+    echo "kubectl patch mutatingwebhookconfiguration podkey --type=json --patch '$patch'"
+fi

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# The server's side of the two examples: a secret, a policy that reads it, and a role for the pods' service account.
+# Works the same with OpenBao (bao) and Vault (BAO=vault). Needs an address and a token with rights, as bao takes them.
+#
+#   openbao-setup.sh KUBECONFIG-FILE GITHUB-PAT-FILE [KUBERNETES-API-ADDRESS CA-FILE REVIEWER-TOKEN-FILE]
+#
+# A server in the same cluster asks that cluster's API server, with its own service account (which needs
+# system:auth-delegator). A server elsewhere is told the address, its CA, and a token with that right.
+set -euo pipefail
+kubeconfig=$1 github_pat=$2
+cluster=(kubernetes_host="${3:-https://kubernetes.default.svc}")
+if [[ $# -gt 3 ]]; then
+    cluster+=(kubernetes_ca_cert=@"$4" token_reviewer_jwt=@"$5" disable_local_ca_jwt=true)
+fi
+bao=${BAO:-bao}
+
+# 1. ARC runners: arc-scale-set-values.yaml
+"$bao" secrets enable -path=arc-runners -version=2 kv
+base64 "$kubeconfig" | "$bao" kv put -mount=arc-runners kubeconfig/rancher-cluster config=-
+
+"$bao" policy write arc-runners-kubeconfig - <<'POLICY'
+path "arc-runners/data/kubeconfig/*" { capabilities = ["read"] }
+POLICY
+
+"$bao" auth enable -path=my-cluster/arc-runners kubernetes
+"$bao" write auth/my-cluster/arc-runners/config "${cluster[@]}"
+# The audience is the connection's `auth.audience`: another pod's token for another audience does not log in here.
+"$bao" write auth/my-cluster/arc-runners/role/actions \
+    bound_service_account_names=arc-runner-set-gha-rs-no-permission \
+    bound_service_account_namespaces=arc-runners \
+    audience=vault token_policies=arc-runners-kubeconfig token_ttl=20m
+
+# 2. Runners of one's own making: runner-deployment.yaml
+"$bao" secrets enable -path=github -version=2 kv
+"$bao" kv put -mount=github runner pat=- <"$github_pat"
+
+"$bao" policy write github-runner - <<'POLICY'
+path "github/data/runner" { capabilities = ["read"] }
+POLICY
+
+"$bao" auth enable -path=kubernetes kubernetes
+"$bao" write auth/kubernetes/config "${cluster[@]}"
+"$bao" write auth/kubernetes/role/github-runner \
+    bound_service_account_names=github-runner \
+    bound_service_account_namespaces=github-runners \
+    audience=vault token_policies=github-runner token_ttl=20m

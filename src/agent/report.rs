@@ -1,0 +1,214 @@
+//! How a run ends: its exit code, the last line on stderr, and the same in the pod's termination message.
+
+use serde::Serialize;
+
+use crate::render::RenderError;
+use crate::vault::{Kind, VaultError, clean};
+
+/// The exit codes, after sysexits.h. Never 7: ARC reads that as an outdated runner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// Everything was delivered.
+    Done = 0,
+    /// The plan or the command line is wrong, or the pod's own set-up.
+    BadPlan = 64,
+    /// A secret's data is not usable: decode, format, name.
+    BadData = 65,
+    /// No such path, version or field.
+    NotFound = 66,
+    /// The server was not there until the budget ran out.
+    Unavailable = 69,
+    /// The files could not be written.
+    CannotWrite = 73,
+    /// Rate-limited until the budget ran out.
+    RateLimited = 75,
+    /// The answer was none of Vault's.
+    NotVault = 76,
+    /// The server refused.
+    Denied = 77,
+    /// The server's certificate is not trusted.
+    Trust = 78,
+    /// Told to stop.
+    Terminated = 143,
+}
+
+/// How far the run came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Everything up to having a client token: the plan, the service-account token, the login.
+    Login,
+    /// Reading the secrets.
+    Read,
+    /// Making files of them, in memory.
+    Render,
+    /// Writing the files.
+    Write,
+}
+
+impl Stage {
+    /// As it is written in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Read => "read",
+            Self::Render => "render",
+            Self::Write => "write",
+        }
+    }
+}
+
+/// A failure that ends the run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// What the program exits with.
+    pub code: Code,
+    /// What happened.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl Failure {
+    /// A failure with its hint.
+    pub fn new(code: Code, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            hint: hint.into(),
+        }
+    }
+}
+
+impl From<VaultError> for Failure {
+    fn from(error: VaultError) -> Self {
+        let code = match error.kind {
+            Kind::Setup => Code::BadPlan,
+            Kind::NotFound => Code::NotFound,
+            Kind::Unavailable => Code::Unavailable,
+            Kind::RateLimited => Code::RateLimited,
+            Kind::NotVault => Code::NotVault,
+            Kind::Denied => Code::Denied,
+            Kind::Trust => Code::Trust,
+        };
+        Self::new(code, error.message, error.hint)
+    }
+}
+
+impl Failure {
+    /// A failure to render the secret at `path`.
+    pub(super) fn render(error: &RenderError, path: &str) -> Self {
+        let (code, hint) = match error {
+            RenderError::NoField { .. } => (
+                Code::NotFound,
+                "names of fields are exact, upper and lower case too".to_owned(),
+            ),
+            RenderError::Decode { .. } => (
+                Code::BadData,
+                "correct the field, or `decode` in the annotation podkey.dev/files".to_owned(),
+            ),
+            RenderError::Format { .. } | RenderError::NotText { .. } => (
+                Code::BadData,
+                "rename or correct the field, or choose another `format`, such as json".to_owned(),
+            ),
+            RenderError::Plan(_) => (Code::BadPlan, "correct the annotation podkey.dev/files".to_owned()),
+        };
+        Self::new(code, format!("secret {path}: {error}"), hint)
+    }
+}
+
+/// The end of a run, as it is told.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    code: u8,
+    stage: Stage,
+    connection: String,
+    message: String,
+    hint: String,
+}
+
+impl Report {
+    /// Puts the end of a run into words that fit on one line.
+    pub fn new(stage: Stage, connection: Option<&str>, outcome: &Result<String, Failure>) -> Self {
+        let (code, message, hint) = match outcome {
+            Ok(message) => (Code::Done, message.as_str(), ""),
+            Err(failure) => (failure.code, failure.message.as_str(), failure.hint.as_str()),
+        };
+        Self {
+            code: code as u8,
+            stage,
+            connection: clean(connection.unwrap_or("-"), 128),
+            message: clean(message, 2048),
+            hint: clean(hint, 1024),
+        }
+    }
+
+    /// The exit code.
+    pub fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// One line of JSON, whatever the log format.
+    pub fn json(&self) -> String {
+        // Five plain fields: nothing in them can fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// The termination message: at most 1 KiB. A message that is too long is cut before its hint is.
+    pub fn text(&self) -> String {
+        const LIMIT: usize = 1024;
+        let head = format!(
+            "podkey {} stage={} connection={}: ",
+            self.code,
+            self.stage.name(),
+            self.connection
+        );
+        let hint = match self.hint.is_empty() {
+            true => String::new(),
+            false => format!(" {}", cut(&self.hint, 480)),
+        };
+        let room = LIMIT.saturating_sub(head.len() + 1 + hint.len());
+        format!("{head}{}.{hint}", cut(&self.message, room))
+    }
+}
+
+fn cut(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(limit.saturating_sub('…'.len_utf8()));
+    format!("{}…", &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_termination_message_is_one_short_line() {
+        let failure = Failure::new(
+            Code::Denied,
+            "no\n\u{1b}[31m".to_owned() + &"ä".repeat(3000),
+            "do this".to_owned(),
+        );
+        let report = Report::new(Stage::Login, Some("main"), &Err(failure));
+        let text = report.text();
+        assert!(text.len() <= 1024, "{}", text.len());
+        assert!(
+            text.starts_with("podkey 77 stage=login connection=main: no \\u{1b}[31mä"),
+            "{text}"
+        );
+        assert!(text.ends_with("…. do this"), "{text}");
+        assert!(!text.chars().any(char::is_control));
+    }
+
+    #[test]
+    fn the_last_line_is_json_with_the_five_fields() {
+        let line = Report::new(Stage::Write, None, &Ok("wrote 1 file".into())).json();
+        assert_eq!(
+            line,
+            r#"{"code":0,"stage":"write","connection":"-","message":"wrote 1 file","hint":""}"#
+        );
+    }
+}

@@ -1,0 +1,306 @@
+//! The formats of a file: JSON, YAML, `NAME='value'` lines for sh, Java properties. Each is written so that its usual
+//! readers give back exactly the value that went in.
+
+use zeroize::Zeroizing;
+
+use super::{RenderError, Value};
+use crate::plan::Format;
+
+type Bytes = Zeroizing<Vec<u8>>;
+
+/// The format as the author writes it.
+pub(super) fn name(format: Format) -> &'static str {
+    match format {
+        Format::Raw => "raw",
+        Format::Json => "json",
+        Format::Yaml => "yaml",
+        Format::Dotenv => "dotenv",
+        Format::Properties => "properties",
+    }
+}
+
+/// JSON without the white space between its tokens; every token stays as the server wrote it, numbers above all.
+pub(super) fn compact(json: &str) -> Bytes {
+    let mut out = Zeroizing::new(Vec::with_capacity(json.len()));
+    for token in tokens(json) {
+        out.extend_from_slice(token.as_bytes());
+    }
+    out
+}
+
+/// One value alone, as JSON.
+pub(super) fn json_value(value: &Value<'_>) -> Bytes {
+    match value {
+        Value::Json(json) => compact(json),
+        // The bytes were checked to be UTF-8.
+        Value::Text(text) => {
+            let mut out = Zeroizing::new(Vec::with_capacity(text.len() + 16));
+            quote(&String::from_utf8_lossy(text), Quoting::Json, &mut out);
+            out
+        }
+    }
+}
+
+/// One value alone, as YAML.
+pub(super) fn yaml_value(value: &Value<'_>) -> Bytes {
+    let mut out = Zeroizing::new(Vec::new());
+    put_yaml(value, &mut out);
+    out.push(b'\n');
+    out
+}
+
+/// One `key: value` line a field; strings double-quoted, nested values in flow style.
+pub(super) fn yaml(fields: &[(&str, Value<'_>)]) -> Bytes {
+    let mut out = Zeroizing::new(Vec::new());
+    if fields.is_empty() {
+        out.extend_from_slice(b"{}\n");
+    }
+    for (key, value) in fields {
+        // YAML parsers stop looking for the colon after 1024 characters, unless the key is announced.
+        let long = key.len() > 200;
+        if long {
+            out.extend_from_slice(b"? ");
+        }
+        if is_plain_yaml_key(key) {
+            out.extend_from_slice(key.as_bytes());
+        } else {
+            quote(key, Quoting::Yaml, &mut out);
+        }
+        out.extend_from_slice(if long { b"\n: " } else { b": " });
+        put_yaml(value, &mut out);
+        out.push(b'\n');
+    }
+    out
+}
+
+/// `NAME=value` lines that `sh` reads with `.` and gives back byte for byte.
+pub(super) fn dotenv(fields: &[(&str, Value<'_>)]) -> Result<Bytes, RenderError> {
+    let mut out = Zeroizing::new(Vec::new());
+    for (key, value) in fields {
+        let refuse = |problem| {
+            Err(RenderError::Format {
+                field: (*key).to_owned(),
+                format: "dotenv",
+                problem,
+            })
+        };
+        let text = match value {
+            // Null is a field that is not there.
+            Value::Json("null") => continue,
+            Value::Json(json) => compact(json),
+            Value::Text(text) => text.clone(),
+        };
+        if !is_variable_name(key) {
+            return refuse("its name is no variable name ([A-Za-z_][A-Za-z0-9_]*)");
+        }
+        if takes_over(key) {
+            return refuse("a variable of this name would change how the shell or the job runs");
+        }
+        if text.contains(&0) {
+            return refuse("it has a NUL byte, which no variable can hold");
+        }
+        out.extend_from_slice(key.as_bytes());
+        out.push(b'=');
+        if !text.is_empty()
+            && text
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || b"_./:@%+,=-".contains(b))
+        {
+            out.extend_from_slice(&text);
+        } else {
+            out.push(b'\'');
+            for &byte in text.iter() {
+                match byte {
+                    b'\'' => out.extend_from_slice(br"'\''"),
+                    _ => out.push(byte),
+                }
+            }
+            out.push(b'\'');
+        }
+        out.push(b'\n');
+    }
+    Ok(out)
+}
+
+/// `key=value` lines as `java.util.Properties` reads them, in any encoding that contains ASCII.
+pub(super) fn properties(fields: &[(&str, Value<'_>)]) -> Result<Bytes, RenderError> {
+    let mut out = Zeroizing::new(Vec::new());
+    for (key, value) in fields {
+        let text = match value {
+            Value::Json("null") => continue,
+            Value::Json(json) => compact(json),
+            Value::Text(text) => text.clone(),
+        };
+        let Ok(text) = std::str::from_utf8(&text) else {
+            return Err(RenderError::NotText {
+                field: (*key).to_owned(),
+            });
+        };
+        put_property(key, true, &mut out);
+        out.push(b'=');
+        put_property(text, false, &mut out);
+        out.push(b'\n');
+    }
+    Ok(out)
+}
+
+/// The tokens of a valid JSON text, white space between them left out. A run of digits or letters is one token.
+fn tokens(json: &str) -> impl Iterator<Item = &str> {
+    let mut rest = json;
+    std::iter::from_fn(move || {
+        rest = rest.trim_start_matches([' ', '\t', '\r', '\n']);
+        let bytes = rest.as_bytes();
+        let end = match bytes.first()? {
+            b'"' => {
+                let mut end = 1;
+                while end < bytes.len() && bytes[end] != b'"' {
+                    end += if bytes[end] == b'\\' { 2 } else { 1 };
+                }
+                (end + 1).min(bytes.len())
+            }
+            b'{' | b'}' | b'[' | b']' | b':' | b',' => 1,
+            _ => bytes
+                .iter()
+                .position(|b| b" \t\r\n{}[]:,\"".contains(b))
+                .unwrap_or(bytes.len()),
+        };
+        let (token, after) = rest.split_at(end);
+        rest = after;
+        Some(token)
+    })
+}
+
+fn put_yaml(value: &Value<'_>, out: &mut Vec<u8>) {
+    match value {
+        Value::Text(text) => quote(&String::from_utf8_lossy(text), Quoting::Yaml, out),
+        Value::Json(json) => {
+            for token in tokens(json) {
+                match token {
+                    // YAML 1.1 wants the space.
+                    ":" => out.extend_from_slice(b": "),
+                    "," => out.extend_from_slice(b", "),
+                    // JSON's escapes are not all YAML's: surrogate pairs and `\/` are not.
+                    _ if token.starts_with('"') => match serde_json::from_str::<String>(token) {
+                        Ok(text) => quote(&Zeroizing::new(text), Quoting::Yaml, out),
+                        // A lone surrogate: the escape stays as it is.
+                        Err(_) => out.extend_from_slice(token.as_bytes()),
+                    },
+                    _ => out.extend_from_slice(token.as_bytes()),
+                }
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Quoting {
+    Json,
+    Yaml,
+}
+
+/// A double-quoted string. In YAML's: what YAML 1.1 or 1.2 does not count as printable, and what one of them takes for a
+/// line break, is escaped.
+fn quote(text: &str, quoting: Quoting, out: &mut Vec<u8>) {
+    out.push(b'"');
+    for c in text.chars() {
+        match c {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\t' => out.extend_from_slice(b"\\t"),
+            '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
+                out.extend_from_slice(format!("\\u{:04x}", u32::from(c)).as_bytes());
+            }
+            _ if quoting == Quoting::Yaml && u32::from(c) & 0xfffe == 0xfffe => {
+                out.extend_from_slice(format!("\\U{:08x}", u32::from(c)).as_bytes());
+            }
+            _ => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    out.push(b'"');
+}
+
+/// Whether YAML reads the bare word as this very text: YAML 1.1 has many words for true, false and null.
+fn is_plain_yaml_key(key: &str) -> bool {
+    let mut bytes = key.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+        && !["y", "n", "yes", "no", "on", "off", "true", "false", "null"]
+            .iter()
+            .any(|word| key.eq_ignore_ascii_case(word))
+}
+
+fn put_property(text: &str, is_key: bool, out: &mut Vec<u8>) {
+    for (index, unit) in text.encode_utf16().enumerate() {
+        match u8::try_from(unit) {
+            Ok(b' ') if is_key || index == 0 => out.extend_from_slice(b"\\ "),
+            Ok(b'\n') => out.extend_from_slice(b"\\n"),
+            Ok(b'\r') => out.extend_from_slice(b"\\r"),
+            Ok(b'\t') => out.extend_from_slice(b"\\t"),
+            Ok(0x0c) => out.extend_from_slice(b"\\f"),
+            Ok(byte @ (b'=' | b':' | b'#' | b'!' | b'\\')) => out.extend_from_slice(&[b'\\', byte]),
+            Ok(byte @ 0x20..=0x7e) => out.push(byte),
+            _ => out.extend_from_slice(format!("\\u{unit:04X}").as_bytes()),
+        }
+    }
+}
+
+fn is_variable_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Names by which a secret's writer could take over whoever reads the file.
+fn takes_over(name: &str) -> bool {
+    const PREFIXES: [&str; 8] = [
+        "LD_",
+        "DYLD_",
+        "GITHUB_",
+        "RUNNER_",
+        "ACTIONS_",
+        "BASH_FUNC_",
+        "GIT_CONFIG_",
+        "npm_config_",
+    ];
+    const NAMES: [&str; 36] = [
+        "PATH",
+        "IFS",
+        "ENV",
+        "BASH_ENV",
+        "BASHOPTS",
+        "SHELLOPTS",
+        "CDPATH",
+        "PS1",
+        "PS2",
+        "PS4",
+        "PROMPT_COMMAND",
+        "UID",
+        "EUID",
+        "PPID",
+        "GCONV_PATH",
+        "NLSPATH",
+        "LOCPATH",
+        "NODE_OPTIONS",
+        "NODE_PATH",
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "PYTHONSTARTUP",
+        "PYTHONUSERBASE",
+        "PERL5LIB",
+        "PERL5OPT",
+        "PERL5DB",
+        "RUBYLIB",
+        "RUBYOPT",
+        "JAVA_TOOL_OPTIONS",
+        "JDK_JAVA_OPTIONS",
+        "_JAVA_OPTIONS",
+        "GIT_SSH",
+        "GIT_SSH_COMMAND",
+        "GIT_EXEC_PATH",
+        "GIT_ASKPASS",
+        "EDITOR",
+    ];
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&name)
+}

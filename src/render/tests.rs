@@ -1,0 +1,208 @@
+//! Every format read back by its reader, and what is refused.
+
+use std::process::Command;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::plan::Mode;
+
+fn file(key: Option<&str>, decode: Decode, format: Format) -> PlannedFile {
+    PlannedFile {
+        secret: "kv/data/web".parse().unwrap(),
+        version: None,
+        key: key.map(str::to_owned),
+        decode,
+        format,
+        file: "web".parse().unwrap(),
+        mode: Mode::OWNER,
+    }
+}
+
+fn rendered(json: &str, key: Option<&str>, format: Format) -> Result<String, RenderError> {
+    let fields = Fields::parse(json).unwrap();
+    render(&file(key, Decode::None, format), &fields).map(|bytes| String::from_utf8(bytes.expose().to_vec()).unwrap())
+}
+
+#[test]
+fn raw_is_the_field_and_nothing_else() {
+    let json = r#"{"text":"{{ .x }} $(HOME) \u00e4\n","big":12345678901234567890,"exact":1.10,"exp":1E+2,
+        "yes":true,"nested":{ "a" : [ 1.10 , "x y" ] },"empty":""}"#;
+    for (key, text) in [
+        ("text", "{{ .x }} $(HOME) \u{e4}\n"),
+        ("big", "12345678901234567890"),
+        ("exact", "1.10"),
+        ("exp", "1E+2"),
+        ("yes", "true"),
+        ("nested", r#"{"a":[1.10,"x y"]}"#),
+        ("empty", ""),
+    ] {
+        assert_eq!(rendered(json, Some(key), Format::Raw).unwrap(), text, "{key}");
+    }
+}
+
+#[test]
+fn a_field_that_is_null_or_missing_is_named_with_the_names_there_are() {
+    for key in ["gone", "A", "none"] {
+        let error = rendered(r#"{"a":"canary","none":null}"#, Some(key), Format::Raw).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains(&format!("{key:?}")) && text.contains("2 fields"),
+            "{text}"
+        );
+        assert!(!text.contains("canary"), "{text}");
+    }
+    let many: Vec<String> = (0..50).map(|n| format!("\"f{n}\":1")).collect();
+    let text = rendered(&format!("{{{}}}", many.join(",")), Some("x"), Format::Raw)
+        .unwrap_err()
+        .to_string();
+    assert!(text.contains("50 fields") && text.len() < 300, "{text}");
+}
+
+#[test]
+fn json_keeps_every_token_of_the_server() {
+    let json = "{ \"b\" : 1.10,\n \"a\" : \"x \\u003c \\\" y\" , \"n\": null }";
+    assert_eq!(
+        rendered(json, None, Format::Json).unwrap(),
+        r#"{"b":1.10,"a":"x \u003c \" y","n":null}"#
+    );
+    assert_eq!(rendered(json, Some("a"), Format::Json).unwrap(), r#""x < \" y""#);
+    assert_eq!(rendered(json, Some("b"), Format::Json).unwrap(), "1.10");
+}
+
+#[test]
+fn yaml_is_one_line_a_field_that_both_versions_of_yaml_read_alike() {
+    let json =
+        r#"{"a":"x: #y","no":"on","k k":"\u0085\u2028\ufeff\u0007\u007f","n":null,"o":{"p":[1.10,"\ud83d\ude00\/"]}}"#;
+    assert_eq!(
+        rendered(json, None, Format::Yaml).unwrap(),
+        "a: \"x: #y\"\n\"k k\": \"\\u0085\\u2028\\ufeff\\u0007\\u007f\"\n\"n\": null\n\"no\": \"on\"\no: {\"p\": [1.10, \"\u{1f600}/\"]}\n"
+    );
+    assert_eq!(rendered("{}", None, Format::Yaml).unwrap(), "{}\n");
+    assert_eq!(rendered(json, Some("a"), Format::Yaml).unwrap(), "\"x: #y\"\n");
+}
+
+#[test]
+fn dotenv_refuses_what_would_take_over_a_shell_or_a_job() {
+    for name in [
+        "PATH",
+        "LD_PRELOAD",
+        "BASH_ENV",
+        "ENV",
+        "IFS",
+        "NODE_OPTIONS",
+        "PYTHONPATH",
+        "PYTHONSTARTUP",
+        "GITHUB_ENV",
+        "RUNNER_TEMP",
+        "ACTIONS_X",
+        "a-b",
+        "1a",
+        "",
+        "a=b",
+        "a b",
+        "x;id",
+        "\u{e4}",
+    ] {
+        let error = rendered(&format!("{{{name:?}:\"canary\"}}"), None, Format::Dotenv).expect_err(name);
+        assert!(
+            matches!(&error, RenderError::Format { field, .. } if field == name),
+            "{error}"
+        );
+        assert!(!error.to_string().contains("canary"), "{error}");
+    }
+    assert!(
+        rendered(r#"{"A":"x\u0000y"}"#, None, Format::Dotenv)
+            .unwrap_err()
+            .to_string()
+            .contains("NUL")
+    );
+    assert_eq!(
+        rendered(
+            r#"{"A":"plain-1.2","B":"it's","C":"","D":null,"E":1.10,"F":[1, 2]}"#,
+            None,
+            Format::Dotenv
+        )
+        .unwrap(),
+        "A=plain-1.2\nB='it'\\''s'\nC=''\nE=1.10\nF='[1,2]'\n"
+    );
+}
+
+#[test]
+fn properties_are_escaped_as_java_reads_them() {
+    assert_eq!(
+        rendered(
+            r#"{"a b:=#!":" x=y\n\\","u":"\u00e4\ud83d\ude00","n":null}"#,
+            None,
+            Format::Properties
+        )
+        .unwrap(),
+        "a\\ b\\:\\=\\#\\!=\\ x\\=y\\n\\\\\nu=\\u00E4\\uD83D\\uDE00\n"
+    );
+}
+
+#[test]
+fn decoded_bytes_fit_raw_only_unless_they_are_text() {
+    let fields = Fields::parse(r#"{"B":"/w==","T":"aGk="}"#).unwrap();
+    let one = |key, format| render(&file(Some(key), Decode::Base64, format), &fields);
+    assert_eq!(one("B", Format::Raw).unwrap().expose(), [0xff]);
+    assert_eq!(one("T", Format::Dotenv).unwrap().expose(), b"T=hi\n");
+    for format in [Format::Json, Format::Yaml, Format::Dotenv, Format::Properties] {
+        assert!(one("B", format).unwrap_err().to_string().contains("binary"));
+    }
+}
+
+#[test]
+fn data_that_is_no_object_of_distinct_fields_is_refused() {
+    for json in ["[]", "1", "null", r#"{"a":1,"a":2}"#, r#"{"a":1,"\u0061":2}"#, ""] {
+        assert!(Fields::parse(json).is_err(), "{json}");
+    }
+    let lone = rendered(r#"{"a":"\ud800"}"#, Some("a"), Format::Raw).unwrap_err();
+    assert!(matches!(lone, RenderError::NotText { .. }), "{lone}");
+}
+
+#[test]
+fn plans_that_make_no_sense_are_refused_before_anything_is_read() {
+    assert!(check(&file(None, Decode::None, Format::Raw)).is_err());
+    assert!(check(&file(None, Decode::Base64, Format::Json)).is_err());
+    assert!(check(&file(Some("a"), Decode::Base64, Format::Raw)).is_ok());
+}
+
+proptest! {
+    // Each case starts a shell.
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn sh_gives_every_value_back(values in proptest::collection::vec("(?s)[^\u{0}]{0,40}", 1..5)) {
+        let object: serde_json::Map<String, serde_json::Value> =
+            values.iter().enumerate().map(|(n, value)| (format!("V{n}"), value.clone().into())).collect();
+        let text = rendered(&serde_json::Value::Object(object).to_string(), None, Format::Dotenv).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("f"), text).unwrap();
+        let names: Vec<String> = (0..values.len()).map(|n| format!("\"$V{n}\"")).collect();
+        let script = format!("set -u; . ./f; printf '%s\\0' {}", names.join(" "));
+        let output = Command::new("sh").args(["-c", &script]).current_dir(&dir).env_clear().output().unwrap();
+        let read: Vec<&[u8]> = output.stdout.split(|b| *b == 0).take(values.len()).collect();
+        prop_assert_eq!(read, values.iter().map(String::as_bytes).collect::<Vec<_>>());
+    }
+}
+
+proptest! {
+    #[test]
+    fn raw_and_json_give_every_value_back(value in any::<String>()) {
+        let json = serde_json::json!({"k": value}).to_string();
+        prop_assert_eq!(&rendered(&json, Some("k"), Format::Raw).unwrap(), &value);
+        let quoted = rendered(&json, Some("k"), Format::Json).unwrap();
+        prop_assert_eq!(serde_json::from_str::<String>(&quoted).unwrap(), value);
+    }
+
+    #[test]
+    fn no_error_holds_a_value(value in "canary[ -~]{0,20}", decode in 0..3_usize) {
+        let fields_json = serde_json::json!({"k": value}).to_string();
+        let fields = Fields::parse(&fields_json).unwrap();
+        let decode = [Decode::Base64, Decode::Base64url, Decode::Hex][decode];
+        if let Err(error) = render(&file(Some("k"), decode, Format::Dotenv), &fields) {
+            let shown = format!("{error} {error:?}");
+            prop_assert!(!shown.contains("canary"));
+        }
+    }
+}

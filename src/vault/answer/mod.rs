@@ -1,0 +1,312 @@
+//! Vault's answers, read from the buffer they arrived in: structs that borrow, with defaults for everything that one
+//! server or the other leaves out.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::time::Duration;
+
+use http::header::{self, HeaderMap};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use zeroize::Zeroizing;
+
+use super::classify::{Failure, has_data_segment};
+use super::error::{GoneVersion, Refusal, clean};
+use super::transport::Answered;
+use crate::secret::{Lease, Secret};
+
+/// Deeper JSON is no secret. `serde_json` limits what it parses, but not what it skips.
+const MAX_DEPTH: usize = 64;
+
+/// What a login gave us.
+#[derive(Debug)]
+pub(super) struct Auth {
+    pub(super) client_token: Secret,
+    pub(super) accessor: String,
+    pub(super) policies: Vec<String>,
+    pub(super) ttl: Duration,
+    /// Batch tokens cannot be revoked.
+    pub(super) batch: bool,
+    /// How often the token may be used; 0 means without end.
+    pub(super) uses: u64,
+}
+
+/// A secret as it was read: its data is a part of the answer's own buffer.
+pub struct Reading {
+    body: Zeroizing<Vec<u8>>,
+    data: Range<usize>,
+    /// Its lease, where it has one.
+    pub lease: Option<Lease>,
+    /// The version, where it comes from a KV v2 engine.
+    pub version: Option<u64>,
+}
+
+impl Reading {
+    /// The data as a JSON object.
+    pub fn data(&self) -> &str {
+        // The body was UTF-8 when it was parsed.
+        std::str::from_utf8(&self.body[self.data.clone()]).unwrap_or_default()
+    }
+
+    /// How many bytes it keeps.
+    pub(super) fn size(&self) -> usize {
+        self.body.len()
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    auth: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    wrap_info: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    lease_id: Option<Cow<'a, str>>,
+    #[serde(default)]
+    lease_duration: Option<u64>,
+    #[serde(default)]
+    renewable: Option<bool>,
+    #[serde(borrow, default)]
+    warnings: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    errors: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct AuthBlock<'a> {
+    #[serde(borrow, default)]
+    client_token: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    accessor: Option<Cow<'a, str>>,
+    #[serde(default)]
+    policies: Option<Vec<String>>,
+    #[serde(default)]
+    token_policies: Option<Vec<String>>,
+    #[serde(default)]
+    lease_duration: Option<u64>,
+    #[serde(borrow, default)]
+    token_type: Option<Cow<'a, str>>,
+    #[serde(default)]
+    num_uses: Option<u64>,
+    #[serde(borrow, default)]
+    mfa_requirement: Option<&'a RawValue>,
+}
+
+/// The data of a KV v2 answer, and of nothing else: these two fields, and a version among the metadata.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Versioned<'a> {
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    metadata: Metadata<'a>,
+}
+
+#[derive(Deserialize)]
+struct Metadata<'a> {
+    version: u64,
+    #[serde(default)]
+    destroyed: bool,
+    #[serde(borrow, default)]
+    deletion_time: Option<Cow<'a, str>>,
+}
+
+/// Reads the answer to a login.
+pub(super) fn auth(answer: &Answered) -> Result<Auth, Failure> {
+    let envelope = envelope(&answer.body)?;
+    let Some(block) = envelope.auth else {
+        return Err(Failure::Nonsense(match envelope.wrap_info {
+            Some(_) => "it is wrapped, though nobody asked for that",
+            None => "it has no auth block",
+        }));
+    };
+    let block: AuthBlock<'_> = object(block.get()).ok_or(Failure::Nonsense("its auth block is not readable"))?;
+    let token = match block.client_token {
+        Some(token) if !token.is_empty() => token,
+        _ if block.mfa_requirement.is_some() => {
+            return Err(Failure::Nonsense(
+                "the role wants a second factor, which a pod does not have",
+            ));
+        }
+        _ => return Err(Failure::Nonsense("it has no client token")),
+    };
+    if !token.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(Failure::Nonsense("its client token has characters that no token has"));
+    }
+    warn(&warnings(&envelope), "the login");
+    Ok(Auth {
+        client_token: Secret::from(token.into_owned().into_bytes()),
+        accessor: clean(&block.accessor.unwrap_or_default(), 128),
+        policies: block
+            .token_policies
+            .or(block.policies)
+            .unwrap_or_default()
+            .iter()
+            .take(32)
+            .map(|policy| clean(policy, 128))
+            .collect(),
+        ttl: Duration::from_secs(block.lease_duration.unwrap_or(0)),
+        batch: block.token_type.is_some_and(|kind| kind == "batch"),
+        uses: block.num_uses.unwrap_or(0),
+    })
+}
+
+/// Reads the answer to a read of `path`.
+pub(super) fn reading(answer: Answered, path: &str) -> Result<Reading, Failure> {
+    let body = answer.body;
+    let envelope = envelope(&body)?;
+    let data = match envelope.data {
+        Some(data) => data.get(),
+        None if envelope.wrap_info.is_some() => {
+            return Err(Failure::Nonsense("it is wrapped, though nobody asked for that"));
+        }
+        None => return Err(Failure::Nonsense("it has no data")),
+    };
+    if !data.starts_with('{') {
+        return Err(Failure::Nonsense("its data is no object"));
+    }
+    let (data, version) = match versioned(path, data) {
+        None => (data, None),
+        Some(Versioned {
+            data: Some(inner),
+            metadata,
+        }) if inner.get().starts_with('{') => (inner.get(), Some(metadata.version)),
+        // The server says 404 with such a body; if it ever says 200, it is as gone.
+        Some(Versioned { data: None, metadata }) => {
+            return Err(Failure::Refused(Box::new(Refusal {
+                status: 404,
+                gone: Some(gone(&metadata)),
+                ..Refusal::default()
+            })));
+        }
+        Some(_) => return Err(Failure::Nonsense("its data is no object")),
+    };
+    let start = data.as_ptr() as usize - body.as_ptr() as usize;
+    let data = start..start + data.len();
+    warn(&warnings(&envelope), path);
+    let lease = match envelope.lease_id {
+        Some(id) if !id.is_empty() => Some(Lease {
+            id: id.into_owned(),
+            duration: Duration::from_secs(envelope.lease_duration.unwrap_or(0)),
+            renewable: envelope.renewable.unwrap_or(false),
+        }),
+        _ => None,
+    };
+    Ok(Reading {
+        body,
+        data,
+        lease,
+        version,
+    })
+}
+
+/// What of an answer that is no success the classification needs.
+pub(super) fn refusal(answer: &Answered, path: &str) -> Refusal {
+    let mut refusal = Refusal {
+        status: answer.status,
+        content_type: text_header(&answer.headers, header::CONTENT_TYPE),
+        retry_after: text_header(&answer.headers, header::RETRY_AFTER)
+            .parse()
+            .ok()
+            .map(Duration::from_secs),
+        ..Refusal::default()
+    };
+    if let Ok(envelope) = envelope(&answer.body) {
+        refusal.errors = texts(envelope.errors);
+        refusal.warnings = warnings(&envelope);
+        refusal.gone = envelope
+            .data
+            .and_then(|data| versioned(path, data.get()))
+            .filter(|versioned| versioned.data.is_none())
+            .map(|versioned| gone(&versioned.metadata));
+    } else {
+        // What Go's servers say to clear text on a TLS port.
+        refusal.wants_tls = answer.status == 400 && answer.body.starts_with(b"Client sent an HTTP request to an HTTPS");
+    }
+    refusal
+}
+
+fn text_header(headers: &HeaderMap, name: header::HeaderName) -> String {
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .map(|text| clean(text, 80))
+        .unwrap_or_default()
+}
+
+fn envelope(body: &[u8]) -> Result<Envelope<'_>, Failure> {
+    if body.is_empty() {
+        return Err(Failure::Nonsense("it is empty"));
+    }
+    if too_deep(body) {
+        return Err(Failure::Nonsense("its JSON is nested too deeply"));
+    }
+    let text = std::str::from_utf8(body).map_err(|_| Failure::Nonsense("it is not UTF-8"))?;
+    // The parser's own words could quote the body.
+    object(text).ok_or(Failure::Nonsense("it is not the JSON it should be"))
+}
+
+/// Reads a struct from an object only: serde would take an array for one too.
+fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
+    let json = json.trim_start();
+    json.starts_with('{').then(|| serde_json::from_str(json).ok()).flatten()
+}
+
+fn versioned<'a>(path: &str, data: &'a str) -> Option<Versioned<'a>> {
+    has_data_segment(path).then(|| object(data)).flatten()
+}
+
+fn gone(metadata: &Metadata<'_>) -> GoneVersion {
+    GoneVersion {
+        version: metadata.version,
+        destroyed: metadata.destroyed,
+        at: clean(metadata.deletion_time.as_deref().unwrap_or_default(), 64),
+    }
+}
+
+fn warnings(envelope: &Envelope<'_>) -> Vec<String> {
+    texts(envelope.warnings)
+}
+
+fn warn(warnings: &[String], what: &str) {
+    for warning in warnings {
+        tracing::warn!(of = what, warning, "the server warns");
+    }
+}
+
+/// A list of texts, or nothing: what is no list of texts has nothing to tell us.
+fn texts(raw: Option<&RawValue>) -> Vec<String> {
+    raw.and_then(|raw| serde_json::from_str::<Vec<String>>(raw.get()).ok())
+        .unwrap_or_default()
+        .iter()
+        .take(5)
+        .map(|text| clean(text, 512))
+        .collect()
+}
+
+/// Whether brackets nest deeper than we take, counted without recursion.
+fn too_deep(json: &[u8]) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return true;
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests;

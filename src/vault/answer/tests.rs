@@ -1,0 +1,156 @@
+//! Answers of both servers, and bodies that no server should send.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn answered(body: &str) -> Answered {
+    Answered {
+        status: 200,
+        headers: HeaderMap::new(),
+        body: Zeroizing::new(body.as_bytes().to_vec()),
+    }
+}
+
+fn data(path: &str, body: &str) -> Result<(String, Option<u64>), Failure> {
+    reading(answered(body), path).map(|reading| (reading.data().to_owned(), reading.version))
+}
+
+#[test]
+fn the_fields_of_kv_v2_are_one_level_deeper_and_only_there() {
+    let v2 = r#"{"lease_id":"","data":{"data":{"a":1.10},"metadata":{"version":7,"created_time":"x"}}}"#;
+    assert_eq!(data("kv/data/web", v2).unwrap(), (r#"{"a":1.10}"#.into(), Some(7)));
+    let whole = r#"{"data":{"a":1.10},"metadata":{"version":7,"created_time":"x"}}"#;
+    for path in ["kv/web", "data/web", "kv/database"] {
+        assert_eq!(
+            data(path, v2).unwrap(),
+            (whole.into(), None),
+            "{path}: no data segment behind the mount"
+        );
+    }
+    // A KV v1 secret that only looks like it.
+    for not_v2 in [
+        r#"{"data":{"x":1}}"#,
+        r#"{"data":{"x":1},"metadata":{"version":"7"}}"#,
+        r#"{"data":{"x":1},"metadata":{"version":7},"more":1}"#,
+        r#"{"data":{"x":1},"metadata":7}"#,
+    ] {
+        let body = format!(r#"{{"data":{not_v2}}}"#);
+        assert_eq!(data("kv/data/web", &body).unwrap(), (not_v2.into(), None));
+    }
+}
+
+#[test]
+fn gone_versions_are_told_from_missing_secrets() {
+    let body = |metadata: &str| Answered {
+        status: 404,
+        headers: HeaderMap::new(),
+        body: Zeroizing::new(format!(r#"{{"data":{{"data":null,"metadata":{metadata}}}}}"#).into_bytes()),
+    };
+    let deleted = refusal(
+        &body(r#"{"version":2,"deletion_time":"2026-11-22T04:20:10Z","destroyed":false}"#),
+        "kv/data/a",
+    );
+    assert_eq!(deleted.gone.unwrap().at, "2026-11-22T04:20:10Z");
+    let destroyed = refusal(
+        &body(r#"{"version":2,"deletion_time":"","destroyed":true}"#),
+        "kv/data/a",
+    );
+    assert!(destroyed.gone.unwrap().destroyed);
+    let mut missing = answered(r#"{"errors":[]}"#);
+    missing.status = 404;
+    assert_eq!(refusal(&missing, "kv/data/a").gone, None);
+}
+
+#[test]
+fn logins_of_either_server_and_of_batch_tokens_are_read() {
+    let full = r#"{"data":null,"auth":{"client_token":"s.x","accessor":"acc","policies":["a","b"],"token_policies":["b"],
+        "metadata":{"role":"r"},"lease_duration":1200,"renewable":true,"entity_id":"e","token_type":"service","orphan":true,
+        "mfa_requirement":null,"num_uses":0,"surprise":[1]}}"#;
+    let auth_block = auth(&answered(full)).unwrap();
+    assert_eq!(auth_block.client_token.expose(), b"s.x");
+    assert_eq!((auth_block.ttl.as_secs(), auth_block.batch), (1200, false));
+    assert_eq!(auth_block.policies, ["b"]);
+    let batch = auth(&answered(
+        r#"{"auth":{"client_token":"b.x","token_type":"batch","accessor":""}}"#,
+    ))
+    .unwrap();
+    assert!(batch.batch);
+}
+
+#[test]
+fn nonsense_is_told_without_its_content() {
+    for (body, text) in [
+        ("", "empty"),
+        ("canary", "not the JSON"),
+        ("{\"data\":", "not the JSON"),
+        ("[]", "not the JSON"),
+        (r#"[{"a":1}]"#, "not the JSON"),
+        ("{}", "no data"),
+        (r#"{"data":null}"#, "no data"),
+        (r#"{"data":[1]}"#, "no object"),
+        (r#"{"data":"canary"}"#, "no object"),
+        (r#"{"data":{},"data":{}}"#, "not the JSON"),
+        (r#"{"data":null,"wrap_info":{"token":"canary"}}"#, "wrapped"),
+        (r#"{"data":{"data":"canary","metadata":{"version":1}}}"#, "no object"),
+    ] {
+        match data("kv/data/web", body) {
+            Err(Failure::Nonsense(what)) => assert!(what.contains(text), "{body}: {what}"),
+            other => panic!("{body}: {other:?}"),
+        }
+    }
+    for (body, text) in [
+        (r#"{"auth":null}"#, "no auth"),
+        (r#"{"auth":["canary"]}"#, "not readable"),
+        (r#"{"auth":{}}"#, "no client token"),
+        (r#"{"auth":{"client_token":""}}"#, "no client token"),
+        (r#"{"auth":{"client_token":"a\r\nb"}}"#, "characters"),
+        (r#"{"auth":{"client_token":5}}"#, "not readable"),
+        (r#"{"auth":{"mfa_requirement":{"x":1}}}"#, "second factor"),
+        (r#"{"wrap_info":{"token":"x"}}"#, "wrapped"),
+    ] {
+        match auth(&answered(body)) {
+            Err(Failure::Nonsense(what)) => assert!(what.contains(text), "{body}: {what}"),
+            other => panic!("{body}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn depth_is_counted_also_where_the_parser_skips() {
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let body = |depth| format!(r#"{{"data":{{}},"skipped":{}}}"#, nested(depth));
+    assert!(data("kv/a", &body(60)).is_ok());
+    assert!(data("kv/a", &body(64)).is_err());
+    assert!(data("kv/a", &body(1_000_000)).is_err());
+    assert!(!too_deep(
+        br#"{"a":"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\"[[["}"#
+    ));
+}
+
+#[test]
+fn what_the_server_says_is_cut_and_escaped() {
+    let body = serde_json::json!({"errors": ["\u{1b}[31m\n".repeat(500), "b"], "warnings": ["w\r\nx"]}).to_string();
+    let mut answer = answered(&body);
+    answer.status = 400;
+    let refusal = refusal(&answer, "a");
+    assert!(refusal.errors[0].len() < 520 && !refusal.errors[0].chars().any(char::is_control));
+    assert_eq!(refusal.warnings, ["w x"]);
+}
+
+proptest! {
+    #[test]
+    fn no_body_makes_the_reader_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let answer = || Answered { status: 200, headers: HeaderMap::new(), body: Zeroizing::new(body.clone()) };
+        let _ = auth(&answer());
+        let _ = refusal(&answer(), "kv/data/a");
+        let _ = reading(answer(), "kv/data/a");
+    }
+
+    #[test]
+    fn no_cut_of_a_good_answer_is_taken_for_whole(at in 0..160_usize) {
+        let body = r#"{"request_id":"1","lease_id":"","renewable":false,"data":{"data":{"a":"b\u00e4"},"metadata":{"version":1}},"wrap_info":null,"warnings":null,"auth":null}"#;
+        let at = at.min(body.len() - 1);
+        prop_assert!(reading(answered(&body[..at]), "kv/data/a").is_err());
+    }
+}

@@ -1,0 +1,357 @@
+//! Which failure is retried, how long, and what it is called in the end: the table.
+
+use super::*;
+use crate::vault::error::GoneVersion;
+
+fn login(method: AuthMethod) -> Login {
+    Login {
+        method,
+        mount: "my-cluster/arc-runners".parse().unwrap(),
+        role: "actions".parse().unwrap(),
+    }
+}
+
+const IDENTITY: &str = "service account runner in namespace arc with audience vault";
+
+fn at_login(status: u16, errors: &[&str]) -> Verdict {
+    let login = login(AuthMethod::Kubernetes);
+    let step = Step::Login {
+        login: &login,
+        identity: IDENTITY,
+    };
+    classify(step, &refused(status, errors))
+}
+
+fn at_read(status: u16, errors: &[&str]) -> Verdict {
+    classify(read(Duration::from_secs(60)), &refused(status, errors))
+}
+
+fn read(since_login: Duration) -> Step<'static> {
+    Step::Read {
+        path: "kv/data/web",
+        version: None,
+        role: "actions",
+        since_login,
+    }
+}
+
+fn refused(status: u16, errors: &[&str]) -> Failure {
+    Failure::Refused(Box::new(Refusal {
+        status,
+        errors: errors.iter().map(ToString::to_string).collect(),
+        ..Refusal::default()
+    }))
+}
+
+fn told(verdict: &Verdict) -> (Option<(Pause, Patience)>, Kind, String) {
+    match verdict {
+        Verdict::Fatal(error) => (None, error.kind, format!("{} {}", error.message, error.hint)),
+        Verdict::Retry(pause, patience, error) => (
+            Some((*pause, *patience)),
+            error.kind,
+            format!("{} {}", error.message, error.hint),
+        ),
+    }
+}
+
+#[track_caller]
+fn check(verdict: &Verdict, retry: Option<(Pause, Patience)>, kind: Kind, texts: &[&str]) {
+    let (is_retry, is_kind, text) = told(verdict);
+    assert_eq!((is_retry, is_kind), (retry, kind), "{text}");
+    for part in texts {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const TO_BUDGET: Option<(Pause, Patience)> = Some((Pause::Jitter, Patience::Budget));
+
+#[test]
+fn refused_logins() {
+    let named = Some((Pause::Fixed(2 * SECOND), Patience::Once));
+    let bare = Some((Pause::Jitter, Patience::For(30 * SECOND)));
+    let no_mount = Some((Pause::Jitter, Patience::For(10 * SECOND)));
+    for (status, error, retry, kind, texts) in [
+        (
+            400,
+            "invalid role name \"actions\"",
+            None,
+            Kind::Denied,
+            &["role actions", "auth/my-cluster/arc-runners"][..],
+        ),
+        (
+            400,
+            "role \"actions\" could not be found",
+            None,
+            Kind::Denied,
+            &["role actions does not exist"],
+        ),
+        (
+            403,
+            "service account name not authorized",
+            named,
+            Kind::Denied,
+            &["namespace arc", "runner"],
+        ),
+        (403, "namespace not authorized", named, Kind::Denied, &["namespace arc"]),
+        (
+            403,
+            "invalid audience (aud) claim: audience claim does not match any expected audience",
+            named,
+            Kind::Denied,
+            &["audience vault"],
+        ),
+        (
+            403,
+            "permission denied",
+            bare,
+            Kind::Denied,
+            &[
+                "system:auth-delegator",
+                "cannot review itself",
+                "Kubernetes API",
+                "audience vault",
+            ],
+        ),
+        (
+            404,
+            "no handler for route \"auth/x/login\"",
+            no_mount,
+            Kind::NotFound,
+            &["no auth method", "my-cluster/arc-runners"],
+        ),
+        (403, "no handler for route", no_mount, Kind::NotFound, &[]),
+        (
+            400,
+            "audience claim found in JWT but no audiences bound to the role",
+            None,
+            Kind::Denied,
+            &["bound_audiences", "audience vault"],
+        ),
+        (
+            400,
+            "error validating token: invalid audience (aud) claim",
+            None,
+            Kind::Denied,
+            &["bound_audiences"],
+        ),
+        (
+            400,
+            "error validating token: token is expired (exp)",
+            None,
+            Kind::Denied,
+            &["clocks"],
+        ),
+        (
+            400,
+            "error validating token: no known key successfully validated the token signature",
+            None,
+            Kind::Denied,
+            &["jwt_validation_pubkeys"],
+        ),
+        (400, "missing jwt", None, Kind::Denied, &["missing jwt"]),
+    ] {
+        check(&at_login(status, &[error]), retry, kind, texts);
+    }
+    check(&at_login(400, &[]), None, Kind::NotVault, &["no Vault answer"]);
+}
+
+#[test]
+fn servers_that_cannot_answer_now() {
+    for verdict in [at_login, at_read] {
+        check(
+            &verdict(503, &["Vault is sealed"]),
+            TO_BUDGET,
+            Kind::Unavailable,
+            &["Vault is sealed"],
+        );
+        check(
+            &verdict(400, &["Vault is not initialized"]),
+            TO_BUDGET,
+            Kind::Unavailable,
+            &["not initialised"],
+        );
+        check(&verdict(501, &[]), TO_BUDGET, Kind::Unavailable, &["not initialised"]);
+        check(
+            &verdict(500, &["internal error"]),
+            TO_BUDGET,
+            Kind::Unavailable,
+            &["internal error"],
+        );
+        check(
+            &verdict(502, &[]),
+            TO_BUDGET,
+            Kind::Unavailable,
+            &["status 502 (no content type)"],
+        );
+        check(&verdict(504, &[]), TO_BUDGET, Kind::Unavailable, &[]);
+        check(&verdict(473, &[]), TO_BUDGET, Kind::Unavailable, &[]);
+        check(
+            &verdict(412, &[]),
+            Some((Pause::Short, Patience::Budget)),
+            Kind::Unavailable,
+            &[],
+        );
+        check(
+            &verdict(429, &[]),
+            Some((Pause::Throttled(None), Patience::Budget)),
+            Kind::RateLimited,
+            &["quota"],
+        );
+        check(
+            &verdict(429, &["lease count quota exceeded"]),
+            None,
+            Kind::RateLimited,
+            &["lease"],
+        );
+        for status in [301, 302, 307, 308] {
+            check(&verdict(status, &[]), None, Kind::NotVault, &["redirect refused"]);
+        }
+    }
+}
+
+#[test]
+fn refused_reads() {
+    let early = classify(read(2 * SECOND), &refused(403, &["permission denied"]));
+    let window = Some((Pause::Jitter, Patience::For(3 * SECOND)));
+    check(&early, window, Kind::Denied, &["kv/data/web", "role actions"]);
+    check(
+        &at_read(403, &["permission denied"]),
+        None,
+        Kind::Denied,
+        &["kv/data/web", "role actions"],
+    );
+    check(
+        &at_read(404, &[]),
+        None,
+        Kind::NotFound,
+        &["no secret at kv/data/web", "KV v1"],
+    );
+    check(
+        &at_read(404, &["namespace not found"]),
+        None,
+        Kind::NotFound,
+        &["namespace not found"],
+    );
+    check(
+        &at_read(405, &["unsupported operation"]),
+        None,
+        Kind::NotFound,
+        &["unsupported operation"],
+    );
+    check(&at_read(400, &["bad role"]), None, Kind::Denied, &["bad role"]);
+    check(&at_read(400, &[]), None, Kind::NotVault, &[]);
+    check(&at_read(418, &[]), None, Kind::NotVault, &["418"]);
+    for (destroyed, texts) in [
+        (
+            false,
+            [
+                "version 3 of kv/data/web was deleted at 2026-11-22T04:20:10Z",
+                "undelete",
+            ],
+        ),
+        (
+            true,
+            ["version 3 of kv/data/web was destroyed", "write the secret again"],
+        ),
+    ] {
+        let refusal = Refusal {
+            status: 404,
+            gone: Some(GoneVersion {
+                version: 3,
+                destroyed,
+                at: if destroyed {
+                    String::new()
+                } else {
+                    "2026-11-22T04:20:10Z".into()
+                },
+            }),
+            ..Refusal::default()
+        };
+        let verdict = classify(read(SECOND), &Failure::Refused(Box::new(refusal)));
+        check(&verdict, None, Kind::NotFound, &texts);
+    }
+    let refusal = Refusal {
+        status: 404,
+        warnings: vec!["Invalid path for a versioned K/V secrets engine. See the API docs".into()],
+        ..Refusal::default()
+    };
+    let verdict = classify(read(SECOND), &Failure::Refused(Box::new(refusal)));
+    check(&verdict, None, Kind::NotFound, &["<mount>/data/<secret>"]);
+}
+
+#[test]
+fn answers_that_did_not_arrive() {
+    let once = Some((Pause::Jitter, Patience::Once));
+    let quarter = Some((Pause::Jitter, Patience::QuarterBudget));
+    let name = TlsFailure::Name {
+        expected: "vault".into(),
+        presented: vec!["a".into(), "b".into()],
+    };
+    for (error, retry, kind, text) in [
+        (
+            TransportError::Resolve("vault: no such host".into()),
+            TO_BUDGET,
+            Kind::Unavailable,
+            "no such host",
+        ),
+        (
+            TransportError::Connect("refused".into()),
+            TO_BUDGET,
+            Kind::Unavailable,
+            "refused",
+        ),
+        (
+            TransportError::TimedOut("the request", 30 * SECOND),
+            TO_BUDGET,
+            Kind::Unavailable,
+            "30s",
+        ),
+        (TransportError::Cut("eof".into()), TO_BUDGET, Kind::Unavailable, "eof"),
+        (TransportError::TooLarge("4 MiB"), None, Kind::NotVault, "4 MiB"),
+        (TransportError::NotHttp, None, Kind::NotVault, "not HTTP"),
+        (
+            TransportError::Tls(TlsFailure::UnknownAuthority),
+            once,
+            Kind::Trust,
+            "caFile",
+        ),
+        (
+            TransportError::Tls(TlsFailure::Time("expired at x".into())),
+            quarter,
+            Kind::Trust,
+            "expired at x",
+        ),
+        (
+            TransportError::Tls(name),
+            None,
+            Kind::Trust,
+            "not for vault but for a, b",
+        ),
+        (
+            TransportError::Tls(TlsFailure::NotTls),
+            None,
+            Kind::Trust,
+            "does not speak TLS",
+        ),
+        (
+            TransportError::Tls(TlsFailure::Other("alert".into())),
+            once,
+            Kind::Trust,
+            "alert",
+        ),
+    ] {
+        check(
+            &classify(read(SECOND), &Failure::Transport(error)),
+            retry,
+            kind,
+            &[text],
+        );
+    }
+    check(
+        &classify(read(SECOND), &Failure::Nonsense("it is empty")),
+        None,
+        Kind::NotVault,
+        &["it is empty", "kv/data/web"],
+    );
+}

@@ -1,0 +1,177 @@
+//! What can go wrong with a server, in words for the person who has to mend it. No message holds a body, a token or a
+//! secret; what the server said is escaped and cut.
+
+use std::time::Duration;
+
+/// What kind of failure it is; the agent makes its exit code of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The pod's own set-up is wrong: no service-account token to log in with.
+    Setup,
+    /// There is no such path, version or auth mount.
+    NotFound,
+    /// Not reachable, sealed, not initialised, or failing, until the budget ran out.
+    Unavailable,
+    /// Rate-limited until the budget ran out.
+    RateLimited,
+    /// The answer is none that Vault or OpenBao would give.
+    NotVault,
+    /// The server refused.
+    Denied,
+    /// The server's certificate is not to be trusted, or there is nothing to judge it by.
+    Trust,
+}
+
+/// A failure that ends the run: what happened, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct VaultError {
+    /// Its kind.
+    pub kind: Kind,
+    /// What happened, lower case, no final dot.
+    pub message: String,
+    /// What to do; may be empty.
+    pub hint: String,
+}
+
+impl VaultError {
+    pub(super) fn new(kind: Kind, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            hint: hint.into(),
+        }
+    }
+}
+
+/// Why no whole answer arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum TransportError {
+    /// The name did not resolve.
+    Resolve(String),
+    /// No address took the connection.
+    Connect(String),
+    /// The server was there but the TLS handshake failed.
+    Tls(TlsFailure),
+    /// Nothing, or not everything, arrived in time.
+    TimedOut(&'static str, Duration),
+    /// The connection ended before the answer did.
+    Cut(String),
+    /// The answer is longer than we take.
+    TooLarge(&'static str),
+    /// What came back is not HTTP.
+    NotHttp,
+    /// The request could not be put together.
+    Request(&'static str),
+}
+
+/// Why a TLS handshake failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum TlsFailure {
+    /// None of the trusted authorities signed the certificate.
+    UnknownAuthority,
+    /// The certificate has expired or is not valid yet; the text has both times.
+    Time(String),
+    /// The certificate is for other names.
+    Name {
+        /// The name we asked for.
+        expected: String,
+        /// The names it has.
+        presented: Vec<String>,
+    },
+    /// The other side does not speak TLS.
+    NotTls,
+    /// Anything else.
+    Other(String),
+}
+
+/// What of an HTTP answer the classification looks at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// The status code.
+    pub status: u16,
+    /// The content type, cut.
+    pub content_type: String,
+    /// Vault's `errors`, each escaped and cut.
+    pub errors: Vec<String>,
+    /// Vault's `warnings`, likewise.
+    pub warnings: Vec<String>,
+    /// The header `Retry-After`, in seconds.
+    pub retry_after: Option<Duration>,
+    /// A KV v2 version that is no more: which, and what became of it.
+    pub gone: Option<GoneVersion>,
+    /// The body says that it came from a TLS server which was spoken to in clear text.
+    pub wants_tls: bool,
+}
+
+/// A KV v2 version that was deleted or destroyed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GoneVersion {
+    /// Its number.
+    pub version: u64,
+    /// For good.
+    pub destroyed: bool,
+    /// When, as the server wrote it.
+    pub at: String,
+}
+
+impl Refusal {
+    /// Whether one of the server's errors contains the text.
+    pub(super) fn says(&self, text: &str) -> bool {
+        self.errors.iter().any(|error| error.contains(text))
+    }
+
+    /// The server's words, or what is known without them.
+    pub(super) fn words(&self) -> String {
+        if self.errors.is_empty() {
+            let content_type = match self.content_type.as_str() {
+                "" => "no content type",
+                known => known,
+            };
+            format!("status {} ({content_type})", self.status)
+        } else {
+            format!("status {}: {}", self.status, self.errors.join("; "))
+        }
+    }
+}
+
+/// Text from outside made fit for one line of a log or a terminal: control and invisible characters escaped, cut at
+/// `limit` bytes.
+pub fn clean(text: &str, limit: usize) -> String {
+    let mut out = String::new();
+    for c in text.trim().chars() {
+        let invisible = c.is_control()
+            || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        match c {
+            '\n' | '\t' | '\r' => {
+                if !out.ends_with(' ') {
+                    out.push(' ');
+                }
+            }
+            _ if invisible => out.extend(c.escape_unicode()),
+            _ => out.push(c),
+        }
+        if out.len() > limit {
+            let end = out.floor_char_boundary(limit);
+            out.truncate(end);
+            out.push('…');
+            break;
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_outside_stays_on_one_line() {
+        assert_eq!(
+            clean("1 error occurred:\n\t* permission denied\n\n", 512),
+            "1 error occurred: * permission denied"
+        );
+        assert_eq!(clean("\u{1b}[31mred\u{202e}\0", 512), "\\u{1b}[31mred\\u{202e}\\u{0}");
+        assert_eq!(clean(&"ä".repeat(600), 512).len(), 512 + '…'.len_utf8());
+    }
+}

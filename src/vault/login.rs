@@ -1,0 +1,165 @@
+//! The service-account token and the login with it.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use http::Method;
+use hyper::body::Bytes;
+use rustify::endpoint::Endpoint;
+use serde::Deserialize;
+use vaultrs::api::auth::kubernetes::requests::LoginWithKubernetesRequest;
+use vaultrs::api::auth::oidc::requests::JWTLoginRequest;
+use zeroize::Zeroizing;
+
+use super::error::{Kind, VaultError, clean};
+use crate::plan::{AuthMethod, Login};
+use crate::secret::Secret;
+
+/// Real ones have about a thousand bytes.
+const MAX_TOKEN: usize = 64 * 1024;
+
+/// The projected service-account token as the kubelet wrote it, read anew for each login.
+pub(super) struct ServiceAccountToken(Secret);
+
+/// Why there is no token (yet).
+pub(super) struct NoToken(pub(super) VaultError);
+
+impl ServiceAccountToken {
+    pub(super) fn read(file: &Path) -> Result<Self, NoToken> {
+        let shown = file.display();
+        let no = |message: String| {
+            NoToken(VaultError::new(
+                Kind::Setup,
+                message,
+                "is the volume podkey-token mounted in this container, with a serviceAccountToken projection that this user may read?",
+            ))
+        };
+        let bytes = read_at_most(file, MAX_TOKEN).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => no(format!("there is no service-account token at {shown}")),
+            _ => no(format!("the service-account token {shown} cannot be read: {error}")),
+        })?;
+        let end = bytes
+            .iter()
+            .rposition(|b| !b.is_ascii_whitespace())
+            .map_or(0, |last| last + 1);
+        if end == 0 {
+            return Err(no(format!("the service-account token {shown} is empty")));
+        }
+        if bytes.len() > MAX_TOKEN {
+            return Err(no(format!("the service-account token {shown} is longer than 64 KiB")));
+        }
+        if let Some(at) = bytes[..end].iter().position(|b| !b.is_ascii_graphic()) {
+            return Err(no(format!(
+                "the service-account token {shown} is no token: byte {} is none that a token has",
+                at + 1
+            )));
+        }
+        Ok(Self(Secret::from(bytes[..end].to_vec())))
+    }
+
+    /// Whom the token speaks for, in words for a message; never the token.
+    pub(super) fn identity(&self) -> String {
+        let Some(claims) = self.claims() else {
+            return "a token that is no JWT".to_owned();
+        };
+        let mut words = match claims
+            .sub
+            .strip_prefix("system:serviceaccount:")
+            .and_then(|rest| rest.split_once(':'))
+        {
+            Some((namespace, name)) => format!(
+                "service account {} in namespace {}",
+                clean(name, 128),
+                clean(namespace, 128)
+            ),
+            None => format!("subject {}", clean(&claims.sub, 256)),
+        };
+        let audiences: Vec<String> = claims.aud.list().iter().map(|aud| clean(aud, 128)).collect();
+        words.push_str(&format!(" with audience {}", audiences.join(", ")));
+        if let Some(late) = self.expired(SystemTime::now()) {
+            words.push_str(&format!(", expired by the local clock {late} ago"));
+        }
+        words
+    }
+
+    /// How long ago the token expired, if it did.
+    pub(super) fn expired(&self, now: SystemTime) -> Option<humantime::FormattedDuration> {
+        let exp = SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(self.claims()?.exp?).ok()?)?;
+        let late = now.duration_since(exp).ok()?;
+        Some(humantime::format_duration(Duration::from_secs(late.as_secs())))
+    }
+
+    fn claims(&self) -> Option<Claims> {
+        let payload = self.0.expose().split(|b| *b == b'.').nth(1)?;
+        let json = Zeroizing::new(base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?);
+        serde_json::from_slice(&json).ok()
+    }
+
+    /// The body of the login request, as vaultrs writes it. Its types print the token in `Debug`, so they live only here.
+    pub(super) fn login_request(&self, login: &Login) -> Result<(Method, Bytes), VaultError> {
+        // Checked to be ASCII when it was read.
+        let jwt = String::from_utf8_lossy(self.0.expose()).into_owned();
+        let (mount, role) = (login.mount.to_string(), login.role.to_string());
+        let request = match login.method {
+            AuthMethod::Kubernetes => LoginWithKubernetesRequest { mount, role, jwt }.request(NOWHERE),
+            AuthMethod::Jwt => JWTLoginRequest {
+                mount,
+                jwt,
+                role: Some(role),
+            }
+            .request(NOWHERE),
+        };
+        // The error's text could hold the request.
+        let request = request.map_err(|_| VaultError::new(Kind::Setup, "the login request cannot be made", ""))?;
+        let (head, body) = request.into_parts();
+        Ok((head.method, Bytes::from(body)))
+    }
+}
+
+/// vaultrs's requests want a base; only their method and body are used. The path is encoded by ourselves: rustify puts
+/// an empty segment in front of vaultrs's paths, which begin with a slash.
+const NOWHERE: &str = "https://vault.invalid/v1";
+
+#[derive(Deserialize)]
+struct Claims {
+    #[serde(default)]
+    sub: String,
+    #[serde(default)]
+    aud: Audiences,
+    #[serde(default)]
+    exp: Option<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audiences {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Default for Audiences {
+    fn default() -> Self {
+        Self::Many(Vec::new())
+    }
+}
+
+impl Audiences {
+    fn list(&self) -> Cow<'_, [String]> {
+        match self {
+            Self::One(one) => Cow::Owned(vec![one.clone()]),
+            Self::Many(many) => Cow::Borrowed(many),
+        }
+    }
+}
+
+/// One byte more than the limit tells that there is more.
+fn read_at_most(file: &Path, limit: usize) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    use std::io::Read;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(2048));
+    std::fs::File::open(PathBuf::from(file))?
+        .take(limit as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

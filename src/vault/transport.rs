@@ -1,0 +1,389 @@
+//! One HTTP/1.1 exchange with the server: connect, TLS, send, receive with limits. Knows nothing of Vault but its headers,
+//! follows no redirect, and reads no environment.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+use zeroize::Zeroizing;
+
+use super::error::{TransportError, VaultError};
+use super::trust;
+use crate::plan::Connection;
+use crate::secret::Secret;
+
+const CONNECT: Duration = Duration::from_secs(5);
+const HANDSHAKE: Duration = Duration::from_secs(10);
+const REQUEST: Duration = Duration::from_secs(30);
+const IDLE: Duration = Duration::from_secs(10);
+/// Before the next address of a name is tried beside the first (RFC 8305).
+const HEAD_START: Duration = Duration::from_millis(250);
+/// A connection idle for longer may have been forgotten by something in between.
+const REUSE: Duration = Duration::from_secs(5);
+
+/// One answer, in bytes.
+const MAX_ANSWER: usize = 4 * 1024 * 1024;
+/// An answer that is no success: what is longer is not read.
+const MAX_REFUSAL: usize = 256 * 1024;
+
+const X_VAULT_TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
+const X_VAULT_REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
+const X_VAULT_NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
+/// Tells a standby node what the client has already seen.
+pub(super) const X_VAULT_INDEX: HeaderName = HeaderName::from_static("x-vault-index");
+
+/// How to reach the server.
+pub(super) struct Transport {
+    host: String,
+    port: u16,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    /// On every request.
+    headers: HeaderMap,
+}
+
+/// What to send. May be sent again, on another connection.
+pub(super) struct Outgoing<'a> {
+    pub(super) method: Method,
+    /// Begins with `/v1/`, percent-encoded.
+    pub(super) target: String,
+    pub(super) body: Bytes,
+    pub(super) token: Option<&'a Secret>,
+    pub(super) index: Option<&'a HeaderValue>,
+}
+
+/// What came back.
+pub(super) struct Answered {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Zeroizing<Vec<u8>>,
+}
+
+/// An open connection, or the place for one.
+#[derive(Default)]
+pub(super) struct Link(Option<(SendRequest<Full<Bytes>>, tokio::time::Instant)>);
+
+impl Link {
+    /// The next request goes over a new connection.
+    pub(super) fn drop_connection(&mut self) {
+        self.0 = None;
+    }
+}
+
+/// How far a failed request came.
+pub(super) struct Failed {
+    pub(super) error: TransportError,
+    /// The server may have carried it out.
+    pub(super) was_sent: bool,
+}
+
+impl Transport {
+    pub(super) fn new(connection: &Connection) -> Result<Self, VaultError> {
+        let address = &connection.address;
+        let tls = match address.is_tls() {
+            true => Some(trust::connector(connection)?),
+            false => None,
+        };
+        let mut headers = HeaderMap::with_capacity(8);
+        let text = address.to_string();
+        let host = text.split_once("://").map_or(text.as_str(), |(_, host)| host);
+        // Both were checked when the plan was read; an error here would be ours, but it must be no panic.
+        let value = |text: &str, what: &str| {
+            HeaderValue::from_bytes(text.as_bytes())
+                .map_err(|_| VaultError::new(super::Kind::Setup, format!("the {what} fits into no HTTP header"), ""))
+        };
+        headers.insert(header::HOST, value(host, "connection's host")?);
+        headers.insert(
+            header::USER_AGENT,
+            HeaderValue::from_static(concat!("podkey/", env!("CARGO_PKG_VERSION"))),
+        );
+        headers.insert(X_VAULT_REQUEST, HeaderValue::from_static("true"));
+        if let Some(namespace) = &connection.namespace {
+            headers.insert(X_VAULT_NAMESPACE, value(namespace.as_str(), "connection's namespace")?);
+        }
+        Ok(Self {
+            host: address.host().to_owned(),
+            port: address.port(),
+            tls,
+            headers,
+        })
+    }
+
+    /// Sends the request and waits for the whole answer. A connection that turns out to have been closed while it was
+    /// idle is replaced once, silently.
+    pub(super) async fn exchange(&self, link: &mut Link, out: &Outgoing<'_>) -> Result<Answered, Failed> {
+        match timeout(REQUEST, self.exchange_within(link, out)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(failed)) => {
+                link.drop_connection();
+                Err(failed)
+            }
+            Err(_) => {
+                link.drop_connection();
+                Err(Failed {
+                    error: TransportError::TimedOut("the request", REQUEST),
+                    was_sent: true,
+                })
+            }
+        }
+    }
+
+    async fn exchange_within(&self, link: &mut Link, out: &Outgoing<'_>) -> Result<Answered, Failed> {
+        let unsent = |error| Failed { error, was_sent: false };
+        let mut sender = match link.0.take() {
+            Some((sender, used)) if !sender.is_closed() && used.elapsed() < REUSE => Some(sender),
+            _ => None,
+        };
+        loop {
+            let reused = sender.is_some();
+            let mut open = match sender.take() {
+                Some(open) => open,
+                None => self.connect().await.map_err(unsent)?,
+            };
+            let request = self.request(out).map_err(unsent)?;
+            let response = match open.try_send_request(request).await {
+                Ok(response) => response,
+                Err(refused) => {
+                    let error = refused.error();
+                    // Nothing came back on a connection that had served before: the server closed it in between.
+                    if reused && (error.is_canceled() || error.is_closed() || error.is_incomplete_message()) {
+                        continue;
+                    }
+                    return Err(Failed {
+                        error: from_hyper(error),
+                        was_sent: true,
+                    });
+                }
+            };
+            let (parts, body) = response.into_parts();
+            let success = parts.status.is_success();
+            let limit = if success { MAX_ANSWER } else { MAX_REFUSAL };
+            let body = match receive(body, limit).await {
+                Ok(body) => body,
+                // Why a request failed is worth less than that it failed.
+                Err(_) if !success => {
+                    return Ok(Answered {
+                        status: parts.status.as_u16(),
+                        headers: parts.headers,
+                        body: Zeroizing::default(),
+                    });
+                }
+                Err(error) => return Err(Failed { error, was_sent: true }),
+            };
+            // A node that cannot answer now may be the wrong one: the next try looks the address up again.
+            if parts.status.as_u16() < 500 {
+                link.0 = Some((open, tokio::time::Instant::now()));
+            }
+            return Ok(Answered {
+                status: parts.status.as_u16(),
+                headers: parts.headers,
+                body,
+            });
+        }
+    }
+
+    fn request(&self, out: &Outgoing<'_>) -> Result<Request<Full<Bytes>>, TransportError> {
+        let mut request = Request::new(Full::new(out.body.clone()));
+        *request.method_mut() = out.method.clone();
+        *request.uri_mut() = out
+            .target
+            .parse()
+            .map_err(|_| TransportError::Request("its path makes no valid target"))?;
+        let headers = request.headers_mut();
+        headers.clone_from(&self.headers);
+        if !out.body.is_empty() {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        if let Some(token) = out.token {
+            let mut value = HeaderValue::from_bytes(token.expose())
+                .map_err(|_| TransportError::Request("the client token fits into no header"))?;
+            value.set_sensitive(true);
+            headers.insert(X_VAULT_TOKEN, value);
+        }
+        if let Some(index) = out.index {
+            headers.insert(X_VAULT_INDEX, index.clone());
+        }
+        Ok(request)
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, TransportError> {
+        let stream = timeout(CONNECT, self.dial())
+            .await
+            .map_err(|_| TransportError::Connect(format!("no connection to {} within 5s", self.place())))??;
+        match &self.tls {
+            None => handshake_http(stream).await,
+            Some((connector, name)) => {
+                let stream = timeout(HANDSHAKE, connector.connect(name.clone(), stream))
+                    .await
+                    .map_err(|_| TransportError::TimedOut("the TLS handshake", HANDSHAKE))?
+                    .map_err(|error| trust::handshake_error(&error))?;
+                handshake_http(stream).await
+            }
+        }
+    }
+
+    fn place(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
+    }
+
+    /// Connects to the first of the name's addresses that answers, each with a small head start over the next.
+    async fn dial(&self) -> Result<TcpStream, TransportError> {
+        let addresses = tokio::net::lookup_host((self.host.as_str(), self.port))
+            .await
+            .map_err(|error| TransportError::Resolve(format!("{}: {error}", self.host)))?;
+        let mut addresses = interleave(addresses.collect()).into_iter();
+        let failed = |error: &io::Error| TransportError::Connect(format!("{}: {error}", self.place()));
+        let mut tries = JoinSet::new();
+        let mut last = TransportError::Resolve(format!("{}: no addresses", self.host));
+        loop {
+            if let Some(address) = addresses.next() {
+                if tries.is_empty() && addresses.len() == 0 {
+                    let stream = TcpStream::connect(address).await.map_err(|error| failed(&error))?;
+                    return no_delay(stream);
+                }
+                tries.spawn(TcpStream::connect(address));
+            }
+            tokio::select! {
+                done = tries.join_next() => match done {
+                    Some(Ok(Ok(stream))) => return no_delay(stream),
+                    Some(Ok(Err(error))) => last = failed(&error),
+                    Some(Err(_)) => {}
+                    None => return Err(last),
+                },
+                () = sleep(HEAD_START), if addresses.len() > 0 => {}
+            }
+        }
+    }
+}
+
+fn no_delay(stream: TcpStream) -> Result<TcpStream, TransportError> {
+    // Only speed depends on it.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
+}
+
+/// The families by turns, the resolver's first choice first.
+fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (one, other): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|a| a.is_ipv6() == first_is_v6);
+    let mut other = other.into_iter();
+    let mut all = Vec::new();
+    for address in one {
+        all.push(address);
+        all.extend(other.next());
+    }
+    all.extend(other);
+    all
+}
+
+async fn handshake_http(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<SendRequest<Full<Bytes>>, TransportError> {
+    let (sender, connection) = http1::Builder::new()
+        // Holds the head of an answer; bodies pass through it.
+        .max_buf_size(64 * 1024)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| from_hyper(&error))?;
+    tokio::spawn(async move {
+        // Its errors reach us through the request that they spoil.
+        let _ = connection.await;
+    });
+    Ok(sender)
+}
+
+async fn receive(mut body: Incoming, limit: usize) -> Result<Zeroizing<Vec<u8>>, TransportError> {
+    let too_large = || TransportError::TooLarge("4 MiB");
+    let announced = body.size_hint().exact().unwrap_or(0);
+    if announced > limit as u64 {
+        return Err(too_large());
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(announced as usize));
+    loop {
+        let frame = match timeout(IDLE, body.frame()).await {
+            Err(_) => return Err(TransportError::TimedOut("a pause within the answer", IDLE)),
+            Ok(None) => return Ok(bytes),
+            Ok(Some(Err(error))) => return Err(from_hyper(&error)),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        if let Some(data) = frame.data_ref() {
+            if bytes.len() + data.len() > limit {
+                return Err(too_large());
+            }
+            bytes.extend_from_slice(data);
+        }
+    }
+}
+
+fn from_hyper(error: &hyper::Error) -> TransportError {
+    if error.is_parse() {
+        return TransportError::NotHttp;
+    }
+    // hyper's texts name what it was doing and hold nothing of what was sent.
+    let source = std::error::Error::source(error);
+    match source.and_then(|source| source.downcast_ref::<io::Error>()) {
+        Some(io) if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => trust::handshake_error(io),
+        Some(io) => TransportError::Cut(io.kind().to_string()),
+        None => TransportError::Cut(error.to_string()),
+    }
+}
+
+/// A path of the API below `/v1/`, each segment percent-encoded.
+pub(super) fn target(path: &str, version: Option<u64>) -> String {
+    let mut target = String::with_capacity(path.len() + 16);
+    target.push_str("/v1/");
+    for byte in path.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => target.push(char::from(byte)),
+            _ => target.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    if let Some(version) = version {
+        target.push_str(&format!("?version={version}"));
+    }
+    target
+}
+
+/// Keeps the connector cheap to hand around.
+pub(super) fn connector(config: rustls::ClientConfig) -> TlsConnector {
+    TlsConnector::from(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_of_a_segment_that_means_something_in_a_url_is_encoded() {
+        assert_eq!(
+            target("kv/data/a b$(X)&ä", Some(3)),
+            "/v1/kv/data/a%20b%24%28X%29%26%C3%A4?version=3"
+        );
+        assert_eq!(target("a/...;=+", None), "/v1/a/...%3B%3D%2B");
+    }
+
+    #[test]
+    fn address_families_take_turns() {
+        let parse = |list: &[&str]| list.iter().map(|a| a.parse().unwrap()).collect::<Vec<SocketAddr>>();
+        assert_eq!(
+            interleave(parse(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1"])),
+            parse(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"])
+        );
+        assert!(interleave(Vec::new()).is_empty());
+    }
+}

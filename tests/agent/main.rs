@@ -1,0 +1,12 @@
+//! The agent's binary against a real OpenBao over TLS, and against servers that misbehave.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code outside of #[test] functions"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod deliver;
