@@ -56,16 +56,17 @@ struct Progress {
 
 /// Runs to the end, or until a signal. Gives the stage it came to, the connection's name, and what to report.
 pub(super) async fn run(surroundings: &Surroundings) -> (Stage, Option<String>, Result<String, Failure>) {
+    // First of all: the kernel keeps signals without a handler from process 1.
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        let failure = Failure::new(Code::BadPlan, "signals cannot be handled here", "");
+        return (Stage::Login, None, Err(failure));
+    };
     let (plan, budget) = match read_plan(surroundings) {
         Ok(read) => read,
         Err(failure) => return (Stage::Login, None, Err(failure)),
     };
     let connection = Some(plan.connection.name.clone());
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
-        let failure = Failure::new(Code::BadPlan, "signals cannot be handled here", "");
-        return (Stage::Login, connection, Err(failure));
-    };
     let vault = match Vault::new(&plan.connection, vault::Budget::start(budget.duration())) {
         Ok(vault) => vault,
         Err(error) => return (Stage::Login, connection, Err(error.into())),
@@ -182,10 +183,14 @@ async fn deliver(
         role = %plan.login.role,
         accessor = session.accessor,
         ttl_s = session.ttl.as_secs(),
-        policies = ?session.policies,
+        policies = session.policies.join(","),
         took_ms = clock.ms(),
         "logged in"
     );
+
+    if progress.stop.is_asked() {
+        return Err(terminated("a signal"));
+    }
 
     progress.stage.set(Stage::Read);
     let wanted = distinct(plan);

@@ -163,3 +163,63 @@ fn read_at_most(file: &Path, limit: usize) -> std::io::Result<Zeroizing<Vec<u8>>
         .read_to_end(&mut bytes)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(payload: &str) -> ServiceAccountToken {
+        let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(payload);
+        ServiceAccountToken(Secret::from(format!("e30.{payload}.canary").into_bytes()))
+    }
+
+    #[test]
+    fn vaultrs_writes_the_bodies_that_the_two_methods_take() {
+        let token = token("{}");
+        for method in [AuthMethod::Kubernetes, AuthMethod::Jwt] {
+            let login = Login {
+                method,
+                mount: "my-cluster/arc-runners".parse().unwrap(),
+                role: "a \"role\" $(X)".parse().unwrap(),
+            };
+            let (verb, body) = token.login_request(&login).map_err(|_| ()).unwrap();
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(verb, Method::POST);
+            assert_eq!(
+                body,
+                serde_json::json!({"role": "a \"role\" $(X)", "jwt": "e30.e30.canary"})
+            );
+        }
+        let request = LoginWithKubernetesRequest {
+            mount: "a/b".into(),
+            role: "r".into(),
+            jwt: "j".into(),
+        };
+        let path = request.request(NOWHERE).unwrap().uri().path().to_owned();
+        assert_ne!(path, "/v1/auth/a/b/login", "fixed upstream? then use its path: {path}");
+    }
+
+    #[test]
+    fn whom_a_token_speaks_for_is_told_without_the_token() {
+        for (payload, words) in [
+            (
+                r#"{"sub":"system:serviceaccount:arc:runner","aud":["vault","x"],"exp":99999999999}"#,
+                "service account runner in namespace arc with audience vault, x",
+            ),
+            (
+                r#"{"sub":"repo:a/b","aud":"gh\nx"}"#,
+                "subject repo:a/b with audience gh x",
+            ),
+            ("{}", "subject  with audience "),
+            ("no json", "a token that is no JWT"),
+            (r#"{"exp":1e300}"#, "subject  with audience "),
+        ] {
+            assert_eq!(token(payload).identity(), words);
+        }
+        assert!(token(r#"{"exp":1}"#).identity().contains("expired by the local clock"));
+        assert_eq!(
+            ServiceAccountToken(Secret::from(b"x.y".to_vec())).identity(),
+            "a token that is no JWT"
+        );
+    }
+}

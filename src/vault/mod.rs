@@ -78,6 +78,11 @@ impl Stop {
         self.asked.set(true);
     }
 
+    /// Whether the run is to stop.
+    pub fn is_asked(&self) -> bool {
+        self.asked.get()
+    }
+
     /// Whether a login request is on its way.
     pub fn in_login(&self) -> bool {
         self.in_login.get()
@@ -137,7 +142,7 @@ impl Vault {
                 }
             };
             let verdict = self.with_namespace(verdict);
-            if stop.asked.get() {
+            if stop.is_asked() {
                 return Err(tries.out_of_time());
             }
             tries.pause(verdict).await?;

@@ -73,6 +73,7 @@ impl Tries {
             Patience::QuarterBudget => self.budget.started + self.budget.total / 4,
             Patience::For(window) if in_a_row == 1 => now + window,
             Patience::For(window) => since + window,
+            Patience::More(left) => now + left,
             Patience::Once if in_a_row == 1 => self.budget.end(),
             Patience::Once => now,
         }
@@ -203,5 +204,27 @@ mod tests {
                 assert_eq!(count, 2);
             }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_window_that_is_told_from_now_lasts_as_long_as_it_says() {
+        let begun = Instant::now();
+        let window = Duration::from_secs(5);
+        let mut tries = Tries::new(Budget::start(Duration::from_secs(60)), "it".into());
+        while let Some(left) = window.checked_sub(begun.elapsed())
+            && tries
+                .pause(Verdict::Retry(
+                    Pause::Short,
+                    Patience::More(left),
+                    error(super::super::error::Kind::Denied),
+                ))
+                .await
+                .is_ok()
+        {}
+        assert!(
+            (4.0..=5.0).contains(&begun.elapsed().as_secs_f64()),
+            "{:?}",
+            begun.elapsed()
+        );
     }
 }

@@ -69,6 +69,8 @@ pub(super) struct Answered {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Zeroizing<Vec<u8>>,
+    /// It came without TLS.
+    pub(super) in_clear: bool,
 }
 
 /// An open connection, or the place for one.
@@ -158,7 +160,7 @@ impl Transport {
                 Err(refused) => {
                     let error = refused.error();
                     // Nothing came back on a connection that had served before: the server closed it in between.
-                    if reused && (error.is_canceled() || error.is_closed() || error.is_incomplete_message()) {
+                    if reused && !error.is_parse() {
                         continue;
                     }
                     return Err(Failed {
@@ -173,13 +175,7 @@ impl Transport {
             let body = match receive(body, limit).await {
                 Ok(body) => body,
                 // Why a request failed is worth less than that it failed.
-                Err(_) if !success => {
-                    return Ok(Answered {
-                        status: parts.status.as_u16(),
-                        headers: parts.headers,
-                        body: Zeroizing::default(),
-                    });
-                }
+                Err(_) if !success => Zeroizing::default(),
                 Err(error) => return Err(Failed { error, was_sent: true }),
             };
             // A node that cannot answer now may be the wrong one: the next try looks the address up again.
@@ -190,6 +186,7 @@ impl Transport {
                 status: parts.status.as_u16(),
                 headers: parts.headers,
                 body,
+                in_clear: self.tls.is_none(),
             });
         }
     }

@@ -9,4 +9,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod answers;
 mod deliver;
+mod denied;
+mod plan;
+mod process;
+mod tls;
+mod volume;

@@ -85,8 +85,13 @@ impl Agent {
 
     /// Sets a part of the plan by its JSON pointer.
     pub fn with(mut self, pointer: &str, value: Value) -> Self {
-        let (parent, key) = pointer.rsplit_once('/').unwrap();
-        self.plan.pointer_mut(parent).unwrap()[key] = value;
+        match self.plan.pointer_mut(pointer) {
+            Some(known) => *known = value,
+            None => {
+                let (parent, key) = pointer.rsplit_once('/').unwrap();
+                self.plan.pointer_mut(parent).unwrap()[key] = value;
+            }
+        }
         self
     }
 

@@ -175,15 +175,15 @@ impl OpenBao {
         answer["data"]["keys"].as_array().map_or(0, Vec::len)
     }
 
-    /// A kubernetes auth method that asks our cluster.
-    pub fn enable_kubernetes(&self, namespace: &str, mount: &str) {
+    /// A kubernetes auth method that asks this cluster.
+    pub fn enable_kubernetes(&self, namespace: &str, mount: &str, cluster: &Cluster) {
         self.write_in(namespace, &format!("sys/auth/{mount}"), &json!({"type": "kubernetes"}));
         self.write_in(
             namespace,
             &format!("auth/{mount}/config"),
             &json!({
-                "kubernetes_host": self.cluster.url, "kubernetes_ca_cert": self.ca.pem(),
-                "token_reviewer_jwt": self.cluster.sign(&super::jwt::Claims::new("kube-system", "reviewer", super::jwt::API_AUDIENCE)),
+                "kubernetes_host": cluster.url, "kubernetes_ca_cert": self.ca.pem(),
+                "token_reviewer_jwt": cluster.sign(&super::jwt::Claims::new("kube-system", "reviewer", super::jwt::API_AUDIENCE)),
                 "disable_local_ca_jwt": true,
             }),
         );
@@ -203,7 +203,7 @@ impl OpenBao {
                                path \"kv1/*\" { capabilities = [\"read\"] }\n\
                                path \"team/data/*\" { capabilities = [\"read\"] }"}),
         );
-        bao.enable_kubernetes("", MOUNT);
+        bao.enable_kubernetes("", MOUNT, &bao.cluster);
         let role = json!({
             "bound_service_account_names": [ACCOUNT], "bound_service_account_namespaces": [NAMESPACE],
             "token_policies": ["arc-kubeconfig"], "token_ttl": "20m",

@@ -222,8 +222,10 @@ pub(super) fn refusal(answer: &Answered, path: &str) -> Refusal {
             .filter(|versioned| versioned.data.is_none())
             .map(|versioned| gone(&versioned.metadata));
     } else {
-        // What Go's servers say to clear text on a TLS port.
-        refusal.wants_tls = answer.status == 400 && answer.body.starts_with(b"Client sent an HTTP request to an HTTPS");
+        // What servers say to clear text on a TLS port: Go's with no header at all, nginx in a page.
+        refusal.wants_tls = answer.in_clear
+            && answer.status == 400
+            && (answer.headers.is_empty() || String::from_utf8_lossy(&answer.body).contains("HTTPS port"));
     }
     refusal
 }

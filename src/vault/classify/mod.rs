@@ -70,6 +70,8 @@ pub(super) enum Patience {
     QuarterBudget,
     /// This long after the first failure of this kind.
     For(Duration),
+    /// This much longer, from now.
+    More(Duration),
     /// One more try.
     Once,
 }
@@ -346,7 +348,7 @@ fn refused_read(path: &str, version: Option<u64>, role: &str, since_login: Durat
                 "add `read` on this path to a policy of the role; a path without a mount is answered the same way",
             );
             match TOKEN_SPREADS.checked_sub(since_login) {
-                Some(left) => Verdict::Retry(Pause::Jitter, Patience::For(left), error),
+                Some(left) => Verdict::Retry(Pause::Jitter, Patience::More(left), error),
                 None => Verdict::Fatal(error),
             }
         }

@@ -213,7 +213,7 @@ fn servers_that_cannot_answer_now() {
 #[test]
 fn refused_reads() {
     let early = classify(read(2 * SECOND), &refused(403, &["permission denied"]));
-    let window = Some((Pause::Jitter, Patience::For(3 * SECOND)));
+    let window = Some((Pause::Jitter, Patience::More(3 * SECOND)));
     check(&early, window, Kind::Denied, &["kv/data/web", "role actions"]);
     check(
         &at_read(403, &["permission denied"]),

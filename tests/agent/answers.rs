@@ -1,0 +1,502 @@
+//! Answers that a real server won't give on demand: nothing of them is trusted, believed or shown.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::agent::Agent;
+use crate::support::fake_vault::{
+    CLIENT_TOKEN, FakeVault, Reply, bytes, json as answer, logged_in, login_body, secret_body, with_headers,
+};
+use crate::support::http::Request;
+
+fn web() -> Reply {
+    answer(
+        200,
+        &secret_body(
+            r#"{"a":"canary-secret","n":12345678901234567890,"x":1.10,"t":true,"o":{"z":[1.10]},"none":null}"#,
+        ),
+    )
+}
+
+/// A server that gives every read this.
+fn reads(reply: impl Fn() -> Reply + Send + Sync + 'static) -> FakeVault {
+    FakeVault::plain(logged_in(move |_, _| reply()))
+}
+
+fn agent(fake: &FakeVault) -> Agent {
+    Agent::for_fake(fake).canary("canary-secret").budget("1s")
+}
+
+fn revocations(fake: &FakeVault) -> usize {
+    fake.requests()
+        .iter()
+        .filter(|r| r.target == "/v1/auth/token/revoke-self")
+        .count()
+}
+
+#[test]
+fn requests_are_what_vault_expects_and_no_more() {
+    let fake = FakeVault::plain(|request: &Request, n| match request.target.ends_with("/login") {
+        true => with_headers(200, "X-Vault-Index: idx-7\r\n", &login_body()),
+        false => logged_in(|_, _| web())(request, n),
+    });
+    let run = agent(&fake)
+        .with("/connection/namespace", json!("team/a"))
+        .with("/login/mount", json!("my cluster/ä"))
+        .file(json!({"secret": "kv/data/w$b (1)", "version": 3, "key": "a", "format": "raw", "file": "b", "mode": "0400"}))
+        .run();
+    run.expect(0, &[]);
+    let requests = fake.requests();
+    let targets: Vec<String> = requests.iter().map(|r| format!("{} {}", r.method, r.target)).collect();
+    assert_eq!(
+        targets,
+        [
+            "POST /v1/auth/my%20cluster/%C3%A4/login",
+            "GET /v1/kv/data/web",
+            "GET /v1/kv/data/w%24b%20%281%29?version=3",
+            "POST /v1/auth/token/revoke-self"
+        ]
+    );
+    for request in &requests {
+        assert_eq!(request.header("x-vault-request"), Some("true"));
+        assert_eq!(request.header("x-vault-namespace"), Some("team/a"));
+        assert_eq!(
+            request.header("user-agent"),
+            Some(concat!("podkey/", env!("CARGO_PKG_VERSION")))
+        );
+        assert_eq!(request.header("accept-encoding"), None);
+        assert_eq!(
+            request.header("host"),
+            Some(format!("127.0.0.1:{}", fake.port).as_str())
+        );
+        let is_login = request.target.ends_with("/login");
+        assert_eq!(request.header("x-vault-token"), (!is_login).then_some(CLIENT_TOKEN));
+        let is_read = request.method == "GET";
+        assert_eq!(request.header("x-vault-index"), is_read.then_some("idx-7"));
+    }
+    let body: serde_json::Value = serde_json::from_slice(&requests[0].body).unwrap();
+    assert_eq!(body, json!({"role": "web", "jwt": crate::support::agent::FAKE_JWT}));
+    assert_eq!(fake.connections(), 1, "a few reads take one connection");
+}
+
+#[test]
+fn every_path_is_read_once_and_many_over_at_most_four_connections() {
+    let fake = reads(web);
+    let mut many = agent(&fake).with("/files", json!([])).budget("10s");
+    for n in 0..64 {
+        let path = format!("kv/data/{}", n / 2);
+        many = many.file(json!({"secret": path, "key": "a", "format": "raw", "file": format!("f{n}"), "mode": "0400"}));
+    }
+    many.run().expect(0, &["delivered 64 files"]);
+    let mut targets: Vec<String> = fake
+        .requests()
+        .into_iter()
+        .filter(|r| r.method == "GET")
+        .map(|r| r.target)
+        .collect();
+    targets.sort();
+    let all = targets.len();
+    targets.dedup();
+    assert_eq!((all, targets.len()), (32, 32));
+    assert_eq!(fake.connections(), 4);
+}
+
+#[test]
+fn values_keep_their_digits_and_null_is_missing() {
+    let fake = reads(web);
+    let mut run = agent(&fake).with("/files", json!([]));
+    for (key, name) in [("n", "n"), ("x", "x"), ("t", "t"), ("o", "o")] {
+        run = run.file(json!({"secret": "kv/data/web", "key": key, "format": "raw", "file": name, "mode": "0400"}));
+    }
+    run.run().expect(0, &[]);
+    for (name, text) in [
+        ("n", "12345678901234567890"),
+        ("x", "1.10"),
+        ("t", "true"),
+        ("o", r#"{"z":[1.10]}"#),
+    ] {
+        assert_eq!(
+            String::from_utf8(run.delivered(&format!("files/{name}"))).unwrap(),
+            text
+        );
+    }
+    let missing = agent(&fake).with("/files/0/key", json!("none"));
+    missing.run().expect(66, &["\"none\"", "6 fields"]).stage("render");
+    assert!(missing.all_files().is_empty());
+    assert_eq!(revocations(&fake), 2, "on success and on failure");
+}
+
+#[test]
+fn no_redirect_is_followed() {
+    let collector = TcpListener::bind("127.0.0.1:0").unwrap();
+    collector.set_nonblocking(true).unwrap();
+    let to = format!("Location: http://{}/v1/x\r\n", collector.local_addr().unwrap());
+    for status in [301, 302, 307, 308] {
+        let header = to.clone();
+        let fake = FakeVault::plain(move |_, _| with_headers(status, &header, ""));
+        agent(&fake)
+            .run()
+            .expect(76, &["redirect refused", &status.to_string()])
+            .stage("login");
+        assert_eq!(fake.requests().len(), 1, "no second try");
+        let header = to.clone();
+        let fake = reads(move || with_headers(status, &header, ""));
+        agent(&fake).run().expect(76, &["redirect refused"]).stage("read");
+    }
+    assert!(collector.accept().is_err(), "somebody came");
+}
+
+#[test]
+fn servers_that_recover_are_waited_for() {
+    let sealed = || answer(503, r#"{"errors":["Vault is sealed"]}"#);
+    for (name, reply) in [
+        ("sealed", sealed as fn() -> Reply),
+        ("412", || {
+            answer(412, r#"{"errors":["required index state not present"]}"#)
+        }),
+        ("403 on a standby", || {
+            answer(403, r#"{"errors":["permission denied"]}"#)
+        }),
+        ("502", || {
+            with_headers(502, "Content-Type: text/html\r\n", "<html>bad gateway</html>")
+        }),
+        ("closed", || Reply::Last(Vec::new())),
+        ("429", || {
+            with_headers(429, "Retry-After: 1\r\n", r#"{"errors":["rate limit"]}"#)
+        }),
+    ] {
+        let fake = FakeVault::plain(logged_in(move |_, n| if n < 2 { reply() } else { web() }));
+        let run = agent(&fake).budget("10s").run();
+        run.expect(0, &[]);
+        assert!(run.stderr.contains("trying again"), "{name}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn logins_are_retried_with_the_token_that_is_there_then() {
+    let fake = FakeVault::plain(|request: &Request, n| match n {
+        0 => answer(503, r#"{"errors":["Vault is sealed"]}"#),
+        _ => logged_in(|_, _| web())(request, n),
+    });
+    agent(&fake).budget("10s").run().expect(0, &[]);
+}
+
+#[test]
+fn servers_that_do_not_recover_are_told_by_their_reason() {
+    for (code, reply, texts) in [
+        (
+            69,
+            (|| answer(503, r#"{"errors":["Vault is sealed"]}"#)) as fn() -> Reply,
+            &["Vault is sealed"][..],
+        ),
+        (69, || answer(500, r#"{"errors":["boom"]}"#), &["boom"]),
+        (
+            69,
+            || with_headers(502, "Content-Type: text/html\r\n", "<html>canary-secret</html>"),
+            &["502", "text/html"],
+        ),
+        (69, || answer(412, r#"{"errors":[]}"#), &["caught up"]),
+        (69, || Reply::Last(Vec::new()), &["ended before"]),
+        (
+            75,
+            || answer(429, r#"{"errors":["rate limit quota exceeded"]}"#),
+            &["rate"],
+        ),
+        (
+            75,
+            || with_headers(429, "Retry-After: 300\r\n", r#"{"errors":["x"]}"#),
+            &["rate"],
+        ),
+        (
+            75,
+            || answer(429, r#"{"errors":["lease count quota exceeded"]}"#),
+            &["lease"],
+        ),
+    ] {
+        for in_login in [true, false] {
+            let fake = FakeVault::plain(move |request: &Request, n| match in_login {
+                true => reply(),
+                false => logged_in(move |_, _| reply())(request, n),
+            });
+            let run = agent(&fake);
+            run.run()
+                .expect(code, texts)
+                .stage(if in_login { "login" } else { "read" });
+            assert!(run.all_files().is_empty());
+            assert_eq!(revocations(&fake), usize::from(!in_login));
+            assert!(
+                fake.requests().len() < 40,
+                "no storm of our own: {}",
+                fake.requests().len()
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_no_vault_answer_is_no_secret() {
+    let deep = format!(r#"{{"data":{{"a":{}{}}}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+    for (body, text) in [
+        ("", "empty"),
+        ("canary-secret", "JSON"),
+        (r#"{"data":{"a":"canary-secret""#, "JSON"),
+        (r#"{"data":null}"#, "no data"),
+        (r#"{"data":["canary-secret"]}"#, "no object"),
+        (r#"{"data":{"a":"canary-secret","a":"b"}}"#, "distinct"),
+        (r#"{"data":null,"wrap_info":{"token":"canary-secret"}}"#, "wrapped"),
+        (deep.as_str(), "deep"),
+    ] {
+        let body = body.to_owned();
+        let fake = reads(move || answer(200, &body));
+        let run = agent(&fake);
+        run.run().expect(76, &[text]);
+        assert!(run.all_files().is_empty());
+    }
+    for (body, text) in [
+        ("<html>canary-secret</html>", "JSON"),
+        (r#"{"auth":{"accessor":"x"}}"#, "no client token"),
+        (
+            r#"{"auth":{"client_token":"","mfa_requirement":{"mfa_request_id":"canary-secret"}}}"#,
+            "second factor",
+        ),
+        (r#"{"auth":null,"wrap_info":{"token":"canary-secret"}}"#, "wrapped"),
+        (r#"{"auth":{"client_token":"canary-secret\r\nX: y"}}"#, "characters"),
+    ] {
+        let fake = FakeVault::plain(move |_, _| answer(200, body));
+        agent(&fake).run().expect(76, &[text]).stage("login");
+    }
+    let fake = FakeVault::plain(|_, _| Reply::Last(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()));
+    agent(&fake).run().expect(76, &["not HTTP"]);
+}
+
+/// Address space for the whole program, far below what it is sent.
+fn in_48_mib(agent: &Agent) -> crate::support::agent::Ended {
+    let inner = agent.command();
+    let mut command = std::process::Command::new("prlimit");
+    command
+        .arg("--as=50331648")
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .env_clear();
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let begun = Instant::now();
+    agent.check(command.output().unwrap(), begun.elapsed())
+}
+
+#[test]
+fn answers_without_end_are_cut_off_in_little_memory() {
+    let announced = || Reply::Last(b"HTTP/1.1 200 X\r\nContent-Length: 104857600\r\n\r\n".to_vec());
+    let flood = |head: &'static str, piece: &'static [u8]| {
+        move || {
+            Reply::Custom(Box::new(move |out: &mut dyn Write| {
+                let mut sent = out.write_all(head.as_bytes());
+                let block = piece.repeat(64 * 1024 / piece.len());
+                while sent.is_ok() {
+                    sent = out.write_all(&block);
+                }
+            }))
+        }
+    };
+    let chunked = flood(
+        "HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"10\r\n0123456789abcdef\r\n",
+    );
+    let until_close = flood("HTTP/1.1 200 X\r\n\r\n{\"data\":\"", b"canary-secret");
+    let headers = flood("HTTP/1.1 200 X\r\n", b"X-A: canary-secret\r\n");
+    for fake in [reads(announced), reads(chunked), reads(until_close)] {
+        in_48_mib(&agent(&fake).budget("10s"))
+            .expect(76, &["4 MiB"])
+            .stage("read");
+    }
+    in_48_mib(&agent(&reads(headers)).budget("10s")).expect(76, &["not HTTP"]);
+    // Many that are small enough alone.
+    let big = secret_body(&format!(r#"{{"a":"{}"}}"#, "x".repeat(3 << 20)));
+    let fake = reads(move || answer(200, &big));
+    let mut three = agent(&fake).with("/files", json!([])).budget("20s");
+    for n in 0..3 {
+        three = three.file(json!({"secret": format!("kv/data/{n}"), "key": "a", "format": "raw", "file": n.to_string(), "mode": "0400"}));
+    }
+    in_48_mib(&three).expect(76, &["8 MiB"]);
+    let twice = agent(&fake)
+        .budget("20s")
+        .file(json!({"secret": "kv/data/web", "key": "a", "format": "raw", "file": "b", "mode": "0400"}));
+    in_48_mib(&twice).expect(65, &["4 MiB"]).stage("render");
+}
+
+#[test]
+fn slow_and_silent_servers_cost_no_more_than_the_budget() {
+    let drip = || {
+        Reply::Custom(Box::new(|out: &mut dyn Write| {
+            let mut sent = out.write_all(b"HTTP/1.1 200 X\r\nContent-Length: 1000\r\n\r\n{");
+            while sent.is_ok() {
+                sleep(Duration::from_millis(50));
+                sent = out.write_all(b" ").and_then(|()| out.flush());
+            }
+        }))
+    };
+    let silent = || Reply::Custom(Box::new(|_: &mut dyn Write| sleep(Duration::from_secs(8))));
+    for fake in [reads(drip), reads(silent)] {
+        let run = agent(&fake).run();
+        run.expect(69, &["budget"]);
+        assert!(run.took < Duration::from_secs(8), "{:?}", run.took);
+    }
+}
+
+#[test]
+fn lying_lengths_never_make_half_a_secret() {
+    let body = secret_body(r#"{"a":"canary-secret"}"#);
+    let short = body.clone();
+    let fake = reads(move || {
+        Reply::Last(format!("HTTP/1.1 200 X\r\nContent-Length: {}\r\n\r\n{short}", short.len() + 9).into_bytes())
+    });
+    agent(&fake).run().expect(69, &["ended before"]);
+    let fake = reads(move || {
+        Reply::Last(format!("HTTP/1.1 200 X\r\nContent-Length: {}\r\n\r\n{body}", body.len() - 9).into_bytes())
+    });
+    agent(&fake).run().expect(76, &["JSON"]);
+}
+
+#[test]
+fn an_answer_cut_at_any_byte_is_asked_for_again() {
+    let whole = bytes(
+        200,
+        "Content-Type: application/json\r\n",
+        &secret_body(r#"{"a":"canary-secret"}"#),
+    );
+    let login = bytes(200, "", &login_body());
+    let next = AtomicUsize::new(0);
+    let failures = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..12 {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(5, Ordering::SeqCst);
+                    if at >= whole.len().max(login.len()) {
+                        return;
+                    }
+                    let (whole, login) = (whole.clone(), login.clone());
+                    let fake = FakeVault::plain(move |request: &Request, n| match n {
+                        0 => Reply::Last(login[..at.min(login.len() - 1)].to_vec()),
+                        2 => Reply::Last(whole[..at.min(whole.len() - 1)].to_vec()),
+                        _ => logged_in(|_, _| web())(request, n),
+                    });
+                    let agent = agent(&fake).budget("30s");
+                    let run = agent.run();
+                    let lost = run.stderr.contains("may have made a client token");
+                    if run.code != 0 || agent.delivered("files/a") != b"canary-secret" || !lost {
+                        failures.lock().unwrap().push((at, run.stderr));
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{failures:?}");
+}
+
+#[test]
+fn a_connection_closed_while_idle_is_replaced_without_a_word() {
+    let fake = FakeVault::plain(|request: &Request, n| match logged_in(|_, _| web())(request, n) {
+        Reply::Bytes(bytes) => Reply::Last(bytes),
+        other => other,
+    });
+    let run = agent(&fake).run();
+    run.expect(0, &[]);
+    assert!(!run.stderr.contains("trying again"), "{}", run.stderr);
+    assert_eq!(fake.connections(), 3);
+}
+
+#[test]
+fn a_server_that_comes_up_late_is_waited_for() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("http://127.0.0.1:{port}");
+    let base = reads(web);
+    let late = agent(&base).with("/connection/address", json!(address)).budget("20s");
+    let child = late.spawn();
+    sleep(Duration::from_millis(600));
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let to = base.port;
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let server = std::net::TcpStream::connect(("127.0.0.1", to)).unwrap();
+            let (mut from_client, mut to_client) = (client.try_clone().unwrap(), client);
+            let (mut from_server, mut to_server) = (server.try_clone().unwrap(), server);
+            std::thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
+            std::thread::spawn(move || std::io::copy(&mut from_server, &mut to_client));
+        }
+    });
+    let run = late.check(child.wait_with_output().unwrap(), Duration::ZERO);
+    run.expect(0, &[]);
+    assert!(run.stderr.contains("cannot be reached"), "{}", run.stderr);
+}
+
+#[test]
+fn names_that_do_not_resolve_are_named() {
+    let fake = reads(web);
+    agent(&fake)
+        .with("/connection/address", json!("http://no-such-host.invalid:8200"))
+        .run()
+        .expect(69, &["no-such-host.invalid"]);
+}
+
+#[test]
+fn a_delivered_lease_keeps_its_token_and_a_failed_run_does_not() {
+    let dynamic = || {
+        let body = r#"{"lease_id":"database/creds/web/canary-lease","renewable":true,"lease_duration":3600,"data":{"a":"canary-secret"}}"#;
+        answer(200, body)
+    };
+    let fake = reads(dynamic);
+    let run = agent(&fake).canary("canary-lease").run();
+    run.expect(0, &[]);
+    assert!(run.stderr.contains("\"ttl_s\":3600"), "{}", run.stderr);
+    assert_eq!(revocations(&fake), 0);
+    agent(&fake).with("/files/0/key", json!("gone")).run().expect(66, &[]);
+    assert_eq!(revocations(&fake), 1);
+}
+
+#[test]
+fn a_revocation_that_fails_changes_nothing_but_the_log() {
+    for reply in [
+        (|| answer(500, r#"{"errors":["x"]}"#)) as fn() -> Reply,
+        || Reply::Last(Vec::new()),
+        || answer(403, r#"{"errors":["permission denied"]}"#),
+    ] {
+        let fake = FakeVault::plain(
+            move |request: &Request, n| match request.target.ends_with("revoke-self") {
+                true => reply(),
+                false => logged_in(|_, _| web())(request, n),
+            },
+        );
+        let run = agent(&fake).run();
+        run.expect(0, &[]);
+        assert!(run.stderr.contains("until its TTL"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn what_the_server_says_cannot_forge_a_line() {
+    let hostile = json!({"errors": ["\u{1b}[31m\n{\"code\":0}\r\nx\u{202e}", "y".repeat(5000)]}).to_string();
+    let fake = FakeVault::plain(move |_, _| answer(400, &hostile));
+    let run = agent(&fake).run();
+    run.expect(77, &["\\u{1b}[31m"]);
+    assert!(!run.stderr.contains('\u{1b}') && !run.stderr.contains('\u{202e}'));
+    assert!(
+        run.stderr
+            .lines()
+            .all(|line| line.starts_with('{') && line.len() < 4096)
+    );
+    let warned = r#"{"data":{"a":"x"},"warnings":["line\nbreak \u001b[0m"]}"#;
+    let fake = reads(move || answer(200, warned));
+    let run = agent(&fake).run();
+    run.expect(0, &[]);
+    assert!(run.stderr.contains("line break"), "{}", run.stderr);
+}

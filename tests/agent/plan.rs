@@ -1,0 +1,109 @@
+//! Plans, budgets and command lines that make no sense: 64, said why, and not one request.
+
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::support::agent::Agent;
+use crate::support::fake_vault::{FakeVault, json as answer, logged_in, secret_body};
+
+#[test]
+fn a_bad_plan_is_refused_before_anything_is_asked() {
+    let fake = FakeVault::plain(logged_in(|_, _| answer(200, &secret_body(r#"{"a":"1"}"#))));
+    let agent = || Agent::for_fake(&fake);
+    for (bad, text) in [
+        (agent().raw_plan(""), "does not parse"),
+        (agent().raw_plan("{"), "does not parse"),
+        (agent().with("/version", json!(99)), "version 99"),
+        (agent().with("/surprise", json!(1)), "surprise"),
+        (agent().with("/files", json!([])), "0 files"),
+        (
+            agent().with("/connection/allowInsecureHttp", json!(false)),
+            "allowInsecureHttp",
+        ),
+        (
+            agent().with("/connection/address", json!("http://u:p@127.0.0.1")),
+            "user",
+        ),
+        (agent().with("/connection/namespace", json!("a\nb")), "'\\n'"),
+        (agent().with("/login/mount", json!("../sys")), ". or .."),
+        (
+            agent().with("/files/0/secret", json!("secret/data/../../sys/mounts")),
+            ". or ..",
+        ),
+        (agent().with("/files/0/secret", json!("secret/data/%2e%2e/x")), "'%'"),
+        (agent().with("/files/0/secret", json!("secret/data/x?list=true")), "'?'"),
+        (agent().with("/files/0/file", json!("../../etc/passwd")), ". or .."),
+        (agent().with("/files/0/mode", json!("4755")), "setuid"),
+        (
+            agent().with(
+                "/files/0",
+                json!({"secret": "a/b", "format": "raw", "file": "x", "mode": "0400"}),
+            ),
+            "needs a key",
+        ),
+        (agent().raw_plan(&" ".repeat(100_000)), "longer than"),
+    ] {
+        let run = bad.run();
+        run.expect(64, &["PODKEY_PLAN", text]);
+        assert!(run.termination.contains("PODKEY_PLAN"));
+    }
+    for budget in ["", "x", "0s", "16m", "-5s", "\u{1b}"] {
+        agent().budget(budget).run().expect(64, &["PODKEY_BUDGET"]);
+    }
+    assert_eq!(fake.connections(), 0);
+}
+
+#[test]
+fn without_a_plan_or_with_nonsense_on_the_command_line_it_says_so() {
+    let run = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_podkey-agent"))
+            .args(args)
+            .env_clear()
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        (
+            output.status.code().unwrap(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let (code, _, stderr) = run(&["init", "--root", dir.path().to_str().unwrap()]);
+    assert_eq!(code, 64);
+    assert!(stderr.contains("PODKEY_PLAN is not set"), "{stderr}");
+    for args in [&["nope"][..], &[], &["init", "--log-format", "xml"], &["init", "extra"]] {
+        let (code, _, stderr) = run(args);
+        assert_eq!(code, 64, "{args:?}");
+        let last: serde_json::Value = serde_json::from_str(stderr.lines().last().unwrap()).unwrap();
+        assert_eq!(last["code"], 64, "{stderr}");
+    }
+    for args in [&["--version"][..], &["--help"], &["init", "--help"]] {
+        let (code, stdout, _) = run(args);
+        assert_eq!(code, 0);
+        assert!(
+            stdout.contains(if args[0] == "--version" {
+                env!("CARGO_PKG_VERSION")
+            } else {
+                "init"
+            }),
+            "{stdout}"
+        );
+    }
+}
+
+#[test]
+fn the_last_line_is_json_in_every_log_format_and_level() {
+    let fake = FakeVault::plain(logged_in(|_, _| answer(200, &secret_body(r#"{"a":"1"}"#))));
+    let run = Agent::for_fake(&fake).arg("--log-format").arg("text").run();
+    run.expect(0, &["delivered 1 file"]);
+    assert!(!run.stderr.lines().next().unwrap().starts_with('{'), "{}", run.stderr);
+    let quiet = Agent::for_fake(&fake).env("PODKEY_LOG", "off").run();
+    quiet.expect(0, &[]);
+    assert_eq!(quiet.stderr.lines().count(), 1);
+    Agent::for_fake(&fake)
+        .env("PODKEY_LOG", "nonsense")
+        .run()
+        .expect(0, &[]);
+}

@@ -1,0 +1,242 @@
+//! The process itself: signals, what others can see of it, and the tokens it leaves behind.
+
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::deliver::{KUBECONFIG, bao, kubeconfig, wrapped};
+use crate::support::agent::Agent;
+use crate::support::fake_vault::{FakeVault, Reply, json as answer, logged_in, login_body, secret_body};
+use crate::support::http::Request;
+use crate::support::openbao::OpenBao;
+
+fn send(signal: &str, child: &Child) {
+    Command::new("kill")
+        .args([signal, &child.id().to_string()])
+        .status()
+        .unwrap();
+}
+
+fn stuck() -> Reply {
+    Reply::Custom(Box::new(|_: &mut dyn Write| sleep(Duration::from_secs(20))))
+}
+
+fn wait_for(what: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !what() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it never came");
+        sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_signal_stops_it_at_any_stage_with_the_token_revoked() {
+    for signal in ["-TERM", "-INT"] {
+        let fake = FakeVault::plain(logged_in(|_, _| stuck()));
+        let agent = Agent::for_fake(&fake).budget("1m");
+        let child = agent.spawn();
+        wait_for(|| fake.requests().len() == 2);
+        let begun = Instant::now();
+        send(signal, &child);
+        let run = agent.check(child.wait_with_output().unwrap(), begun.elapsed());
+        run.expect(143, &["stopped by SIG"]).stage("read");
+        assert_eq!(fake.requests().last().unwrap().target, "/v1/auth/token/revoke-self");
+        assert!(agent.all_files().is_empty());
+    }
+}
+
+#[test]
+fn a_login_on_its_way_is_let_finish_so_that_its_token_can_be_revoked() {
+    let fake = FakeVault::plain(|request: &Request, n| match n {
+        0 => {
+            sleep(Duration::from_millis(400));
+            answer(200, &login_body())
+        }
+        _ => logged_in(|_, _| stuck())(request, n),
+    });
+    let agent = Agent::for_fake(&fake).budget("1m");
+    let child = agent.spawn();
+    wait_for(|| fake.requests().len() == 1);
+    send("-TERM", &child);
+    agent
+        .check(child.wait_with_output().unwrap(), Duration::ZERO)
+        .expect(143, &[]);
+    assert_eq!(fake.requests().last().unwrap().target, "/v1/auth/token/revoke-self");
+}
+
+#[test]
+fn a_second_signal_waits_for_nothing() {
+    let fake = FakeVault::plain(|request: &Request, n| match request.target.ends_with("revoke-self") {
+        true => stuck(),
+        false => logged_in(|_, _| stuck())(request, n),
+    });
+    let agent = Agent::for_fake(&fake).budget("1m");
+    let child = agent.spawn();
+    wait_for(|| fake.requests().len() == 2);
+    send("-TERM", &child);
+    wait_for(|| fake.requests().len() == 3);
+    send("-TERM", &child);
+    agent
+        .check(child.wait_with_output().unwrap(), Duration::ZERO)
+        .expect(143, &[]);
+}
+
+#[test]
+fn a_revocation_without_an_answer_holds_nothing_up_for_long() {
+    let fake = FakeVault::plain(|request: &Request, n| match request.target.ends_with("revoke-self") {
+        true => stuck(),
+        false => logged_in(|_, _| answer(200, &secret_body(r#"{"a":"1"}"#)))(request, n),
+    });
+    let run = Agent::for_fake(&fake).run();
+    run.expect(0, &[]);
+    assert!(run.took < Duration::from_secs(10), "{:?}", run.took);
+}
+
+#[test]
+fn tokens_are_back_to_where_they_were_after_many_runs_however_they_end() {
+    // A server of its own: the other tests' tokens must not be counted.
+    let bao = OpenBao::with_scenario_1();
+    bao.write(
+        "arc-runners/data/kubeconfig/rancher-cluster",
+        &json!({"data": {"config": wrapped(KUBECONFIG)}}),
+    );
+    let before = bao.tokens();
+    let outcomes: Vec<i32> = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..4_u64)
+            .map(|worker| {
+                let bao = &bao;
+                scope.spawn(move || {
+                    let mut codes = Vec::new();
+                    for round in 0..12_u64 {
+                        let number = worker * 12 + round;
+                        let mut agent = Agent::for_bao(bao).file(kubeconfig());
+                        match number % 4 {
+                            1 => agent = agent.with("/files/0/key", json!("gone")),
+                            2 => agent = agent.with("/files/0/secret", json!("arc-runners/data/gone")),
+                            _ => {}
+                        }
+                        let child = agent.spawn();
+                        if number % 4 == 3 {
+                            sleep(Duration::from_millis(number * 7 % 60));
+                            send("-TERM", &child);
+                        }
+                        let output = child.wait_with_output().unwrap();
+                        // Before its first instruction of ours nothing can handle a signal.
+                        if output.status.signal() == Some(15) && output.stderr.is_empty() {
+                            continue;
+                        }
+                        let run = agent.check(output, Duration::ZERO);
+                        if run.code != 0 {
+                            assert!(agent.all_files().is_empty(), "{}", run.stderr);
+                        }
+                        codes.push(run.code);
+                    }
+                    codes
+                })
+            })
+            .collect();
+        runs.into_iter().flat_map(|run| run.join().unwrap()).collect()
+    });
+    assert!(outcomes.iter().all(|code| [0, 66, 143].contains(code)), "{outcomes:?}");
+    assert!(outcomes.contains(&0) && outcomes.contains(&66), "{outcomes:?}");
+    assert_eq!(bao.tokens(), before, "{outcomes:?}");
+}
+
+#[test]
+fn killed_in_the_middle_it_starts_over_cleanly() {
+    let mut agent = Agent::for_bao(bao());
+    for n in 0..64 {
+        let mut file = kubeconfig();
+        file["file"] = json!(format!("d{}/f{n}", n % 4));
+        agent = agent.file(file);
+    }
+    for delay in [5, 15, 25, 30, 35, 40, 50] {
+        let mut child = agent.spawn();
+        sleep(Duration::from_millis(delay));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // Whatever has its final name is whole.
+        for name in agent.all_files().iter().filter(|name| !name.contains(".podkey-tmp-")) {
+            assert_eq!(agent.delivered(name), KUBECONFIG, "{name}");
+        }
+    }
+    agent.run().expect(0, &["delivered 64 files"]);
+    assert_eq!(agent.all_files().len(), 64);
+}
+
+#[test]
+fn nobody_else_can_look_into_it_and_it_leaves_no_core() {
+    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::process::CommandExt;
+    let fake = FakeVault::plain(logged_in(|_, _| stuck()));
+    let agent = Agent::for_fake(&fake).budget("1m");
+    let mut command = agent.command();
+    let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    if is_root {
+        // Of a dumpable process of this user these files would be the user's.
+        Command::new("chown")
+            .args(["-R", "65532"])
+            .arg(agent.root())
+            .status()
+            .unwrap();
+        command.uid(65532);
+    }
+    let mut child = command.spawn().unwrap();
+    wait_for(|| fake.requests().len() == 2);
+    let proc = format!("/proc/{}", child.id());
+    let limits = std::fs::read_to_string(format!("{proc}/limits")).unwrap();
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"))
+        .unwrap();
+    assert_eq!(core.split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"]);
+    assert_eq!(
+        std::fs::metadata(format!("{proc}/environ")).unwrap().uid(),
+        0,
+        "dumpable"
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn no_variable_of_vaults_or_of_a_proxy_has_an_effect() {
+    let hostile = |mut agent: Agent| {
+        for (name, value) in [
+            ("VAULT_ADDR", "http://127.0.0.1:1"),
+            ("BAO_ADDR", "http://127.0.0.1:1"),
+            ("VAULT_TOKEN", "root"),
+            ("VAULT_NAMESPACE", "nowhere"),
+            ("VAULT_CACERT", "/nonexistent"),
+            ("VAULT_SKIP_VERIFY", "yes"),
+            ("VAULT_CLIENT_TIMEOUT", "0"),
+            ("HTTPS_PROXY", "http://127.0.0.1:1"),
+            ("https_proxy", "http://127.0.0.1:1"),
+            ("HTTP_PROXY", "http://127.0.0.1:1"),
+            ("ALL_PROXY", "http://127.0.0.1:1"),
+            ("SSL_CERT_FILE", "/nonexistent"),
+            ("SSL_CERT_DIR", "/nonexistent"),
+            ("RUST_LOG", "trace"),
+        ] {
+            agent = agent.env(name, value);
+        }
+        agent
+    };
+    hostile(Agent::for_bao(bao()).file(kubeconfig())).run().expect(0, &[]);
+    for skip in ["", "yes", "1"] {
+        let stranger = crate::support::ca::Ca::new("another CA");
+        hostile(
+            Agent::for_bao(bao())
+                .file(kubeconfig())
+                .with("/connection/ca", json!(stranger.pem())),
+        )
+        .env("VAULT_SKIP_VERIFY", skip)
+        .env("SSL_CERT_FILE", bao().directory().join("ca.pem").to_str().unwrap())
+        .run()
+        .expect(78, &["CA"]);
+    }
+}
