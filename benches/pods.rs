@@ -22,7 +22,10 @@ connections:
       secrets: ['arc-runners/data/**']
 ";
 
-#[allow(dead_code, reason = "one of the programs that share this file has the config as a file")]
+#[allow(
+    dead_code,
+    reason = "one of the programs that share this file has the config as a file"
+)]
 pub(crate) fn config() -> anyhow::Result<Config> {
     Config::parse(CONFIG, |path| Err(format!("{} is not there", path.display()))).context("the config")
 }
@@ -32,12 +35,17 @@ pub(crate) fn runner_pod(env_entries: usize) -> anyhow::Result<Value> {
     let mut pod: Value = serde_json::from_str(RUNNER_POD).context("runner-pod.json")?;
     let env = pod["spec"]["containers"][0]["env"].as_array_mut().context("its env")?;
     for index in 0..env_entries {
-        env.push(json!({"name": format!("VARIABLE_{index:04}"), "value": format!("a value of some length, number {index}")}));
+        env.push(
+            json!({"name": format!("VARIABLE_{index:04}"), "value": format!("a value of some length, number {index}")}),
+        );
     }
     Ok(pod)
 }
 
-#[allow(dead_code, reason = "one of the programs that share this file decides without a review")]
+#[allow(
+    dead_code,
+    reason = "one of the programs that share this file decides without a review"
+)]
 pub(crate) fn review(pod: &Value) -> anyhow::Result<Vec<u8>> {
     Ok(serde_json::to_vec(&json!({
         "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
@@ -67,7 +75,9 @@ pub(crate) fn review(pod: &Value) -> anyhow::Result<Vec<u8>> {
 #[allow(dead_code, reason = "only the HTTPS measurement needs it")]
 pub(crate) fn plain_pod() -> anyhow::Result<Value> {
     let mut pod = runner_pod(0)?;
-    let annotations = pod["metadata"]["annotations"].as_object_mut().context("its annotations")?;
+    let annotations = pod["metadata"]["annotations"]
+        .as_object_mut()
+        .context("its annotations")?;
     annotations.retain(|key, _| !key.starts_with("podkey.dev/"));
     Ok(pod)
 }

@@ -2,15 +2,6 @@
 //! and the same login. `benches/run` calls it; `benches/README.md` says how each number is made.
 
 #[path = "../../tests/support/mod.rs"]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    dead_code,
-    unused_imports,
-    unreachable_pub,
-    reason = "the tests' own, for what the tests need"
-)]
 mod support;
 #[path = "../table.rs"]
 mod table;
@@ -66,15 +57,13 @@ fn main() -> anyhow::Result<()> {
         [measure, podkey, go] => (measure, podkey, go, FULL),
         [measure, podkey, go, "--quick"] => (measure, podkey, go, QUICK),
         // `cargo test --benches` and `cargo bench` without arguments measure nothing.
-        [] | ["--bench" | "--test", ..] => return Ok(writeln!(std::io::stderr(), "benches/run calls this with arguments")?),
+        [] | ["--bench" | "--test", ..] => {
+            return Ok(writeln!(std::io::stderr(), "benches/run calls this with arguments")?);
+        }
         _ => bail!("unknown arguments: {args:?}"),
     };
     let bench = Bench::new(measure)?;
-    let programs = [
-        bench.podkey(podkey)?,
-        bench.go(go),
-        bench.bao_agent()?,
-    ];
+    let programs = [bench.podkey(podkey)?, bench.go(go), bench.bao_agent()?];
     let text = bench.measure(&programs, &effort)?;
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
@@ -132,7 +121,11 @@ impl Bench {
         // A value of 4 KiB: a kubeconfig in base64, with a line break after every 76 characters.
         let mut content = String::from("apiVersion: v1\nkind: Config\n");
         while content.len() < 3032 {
-            writeln!(content, "# line {} of a file that stands for a kubeconfig", content.len())?;
+            writeln!(
+                content,
+                "# line {} of a file that stands for a kubeconfig",
+                content.len()
+            )?;
         }
         content.truncate(3032);
         let mut value = String::new();
@@ -261,8 +254,15 @@ impl Bench {
         self.run(program, 1)?;
         std::thread::sleep(Duration::from_millis(300));
         let entries = self.bao.audit().split_off(before);
-        let requests: Vec<&Value> = entries.iter().filter(|entry| entry["type"] == "request").map(|entry| &entry["request"]).collect();
-        let ports: BTreeSet<String> = requests.iter().map(|request| request["remote_port"].to_string()).collect();
+        let requests: Vec<&Value> = entries
+            .iter()
+            .filter(|entry| entry["type"] == "request")
+            .map(|entry| &entry["request"])
+            .collect();
+        let ports: BTreeSet<String> = requests
+            .iter()
+            .map(|request| request["remote_port"].to_string())
+            .collect();
         let what: Vec<&str> = requests
             .iter()
             .map(|request| {
@@ -277,14 +277,28 @@ impl Bench {
         for program in programs {
             self.run(program, 1)?;
         }
-        let mut text = format!("A secret of 4 KiB, TLS, jwt login; alone: the median of {} runs, turn and turn about.\n", effort.alone);
+        let mut text = format!(
+            "A secret of 4 KiB, TLS, jwt login; alone: the median of {} runs, turn and turn about.\n",
+            effort.alone
+        );
         let mut alone: [Vec<Sum>; 3] = Default::default();
         for _ in 0..effort.alone {
             for (program, sums) in programs.iter().zip(&mut alone) {
                 sums.push(Sum::of(&self.run(program, 1)?));
             }
         }
-        let mut table = Table::new(&["alone", "podkey-agent", "Go", "bao agent", "podkey / Go", "aim", "", "podkey / bao", "aim", ""]);
+        let mut table = Table::new(&[
+            "alone",
+            "podkey-agent",
+            "Go",
+            "bao agent",
+            "podkey / Go",
+            "aim",
+            "",
+            "podkey / bao",
+            "aim",
+            "",
+        ]);
         let mut row = |name: &str, of: fn(&Sum) -> f64, digits: usize, at_most: Option<(f64, f64)>| {
             let middle = alone.each_ref().map(|sums| median(sums.iter().map(of)));
             let ratio = |other: usize| median(alone[0].iter().zip(&alone[other]).map(|(a, b)| of(a) / of(b)));
@@ -305,7 +319,12 @@ impl Bench {
                 bao_met,
             ]);
         };
-        row("wall until the file is there, ms", |sum| sum.there, 1, Some((0.75, 0.05)));
+        row(
+            "wall until the file is there, ms",
+            |sum| sum.there,
+            1,
+            Some((0.75, 0.05)),
+        );
         row("wall in all, ms", |sum| sum.ended, 1, Some((0.75, 0.05)));
         row("CPU, ms", |sum| sum.cpu_ms, 2, Some((0.45, 0.02)));
         row("peak memory, KiB", |sum| sum.peak_kib, 0, None);
@@ -314,7 +333,9 @@ impl Bench {
         let mut table = Table::new(&["", "podkey-agent", "Go", "bao agent", "aim", ""]);
         let peak = median(alone[0].iter().map(|sum| sum.peak_kib)) / 1024.0;
         let [its_aim, met] = aim(peak, 3.0, " MiB");
-        let peaks = alone.each_ref().map(|sums| format!("{:.2}", median(sums.iter().map(|sum| sum.peak_kib)) / 1024.0));
+        let peaks = alone
+            .each_ref()
+            .map(|sums| format!("{:.2}", median(sums.iter().map(|sum| sum.peak_kib)) / 1024.0));
         let line = |name: &str, [podkey, go, bao]: [String; 3], [its_aim, met]: [String; 2]| {
             [name.to_owned(), podkey, go, bao, its_aim, met]
         };
@@ -323,7 +344,11 @@ impl Bench {
         for (program, size) in programs.iter().zip(&mut sizes) {
             *size = fs::metadata(&program.path)?.len() as f64 / 1e6;
         }
-        table.row(&line("binary, MB", sizes.map(|size| format!("{size:.2}")), aim(sizes[0], 3.0, " MB")));
+        table.row(&line(
+            "binary, MB",
+            sizes.map(|size| format!("{size:.2}")),
+            aim(sizes[0], 3.0, " MB"),
+        ));
         let mut asked: [String; 3] = Default::default();
         let mut connections: [String; 3] = Default::default();
         for (index, program) in programs.iter().enumerate() {
@@ -335,7 +360,15 @@ impl Bench {
         table.row(&line("connections", connections, no_aim()));
         text += &table.text();
 
-        let mut table = Table::new(&["at once", "", "podkey-agent", "Go", "bao agent", "podkey / Go", "podkey / bao"]);
+        let mut table = Table::new(&[
+            "at once",
+            "",
+            "podkey-agent",
+            "Go",
+            "bao agent",
+            "podkey / Go",
+            "podkey / bao",
+        ]);
         for &count in effort.at_once {
             let mut sums: [Vec<Sum>; 3] = Default::default();
             for round in 0..effort.rounds {
@@ -368,4 +401,3 @@ impl Bench {
         Ok(text)
     }
 }
-

@@ -19,7 +19,10 @@ fn count<T>(work: impl FnOnce() -> T) -> (T, Value) {
     let result = work();
     let done = COUNTING.stats() - before;
     let bytes = done.bytes_allocated.saturating_add_signed(done.bytes_reallocated);
-    (result, json!({"allocations": done.allocations + done.reallocations, "bytes": bytes}))
+    (
+        result,
+        json!({"allocations": done.allocations + done.reallocations, "bytes": bytes}),
+    )
 }
 
 fn main() -> anyhow::Result<()> {
@@ -41,7 +44,10 @@ fn main() -> anyhow::Result<()> {
             }
         });
         written?;
-        counts.insert(entries.to_string(), json!({"decide": deciding, "parse": parsing, "write": writing}));
+        counts.insert(
+            entries.to_string(),
+            json!({"decide": deciding, "parse": parsing, "write": writing}),
+        );
     }
     Ok(writeln!(std::io::stdout(), "{}", Value::Object(counts))?)
 }

@@ -54,7 +54,11 @@ pub(crate) fn repeat(entries: usize, step: &str, times: usize) -> anyhow::Result
     let json = serde_json::to_string(&pods::runner_pod(entries)?)?;
     let config = pods::config()?;
     let pod = Pod::parse(&json)?;
-    let on = Step { json: &json, pod, config: &config };
+    let on = Step {
+        json: &json,
+        pod,
+        config: &config,
+    };
     (0..times).try_for_each(|_| on.once(step))
 }
 
@@ -63,11 +67,23 @@ pub(crate) fn measure(allocations: &str, is_quick: bool) -> anyhow::Result<()> {
     let counted = Command::new(allocations).output().context("cannot run allocations")?;
     ensure!(counted.status.success(), "allocations failed");
     let counted: Value = serde_json::from_slice(&counted.stdout)?;
-    let mut table = Table::new(&["env entries", "pod, bytes", "", "ns", "instructions", "allocations", "bytes allocated"]);
+    let mut table = Table::new(&[
+        "env entries",
+        "pod, bytes",
+        "",
+        "ns",
+        "instructions",
+        "allocations",
+        "bytes allocated",
+    ]);
     for entries in ENTRIES {
         let json = serde_json::to_string(&pods::runner_pod(entries)?)?;
         let config = pods::config()?;
-        let on = Step { json: &json, pod: Pod::parse(&json)?, config: &config };
+        let on = Step {
+            json: &json,
+            pod: Pod::parse(&json)?,
+            config: &config,
+        };
         on.once("write")?;
         for (step, name) in STEPS {
             let instructions = match is_quick {
@@ -117,7 +133,10 @@ fn instructions(entries: usize, step: &str) -> anyhow::Result<f64> {
             .status()?;
         ensure!(status.success(), "callgrind failed");
         let out = std::fs::read_to_string(&out)?;
-        let total = out.lines().find_map(|line| line.strip_prefix("totals: ")).context("callgrind's totals")?;
+        let total = out
+            .lines()
+            .find_map(|line| line.strip_prefix("totals: "))
+            .context("callgrind's totals")?;
         counts.push(total.trim().parse::<f64>()?);
     }
     Ok((counts[1] - counts[0]) / TIMES as f64)

@@ -25,7 +25,9 @@ impl Target {
     pub(crate) fn new(address: SocketAddr, authority: &CertificateDer<'static>, body: &[u8]) -> anyhow::Result<Self> {
         let mut provider = rustls::crypto::ring::default_provider();
         // The suite that Go's client and server agree on; resumption is off, as it is in the API server.
-        provider.cipher_suites.sort_by_key(|suite| *suite != cipher_suite::TLS13_AES_128_GCM_SHA256);
+        provider
+            .cipher_suites
+            .sort_by_key(|suite| *suite != cipher_suite::TLS13_AES_128_GCM_SHA256);
         let mut roots = RootCertStore::empty();
         roots.add(authority.clone())?;
         let mut tls = ClientConfig::builder_with_provider(Arc::new(provider))

@@ -90,11 +90,20 @@ impl Server {
                 words.extend([program.into(), "serve".into(), "--config".into(), path("config.yaml")]);
                 words.extend(["--listen".into(), address.to_string().into()]);
                 words.extend(["--admin-listen".into(), admin.to_string().into()]);
-                words.extend(["--tls-cert".into(), path("tls.crt"), "--tls-key".into(), path("tls.key")]);
+                words.extend([
+                    "--tls-cert".into(),
+                    path("tls.crt"),
+                    "--tls-key".into(),
+                    path("tls.key"),
+                ]);
                 words.extend(["--grace".into(), "0s".into()]);
             }
             Kind::Null => {
-                words.extend([std::env::current_exe()?.into(), "null".into(), address.to_string().into()]);
+                words.extend([
+                    std::env::current_exe()?.into(),
+                    "null".into(),
+                    address.to_string().into(),
+                ]);
                 words.extend([path("tls.crt"), path("tls.key"), path("answer")]);
             }
         }
@@ -128,7 +137,10 @@ impl Server {
                 let body = connection.exchange().await?.to_vec();
                 return Ok((body, self.spawned.elapsed()));
             }
-            ensure!(self.spawned.elapsed() < Duration::from_secs(60), "the server does not answer");
+            ensure!(
+                self.spawned.elapsed() < Duration::from_secs(60),
+                "the server does not answer"
+            );
             std::thread::sleep(Duration::from_micros(50));
         }
     }

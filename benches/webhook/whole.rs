@@ -64,7 +64,12 @@ struct Pair<T> {
 impl Pair<Turns> {
     /// Of the ratios of neighbouring turns, the middle one.
     fn ratio(&self, of: impl Fn(&Turns) -> &Vec<f64>) -> f64 {
-        median(of(&self.podkey).iter().zip(of(&self.null)).map(|(podkey, null)| podkey / null))
+        median(
+            of(&self.podkey)
+                .iter()
+                .zip(of(&self.null))
+                .map(|(podkey, null)| podkey / null),
+        )
     }
 }
 
@@ -99,7 +104,10 @@ async fn run(program: &str, effort: Effort) -> anyhow::Result<String> {
     let null = Server::start(Kind::Null, &files, &[])?;
     let null_target = Target::new(null.address, &files.authority, &review)?;
     null.first_answer(&null_target).await?;
-    let both = Pair { podkey: (&podkey, target), null: (&null, null_target) };
+    let both = Pair {
+        podkey: (&podkey, target),
+        null: (&null, null_target),
+    };
 
     let alone = turns(&both, 1, effort).await?;
     let sixteen = turns(&both, 16, effort).await?;
@@ -107,9 +115,20 @@ async fn run(program: &str, effort: Effort) -> anyhow::Result<String> {
     plain_target.send(&plain);
     let mut plain_null = both.null.1.clone();
     plain_null.send(&plain);
-    let unasked = turns(&Pair { podkey: (&podkey, plain_target), null: (&null, plain_null) }, 1, effort).await?;
+    let unasked = turns(
+        &Pair {
+            podkey: (&podkey, plain_target),
+            null: (&null, plain_null),
+        },
+        1,
+        effort,
+    )
+    .await?;
 
-    let mut fresh = Pair { podkey: (Vec::new(), Vec::new()), null: (Vec::new(), Vec::new()) };
+    let mut fresh = Pair {
+        podkey: (Vec::new(), Vec::new()),
+        null: (Vec::new(), Vec::new()),
+    };
     for _ in 0..effort.rounds.min(3) {
         for (target, into) in [(&both.podkey.1, &mut fresh.podkey), (&both.null.1, &mut fresh.null)] {
             let (elapsed, micros) = target.fresh(effort.fresh, 50).await?;
@@ -121,7 +140,10 @@ async fn run(program: &str, effort: Effort) -> anyhow::Result<String> {
     podkey.stop()?;
     null.stop()?;
 
-    let mut starts = Pair { podkey: Vec::new(), null: Vec::new() };
+    let mut starts = Pair {
+        podkey: Vec::new(),
+        null: Vec::new(),
+    };
     for _ in 0..effort.starts {
         for (kind, into) in [(kind, &mut starts.podkey), (Kind::Null, &mut starts.null)] {
             let server = Server::start(kind, &files, &[])?;
@@ -168,7 +190,11 @@ async fn run(program: &str, effort: Effort) -> anyhow::Result<String> {
             format!("{per_second:.0}"),
             format!("{:.0}", middle(&pair.null.per_second)),
             Some(pair.ratio(|turns| &turns.per_second)),
-            if is_busy { aim_at_least(per_second, 15_000.0) } else { no_aim() },
+            if is_busy {
+                aim_at_least(per_second, 15_000.0)
+            } else {
+                no_aim()
+            },
         );
     };
     load("1 connection", &alone, false);
@@ -226,23 +252,22 @@ async fn run(program: &str, effort: Effort) -> anyhow::Result<String> {
 /// That the answer is a patch; its length.
 fn check(answer: &[u8]) -> anyhow::Result<usize> {
     let answer: serde_json::Value = serde_json::from_slice(answer)?;
-    let patch = answer["response"]["patch"].as_str().with_context(|| format!("no patch: {answer}"))?;
+    let patch = answer["response"]["patch"]
+        .as_str()
+        .with_context(|| format!("no patch: {answer}"))?;
     let patch = base64::engine::general_purpose::STANDARD.decode(patch)?;
     ensure!(patch.starts_with(b"["), "the patch is no list");
     Ok(patch.len())
 }
 
 /// Turn and turn about: podkey, null, podkey, null.
-async fn turns(
-    servers: &Pair<(&Server, Target)>,
-    connections: usize,
-    effort: Effort,
-) -> anyhow::Result<Pair<Turns>> {
-    let mut turns = Pair { podkey: Turns::default(), null: Turns::default() };
+async fn turns(servers: &Pair<(&Server, Target)>, connections: usize, effort: Effort) -> anyhow::Result<Pair<Turns>> {
+    let mut turns = Pair {
+        podkey: Turns::default(),
+        null: Turns::default(),
+    };
     for _ in 0..effort.rounds {
-        for ((server, target), into) in
-            [(&servers.podkey, &mut turns.podkey), (&servers.null, &mut turns.null)]
-        {
+        for ((server, target), into) in [(&servers.podkey, &mut turns.podkey), (&servers.null, &mut turns.null)] {
             let open = target.connections(connections).await?;
             let before = server.cpu_seconds()?;
             let (elapsed, micros) = drive(open, effort.reviews).await?;
@@ -274,7 +299,10 @@ async fn instructions(kind: Kind<'_>, files: &Files, review: &[u8], reviews: usi
         // It writes its counts as it ends.
         tokio::time::sleep(Duration::from_millis(100)).await;
         let out = std::fs::read_to_string(&out).context("callgrind's counts")?;
-        let total = out.lines().find_map(|line| line.strip_prefix("totals: ")).context("callgrind's totals")?;
+        let total = out
+            .lines()
+            .find_map(|line| line.strip_prefix("totals: "))
+            .context("callgrind's totals")?;
         counts.push(total.trim().parse::<f64>()?);
     }
     Ok((counts[1] - counts[0]) / reviews as f64)
