@@ -664,10 +664,15 @@ impl FromStr for Destination {
         if !absolute {
             return Ok(Self::Relative(text.to_owned()));
         }
-        match FORBIDDEN_DESTINATIONS.iter().find(|place| contains(place, text)) {
-            Some(place) => invalid(format!("is in {place}, where no secret may be mounted")),
-            None => Ok(Self::Absolute(text.to_owned())),
+        for place in FORBIDDEN_DESTINATIONS {
+            if contains(place, text) {
+                return invalid(format!("is in {place}, where no secret may be mounted"));
+            }
+            if contains(text, place) {
+                return invalid(format!("is a directory that holds {place}, and cannot be a file"));
+            }
         }
+        Ok(Self::Absolute(text.to_owned()))
     }
 }
 

@@ -14,8 +14,8 @@ pub use self::report::{Code, Failure, Report, Stage};
 /// Where the kubelet reads a container's last words.
 pub const TERMINATION_LOG: &str = "/dev/termination-log";
 
-/// No core file, and no other process of the same user may read this one's memory or environment. The first thing in
-/// `main`: everything after it handles secrets.
+/// No core file, no other process of the same user may read this one's memory or environment, and a panic tells where it
+/// was but not its message, which could quote data. The first thing in `main`: everything after it handles secrets.
 pub fn harden() {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
     let none = Rlimit {
@@ -26,6 +26,10 @@ pub fn harden() {
     // reach the pod.
     let _ = setrlimit(Resource::Core, none);
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let _ = writeln!(std::io::stderr(), "podkey-agent has a bug: it gave up at {place}");
+    }));
 }
 
 /// Runs `podkey-agent init` and reports how it ended. Gives the exit code.

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::files::{self, FileRequest};
 use super::pod::{Annotations, PREFIX};
-use super::problem::{Problems, did_you_mean, quoted};
+use super::problem::{Problems, did_you_mean, quoted, unquoted};
 use crate::plan::{ApiPath, Invalid, Role};
 
 /// The annotation that the webhook writes. Information only: nothing is decided by it.
@@ -69,25 +69,24 @@ pub(super) fn parse(annotations: &Annotations<'_>, problems: &mut Problems) -> I
         let Some((_, key)) = KEYS.iter().find(|(known, _)| *known == name) else {
             let hint = did_you_mean(name, KEYS.map(|(known, _)| known));
             problems.push(
-                format!("{PREFIX}{}", printable_key(name)),
+                format!("{PREFIX}{}", unquoted(name)),
                 format!("is no annotation of podkey{hint}"),
             );
             continue;
         };
         let full = format!("{PREFIX}{name}");
+        delivers |= matches!(key, Key::Files | Key::Env);
+        let Some(value) = value else {
+            problems.push(full, "is no text: put the value in quotes");
+            continue;
+        };
         match key {
             // The value is one line's worth; a block scalar's final newline is not part of it.
             Key::Connection => request.connection = Some(value.trim().to_owned()),
             Key::Role => request.role = checked(&full, value, problems),
             Key::AuthMount => request.auth_mount = checked(&full, value, problems),
-            Key::Files => {
-                delivers = true;
-                request.files = files::parse(&full, value, problems);
-            }
-            Key::Env => {
-                delivers = true;
-                problems.push(full, NOT_SUPPORTED_YET);
-            }
+            Key::Files => request.files = files::parse(&full, value, problems),
+            Key::Env => problems.push(full, NOT_SUPPORTED_YET),
             Key::Containers => request.containers = containers(&full, value, problems),
             Key::Refresh => match value.trim() {
                 "never" => {}
@@ -120,11 +119,6 @@ pub(super) fn parse(annotations: &Annotations<'_>, problems: &mut Problems) -> I
         );
     }
     request
-}
-
-/// A key that may hold anything, fit for a message.
-fn printable_key(name: &str) -> String {
-    quoted(name).trim_matches('"').to_owned()
 }
 
 fn checked<T: FromStr<Err = Invalid>>(key: &str, value: &str, problems: &mut Problems) -> Option<T> {

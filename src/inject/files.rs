@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 
 use super::annotations::one_of;
-use super::problem::{Problems, did_you_mean, quoted};
+use super::problem::{Problems, did_you_mean, quoted, unquoted};
 use super::yaml::{self, Node};
 use crate::plan::{ApiPath, Decode, Destination, Format, Invalid, MAX_FILES, Mode};
 
@@ -166,7 +166,7 @@ impl Entry<'_, '_> {
             if name != "data" {
                 let hint = did_you_mean(&name, FIELDS);
                 self.problems.push(
-                    format!("{}.{}", self.place, quoted(&name).trim_matches('"')),
+                    format!("{}.{}", self.place, unquoted(&name)),
                     format!("is no field of a file{hint}"),
                 );
             }
@@ -180,11 +180,6 @@ impl Entry<'_, '_> {
             }
             if key.is_none() && decode != Decode::None {
                 self.problem("decode", "needs a key: it is done to one field");
-            } else if decode != Decode::None && format != Format::Raw {
-                self.problem(
-                    "decode",
-                    "needs the format \"raw\": decoded bytes are written as they are",
-                );
             }
             if env.is_some() && file.as_ref().is_some_and(|file| file.path().contains('$')) {
                 self.problem("env", "cannot name a path with a $, which Kubernetes would expand");
@@ -310,10 +305,6 @@ mod tests {
             (
                 &format!("{good}, env: LD_PRELOAD}}"),
                 "f[0].env: \"LD_PRELOAD\" is a variable that decides",
-            ),
-            (
-                &format!("{good}, decode: base64, format: json}}"),
-                "f[0].decode: needs the format \"raw\"",
             ),
             (&format!("{good}, data: {{a: b}}}}"), "f[0].data: is not supported yet"),
             (

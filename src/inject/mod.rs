@@ -62,7 +62,10 @@ pub fn decide(pod: &Pod<'_>, namespace: &str, config: &Config) -> Decision {
     }
     let mut problems = Problems::default();
     let request = annotations::parse(wishes, &mut problems);
+    let understood = problems.is_empty();
     check_pod(pod, config, &mut problems);
+    check_names(pod, &mut problems);
+    check_mounts_of_ours(pod, &mut problems);
     let connection = choose_connection(&request, config, &mut problems);
     let login = connection.and_then(|connection| login(&request, connection, &mut problems));
     let readers = readers::choose(pod, request.containers.as_deref(), &mut problems);
@@ -71,7 +74,9 @@ pub fn decide(pod: &Pod<'_>, namespace: &str, config: &Config) -> Decision {
         .iter()
         .map(|reader| reader.additions(pod, &request.files, &mounts, &mut problems))
         .collect();
-    let (Some(connection), Some(login), true) = (connection, login, problems.is_empty()) else {
+    check_order(pod, &readers, &mut problems);
+    // What the pod lacks does not keep us from telling what is wrong with its plan; wishes that do not parse do.
+    let (Some(connection), Some(login), true) = (connection, login, understood) else {
         return Decision::Deny(problems);
     };
 
@@ -79,7 +84,6 @@ pub fn decide(pod: &Pod<'_>, namespace: &str, config: &Config) -> Decision {
     let plan = plan(&request, connection, login, user.default_mode(pod));
     check_policy(pod, namespace, connection, &plan, &mut problems);
     let state = state(pod, &request, &plan, connection, &mut problems);
-    check_order(pod, &readers, &mut problems);
     let run_as_user = match user {
         ReaderUser::One(uid) => Some(uid),
         ReaderUser::Root { .. } | ReaderUser::Unknown => config.agent.run_as_user,
@@ -145,7 +149,7 @@ pub fn decide(pod: &Pod<'_>, namespace: &str, config: &Config) -> Decision {
         if !wishes
             .ours
             .iter()
-            .any(|(key, value)| *key == "injected" && *value == crate::VERSION)
+            .any(|(key, value)| *key == "injected" && value.as_deref() == Some(crate::VERSION))
         {
             patch.set("/metadata/annotations", INJECTED, &crate::VERSION)?;
         }
@@ -163,9 +167,9 @@ pub fn decide(pod: &Pod<'_>, namespace: &str, config: &Config) -> Decision {
 
 /// What no pod may be that gets secrets.
 fn check_pod(pod: &Pod<'_>, config: &Config, problems: &mut Problems) {
-    if pod.is_windows() {
+    if let Some(place) = pod.asks_for_windows() {
         problems.push(
-            "spec.os",
+            place,
             "is windows: podkey's containers run on Linux only, remove the annotations of podkey",
         );
     }
@@ -177,6 +181,69 @@ fn check_pod(pod: &Pod<'_>, config: &Config, problems: &mut Problems) {
         }
         if pod.spec.share_process_namespace == Some(true) {
             problems.push("spec.shareProcessNamespace", why);
+        }
+    }
+}
+
+/// The names that podkey needs must be free, unless podkey is there already.
+fn check_names(pod: &Pod<'_>, problems: &mut Problems) {
+    let init_containers = pod.spec.init_containers.iter().flatten();
+    let injected = init_containers
+        .clone()
+        .any(|container| container.name == INIT_CONTAINER);
+    let init_containers = init_containers.filter(|container| container.name != INIT_CONTAINER);
+    for (key, container) in init_containers
+        .map(|container| ("spec.initContainers", container))
+        .chain(
+            pod.spec
+                .containers
+                .iter()
+                .map(|container| ("spec.containers", container)),
+        )
+    {
+        if RESERVED_CONTAINERS.contains(&&*container.name) {
+            problems.push(
+                key,
+                format!(
+                    "the name {} is podkey's: give the container another",
+                    quoted(&container.name)
+                ),
+            );
+        }
+    }
+    for volume in pod.spec.volumes.iter().flatten() {
+        if !injected && [SECRETS_VOLUME, TOKEN_VOLUME].contains(&&*volume.name) {
+            problems.push(
+                "spec.volumes",
+                format!("the name {} is podkey's: give the volume another", quoted(&volume.name)),
+            );
+        }
+    }
+}
+
+/// A template may name our volumes before they are there: no container but podkey's own may see the service-account token
+/// or the volume's root, and none may write to what another reads.
+fn check_mounts_of_ours(pod: &Pod<'_>, problems: &mut Problems) {
+    let others = pod
+        .all_containers()
+        .filter(|container| container.name != INIT_CONTAINER);
+    for container in others {
+        for mount in container.volume_mounts.iter().flatten() {
+            let why = match &*mount.name {
+                TOKEN_VOLUME => "which is for podkey's own containers alone",
+                SECRETS_VOLUME if !parts::is_reader_mount(mount) => {
+                    "but not read-only and by a subPath below files or single, as podkey does"
+                }
+                _ => continue,
+            };
+            problems.push(
+                "spec.containers",
+                format!(
+                    "the container {} mounts {}, {why}: remove the mount",
+                    quoted(&container.name),
+                    mount.name
+                ),
+            );
         }
     }
 }
@@ -286,28 +353,7 @@ fn state(
         .flatten()
         .find(|container| container.name == INIT_CONTAINER);
     let volume = |name: &str| pod.spec.volumes.iter().flatten().find(|volume| volume.name == name);
-    let Some(init) = init else {
-        for container in pod.all_containers() {
-            if RESERVED_CONTAINERS.contains(&&*container.name) {
-                problems.push(
-                    "spec.containers",
-                    format!(
-                        "the name {} is podkey's: give the container another",
-                        quoted(&container.name)
-                    ),
-                );
-            }
-        }
-        for name in [SECRETS_VOLUME, TOKEN_VOLUME] {
-            if volume(name).is_some() {
-                problems.push(
-                    "spec.volumes",
-                    format!("the name {} is podkey's: give the volume another", quoted(name)),
-                );
-            }
-        }
-        return State::New;
-    };
+    let Some(init) = init else { return State::New };
     if !has_plan(init, request, plan) {
         problems.push(
             "spec.initContainers",
@@ -335,9 +381,10 @@ fn state(
 /// another webhook may have added a container with another user.
 fn has_plan(init: &Container<'_>, request: &InjectionRequest, plan: &Plan) -> bool {
     let env = init.env();
+    // Of two entries with one name Kubernetes uses the last.
     let Some(text) = env
         .iter()
-        .find(|var| var.name == crate::plan::PLAN_ENV)
+        .rfind(|var| var.name == crate::plan::PLAN_ENV)
         .and_then(|var| var.value.as_deref())
     else {
         return false;
@@ -423,7 +470,7 @@ fn warnings(pod: &Pod<'_>, connection: &Connection, run_as_user: Option<i64>) ->
             .security_context
             .as_ref()
             .and_then(|context| context.run_as_user)
-            .or(pod_context?.run_as_user)
+            .or_else(|| pod_context?.run_as_user)
     };
     let mut users = pod
         .all_containers()

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use super::config::{AgentConfig, AgentResources};
 use super::pod;
 use super::readers::Mount;
-use crate::plan::{MAX_RENDERED_BYTES, PLAN_ENV, TOKEN_DIR, VOLUME_DIR};
+use crate::plan::{FILES_DIR, MAX_RENDERED_BYTES, PLAN_ENV, SINGLE_DIR, TOKEN_DIR, VOLUME_DIR};
 
 pub(super) const INIT_CONTAINER: &str = "podkey-init";
 pub(super) const SECRETS_VOLUME: &str = "podkey-secrets";
@@ -158,6 +158,16 @@ pub(super) fn volume_mount(mount: &Mount) -> VolumeMount {
         read_only: Some(true),
         ..VolumeMount::default()
     }
+}
+
+/// Whether a mount of `podkey-secrets` could be one of ours: read-only, and never the volume's root.
+pub(super) fn is_reader_mount(mount: &pod::VolumeMount<'_>) -> bool {
+    let below = |directory: &str, path: &str| path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'));
+    mount.read_only == Some(true)
+        && mount
+            .sub_path
+            .as_deref()
+            .is_some_and(|path| path == FILES_DIR || below(FILES_DIR, path) || below(SINGLE_DIR, path))
 }
 
 pub(super) fn env_var(name: &str, value: String) -> EnvVar {

@@ -5,27 +5,17 @@
 //! `failurePolicy` does not cover. Each operation is therefore made from what the pod really has at that place.
 
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
 
-/// The operations that turn a pod into the injected pod.
-#[derive(Debug, Default, Serialize)]
-#[serde(transparent)]
+/// The operations that turn a pod into the injected pod, as JSON text: it is written once, as it grows.
+#[derive(Debug)]
 pub struct PodPatch {
-    operations: Vec<Operation>,
+    json: Vec<u8>,
 }
 
-/// One `add`.
-#[derive(Debug, Serialize)]
-struct Operation {
-    op: Op,
-    path: String,
-    value: Box<RawValue>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Op {
-    Add,
+impl Default for PodPatch {
+    fn default() -> Self {
+        Self { json: b"[]".to_vec() }
+    }
 }
 
 /// A list in the pod, as it is before the patch.
@@ -49,21 +39,32 @@ impl List {
 impl PodPatch {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.operations.is_empty()
+        self.json.len() == 2
     }
 
-    fn add(&mut self, path: String, value: &impl Serialize) -> Result<(), serde_json::Error> {
-        self.operations.push(Operation {
-            op: Op::Add,
-            path,
-            value: to_raw_value(value)?,
-        });
+    /// An array of operations.
+    pub fn as_json(&self) -> &[u8] {
+        &self.json
+    }
+
+    fn add(&mut self, path: &str, value: &impl Serialize) -> Result<(), serde_json::Error> {
+        #[derive(Serialize)]
+        struct Add<'a, V> {
+            op: &'static str,
+            path: &'a str,
+            value: V,
+        }
+        let separator = if self.is_empty() { None } else { Some(b',') };
+        self.json.pop();
+        self.json.extend(separator);
+        serde_json::to_writer(&mut self.json, &Add { op: "add", path, value })?;
+        self.json.push(b']');
         Ok(())
     }
 
     /// Sets a member of an object that is there.
     pub(super) fn set(&mut self, object: &str, key: &str, value: &impl Serialize) -> Result<(), serde_json::Error> {
-        self.add(format!("{object}/{}", escape(key)), value)
+        self.add(&format!("{object}/{}", escape(key)), value)
     }
 
     /// Appends to a list.
@@ -75,8 +76,10 @@ impl PodPatch {
     ) -> Result<(), serde_json::Error> {
         match (list, values) {
             (_, []) => Ok(()),
-            (List::Absent, values) => self.add(path.to_owned(), &values),
-            (List::Present, values) => values.iter().try_for_each(|value| self.add(format!("{path}/-"), value)),
+            (List::Absent, values) => self.add(path, &values),
+            (List::Present, values) => values
+                .iter()
+                .try_for_each(|value| self.add(&format!("{path}/-"), value)),
         }
     }
 
@@ -89,8 +92,8 @@ impl PodPatch {
         value: &impl Serialize,
     ) -> Result<(), serde_json::Error> {
         match list {
-            List::Absent => self.add(path.to_owned(), &[value]),
-            List::Present => self.add(format!("{path}/{index}"), value),
+            List::Absent => self.add(path, &[value]),
+            List::Present => self.add(&format!("{path}/{index}"), value),
         }
     }
 }
@@ -111,7 +114,7 @@ mod tests {
             let mut patch = PodPatch::default();
             patch.set("/metadata", &key, &"x").unwrap();
             let mut pod = serde_json::json!({"metadata": {other.clone(): 1}});
-            let patch: json_patch::Patch = serde_json::from_value(serde_json::to_value(&patch).unwrap()).unwrap();
+            let patch: json_patch::Patch = serde_json::from_slice(patch.as_json()).unwrap();
             json_patch::patch(&mut pod, &patch).unwrap();
             prop_assert_eq!(&pod["metadata"][&key], "x");
             if other != key {

@@ -38,8 +38,9 @@ pub struct Metadata<'a> {
 /// Our annotations, and the one that marks a mirror pod.
 #[derive(Debug, Default)]
 pub struct Annotations<'a> {
-    /// Without [`PREFIX`], in the pod's order; of two with one key the last, as the API server reads it.
-    pub ours: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// Without [`PREFIX`], in the pod's order; of two with one key the last, as the API server reads it. No value: it is no
+    /// text, which no API server lets through, but a manifest on disk may say `true` without quotes.
+    pub ours: Vec<(Cow<'a, str>, Option<Cow<'a, str>>)>,
     /// `kubernetes.io/config.mirror`: the API server's image of a static pod, which no patch reaches.
     pub is_mirror: bool,
 }
@@ -88,7 +89,7 @@ pub struct Container<'a> {
     pub name: Cow<'a, str>,
     /// Parsed only where it matters, by [`Container::env`]: a pod may have thousands.
     #[serde(borrow, default)]
-    pub env: Option<&'a RawValue>,
+    pub env: Option<RawList<'a>>,
     #[serde(borrow, default)]
     pub volume_mounts: Option<Vec<VolumeMount<'a>>>,
     #[serde(borrow, default)]
@@ -99,6 +100,20 @@ pub struct Container<'a> {
     pub resources: Option<Resources<'a>>,
     #[serde(borrow, default)]
     pub restart_policy: Option<Cow<'a, str>>,
+}
+
+/// The text of a list, of whatever.
+#[derive(Debug)]
+pub struct RawList<'a>(&'a RawValue);
+
+impl<'de: 'a, 'a> Deserialize<'de> for RawList<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Appending to what is no list would make a patch that does not apply.
+        <&RawValue>::deserialize(deserializer).and_then(|raw| match raw.get().starts_with('[') {
+            true => Ok(Self(raw)),
+            false => Err(serde::de::Error::custom("no list")),
+        })
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -196,6 +211,16 @@ pub struct Volume<'a> {
     pub csi: Option<MaybeReadOnly>,
     #[serde(default)]
     pub nfs: Option<MaybeReadOnly>,
+    #[serde(default)]
+    pub iscsi: Option<MaybeReadOnly>,
+    #[serde(default)]
+    pub fc: Option<MaybeReadOnly>,
+    #[serde(default)]
+    pub rbd: Option<MaybeReadOnly>,
+    #[serde(default)]
+    pub cephfs: Option<MaybeReadOnly>,
+    #[serde(default)]
+    pub azure_file: Option<MaybeReadOnly>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -242,15 +267,16 @@ impl Pod<'_> {
         self.metadata.labels.as_ref().is_some_and(|labels| labels.is_workflow)
     }
 
-    /// Whether its nodes run Windows.
-    pub fn is_windows(&self) -> bool {
-        self.spec.os.as_ref().is_some_and(|os| os.name == "windows")
-            || self
-                .spec
-                .node_selector
-                .as_ref()
-                .and_then(|selector| selector.os.as_deref())
-                == Some("windows")
+    /// The field by which the pod says that its nodes run Windows, if it does.
+    pub fn asks_for_windows(&self) -> Option<&'static str> {
+        let selector = self.spec.node_selector.as_ref();
+        if self.spec.os.as_ref().is_some_and(|os| os.name == "windows") {
+            Some("spec.os.name")
+        } else if selector.and_then(|selector| selector.os.as_deref()) == Some("windows") {
+            Some("spec.nodeSelector")
+        } else {
+            None
+        }
     }
 
     /// The account whose token the pod gets.
@@ -282,10 +308,17 @@ pub struct UnreadablePod {
 impl<'a> Container<'a> {
     /// Its environment variables. An entry that cannot be read is left out: the API server will refuse it.
     pub fn env(&self) -> Vec<EnvVar<'a>> {
-        self.env
-            .and_then(|raw| serde_json::from_str::<Option<Vec<EnvVar<'_>>>>(raw.get()).ok())
-            .flatten()
-            .unwrap_or_default()
+        let Some(RawList(raw)) = &self.env else {
+            return Vec::new();
+        };
+        let text = raw.get();
+        serde_json::from_str(text).unwrap_or_else(|_| {
+            let entries: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+            entries
+                .into_iter()
+                .filter_map(|entry| serde_json::from_str(entry.get()).ok())
+                .collect()
+        })
     }
 
     /// Whether it is an init container that keeps running beside the others.
@@ -297,16 +330,25 @@ impl<'a> Container<'a> {
 impl Volume<'_> {
     /// Whether nothing can be created in it, not even a mount point.
     pub fn is_read_only(&self) -> bool {
-        let read_only =
-            |source: &Option<MaybeReadOnly>| source.as_ref().is_some_and(|source| source.read_only == Some(true));
+        let sources = [
+            &self.persistent_volume_claim,
+            &self.csi,
+            &self.nfs,
+            &self.iscsi,
+            &self.fc,
+            &self.rbd,
+            &self.cephfs,
+            &self.azure_file,
+        ];
         self.config_map.is_some()
             || self.secret.is_some()
             || self.projected.is_some()
             || self.downward_api.is_some()
             || self.image.is_some()
-            || read_only(&self.persistent_volume_claim)
-            || read_only(&self.csi)
-            || read_only(&self.nfs)
+            || sources
+                .into_iter()
+                .flatten()
+                .any(|source| source.read_only == Some(true))
     }
 }
 
@@ -350,7 +392,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
                     .ok_or(key);
                     match key {
                         Ok(key) => {
-                            let Text(value) = map.next_value()?;
+                            let raw: &'de RawValue = map.next_value()?;
+                            let value = serde_json::from_str(raw.get()).ok().map(|Text(value)| value);
                             annotations.ours.retain(|(other, _)| *other != key);
                             annotations.ours.push((key, value));
                         }

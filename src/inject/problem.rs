@@ -59,13 +59,25 @@ impl fmt::Display for Problems {
     }
 }
 
+/// The longest value in a message, in characters.
+const MOST: usize = 64;
+
 /// A value of the author's as it stands in a message: quoted, control characters escaped, at most 64 characters.
 pub(super) fn quoted(value: &str) -> String {
-    const MOST: usize = 64;
     match value.char_indices().nth(MOST) {
         None => format!("{value:?}"),
         Some((end, _)) => format!("{:?}…", &value[..end]),
     }
+}
+
+/// A key that may hold anything, likewise fit for a message, without quotes.
+pub(super) fn unquoted(key: &str) -> String {
+    let mut chars = key.chars();
+    let mut text: String = chars.by_ref().take(MOST).flat_map(char::escape_debug).collect();
+    if chars.next().is_some() {
+        text.push('…');
+    }
+    text
 }
 
 /// ` (did you mean "x"?)` with the candidate that is nearest to what was written, or nothing where none is near.

@@ -6,7 +6,7 @@ use super::parts::INIT_CONTAINER;
 use super::patch::List;
 use super::pod::{Container, PREFIX, Pod};
 use super::problem::{Problems, did_you_mean, quoted};
-use crate::plan::{self, Mode};
+use crate::plan::{self, Destination, Mode};
 
 /// A container that gets the files.
 pub(super) struct Reader<'p, 'a> {
@@ -179,10 +179,7 @@ impl Reader<'_, '_> {
     }
 
     pub(super) fn env_list(&self) -> List {
-        match self.container.env {
-            Some(raw) if raw.get().trim() != "null" => List::Present,
-            _ => List::Absent,
-        }
+        List::of(&self.container.env)
     }
 
     /// What must be added to this container, and every reason why it cannot be.
@@ -236,7 +233,10 @@ impl Reader<'_, '_> {
         // The author wrote a file; the directory's mount stands for the first of the relative ones.
         let file = files.iter().find(|file| plan::contains(&mount.path, &file.file.path()));
         let place = file.map_or_else(|| format!("{PREFIX}files"), |file| format!("{}.file", file.place));
-        let what = file.map_or_else(|| quoted(&mount.path), |file| quoted(&file.file.to_string()));
+        let what = match file.map(|file| &file.file) {
+            Some(Destination::Relative(name)) => format!("{} goes below {}, which", quoted(name), quoted(&mount.path)),
+            _ => quoted(&mount.path),
+        };
         let container = quoted(&self.container.name);
         let before = problems.iter().count();
         for present in self.container.volume_mounts.iter().flatten() {
@@ -290,11 +290,17 @@ impl Reader<'_, '_> {
     }
 }
 
-/// A mount path of the pod's as Linux reads it: no double or final slashes, no `.` segments.
+/// A mount path of the pod's as the kubelet and Linux read it: absolute, no double or final slashes, no `.` and `..`.
 fn normalized(path: &str) -> String {
-    let segments: Vec<_> = path
-        .split('/')
-        .filter(|segment| !matches!(*segment, "" | "."))
-        .collect();
+    let mut segments = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            segment => segments.push(segment),
+        }
+    }
     format!("/{}", segments.join("/"))
 }

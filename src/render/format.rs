@@ -73,8 +73,20 @@ pub(super) fn yaml(fields: &[(&str, Value<'_>)]) -> Bytes {
     out
 }
 
+/// Who chose the names of a file's variables.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Chosen {
+    /// The pod's author named the field.
+    ByAuthor,
+    /// Whoever wrote the secret.
+    ByWriter,
+}
+
 /// `NAME=value` lines that `sh` reads with `.` and gives back byte for byte.
-pub(super) fn dotenv(fields: &[(&str, Value<'_>)]) -> Result<Bytes, RenderError> {
+///
+/// Names that would change how a shell or a job runs are refused, unless the plan names the field: the author then wants it,
+/// whereas any name in a whole secret is its writer's choice.
+pub(super) fn dotenv(fields: &[(&str, Value<'_>)], chosen: Chosen) -> Result<Bytes, RenderError> {
     let mut out = Zeroizing::new(Vec::new());
     for (key, value) in fields {
         let refuse = |problem| {
@@ -93,7 +105,7 @@ pub(super) fn dotenv(fields: &[(&str, Value<'_>)]) -> Result<Bytes, RenderError>
         if !is_variable_name(key) {
             return refuse("its name is no variable name ([A-Za-z_][A-Za-z0-9_]*)");
         }
-        if takes_over(key) {
+        if chosen == Chosen::ByWriter && takes_over(key) {
             return refuse("a variable of this name would change how the shell or the job runs");
         }
         if text.contains(&0) {

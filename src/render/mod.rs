@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::plan::{Decode, Format, PlannedFile};
 use crate::secret::Secret;
+use format::Chosen;
 
 /// Why a secret's data cannot become the file. Names and positions only, never a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -134,7 +135,7 @@ pub fn render(file: &PlannedFile, fields: &Fields<'_>) -> Result<Secret, RenderE
         return match file.format {
             Format::Json => Ok(format::compact(fields.json).into()),
             Format::Yaml => Ok(format::yaml(&whole).into()),
-            Format::Dotenv => format::dotenv(&whole).map(Secret::from),
+            Format::Dotenv => format::dotenv(&whole, Chosen::ByWriter).map(Secret::from),
             Format::Properties => format::properties(&whole).map(Secret::from),
             Format::Raw => Err(RenderError::Plan(RAW_NEEDS_KEY)),
         };
@@ -183,7 +184,7 @@ pub fn render(file: &PlannedFile, fields: &Fields<'_>) -> Result<Secret, RenderE
         }
         Format::Json => Ok(format::json_value(&one[0].1).into()),
         Format::Yaml => Ok(format::yaml_value(&one[0].1).into()),
-        Format::Dotenv => format::dotenv(&one).map(Secret::from),
+        Format::Dotenv => format::dotenv(&one, Chosen::ByAuthor).map(Secret::from),
         Format::Properties => format::properties(&one).map(Secret::from),
     }
 }

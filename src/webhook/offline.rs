@@ -87,7 +87,7 @@ fn inject_one(document: Value, namespace: Option<&str>, config: &Config) -> Resu
         Decision::Inject(patch, notes) => {
             let broken =
                 |error: &dyn std::fmt::Display| OfflineError::Pod(format!("the patch does not apply: {error}"));
-            let patch = serde_json::to_value(&patch).map_err(|error| broken(&error))?;
+            let patch: Value = serde_json::from_slice(patch.as_json()).map_err(|error| broken(&error))?;
             let operations: Patch = serde_json::from_value(patch.clone()).map_err(|error| broken(&error))?;
             json_patch::patch(&mut pod, &operations).map_err(|error| broken(&error))?;
             Ok(Offline { pod, patch, notes })

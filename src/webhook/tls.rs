@@ -177,15 +177,17 @@ pub(super) fn server_config(certificate: Arc<Certificate>) -> Result<ServerConfi
 mod tests {
     use super::*;
 
-    fn pair(days: i64) -> (String, String) {
+    /// A certificate that runs out in so many days, and its key.
+    fn pair(days: i32) -> (String, String) {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut params = rcgen::CertificateParams::new(["podkey.podkey.svc".to_owned()]).unwrap();
-        params.not_after = (SystemTime::now() + Duration::from_secs(0)).into();
-        params.not_after += std::time::Duration::from_secs(0);
-        if days >= 0 {
-            params.not_after += Duration::from_secs(86400 * days.unsigned_abs());
+        let day = Duration::from_secs(86400);
+        let from_now = day * days.unsigned_abs();
+        params.not_after = SystemTime::now().into();
+        if days < 0 {
+            params.not_after -= from_now
         } else {
-            params.not_after -= Duration::from_secs(86400 * days.unsigned_abs());
+            params.not_after += from_now
         }
         (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
     }

@@ -12,6 +12,7 @@ mod support;
 mod answers;
 mod deliver;
 mod denied;
+mod formats;
 mod plan;
 mod process;
 mod tls;

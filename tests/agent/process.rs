@@ -111,16 +111,16 @@ fn tokens_are_back_to_where_they_were_after_many_runs_however_they_end() {
                 let bao = &bao;
                 scope.spawn(move || {
                     let mut codes = Vec::new();
-                    for round in 0..12_u64 {
-                        let number = worker * 12 + round;
+                    for round in 0..20_u64 {
+                        let number = worker * 20 + round;
                         let mut agent = Agent::for_bao(bao).file(kubeconfig());
-                        match number % 4 {
+                        match number % 8 {
                             1 => agent = agent.with("/files/0/key", json!("gone")),
-                            2 => agent = agent.with("/files/0/secret", json!("arc-runners/data/gone")),
+                            4 => agent = agent.with("/files/0/secret", json!("arc-runners/data/gone")),
                             _ => {}
                         }
                         let child = agent.spawn();
-                        if number % 4 == 3 {
+                        if number % 8 > 4 || number % 8 == 3 {
                             sleep(Duration::from_millis(number * 7 % 60));
                             send("-TERM", &child);
                         }

@@ -179,7 +179,9 @@ fn enter(parent: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
     }
     let directory = openat(&parent, name, DIRECTORY, Mode::empty())?;
     let found = fstat(&directory)?;
-    // The umask may have taken bits away that other containers' users need, the kubelet may have given too many.
+    // The umask may have taken bits away that other containers' users need, the kubelet may have given too many. With
+    // `fsGroup` the volume's setgid bit gives the pod's group to all that is made below it: that bit stays.
+    let mode = mode | (Mode::from_raw_mode(found.st_mode) & Mode::SGID);
     if Mode::from_raw_mode(found.st_mode) != mode && found.st_uid == rustix::process::geteuid().as_raw() {
         fchmod(&directory, mode)?;
     }

@@ -54,6 +54,32 @@ fn files_have_their_bytes_and_modes_and_directories_are_for_all_to_enter() {
     );
 }
 
+/// With `fsGroup` the kubelet gives the volume's root the pod's group and the setgid bit (mode 2777 and sticky).
+#[test]
+fn with_fs_group_every_file_is_of_the_pods_group() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let dir = tempfile::tempdir().unwrap();
+    if chown(dir.path(), None, Some(12345)).is_err() {
+        eprintln!("skipped: only root can give a directory to another group");
+        return;
+    }
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o3777)).unwrap();
+    write(
+        dir.path(),
+        &[rendered("single/0", 0o440, b"a"), rendered("files/x/y", 0o440, b"b")],
+    )
+    .unwrap();
+    for place in ["single", "single/0", "files/x", "files/x/y"] {
+        let found = fs::metadata(dir.path().join(place)).unwrap();
+        assert_eq!(found.gid(), 12345, "{place}");
+        assert_eq!(
+            found.mode() & 0o5022,
+            0,
+            "{place}: no setuid or sticky bit, nobody else writes"
+        );
+    }
+}
+
 #[test]
 fn a_second_run_replaces_the_first_and_sweeps_what_a_killed_one_left() {
     let dir = tempfile::tempdir().unwrap();
