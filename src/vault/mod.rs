@@ -1,8 +1,9 @@
-//! How we speak to Vault and OpenBao: log in, read, revoke. Each verb retries by itself, as [`classify`] decides, within
+//! How we speak to Vault and OpenBao: log in, read, revoke. Each verb retries by itself, as `classify` decides, within
 //! the one [`Budget`] of the run. Knows nothing of files and formats.
 
 mod answer;
 mod classify;
+mod dial;
 mod error;
 mod login;
 mod retry;

@@ -2,7 +2,6 @@
 //! follows no redirect, and reads no environment.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,23 +13,18 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
 use super::error::{TransportError, VaultError};
-use super::trust;
+use super::{dial, trust};
 use crate::plan::Connection;
 use crate::secret::Secret;
 
-const CONNECT: Duration = Duration::from_secs(5);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const REQUEST: Duration = Duration::from_secs(30);
 const IDLE: Duration = Duration::from_secs(10);
-/// Before the next address of a name is tried beside the first (RFC 8305).
-const HEAD_START: Duration = Duration::from_millis(250);
 /// A connection idle for longer may have been forgotten by something in between.
 const REUSE: Duration = Duration::from_secs(5);
 
@@ -216,9 +210,7 @@ impl Transport {
     }
 
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, TransportError> {
-        let stream = timeout(CONNECT, self.dial())
-            .await
-            .map_err(|_| TransportError::Connect(format!("no connection to {} within 5s", self.place())))??;
+        let stream = dial::dial(&self.host, self.port).await?;
         match &self.tls {
             None => handshake_http(stream).await,
             Some((connector, name)) => {
@@ -230,62 +222,6 @@ impl Transport {
             }
         }
     }
-
-    fn place(&self) -> String {
-        match self.host.contains(':') {
-            true => format!("[{}]:{}", self.host, self.port),
-            false => format!("{}:{}", self.host, self.port),
-        }
-    }
-
-    /// Connects to the first of the name's addresses that answers, each with a small head start over the next.
-    async fn dial(&self) -> Result<TcpStream, TransportError> {
-        let addresses = tokio::net::lookup_host((self.host.as_str(), self.port))
-            .await
-            .map_err(|error| TransportError::Resolve(format!("{}: {error}", self.host)))?;
-        let mut addresses = interleave(addresses.collect()).into_iter();
-        let failed = |error: &io::Error| TransportError::Connect(format!("{}: {error}", self.place()));
-        let mut tries = JoinSet::new();
-        let mut last = TransportError::Resolve(format!("{}: no addresses", self.host));
-        loop {
-            if let Some(address) = addresses.next() {
-                if tries.is_empty() && addresses.len() == 0 {
-                    let stream = TcpStream::connect(address).await.map_err(|error| failed(&error))?;
-                    return no_delay(stream);
-                }
-                tries.spawn(TcpStream::connect(address));
-            }
-            tokio::select! {
-                done = tries.join_next() => match done {
-                    Some(Ok(Ok(stream))) => return no_delay(stream),
-                    Some(Ok(Err(error))) => last = failed(&error),
-                    Some(Err(_)) => {}
-                    None => return Err(last),
-                },
-                () = sleep(HEAD_START), if addresses.len() > 0 => {}
-            }
-        }
-    }
-}
-
-fn no_delay(stream: TcpStream) -> Result<TcpStream, TransportError> {
-    // Only speed depends on it.
-    let _ = stream.set_nodelay(true);
-    Ok(stream)
-}
-
-/// The families by turns, the resolver's first choice first.
-fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let (one, other): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|a| a.is_ipv6() == first_is_v6);
-    let mut other = other.into_iter();
-    let mut all = Vec::new();
-    for address in one {
-        all.push(address);
-        all.extend(other.next());
-    }
-    all.extend(other);
-    all
 }
 
 async fn handshake_http(
@@ -372,15 +308,5 @@ mod tests {
             "/v1/kv/data/a%20b%24%28X%29%26%C3%A4?version=3"
         );
         assert_eq!(target("a/...;=+", None), "/v1/a/...%3B%3D%2B");
-    }
-
-    #[test]
-    fn address_families_take_turns() {
-        let parse = |list: &[&str]| list.iter().map(|a| a.parse().unwrap()).collect::<Vec<SocketAddr>>();
-        assert_eq!(
-            interleave(parse(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1"])),
-            parse(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"])
-        );
-        assert!(interleave(Vec::new()).is_empty());
     }
 }

@@ -449,6 +449,16 @@ fn names_that_do_not_resolve_are_named() {
 }
 
 #[test]
+fn a_name_of_which_only_one_address_answers_is_reached() {
+    // Where localhost is ::1 too, nobody listens there.
+    let fake = reads(web);
+    agent(&fake)
+        .with("/connection/address", json!(format!("http://localhost:{}", fake.port)))
+        .run()
+        .expect(0, &[]);
+}
+
+#[test]
 fn a_delivered_lease_keeps_its_token_and_a_failed_run_does_not() {
     let dynamic = || {
         let body = r#"{"lease_id":"database/creds/web/canary-lease","renewable":true,"lease_duration":3600,"data":{"a":"canary-secret"}}"#;

@@ -267,7 +267,17 @@ fn the_log_has_the_accessor_that_the_servers_audit_has() {
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
         .find(|line| line["message"] == "logged in")
         .unwrap();
-    assert!(!logged_in["accessor"].as_str().unwrap().is_empty());
+    let accessor = &logged_in["accessor"];
+    let asked: Vec<_> = bao()
+        .audit()
+        .into_iter()
+        .filter(|entry| entry["type"] == "request" && entry["auth"]["accessor"] == *accessor)
+        .map(|entry| entry["request"]["path"].clone())
+        .collect();
+    assert_eq!(
+        asked,
+        ["arc-runners/data/kubeconfig/rancher-cluster", "auth/token/revoke-self"]
+    );
     assert_eq!(logged_in["ttl_s"], 1200);
     assert!(
         logged_in["policies"].to_string().contains("arc-kubeconfig"),

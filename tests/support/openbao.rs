@@ -82,7 +82,7 @@ impl OpenBao {
               tls_key_file    = "{at}/key.pem"
             }}
             audit "file" "file" {{
-              options = {{ file_path = "{at}/audit.log", log_raw = "false" }}
+              options = {{ file_path = "{at}/audit.log", hmac_accessor = "false" }}
             }}
             "#
         );

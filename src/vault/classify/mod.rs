@@ -1,9 +1,12 @@
 //! Which failure is worth another try, for how long, and what is said when it is not: one pure function.
 
+mod login;
+mod read;
+
 use std::time::Duration;
 
 use super::error::{Kind, Refusal, TlsFailure, TransportError, VaultError};
-use crate::plan::{AuthMethod, Login};
+use crate::plan::Login;
 
 /// What was being done, with what the messages need to name.
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +90,7 @@ pub(super) fn classify(step: Step<'_>, failure: &Failure) -> Verdict {
         ),
         Failure::Refused(refusal) => match (common(step, refusal), step) {
             (Some(verdict), _) => verdict,
-            (None, Step::Login { login, identity }) => refused_login(login, identity, refusal),
+            (None, Step::Login { login, identity }) => login::refused(login, identity, refusal),
             (
                 None,
                 Step::Read {
@@ -96,7 +99,7 @@ pub(super) fn classify(step: Step<'_>, failure: &Failure) -> Verdict {
                     role,
                     since_login,
                 },
-            ) => refused_read(path, version, role, since_login, refusal),
+            ) => read::refused(path, version, role, since_login, refusal),
         },
     }
 }
@@ -246,162 +249,6 @@ fn common(step: Step<'_>, refusal: &Refusal) -> Option<Verdict> {
         ),
         _ => return None,
     })
-}
-
-const NAMED_DENIALS: [&str; 6] = [
-    "service account name not authorized",
-    "namespace not authorized",
-    "invalid audience (aud) claim",
-    "service account not authorized",
-    "token expired",
-    "could not load backend configuration",
-];
-
-fn refused_login(login: &Login, identity: &str, refusal: &Refusal) -> Verdict {
-    let Login { mount, role, method } = login;
-    let words = refusal.words();
-    let denied = |message: String, hint: String| VaultError::new(Kind::Denied, message, hint);
-    if refusal.status == 404 || refusal.says("no handler for route") || refusal.says("unsupported path") {
-        return retry(
-            Pause::Jitter,
-            Patience::For(Duration::from_secs(10)),
-            Kind::NotFound,
-            format!("no auth method is mounted at auth/{mount} ({words})"),
-            "check the auth mount and the connection's namespace",
-        );
-    }
-    if refusal.says("invalid role name") || refusal.says("could not be found") {
-        return Verdict::Fatal(denied(
-            format!("the role {role} does not exist at auth/{mount} ({words})"),
-            "create the role, or correct the annotation podkey.dev/role".to_owned(),
-        ));
-    }
-    if refusal.status == 403 {
-        if NAMED_DENIALS.iter().any(|named| refusal.says(named)) {
-            return Verdict::Retry(
-                Pause::Fixed(Duration::from_secs(2)),
-                Patience::Once,
-                denied(
-                    format!("the role {role} at auth/{mount} does not take this pod's token ({words})"),
-                    format!(
-                        "we sent {identity}: compare with the role's bound service accounts, namespaces and audience"
-                    ),
-                ),
-            );
-        }
-        let checklist = match method {
-            AuthMethod::Kubernetes => format!(
-                "we sent {identity}. The server does not say why; check in this order: the mount exists; the token reviewer has \
-                 system:auth-delegator; the server reaches the Kubernetes API; token_reviewer_jwt is set and valid (a token with an \
-                 audience of its own cannot review itself); the API server accepts the audience; bound CIDRs"
-            ),
-            AuthMethod::Jwt => {
-                format!(
-                    "we sent {identity}. Check that the mount exists, its validation keys, and the role's bound CIDRs"
-                )
-            }
-        };
-        return Verdict::Retry(
-            Pause::Jitter,
-            Patience::For(Duration::from_secs(30)),
-            denied(
-                format!("the login at auth/{mount} as {role} was denied ({words})"),
-                checklist,
-            ),
-        );
-    }
-    if refusal.errors.is_empty() {
-        return fatal(
-            Kind::NotVault,
-            format!("the answer to the login at auth/{mount} is no Vault answer: {words}"),
-            "is the connection's address that of Vault or OpenBao?",
-        );
-    }
-    let hint = if refusal.says("no audiences bound to the role") {
-        format!("set bound_audiences of the role to the audience we sent; we sent {identity}")
-    } else if refusal.says("expired") || refusal.says("not yet valid") || refusal.says("issued at") {
-        format!("compare the clocks of this node and of the server; we sent {identity}")
-    } else if refusal.says("audience") {
-        format!("we sent {identity}: compare with bound_audiences of the role")
-    } else if refusal.says("signature") || refusal.says("no known key") {
-        "the mount's jwt_validation_pubkeys, jwks_url or oidc_discovery_url are not those of this cluster".to_owned()
-    } else {
-        format!("we sent {identity}")
-    };
-    Verdict::Fatal(denied(
-        format!("the login at auth/{mount} as {role} was refused ({words})"),
-        hint,
-    ))
-}
-
-/// After a login, nodes that did not take part in it may not know the new token yet.
-const TOKEN_SPREADS: Duration = Duration::from_secs(5);
-
-fn refused_read(path: &str, version: Option<u64>, role: &str, since_login: Duration, refusal: &Refusal) -> Verdict {
-    let words = refusal.words();
-    let not_found = |message: String, hint: &str| fatal(Kind::NotFound, message, hint);
-    match (refusal.status, &refusal.gone) {
-        (403, _) => {
-            let error = VaultError::new(
-                Kind::Denied,
-                format!("the role {role} may not read {path} ({words})"),
-                "add `read` on this path to a policy of the role; a path without a mount is answered the same way",
-            );
-            match TOKEN_SPREADS.checked_sub(since_login) {
-                Some(left) => Verdict::Retry(Pause::Jitter, Patience::More(left), error),
-                None => Verdict::Fatal(error),
-            }
-        }
-        (404, Some(gone)) => not_found(
-            format!(
-                "version {} of {path} was {}{}",
-                gone.version,
-                if gone.destroyed { "destroyed" } else { "deleted" },
-                match gone.at.as_str() {
-                    "" => String::new(),
-                    at => format!(" at {at}"),
-                }
-            ),
-            if gone.destroyed {
-                "write the secret again, or ask for another version"
-            } else {
-                "`vault kv undelete` brings it back; or ask for another version"
-            },
-        ),
-        (404, None) if refusal.warnings.iter().any(|w| w.contains("versioned K/V")) => not_found(
-            format!("no secret at {path}"),
-            "the mount is a KV v2 engine: its paths are written <mount>/data/<secret>",
-        ),
-        (404, None) => not_found(
-            match (version, refusal.errors.is_empty()) {
-                (_, false) => format!("no secret at {path} ({words})"),
-                (Some(version), true) => format!("no version {version} of a secret at {path}"),
-                (None, true) => format!("no secret at {path}"),
-            },
-            if has_data_segment(path) {
-                "check the path; if the mount is a KV v1 engine, its paths have no /data/"
-            } else {
-                "check the path"
-            },
-        ),
-        (405, _) => not_found(
-            format!("{path} cannot be read ({words})"),
-            "such a path is written, not read",
-        ),
-        (401, _) => fatal(
-            Kind::Denied,
-            format!("the read of {path} was denied ({words})"),
-            "is something in front of the server that asks for credentials of its own?",
-        ),
-        (400, _) if !refusal.errors.is_empty() => {
-            fatal(Kind::Denied, format!("the server refuses to read {path} ({words})"), "")
-        }
-        _ => fatal(
-            Kind::NotVault,
-            format!("the answer for {path} is no Vault answer: {words}"),
-            "is the connection's address that of Vault or OpenBao?",
-        ),
-    }
 }
 
 /// Whether a path looks like one of a KV v2 engine: `data` somewhere behind the mount.

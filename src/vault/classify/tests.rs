@@ -1,6 +1,7 @@
 //! Which failure is retried, how long, and what it is called in the end: the table.
 
 use super::*;
+use crate::plan::AuthMethod;
 use crate::vault::error::GoneVersion;
 
 fn login(method: AuthMethod) -> Login {
