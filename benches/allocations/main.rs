@@ -6,7 +6,7 @@ mod pods;
 use std::alloc::System;
 use std::io::Write;
 
-use podkey::inject::{Decision, Pod, decide};
+use podkey::inject::{Pod, decide};
 use serde_json::{Value, json};
 use stats_alloc::StatsAlloc;
 
@@ -36,18 +36,7 @@ fn main() -> anyhow::Result<()> {
         let (_, deciding) = count(|| decide(&pod, pods::NAMESPACE, &config));
         let (parsed, parsing) = count(|| Pod::parse(&json).map(|pod| decide(&pod, pods::NAMESPACE, &config)));
         parsed?;
-        let (written, writing) = count(|| -> anyhow::Result<Vec<u8>> {
-            let pod = Pod::parse(&json)?;
-            match decide(&pod, pods::NAMESPACE, &config) {
-                Decision::Inject(patch, _) => Ok(serde_json::to_vec(&patch)?),
-                other => anyhow::bail!("not injected: {other:?}"),
-            }
-        });
-        written?;
-        counts.insert(
-            entries.to_string(),
-            json!({"decide": deciding, "parse": parsing, "write": writing}),
-        );
+        counts.insert(entries.to_string(), json!({"decide": deciding, "parse": parsing}));
     }
     Ok(writeln!(std::io::stdout(), "{}", Value::Object(counts))?)
 }
