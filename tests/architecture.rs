@@ -1,5 +1,12 @@
 //! Holds the picture in `src/lib.rs`: which part may use which, and that the lower half is pure.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -70,7 +70,7 @@ fn run(root: &Path, folder: &Path) -> Result<Outcome, String> {
     let document: Value = serde_saphyr::from_str(&manifest).map_err(|error| error.to_string())?;
     if document["kind"] == "Pod" {
         let namespace = namespace
-            .or(document["metadata"]["namespace"].as_str())
+            .or_else(|| document["metadata"]["namespace"].as_str())
             .unwrap_or("default");
         return decide_pod(&document, namespace, &config).and_then(|outcome| {
             if let Some(denied) = outcome.get("denied.txt") {

@@ -103,10 +103,11 @@ pub(super) fn parse(annotations: &Annotations<'_>, problems: &mut Problems) -> I
                 "fail-job" => problems.push(full, format!("\"fail-job\" {NOT_SUPPORTED_YET}, only \"fail-pod\" is")),
                 other => problems.push(full, one_of(other, &["fail-pod", "fail-job"])),
             },
-            Key::JobHooks => match boolean(&full, value, problems) {
-                Some(true) => problems.push(full, format!("\"true\" {NOT_SUPPORTED_YET}, only \"false\" is")),
-                Some(false) | None => {}
-            },
+            Key::JobHooks => {
+                if boolean(&full, value, problems) == Some(true) {
+                    problems.push(full, format!("\"true\" {NOT_SUPPORTED_YET}, only \"false\" is"));
+                }
+            }
             Key::IgnoreNotFound => request.ignore_not_found = boolean(&full, value, problems).unwrap_or(false),
             Key::Injected => {}
         }

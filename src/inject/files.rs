@@ -152,7 +152,8 @@ impl Entry<'_, '_> {
             .checked("decode", |text| text.parse().map_err(|_| one_of(text, &Decode::NAMES)))
             .unwrap_or_default();
         let format = self.checked("format", |text| text.parse().map_err(|_| one_of(text, &Format::NAMES)));
-        let format = format.unwrap_or(if key.is_some() { Format::Raw } else { Format::Json });
+        let default_format = if key.is_some() { Format::Raw } else { Format::Json };
+        let format = format.unwrap_or(default_format);
         let mode = self.parsed::<Mode>("mode");
         let version = self.checked("version", |text| {
             text.parse()

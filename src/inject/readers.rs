@@ -131,7 +131,9 @@ impl ReaderUser {
             0 => Self::Root {
                 reads_all: readers.iter().all(|reader| !drops_dac_override(reader.container)),
             },
-            uid => Self::One(uid),
+            uid if uid > 0 => Self::One(uid),
+            // No user: the API server will refuse the pod for it, and should not find it in our container too.
+            _ => Self::Unknown,
         }
     }
 

@@ -11,8 +11,8 @@ pub(super) enum Node<'a> {
     Scalar(Cow<'a, str>),
     /// A plain scalar that YAML reads as null, or nothing at all.
     Null,
-    List(Vec<Node<'a>>),
-    Map(Vec<(Cow<'a, str>, Node<'a>)>),
+    List(Vec<Self>),
+    Map(Vec<(Cow<'a, str>, Self)>),
 }
 
 /// The longest text that is looked at, in bytes.

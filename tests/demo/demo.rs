@@ -1,6 +1,14 @@
 //! `make demo`: the main job, seen step by step. A real OpenBao, the real webhook over TLS, the real agent, and an ARC
 //! runner pod that gets its kubeconfig. Everything runs on loopback, and nothing is left running.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a demo that fails says so by panicking"
+)]
+
 #[path = "../support/mod.rs"]
 mod support;
 

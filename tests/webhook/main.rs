@@ -1,5 +1,12 @@
 //! `podkey serve` as the API server meets it: the real program, real TLS, real sockets.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "../support/mod.rs"]
 mod support;
 

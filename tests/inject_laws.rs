@@ -1,0 +1,680 @@
+//! The laws of the decision, on pods that nobody would think of: whatever the pod, a patch applies, only adds, leaves all
+//! else as it was, is the same each time, and leaves nothing to do the second time.
+#![cfg(feature = "webhook")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+use podkey::VERSION;
+use podkey::inject::{Config, Decision, INJECTED, Pod, decide};
+use podkey::plan::{Destination, PLAN_ENV, Plan};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::TestCaseResult;
+use serde_json::{Map, Value, json};
+
+const CONFIG: &str = "
+agent: { image: podkey }
+connections:
+  default: { address: 'https://vault.example.com' }
+  team: { address: 'https://team.example.com', auth: { role: team-reader, audience: '' } }
+";
+
+fn config() -> Config {
+    Config::parse(CONFIG, |_| Err(String::new())).unwrap()
+}
+
+// ------------------------------------------------------------------------------------------------ the generators
+
+/// Any JSON, with keys that JSON Pointers must escape.
+fn anything() -> BoxedStrategy<Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,8}".prop_map(Value::from),
+        "[a-z$~/{}]{0,8}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Value::from),
+            vec((key(), inner), 0..4).prop_map(|entries| entries.into_iter().collect::<Map<_, _>>().into()),
+        ]
+    })
+    .boxed()
+}
+
+fn key() -> BoxedStrategy<String> {
+    prop_oneof![Just("a/b~c".to_owned()), Just("~1".to_owned()), "[a-z/~]{0,6}"].boxed()
+}
+
+/// One of them, or null, or nothing at all.
+fn maybe(name: &'static str, value: impl Strategy<Value = Value> + 'static) -> BoxedStrategy<Vec<(String, Value)>> {
+    prop_oneof![
+        2 => Just(Vec::new()),
+        1 => Just(vec![(name.to_owned(), Value::Null)]),
+        5 => value.prop_map(move |value| vec![(name.to_owned(), value)]),
+    ]
+    .boxed()
+}
+
+/// Fields that podkey has never heard of, and known ones of other types than expected that it has no business with.
+fn unrelated() -> BoxedStrategy<Vec<(String, Value)>> {
+    let name = prop_oneof![
+        select(vec![
+            "future/~",
+            "ports",
+            "command",
+            "status",
+            "tolerations",
+            "affinity",
+            "probe"
+        ])
+        .prop_map(str::to_owned),
+        "x[a-z~/]{1,4}",
+    ];
+    vec((name, anything()), 0..3).boxed()
+}
+
+/// An object of these fields in any order.
+fn object(fields: Vec<BoxedStrategy<Vec<(String, Value)>>>) -> BoxedStrategy<Value> {
+    fields
+        .prop_map(|fields| fields.into_iter().flatten().collect::<Vec<_>>())
+        .prop_shuffle()
+        .prop_map(|fields| fields.into_iter().collect::<Map<_, _>>().into())
+        .boxed()
+}
+
+fn list(item: BoxedStrategy<Value>, most: usize) -> BoxedStrategy<Value> {
+    vec(item, 0..=most).prop_map(Value::from).boxed()
+}
+
+fn strings(texts: &[&'static str]) -> BoxedStrategy<Value> {
+    select(texts.to_vec()).prop_map(Value::from).boxed()
+}
+
+/// A field that is there.
+fn field(name: &'static str, value: impl Strategy<Value = Value> + 'static) -> BoxedStrategy<Vec<(String, Value)>> {
+    value.prop_map(move |value| vec![(name.to_owned(), value)]).boxed()
+}
+
+fn quantities() -> BoxedStrategy<Value> {
+    object(vec![
+        maybe(
+            "cpu",
+            prop_oneof![strings(&["1", "1000m", "500m", "0.5"]), Just(json!(1))],
+        ),
+        maybe("memory", strings(&["1Gi", "1024Mi", "64Mi"])),
+        unrelated(),
+    ])
+}
+
+fn container(name: &'static str) -> BoxedStrategy<Value> {
+    let user = prop_oneof![Just(0), Just(1000), Just(1001)].prop_map(Value::from);
+    let variable = object(vec![
+        field("name", strings(&["A", "PATH", "KUBECONFIG", "TOKEN_FILE"])),
+        maybe("value", strings(&["", "x", "/tmp/kubeconfig", "$(A)"])),
+        prop_oneof![9 => Just(Vec::new()), 1 => maybe("valueFrom", anything())].boxed(),
+    ]);
+    let mount = object(vec![
+        field("name", strings(&["data", "conf", "podkey-secrets"])),
+        field(
+            "mountPath",
+            strings(&[
+                "/data",
+                "/tmp",
+                "/tmp/",
+                "/etc//app",
+                "/tmp/kubeconfig",
+                "/podkey/secrets",
+                "/",
+                "rel",
+            ]),
+        ),
+        maybe("subPath", strings(&["", "files", "single/0", "x"])),
+        maybe("readOnly", any::<bool>().prop_map(Value::from)),
+        unrelated(),
+    ]);
+    // Mostly none: most random mounts are a reason to deny.
+    let mounts = prop_oneof![5 => Just(json!([])), 2 => list(mount.clone(), 1), 1 => list(mount, 3)];
+    let guaranteed = json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m", "memory": "1024Mi"}});
+    let resources = prop_oneof![
+        3 => Just(guaranteed),
+        1 => object(vec![maybe("limits", quantities()), maybe("requests", quantities()), unrelated()]),
+    ];
+    object(vec![
+        field("name", Just(json!(name))),
+        maybe("env", list(variable, 3)),
+        maybe("volumeMounts", mounts),
+        maybe(
+            "securityContext",
+            object(vec![
+                maybe("runAsUser", user),
+                maybe(
+                    "capabilities",
+                    object(vec![maybe("drop", list(strings(&["ALL", "NET_RAW"]), 2)), unrelated()]),
+                ),
+                unrelated(),
+            ]),
+        ),
+        prop_oneof![2 => field("resources", resources.clone()), 1 => maybe("resources", resources)].boxed(),
+        maybe("restartPolicy", strings(&["Always", "Never", ""])),
+        unrelated(),
+    ])
+}
+
+fn volumes() -> BoxedStrategy<Value> {
+    let source = prop_oneof![
+        Just(vec![("emptyDir".to_owned(), json!({"mode": 448}))]),
+        Just(vec![("configMap".to_owned(), json!({}))]),
+        Just(vec![("unheardOf".to_owned(), json!({"~/": 1}))]),
+    ];
+    let volume = |name: &'static str| {
+        object(vec![
+            field("name", Just(json!(name))),
+            source.clone().boxed(),
+            unrelated(),
+        ])
+    };
+    vec(prop_oneof![volume("data"), volume("conf")], 0..3)
+        .prop_map(Value::from)
+        .boxed()
+}
+
+/// Entries of `podkey.dev/files` that get along with each other.
+const GOOD_FILES: [&str; 5] = [
+    "- {secret: a/b, key: k, file: /tmp/kubeconfig, env: KUBECONFIG}\n",
+    "- {secret: a/$(HOME), key: $$, file: token, env: TOKEN_FILE, mode: 0440}\n",
+    "- {secret: c/d, file: conf/all.json}\n",
+    "- {secret: c/d, file: /etc/app/all.yaml, format: yaml, mode: \"0400\"}\n",
+    "- {secret: c/d, file: /srv/$(A)/x, format: dotenv, version: 2}\n",
+];
+
+/// What `podkey.dev/files` may say, mostly with sense.
+fn files() -> BoxedStrategy<String> {
+    let odd = prop_oneof![
+        "- \\{secret: a, file: /?([a-z]/)?(\\.\\.|\\.|proc|podkey|dev|a)/[a-z]\\}\n",
+        "- \\{secret: [a-z./$%]{1,6}, file: [a-z./:$]{1,9}\\}\n",
+        "- \\{secret: a, file: [a-z./]{1,9}, (mode|key|env|decode|format|version|fiel): [a-zA-Z0-9]{0,6}\\}\n",
+        ".{0,20}",
+    ];
+    let good = proptest::sample::subsequence(GOOD_FILES.to_vec(), 1..=5).prop_shuffle();
+    let good = good.prop_map(|entries| entries.concat());
+    prop_oneof![
+        8 => good.clone(),
+        2 => (good, odd.clone()).prop_map(|(good, odd)| good + &odd),
+        1 => odd,
+    ]
+    .boxed()
+}
+
+fn annotations() -> BoxedStrategy<Value> {
+    let rarely = |key: &'static str, values: &[&'static str]| {
+        prop_oneof![5 => Just(Vec::new()), 1 => field(key, strings(values))].boxed()
+    };
+    object(vec![
+        prop_oneof![19 => field("podkey.dev/role", Just(json!("web"))), 1 => Just(Vec::new())].boxed(),
+        field("podkey.dev/files", files().prop_map(Value::from)),
+        rarely("podkey.dev/connection", &["default", "team", " team", "tema"]),
+        rarely(
+            "podkey.dev/containers",
+            &["web", "web,job", "prepare", "istio-proxy", "nobody", ""],
+        ),
+        rarely("podkey.dev/auth-mount", &["a/b", "$$", "../x"]),
+        rarely("podkey.dev/injected", &["0.0.1", VERSION, ""]),
+        rarely("podkey.dev/refresh", &["never"]),
+        vec((key(), ".{0,5}".prop_map(Value::from)), 0..3).boxed(),
+    ])
+}
+
+prop_compose! {
+    fn pod()(
+        main in proptest::sample::subsequence(vec!["web", "job", "runner", "istio-proxy"], 1..=3),
+        init in proptest::sample::subsequence(vec!["prepare", "istio-proxy", "migrate", "linkerd-proxy"], 0..=3),
+    )(
+        containers in main.iter().map(|name| container(name)).collect::<Vec<_>>().prop_map(Value::from),
+        init in maybe("initContainers", init.iter().map(|name| container(name)).collect::<Vec<_>>().prop_map(Value::from)),
+        volumes in maybe("volumes", volumes()),
+        more in unrelated(),
+        context in maybe("securityContext", object(vec![
+            maybe("runAsUser", prop_oneof![Just(0), Just(1000)].prop_map(Value::from)),
+            maybe("fsGroup", Just(json!(2000))),
+            unrelated(),
+        ])),
+        metadata in object(vec![
+            field("annotations", annotations()),
+            maybe("labels", vec((prop_oneof![9 => key(), 1 => Just("actions-ephemeral-runner".to_owned())], anything()), 0..3)
+                .prop_map(|labels| labels.into_iter().collect::<Map<_, _>>().into())),
+            unrelated(),
+        ]),
+        top in unrelated(),
+        seed in any::<u64>(),
+    ) -> Value {
+        let mut spec: Vec<_> = [init, volumes, more, context].concat();
+        let place = seed as usize % (spec.len() + 1);
+        spec.insert(place, ("containers".to_owned(), containers));
+        let mut pod: Map<_, _> = top.into_iter().collect();
+        pod.insert("metadata".to_owned(), metadata);
+        pod.insert("spec".to_owned(), spec.into_iter().collect::<Map<_, _>>().into());
+        pod.into()
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------ the laws
+
+/// Every law on one pod. Says whether it was injected.
+fn check(pod: &Value) -> Result<bool, TestCaseError> {
+    let config = config();
+    let text = pod.to_string();
+    let Ok(view) = Pod::parse(&text) else { return Ok(false) };
+    let patch = match decide(&view, "ns", &config) {
+        Decision::Ignore(_) => return Ok(false),
+        Decision::Deny(problems) => {
+            let message = problems.to_string();
+            prop_assert!(
+                !message.is_empty() && message.len() <= 4096 + 32,
+                "{} bytes",
+                message.len()
+            );
+            prop_assert!(!message.contains(char::is_control), "{message:?}");
+            prop_assert!(
+                !message.contains("example.com") && !message.contains("team-reader"),
+                "{message}"
+            );
+            return Ok(false);
+        }
+        Decision::Inject(patch, warnings) => {
+            prop_assert!(warnings.len() <= 5);
+            String::from_utf8(patch.as_json().to_vec()).unwrap()
+        }
+    };
+    let Decision::Inject(again, _) = decide(&Pod::parse(&text).unwrap(), "ns", &config) else {
+        return Err(TestCaseError::fail("another decision the second time"));
+    };
+    prop_assert_eq!(
+        std::str::from_utf8(again.as_json()).unwrap(),
+        &patch,
+        "another patch the second time"
+    );
+
+    let operations: Vec<Value> = serde_json::from_str(&patch).unwrap();
+    prop_assert!(operations.iter().all(|operation| operation["op"] == "add"), "{patch}");
+    let operations: json_patch::Patch = serde_json::from_str(&patch).unwrap();
+    let mut patched = pod.clone();
+    if let Err(error) = json_patch::patch(&mut patched, &operations) {
+        return Err(TestCaseError::fail(format!("{patch} does not apply: {error}")));
+    }
+    survives(pod, &patched)?;
+    podkey_init_is_restricted(&patched)?;
+    only_podkey_sees_its_volumes(&patched)?;
+    if is_guaranteed(pod) {
+        prop_assert!(is_guaranteed(&patched), "no longer Guaranteed");
+    }
+
+    let text = patched.to_string();
+    match decide(&Pod::parse(&text).unwrap(), "ns", &config) {
+        Decision::Inject(patch, _) => prop_assert!(
+            patch.is_empty(),
+            "patched twice: {}",
+            String::from_utf8_lossy(patch.as_json())
+        ),
+        Decision::Deny(problems) => return Err(TestCaseError::fail(format!("denied the second time: {problems}"))),
+        Decision::Ignore(_) => return Err(TestCaseError::fail("ignored the second time")),
+    }
+    Ok(true)
+}
+
+fn items<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value[name].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Without what podkey adds the pod is the author's again, byte for byte: every value, every list's and every key's order.
+fn survives(pod: &Value, patched: &Value) -> TestCaseResult {
+    let mut rest = patched.clone();
+    let annotations = rest["metadata"]["annotations"].as_object_mut().unwrap();
+    match pod["metadata"]["annotations"].get(INJECTED) {
+        None => annotations.shift_remove(INJECTED),
+        Some(before) => annotations.insert(INJECTED.to_owned(), before.clone()),
+    };
+    let spec = &mut rest["spec"];
+    if let Some(containers) = spec["initContainers"].as_array_mut() {
+        containers.retain(|container| container["name"] != "podkey-init");
+    }
+    restore(&pod["spec"], spec, "initContainers");
+    let had = items(&pod["spec"], "volumes").len();
+    if let Some(volumes) = spec["volumes"].as_array_mut() {
+        prop_assert_eq!(volumes.len(), had + 2);
+        volumes.truncate(had);
+    }
+    restore(&pod["spec"], spec, "volumes");
+    for place in ["initContainers", "containers"] {
+        let before = items(&pod["spec"], place);
+        prop_assert_eq!(items(spec, place).len(), before.len());
+        for (index, before) in before.iter().enumerate() {
+            for name in ["env", "volumeMounts"] {
+                if let Some(entries) = spec[place][index].get_mut(name).and_then(Value::as_array_mut) {
+                    entries.truncate(items(before, name).len());
+                }
+                restore(before, &mut spec[place][index], name);
+            }
+        }
+    }
+    prop_assert_eq!(rest.to_string(), pod.to_string());
+    Ok(())
+}
+
+/// Takes an emptied list away again where there was none.
+fn restore(before: &Value, after: &mut Value, name: &str) {
+    if after.get(name).is_some_and(|list| *list == json!([])) {
+        match before.get(name) {
+            Some(before) => after[name] = before.clone(),
+            None => {
+                after.as_object_mut().unwrap().shift_remove(name);
+            }
+        }
+    }
+}
+
+fn podkey_init(pod: &Value) -> &Value {
+    let all = items(&pod["spec"], "initContainers");
+    all.iter().find(|container| container["name"] == "podkey-init").unwrap()
+}
+
+/// <https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>
+fn podkey_init_is_restricted(pod: &Value) -> TestCaseResult {
+    let container = podkey_init(pod);
+    let mut context = container["securityContext"].clone();
+    let user = context.as_object_mut().unwrap().shift_remove("runAsUser");
+    prop_assert!(user.is_some_and(|user| user.as_i64().is_some_and(|user| user > 0)));
+    prop_assert_eq!(
+        context,
+        json!({
+            "allowPrivilegeEscalation": false,
+            "capabilities": {"drop": ["ALL"]},
+            "privileged": false,
+            "readOnlyRootFilesystem": true,
+            "runAsNonRoot": true,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        })
+    );
+    for kind in ["requests", "limits"] {
+        prop_assert!(
+            container["resources"][kind]["cpu"].is_string() && container["resources"][kind]["memory"].is_string()
+        );
+    }
+    Ok(())
+}
+
+/// The volume's root and the token are for podkey-init alone; others read what the plan puts where they have it mounted.
+fn only_podkey_sees_its_volumes(pod: &Value) -> TestCaseResult {
+    let variables = items(podkey_init(pod), "env");
+    let plan = variables.iter().find(|variable| variable["name"] == PLAN_ENV).unwrap();
+    let text = plan["value"].as_str().unwrap();
+    prop_assert!(!text.contains('$'), "Kubernetes would expand {text}");
+    let plan = Plan::parse(text).unwrap();
+    let mut places = vec!["files".to_owned()];
+    for (file, place) in plan.placed_files() {
+        let inside = ["files/", "single/"]
+            .iter()
+            .any(|directory| place.starts_with(directory));
+        prop_assert!(
+            inside && place.split('/').all(|segment| !matches!(segment, "" | "." | "..")),
+            "{place}"
+        );
+        if let Destination::Absolute(path) = &file.file {
+            let free = !["/proc", "/sys", "/dev", "/podkey"]
+                .iter()
+                .any(|root| podkey::plan::contains(root, path));
+            prop_assert!(
+                free && path
+                    .split('/')
+                    .skip(1)
+                    .all(|segment| !matches!(segment, "" | "." | "..")),
+                "{path}"
+            );
+        }
+        places.push(place);
+    }
+    let all = items(&pod["spec"], "initContainers")
+        .iter()
+        .chain(items(&pod["spec"], "containers"));
+    for container in all.filter(|container| container["name"] != "podkey-init") {
+        let mounts = items(container, "volumeMounts");
+        for mount in mounts {
+            prop_assert_ne!(&mount["name"], "podkey-token");
+            if mount["name"] == "podkey-secrets" {
+                prop_assert_eq!(&mount["readOnly"], true);
+                let sub_path = mount["subPath"].as_str().unwrap_or_default();
+                // The author may mount another single file than there is, and sees an empty directory.
+                prop_assert!(
+                    places.iter().any(|place| place == sub_path) || sub_path == "single/0",
+                    "{mount}"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Kubernetes' own rule, for the quantities that the generator makes.
+fn is_guaranteed(pod: &Value) -> bool {
+    let amount = |value: &Value| match value {
+        Value::Null => None,
+        Value::String(text) if text.ends_with("Mi") => text.trim_end_matches("Mi").parse::<f64>().ok(),
+        Value::String(text) if text.ends_with("Gi") => {
+            text.trim_end_matches("Gi").parse().ok().map(|n: f64| n * 1024.0)
+        }
+        Value::String(text) if text.ends_with('m') => text.trim_end_matches('m').parse().ok().map(|n: f64| n / 1000.0),
+        Value::String(text) => text.parse().ok(),
+        other => other.as_f64(),
+    };
+    let all = items(&pod["spec"], "initContainers")
+        .iter()
+        .chain(items(&pod["spec"], "containers"));
+    all.clone().count() > 0
+        && all
+            .flat_map(|container| ["cpu", "memory"].map(|name| (container, name)))
+            .all(|(container, name)| {
+                let limit = amount(&container["resources"]["limits"][name]);
+                let request = &container["resources"]["requests"][name];
+                let request = if request.is_null() { limit } else { amount(request) };
+                limit.is_some() && limit == request
+            })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_law_holds_for_any_pod(pod in pod()) {
+        check(&pod)?;
+    }
+
+    /// One place of the pod holds something else than it should; no list for an object, which serde takes for one.
+    #[test]
+    fn every_law_holds_for_a_pod_with_nonsense_in_it(mut pod in pod(), place in any::<prop::sample::Index>(), nonsense in anything()) {
+        let mut places = Vec::new();
+        pointers(&pod, String::new(), &mut places);
+        let place: &String = place.get(&places);
+        let place = pod.pointer_mut(place).unwrap();
+        if !(place.is_object() && nonsense.is_array()) {
+            *place = nonsense;
+        }
+        check(&pod)?;
+    }
+
+    #[test]
+    fn no_annotation_text_makes_decide_panic(
+        values in vec((select(vec![
+            "connection", "role", "auth-mount", "files", "env", "containers", "refresh", "on-failure", "job-hooks",
+            "ignore-not-found", "injected", "", "~/",
+        ]), prop_oneof![any::<String>(), files(), "[-{}\\[\\]:,&*!|>'\" a-z\n]{0,40}"]), 0..6),
+        key in option::of(any::<String>()),
+    ) {
+        let mut annotations: Map<_, _> =
+            values.into_iter().map(|(key, value)| (format!("podkey.dev/{key}"), value.into())).collect();
+        annotations.extend(key.map(|key| (format!("podkey.dev/{key}"), Value::from(key))));
+        check(&json!({"metadata": {"annotations": annotations}, "spec": {"containers": [{"name": "web"}]}}))?;
+    }
+
+    #[test]
+    fn no_json_makes_parsing_panic(value in anything(), text in any::<String>()) {
+        let _ = Pod::parse(&value.to_string()).is_ok();
+        let _ = Pod::parse(&text).is_ok();
+    }
+}
+
+fn pointers(value: &Value, at: String, into: &mut Vec<String>) {
+    match value {
+        Value::Array(values) => {
+            for (index, value) in values.iter().enumerate() {
+                pointers(value, format!("{at}/{index}"), into);
+            }
+        }
+        Value::Object(values) => {
+            for (key, value) in values {
+                pointers(
+                    value,
+                    format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")),
+                    into,
+                );
+            }
+        }
+        _ => {}
+    }
+    into.push(at);
+}
+
+/// A generator whose pods are all denied would prove nothing.
+#[test]
+fn many_of_the_generated_pods_are_injected() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    let mut runner = TestRunner::deterministic();
+    let injected = (0..200).filter(|_| {
+        let pod = pod().new_tree(&mut runner).unwrap().current();
+        check(&pod).unwrap()
+    });
+    let injected = injected.count();
+    assert!(injected > 50, "{injected} of 200");
+}
+
+// ----------------------------------------------------------------------------------------------- hostile inputs
+
+/// A pod with this text in every place that podkey passes over.
+fn around(text: &str) -> String {
+    format!(
+        r#"{{"future":{text},"metadata":{{"future":{text},"labels":{{"x":{text}}},"annotations":{{"x":{text},
+        "podkey.dev/role":"web","podkey.dev/files":"- {{secret: a, key: k, file: /tmp/x, env: X}}"}}}},
+        "spec":{{"future":{text},"containers":[{{"name":"web","future":{text},"env":[{{"name":"A","valueFrom":{text}}}],
+        "volumeMounts":[{{"name":"v","mountPath":"/v","future":{text}}}]}}],
+        "volumes":[{{"name":"v","configMap":{text},"future":{text}}}]}}}}"#
+    )
+}
+
+/// On a small stack, as a recursive parser would need a large one.
+fn decides(pod: String) -> Result<(), String> {
+    let run = move || {
+        let pod = Pod::parse(&pod).map_err(|error| error.to_string())?;
+        match decide(&pod, "ns", &config()) {
+            Decision::Inject(..) => Ok(()),
+            Decision::Deny(problems) => Err(problems.to_string()),
+            Decision::Ignore(_) => Err("ignored".to_owned()),
+        }
+    };
+    let thread = std::thread::Builder::new().stack_size(512 * 1024).spawn(run).unwrap();
+    thread.join().unwrap()
+}
+
+#[test]
+fn hostile_json_in_fields_that_do_not_matter_is_passed_over() {
+    let deep = 100_000;
+    for (name, text) in [
+        ("deep lists", "[".repeat(deep) + &"]".repeat(deep)),
+        ("deep objects", r#"{"a":"#.repeat(deep) + "1" + &"}".repeat(deep)),
+        ("a million elements", format!("[0{}]", ",0".repeat(1_000_000))),
+        ("a lone surrogate", r#""\ud800""#.to_owned()),
+        ("a huge number", "1".repeat(10_000)),
+        ("a huge exponent", "1e999999999".to_owned()),
+        ("one key twice", r#"{"a":1,"a":2}"#.to_owned()),
+        ("3 MiB of text", format!("\"{}\"", "x".repeat(3 * 1024 * 1024))),
+    ] {
+        assert_eq!(decides(around(&text)), Ok(()), "{name}");
+    }
+}
+
+#[test]
+fn hostile_json_in_fields_that_matter_is_an_error() {
+    let pod = |annotations: &str, spec: &str| {
+        format!(
+            r#"{{"metadata":{{"annotations":{{{annotations}}}}},"spec":{{"containers":[{{"name":"web"}}]{spec}}}}}"#
+        )
+    };
+    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+    let good = r#""podkey.dev/role":"web","podkey.dev/files":"- {secret: a, file: f}""#;
+    assert_eq!(decides(pod(good, "")), Ok(()));
+    for text in [
+        pod(&format!("{good},\"podkey.dev/containers\":{deep}"), ""),
+        pod(&format!("{good},\"podkey.dev/containers\":\"\\ud800\""), ""),
+        pod(&format!("{good},\"podkey.dev/\\ud800\":\"x\""), ""),
+        pod(
+            &format!("\"podkey.dev/role\":\"web\",\"podkey.dev/files\":\"{deep}\""),
+            "",
+        ),
+        pod(
+            &format!(
+                "\"podkey.dev/role\":\"web\",\"podkey.dev/files\":\"{}\"",
+                "- ".repeat(30_000)
+            ),
+            "",
+        ),
+        pod(
+            &format!(
+                "\"podkey.dev/role\":\"web\",\"podkey.dev/files\":\"{}\"",
+                "{a: ".repeat(16_000)
+            ),
+            "",
+        ),
+        pod(good, &format!(",\"volumes\":{deep}")),
+        pod(good, ",\"securityContext\":{\"runAsUser\":1e400}"),
+        pod(good, ",\"securityContext\":{\"runAsUser\":99999999999999999999}"),
+        pod(good, ",\"hostPID\":true,\"hostPID\":false"),
+        pod(good, ",\"containers\":[]"),
+        pod(good, ",\"initContainers\":[{\"name\":\"a\",\"env\":{}}]"),
+        pod(good, "")[1..].to_owned(),
+        String::new(),
+        deep,
+    ] {
+        assert!(
+            decides(text.clone()).is_err(),
+            "{}",
+            text.chars().take(300).collect::<String>()
+        );
+    }
+}
+
+#[test]
+fn of_an_annotation_that_is_there_twice_the_last_counts() {
+    let text = r#"{"metadata":{"annotations":{"podkey.dev/role":"","podkey.dev/files":"x","podkey.dev/role":"web",
+        "podkey.dev/files":"- {secret: a, file: f}"}},"spec":{"containers":[{"name":"web"}]}}"#;
+    assert_eq!(decides(text.to_owned()), Ok(()));
+}
+
+#[test]
+fn pods_of_3_mib_are_injected() {
+    let mut pod = json!({
+        "metadata": {"annotations": {
+            "podkey.dev/role": "web", "podkey.dev/files": "- {secret: a, key: k, file: /tmp/x, env: X}"}},
+        "spec": {"containers": []}});
+    let variables: Vec<_> = (0..1000)
+        .map(|n| json!({"name": format!("V{n}"), "value": "x".repeat(10)}))
+        .collect();
+    let mounts: Vec<_> = (0..100)
+        .map(|n| json!({"name": "v", "mountPath": format!("/v/{n}")}))
+        .collect();
+    let containers = (0..100).map(|n| json!({"name": format!("c{n}"), "env": variables, "volumeMounts": mounts}));
+    pod["spec"]["containers"] = containers.collect();
+    assert!(pod.to_string().len() > 3 * 1024 * 1024);
+    assert!(check(&pod).unwrap());
+}
