@@ -63,7 +63,7 @@ fn main() -> anyhow::Result<()> {
         _ => bail!("unknown arguments: {args:?}"),
     };
     let bench = Bench::new(measure)?;
-    let programs = [bench.podkey(podkey)?, bench.go(go), bench.bao_agent()?];
+    let programs = [bench.podkey(podkey)?, bench.go(go)?, bench.bao_agent()?];
     let text = bench.measure(&programs, &effort)?;
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
@@ -161,15 +161,15 @@ impl Bench {
         })
     }
 
-    fn go(&self, path: &str) -> Program {
+    fn go(&self, path: &str) -> anyhow::Result<Program> {
         let ca = self.bao.directory().join("ca.pem").display().to_string();
         let args = [&self.bao.address(), &ca, TOKEN, JWT_MOUNT, ROLE, SECRET, KEY, FILE];
-        Program {
+        Ok(Program {
             name: "Go, the same requests",
-            path: path.into(),
+            path: fs::canonicalize(path)?,
             args: args.map(str::to_owned).to_vec(),
             env: Vec::new(),
-        }
+        })
     }
 
     fn bao_agent(&self) -> anyhow::Result<Program> {
