@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
-.PHONY: help demo test test-dist bench dist lint deny image tools clean rust
+.PHONY: help demo test test-dist bench bench-webhook dist lint deny image tools clean rust
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -45,9 +45,12 @@ target-amd64 := x86_64-unknown-linux-musl
 target-arm64 := aarch64-unknown-linux-musl
 zig-amd64 := x86_64-linux-musl
 zig-arm64 := aarch64-linux-musl
-define static
-export ZIG_TARGET=$(3) CC_$(subst -,_,$(2))=$(CURDIR)/.ci/zig-cc SOURCE_DATE_EPOCH=0
+define static-flags
+export ZIG_TARGET=$(2) CC_$(subst -,_,$(1))=$(CURDIR)/.ci/zig-cc SOURCE_DATE_EPOCH=0
 export RUSTFLAGS="-Clink-self-contained=yes -Clinker=rust-lld -Clinker-flavor=ld.lld --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo"
+endef
+define static
+$(call static-flags,$(2),$(3))
 $(CARGO) build --quiet --locked --no-default-features --target $(2) --features webhook --release --bin podkey
 $(CARGO) build --quiet --locked --no-default-features --target $(2) --features agent --profile agent --bin podkey-agent
 install -D -m 755 $(TARGET_DIR)/$(2)/release/podkey dist/$(1)/podkey
@@ -60,6 +63,12 @@ for binary in dist/$(1)/podkey dist/$(1)/podkey-agent; do
 done
 
 endef
+# For benches/run: the null handler and the load generator, built as the webhook is; cargo says where.
+bench-webhook: rust
+	@.ci/tools zig
+	$(call static-flags,$(target-$(ARCHES)),$(zig-$(ARCHES)))
+	$(CARGO) build --quiet --locked --no-default-features --target $(target-$(ARCHES)) --features webhook --release --bench webhook --message-format json
+
 image: dist ## build the container image from the Dockerfile and look into it (needs buildah)
 	tests/image.sh
 

@@ -1,0 +1,3 @@
+module podkey.dev/bench/agent
+
+go 1.21
