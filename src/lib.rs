@@ -52,9 +52,9 @@ pub mod agent;
 #[cfg(feature = "agent")]
 pub mod render;
 #[cfg(feature = "agent")]
-pub mod secret;
+mod secret;
 #[cfg(feature = "agent")]
-pub mod vault;
+mod vault;
 
 #[cfg(feature = "webhook")]
 pub mod inject;

@@ -46,23 +46,12 @@ impl fmt::Debug for Secret {
 }
 
 /// The lease of a dynamic secret: revoking the client token that made it ends it at once.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Lease {
-    /// What the server calls it. It names the credential, so it is not printed.
-    pub id: String,
+#[derive(Debug)]
+pub(crate) struct Lease {
     /// How long it lasts.
-    pub duration: Duration,
+    pub(crate) duration: Duration,
     /// Whether it can be extended.
-    pub renewable: bool,
-}
-
-impl fmt::Debug for Lease {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease")
-            .field("duration", &self.duration)
-            .field("renewable", &self.renewable)
-            .finish_non_exhaustive()
-    }
+    pub(crate) renewable: bool,
 }
 
 #[cfg(test)]
@@ -72,12 +61,7 @@ mod tests {
     #[test]
     fn debug_output_shows_no_secret() {
         let secret = Secret::from(b"canary".to_vec());
-        let lease = Lease {
-            id: "database/creds/canary".into(),
-            duration: Duration::from_secs(60),
-            renewable: true,
-        };
-        let shown = format!("{secret:?} {lease:?}");
+        let shown = format!("{secret:?}");
         assert!(!shown.contains("canary"), "{shown}");
         assert_eq!(secret.expose(), b"canary");
     }

@@ -1,5 +1,5 @@
 //! What runs in the pod: `init` now; sidecar and job hooks come later. This is the agent's edge: it reads the plan, asks
-//! [`crate::vault`] for secrets and [`crate::render`] for bytes, and puts files into the volume.
+//! `vault` for secrets and `render` for bytes, and puts files into the volume.
 
 mod files;
 mod init;
@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 pub use self::init::{BUDGET_ENV, Surroundings};
-pub use self::report::{Code, Failure, Report, Stage};
+use self::report::{Code, Failure, Report, Stage};
 
 /// Where the kubelet reads a container's last words.
 pub const TERMINATION_LOG: &str = "/dev/termination-log";

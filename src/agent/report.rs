@@ -7,7 +7,7 @@ use crate::vault::{Kind, VaultError, clean};
 
 /// The exit codes, after sysexits.h. Never 7: ARC reads that as an outdated runner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Code {
+pub(super) enum Code {
     /// Everything was delivered.
     Done = 0,
     /// The plan or the command line is wrong, or the pod's own set-up.
@@ -35,7 +35,7 @@ pub enum Code {
 /// How far the run came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Stage {
+pub(super) enum Stage {
     /// Everything up to having a client token: the plan, the service-account token, the login.
     Login,
     /// Reading the secrets.
@@ -48,7 +48,7 @@ pub enum Stage {
 
 impl Stage {
     /// As it is written in messages.
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Login => "login",
             Self::Read => "read",
@@ -61,7 +61,7 @@ impl Stage {
 /// A failure that ends the run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct Failure {
+pub(super) struct Failure {
     /// What the program exits with.
     pub code: Code,
     /// What happened.
@@ -72,7 +72,7 @@ pub struct Failure {
 
 impl Failure {
     /// A failure with its hint.
-    pub fn new(code: Code, message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(super) fn new(code: Code, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             code,
             message: message.into(),
@@ -120,7 +120,7 @@ impl Failure {
 
 /// The end of a run, as it is told.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub(super) struct Report {
     code: u8,
     stage: Stage,
     connection: String,
@@ -130,7 +130,7 @@ pub struct Report {
 
 impl Report {
     /// Puts the end of a run into words that fit on one line.
-    pub fn new(stage: Stage, connection: Option<&str>, outcome: &Result<String, Failure>) -> Self {
+    pub(super) fn new(stage: Stage, connection: Option<&str>, outcome: &Result<String, Failure>) -> Self {
         let (code, message, hint) = match outcome {
             Ok(message) => (Code::Done, message.as_str(), ""),
             Err(failure) => (failure.code, failure.message.as_str(), failure.hint.as_str()),
@@ -145,18 +145,18 @@ impl Report {
     }
 
     /// The exit code.
-    pub fn code(&self) -> u8 {
+    pub(super) fn code(&self) -> u8 {
         self.code
     }
 
     /// One line of JSON, whatever the log format.
-    pub fn json(&self) -> String {
+    pub(super) fn json(&self) -> String {
         // Five plain fields: nothing in them can fail.
         serde_json::to_string(self).unwrap_or_default()
     }
 
     /// The termination message: at most 1 KiB. A message that is too long is cut before its hint is.
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         const LIMIT: usize = 1024;
         let head = format!(
             "podkey {} stage={} connection={}: ",

@@ -7,7 +7,7 @@ use crate::text::is_printable;
 
 /// What kind of failure it is; the agent makes its exit code of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// The pod's own set-up is wrong: no service-account token to log in with.
     Setup,
     /// There is no such path, version or auth mount.
@@ -29,7 +29,7 @@ pub enum Kind {
 /// A failure that ends the run: what happened, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct VaultError {
+pub(crate) struct VaultError {
     /// Its kind.
     pub kind: Kind,
     /// What happened, lower case, no final dot.
@@ -141,7 +141,7 @@ impl Refusal {
 
 /// Text from outside made fit for one line of a log or a terminal: control and invisible characters escaped, cut at
 /// `limit` bytes.
-pub fn clean(text: &str, limit: usize) -> String {
+pub(crate) fn clean(text: &str, limit: usize) -> String {
     let mut out = String::new();
     for c in text.trim().chars() {
         match c {

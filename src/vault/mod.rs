@@ -22,11 +22,11 @@ use http::header::HeaderValue;
 use hyper::body::Bytes;
 use tokio::time::{Instant, timeout, timeout_at};
 
-pub use self::answer::Reading;
+pub(crate) use self::answer::Reading;
 use self::classify::{FailedTry, Patience, Pause, Step, Verdict, classify};
-pub use self::error::{Kind, VaultError, clean};
+pub(crate) use self::error::{Kind, VaultError, clean};
 use self::login::ServiceAccountToken;
-pub use self::retry::Deadline;
+pub(crate) use self::retry::Deadline;
 use self::retry::Tries;
 use self::transport::{Answered, Link, Outgoing, Transport, X_VAULT_INDEX, target};
 use crate::plan::{ApiPath, Connection, Login};
@@ -41,7 +41,7 @@ const MAX_CONNECTIONS: usize = 4;
 const TOKEN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A server to speak to.
-pub struct Vault {
+pub(crate) struct Vault {
     transport: Transport,
     deadline: Deadline,
     /// Kept between the verbs; taken out while one of them uses it.
@@ -50,7 +50,7 @@ pub struct Vault {
 }
 
 /// What a login gives: the right to read, until it is revoked.
-pub struct Session {
+pub(crate) struct Session {
     token: Secret,
     index: Option<HeaderValue>,
     batch: bool,
@@ -67,11 +67,11 @@ pub struct Session {
 }
 
 /// One thing to read: a path, and a version where one is asked for.
-pub type Wanted = (ApiPath, Option<u64>);
+pub(crate) type Wanted = (ApiPath, Option<u64>);
 
 /// Lets a login that is under way finish although the run is to stop, so that its token can be revoked.
 #[derive(Debug, Default)]
-pub struct Stop {
+pub(crate) struct Stop {
     asked: Cell<bool>,
     login_sent: Cell<bool>,
     token_lost: Cell<bool>,
@@ -79,22 +79,22 @@ pub struct Stop {
 
 impl Stop {
     /// Nothing new is to begin.
-    pub fn ask(&self) {
+    pub(crate) fn ask(&self) {
         self.asked.set(true);
     }
 
     /// Whether the run is to stop.
-    pub fn is_asked(&self) -> bool {
+    pub(crate) fn is_asked(&self) -> bool {
         self.asked.get()
     }
 
     /// Whether the server may be making a client token: it has a login, and has not answered.
-    pub fn in_login(&self) -> bool {
+    pub(crate) fn in_login(&self) -> bool {
         self.login_sent.get()
     }
 
     /// Whether the server may have made a client token that never came.
-    pub fn token_may_be_lost(&self) -> bool {
+    pub(crate) fn token_may_be_lost(&self) -> bool {
         self.token_lost.get()
     }
 }
@@ -121,7 +121,7 @@ impl Drop for Pending<'_> {
 
 impl Vault {
     /// Prepares to speak to the server; connects to nothing yet.
-    pub fn new(connection: &Connection, deadline: Deadline) -> Result<Self, VaultError> {
+    pub(crate) fn new(connection: &Connection, deadline: Deadline) -> Result<Self, VaultError> {
         Ok(Self {
             transport: Transport::new(connection)?,
             deadline,
@@ -132,7 +132,7 @@ impl Vault {
 
     /// Logs in with the service-account token in `token_file`, which is read anew for each try. With `stop` asked for
     /// there is no further try.
-    pub async fn login(&self, login: &Login, token_file: &Path, stop: &Stop) -> Result<Session, VaultError> {
+    pub(crate) async fn login(&self, login: &Login, token_file: &Path, stop: &Stop) -> Result<Session, VaultError> {
         let mut tries = Tries::new(self.deadline, format!("the login at auth/{}", login.mount));
         let target = target(&format!("auth/{}/login", login.mount), None);
         loop {
@@ -215,7 +215,7 @@ impl Vault {
     /// Reads all that is wanted, each once, over as few connections as are worth their handshakes. What does not exist
     /// has its error in its place; any other failure ends all reads, and so does the first one of that kind unless
     /// `allow_missing`.
-    pub async fn read_all(
+    pub(crate) async fn read_all(
         &self,
         session: &Session,
         wanted: &[Wanted],
@@ -298,7 +298,7 @@ impl Vault {
     }
 
     /// Gives the token back: one try, within the limit. Tells whether the token is gone.
-    pub async fn revoke(&self, session: &Session, limit: Duration) -> bool {
+    pub(crate) async fn revoke(&self, session: &Session, limit: Duration) -> bool {
         if session.batch {
             return false;
         }

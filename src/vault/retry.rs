@@ -16,14 +16,14 @@ const QUIET: Duration = Duration::from_secs(10);
 
 /// The time that all tries of one run have together.
 #[derive(Debug, Clone, Copy)]
-pub struct Deadline {
+pub(crate) struct Deadline {
     started: Instant,
     total: Duration,
 }
 
 impl Deadline {
     /// Begins now.
-    pub fn start(total: Duration) -> Self {
+    pub(crate) fn start(total: Duration) -> Self {
         Self {
             started: Instant::now(),
             total,
@@ -31,7 +31,7 @@ impl Deadline {
     }
 
     /// When it ends.
-    pub fn end(&self) -> Instant {
+    pub(crate) fn end(&self) -> Instant {
         self.started + self.total
     }
 }

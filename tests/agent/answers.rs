@@ -275,6 +275,21 @@ fn what_is_no_vault_answer_is_no_secret() {
     agent(&fake).run().expect(76, &["not HTTP"]);
 }
 
+#[test]
+fn a_body_that_nobody_asked_to_be_packed_is_not_unpacked() {
+    // {"data":{"a":"canary-secret"}}
+    let packed = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xabVJI,IT\xb2\xaaV\x02\x12J\xc9\x89y\x89E\x95\xba\xc5\xa9\xc9E\xa9%J\xb5\xb5\x001\x8d\x91\xe0\x1e\x00\x00\x00";
+    for head in ["Content-Encoding: gzip\r\n", ""] {
+        let fake = reads(move || {
+            let head = format!("HTTP/1.1 200 X\r\nContent-Length: {}\r\n{head}\r\n", packed.len());
+            Reply::Bytes([head.as_bytes(), packed].concat())
+        });
+        let run = agent(&fake);
+        run.run().expect(76, &["no Vault answer"]).stage("read");
+        assert!(run.all_files().is_empty());
+    }
+}
+
 /// Address space for the whole program, far below what it is sent.
 fn in_48_mib(agent: &Agent) -> crate::support::agent::Ended {
     let inner = agent.command();

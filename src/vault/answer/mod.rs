@@ -32,18 +32,16 @@ pub(super) struct Auth {
 }
 
 /// A secret as it was read: its data is a part of the answer's own buffer.
-pub struct Reading {
+pub(crate) struct Reading {
     body: Zeroizing<Vec<u8>>,
     data: Range<usize>,
     /// Its lease, where it has one.
-    pub lease: Option<Lease>,
-    /// The version, where it comes from a KV v2 engine.
-    pub version: Option<u64>,
+    pub(crate) lease: Option<Lease>,
 }
 
 impl Reading {
     /// The data as a JSON object.
-    pub fn data(&self) -> &str {
+    pub(crate) fn data(&self) -> &str {
         // The body was UTF-8 when it was parsed.
         std::str::from_utf8(&self.body[self.data.clone()]).unwrap_or_default()
     }
@@ -167,12 +165,9 @@ pub(super) fn reading(answer: Answered, path: &str) -> Result<Reading, FailedTry
     if !data.starts_with('{') {
         return Err(FailedTry::Nonsense("its data is no object"));
     }
-    let (data, version) = match versioned(path, data) {
-        None => (data, None),
-        Some(Versioned {
-            data: Some(inner),
-            metadata,
-        }) if inner.get().starts_with('{') => (inner.get(), Some(metadata.version)),
+    let data = match versioned(path, data) {
+        None => data,
+        Some(Versioned { data: Some(inner), .. }) if inner.get().starts_with('{') => inner.get(),
         // The server says 404 with such a body; if it ever says 200, it is as gone.
         Some(Versioned { data: None, metadata }) => {
             return Err(FailedTry::Refused(Box::new(Refusal {
@@ -188,18 +183,12 @@ pub(super) fn reading(answer: Answered, path: &str) -> Result<Reading, FailedTry
     warn(&warnings(&envelope), path);
     let lease = match envelope.lease_id {
         Some(id) if !id.is_empty() => Some(Lease {
-            id: id.into_owned(),
             duration: Duration::from_secs(envelope.lease_duration.unwrap_or(0)),
             renewable: envelope.renewable.unwrap_or(false),
         }),
         _ => None,
     };
-    Ok(Reading {
-        body,
-        data,
-        lease,
-        version,
-    })
+    Ok(Reading { body, data, lease })
 }
 
 /// What of an answer that is no success the classification needs.
