@@ -698,17 +698,14 @@ fn what_would_keep_the_webhook_busy_is_denied_at_once() {
             "podkey.dev/containers: is longer than 4096 bytes"
         );
     }
-    let many: serde_json::Map<_, _> = (0..20_000).map(|n| (format!("podkey.dev/a{n}"), json!("x"))).collect();
+    let many: Map<_, _> = (0..20_000).map(|n| (format!("podkey.dev/a{n}"), json!("x"))).collect();
     let message = denied(&pod(Value::Object(many), web.clone()));
     assert!(
         message.starts_with("podkey.dev/: has more than 32 annotations; "),
         "{message}"
     );
     let fields = (0..2_000).map(|n| format!("  k{n}: v\n")).collect::<String>();
-    let message = denied(&pod(
-        json!({"podkey.dev/files": format!("- secret: a\n{fields}")}),
-        web.clone(),
-    ));
+    let message = denied(&pod(json!({"podkey.dev/files": format!("- secret: a\n{fields}")}), web));
     assert!(
         message.contains("has more than 64 fields in one set, in line"),
         "{message}"

@@ -113,10 +113,8 @@ pub(super) fn parse(annotations: &Annotations<'_>, problems: &mut Problems) -> I
                 "fail-job" => problems.push(key, format!("\"fail-job\" {NOT_SUPPORTED_YET}, only \"fail-pod\" is")),
                 other => problems.push(key, one_of(other, &["fail-pod", "fail-job"])),
             },
-            JOB_HOOKS => {
-                if boolean(key, word, problems) == Some(true) {
-                    problems.push(key, format!("\"true\" {NOT_SUPPORTED_YET}, only \"false\" is"));
-                }
+            JOB_HOOKS if boolean(key, word, problems) == Some(true) => {
+                problems.push(key, format!("\"true\" {NOT_SUPPORTED_YET}, only \"false\" is"));
             }
             IGNORE_NOT_FOUND => request.ignore_not_found = boolean(key, word, problems).unwrap_or(false),
             _ => {}

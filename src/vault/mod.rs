@@ -9,6 +9,7 @@ mod classify;
 mod dial;
 mod error;
 mod login;
+mod redact;
 mod retry;
 mod transport;
 mod trust;
@@ -150,6 +151,7 @@ impl Vault {
                         target: target.clone(),
                         body: token.login_body(&login.role)?,
                         token: None,
+                        jwt: Some(token.secret()),
                         index: None,
                         repeatable: false,
                         sent: &stop.login_sent,
@@ -274,6 +276,7 @@ impl Vault {
             target: target(path.as_str(), version),
             body: Bytes::new(),
             token: Some(&session.token),
+            jwt: None,
             index: session.index.as_ref(),
             repeatable: true,
             sent: &Cell::default(),
@@ -307,6 +310,7 @@ impl Vault {
             target: target("auth/token/revoke-self", None),
             body: Bytes::new(),
             token: Some(&session.token),
+            jwt: None,
             index: None,
             repeatable: true,
             sent: &Cell::default(),

@@ -55,6 +55,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) target: String,
     pub(super) body: Bytes,
     pub(super) token: Option<&'a Secret>,
+    /// The service-account token that is in the body.
+    pub(super) jwt: Option<&'a Secret>,
     pub(super) index: Option<&'a HeaderValue>,
     /// To have it carried out twice leaves nothing behind.
     pub(super) repeatable: bool,
@@ -69,6 +71,8 @@ pub(super) struct Answered {
     pub(super) body: Zeroizing<Vec<u8>>,
     /// It came without TLS.
     pub(super) in_clear: bool,
+    /// What the request had in it that no message may have.
+    pub(super) confidential: Vec<Secret>,
 }
 
 /// An open connection, or the place for one.
@@ -169,6 +173,7 @@ impl Transport {
                 headers: parts.headers,
                 body,
                 in_clear: self.tls.is_none(),
+                confidential: out.token.into_iter().chain(out.jwt).cloned().collect(),
             });
         }
     }

@@ -593,3 +593,44 @@ fn what_the_server_says_cannot_forge_a_line() {
     run.expect(0, &[]);
     assert!(run.stderr.contains("line break"), "{}", run.stderr);
 }
+
+#[test]
+fn a_server_that_quotes_our_tokens_brings_them_into_no_log() {
+    let quoting = |text: String| answer(400, &json!({"errors": [format!("cannot take {text}")]}).to_string());
+    // The service-account token, in the answer to the login.
+    let fake = FakeVault::plain(move |request: &Request, _| {
+        let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+        quoting(body["jwt"].as_str().unwrap().to_owned())
+    });
+    agent(&fake).run().expect(77, &["cannot take [redacted]"]);
+    // The client token: as the accessor, in a warning, and in the answer to a read.
+    let fake = FakeVault::plain(|request: &Request, _| match request.target.ends_with("/login") {
+        true => {
+            let mut login: serde_json::Value = serde_json::from_str(&login_body()).unwrap();
+            login["auth"]["accessor"] = login["auth"]["client_token"].clone();
+            login["warnings"] = json!([login["auth"]["client_token"]]);
+            answer(200, &login.to_string())
+        }
+        false => answer(
+            404,
+            &json!({"errors": [format!("token {CLIENT_TOKEN} sees nothing here")]}).to_string(),
+        ),
+    });
+    agent(&fake).run().expect(66, &[]);
+}
+
+#[test]
+fn a_token_that_is_a_pipe_holds_nobody_up() {
+    let fake = FakeVault::plain(logged_in(|_, _| web()));
+    let agent = agent(&fake);
+    let token = agent.root().join("podkey/token/token");
+    std::fs::remove_file(&token).unwrap();
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&token)
+            .status()
+            .unwrap()
+            .success()
+    );
+    agent.run().expect(64, &["is no file"]);
+}

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -228,12 +229,16 @@ pub(super) fn write_termination_message(file: &Path, text: &str, create: bool) {
     if create && let Some(parent) = file.parent() {
         let _ = std::fs::create_dir_all(parent);
     }
+    // Nor may a pipe or a link in its place keep us here, or lead elsewhere.
     let opened = std::fs::OpenOptions::new()
         .write(true)
         .truncate(true)
         .create(create)
+        .custom_flags((OFlags::NONBLOCK | OFlags::NOFOLLOW).bits() as i32)
         .open(file);
-    if let Ok(mut opened) = opened {
+    if let Ok(mut opened) = opened
+        && opened.metadata().is_ok_and(|found| found.is_file())
+    {
         let _ = opened.write_all(text.as_bytes());
     }
 }

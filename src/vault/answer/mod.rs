@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::classify::{FailedTry, has_data_segment};
 use super::error::{GoneVersion, Refusal, clean};
+use super::redact::redact;
 use super::transport::Answered;
 use crate::secret::{Lease, Secret};
 
@@ -133,17 +134,20 @@ pub(super) fn auth(answer: &Answered) -> Result<Auth, FailedTry> {
     if !token.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(FailedTry::Nonsense("its client token has characters that no token has"));
     }
-    warn(&warnings(&envelope), "the login");
+    let client_token = Secret::from(token.into_owned().into_bytes());
+    let mut confidential = answer.confidential.clone();
+    confidential.push(client_token.clone());
+    warn(&warnings(&envelope, &confidential), "the login");
     Ok(Auth {
-        client_token: Secret::from(token.into_owned().into_bytes()),
-        accessor: clean(&block.accessor.unwrap_or_default(), 128),
+        client_token,
+        accessor: clean(&redact(&block.accessor.unwrap_or_default(), &confidential), 128),
         policies: block
             .token_policies
             .or(block.policies)
             .unwrap_or_default()
             .iter()
             .take(32)
-            .map(|policy| clean(policy, 128))
+            .map(|policy| clean(&redact(policy, &confidential), 128))
             .collect(),
         ttl: Duration::from_secs(block.lease_duration.unwrap_or(0)),
         batch: block.token_type.is_some_and(|kind| kind == "batch"),
@@ -153,7 +157,7 @@ pub(super) fn auth(answer: &Answered) -> Result<Auth, FailedTry> {
 
 /// Reads the answer to a read of `path`.
 pub(super) fn reading(answer: Answered, path: &str) -> Result<Reading, FailedTry> {
-    let body = answer.body;
+    let Answered { body, confidential, .. } = answer;
     let envelope = envelope(&body)?;
     let data = match envelope.data {
         Some(data) => data.get(),
@@ -180,7 +184,7 @@ pub(super) fn reading(answer: Answered, path: &str) -> Result<Reading, FailedTry
     };
     let start = data.as_ptr() as usize - body.as_ptr() as usize;
     let data = start..start + data.len();
-    warn(&warnings(&envelope), path);
+    warn(&warnings(&envelope, &confidential), path);
     let lease = match envelope.lease_id {
         Some(id) if !id.is_empty() => Some(Lease {
             duration: Duration::from_secs(envelope.lease_duration.unwrap_or(0)),
@@ -195,7 +199,10 @@ pub(super) fn reading(answer: Answered, path: &str) -> Result<Reading, FailedTry
 pub(super) fn refusal(answer: &Answered, path: &str) -> Refusal {
     let mut refusal = Refusal {
         status: answer.status,
-        content_type: text_header(&answer.headers, header::CONTENT_TYPE),
+        content_type: redact(
+            &text_header(&answer.headers, header::CONTENT_TYPE),
+            &answer.confidential,
+        ),
         retry_after: text_header(&answer.headers, header::RETRY_AFTER)
             .parse()
             .ok()
@@ -203,8 +210,8 @@ pub(super) fn refusal(answer: &Answered, path: &str) -> Refusal {
         ..Refusal::default()
     };
     if let Ok(envelope) = envelope(&answer.body) {
-        refusal.errors = texts(envelope.errors);
-        refusal.warnings = warnings(&envelope);
+        refusal.errors = texts(envelope.errors, &answer.confidential);
+        refusal.warnings = warnings(&envelope, &answer.confidential);
         refusal.gone = envelope
             .data
             .and_then(|data| versioned(path, data.get()))
@@ -257,8 +264,8 @@ fn gone(metadata: &Metadata<'_>) -> GoneVersion {
     }
 }
 
-fn warnings(envelope: &Envelope<'_>) -> Vec<String> {
-    texts(envelope.warnings)
+fn warnings(envelope: &Envelope<'_>, confidential: &[Secret]) -> Vec<String> {
+    texts(envelope.warnings, confidential)
 }
 
 fn warn(warnings: &[String], what: &str) {
@@ -268,12 +275,12 @@ fn warn(warnings: &[String], what: &str) {
 }
 
 /// A list of texts, or nothing: what is no list of texts has nothing to tell us.
-fn texts(raw: Option<&RawValue>) -> Vec<String> {
+fn texts(raw: Option<&RawValue>, confidential: &[Secret]) -> Vec<String> {
     raw.and_then(|raw| serde_json::from_str::<Vec<String>>(raw.get()).ok())
         .unwrap_or_default()
         .iter()
         .take(5)
-        .map(|text| clean(text, 512))
+        .map(|text| clean(&redact(text, confidential), 512))
         .collect()
 }
 

@@ -10,6 +10,7 @@ fn answered(body: &str) -> Answered {
         headers: HeaderMap::new(),
         body: Zeroizing::new(body.as_bytes().to_vec()),
         in_clear: false,
+        confidential: Vec::new(),
     }
 }
 
@@ -48,6 +49,7 @@ fn gone_versions_are_told_from_missing_secrets() {
         headers: HeaderMap::new(),
         body: Zeroizing::new(format!(r#"{{"data":{{"data":null,"metadata":{metadata}}}}}"#).into_bytes()),
         in_clear: false,
+        confidential: Vec::new(),
     };
     let deleted = refusal(
         &body(r#"{"version":2,"deletion_time":"2026-11-22T04:20:10Z","destroyed":false}"#),
@@ -143,7 +145,7 @@ fn what_the_server_says_is_cut_and_escaped() {
 proptest! {
     #[test]
     fn no_body_makes_the_reader_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let answer = || Answered { status: 200, headers: HeaderMap::new(), body: Zeroizing::new(body.clone()), in_clear: false };
+        let answer = || Answered { status: 200, headers: HeaderMap::new(), body: Zeroizing::new(body.clone()), in_clear: false, confidential: Vec::new() };
         let _ = auth(&answer());
         let _ = refusal(&answer(), "kv/data/a");
         let _ = reading(answer(), "kv/data/a");
