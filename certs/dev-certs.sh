@@ -36,6 +36,10 @@ trap 'rm -f "$dir/openssl.cnf" "$dir/tls.csr"' EXIT
 
 key() { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1"; }
 
+if [[ -e $dir/ca.crt && ! -e $dir/ca.key ]]; then
+    echo "$dir/ca.crt is there without its ca.key: bring the key, or remove ca.crt for a new CA" >&2
+    exit 1
+fi
 if [[ ! -e $dir/ca.crt ]]; then
     key "$dir/ca.key"
     openssl req -x509 -new -sha256 -days 365 -key "$dir/ca.key" -subj "/CN=podkey development CA" \
@@ -53,6 +57,6 @@ if $apply; then
     kubectl "${secret[@]}" | kubectl apply -f -
     kubectl patch mutatingwebhookconfiguration podkey --type=json --patch "$patch"
 else
-    echo "kubectl ${secret[*]} | kubectl apply -f -"
+    echo "kubectl ${secret[*]@Q} | kubectl apply -f -"
     echo "kubectl patch mutatingwebhookconfiguration podkey --type=json --patch '$patch'"
 fi

@@ -47,7 +47,7 @@ pub fn init_batched(format: LogFormat, level: Option<&str>) -> tracing_appender:
     // Bounded, and nothing is lost: who logs faster than stderr takes it waits.
     let batches = std::io::BufWriter::with_capacity(64 * 1024, std::io::stderr());
     let builder = tracing_appender::non_blocking::NonBlockingBuilder::default();
-    let (writer, guard) = builder.lossy(false).buffered_lines_limit(4096).finish(batches);
+    let (writer, guard) = builder.lossy(false).buffered_lines_limit(512).finish(batches);
     init_with(format, level, writer);
     guard
 }

@@ -6,23 +6,30 @@
 #
 # A server in the same cluster asks that cluster's API server, with its own service account (which needs
 # system:auth-delegator). A server elsewhere is told the address, its CA, and a token with that right.
+# May be run again: what is enabled already stays.
 set -euo pipefail
+[[ $# -ge 2 ]] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 64; }
 kubeconfig=$1 github_pat=$2
 cluster=(kubernetes_host="${3:-https://kubernetes.default.svc}")
 if [[ $# -gt 3 ]]; then
     cluster+=(kubernetes_ca_cert=@"$4" token_reviewer_jwt=@"$5" disable_local_ca_jwt=true)
 fi
 bao=${BAO:-bao}
+enable() { # KIND NAME ARGUMENT... (KIND: secrets or auth)
+    local kind=$1 name=$2
+    shift 2
+    "$bao" "$kind" list -format=json | grep -qF "\"$name/\"" || "$bao" "$kind" enable -path="$name" "$@"
+}
 
 # 1. ARC runners: arc-scale-set-values.yaml
-"$bao" secrets enable -path=arc-runners -version=2 kv
+enable secrets arc-runners -version=2 kv
 base64 "$kubeconfig" | "$bao" kv put -mount=arc-runners kubeconfig/rancher-cluster config=-
 
 "$bao" policy write arc-runners-kubeconfig - <<'POLICY'
 path "arc-runners/data/kubeconfig/*" { capabilities = ["read"] }
 POLICY
 
-"$bao" auth enable -path=my-cluster/arc-runners kubernetes
+enable auth my-cluster/arc-runners kubernetes
 "$bao" write auth/my-cluster/arc-runners/config "${cluster[@]}"
 # The audience is the connection's `auth.audience`: another pod's token for another audience does not log in here.
 "$bao" write auth/my-cluster/arc-runners/role/actions \
@@ -31,14 +38,14 @@ POLICY
     audience=vault token_policies=arc-runners-kubeconfig token_ttl=20m
 
 # 2. Runners of one's own making: runner-deployment.yaml
-"$bao" secrets enable -path=github -version=2 kv
+enable secrets github -version=2 kv
 "$bao" kv put -mount=github runner pat=- <"$github_pat"
 
 "$bao" policy write github-runner - <<'POLICY'
 path "github/data/runner" { capabilities = ["read"] }
 POLICY
 
-"$bao" auth enable -path=kubernetes kubernetes
+enable auth kubernetes kubernetes
 "$bao" write auth/kubernetes/config "${cluster[@]}"
 "$bao" write auth/kubernetes/role/github-runner \
     bound_service_account_names=github-runner \

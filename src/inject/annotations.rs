@@ -1,39 +1,15 @@
-//! What the pod's author asks for: the only file that knows the annotations' keys.
+//! What the pod's author asks for, annotation by annotation.
 
 use std::str::FromStr;
 
 use super::files::{self, FileRequest};
-use super::pod::{Annotations, PREFIX};
+use super::keys::{
+    AUTH_MOUNT, CONNECTION, CONTAINERS, ENV, FILES, IGNORE_NOT_FOUND, INJECTED, JOB_HOOKS, KEYS, ON_FAILURE, PREFIX,
+    REFRESH, ROLE,
+};
+use super::pod::Annotations;
 use super::problem::{Problems, did_you_mean, one_of, quoted, unquoted};
 use crate::plan::{ApiPath, Invalid, Role};
-
-/// The author's keys, as messages name them.
-pub(super) const CONNECTION: &str = "podkey.dev/connection";
-pub(super) const ROLE: &str = "podkey.dev/role";
-pub(super) const FILES: &str = "podkey.dev/files";
-pub(super) const CONTAINERS: &str = "podkey.dev/containers";
-const AUTH_MOUNT: &str = "podkey.dev/auth-mount";
-const ENV: &str = "podkey.dev/env";
-const REFRESH: &str = "podkey.dev/refresh";
-const ON_FAILURE: &str = "podkey.dev/on-failure";
-const JOB_HOOKS: &str = "podkey.dev/job-hooks";
-const IGNORE_NOT_FOUND: &str = "podkey.dev/ignore-not-found";
-/// The annotation that the webhook writes. Information only: nothing is decided by it.
-pub const INJECTED: &str = "podkey.dev/injected";
-
-const KEYS: [&str; 11] = [
-    CONNECTION,
-    ROLE,
-    AUTH_MOUNT,
-    FILES,
-    ENV,
-    CONTAINERS,
-    REFRESH,
-    ON_FAILURE,
-    JOB_HOOKS,
-    IGNORE_NOT_FOUND,
-    INJECTED,
-];
 
 /// The longest list of container names, in bytes.
 const MAX_CONTAINERS_BYTES: usize = 4096;

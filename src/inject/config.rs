@@ -249,8 +249,18 @@ struct ConnectionFile {
     allow_insecure_http: bool,
     #[serde(default)]
     auth: AuthFile,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "rules")]
     allow: Option<Vec<AllowRule>>,
+}
+
+/// An `allow` whose rules are all commented out must not allow everything.
+fn rules<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<AllowRule>>, D::Error> {
+    match Option::deserialize(deserializer)? {
+        Some(rules) => Ok(Some(rules)),
+        None => Err(serde::de::Error::custom(
+            "allow is there without a rule: write [] to allow nobody, or remove it to let Vault's policies alone decide",
+        )),
+    }
 }
 
 #[derive(Deserialize)]
@@ -538,6 +548,7 @@ connections:
             (connection("auth: {role: \"a\\nb\"}"), "connections.d.auth.role"),
             (connection("allow: [{roles: ['']}]"), "an empty pattern matches nothing"),
             (connection("surprise: 1"), "line 3"),
+            (connection("allow: "), "allow is there without a rule"),
             (
                 "agent: {image: i, resources: {limits: {cpu: lots}}}\nconnections: {d: {address: 'https://v'}}".into(),
                 "line 1",

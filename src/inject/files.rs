@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::num::NonZeroU64;
 
-use super::annotations::FILES;
+use super::keys::FILES;
 use super::problem::{Problems, did_you_mean, one_of, quoted, unquoted};
 use super::yaml::{self, Node};
 use crate::plan::{ApiPath, Decode, Destination, Format, Invalid, MAX_FILES, Mode};

@@ -4,6 +4,7 @@
 mod annotations;
 mod config;
 mod files;
+mod keys;
 mod order;
 mod parts;
 mod patch;
@@ -16,13 +17,14 @@ mod readers;
 mod yaml;
 
 pub use config::{AgentConfig, AgentResources, Config, ConfigError, Connection};
+pub use keys::{INJECTED, PREFIX};
 pub use patch::PodPatch;
-pub use pod::{PREFIX, Pod, Text, UnreadablePod};
+pub use pod::{Pod, Text, UnreadablePod};
 pub use policy::{AllowRule, Pattern};
 pub use problem::{Problem, Problems};
 
-pub use annotations::INJECTED;
-use annotations::{CONNECTION, FILES, InjectionRequest, ROLE};
+use annotations::InjectionRequest;
+use keys::{CONNECTION, FILES, ROLE};
 use parts::INIT_CONTAINER;
 use patch::List;
 use pod::{Annotations, Container};

@@ -1,6 +1,6 @@
 //! Where podkey-init goes among the pod's init containers, and who must not come before it.
 
-use super::annotations::CONTAINERS;
+use super::keys::CONTAINERS;
 use super::parts::INIT_CONTAINER;
 use super::pod::{Container, Pod};
 use super::problem::{Problems, quoted};

@@ -9,8 +9,7 @@ use serde::Deserialize;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The prefix of all our annotations.
-pub const PREFIX: &str = "podkey.dev/";
+use super::keys::PREFIX;
 
 /// There are fewer keys than this; who writes more has made a mistake with each, or wants to keep us busy.
 const MAX_ANNOTATIONS: usize = 32;

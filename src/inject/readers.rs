@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::annotations::{CONTAINERS, FILES};
 use super::files::FileRequest;
+use super::keys::{CONTAINERS, FILES};
 use super::parts::{INIT_CONTAINER, Mount};
 use super::pod::{Container, Pod};
 use super::problem::{Problems, did_you_mean, quoted};

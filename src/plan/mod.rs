@@ -1,0 +1,430 @@
+//! The plan: the fully resolved work of one pod, made by the webhook and carried out by the agent.
+//!
+//! Every value in it is of a type that cannot hold nonsense: parsing is validation, for the author's annotations as for
+//! the plan that the agent reads back (a pod may carry our image and a hand-made plan). It names secrets and holds none:
+//! whoever may read the pod can read the plan.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+mod address;
+mod destination;
+mod path;
+
+pub use self::address::{Address, ServerName};
+pub use self::destination::{Destination, Mode, contains};
+pub use self::path::{ApiPath, Role};
+
+/// Where podkey's own containers mount the root of the volume `podkey-secrets`.
+pub const VOLUME_DIR: &str = "/podkey/volume";
+/// Where the other containers mount the volume's directory [`FILES_DIR`].
+pub const SECRETS_DIR: &str = "/podkey/secrets";
+/// Where podkey's own containers mount the volume `podkey-token`.
+pub const TOKEN_DIR: &str = "/podkey/token";
+/// The projected service-account token, as podkey's own containers see it.
+pub const TOKEN_FILE: &str = "/podkey/token/token";
+/// The volume's directory of files with a relative destination.
+pub const FILES_DIR: &str = "files";
+/// The volume's directory of files with an absolute destination, each mounted on its own.
+pub const SINGLE_DIR: &str = "single";
+/// The environment variable that carries the plan as JSON.
+pub const PLAN_ENV: &str = "PODKEY_PLAN";
+
+/// The plan format this program writes and reads.
+pub const PLAN_VERSION: u32 = 1;
+/// The longest plan in bytes. The kernel refuses one environment string of 128 KiB (`MAX_ARG_STRLEN`, execve(2)).
+pub const MAX_PLAN_BYTES: usize = 96 * 1024;
+/// The most files in one pod.
+pub const MAX_FILES: usize = 64;
+/// All rendered files together, in bytes.
+pub const MAX_RENDERED_BYTES: usize = 4 * 1024 * 1024;
+/// The longest budget that an operator or `PODKEY_BUDGET` may set. ARC gives up on a runner that takes longer.
+pub const MAX_BUDGET: Duration = Duration::from_secs(15 * 60);
+/// The budget where nobody set one.
+pub const DEFAULT_BUDGET: Duration = Duration::from_secs(5 * 60);
+
+/// What was wrong with a value, as the end of a sentence that the caller begins with the value's name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(Cow<'static, str>);
+
+fn invalid<T>(message: impl Into<Cow<'static, str>>) -> Result<T, Invalid> {
+    Err(Invalid(message.into()))
+}
+
+/// The fully resolved work of one pod. (The webhook, which has each connection as text already, writes a `Plan` with that in
+/// it; all others have a [`Connection`].)
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Plan<C = Connection> {
+    /// [`PLAN_VERSION`]. The agent refuses another one: webhook and agent come from one release.
+    pub version: u32,
+    /// The server to speak to.
+    pub connection: C,
+    /// How to log in to it.
+    pub login: Login,
+    /// How long all tries of one agent may take together.
+    pub budget: Budget,
+    /// A secret path that does not exist is skipped with a warning rather than failing the pod.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ignore_not_found: bool,
+    /// What to deliver, in the author's order.
+    pub files: Vec<PlannedFile>,
+}
+
+/// JSON text that Kubernetes expands nothing in.
+pub(crate) fn without_dollars(json: &str) -> String {
+    json.replace('$', "\\u0024")
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// Why the text in `PODKEY_PLAN` is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// Not JSON, or a value in it is not valid.
+    #[error("the plan does not parse: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Another podkey wrote it.
+    #[error(
+        "the plan has version {0}, this agent reads version {PLAN_VERSION}: use the image of the webhook's release"
+    )]
+    Version(u32),
+    /// Nothing to do, or more than an agent takes.
+    #[error("the plan has {0} files, allowed are 1 to {MAX_FILES}")]
+    Files(usize),
+    /// Two files with one destination, or one inside the other.
+    #[error("the files {0} and {1} cannot both be delivered")]
+    Conflict(Destination, Destination),
+    /// A path that is no secret's.
+    #[error("the path {0} is about tokens, not a secret")]
+    Tokens(ApiPath),
+    /// The connection is plain http, and its operator did not allow that.
+    #[error("the connection's address is http:// without allowInsecureHttp")]
+    InsecureHttp,
+}
+
+impl Plan {
+    /// Parses and checks the text of [`PLAN_ENV`].
+    pub fn parse(json: &str) -> Result<Self, PlanError> {
+        // The version first: a plan of another version has other fields.
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let Versioned { version } = serde_json::from_str(json)?;
+        if version != PLAN_VERSION {
+            return Err(PlanError::Version(version));
+        }
+        let plan: Self = serde_json::from_str(json)?;
+        if plan.files.is_empty() || plan.files.len() > MAX_FILES {
+            return Err(PlanError::Files(plan.files.len()));
+        }
+        if !plan.connection.address.is_tls() && !plan.connection.allow_insecure_http {
+            return Err(PlanError::InsecureHttp);
+        }
+        for (index, file) in plan.files.iter().enumerate() {
+            if file.secret.holds_tokens() {
+                return Err(PlanError::Tokens(file.secret.clone()));
+            }
+            for other in &plan.files[..index] {
+                if file.file.conflicts_with(&other.file) {
+                    return Err(PlanError::Conflict(other.file.clone(), file.file.clone()));
+                }
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Each file with its place below the root of the volume `podkey-secrets`, in the plan's order.
+    pub fn placed_files(&self) -> impl Iterator<Item = (&PlannedFile, String)> {
+        self.files
+            .iter()
+            .enumerate()
+            .map(|(index, file)| (file, file.file.place(index)))
+    }
+}
+
+impl<C: Serialize> Plan<C> {
+    /// The plan as it goes into [`PLAN_ENV`]: JSON with each `$` written as `\u0024`, because Kubernetes expands
+    /// `$(NAME)` and `$$` in the values of environment variables. (A `$` can only stand inside a JSON string.)
+    pub fn to_env_value(&self) -> Result<String, serde_json::Error> {
+        Ok(without_dollars(&serde_json::to_string(self)?))
+    }
+}
+
+/// A Vault or OpenBao server, as the operator defined it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Connection {
+    /// The name that the pod's author chose it by.
+    pub name: String,
+    /// Scheme, host and port.
+    pub address: Address,
+    /// PEM certificates of the only authorities to trust. Without them: the image's bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// The name to expect in the server's certificate, where it is not the address's host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_server_name: Option<ServerName>,
+    /// Vault Enterprise or OpenBao namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<ApiPath>,
+    /// The operator accepts that tokens and secrets cross the network in clear text.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub allow_insecure_http: bool,
+}
+
+/// How to log in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Login {
+    /// Which auth method is mounted there.
+    pub method: AuthMethod,
+    /// The mount path of the auth method, without `auth/`.
+    pub mount: ApiPath,
+    /// The Vault role.
+    pub role: Role,
+}
+
+/// An auth method that takes a service-account token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthMethod {
+    /// <https://developer.hashicorp.com/vault/docs/auth/kubernetes>: the server asks the API server (TokenReview).
+    Kubernetes,
+    /// <https://developer.hashicorp.com/vault/docs/auth/jwt>: the server checks the signature itself.
+    Jwt,
+}
+
+/// One file to deliver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlannedFile {
+    /// The API path to read.
+    pub secret: ApiPath,
+    /// The version to read (KV v2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<std::num::NonZeroU64>,
+    /// The field; none means the whole secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// What the field's text is decoded from.
+    #[serde(default, skip_serializing_if = "Decode::is_none")]
+    pub decode: Decode,
+    /// How it is written.
+    pub format: Format,
+    /// Where the containers see it.
+    pub file: Destination,
+    /// Its permissions.
+    pub mode: Mode,
+}
+
+/// What a field's text is decoded from before it is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decode {
+    /// Written as it is.
+    #[default]
+    None,
+    /// RFC 4648 section 4; line breaks and missing padding are accepted, as `base64` writes them.
+    Base64,
+    /// RFC 4648 section 5, likewise.
+    Base64url,
+    /// RFC 4648 section 8, either case; line breaks are accepted.
+    Hex,
+}
+
+impl Decode {
+    /// Every value as the author writes it.
+    pub const NAMES: [&str; 4] = ["none", "base64", "base64url", "hex"];
+
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+}
+
+impl FromStr for Decode {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "none" => Ok(Self::None),
+            "base64" => Ok(Self::Base64),
+            "base64url" => Ok(Self::Base64url),
+            "hex" => Ok(Self::Hex),
+            _ => invalid("is none of none, base64, base64url, hex"),
+        }
+    }
+}
+
+/// How a field or a whole secret is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// The field's bytes and nothing else.
+    Raw,
+    /// JSON, numbers as the server wrote them.
+    Json,
+    /// YAML 1.2, one line a field.
+    Yaml,
+    /// `NAME='value'` lines that `sh` reads.
+    Dotenv,
+    /// Java properties.
+    Properties,
+}
+
+impl Format {
+    /// Every value as the author writes it.
+    pub const NAMES: [&str; 5] = ["raw", "json", "yaml", "dotenv", "properties"];
+}
+
+impl FromStr for Format {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "raw" => Ok(Self::Raw),
+            "json" => Ok(Self::Json),
+            "yaml" => Ok(Self::Yaml),
+            "dotenv" => Ok(Self::Dotenv),
+            "properties" => Ok(Self::Properties),
+            _ => invalid("is none of raw, json, yaml, dotenv, properties"),
+        }
+    }
+}
+
+/// Text types that are checked where they are made, and written as the text they came from.
+macro_rules! checked_text {
+    ($name:ident) => {
+        impl TryFrom<String> for $name {
+            type Error = Invalid;
+
+            fn try_from(text: String) -> Result<Self, Invalid> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                value.to_string()
+            }
+        }
+    };
+}
+use checked_text;
+
+/// How long all tries of one agent may take together: more than nothing, at most [`MAX_BUDGET`]. Written as `5m`, `1m 30s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Budget(Duration);
+
+checked_text!(Budget);
+
+impl Budget {
+    /// As a duration.
+    pub fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(DEFAULT_BUDGET)
+    }
+}
+
+impl FromStr for Budget {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match humantime::parse_duration(text) {
+            Err(_) => invalid("is no duration such as 30s or 5m"),
+            Ok(Duration::ZERO) => invalid("is no time at all"),
+            Ok(duration) if duration > MAX_BUDGET => invalid("is longer than 15m"),
+            Ok(duration) => Ok(Self(duration)),
+        }
+    }
+}
+
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", humantime::format_duration(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_end() {
+        assert_eq!("5m".parse::<Budget>().unwrap(), Budget::default());
+        assert_eq!(Budget::default().to_string(), "5m");
+        for bad in ["", "5", "0s", "16m", "-1s", "never"] {
+            assert!(bad.parse::<Budget>().is_err(), "{bad:?}");
+        }
+    }
+
+    fn plan() -> Plan {
+        Plan {
+            version: PLAN_VERSION,
+            connection: Connection {
+                name: "default".into(),
+                address: "https://vault:8200".parse().unwrap(),
+                ca: None,
+                tls_server_name: None,
+                namespace: None,
+                allow_insecure_http: false,
+            },
+            login: Login {
+                method: AuthMethod::Kubernetes,
+                mount: "kubernetes".parse().unwrap(),
+                role: "$$(HOME)$".parse().unwrap(),
+            },
+            budget: Budget::default(),
+            ignore_not_found: false,
+            files: vec![PlannedFile {
+                secret: "kv/data/$(HOME)".parse().unwrap(),
+                version: None,
+                key: Some("config".into()),
+                decode: Decode::Base64,
+                format: Format::Raw,
+                file: "/tmp/kubeconfig".parse().unwrap(),
+                mode: Mode::OWNER,
+            }],
+        }
+    }
+
+    #[test]
+    fn a_plan_survives_the_environment_and_has_no_dollar_for_kubernetes_to_expand() {
+        let text = plan().to_env_value().unwrap();
+        assert!(!text.contains('$'), "{text}");
+        assert_eq!(Plan::parse(&text).unwrap(), plan());
+    }
+
+    #[test]
+    fn the_agent_refuses_plans_it_cannot_carry_out_whole() {
+        let text = |change: fn(&mut Plan)| {
+            let mut plan = plan();
+            change(&mut plan);
+            Plan::parse(&plan.to_env_value().unwrap())
+                .expect_err("refused")
+                .to_string()
+        };
+        assert!(text(|p| p.version = 2).contains("version 2"));
+        assert!(text(|p| p.files.clear()).contains("0 files"));
+        assert!(text(|p| p.files = vec![p.files[0].clone(); 65]).contains("65 files"));
+        assert!(text(|p| p.files.push(p.files[0].clone())).contains("/tmp/kubeconfig and /tmp/kubeconfig"));
+        assert!(text(|p| p.files[0].secret = "auth/token/lookup-self".parse().unwrap()).contains("about tokens"));
+        assert!(text(|p| p.connection.address = "http://vault".parse().unwrap()).contains("allowInsecureHttp"));
+        assert!(Plan::parse(r#"{"version":1,"surprise":true}"#).is_err());
+        assert!(Plan::parse("").is_err());
+    }
+}

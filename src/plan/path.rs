@@ -1,0 +1,153 @@
+//! What names a place in Vault: paths of its API, and roles.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::destination::contains;
+use super::{Invalid, checked_text, invalid};
+use crate::text::is_printable;
+
+/// A path of the HTTP API below `/v1/`, such as `arc-runners/data/kubeconfig/rancher-cluster`; also an auth mount and a
+/// namespace. Segments of printable characters: Vault decodes a path once, and URL libraries normalise `..`, so `.`, `..`,
+/// empty segments, `%`, `?`, `#` and backslash have no place in one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ApiPath(String);
+
+checked_text!(ApiPath);
+
+impl ApiPath {
+    /// The path as written, without a slash at either end.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its segments, none of them empty.
+    pub fn segments(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/')
+    }
+}
+
+impl ApiPath {
+    /// Whether reading it as a secret could give away the client token that reads: `auth/token/lookup-self` answers with it.
+    pub fn holds_tokens(&self) -> bool {
+        ["auth/token", "sys/wrapping", "cubbyhole"]
+            .iter()
+            .any(|place| contains(place, &self.0.to_ascii_lowercase()))
+    }
+}
+
+impl FromStr for ApiPath {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        if text.is_empty() {
+            return invalid("is empty");
+        }
+        if text.len() > 1024 {
+            return invalid("is longer than 1024 bytes");
+        }
+        for segment in text.split('/') {
+            match segment {
+                "" => return invalid("has an empty segment: no slash at the start, at the end, or twice"),
+                "." | ".." => return invalid("has a segment . or .."),
+                _ => {}
+            }
+        }
+        match text
+            .chars()
+            .find(|c| matches!(c, '%' | '?' | '#' | '\\') || !is_printable(*c))
+        {
+            Some(c) => invalid(format!("has the character {c:?}, which no path may have")),
+            None => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for ApiPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A Vault role: printable text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Role(String);
+
+checked_text!(Role);
+
+impl Role {
+    /// The role as written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Role {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        if text.is_empty() {
+            return invalid("is empty");
+        }
+        if text.len() > 256 {
+            return invalid("is longer than 256 bytes");
+        }
+        match text.chars().find(|c| !is_printable(*c)) {
+            Some(c) => invalid(format!("has the character {c:?}, which no role may have")),
+            None => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error<T: FromStr<Err = Invalid> + fmt::Debug>(text: &str) -> String {
+        text.parse::<T>().expect_err(text).to_string()
+    }
+
+    #[test]
+    fn api_paths_are_segments_of_printable_characters() {
+        for good in [
+            "a",
+            "arc-runners/data/kubeconfig/rancher-cluster",
+            "my-cluster/arc-runners",
+            "kv/data/ä b",
+            "a/...",
+            "a/$(X)",
+        ] {
+            assert_eq!(good.parse::<ApiPath>().unwrap().as_str(), good);
+        }
+        for (bad, why) in [
+            ("", "is empty"),
+            ("/a", "empty segment"),
+            ("a/", "empty segment"),
+            ("a//b", "empty segment"),
+            ("secret/data/../../sys/mounts", ". or .."),
+            ("a/./b", ". or .."),
+            ("a/%2e%2e/b", "'%'"),
+            ("a?list=true", "'?'"),
+            ("a#b", "'#'"),
+            ("a\\b", "'\\\\'"),
+            ("a\nb", "'\\n'"),
+            ("a\u{202e}b", "202e"),
+        ] {
+            assert!(
+                error::<ApiPath>(bad).contains(why),
+                "{bad:?}: {}",
+                error::<ApiPath>(bad)
+            );
+        }
+    }
+}
