@@ -7,9 +7,11 @@ use clap::{Parser, Subcommand};
 use podkey::agent::{self, Surroundings};
 use podkey::telemetry::{self, LogFormat};
 
-/// Wipes every block of memory that is freed, those of the HTTP and TLS libraries too.
+/// Wipes every block of memory that is freed, those of the HTTP and TLS libraries too. Over dlmalloc: musl's own allocator
+/// goes to the kernel too often.
 #[global_allocator]
-static WIPING: zeroizing_alloc::ZeroAlloc<std::alloc::System> = zeroizing_alloc::ZeroAlloc(std::alloc::System);
+static WIPING: zeroizing_alloc::ZeroAlloc<dlmalloc::GlobalDlmalloc> =
+    zeroizing_alloc::ZeroAlloc(dlmalloc::GlobalDlmalloc);
 
 /// Gives a pod its Vault or OpenBao secrets as files.
 #[derive(Debug, Parser)]
