@@ -72,17 +72,37 @@ func open(name string) (*cluster, error) {
 	if c.node && os.Getuid() != 0 {
 		return nil, errors.New("a node needs root (mounts, network, cgroups); only `up --control-plane NAME` does without")
 	}
-	if err := os.MkdirAll(stateDir(), 0o711); err != nil {
-		return nil, err
+	for {
+		if err := os.MkdirAll(stateDir(), 0o711); err != nil {
+			return nil, err
+		}
+		var err error
+		if c.lock, err = os.OpenFile(c.dir+".lock", os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+			return nil, err
+		}
+		if err := syscall.Flock(int(c.lock.Fd()), syscall.LOCK_EX); err != nil {
+			return nil, err
+		}
+		// Unless the file went while this waited for it: see close.
+		held, err := c.lock.Stat()
+		if err != nil {
+			return nil, err
+		}
+		if now, err := os.Stat(c.dir + ".lock"); err == nil && os.SameFile(held, now) {
+			return c, nil
+		}
+		c.lock.Close()
 	}
-	var err error
-	if c.lock, err = os.OpenFile(c.dir+".lock", os.O_CREATE|os.O_RDWR, 0o600); err != nil {
-		return nil, err
-	}
-	return c, syscall.Flock(int(c.lock.Fd()), syscall.LOCK_EX)
 }
 
-func (c *cluster) close() { c.lock.Close() }
+// Of a cluster that is down, the lock goes too, and after the last one the folder.
+func (c *cluster) close() {
+	if !isDir(c.dir) {
+		_ = os.Remove(c.dir + ".lock")
+		_ = os.Remove(stateDir())
+	}
+	c.lock.Close()
+}
 
 func (c *cluster) path(parts ...string) string {
 	return filepath.Join(append([]string{c.dir}, parts...)...)
@@ -415,5 +435,5 @@ func downAll() error {
 			return err
 		}
 	}
-	return os.RemoveAll(stateDir())
+	return nil
 }

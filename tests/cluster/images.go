@@ -50,7 +50,11 @@ func (c *cluster) images() error {
 		{name: kubectlImage, files: kubectl, user: "runner", command: []string{"/bin/sh"}},
 		{name: pauseImage, files: busybox, entrypoint: []string{"/bin/busybox", "sleep", "2147483647"}},
 	}
-	dist := filepath.Join(filepath.Dir(os.Getenv("PODKEY_E2E_CONTROL")), "../../dist", runtime.GOARCH)
+	dist := os.Getenv("PODKEY_DIST") // of `make dist`; by default this checkout's
+	if dist == "" {
+		dist = filepath.Join(filepath.Dir(os.Getenv("PODKEY_E2E_CONTROL")), "../../dist")
+	}
+	dist = filepath.Join(dist, runtime.GOARCH)
 	if isFile(filepath.Join(dist, "podkey")) {
 		// As the Dockerfile has it.
 		images = append(images, image{name: podkeyImage, user: "65532:65532", entrypoint: []string{"/podkey"}, files: []file{
@@ -59,7 +63,7 @@ func (c *cluster) images() error {
 			{path: "etc/ssl/certs/ca-certificates.crt", from: "/etc/ssl/certs/ca-certificates.crt", mode: 0o644},
 		}})
 	} else {
-		say("there is no %s: no image of podkey (make dist, then: images)", filepath.Clean(filepath.Join(dist, "podkey")))
+		say("there is no %s: no image of podkey (make dist, then: images)", filepath.Join(dist, "podkey"))
 	}
 	present, err := c.ctr("images", "ls", "-q")
 	if err != nil {

@@ -14,8 +14,11 @@ import (
 const openbaoURL = "https://" + nodeAddress + ":8200"
 
 func (c *cluster) openbao() component {
-	config := fmt.Sprintf(`storage "file" {
-  path = "%[1]s/openbao/data"
+	config := fmt.Sprintf(`# A cluster of one. With the multiplier it leads itself at once after a restart.
+storage "raft" {
+  path                   = "%[1]s/openbao/data"
+  node_id                = "one"
+  performance_multiplier = 1
 }
 listener "tcp" {
   address         = "%[2]s:8200"
@@ -29,7 +32,8 @@ listener "tcp" {
   cluster_address = "%[2]s:8203"
   tls_disable     = true
 }
-api_addr = "%[3]s"
+api_addr     = "%[3]s"
+cluster_addr = "https://%[2]s:8202"
 # No value in it: log_raw is off.
 audit "file" "file" {
   options {
