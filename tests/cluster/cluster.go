@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -31,7 +32,7 @@ const (
 type cluster struct {
 	name    string
 	node    bool   // the whole cluster, not only an API server
-	dir     string // everything of it, but what downNode names
+	dir     string // everything of it, but what host.go names
 	address string // the API server's
 	tools   string
 	settings
@@ -181,7 +182,7 @@ func (c *cluster) up(kubernetes string) error {
 	if err := c.fetch(kubernetes); err != nil {
 		return err
 	}
-	for _, dir := range []string{"", "run", "logs", "config"} {
+	for _, dir := range []string{"", "logs", "config"} {
 		if err := os.MkdirAll(c.path(dir), 0o711); err != nil {
 			return err
 		}
@@ -385,7 +386,7 @@ func (c *cluster) one(verb, name string, sealed bool) error {
 			_, err = io.Copy(os.Stdout, log)
 			return err
 		case "stop", "restart":
-			if err := c.stop(name); err != nil || verb == "stop" {
+			if err := c.stop(component); err != nil || verb == "stop" {
 				return err
 			}
 		}
@@ -395,22 +396,22 @@ func (c *cluster) one(verb, name string, sealed bool) error {
 }
 
 func (c *cluster) down() error {
-	if c.node {
-		if err := c.downNode(); err != nil {
+	// In the order that leaves nobody to start things again, or to write rules.
+	for _, component := range slices.Backward(c.components()) {
+		if err := c.stop(component); err != nil {
 			return err
 		}
-	} else {
-		for _, name := range []string{"kube-apiserver", "etcd"} {
-			if err := c.stop(name); err != nil {
-				return err
-			}
+	}
+	if c.node {
+		if err := c.cleanHost(); err != nil {
+			return err
 		}
 	}
 	if err := os.RemoveAll(c.dir); err != nil {
 		return err
 	}
-	if err := c.nothingLeft(); err != nil {
-		return err
+	if left := c.left(); len(left) > 0 {
+		return fmt.Errorf("this is left of %s: %s", c.name, strings.Join(left, ", "))
 	}
 	say("%s is down, nothing is left", c.name)
 	return nil
