@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -265,22 +266,23 @@ func kubernetesVersion(modfile string) (string, error) {
 	return string(match[1]), nil
 }
 
-// Ports that are free now, on 127.0.0.1, and kept from then on.
+// Ports of 127.0.0.1 that are free now, kept from then on. Below those that the kernel gives to clients: while etcd is
+// stopped, none of the API server's attempts to reach it may take its port. And below those of Services (NodePort).
 func (c *cluster) choosePorts() error {
-	ports := []*int{&c.EtcdPort, &c.PeerPort, &c.APIPort}
 	if c.node && c.APIPort == 0 {
 		c.APIPort = 6443
 	}
-	for _, port := range ports {
-		if *port != 0 {
-			continue
+	for _, port := range []*int{&c.EtcdPort, &c.PeerPort, &c.APIPort} {
+		for attempt := 0; *port == 0; attempt++ {
+			candidate := 20000 + rand.IntN(10000)
+			listener, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", candidate))
+			if err == nil {
+				defer listener.Close() // after all are chosen: they differ
+				*port = candidate
+			} else if attempt == 100 {
+				return err
+			}
 		}
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return err
-		}
-		defer listener.Close() // after all are chosen: they differ
-		*port = listener.Addr().(*net.TCPAddr).Port
 	}
 	return nil
 }
@@ -363,7 +365,7 @@ func hostAddress(node bool) string {
 			return ip.IP.String()
 		}
 	}
-	return ""
+	return "127.0.0.1"
 }
 
 func (c *cluster) one(verb, name string, sealed bool) error {
@@ -407,11 +409,12 @@ func (c *cluster) down() error {
 			return err
 		}
 	}
-	if err := os.RemoveAll(c.dir); err != nil {
-		return err
-	}
+	// Before the folder goes: what is still mounted there must not go with it.
 	if left := c.left(); len(left) > 0 {
 		return fmt.Errorf("this is left of %s: %s", c.name, strings.Join(left, ", "))
+	}
+	if err := os.RemoveAll(c.dir); err != nil {
+		return err
 	}
 	say("%s is down, nothing is left", c.name)
 	return nil
