@@ -73,9 +73,9 @@ image: dist ## build the container image from the Dockerfile and look into it (n
 	tests/image.sh
 
 # The static binaries for this machine go into the cluster's image of podkey.
-cluster: ## bring up a Kubernetes node and OpenBao on this machine, for the end-to-end tests (root; needs Go, once)
-	@$(MAKE) dist ARCHES=$(subst x86_64,amd64,$(subst aarch64,arm64,$(shell uname -m)))
-	tests/cluster/cluster up
+cluster: ARCHES = $(if $(filter aarch64,$(shell uname -m)),arm64,amd64)
+cluster: dist ## bring up a Kubernetes node and OpenBao on this machine, for the end-to-end tests (root; needs Go, once)
+	@tests/cluster/cluster up
 
 cluster-down: ## end it, and the API servers that tests left; nothing stays behind
 	@tests/cluster/cluster down --all
