@@ -87,6 +87,10 @@ lint: rust ## formatting, clippy and docs, with warnings denied
 	$(CARGO) clippy --quiet --locked --no-default-features --features agent -- -D warnings
 	$(CARGO) clippy --quiet --locked --no-default-features --features webhook -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --no-deps
+	if type -P go >/dev/null; then
+		[[ -z $$(gofmt -l tests/cluster | tee /dev/stderr) ]]
+		go vet -C tests/cluster .
+	fi
 
 # The advisory database is a git repository; where it cannot be reached, that check alone is left out, and said so.
 deny: rust ## licences, duplicate and banned crates, advisories

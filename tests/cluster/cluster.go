@@ -66,11 +66,10 @@ func open(name string) (*cluster, error) {
 	if !regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$`).MatchString(name) {
 		return nil, fmt.Errorf("%q cannot be a cluster's name: at most 32 of a-z, 0-9 and -", name)
 	}
-	c := &cluster{name: name, node: name == nodeName, dir: filepath.Join(stateDir(), name), address: "127.0.0.1"}
+	c := &cluster{name: name, node: name == nodeName, address: "127.0.0.1", tools: os.Getenv("PODKEY_TOOLS")}
 	if c.node {
 		c.address = nodeAddress
 	}
-	c.tools = os.Getenv("PODKEY_TOOLS")
 	if c.node && os.Getuid() != 0 {
 		return nil, errors.New("a node needs root (mounts, network, cgroups); only `up --control-plane NAME` does without")
 	}
@@ -78,7 +77,12 @@ func open(name string) (*cluster, error) {
 		if err := os.MkdirAll(stateDir(), 0o711); err != nil {
 			return nil, err
 		}
-		var err error
+		// As the kernel lists its mounts: without links.
+		dir, err := filepath.EvalSymlinks(stateDir())
+		if err != nil {
+			return nil, err
+		}
+		c.dir = filepath.Join(dir, name)
 		if c.lock, err = os.OpenFile(c.dir+".lock", os.O_CREATE|os.O_RDWR, 0o600); err != nil {
 			return nil, err
 		}
@@ -128,7 +132,18 @@ func (c *cluster) save() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(c.path("settings.json"), text, 0o600)
+	return replace(c.path("settings.json"), string(text))
+}
+
+// Writes a file that others may be reading: they find the old text or the new, and a file that need not change does not.
+func replace(path, text string) error {
+	if now, err := os.ReadFile(path); err == nil && string(now) == text {
+		return nil
+	}
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
 
 // Nothing of the caller's but this: a proxy, say, must not come between the components.
@@ -301,7 +316,7 @@ func (c *cluster) writeKubeconfigs() error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(c.path("config", user+".kubeconfig"), []byte(text), 0o600); err != nil {
+		if err := replace(c.path("config", user+".kubeconfig"), text); err != nil {
 			return err
 		}
 	}
@@ -316,8 +331,9 @@ func (c *cluster) settle() error {
 	}
 	if !c.node {
 		// There is no controller manager that would create it.
-		return api.create(context.Background(), "/api/v1/namespaces/default/serviceaccounts",
-			`{"metadata":{"name":"default"}}`)
+		return wait(startLimit, func(ctx context.Context) error {
+			return api.create(ctx, "/api/v1/namespaces/default/serviceaccounts", `{"metadata":{"name":"default"}}`)
+		})
 	}
 	if err := wait(startLimit, func(ctx context.Context) error {
 		_, err := api.get(ctx, "/api/v1/namespaces/default/serviceaccounts/default")
@@ -341,6 +357,7 @@ func (c *cluster) env() error {
 			{"PODKEY_E2E_OPENBAO_HTTP_ADDR", "http://" + nodeAddress + ":8201"},
 			{"PODKEY_E2E_OPENBAO_CA", c.pki("openbao-ca.crt")},
 			{"PODKEY_E2E_OPENBAO_TOKEN_FILE", c.path("openbao", "root-token")},
+			{"PODKEY_E2E_OPENBAO_AUDIT_LOG", c.log("openbao-audit")},
 			{"PODKEY_E2E_IMAGE", podkeyImage},
 			{"PODKEY_E2E_BUSYBOX_IMAGE", busyboxImage},
 			{"PODKEY_E2E_BUSYBOX_NAMED_IMAGE", busyboxNamedImage},
@@ -375,7 +392,7 @@ func (c *cluster) one(verb, name string, sealed bool) error {
 		if component.name != name {
 			continue
 		}
-		if sealed {
+		if sealed && name == "openbao" {
 			component.answers = c.openbaoSealed
 		}
 		switch verb {
@@ -404,14 +421,14 @@ func (c *cluster) down() error {
 			return err
 		}
 	}
-	if c.node {
+	if c.hasHost() {
 		if err := c.cleanHost(); err != nil {
 			return err
 		}
 	}
-	// Before the folder goes: what is still mounted there must not go with it.
-	if left := c.left(); len(left) > 0 {
-		return fmt.Errorf("this is left of %s: %s", c.name, strings.Join(left, ", "))
+	// Before the folder goes: what is still mounted there must not go with it. The kernel takes a moment for interfaces.
+	if err := wait(5*time.Second, c.left); err != nil {
+		return err
 	}
 	if err := os.RemoveAll(c.dir); err != nil {
 		return err

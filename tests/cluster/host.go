@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,9 +32,11 @@ type host struct {
 	Folders []string          `json:"folders"` // those that were not there
 }
 
+// Whether the machine's pods, tables and interfaces are this cluster's: nobody else's are ever touched.
+func (c *cluster) hasHost() bool { return isFile(c.path("host.json")) }
+
 func (c *cluster) prepareHost() error {
-	before := c.path("host.json")
-	if !isFile(before) {
+	if !c.hasHost() {
 		if len(cgroups()) > 0 || hasBridge() {
 			return fmt.Errorf("this machine has a kubelet's cgroups %v or the interface %s already: another cluster runs here, or is left over", cgroups(), bridge)
 		}
@@ -52,7 +55,7 @@ func (c *cluster) prepareHost() error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(before, text, 0o600); err != nil {
+		if err := replace(c.path("host.json"), string(text)); err != nil {
 			return err
 		}
 	}
@@ -119,9 +122,7 @@ func (c *cluster) cleanHost() error {
 
 func (c *cluster) restoreHost() error {
 	text, err := os.ReadFile(c.path("host.json"))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	} else if err != nil {
+	if err != nil {
 		return err
 	}
 	var h host
@@ -143,12 +144,13 @@ func (c *cluster) restoreHost() error {
 	return nil
 }
 
-// What is still there of this cluster, after down.
-func (c *cluster) left() (left []string) {
+// What is still there of this cluster, after all was ended.
+func (c *cluster) left(context.Context) error {
+	var left []string
 	for _, pid := range c.processes() {
 		left = append(left, fmt.Sprint("process ", pid))
 	}
-	if c.node {
+	if c.hasHost() {
 		for _, pid := range podProcesses() {
 			left = append(left, fmt.Sprint("process ", pid, " of a pod"))
 		}
@@ -165,7 +167,10 @@ func (c *cluster) left() (left []string) {
 			left = append(left, "interface "+name)
 		}
 	}
-	return left
+	if len(left) > 0 {
+		return fmt.Errorf("this is left of %s: %s", c.name, strings.Join(left, ", "))
+	}
+	return nil
 }
 
 func podProcesses() (pids []int) {

@@ -1,4 +1,4 @@
-// One component's process: started apart from us, known again by its pid and start time, ended.
+// One component's process: started apart from us, found again, ended.
 package main
 
 import (
@@ -91,7 +91,7 @@ func (c *cluster) start(component component) error {
 		}
 	}
 	for path, content := range component.files {
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		if err := replace(path, content); err != nil {
 			return err
 		}
 	}
