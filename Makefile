@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
-.PHONY: help demo test test-dist bench bench-webhook dist lint deny image tools clean rust
+.PHONY: help demo test test-dist e2e bench bench-webhook dist lint deny image tools clean rust
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,20 @@ test-dist: dist .tools/bin/bao
 	.ci/tools qemu
 	tests/image.sh
 	PODKEY_DIST=$(CURDIR)/dist $(CARGO) test --locked --tests -- --ignored
+
+# What needs the cluster for itself runs last, one test at a time.
+e2e: .tools/bin/bao ## every end-to-end test, in the cluster of `make cluster` or the one of PODKEY_E2E_KUBECONFIG
+	.ci/tools helm
+	if [[ -z $${PODKEY_E2E_KUBECONFIG:-} ]]; then
+		$(MAKE) dist ARCHES=$(NATIVE_ARCH)
+		tests/cluster/cluster up
+		set -a; eval "$$(tests/cluster/cluster env)"; set +a
+	fi
+	$(CARGO) test --locked --test e2e -- --test-threads 6 $(foreach module,$(ALONE),--skip $(module)::)
+	$(CARGO) test --locked --test e2e -- --test-threads 1 $(foreach module,$(ALONE),$(module)::)
+
+ALONE := reach faults
+NATIVE_ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
 
 bench: .tools/bin/bao ## the measurements that the README quotes
 	benches/run
@@ -76,6 +90,7 @@ image: dist ## build the container image from the Dockerfile and look into it (n
 lint: rust ## formatting, clippy and docs, with warnings denied
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet --locked --all-targets -- -D warnings
+	$(CARGO) clippy --quiet --locked --test e2e -- -D warnings
 	$(CARGO) clippy --quiet --locked --no-default-features --features agent -- -D warnings
 	$(CARGO) clippy --quiet --locked --no-default-features --features webhook -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --no-deps
