@@ -31,7 +31,7 @@ test-dist: dist .tools/bin/bao
 	PODKEY_DIST=$(CURDIR)/dist $(CARGO) test --locked --tests -- --ignored
 
 # What needs the cluster for itself runs last, one test at a time.
-e2e: .tools/bin/bao ## every end-to-end test, in the cluster of `make cluster` or the one of PODKEY_E2E_KUBECONFIG
+e2e: rust ## every end-to-end test, in the cluster of `make cluster` or the one of PODKEY_E2E_KUBECONFIG
 	.ci/tools helm
 	if [[ -z $${PODKEY_E2E_KUBECONFIG:-} ]]; then
 		$(MAKE) dist ARCHES=$(NATIVE_ARCH)

@@ -16,7 +16,7 @@
 //! | `PODKEY_E2E_BUSYBOX_IMAGE` | an image with a shell and `stat` | `localhost/podkey-e2e-busybox:1` |
 //! | `PODKEY_E2E_BUSYBOX_NAMED_IMAGE` | the same, whose user is a name: `github`, UID 1002 | `localhost/podkey-e2e-busybox-named:1` |
 //! | `PODKEY_E2E_KUBECTL_IMAGE` | an image with a shell, kubectl, and the user 1001 | `localhost/podkey-e2e-kubectl:1` |
-//! | `PODKEY_E2E_HOST` | this machine's address as the API server reaches it | `127.0.0.1` where `PODKEY_E2E_CONTROL` is set, else tests with a second webhook are left out |
+//! | `PODKEY_E2E_HOST_ADDRESS` | this machine as the API server reaches it | tests with a second webhook are left out |
 //! | `PODKEY_E2E_CONTROL` | `tests/cluster/cluster`, for tests that stop and start the cluster's parts | such tests are left out |
 //! | `PODKEY_E2E_KEEP` | set: what a test made stays when it fails, to be looked at | it goes |
 //!

@@ -62,12 +62,6 @@ impl Pod<'_> {
         }
     }
 
-    /// Waits for the end, whichever.
-    #[track_caller]
-    pub fn ends(&self) -> Value {
-        self.until("ended", ended)
-    }
-
     /// Waits for success, and gives the log of the only container.
     #[track_caller]
     pub fn succeeds(&self) -> String {

@@ -33,7 +33,7 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
         busybox: or("BUSYBOX_IMAGE", "localhost/podkey-e2e-busybox:1"),
         busybox_named: or("BUSYBOX_NAMED_IMAGE", "localhost/podkey-e2e-busybox-named:1"),
         kubectl: or("KUBECTL_IMAGE", "localhost/podkey-e2e-kubectl:1"),
-        host: given("HOST").or_else(|| control.is_some().then(|| "127.0.0.1".to_owned())),
+        host: given("HOST_ADDRESS"),
         control,
         keep: given("KEEP").is_some(),
     }

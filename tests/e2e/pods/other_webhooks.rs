@@ -151,7 +151,7 @@ fn injected_beside(host: &str, name: &str, podkey_is_asked_again: bool) {
 #[test]
 fn a_webhook_that_is_asked_before_ours_adds_containers() {
     let Some(host) = &settings().host else {
-        return left_out("a webhook before ours", "PODKEY_E2E_HOST is not set");
+        return left_out("a webhook before ours", "PODKEY_E2E_HOST_ADDRESS is not set");
     };
     // It added; we changed the pod after it; it is asked again and adds nothing.
     injected_beside(host, "a", false);
@@ -160,7 +160,7 @@ fn a_webhook_that_is_asked_before_ours_adds_containers() {
 #[test]
 fn a_webhook_that_is_asked_after_ours_adds_containers() {
     let Some(host) = &settings().host else {
-        return left_out("a webhook after ours", "PODKEY_E2E_HOST is not set");
+        return left_out("a webhook after ours", "PODKEY_E2E_HOST_ADDRESS is not set");
     };
     // We changed the pod; it added; we are asked again.
     injected_beside(host, "z", true);
