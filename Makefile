@@ -32,7 +32,7 @@ manifests: chart-tools ## render manifests/podkey.yaml from the chart
 	manifests/render >manifests/podkey.yaml.new
 	mv manifests/podkey.yaml.new manifests/podkey.yaml
 
-test-dist: dist .tools/bin/bao chart-tools
+test-dist: dist .tools/bin/bao
 	.ci/tools qemu
 	tests/image.sh
 	PODKEY_DIST=$(CURDIR)/dist $(CARGO) test --locked --tests -- --ignored
