@@ -125,15 +125,17 @@ pub fn ready() {
     .unwrap_or_else(|| panic!("podkey does not get ready\n{}", story()));
 }
 
-/// The webhook's pods.
+/// The webhook's pods, once those that are being replaced are gone.
 pub fn replicas() -> Vec<String> {
     let selector = format!("labelSelector=app.kubernetes.io%2Fname%3D{NAME}");
-    let pods = cluster().get(&format!("/api/v1/namespaces/{NAME}/pods?{selector}"));
-    let running = pods["items"].as_array().into_iter().flatten();
-    running
-        .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null() && pod["status"]["phase"] == "Running")
-        .map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned())
-        .collect()
+    wait(LIMIT, || {
+        let pods = cluster().get(&format!("/api/v1/namespaces/{NAME}/pods?{selector}"));
+        let pods = pods["items"].as_array()?;
+        let stays = |pod: &Value| pod["metadata"]["deletionTimestamp"].is_null() && pod["status"]["phase"] == "Running";
+        let name = |pod: &Value| pod["metadata"]["name"].as_str().unwrap().to_owned();
+        pods.iter().all(stays).then(|| pods.iter().map(name).collect())
+    })
+    .unwrap_or_else(|| panic!("podkey's pods keep changing\n{}", story()))
 }
 
 /// What a replica answers on its admin port, such as `metrics`.
