@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
-.PHONY: help demo test test-dist manifests chart-tools bench bench-webhook dist lint deny image cluster cluster-down tools clean rust
+.PHONY: help demo test test-dist manifests chart-tools e2e bench bench-webhook dist lint deny image cluster cluster-down tools clean rust
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,21 @@ test-dist: dist .tools/bin/bao
 	.ci/tools qemu
 	tests/image.sh
 	PODKEY_DIST=$(CURDIR)/dist $(CARGO) test --locked --tests -- --ignored
+
+# What needs the cluster for itself runs last, one test at a time.
+e2e: rust ## every end-to-end test, in the cluster of `make cluster` or the one of PODKEY_E2E_KUBECONFIG
+	.ci/tools helm
+	if [[ -z $${PODKEY_E2E_KUBECONFIG:-} ]]; then
+		$(MAKE) dist ARCHES=$(NATIVE_ARCH)
+		tests/cluster/cluster up
+		set -a; eval "$$(tests/cluster/cluster env)"; set +a
+	fi
+	[[ -z $${PODKEY_E2E_CONTROL:-} ]] || $(CARGO) test --locked --test tls_by_itself
+	$(CARGO) test --locked --test e2e -- --test-threads 6 $(foreach module,$(ALONE),--skip $(module)::)
+	$(CARGO) test --locked --test e2e -- --test-threads 1 $(foreach module,$(ALONE),$(module)::)
+
+ALONE := reach faults
+NATIVE_ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
 
 bench: .tools/bin/bao ## the measurements that the README quotes
 	benches/run
@@ -90,7 +105,7 @@ cluster-down: ## end it, and the API servers that tests left; nothing stays behi
 # Clippy also for each program as it is shipped, with its own feature alone.
 lint: rust ## formatting, clippy and docs, with warnings denied
 	$(CARGO) fmt --check
-	$(CARGO) clippy --quiet --locked --all-targets --test tls_by_itself -- -D warnings
+	$(CARGO) clippy --quiet --locked --all-targets --test e2e --test tls_by_itself -- -D warnings
 	$(CARGO) clippy --quiet --locked --no-default-features --features agent -- -D warnings
 	$(CARGO) clippy --quiet --locked --no-default-features --features webhook -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --no-deps

@@ -52,7 +52,8 @@ pub(super) fn refused(login: &Login, identity: &str, refusal: &Refusal) -> Verdi
             AuthMethod::Kubernetes => format!(
                 "we sent {identity}. The server does not say why; check in this order: the mount exists; the token reviewer has \
                  system:auth-delegator; the server reaches the Kubernetes API; token_reviewer_jwt is set and valid (a token with an \
-                 audience of its own cannot review itself); the API server accepts the audience; bound CIDRs"
+                 audience of its own cannot review itself); the pod and its service account still exist; the API server \
+                 accepts the audience; bound CIDRs"
             ),
             AuthMethod::Jwt => {
                 format!(

@@ -112,6 +112,7 @@ fn refused_logins() {
                 "cannot review itself",
                 "Kubernetes API",
                 "audience vault",
+                "the pod and its service account still exist",
             ],
         ),
         (

@@ -1,0 +1,198 @@
+//! podkey, installed once a run, with Helm, from the chart in this checkout.
+
+use std::fs::File;
+use std::process::Command;
+use std::sync::{LazyLock, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use super::api::{Answer, cluster};
+use super::settings::settings;
+use super::{LIMIT, wait};
+
+/// Release and namespace.
+pub const NAME: &str = "podkey";
+
+/// Waits until podkey is there; the first call installs it.
+pub fn podkey() {
+    static INSTALLED: LazyLock<()> = LazyLock::new(install);
+    LazyLock::force(&INSTALLED);
+}
+
+/// The operator's config, as the tests want it.
+pub fn config() -> Value {
+    let settings = settings();
+    let connection = |address: &str| json!({"address": address, "caFile": "/etc/podkey/vault-ca.pem", "budget": "3m"});
+    let mut config = json!({
+        "connections": {
+            "default": connection(&settings.openbao),
+            "no-audience": super::merge(connection(&settings.openbao), &json!({"auth": {"audience": ""}})),
+            // The same server, by CAs that did not sign its certificate.
+            "untrusted": {"address": settings.openbao, "caFile": "", "budget": "20s"},
+            // Nobody listens on this port of the pod itself.
+            "nobody": {"address": "http://127.0.0.1:9", "allowInsecureHttp": true, "budget": "5s"},
+        },
+    });
+    if let Some(address) = &settings.openbao_http {
+        config["connections"]["http"] = json!({"address": address, "allowInsecureHttp": true, "budget": "3m"});
+    }
+    config
+}
+
+/// The chart's values, as the tests want them, and as whoever runs them wants them over that.
+pub fn values() -> Value {
+    let image = settings().image.as_str();
+    let (repository, tag) = image.rsplit_once(':').expect("PODKEY_E2E_IMAGE with a tag");
+    let values = json!({
+        "image": {"repository": repository, "tag": tag, "pullPolicy": "IfNotPresent"},
+        "config": config(),
+        "vaultCa": settings().openbao_ca,
+    });
+    super::merge(values, &settings().values)
+}
+
+/// Runs helm as the cluster's administrator; gives what it printed.
+pub fn helm(args: &[&str]) -> Result<String, String> {
+    let output = Command::new("helm")
+        .args(args)
+        .env("KUBECONFIG", &settings().kubeconfig)
+        .output()
+        .expect("helm in PATH: `make e2e` fetches it");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(text(&output.stderr))
+    }
+}
+
+/// Installs the chart, or brings what is installed to these values. Gives helm's words when it fails.
+pub fn upgrade(release: &str, namespace: &str, values: &Value) -> Result<String, String> {
+    let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    std::fs::write(file.path(), values.to_string()).unwrap();
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/chart");
+    helm(&[
+        "upgrade",
+        "--install",
+        release,
+        chart,
+        "--namespace",
+        namespace,
+        "--create-namespace",
+        "--values",
+        file.path().to_str().unwrap(),
+        "--wait",
+        "--timeout",
+        "3m",
+    ])
+}
+
+fn install() {
+    alone();
+    sweep();
+    upgrade(NAME, NAME, &values()).unwrap_or_else(|error| panic!("helm: {error}\n{}", story()));
+    // The image may be another one under the same name.
+    restart();
+}
+
+/// Waits until no other run on this machine uses the cluster: two would install podkey over each other. The lock is on the
+/// kubeconfig, and ends with this process.
+fn alone() {
+    static LOCK: OnceLock<File> = OnceLock::new();
+    let kubeconfig = File::open(&settings().kubeconfig).unwrap();
+    if kubeconfig.try_lock().is_err() {
+        println!("another run uses this cluster: waiting for its end");
+        kubeconfig.lock().unwrap();
+    }
+    let _ = LOCK.set(kubeconfig);
+}
+
+/// Replaces every replica, and waits until the new ones serve.
+pub fn restart() {
+    let path = format!("/apis/apps/v1/namespaces/{NAME}/deployments/{NAME}");
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_millis()
+        .to_string();
+    let restarted = json!({"podkey-e2e/restarted": now});
+    cluster().patch(
+        &path,
+        &json!({"spec": {"template": {"metadata": {"annotations": restarted}}}}),
+    );
+    ready();
+}
+
+/// Waits until the deployment is as it is wanted.
+pub fn ready() {
+    let path = format!("/apis/apps/v1/namespaces/{NAME}/deployments/{NAME}");
+    wait(LIMIT, || {
+        let deployment = cluster().get(&path);
+        let (wanted, status) = (&deployment["spec"]["replicas"], &deployment["status"]);
+        let is = status["observedGeneration"] == deployment["metadata"]["generation"]
+            && ["replicas", "updatedReplicas", "readyReplicas"]
+                .iter()
+                .all(|field| status[field] == *wanted);
+        is.then_some(())
+    })
+    .unwrap_or_else(|| panic!("podkey does not get ready\n{}", story()));
+}
+
+/// The webhook's pods, once those that are being replaced are gone.
+pub fn replicas() -> Vec<String> {
+    let selector = format!("labelSelector=app.kubernetes.io%2Fname%3D{NAME}");
+    wait(LIMIT, || {
+        let pods = cluster().get(&format!("/api/v1/namespaces/{NAME}/pods?{selector}"));
+        let pods = pods["items"].as_array()?;
+        let stays = |pod: &Value| pod["metadata"]["deletionTimestamp"].is_null() && pod["status"]["phase"] == "Running";
+        let name = |pod: &Value| pod["metadata"]["name"].as_str().unwrap().to_owned();
+        pods.iter().all(stays).then(|| pods.iter().map(name).collect())
+    })
+    .unwrap_or_else(|| panic!("podkey's pods keep changing\n{}", story()))
+}
+
+/// What a replica answers on its admin port, such as `metrics`.
+pub fn admin(replica: &str, path: &str) -> Answer {
+    let path = format!("/api/v1/namespaces/{NAME}/pods/{replica}:8080/proxy/{path}");
+    cluster().insist("GET", &path, &Value::Null)
+}
+
+/// Takes away what a killed run left; what is younger than an hour may be of a run beside this one.
+fn sweep() {
+    use super::namespace::{CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, LABEL};
+    let hour_ago = SystemTime::now() - Duration::from_hours(1);
+    let hour_ago = humantime::format_rfc3339_seconds(hour_ago).to_string();
+    for path in [
+        "/api/v1/namespaces",
+        CLUSTER_ROLES,
+        CLUSTER_ROLE_BINDINGS,
+        "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
+    ] {
+        let left = cluster().get(&format!("{path}?labelSelector={LABEL}"));
+        for object in left["items"].as_array().into_iter().flatten() {
+            let metadata = &object["metadata"];
+            if metadata["creationTimestamp"].as_str() < Some(&hour_ago) {
+                let name = metadata["name"].as_str().unwrap();
+                let _ = cluster().call("DELETE", &format!("{path}/{name}"), &Value::Null);
+            }
+        }
+    }
+}
+
+/// Why podkey does not get ready.
+fn story() -> String {
+    let mut story = String::new();
+    for what in ["pods", "events"] {
+        let answer = cluster().call("GET", &format!("/api/v1/namespaces/{NAME}/{what}"), &Value::Null);
+        for object in answer.json()["items"].as_array().into_iter().flatten() {
+            let shown = if what == "pods" {
+                &object["status"]
+            } else {
+                &object["message"]
+            };
+            story += &format!("{what}: {}: {shown}\n", object["metadata"]["name"]);
+        }
+    }
+    story
+}

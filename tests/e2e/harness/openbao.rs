@@ -1,0 +1,129 @@
+//! OpenBao as a test needs it: an auth mount that asks the cluster, a KV engine, policies and roles, all of the test's
+//! own and named after its namespace.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::api::{Answer, Api, cluster, kubernetes_host};
+use super::namespace::Namespace;
+use super::settings::settings;
+use super::{merge, wait};
+
+/// OpenBao, as root.
+pub fn openbao() -> &'static Api {
+    static OPENBAO: LazyLock<Api> = LazyLock::new(|| {
+        use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+        let mut config = kube::Config::new(settings().openbao.parse().unwrap());
+        let cas = CertificateDer::pem_slice_iter(settings().openbao_ca.as_bytes());
+        config.root_cert = Some(cas.map(|ca| ca.unwrap().to_vec()).collect());
+        Api::new(config, vec![("X-Vault-Token", settings().openbao_token.clone())])
+    });
+    &OPENBAO
+}
+
+/// What a test has of OpenBao.
+pub struct Vault<'a> {
+    namespace: &'a Namespace,
+    /// Where the kubernetes auth method is mounted.
+    pub auth: String,
+    /// The KV v2 engine.
+    pub kv: String,
+    /// The cluster role binding that lets OpenBao review tokens.
+    pub reviewer: String,
+}
+
+/// The role that every test has.
+pub const ROLE: &str = "reader";
+
+impl<'a> Vault<'a> {
+    /// Sets it up, with the role [`ROLE`] for the audience `vault` and the namespace's service account `default`.
+    pub fn new(namespace: &'a Namespace) -> Self {
+        let vault = Self::at(namespace, &format!("my-cluster/{}", namespace.name), &namespace.name);
+        vault.role(ROLE, &json!({"audience": "vault"}));
+        vault
+    }
+
+    /// Sets it up at these mounts, without a role.
+    pub fn at(namespace: &'a Namespace, auth: &str, kv: &str) -> Self {
+        let account = "openbao-reviewer";
+        namespace.service_account(account);
+        let reviewer = namespace.bind_cluster_role(account, "system:auth-delegator");
+        let token = namespace.token_of(account, &json!({"expirationSeconds": 7200}));
+        let ca = cluster().get(&namespace.path("configmaps/kube-root-ca.crt"))["data"]["ca.crt"].clone();
+
+        let made = |path: &str, body: Value| {
+            openbao().insist("POST", &format!("/v1/sys/{path}"), &body);
+            namespace.delete_later(openbao(), format!("/v1/sys/{path}"));
+        };
+        made(&format!("auth/{auth}"), json!({"type": "kubernetes"}));
+        openbao().insist(
+            "POST",
+            &format!("/v1/auth/{auth}/config"),
+            &json!({
+                "kubernetes_host": kubernetes_host(), "kubernetes_ca_cert": ca, "token_reviewer_jwt": token,
+                "disable_local_ca_jwt": true,
+            }),
+        );
+        made(
+            &format!("mounts/{kv}"),
+            json!({"type": "kv", "options": {"version": "2"}}),
+        );
+        let rule = format!("path \"{kv}/data/*\" {{ capabilities = [\"read\"] }}");
+        made(&format!("policies/acl/{}", namespace.name), json!({"policy": rule}));
+        Self {
+            namespace,
+            auth: auth.to_owned(),
+            kv: kv.to_owned(),
+            reviewer,
+        }
+    }
+
+    /// A role for the namespace's service accounts, with the test's policy; what is given comes over that.
+    pub fn role(&self, name: &str, over: &Value) {
+        let role = merge(
+            json!({
+                "bound_service_account_names": ["default"], "bound_service_account_namespaces": [self.namespace.name],
+                "token_policies": [self.namespace.name], "token_ttl": "20m",
+            }),
+            over,
+        );
+        openbao().insist("POST", &format!("/v1/auth/{}/role/{name}", self.auth), &role);
+    }
+
+    /// Stores a secret. A new KV v2 engine takes a moment to be one.
+    pub fn put(&self, secret: &str, data: &Value) {
+        let path = format!("/v1/{}/data/{secret}", self.kv);
+        let mut last = None;
+        wait(Duration::from_secs(30), || {
+            let answer = openbao().call("POST", &path, &json!({"data": data}));
+            let stored = answer.is_success().then_some(());
+            last = Some(answer);
+            stored
+        })
+        .unwrap_or_else(|| panic!("POST {path}: {last:?}"));
+    }
+
+    /// Logs in as a pod would, and gives what is answered.
+    pub fn login(&self, role: &str, jwt: &str) -> Answer {
+        let path = format!("/v1/auth/{}/login", self.auth);
+        openbao().call("POST", &path, &json!({"role": role, "jwt": jwt}))
+    }
+
+    /// The annotations that ask for these files as [`ROLE`]. A `secret` in them is a path below the test's engine.
+    pub fn annotations(&self, files: &Value) -> Value {
+        let mut files = files.clone();
+        for file in files.as_array_mut().unwrap() {
+            file["secret"] = json!(format!("{}/data/{}", self.kv, file["secret"].as_str().unwrap()));
+        }
+        json!({
+            "podkey.dev/role": ROLE, "podkey.dev/auth-mount": self.auth, "podkey.dev/files": files.to_string(),
+        })
+    }
+
+    /// A pod with those annotations.
+    pub fn annotate(&self, pod: Value, files: &Value) -> Value {
+        merge(pod, &json!({"metadata": {"annotations": self.annotations(files)}}))
+    }
+}
