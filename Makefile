@@ -95,7 +95,7 @@ image: dist ## build the container image from the Dockerfile and look into it (n
 	tests/image.sh
 
 # The static binaries for this machine go into the cluster's image of podkey.
-cluster: ARCHES = $(if $(filter aarch64,$(shell uname -m)),arm64,amd64)
+cluster: ARCHES = $(NATIVE_ARCH)
 cluster: dist ## bring up a Kubernetes node and OpenBao on this machine, for the end-to-end tests (root; needs Go, once)
 	@tests/cluster/cluster up
 
