@@ -20,7 +20,7 @@ pub use config::{AgentConfig, AgentResources, Config, ConfigError, Connection};
 pub use keys::{INJECTED, PREFIX};
 pub use patch::PodPatch;
 pub use pod::{Pod, Text, UnreadablePod};
-pub use policy::{AllowRule, Pattern};
+pub use policy::AllowRule;
 pub use problem::{Problem, Problems};
 
 use annotations::InjectionRequest;
@@ -274,6 +274,8 @@ fn plan<'c>(
         login,
         budget: connection.budget,
         ignore_not_found: request.ignore_not_found,
+        env: Vec::new(),
+        job: None,
         files: request
             .files
             .iter()
