@@ -49,7 +49,6 @@ pub(crate) fn members(json: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
 }
 
 /// The elements of a list, each as the text it came from. None: it is no list.
-#[cfg(feature = "agent")]
 pub(crate) fn elements(json: &str) -> Option<Vec<&str>> {
     let elements: Vec<&RawValue> = serde_json::from_str(json).ok()?;
     Some(elements.into_iter().map(RawValue::get).collect())

@@ -51,13 +51,14 @@
 //! pod, carries no server and no Kubernetes types.
 
 pub mod job;
-mod json;
 pub mod plan;
 pub mod telemetry;
 mod text;
 
 #[cfg(feature = "agent")]
 pub mod agent;
+#[cfg(feature = "agent")]
+mod json;
 #[cfg(feature = "agent")]
 pub mod render;
 #[cfg(feature = "agent")]

@@ -21,14 +21,17 @@ pub enum Level {
 /// Writes the command that makes the runner hide a text. It says nothing in the log.
 pub fn add_mask(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"::add-mask::");
-    for &byte in text.as_bytes() {
-        match byte {
-            b'%' => out.extend_from_slice(b"%25"),
-            b'\r' => out.extend_from_slice(b"%0D"),
-            b'\n' => out.extend_from_slice(b"%0A"),
-            _ => out.push(byte),
-        }
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|b| matches!(b, b'%' | b'\r' | b'\n')) {
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(match rest[at] {
+            b'%' => b"%25",
+            b'\r' => b"%0D",
+            _ => b"%0A",
+        });
+        rest = &rest[at + 1..];
     }
+    out.extend_from_slice(rest);
     out.push(b'\n');
 }
 
@@ -120,7 +123,7 @@ mod tests {
         fn every_text_arrives_and_takes_one_line(title in any::<String>(), text in any::<String>()) {
             let line = mask(&text);
             prop_assert!(!line[..line.len() - 1].contains(['\r', '\n']));
-            prop_assert_eq!(read(line.strip_suffix('\n').unwrap()).unwrap().2, text.clone());
+            prop_assert_eq!(&read(line.strip_suffix('\n').unwrap()).unwrap().2, &text);
             let line = annotation(Level::Warning, &title, &text);
             prop_assert!(!line[..line.len() - 1].contains(['\r', '\n']));
             // The runner drops white space around the properties.

@@ -143,11 +143,20 @@ mod tests {
 
     #[test]
     fn what_cannot_stand_in_a_path_fails_the_job() {
-        let job = facts("octo-org/octo-repo", "main", "build");
         for (path, facts, environment, expected) in [
-            ("a/{environment}", job.clone(), None, "Write \"environment: NAME\""),
-            ("a/{environment}", job.clone(), Some(""), "no environment"),
-            ("a/{environment}", job.clone(), Some(".."), "\"..\" cannot stand in one"),
+            (
+                "a/{environment}",
+                facts("o/r", "m", "b"),
+                None,
+                "Write \"environment: NAME\"",
+            ),
+            ("a/{environment}", facts("o/r", "m", "b"), Some(""), "no environment"),
+            (
+                "a/{environment}",
+                facts("o/r", "m", "b"),
+                Some(".."),
+                "\"..\" cannot stand in one",
+            ),
             (
                 "a/{ref_name}",
                 facts("o/r", "", "b"),

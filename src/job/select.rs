@@ -4,6 +4,8 @@
 //! A string is given as it is, anything else as JSON without white space, its numbers as the server wrote them (JavaScript
 //! would round them). Null is the text `null`.
 
+use std::collections::BTreeSet;
+
 use zeroize::Zeroizing;
 
 use super::grammar::normalized;
@@ -81,6 +83,13 @@ pub fn select(select: &Select, data: &str) -> Result<Vec<(EnvName, Secret)>, Sel
         values.push((name, value(json, || short(&field))?));
     }
     Ok(values)
+}
+
+/// The names that come more than once. As with vault-action the last value wins (a whole secret can so be laid over another);
+/// unlike there, the job is to be told.
+pub fn repeated<'a>(names: impl IntoIterator<Item = &'a EnvName>) -> BTreeSet<&'a EnvName> {
+    let mut seen = BTreeSet::new();
+    names.into_iter().filter(|name| !seen.insert(*name)).collect()
 }
 
 /// The value at the end of the way.
@@ -346,6 +355,15 @@ mod tests {
             let error = selected("*", data).unwrap_err().to_string();
             assert!(error.contains(expected) && !error.contains("canary"), "{error}");
         }
+    }
+
+    #[test]
+    fn names_that_meet_are_told() {
+        let names: Vec<EnvName> = ["AB", "C", "AB", "AB"]
+            .iter()
+            .map(|name| name.parse().unwrap())
+            .collect();
+        assert_eq!(repeated(&names), BTreeSet::from([&names[0]]));
     }
 
     #[test]

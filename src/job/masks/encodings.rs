@@ -14,6 +14,9 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE
 const WIDTHS: [usize; 2] = [64, 76];
 /// Fewer bytes make texts so short that they stand anywhere.
 const LEAST_BYTES: usize = 8;
+/// Of more bytes, the last two are not worth forms of their own.
+const LONG: usize = 64;
+const HEX: &[u8; 16] = b"0123456789abcdef";
 /// Fewer characters at the end of wrapped base64 say little and stand anywhere.
 const LEAST_CHARS: usize = 8;
 
@@ -37,20 +40,23 @@ pub(super) fn each(value: &[u8], is_masked: bool, mut add: impl FnMut(String)) {
             add(standard);
         }
     }
-    if !value.len().is_multiple_of(3) {
-        add(STANDARD.encode(value));
-        add(URL_SAFE.encode(value));
-    }
-    // `echo "$SECRET" | base64`
-    let with_newline = Zeroizing::new([value, b"\n"].concat());
-    add(STANDARD.encode(&*with_newline));
-    for digits in [b"0123456789abcdef", b"0123456789ABCDEF"] {
-        let mut hex = String::with_capacity(2 * value.len());
-        for byte in value {
-            hex.push(char::from(digits[usize::from(byte >> 4)]));
-            hex.push(char::from(digits[usize::from(byte & 15)]));
+    // The last group, where the value ends or a line feed follows (`echo "$SECRET" | base64`). Of a long value that is wrapped,
+    // [`wrapped`] has it; of another long one it says nothing.
+    if value.len() <= LONG {
+        if !value.len().is_multiple_of(3) {
+            add(STANDARD.encode(value));
+            add(URL_SAFE.encode(value));
         }
-        add(hex);
+        let with_newline = Zeroizing::new([value, b"\n"].concat());
+        add(STANDARD.encode(&*with_newline));
+    }
+    let mut hex = Zeroizing::new(Vec::with_capacity(2 * value.len()));
+    for byte in value {
+        hex.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    }
+    if let Ok(lower) = std::str::from_utf8(&hex) {
+        add(lower.to_ascii_uppercase());
+        add(lower.to_owned());
     }
 }
 
@@ -96,13 +102,19 @@ pub(super) fn text_of_base64(text: &str, least: usize) -> Option<Zeroizing<Strin
     if text.len() < least || !text.bytes().all(|b| is_base64(b) || is_space(&b)) {
         return None;
     }
-    let packed: Zeroizing<Vec<u8>> = Zeroizing::new(text.bytes().filter(|b| !is_space(b)).collect());
+    let without_space: Zeroizing<Vec<u8>>;
+    let packed = if text.bytes().any(|b| is_space(&b)) {
+        without_space = Zeroizing::new(text.bytes().filter(|b| !is_space(b)).collect());
+        without_space.as_slice()
+    } else {
+        text.as_bytes()
+    };
     let engine = if packed.contains(&b'-') || packed.contains(&b'_') {
         URL_SAFE
     } else {
         STANDARD
     };
-    let bytes = Zeroizing::new(engine.decode(&*packed).ok()?);
+    let bytes = Zeroizing::new(engine.decode(packed).ok()?);
     let decoded = std::str::from_utf8(&bytes).ok()?;
     let is_text = packed.len() >= least
         && decoded

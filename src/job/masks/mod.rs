@@ -13,7 +13,7 @@
 //!   in it, without its name, its quotes and its punctuation;
 //! - what is base64 of a text, as the `client-key-data` of a kubeconfig: the text too, by the same rule, three levels deep;
 //! - base64, base64url and hex of the whole value, and of each string in it, if they have 8 bytes or more: as a part of a
-//!   longer base64 too, with a line feed at the end, and wrapped at 64 and at 76 characters as `openssl` and `base64` do it.
+//!   longer base64 too (but for two bytes at its end), and wrapped at 64 and at 76 characters as `openssl` and `base64` do.
 //!   (The runner itself adds base64, and the escapes of JSON, URLs, XML and shells.) A value that is no text is hidden in
 //!   these forms only.
 //!
@@ -22,7 +22,7 @@
 //! - what has fewer than 4 characters, or fewer than 8 and no letter or digit among them;
 //! - numbers of fewer than 6 digits inside JSON, YAML or dotenv;
 //! - words that every log is full of (`true`, `default`, `localhost` …: [`COMMON`]);
-//! - in a Kubernetes object, a kubeconfig for one: `apiVersion`, `kind`, and the names under `name`, `namespace`,
+//! - in a Kubernetes object: what stands at `apiVersion`, `kind`, `name` and `namespace`, and in a kubeconfig also at
 //!   `cluster`, `user`, `context` and `current-context`;
 //! - whatever goes beyond the limits: [`MAX_PIECES`], [`MAX_ENCODED_BYTES`], [`MAX_WRAPPED_LINES`].
 //!
@@ -75,8 +75,9 @@ pub const COMMON: &[&str] = &[
     "v1beta1", "v1alpha1", "apps/v1", "opaque",
 ];
 
-/// The fields of a Kubernetes object whose values are names, not secrets.
-const NAMES_OF_OBJECTS: [&str; 8] = [
+/// The fields of a Kubernetes object, and of a kubeconfig, whose values are names, not secrets.
+const NAMES_OF_OBJECTS: [&str; 4] = ["apiVersion", "kind", "name", "namespace"];
+const NAMES_OF_KUBECONFIG: [&str; 8] = [
     "apiVersion",
     "kind",
     "name",
@@ -258,9 +259,8 @@ impl Masks {
             }
             return;
         }
-        let (structure, pieces) = scan::pieces(body);
-        let is_object = pieces.iter().any(|piece| piece.is_field("apiVersion"))
-            && pieces.iter().any(|piece| piece.is_field("kind"));
+        let (structure, pieces) = scan::pieces(body, *left);
+        let names = names_of_object(&pieces);
         for piece in pieces {
             // The whole of a single line was dealt with above.
             if one_line && piece.key.is_none() && structure != scan::Structure::Json {
@@ -273,7 +273,7 @@ impl Masks {
             *left -= 1;
             // Places are lines of the secret itself; inside of what was decoded, they are its own.
             let at = if depth == 0 { piece.line } else { line };
-            if is_object && piece.key.as_deref().is_some_and(|key| NAMES_OF_OBJECTS.contains(&key)) {
+            if piece.key.as_deref().is_some_and(|key| names.contains(&key)) {
                 unmasked.names.add(at);
             } else if piece.is_line {
                 self.add_piece(&piece.text, Origin::Line, at, unmasked);
@@ -331,6 +331,16 @@ impl Masks {
         encodings::wrapped(value, |text| {
             masks.insert(Hidden(text));
         });
+    }
+}
+
+/// The fields whose values are no secret in this text.
+fn names_of_object(pieces: &[scan::Piece<'_>]) -> &'static [&'static str] {
+    let field = |name| pieces.iter().find(|piece| piece.is_field(name));
+    match (field("apiVersion"), field("kind")) {
+        (Some(_), Some(kind)) if kind.text == "Config" => &NAMES_OF_KUBECONFIG,
+        (Some(_), Some(_)) => &NAMES_OF_OBJECTS,
+        _ => &[],
     }
 }
 

@@ -6,6 +6,9 @@ use std::borrow::Cow;
 
 use crate::json;
 
+/// The most values that are taken out of a list or an object in one line of YAML. (In JSON there is no such limit.)
+const MAX_FLOW: usize = 4096;
+
 /// What a text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Structure {
@@ -52,16 +55,21 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// The parts of a text in their order.
-pub(super) fn pieces(text: &str) -> (Structure, Vec<Piece<'_>>) {
+/// The parts of a text in their order: all of them, or somewhat more than `most`.
+pub(super) fn pieces(text: &str, most: usize) -> (Structure, Vec<Piece<'_>>) {
     let trimmed = text.trim_start();
     if trimmed.starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(trimmed).is_ok() {
         let skipped = text.len() - trimmed.len();
-        return (Structure::Json, of_json(trimmed, 1 + line_feeds(&text[..skipped])));
+        return (
+            Structure::Json,
+            of_json(trimmed, 1 + line_feeds(&text[..skipped]), most),
+        );
     }
     let mut lines = Lines::new(text);
     let mut pieces = Vec::new();
-    while let Some((number, line)) = lines.next() {
+    while let Some((number, line)) = lines.next()
+        && pieces.len() <= most
+    {
         of_line(number, line, &mut lines, &mut pieces);
     }
     (Structure::Lines, pieces)
@@ -72,12 +80,14 @@ fn line_feeds(text: &str) -> usize {
 }
 
 /// Strings and numbers; the names of fields are none, and `true`, `false` and `null` are no secret.
-fn of_json(json: &str, mut line: usize) -> Vec<Piece<'_>> {
+fn of_json(json: &str, mut line: usize, most: usize) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
     let mut key = Cow::Borrowed("");
     let mut counted = 0;
     let mut tokens = json::tokens(json).peekable();
-    while let Some(token) = tokens.next() {
+    while let Some(token) = tokens.next()
+        && pieces.len() <= most
+    {
         let at = token.as_ptr() as usize - json.as_ptr() as usize;
         line += line_feeds(&json[counted..at]);
         counted = at;
@@ -385,7 +395,7 @@ fn quoted_value<'a>(
 fn flow<'a>(number: usize, key: Cow<'a, str>, text: &'a str, pieces: &mut Vec<Piece<'a>>) {
     let mut key = key;
     let mut rest = text;
-    loop {
+    for _ in 0..MAX_FLOW {
         rest = rest.trim_start_matches(|c: char| c.is_whitespace() || "{}[],".contains(c));
         if rest.is_empty() || rest.starts_with('#') {
             return;
@@ -425,7 +435,7 @@ mod tests {
             Some(key) => format!("{} {key}={}", piece.line, piece.text),
             None => format!("{} {}", piece.line, piece.text),
         };
-        pieces(text).1.into_iter().map(show).collect()
+        pieces(text, 99).1.into_iter().map(show).collect()
     }
 
     #[test]
@@ -433,7 +443,7 @@ mod tests {
         let text =
             "\n{\n \"a\\u0062\": \"x\\ny\", \"n\": -1.5e3,\n \"l\": [true, null, \"z\", {\"m\": \"w\"}], \"e\": {}}";
         assert_eq!(shown(text), ["3 ab=x\ny", "3 n=-1.5e3", "4 l=z", "4 m=w"]);
-        assert_eq!(pieces(text).0, Structure::Json);
+        assert_eq!(pieces(text, 99).0, Structure::Json);
         assert_eq!(shown(r#"["\ud800x"]"#), [r"1 =\ud800x"]);
     }
 
@@ -501,7 +511,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_the_text_it_ends_and_loses_no_word(text in "([a-z]{4,6}|[ :=#|>\"'{}\\[\\],\n\r\\\\-]){0,40}") {
-            let (structure, pieces) = pieces(&text);
+            let (structure, pieces) = pieces(&text, 99);
             let mut found: Vec<String> = Vec::new();
             for piece in &pieces {
                 found.extend(piece.key.iter().map(ToString::to_string));
@@ -518,7 +528,7 @@ mod tests {
 
         #[test]
         fn any_text_at_all_ends(text in any::<String>()) {
-            pieces(&text);
+            pieces(&text, 99);
         }
     }
 }

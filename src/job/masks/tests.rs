@@ -34,10 +34,10 @@ fn texts(value: &str) -> Vec<String> {
             encoded.insert(form);
         });
     }
-    encodings::each(value.trim_end().as_bytes(), false, |form| {
+    encodings::each(value.trim_end_matches('\n').as_bytes(), false, |form| {
         encoded.insert(form);
     });
-    encodings::wrapped(value.trim_end().as_bytes(), |form| {
+    encodings::wrapped(value.trim_end_matches('\n').as_bytes(), |form| {
         encoded.insert(form);
     });
     masks
@@ -127,6 +127,19 @@ fn a_kubeconfig_s_secrets_are_hidden_and_its_names_are_not() {
         shown(&masks, "Switched to context \"rancher-cluster\"."),
         "Switched to context \"rancher-cluster\"."
     );
+}
+
+#[test]
+fn in_other_kubernetes_objects_a_user_may_be_secret() {
+    let secret =
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: db-login}\nstringData:\n  user: app-7f3k\n  url: db-url-1\n";
+    assert!(texts(secret).contains(&"app-7f3k".to_owned()), "{:?}", texts(secret));
+    assert!(
+        unmasked(secret).contains("3 a name in a Kubernetes object"),
+        "{}",
+        unmasked(secret)
+    );
+    assert!(texts("kind: Config\nuser: app-7f3k\n").contains(&"app-7f3k".to_owned()));
 }
 
 #[test]
