@@ -117,6 +117,8 @@ mod tests {
         };
         let ours = r#"{"id":1,"full_name":"octo-org/octo-repo","fork":false}"#;
         let theirs = r#"{"id":2,"full_name":"mallory/octo-repo","fork":true}"#;
+        let renamed = r#"{"id":1,"full_name":"octo-org/old-name"}"#;
+        let namesake = r#"{"id":2,"full_name":"octo-org/octo-repo"}"#;
         for (event, payload, expected) in [
             ("push", Some(r#"{"ref":"refs/heads/main"}"#.to_owned()), Head::Own),
             ("push", None, Head::Own),
@@ -131,6 +133,13 @@ mod tests {
                 "pull_request_target",
                 Some(pull_request(theirs, ours)),
                 Head::Fork(Some("mallory/octo-repo".to_owned())),
+            ),
+            // A repository keeps its number when it is renamed, and another can then have its name.
+            ("pull_request", Some(pull_request(renamed, ours)), Head::SameRepository),
+            (
+                "pull_request",
+                Some(pull_request(namesake, ours)),
+                Head::Fork(Some("octo-org/octo-repo".to_owned())),
             ),
             ("pull_request", Some(pull_request("null", ours)), Head::Fork(None)),
             ("pull_request", Some(pull_request(ours, "null")), Head::Unknown),
