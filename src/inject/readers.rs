@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::files::FileRequest;
-use super::keys::{CONTAINERS, FILES};
-use super::parts::{INIT_CONTAINER, Mount};
+use super::hooks::RUNNER;
+use super::keys::{CONTAINERS, ENV, JOB_HOOKS};
+use super::parts::{BIN_VOLUME, INIT_CONTAINER, Mount};
 use super::pod::{Container, Pod};
 use super::problem::{Problems, did_you_mean, quoted};
 use crate::plan::{self, Destination, Mode};
@@ -50,7 +51,7 @@ pub(super) fn choose<'p, 'a>(
     let reader = |(pointer, container)| Reader { pointer, container };
 
     let implied = if pod.is_runner() {
-        Some(("runner", "a runner pod"))
+        Some((RUNNER, "a runner pod"))
     } else if pod.is_workflow() {
         Some(("job", "a pod of a job in ARC's kubernetes mode"))
     } else {
@@ -183,7 +184,7 @@ impl Reader<'_, '_> {
         &self,
         read_only: &BTreeSet<&str>,
         files: &[FileRequest],
-        mounts: &[Mount],
+        mounts: Vec<Mount>,
         problems: &mut Problems,
     ) -> Additions {
         let mut additions = Additions::default();
@@ -196,8 +197,8 @@ impl Reader<'_, '_> {
             })
             .collect();
         for mount in mounts {
-            if !self.has(mount) && self.check_mount(&present, files, mount, problems) {
-                additions.mounts.push(mount.clone());
+            if !self.has(&mount) && self.check_mount(&present, files, &mount, problems) {
+                additions.mounts.push(mount);
             }
         }
         let present = if files.iter().any(|file| file.env.is_some()) {
@@ -226,9 +227,11 @@ impl Reader<'_, '_> {
 
     fn has(&self, mount: &Mount) -> bool {
         self.container.volume_mounts.iter().flatten().any(|present| {
-            present.name == super::parts::SECRETS_VOLUME
+            present.name == mount.volume
                 && present.mount_path == mount.path
-                && present.sub_path.as_deref() == Some(&*mount.sub_path)
+                && present.sub_path.as_deref() == mount.sub_path.as_deref()
+                // One that is writable where it should not be is told of elsewhere.
+                && (mount.read_only || present.read_only != Some(true))
         })
     }
 
@@ -240,9 +243,13 @@ impl Reader<'_, '_> {
         mount: &Mount,
         problems: &mut Problems,
     ) -> bool {
-        // The author wrote a file; the directory's mount stands for the first of the relative ones.
+        // The author wrote a file; the directory's mount stands for the first of the relative ones, or for variables.
         let file = files.iter().find(|file| plan::contains(&mount.path, &file.file.path()));
-        let place = || file.map_or_else(|| FILES.to_owned(), |file| format!("{}.file", file.place()));
+        let place = || match file {
+            Some(file) => format!("{}.file", file.place()),
+            None if mount.volume == BIN_VOLUME => JOB_HOOKS.to_owned(),
+            None => ENV.to_owned(),
+        };
         let what = || match file.map(|file| &file.file) {
             Some(Destination::Relative(name)) => format!("{} goes below {}, which", quoted(name), quoted(&mount.path)),
             _ => quoted(&mount.path),

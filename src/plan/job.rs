@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -26,7 +25,7 @@ pub const NEXT_JOB_COMPLETED_ENV: &str = "PODKEY_NEXT_JOB_COMPLETED";
 /// each, named as the variable. The hook that exports them removes them.
 pub const ENV_DIR: &str = "env";
 /// How long a hook may take where the operator did not say: the runner itself sets no limit.
-pub const DEFAULT_HOOK_DEADLINE: Duration = Duration::from_secs(30);
+pub const DEFAULT_HOOK_DEADLINE: &str = "30s";
 /// The most entries of `podkey.dev/env` and of `podkey.dev/job-env` each.
 pub const MAX_ENV_SECRETS: usize = 256;
 
@@ -56,6 +55,13 @@ pub struct JobPlan {
     /// The connection's and the pod's, where they have one: each must allow the job. With none the default one must.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<JobPolicy>,
+}
+
+impl JobPlan {
+    /// Whether the started hook has anything to read.
+    pub fn reads(&self) -> bool {
+        !self.files.is_empty() || !self.env.is_empty()
+    }
 }
 
 /// A login with the token that GitHub's OIDC provider gives the job, by the `jwt` auth method of the plan's server.
@@ -90,7 +96,7 @@ impl FromStr for Audience {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         if text.is_empty() || text.len() > 1024 || !text.chars().all(is_printable) {
-            return invalid("is no audience of 1 to 1024 printable bytes");
+            return invalid("is no audience of up to 1024 printable bytes");
         }
         Ok(Self(text.to_owned()))
     }
