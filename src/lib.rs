@@ -23,8 +23,13 @@
 //!    │ annotations,      │              │ decode, format    │   │
 //!    │ policy, pod, patch│              └───────┬───────────┘   │
 //!    └───────┬───────────┘                      │               │
+//!            ▼                                  │               │
+//!    ┌─ job/ ──────────────────────────┐        │               │
+//!    │ vault-action's grammar, masks,  │◀─ agent/               │
+//!    │ GITHUB_ENV, policy, placeholders│        │               │
+//!    └───────┬─────────────────────────┘        │               │
 //!            ▼                                  ▼               ▼
-//!    ┌────────────── plan.rs: Plan     secret.rs: Secret, Lease     text.rs ────────────┐
+//!    ┌──────── plan.rs: Plan     secret.rs: Secret, Lease     json.rs     text.rs ──────┐
 //!    └──────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
@@ -38,11 +43,14 @@
 //! 2. `inject::decide`: from a pod, its namespace and the operator's config to a decision, in one pure function.
 //! 3. `webhook`: the HTTPS server around it, and `offline`, the same decision for `podkey inject`.
 //! 4. `agent::init`: plan → token file → login → reads → render all in memory → write all → revoke → exit.
-//! 5. `vault`: how we speak to Vault and OpenBao, and which failure is worth another try.
+//! 5. `job`: what a GitHub Actions job gets through the runner's hooks; its `masks` say what the log hides.
+//! 6. `vault`: how we speak to Vault and OpenBao, and which failure is worth another try.
 //!
 //! Two programs, two features: `podkey` (`webhook`) and `podkey-agent` (`agent`), so that the agent, which runs in every
 //! pod, carries no server and no Kubernetes types.
 
+pub mod job;
+mod json;
 pub mod plan;
 pub mod telemetry;
 mod text;

@@ -163,6 +163,9 @@ words!(Mask { Smart = "smart", Lines = "lines", Off = "off" });
 pub struct EnvSecret<P = ApiPath> {
     /// The API path to read.
     pub secret: P,
+    /// The version to read (KV v2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<std::num::NonZeroU64>,
     /// What to take of the answer.
     pub select: Select,
 }

@@ -500,6 +500,7 @@ mod tests {
                 }],
                 env: vec![EnvSecret {
                     secret: "ci/data/{repository}/env".parse().unwrap(),
+                    version: None,
                     select: Select::KeepCase {
                         prefix: "$CI_".to_owned(),
                     },
@@ -516,6 +517,7 @@ mod tests {
     fn variable() -> EnvSecret {
         EnvSecret {
             secret: "kv/data/app".parse().unwrap(),
+            version: std::num::NonZeroU64::new(2),
             select: Select::Value {
                 at: vec![Step::Key("a$b".to_owned()), Step::Index(-1)],
                 name: "TOKEN".parse().unwrap(),
