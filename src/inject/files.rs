@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use super::keys::FILES;
 use super::problem::{Problems, did_you_mean, one_of, quoted, unquoted};
 use super::yaml::{self, Node};
-use crate::plan::{ApiPath, Decode, Destination, Format, Invalid, MAX_FILES, Mode, PathTemplate, Piece, PlannedFile};
+use crate::plan::{ApiPath, Decode, Destination, Format, Invalid, MAX_FILES, Mode, PathTemplate, PlannedFile};
 use crate::text::{is_variable_name, takes_over};
 
 /// One entry, parsed, with nothing filled in that depends on the pod.
@@ -200,11 +200,15 @@ impl<'a> Entry<'a, '_> {
             Some(true) => self.required("secret", PATH).map(Source::Job),
             _ => self.required("secret", PATH).map(Source::Init),
         };
-        let why = secret.as_ref().and_then(|secret| match secret {
-            Source::Init(path) => wrong_for_init(path, "add `as: job`"),
-            Source::Job(path) => wrong_for_all(path.as_path()),
-        });
-        if let Some(why) = why {
+        let (path, unfilled) = match &secret {
+            Some(Source::Init(path)) => (Some(path), unfilled(path, "add `as: job`")),
+            Some(Source::Job(path)) => (Some(path.as_path()), None),
+            None => (None, None),
+        };
+        let tokens = path
+            .filter(|path| path.holds_tokens())
+            .map(|path| format!("{} is about tokens, not a secret", quoted(path.as_str())));
+        if let Some(why) = tokens.or(unfilled) {
             self.problem("secret", why);
         }
         let file = self.required::<Destination>("file", "where the secret goes");
@@ -265,25 +269,14 @@ impl<'a> Entry<'a, '_> {
     }
 }
 
-/// What is wrong with a path for `init` to read, which cannot fill a placeholder in; `instead` is what to do then.
-pub(super) fn wrong_for_init(path: &ApiPath, instead: &str) -> Option<String> {
-    let unfilled = || {
-        let pieces = path.as_str().parse::<PathTemplate>().ok()?;
-        let unfilled = pieces.pieces().any(|piece| matches!(piece, Piece::Placeholder(_)));
-        unfilled.then(|| {
-            format!(
-                "{} has a placeholder, which only the job can fill in: {instead}",
-                quoted(path.as_str())
-            )
-        })
-    };
-    wrong_for_all(path).or_else(unfilled)
-}
-
-/// What is wrong with a path whoever reads it.
-pub(super) fn wrong_for_all(path: &ApiPath) -> Option<String> {
-    path.holds_tokens()
-        .then(|| format!("{} is about tokens, not a secret", quoted(path.as_str())))
+/// That `init` cannot read the path, because it has a placeholder; `instead` is what to do.
+pub(super) fn unfilled(path: &ApiPath, instead: &str) -> Option<String> {
+    path.has_placeholder().then(|| {
+        format!(
+            "{} has a placeholder, which only the job can fill in: {instead}",
+            quoted(path.as_str())
+        )
+    })
 }
 
 fn env_name(name: &str) -> Result<(), String> {

@@ -116,17 +116,19 @@ fn check_without(pod: &Pod<'_>, request: &InjectionRequest, policy: bool, proble
     }
 }
 
-/// The runner sets its own variables again before each step, and would leave nothing of ours.
 fn check_exported(request: &InjectionRequest, problems: &mut Problems) {
     let env = request.env.iter().map(|env| (ENV, &env.select));
     let job_env = request.job_env.iter().map(|env| (JOB_ENV, &env.select));
     for (key, select) in env.chain(job_env) {
         if let Select::Value { name, .. } = select
-            && name.as_str().starts_with("GITHUB_")
+            && name.is_the_runners()
         {
             problems.push(
                 key,
-                format!("{} is a name of the runner's own: take another", quoted(name.as_str())),
+                format!(
+                    "{} is a variable of the runner's own: take another name",
+                    quoted(name.as_str())
+                ),
             );
         }
     }

@@ -6,57 +6,30 @@ use super::annotations::InjectionRequest;
 use super::files;
 use super::keys::{ENV, JOB_ENV};
 use super::problem::{Problems, quoted};
-use crate::plan::{ApiPath, Destination, ENV_DIR, EnvName, EnvSecret, Invalid, MAX_ENV_SECRETS, PathTemplate, Select};
-
-/// The longest text that is looked at, in bytes.
-const MAX_BYTES: usize = 64 * 1024;
+use crate::job::grammar;
+use crate::plan::{Destination, ENV_DIR, EnvName, EnvSecret, Invalid, PathTemplate, Select};
 
 /// Parses `podkey.dev/env`, which `init` reads.
 pub(super) fn parse(text: &str, problems: &mut Problems) -> Vec<EnvSecret> {
-    entries(ENV, text, problems, |path: &ApiPath| {
-        files::wrong_for_init(path, "use podkey.dev/job-env")
-    })
+    let entries = entries(ENV, text, problems);
+    for entry in &entries {
+        if let Some(why) = files::unfilled(&entry.secret, "use podkey.dev/job-env") {
+            problems.push(ENV, why);
+        }
+    }
+    entries
 }
 
 /// Parses `podkey.dev/job-env`, which the job reads.
 pub(super) fn parse_for_job(text: &str, problems: &mut Problems) -> Vec<EnvSecret<PathTemplate>> {
-    entries(JOB_ENV, text, problems, |path: &PathTemplate| {
-        files::wrong_for_all(path.as_path())
-    })
+    entries(JOB_ENV, text, problems)
 }
 
-fn entries<P: FromStr<Err = Invalid>>(
-    key: &str,
-    text: &str,
-    problems: &mut Problems,
-    wrong: impl Fn(&P) -> Option<String>,
-) -> Vec<EnvSecret<P>> {
-    if text.len() > MAX_BYTES {
-        problems.push(key, format!("is longer than {MAX_BYTES} bytes"));
-        return Vec::new();
-    }
-    let entries = match stub::<P>(text) {
-        Ok(entries) => entries,
-        Err(whys) => {
-            whys.into_iter().for_each(|why| problems.push(key, why));
-            return Vec::new();
-        }
-    };
-    match entries.len() {
-        0 => problems.push(
-            key,
-            "asks for no secret: write `path key | NAME`, entries with ; between them",
-        ),
-        n if n > MAX_ENV_SECRETS => {
-            problems.push(key, format!("has {n} entries, allowed are {MAX_ENV_SECRETS}"));
-            return Vec::new();
-        }
-        _ => {}
-    }
-    for why in entries.iter().filter_map(|entry| wrong(&entry.secret)) {
-        problems.push(key, why);
-    }
-    entries
+fn entries<P: FromStr<Err = Invalid>>(key: &str, text: &str, problems: &mut Problems) -> Vec<EnvSecret<P>> {
+    grammar::parse(text).unwrap_or_else(|wrong| {
+        wrong.iter().for_each(|why| problems.push(key, why.to_string()));
+        Vec::new()
+    })
 }
 
 /// What the variables, the files and each other's names leave no room for.
@@ -66,7 +39,9 @@ pub(super) fn check(request: &InjectionRequest, problems: &mut Problems) {
     let mut names: Vec<(&str, &EnvName)> = Vec::new();
     for (key, select) in env.chain(job_env) {
         let Select::Value { name, .. } = select else { continue };
-        if let Some((other, _)) = names.iter().find(|(_, other)| *other == name) {
+        // Within one annotation the grammar has looked.
+        let other = names.iter().find(|(other, same)| *other != key && *same == name);
+        if let Some((other, _)) = other {
             problems.push(key, format!("{} is also made by {other}", quoted(name.as_str())));
         }
         names.push((key, name));
@@ -96,26 +71,4 @@ pub(super) fn check(request: &InjectionRequest, problems: &mut Problems) {
             );
         }
     }
-}
-
-/// To be replaced by the real grammar.
-fn stub<P: FromStr<Err = Invalid>>(text: &str) -> Result<Vec<EnvSecret<P>>, Vec<String>> {
-    let mut found = Vec::new();
-    for entry in text.split(';').map(str::trim).filter(|entry| !entry.is_empty()) {
-        let (request, name) = entry.rsplit_once('|').unwrap_or((entry, "X"));
-        let (path, key) = request.trim().split_once(' ').ok_or_else(|| vec!["no".to_owned()])?;
-        found.push(EnvSecret {
-            secret: path
-                .parse()
-                .map_err(|why: Invalid| vec![format!("{} {why}", quoted(path))])?,
-            select: Select::Value {
-                at: vec![crate::plan::Step::Key(key.trim().to_owned())],
-                name: name
-                    .trim()
-                    .parse()
-                    .map_err(|why: Invalid| vec![format!("{} {why}", quoted(name.trim()))])?,
-            },
-        });
-    }
-    Ok(found)
 }

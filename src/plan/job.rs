@@ -218,6 +218,12 @@ impl EnvName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether a job must not set it, though a container may: the runner believes any `GITHUB_` variable, and refuses
+    /// `NODE_OPTIONS` in any case of its letters.
+    pub fn is_the_runners(&self) -> bool {
+        self.0.starts_with("GITHUB_") || self.0.eq_ignore_ascii_case("NODE_OPTIONS")
+    }
 }
 
 impl FromStr for EnvName {
@@ -287,6 +293,13 @@ impl Placeholder {
 pub struct PathTemplate(ApiPath);
 
 checked_text!(PathTemplate);
+
+impl ApiPath {
+    /// Whether it looks as if it were to be filled in.
+    pub fn has_placeholder(&self) -> bool {
+        pieces(self.as_str()).any(|piece| matches!(piece, Ok(Piece::Placeholder(_))))
+    }
+}
 
 /// A part of a [`PathTemplate`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
