@@ -6,7 +6,7 @@ use super::annotations::InjectionRequest;
 use super::config::Connection;
 use super::files::{FileRequest, Source};
 use super::keys::{CONNECTION, CONTAINERS, ENV, EXPORT, JOB_ENV, JOB_HOOKS, JOB_POLICY, MASK, ON_FAILURE, REFRESH};
-use super::pod::{Container, Pod};
+use super::pod::{Container, EnvVar, Pod};
 use super::problem::{Problems, quoted};
 use super::readers::{Reader, ReaderUser};
 use crate::plan::{
@@ -205,29 +205,32 @@ pub(super) fn plan(user: u32, request: &InjectionRequest, connection: &Connectio
     job
 }
 
-/// The variables that make the runner call the hooks. One that the author set stays, and is passed on to our hook, which runs
-/// it: Kubernetes expands a reference from the entries before it, and of two entries with one name uses the last.
-pub(super) fn variables(container: &Container<'_>) -> Vec<(String, String)> {
-    const HOOKS: [(&str, &str, &str); 2] = [
-        ("ACTIONS_RUNNER_HOOK_JOB_STARTED", JOB_STARTED, NEXT_JOB_STARTED_ENV),
+/// The variables that make the runner call the hooks, and that `container`, which has `present` already, still lacks. One that
+/// the author set stays, and is passed on to our hook, which runs it: Kubernetes expands a reference from the entries before
+/// it, and of two entries with one name uses the last.
+pub(super) fn variables(
+    container: &Container<'_>,
+    present: &[EnvVar<'_>],
+) -> impl Iterator<Item = (&'static str, &'static str)> {
+    const HOOKS: [(&str, &str, (&str, &str)); 2] = [
+        (
+            "ACTIONS_RUNNER_HOOK_JOB_STARTED",
+            JOB_STARTED,
+            (NEXT_JOB_STARTED_ENV, "$(ACTIONS_RUNNER_HOOK_JOB_STARTED)"),
+        ),
         (
             "ACTIONS_RUNNER_HOOK_JOB_COMPLETED",
             JOB_COMPLETED,
-            NEXT_JOB_COMPLETED_ENV,
+            (NEXT_JOB_COMPLETED_ENV, "$(ACTIONS_RUNNER_HOOK_JOB_COMPLETED)"),
         ),
     ];
-    let present = container.env();
-    let mut missing = Vec::new();
-    for (name, ours, next) in HOOKS {
+    HOOKS.into_iter().flat_map(|(name, ours, next)| {
         let last = present.iter().rfind(|var| var.name == name);
-        if last.is_some_and(|var| var.value_from.is_none() && var.value.as_deref() == Some(ours)) {
-            continue;
-        }
+        let called = last.is_some_and(|var| var.value_from.is_none() && var.value.as_deref() == Some(ours));
         // What is in a ConfigMap nobody can see from here. Where it has no hook, the reference stays as it is written.
-        if last.is_some() || container.has_env_from() {
-            missing.push((next.to_owned(), format!("$({name})")));
-        }
-        missing.push((name.to_owned(), ours.to_owned()));
-    }
-    missing
+        let passed_on = !called && (last.is_some() || container.has_env_from());
+        [passed_on.then_some(next), (!called).then_some((name, ours))]
+            .into_iter()
+            .flatten()
+    })
 }

@@ -27,7 +27,7 @@ pub use policy::AllowRule;
 pub use problem::{Problem, Problems};
 
 use annotations::InjectionRequest;
-use keys::{CONNECTION, FILES, ROLE};
+use keys::{CONNECTION, ENV, FILES, ROLE};
 use parts::INIT_CONTAINER;
 use patch::List;
 use pod::{Annotations, Container};
@@ -134,14 +134,11 @@ fn resolve<'p, 'a, 'c>(
     let readers: Vec<_> = readers
         .into_iter()
         .map(|reader| {
-            let hooks = runner.is_some_and(|runner| std::ptr::eq(runner, reader.container));
+            let calls_hooks = runner.is_some_and(|runner| std::ptr::eq(runner, reader.container));
             let files = request.files.iter().map(|file| &file.file);
-            let mut mounts = parts::mounts(files, request.has_variables(), !(hooks && hooks_write));
-            mounts.extend(hooks.then(parts::bin_mount));
-            let mut additions = reader.additions(&read_only, &request.files, mounts, problems);
-            if hooks {
-                additions.env.extend(hooks::variables(reader.container));
-            }
+            let mut mounts = parts::mounts(files, request.has_variables(), !(calls_hooks && hooks_write));
+            mounts.extend(calls_hooks.then(parts::bin_mount));
+            let additions = reader.additions(&read_only, calls_hooks, &request.files, mounts, problems);
             (reader, additions)
         })
         .collect();
@@ -159,7 +156,7 @@ fn resolve<'p, 'a, 'c>(
     if plan.is_empty() || plan.len() > MAX_PLAN_BYTES {
         let bytes = plan.len();
         problems.push(
-            FILES,
+            if request.files.is_empty() { ENV } else { FILES },
             format!("makes a plan of {bytes} bytes, allowed are {MAX_PLAN_BYTES}: ask for less"),
         );
     }

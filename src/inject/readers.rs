@@ -1,10 +1,11 @@
 //! The readers: those of the pod's containers that get the files, what they already have at the places where ours would go,
 //! and which user reads.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::files::FileRequest;
-use super::hooks::RUNNER;
+use super::hooks::{self, RUNNER};
 use super::keys::{CONTAINERS, ENV, JOB_HOOKS};
 use super::parts::{BIN_VOLUME, INIT_CONTAINER, Mount};
 use super::pod::{Container, Pod};
@@ -175,7 +176,7 @@ fn drops_dac_override(container: &Container<'_>) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Additions {
     pub(super) mounts: Vec<Mount>,
-    pub(super) env: Vec<(String, String)>,
+    pub(super) env: Vec<(Cow<'static, str>, Cow<'static, str>)>,
 }
 
 impl Reader<'_, '_> {
@@ -183,6 +184,7 @@ impl Reader<'_, '_> {
     pub(super) fn additions(
         &self,
         read_only: &BTreeSet<&str>,
+        calls_hooks: bool,
         files: &[FileRequest],
         mounts: Vec<Mount>,
         problems: &mut Problems,
@@ -201,17 +203,17 @@ impl Reader<'_, '_> {
                 additions.mounts.push(mount);
             }
         }
-        let present = if files.iter().any(|file| file.env.is_some()) {
+        let present = if calls_hooks || files.iter().any(|file| file.env.is_some()) {
             self.container.env()
         } else {
             Vec::new()
         };
         for file in files {
             let Some(name) = &file.env else { continue };
-            let value = file.file.path().into_owned();
+            let value = file.file.path();
             // Of two entries with one name Kubernetes uses the last.
             match present.iter().rfind(|var| var.name == *name) {
-                None => additions.env.push((name.clone(), value)),
+                None => additions.env.push((name.clone().into(), value.into_owned().into())),
                 Some(var) if var.value_from.is_none() && var.value.as_deref() == Some(&*value) => {}
                 Some(_) => problems.push(
                     format!("{}.env", file.place()),
@@ -221,6 +223,12 @@ impl Reader<'_, '_> {
                     ),
                 ),
             }
+        }
+        if calls_hooks {
+            let missing = hooks::variables(self.container, &present);
+            additions
+                .env
+                .extend(missing.map(|(name, value)| (name.into(), value.into())));
         }
         additions
     }
