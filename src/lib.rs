@@ -44,7 +44,8 @@
 //! 3. `webhook`: the HTTPS server around it, and `offline`, the same decision for `podkey inject`.
 //! 4. `agent::init`: plan → token file → login → reads → render all in memory → write all → revoke → exit.
 //! 5. `job`: what a GitHub Actions job gets through the runner's hooks; its `masks` say what the log hides.
-//! 6. `vault`: how we speak to Vault and OpenBao, and which failure is worth another try.
+//! 6. `migrate`: what replaces vault-action in a workflow; pure, beside `inject`, and on nothing but `job`.
+//! 7. `vault`: how we speak to Vault and OpenBao, and which failure is worth another try.
 //!
 //! Two programs, two features: `podkey` (`webhook`) and `podkey-agent` (`agent`), so that the agent, which runs in every
 //! pod, carries no server and no Kubernetes types.
@@ -66,6 +67,8 @@ mod vault;
 
 #[cfg(feature = "webhook")]
 pub mod inject;
+#[cfg(feature = "webhook")]
+pub mod migrate;
 #[cfg(feature = "webhook")]
 pub mod webhook;
 

@@ -21,7 +21,7 @@
 //!
 //! - what has fewer than 4 characters, or fewer than 8 and no letter or digit among them;
 //! - numbers of fewer than 6 digits inside JSON, YAML or dotenv;
-//! - words that every log is full of (`true`, `default`, `localhost`, `v1` …: [`COMMON`]);
+//! - words that every log is full of (`true`, `default`, `localhost` …: [`COMMON`]);
 //! - in a Kubernetes object, a kubeconfig for one: `apiVersion`, `kind`, and the names under `name`, `namespace`,
 //!   `cluster`, `user`, `context` and `current-context`;
 //! - whatever goes beyond the limits: [`MAX_PIECES`], [`MAX_ENCODED_BYTES`], [`MAX_WRAPPED_LINES`].
@@ -72,7 +72,7 @@ pub const COMMON: &[&str] = &[
     "port", "path", "file", "home", "/tmp", "/dev/null", "/bin/sh", "/bin/bash", "bash", "node", "python",
     "github", "actions", "runner", "docker", "linux", "ubuntu", "windows", "kubernetes", "cluster", "namespace", "context",
     "vault", "openbao", "postgres", "postgresql", "mysql", "redis", "mongodb", "database", "amd64", "arm64",
-    "v1beta1", "v1alpha1", "apps/v1", "opaque", "kind: config", "apiversion: v1",
+    "v1beta1", "v1alpha1", "apps/v1", "opaque",
 ];
 
 /// The fields of a Kubernetes object whose values are names, not secrets.
