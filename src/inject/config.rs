@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_saphyr::UserMessageFormatter;
 
-use super::parts::{self, InitContainer};
+use super::parts::{self, InitContainer, JobHooks};
 use super::policy::AllowRule;
 use super::problem::did_you_mean;
 use super::qos::Quantity;
@@ -388,8 +388,8 @@ impl Config {
         let prepare = |guaranteed, hooks| InitContainer::prepare(&file.agent, guaranteed, hooks).or_else(unwritable);
         Ok(Self {
             init_containers: [
-                [prepare(false, false)?, prepare(true, false)?],
-                [prepare(false, true)?, prepare(true, true)?],
+                [prepare(false, JobHooks::Off)?, prepare(true, JobHooks::Off)?],
+                [prepare(false, JobHooks::On)?, prepare(true, JobHooks::On)?],
             ],
             agent: file.agent,
             connections,

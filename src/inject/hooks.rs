@@ -6,6 +6,7 @@ use super::annotations::InjectionRequest;
 use super::config::Connection;
 use super::files::{FileRequest, Source};
 use super::keys::{CONNECTION, CONTAINERS, ENV, EXPORT, JOB_ENV, JOB_HOOKS, JOB_POLICY, MASK, ON_FAILURE, REFRESH};
+use super::parts::Access;
 use super::pod::{Container, EnvVar, Pod};
 use super::problem::{Problems, quoted};
 use super::readers::{Reader, ReaderUser};
@@ -27,10 +28,12 @@ pub(super) fn runner<'p, 'a>(pod: &'p Pod<'a>, request: &InjectionRequest) -> Op
     containers.find(|container| container.name == RUNNER && are_on(pod, request))
 }
 
-/// Whether the hooks empty the files after the job, and so must be able to write to them. With `refresh` it is the sidecar
-/// that writes.
-pub(super) fn may_write(request: &InjectionRequest) -> bool {
-    !request.refreshes
+/// What the `runner` may do with the files: the hooks empty them after the job. With `refresh` it is the sidecar that writes.
+pub(super) fn access(request: &InjectionRequest) -> Access {
+    match request.refreshes {
+        true => Access::Read,
+        false => Access::Write,
+    }
 }
 
 /// Every reason why the hooks cannot do what they are asked to, or why something cannot be done without them. Gives the user

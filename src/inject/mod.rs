@@ -28,7 +28,7 @@ pub use problem::{Problem, Problems};
 
 use annotations::InjectionRequest;
 use keys::{CONNECTION, ENV, FILES, ROLE};
-use parts::INIT_CONTAINER;
+use parts::{Access, INIT_CONTAINER, JobHooks};
 use patch::List;
 use pod::{Annotations, Container};
 use present::State;
@@ -90,8 +90,7 @@ struct Injection<'p, 'a, 'c> {
     state: State,
     /// The plan as the init container gets it.
     plan: String,
-    /// Whether job hooks are on.
-    hooks: bool,
+    hooks: JobHooks,
     run_as_user: Option<i64>,
 }
 
@@ -116,8 +115,8 @@ fn resolve<'p, 'a, 'c>(
     check_pod(pod, config, problems);
     present::check_names(pod, problems);
     let runner = hooks::runner(pod, &request);
-    let hooks_write = hooks::may_write(&request);
-    present::check_mounts(pod, runner, hooks_write, problems);
+    let runner_access = hooks::access(&request);
+    present::check_mounts(pod, runner, runner_access, problems);
     let connection = choose_connection(&request, config, problems);
     let login = match request.only_job_reads() {
         false => connection.and_then(|connection| login(&request, connection, problems)),
@@ -136,7 +135,8 @@ fn resolve<'p, 'a, 'c>(
         .map(|reader| {
             let calls_hooks = runner.is_some_and(|runner| std::ptr::eq(runner, reader.container));
             let files = request.files.iter().map(|file| &file.file);
-            let mut mounts = parts::mounts(files, request.has_variables(), !(calls_hooks && hooks_write));
+            let access = if calls_hooks { runner_access } else { Access::Read };
+            let mut mounts = parts::mounts(files, request.has_variables(), access);
             mounts.extend(calls_hooks.then(parts::bin_mount));
             let additions = reader.additions(&read_only, calls_hooks, &request.files, mounts, problems);
             (reader, additions)
@@ -147,11 +147,14 @@ fn resolve<'p, 'a, 'c>(
         return None;
     };
     let default_mode = user.default_mode(pod);
+    let hooks = match hook_user {
+        None => JobHooks::Off,
+        Some(_) => JobHooks::On,
+    };
     let job = hook_user.map(|user| hooks::plan(user, &request, connection, default_mode));
     let plan = plan(&request, connection, login, job, default_mode);
     check_policy(pod, namespace, connection, &plan, problems);
-    let state = present::state(pod, &request, &plan, connection, problems);
-    let hooks = plan.job.is_some();
+    let state = present::state(pod, &request, &plan, hooks, connection, problems);
     let plan = plan.to_env_value().unwrap_or_default();
     if plan.is_empty() || plan.len() > MAX_PLAN_BYTES {
         let bytes = plan.len();
@@ -193,7 +196,7 @@ impl Injection<'_, '_, '_> {
             )?;
         }
         if self.state == State::New {
-            let init = &config.init_containers[usize::from(self.hooks)][usize::from(qos::is_guaranteed(pod))];
+            let init = &config.init_containers[self.hooks as usize][usize::from(qos::is_guaranteed(pod))];
             patch.insert_json(
                 "/spec/initContainers",
                 List::of(&pod.spec.init_containers),

@@ -27,6 +27,21 @@ pub(super) const RESERVED_CONTAINERS: [&str; 2] = [INIT_CONTAINER, "podkey-sidec
 /// (<https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#launch-a-pod-using-service-account-token-projection>).
 const TOKEN_SECONDS: i64 = 600;
 
+/// Whether the runner calls our hooks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum JobHooks {
+    Off,
+    On,
+}
+
+/// What a container of the author's may do with our volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    /// The hooks empty the files.
+    Write,
+}
+
 /// `podkey-init` as text, with the places of the plan and of the user left open.
 #[derive(Debug, Clone)]
 pub(super) struct InitContainer {
@@ -39,7 +54,7 @@ pub(super) struct InitContainer {
 
 impl InitContainer {
     /// Prepares the text, for pods that are Guaranteed or for the others, with job hooks or without.
-    pub(super) fn prepare(agent: &AgentConfig, guaranteed: bool, hooks: bool) -> Result<Self, serde_json::Error> {
+    pub(super) fn prepare(agent: &AgentConfig, guaranteed: bool, hooks: JobHooks) -> Result<Self, serde_json::Error> {
         // Two values that stand for themselves nowhere else in the text.
         const PLAN: &str = "\0plan";
         const USER: i64 = i64::MIN;
@@ -69,11 +84,21 @@ impl InitContainer {
 
 /// `podkey-init`, which passes the Pod Security Standard *restricted*
 /// (<https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>).
-fn init_container(agent: &AgentConfig, plan: String, user: Option<i64>, guaranteed: bool, hooks: bool) -> Container {
+fn init_container(
+    agent: &AgentConfig,
+    plan: String,
+    user: Option<i64>,
+    guaranteed: bool,
+    hooks: JobHooks,
+) -> Container {
     let writable = |(name, path): (&str, &str)| VolumeMount {
         name: name.to_owned(),
         mount_path: path.to_owned(),
         ..VolumeMount::default()
+    };
+    let bin = match hooks {
+        JobHooks::Off => None,
+        JobHooks::On => Some(writable((BIN_VOLUME, BIN_DIR))),
     };
     Container {
         name: INIT_CONTAINER.to_owned(),
@@ -110,7 +135,7 @@ fn init_container(agent: &AgentConfig, plan: String, user: Option<i64>, guarante
                 },
             ]
             .into_iter()
-            .chain(hooks.then(|| writable((BIN_VOLUME, BIN_DIR))))
+            .chain(bin)
             .collect(),
         ),
         ..Container::default()
@@ -184,8 +209,11 @@ pub(super) fn volumes(audience: Option<&str>) -> [Volume; 3] {
 }
 
 /// How many of [`volumes`] a pod gets.
-pub(super) fn volume_count(hooks: bool) -> usize {
-    if hooks { 3 } else { 2 }
+pub(super) fn volume_count(hooks: JobHooks) -> usize {
+    match hooks {
+        JobHooks::Off => 2,
+        JobHooks::On => 3,
+    }
 }
 
 /// Whether a volume of the pod's is the one we would add, whatever defaults the API server has filled in since.
@@ -221,20 +249,20 @@ pub(super) struct Mount {
     pub(super) path: String,
     /// Never the root of `podkey-secrets`.
     pub(super) sub_path: Option<String>,
-    pub(super) read_only: bool,
+    pub(super) access: Access,
 }
 
 /// One mount for all relative files and the values of variables, one for each absolute file.
 pub(super) fn mounts<'a>(
     files: impl IntoIterator<Item = &'a Destination>,
     variables: bool,
-    read_only: bool,
+    access: Access,
 ) -> Vec<Mount> {
     let mount = |path: &str, sub_path: String| Mount {
         volume: SECRETS_VOLUME,
         path: path.to_owned(),
         sub_path: Some(sub_path),
-        read_only,
+        access,
     };
     let directory = || mount(SECRETS_DIR, FILES_DIR.to_owned());
     let mut shared = variables.then(directory);
@@ -255,7 +283,7 @@ pub(super) fn bin_mount() -> Mount {
         volume: BIN_VOLUME,
         path: BIN_DIR.to_owned(),
         sub_path: None,
-        read_only: true,
+        access: Access::Read,
     }
 }
 
@@ -264,15 +292,15 @@ pub(super) fn volume_mount(mount: &Mount) -> VolumeMount {
         name: mount.volume.to_owned(),
         mount_path: mount.path.clone(),
         sub_path: mount.sub_path.clone(),
-        read_only: mount.read_only.then_some(true),
+        read_only: (mount.access == Access::Read).then_some(true),
         ..VolumeMount::default()
     }
 }
 
-/// Whether a mount of `podkey-secrets` could be one of ours: never the volume's root, and read-only unless hooks may write.
-pub(super) fn is_reader_mount(mount: &pod::VolumeMount<'_>, writable: bool) -> bool {
+/// Whether a mount of `podkey-secrets` could be one of ours: never the volume's root, and read-only where it must be.
+pub(super) fn is_reader_mount(mount: &pod::VolumeMount<'_>, access: Access) -> bool {
     let below = |directory: &str, path: &str| path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'));
-    (writable || mount.read_only == Some(true))
+    (access == Access::Write || mount.read_only == Some(true))
         && mount
             .sub_path
             .as_deref()

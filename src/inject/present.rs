@@ -4,7 +4,9 @@ use serde_json::value::RawValue;
 
 use super::annotations::InjectionRequest;
 use super::config::Connection;
-use super::parts::{self, BIN_VOLUME, INIT_CONTAINER, RESERVED_CONTAINERS, SECRETS_VOLUME, TOKEN_VOLUME};
+use super::parts::{
+    self, Access, BIN_VOLUME, INIT_CONTAINER, JobHooks, RESERVED_CONTAINERS, SECRETS_VOLUME, TOKEN_VOLUME,
+};
 use super::pod::{Container, Pod};
 use super::problem::{Problems, quoted};
 use crate::plan::{Mode, PLAN_ENV, Plan};
@@ -25,6 +27,7 @@ pub(super) fn state(
     pod: &Pod<'_>,
     request: &InjectionRequest,
     plan: &Plan<&RawValue>,
+    hooks: JobHooks,
     connection: &Connection,
     problems: &mut Problems,
 ) -> State {
@@ -45,7 +48,7 @@ pub(super) fn state(
         return State::Injected;
     };
     let volumes = [SECRETS_VOLUME, TOKEN_VOLUME, BIN_VOLUME];
-    for name in &volumes[..parts::volume_count(plan.job.is_some())] {
+    for name in &volumes[..parts::volume_count(hooks)] {
         match volume(name) {
             Some(volume) if parts::is_ours(volume, connection.audience.as_deref()) => {}
             Some(_) => problems.push(
@@ -146,16 +149,22 @@ pub(super) fn check_names(pod: &Pod<'_>, problems: &mut Problems) {
 /// A template may name our volumes before they are there: no container but podkey's own may see the service-account token
 /// or the volume's root, none may write to what another reads, and only the `runner` whose hooks may write clears it. What
 /// the hooks run and believe is that container's alone, and nobody's to write.
-pub(super) fn check_mounts(pod: &Pod<'_>, runner: Option<&Container<'_>>, hooks_write: bool, problems: &mut Problems) {
+pub(super) fn check_mounts(
+    pod: &Pod<'_>,
+    runner: Option<&Container<'_>>,
+    runner_access: Access,
+    problems: &mut Problems,
+) {
     let others = pod
         .all_containers()
         .filter(|container| container.name != INIT_CONTAINER);
     for container in others {
         let is_runner = runner.is_some_and(|runner| std::ptr::eq(runner, container));
+        let access = if is_runner { runner_access } else { Access::Read };
         for mount in container.volume_mounts.iter().flatten() {
             let why = match &*mount.name {
                 TOKEN_VOLUME => "which is for podkey's own containers alone",
-                SECRETS_VOLUME if !parts::is_reader_mount(mount, is_runner && hooks_write) => {
+                SECRETS_VOLUME if !parts::is_reader_mount(mount, access) => {
                     "but not read-only and by a subPath below files or single, as podkey does"
                 }
                 BIN_VOLUME if !is_runner => "which is for the job hooks of the container \"runner\" alone",

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::files::FileRequest;
 use super::hooks::{self, RUNNER};
 use super::keys::{CONTAINERS, ENV, JOB_HOOKS};
-use super::parts::{BIN_VOLUME, INIT_CONTAINER, Mount};
+use super::parts::{Access, BIN_VOLUME, INIT_CONTAINER, Mount};
 use super::pod::{Container, Pod};
 use super::problem::{Problems, did_you_mean, quoted};
 use crate::plan::{self, Destination, Mode};
@@ -239,7 +239,7 @@ impl Reader<'_, '_> {
                 && present.mount_path == mount.path
                 && present.sub_path.as_deref() == mount.sub_path.as_deref()
                 // One that is writable where it should not be is told of elsewhere.
-                && (mount.read_only || present.read_only != Some(true))
+                && (mount.access == Access::Read || present.read_only != Some(true))
         })
     }
 
