@@ -191,8 +191,11 @@ async fn deliver(
     progress: &Progress,
 ) -> Result<String, Failure> {
     let clock = Clock::start();
+    let Some(login) = &plan.login else {
+        return Ok("nothing to deliver".to_owned());
+    };
     let session = vault
-        .login(&plan.login, &surroundings.path(TOKEN_FILE), &progress.stop)
+        .login(login, &surroundings.path(TOKEN_FILE), &progress.stop)
         .await?;
     // From here on whoever ends the run finds the session, to revoke it.
     let session = progress.session.get_or_init(|| session);
@@ -200,8 +203,8 @@ async fn deliver(
         connection = plan.connection.name,
         address = %plan.connection.address,
         namespace = plan.connection.namespace.as_ref().map(tracing::field::display),
-        mount = %plan.login.mount,
-        role = %plan.login.role,
+        mount = %login.mount,
+        role = %login.role,
         accessor = session.accessor,
         ttl_s = session.ttl.as_secs(),
         policies = session.policies.join(","),

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::pod::Pod;
-use crate::plan::{Login, Pattern, PlannedFile};
+use crate::plan::{ApiPath, PathTemplate, Pattern, Plan};
 
 /// One rule. All fields must match, and a field left out matches all.
 #[derive(Debug, Clone, Deserialize)]
@@ -22,16 +22,28 @@ pub struct AllowRule {
 }
 
 impl AllowRule {
-    /// Whether this rule allows the whole of what a pod asks for.
-    pub(super) fn allows(&self, pod: &Pod<'_>, namespace: &str, login: &Login, files: &[PlannedFile]) -> bool {
+    /// Whether this rule allows the whole of what a pod asks for. (The job's own login is the operator's choice, not the
+    /// author's.)
+    pub(super) fn allows<C>(&self, pod: &Pod<'_>, namespace: &str, plan: &Plan<C>) -> bool {
         let any = |patterns: &Option<Vec<Pattern>>, text: &str| match patterns {
             None => true,
             Some(patterns) => patterns.iter().any(|pattern| pattern.matches(text)),
         };
+        let secret = |path: &ApiPath| any(&self.secrets, path.as_str());
+        let job_secret = |path: &PathTemplate| match &self.secrets {
+            None => true,
+            Some(patterns) => patterns.iter().any(|pattern| pattern.matches_template(path)),
+        };
         any(&self.namespaces, namespace)
             && any(&self.service_accounts, pod.service_account())
-            && any(&self.roles, login.role.as_str())
-            && any(&self.auth_mounts, login.mount.as_str())
-            && files.iter().all(|file| any(&self.secrets, file.secret.as_str()))
+            && plan.login.as_ref().is_none_or(|login| {
+                any(&self.roles, login.role.as_str()) && any(&self.auth_mounts, login.mount.as_str())
+            })
+            && plan.files.iter().all(|file| secret(&file.secret))
+            && plan.env.iter().all(|env| secret(&env.secret))
+            && plan.job.iter().all(|job| {
+                job.files.iter().all(|file| job_secret(&file.secret))
+                    && job.env.iter().all(|env| job_secret(&env.secret))
+            })
     }
 }

@@ -35,12 +35,6 @@ pub enum ExportError {
     TooMuch(EnvName),
 }
 
-/// Whether a job must not set a variable of this name, though a container may: the runner believes any `GITHUB_` variable,
-/// and refuses `NODE_OPTIONS` in any case of its letters. (What no [`EnvName`] can be is not looked at again.)
-pub fn is_reserved(name: &EnvName) -> bool {
-    name.as_str().starts_with("GITHUB_") || name.as_str().eq_ignore_ascii_case("NODE_OPTIONS")
-}
-
 /// The text to append to the file. Nothing of it is written before all of it is known to be good.
 pub struct EnvFile<R> {
     random: R,
@@ -61,7 +55,7 @@ impl<R: FnMut() -> u128> EnvFile<R> {
     /// Adds a variable. Of two with one name, the runner takes the later.
     pub fn push(&mut self, name: &EnvName, value: &Secret) -> Result<(), ExportError> {
         let bytes = value.expose();
-        if is_reserved(name) {
+        if name.is_the_runners() {
             return Err(ExportError::Reserved(name.clone()));
         }
         if bytes.len() > MAX_VALUE_BYTES {

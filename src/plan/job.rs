@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -26,7 +25,7 @@ pub const NEXT_JOB_COMPLETED_ENV: &str = "PODKEY_NEXT_JOB_COMPLETED";
 /// each, named as the variable. The hook that exports them removes them.
 pub const ENV_DIR: &str = "env";
 /// How long a hook may take where the operator did not say: the runner itself sets no limit.
-pub const DEFAULT_HOOK_DEADLINE: Duration = Duration::from_secs(30);
+pub const DEFAULT_HOOK_DEADLINE: &str = "30s";
 /// The most entries of `podkey.dev/env` and of `podkey.dev/job-env` each.
 pub const MAX_ENV_SECRETS: usize = 256;
 
@@ -56,6 +55,13 @@ pub struct JobPlan {
     /// The connection's and the pod's, where they have one: each must allow the job. With none the default one must.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<JobPolicy>,
+}
+
+impl JobPlan {
+    /// Whether the started hook has anything to read.
+    pub fn reads(&self) -> bool {
+        !self.files.is_empty() || !self.env.is_empty()
+    }
 }
 
 /// A login with the token that GitHub's OIDC provider gives the job, by the `jwt` auth method of the plan's server.
@@ -90,7 +96,7 @@ impl FromStr for Audience {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         if text.is_empty() || text.len() > 1024 || !text.chars().all(is_printable) {
-            return invalid("is no audience of 1 to 1024 printable bytes");
+            return invalid("is no audience of up to 1024 printable bytes");
         }
         Ok(Self(text.to_owned()))
     }
@@ -212,6 +218,12 @@ impl EnvName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether a job must not set it, though a container may: the runner believes any `GITHUB_` variable, and refuses
+    /// `NODE_OPTIONS` in any case of its letters.
+    pub fn is_the_runners(&self) -> bool {
+        self.0.starts_with("GITHUB_") || self.0.eq_ignore_ascii_case("NODE_OPTIONS")
+    }
 }
 
 impl FromStr for EnvName {
@@ -281,6 +293,13 @@ impl Placeholder {
 pub struct PathTemplate(ApiPath);
 
 checked_text!(PathTemplate);
+
+impl ApiPath {
+    /// Whether it looks as if it were to be filled in.
+    pub fn has_placeholder(&self) -> bool {
+        pieces(self.as_str()).any(|piece| matches!(piece, Ok(Piece::Placeholder(_))))
+    }
+}
 
 /// A part of a [`PathTemplate`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

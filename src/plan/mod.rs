@@ -73,8 +73,9 @@ pub struct Plan<C = Connection> {
     pub version: u32,
     /// The server to speak to.
     pub connection: C,
-    /// How to log in to it.
-    pub login: Login,
+    /// How `init` logs in to it. There is none where it has nothing to read: all is the job's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<Login>,
     /// How long all tries of one agent may take together.
     pub budget: Budget,
     /// A secret path that does not exist is skipped with a warning rather than failing the pod.
@@ -85,6 +86,9 @@ pub struct Plan<C = Connection> {
     /// Variables whose values go into files of [`ENV_DIR`], for the hooks to export or for the containers to read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvSecret>,
+    /// The permissions of those files, and of those that the started hook adds to them.
+    #[serde(default, skip_serializing_if = "Mode::is_default")]
+    pub env_mode: Mode,
     /// What the runner's job hooks do, where they are on. (An agent without hooks refuses a plan with this in it, as it must;
     /// plans without it are the same for both, so the version need not move.)
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -117,9 +121,9 @@ pub enum PlanError {
     /// More variables than an agent takes.
     #[error("the plan has {0} variables of one kind, allowed are {MAX_ENV_SECRETS}")]
     Env(usize),
-    /// The job is to read something, and cannot log in.
-    #[error("the plan lets the job read secrets and has no login for it")]
-    NoJobLogin,
+    /// Something is to be read, and there is no login for it.
+    #[error("the plan has secrets that {0} reads, and no login for it")]
+    NoLogin(&'static str),
     /// Two files with one destination, or one inside the other.
     #[error("the files {0} and {1} cannot both be delivered")]
     Conflict(Destination, Destination),
@@ -158,9 +162,11 @@ impl Plan {
         {
             return Err(PlanError::Env(many));
         }
-        let job_reads = !job_files.is_empty() || !job_env.is_empty();
-        if job_reads && plan.job.as_ref().is_some_and(|job| job.login.is_none()) {
-            return Err(PlanError::NoJobLogin);
+        if plan.init_reads() && plan.login.is_none() {
+            return Err(PlanError::NoLogin("init"));
+        }
+        if plan.job.as_ref().is_some_and(|job| job.reads() && job.login.is_none()) {
+            return Err(PlanError::NoLogin("the job"));
         }
         if !plan.connection.address.is_tls() && !plan.connection.allow_insecure_http {
             return Err(PlanError::InsecureHttp);
@@ -207,6 +213,11 @@ impl Plan {
 }
 
 impl<C> Plan<C> {
+    /// Whether `init` has anything to read.
+    pub fn init_reads(&self) -> bool {
+        !self.files.is_empty() || !self.env.is_empty()
+    }
+
     /// Where the containers see the files, `init`'s before the job's: the number of each is its place's.
     pub fn destinations(&self) -> impl Iterator<Item = &Destination> {
         let job = self.job.iter().flat_map(|job| &job.files);
@@ -449,11 +460,11 @@ mod tests {
                 namespace: None,
                 allow_insecure_http: false,
             },
-            login: Login {
+            login: Some(Login {
                 method: AuthMethod::Kubernetes,
                 mount: "kubernetes".parse().unwrap(),
                 role: "$$(HOME)$".parse().unwrap(),
-            },
+            }),
             budget: Budget::default(),
             ignore_not_found: false,
             files: vec![PlannedFile {
@@ -466,6 +477,7 @@ mod tests {
                 mode: Mode::OWNER,
             }],
             env: vec![variable()],
+            env_mode: Mode::GROUP,
             job: Some(JobPlan {
                 user: 1001,
                 on_failure: OnFailure::FailJob,
@@ -516,7 +528,7 @@ mod tests {
     #[test]
     fn a_plan_without_job_and_variables_is_as_it_always_was() {
         let mut plan = plan();
-        (plan.env, plan.job) = (Vec::new(), None);
+        (plan.env, plan.env_mode, plan.job) = (Vec::new(), Mode::OWNER, None);
         let text = plan.to_env_value().unwrap();
         assert!(text.ends_with(r#""mode":"0400"}]}"#), "{text}");
         assert_eq!(Plan::parse(&text).unwrap(), plan);
@@ -563,7 +575,8 @@ mod tests {
                 .expect_err("refused")
                 .to_string()
         };
-        assert!(job(|j| j.login = None).contains("no login"));
+        assert!(job(|j| j.login = None).contains("the job reads"));
+        assert!(text(|p| p.login = None).contains("init reads"));
         assert!(job(|j| j.env = vec![j.env[0].clone(); 257]).contains("257 variables"));
         assert!(job(|j| j.files = vec![j.files[0].clone(); 64]).contains("65 files"));
         assert!(job(|j| j.files[0].file = "/tmp/kubeconfig".parse().unwrap()).contains("/tmp/kubeconfig and /tmp"));

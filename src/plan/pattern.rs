@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Invalid, checked_text, invalid};
+use super::{Invalid, PathTemplate, Piece, Placeholder, checked_text, invalid};
 
 /// A text in which `*` stands for any characters within a path segment and `**` for any characters across segments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,10 +34,29 @@ impl fmt::Display for Pattern {
 impl Pattern {
     /// Whether the whole text matches.
     pub fn matches(&self, text: &str) -> bool {
+        self.matches_bytes(text.as_bytes())
+    }
+
+    /// Whether the path matches whatever its placeholders are filled with: only a star can stand for one.
+    pub fn matches_template(&self, path: &PathTemplate) -> bool {
+        // No pattern has this byte, which is never in UTF-8.
+        const UNKNOWN: u8 = 0xff;
+        let mut text = Vec::with_capacity(path.as_path().as_str().len());
+        for piece in path.pieces() {
+            match piece {
+                Piece::Text(written) => text.extend_from_slice(written.as_bytes()),
+                Piece::Placeholder(Placeholder::Repository) => text.extend_from_slice(&[UNKNOWN, b'/', UNKNOWN]),
+                Piece::Placeholder(_) => text.push(UNKNOWN),
+            }
+        }
+        self.matches_bytes(&text)
+    }
+
+    fn matches_bytes(&self, text: &[u8]) -> bool {
         // Each star first takes as little as it can. Where the rest then fails, the last star takes one more; a single one
         // that stands before a slash cannot, and the last double one before it does. That finds a match where there is one,
         // since what an earlier star could still take, the last one of its kind has tried.
-        let (pattern, text) = (self.0.as_bytes(), text.as_bytes());
+        let pattern = self.0.as_bytes();
         let (mut at, mut read) = (0, 0);
         let (mut within, mut across) = (None, None);
         loop {
@@ -106,6 +125,28 @@ mod tests {
         // Patterns that make a matcher which tries everything run for ever.
         assert!(!matches(&"**a".repeat(50), &"a".repeat(49)));
         assert!(!matches(&"*a".repeat(50), &"a".repeat(49)));
+    }
+
+    #[test]
+    fn a_placeholder_is_matched_by_stars_alone() {
+        for (pattern, path, expected) in [
+            ("ci/data/**", "ci/data/{repository}/x", true),
+            ("ci/data/*/*/x", "ci/data/{repository}/x", true),
+            ("ci/data/*/x", "ci/data/{repository}/x", false),
+            ("ci/data/*/x", "ci/data/{job}/x", true),
+            ("ci/data/main-*", "ci/data/main-{ref_name}", true),
+            ("ci/data/main-*", "ci/data/{ref_name}", false),
+            ("ci/data/{job}", "ci/data/{job}", false),
+            ("ci/data/a", "ci/data/{job}", false),
+            ("ci/data/a", "ci/data/a", true),
+        ] {
+            let pattern = pattern.parse::<Pattern>().unwrap();
+            assert_eq!(
+                pattern.matches_template(&path.parse().unwrap()),
+                expected,
+                "{pattern} on {path}"
+            );
+        }
     }
 
     /// The same by trying everything.
