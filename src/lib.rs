@@ -10,7 +10,7 @@
 //! ─────────┼──────────────── edges: async, I/O ──────────────────┼──────────────────────
 //!          ▼                                                     │
 //!    ┌─ webhook/ ────────┐                   ┌─ agent/ ──────────┴──────┐
-//!    │ server, review,   │                   │ init, files              │
+//!    │ server, review,   │                   │ init, job hooks, files   │
 //!    │ tls, config       │                   └───┬──────────────┬───────┘
 //!    └───────┬───────────┘                       │              ▼
 //!            │                                   │       ┌─ vault/ ──────────────┐
@@ -42,7 +42,8 @@
 //! 1. [`plan`]: what the agent is asked to do; every other module is about making a plan or carrying one out.
 //! 2. `inject::decide`: from a pod, its namespace and the operator's config to a decision, in one pure function.
 //! 3. `webhook`: the HTTPS server around it, and `offline`, the same decision for `podkey inject`.
-//! 4. `agent::init`: plan → token file → login → reads → render all in memory → write all → revoke → exit.
+//! 4. `agent::init`: plan → token file → login → reads → render all in memory → write all → revoke → exit. Then
+//!    `agent::hooks`: what a runner's job gets of it, and when that is taken away again.
 //! 5. `job`: what a GitHub Actions job gets through the runner's hooks; its `masks` say what the log hides.
 //! 6. `migrate`: what replaces vault-action in a workflow; pure, beside `inject`, and on nothing but `job`.
 //! 7. `vault`: how we speak to Vault and OpenBao, and which failure is worth another try.

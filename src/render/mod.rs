@@ -128,7 +128,7 @@ enum Value<'a> {
 }
 
 /// The bytes of one file, from the fields of its secret.
-pub fn render(file: &PlannedFile, fields: &Fields<'_>) -> Result<Secret, RenderError> {
+pub fn render<P>(file: &PlannedFile<P>, fields: &Fields<'_>) -> Result<Secret, RenderError> {
     check(file)?;
     let Some(key) = file.key.as_deref() else {
         let whole: Vec<(&str, Value<'_>)> = fields
@@ -196,7 +196,7 @@ pub fn render(file: &PlannedFile, fields: &Fields<'_>) -> Result<Secret, RenderE
 const RAW_NEEDS_KEY: &str = "the format raw needs a key";
 
 /// What of a planned file can be judged before anything was read.
-pub fn check(file: &PlannedFile) -> Result<(), RenderError> {
+pub fn check<P>(file: &PlannedFile<P>) -> Result<(), RenderError> {
     match (&file.key, file.format, file.decode) {
         (None, Format::Raw, _) => Err(RenderError::Plan(RAW_NEEDS_KEY)),
         (None, _, decode) if decode != Decode::None => Err(RenderError::Plan("decode needs a key")),
