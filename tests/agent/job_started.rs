@@ -152,7 +152,7 @@ fn what_is_wrong_fails_the_job_and_leaves_no_secret() {
                 let file = pod.path("tmp/secret");
                 fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
                 fs::write(&file, "").unwrap();
-                fs::set_permissions(&file, fs::Permissions::from_mode(0)).unwrap();
+                fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
             },
             &["podkey 66", "/tmp/secret", "is gone", "ephemeral"],
         ),
