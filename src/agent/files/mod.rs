@@ -65,7 +65,7 @@ impl Staged {
             Failure::new(
                 Code::CannotWrite,
                 format!("cannot open the volume {shown}: {error}"),
-                "is podkey's volume mounted there in this container?",
+                "is the volume podkey-secrets (podkey-bin for the job hooks) mounted there in this container?",
             )
         })?;
         Ok(Self {
