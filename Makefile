@@ -11,19 +11,26 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
-.PHONY: help demo test test-dist bench bench-webhook dist lint deny image tools clean rust
+.PHONY: help demo test test-dist manifests chart-tools bench bench-webhook dist lint deny image cluster cluster-down tools clean rust
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: .tools/bin/bao ## see a GitHub Actions runner pod get its kubeconfig from a real OpenBao
 	@$(CARGO) build --quiet --locked --bins
 	$(CARGO) run --quiet --locked --example demo
 
 # Ignored tests are those that need what `make dist` builds.
-test: .tools/bin/bao ## every test, against a real OpenBao; the static binaries and the image included
+test: .tools/bin/bao chart-tools ## every test, against a real OpenBao; the static binaries and the image included
 	$(CARGO) test --locked
 	$(MAKE) test-dist
+
+chart-tools:
+	@.ci/tools helm kubectl
+
+manifests: chart-tools ## render manifests/podkey.yaml from the chart
+	manifests/render >manifests/podkey.yaml.new
+	mv manifests/podkey.yaml.new manifests/podkey.yaml
 
 test-dist: dist .tools/bin/bao
 	.ci/tools qemu
@@ -72,13 +79,25 @@ bench-webhook: rust
 image: dist ## build the container image from the Dockerfile and look into it (needs buildah)
 	tests/image.sh
 
+# The static binaries for this machine go into the cluster's image of podkey.
+cluster: ARCHES = $(if $(filter aarch64,$(shell uname -m)),arm64,amd64)
+cluster: dist ## bring up a Kubernetes node and OpenBao on this machine, for the end-to-end tests (root; needs Go, once)
+	@tests/cluster/cluster up
+
+cluster-down: ## end it, and the API servers that tests left; nothing stays behind
+	@tests/cluster/cluster down --all
+
 # Clippy also for each program as it is shipped, with its own feature alone.
 lint: rust ## formatting, clippy and docs, with warnings denied
 	$(CARGO) fmt --check
-	$(CARGO) clippy --quiet --locked --all-targets -- -D warnings
+	$(CARGO) clippy --quiet --locked --all-targets --test tls_by_itself -- -D warnings
 	$(CARGO) clippy --quiet --locked --no-default-features --features agent -- -D warnings
 	$(CARGO) clippy --quiet --locked --no-default-features --features webhook -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --no-deps
+	if type -P go >/dev/null; then
+		[[ -z $$(gofmt -l tests/cluster | tee /dev/stderr) ]]
+		go vet -C tests/cluster .
+	fi
 
 # The advisory database is a git repository; where it cannot be reached, that check alone is left out, and said so.
 deny: rust ## licences, duplicate and banned crates, advisories
@@ -91,7 +110,7 @@ deny: rust ## licences, duplicate and banned crates, advisories
 	fi
 
 tools: ## fetch everything that the other targets need (buildah, for `make image`, only where that is possible)
-	.ci/tools bao zig deny qemu
+	.ci/tools bao zig deny qemu helm kubectl
 	.ci/tools buildah || true
 
 clean: ## remove what was built; .tools stays

@@ -6,13 +6,13 @@
 //!
 //! ```text
 //!    kube-apiserver                                      the pod's containers
-//!          │ AdmissionReview                                     ▲ files
-//! ─────────┼──────────────── edges: async, I/O ──────────────────┼──────────────────────
-//!          ▼                                                     │
-//!    ┌─ webhook/ ────────┐                   ┌─ agent/ ──────────┴──────┐
-//!    │ server, review,   │                   │ init, job hooks, files   │
-//!    │ tls, config       │                   └───┬──────────────┬───────┘
-//!    └───────┬───────────┘                       │              ▼
+//!          │ AdmissionReview   ▲ CA, caBundle                    ▲ files
+//! ─────────┼───────────────────┼──── edges: async, I/O ──────────┼──────────────────────
+//!          ▼                   │                                 │
+//!    ┌─ webhook/ ──────────────┴┐            ┌─ agent/ ──────────┴──────┐
+//!    │ server, review,          │            │ init, job hooks, files   │
+//!    │ tls, config              │            └───┬──────────────┬───────┘
+//!    └───────┬──────────────────┘                │              ▼
 //!            │                                   │       ┌─ vault/ ──────────────┐
 //!            │                                   │       │ login, read, revoke,  │──▶ Vault / OpenBao
 //!            │                                   │       │ transport             │
@@ -42,6 +42,8 @@
 //! 1. [`plan`]: what the agent is asked to do; every other module is about making a plan or carrying one out.
 //! 2. `inject::decide`: from a pod, its namespace and the operator's config to a decision, in one pure function.
 //! 3. `webhook`: the HTTPS server around it, and `offline`, the same decision for `podkey inject`.
+//!    `webhook/tls` keeps the serving certificate, from files or by itself through the API server; deciding about a pod
+//!    never calls anyone.
 //! 4. `agent::init`: plan → token file → login → reads → render all in memory → write all → revoke → exit. Then
 //!    `agent::hooks`: what a runner's job gets of it, and when that is taken away again.
 //! 5. `job`: what a GitHub Actions job gets through the runner's hooks; its `masks` say what the log hides.
