@@ -10,7 +10,7 @@
 //! ─────────┼───────────────────┼──── edges: async, I/O ──────────┼──────────────────────
 //!          ▼                   │                                 │
 //!    ┌─ webhook/ ──────────────┴┐            ┌─ agent/ ──────────┴──────┐
-//!    │ server, review,          │            │ init, files              │
+//!    │ server, review,          │            │ init, job hooks, files   │
 //!    │ tls, config              │            └───┬──────────────┬───────┘
 //!    └───────┬──────────────────┘                │              ▼
 //!            │                                   │       ┌─ vault/ ──────────────┐
@@ -23,8 +23,13 @@
 //!    │ annotations,      │              │ decode, format    │   │
 //!    │ policy, pod, patch│              └───────┬───────────┘   │
 //!    └───────┬───────────┘                      │               │
+//!            ▼                                  │               │
+//!    ┌─ job/ ──────────────────────────┐        │               │
+//!    │ vault-action's grammar, masks,  │◀─ agent/               │
+//!    │ GITHUB_ENV, policy, placeholders│        │               │
+//!    └───────┬─────────────────────────┘        │               │
 //!            ▼                                  ▼               ▼
-//!    ┌────────────── plan.rs: Plan     secret.rs: Secret, Lease     text.rs ────────────┐
+//!    ┌──────── plan.rs: Plan     secret.rs: Secret, Lease     json.rs     text.rs ──────┐
 //!    └──────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
@@ -39,18 +44,24 @@
 //! 3. `webhook`: the HTTPS server around it, and `offline`, the same decision for `podkey inject`.
 //!    `webhook/tls` keeps the serving certificate, from files or by itself through the API server; deciding about a pod
 //!    never calls anyone.
-//! 4. `agent::init`: plan → token file → login → reads → render all in memory → write all → revoke → exit.
-//! 5. `vault`: how we speak to Vault and OpenBao, and which failure is worth another try.
+//! 4. `agent::init`: plan → token file → login → reads → render all in memory → write all → revoke → exit. Then
+//!    `agent::hooks`: what a runner's job gets of it, and when that is taken away again.
+//! 5. `job`: what a GitHub Actions job gets through the runner's hooks; its `masks` say what the log hides.
+//! 6. `migrate`: what replaces vault-action in a workflow; pure, beside `inject`, and on nothing but `job`.
+//! 7. `vault`: how we speak to Vault and OpenBao, and which failure is worth another try.
 //!
 //! Two programs, two features: `podkey` (`webhook`) and `podkey-agent` (`agent`), so that the agent, which runs in every
 //! pod, carries no server and no Kubernetes types.
 
+pub mod job;
 pub mod plan;
 pub mod telemetry;
 mod text;
 
 #[cfg(feature = "agent")]
 pub mod agent;
+#[cfg(feature = "agent")]
+mod json;
 #[cfg(feature = "agent")]
 pub mod render;
 #[cfg(feature = "agent")]
@@ -60,6 +71,8 @@ mod vault;
 
 #[cfg(feature = "webhook")]
 pub mod inject;
+#[cfg(feature = "webhook")]
+pub mod migrate;
 #[cfg(feature = "webhook")]
 pub mod webhook;
 

@@ -38,6 +38,23 @@ enum Command {
     /// PodTemplate, AutoscalingRunnerSet, EphemeralRunnerSet and EphemeralRunner; skips what has no pod.
     /// Exit code 1: the webhook would refuse one of them.
     Inject(InjectArgs),
+    /// Show what replaces the steps of a workflow that read secrets
+    #[command(subcommand)]
+    Migrate(Migrate),
+}
+
+#[derive(Subcommand)]
+enum Migrate {
+    /// Show the annotations that replace each step of hashicorp/vault-action
+    ///
+    /// Reads workflows and composite actions, and changes none of them. Shows the annotations for the scale set's pod
+    /// template, each steps.ID.outputs.NAME that becomes env.NAME, and what cannot be carried over.
+    /// Exit code 1: there is something of that kind.
+    VaultAction {
+        /// The workflows, such as .github/workflows/*.yml
+        #[arg(required = true, value_name = "WORKFLOW")]
+        workflows: Vec<PathBuf>,
+    },
 }
 
 #[derive(Args)]
@@ -115,7 +132,29 @@ fn main() -> ExitCode {
             telemetry::init(cli.log_format, level.as_deref());
             inject(&args)
         }
+        Command::Migrate(Migrate::VaultAction { workflows }) => match migrate(&workflows) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                let _ = writeln!(std::io::stderr(), "{}", chain(error));
+                ExitCode::from(EX_USAGE)
+            }
+        },
     }
+}
+
+/// Tells whether every step of every workflow can be replaced whole.
+fn migrate(workflows: &[PathBuf]) -> anyhow::Result<bool> {
+    let mut stdout = std::io::stdout().lock();
+    let mut is_whole = true;
+    for (index, path) in workflows.iter().enumerate() {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let migration = podkey::migrate::vault_action(&path.display().to_string(), &text)?;
+        let separator = if index > 0 { "\n" } else { "" };
+        write!(stdout, "{separator}{}", migration.text)?;
+        is_whole &= migration.is_whole;
+    }
+    Ok(is_whole)
 }
 
 /// A pause of no time at all would keep a core busy.

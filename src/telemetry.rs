@@ -52,10 +52,19 @@ pub fn init_batched(format: LogFormat, level: Option<&str>) -> tracing_appender:
     guard
 }
 
-fn init_with<W>(format: LogFormat, level: Option<&str>, writer: W)
+/// For a program whose reader stamps the lines with the time himself: level, text and fields alone, to this writer.
+pub fn init_plain<W>(level: Option<&str>, writer: W)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
+    let (targets, unknown) = targets(level);
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
+    let registry = tracing_subscriber::registry().with(targets);
+    let _ = registry.with(layer.with_ansi(false).without_time()).try_init();
+    say_unknown(unknown);
+}
+
+fn targets(level: Option<&str>) -> (Targets, Option<&str>) {
     let (filter, unknown) = match level.map(LevelFilter::from_str) {
         None => (LevelFilter::INFO, None),
         Some(Ok(filter)) => (filter, None),
@@ -64,6 +73,23 @@ where
     let targets = Targets::new()
         .with_default(LevelFilter::WARN.min(filter))
         .with_target("podkey", filter);
+    (targets, unknown)
+}
+
+fn say_unknown(unknown: Option<&str>) {
+    if let Some(unknown) = unknown {
+        tracing::warn!(
+            value = unknown,
+            "{LOG_ENV} names no level (off, error, warn, info, debug, trace): using info"
+        );
+    }
+}
+
+fn init_with<W>(format: LogFormat, level: Option<&str>, writer: W)
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let (targets, unknown) = targets(level);
     let registry = tracing_subscriber::registry().with(targets);
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
     // A second call (tests in one process) leaves the first one's choice.
@@ -79,10 +105,5 @@ where
             .try_init(),
         LogFormat::Text => registry.with(layer.with_ansi(false)).try_init(),
     };
-    if let Some(unknown) = unknown {
-        tracing::warn!(
-            value = unknown,
-            "{LOG_ENV} names no level (off, error, warn, info, debug, trace): using info"
-        );
-    }
+    say_unknown(unknown);
 }

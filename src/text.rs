@@ -1,5 +1,5 @@
-//! What both halves must judge alike: which characters can be seen, what a variable may be called, and which variables
-//! are more than data.
+//! What both halves must judge alike: which characters can be seen, what a variable may be called, which variables are
+//! more than data, and how a value that somebody wrote stands in a message.
 
 /// Printable: no control, no line or paragraph separator, none of the invisible characters that make two texts look the
 /// same or change the direction of what follows them.
@@ -80,9 +80,37 @@ pub(crate) fn takes_over(name: &str) -> bool {
     PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&name)
 }
 
+/// The longest value in a message, in characters.
+const MOST: usize = 64;
+
+/// A value of the author's as it stands in a message: quoted, control characters escaped, at most 64 characters.
+pub(crate) fn quoted(value: &str) -> String {
+    match value.char_indices().nth(MOST) {
+        None => format!("{value:?}"),
+        Some((end, _)) => format!("{:?}…", &value[..end]),
+    }
+}
+
+/// A key that may hold anything, likewise fit for a message, without quotes.
+#[cfg(feature = "webhook")]
+pub(crate) fn unquoted(key: &str) -> String {
+    let mut chars = key.chars();
+    let mut text: String = chars.by_ref().take(MOST).flat_map(char::escape_debug).collect();
+    if chars.next().is_some() {
+        text.push('…');
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_in_messages_are_short_and_on_one_line() {
+        assert_eq!(quoted("a\n\u{1b}[31m"), r#""a\n\u{1b}[31m""#);
+        assert_eq!(quoted(&"ä".repeat(1000)).chars().count(), 67);
+    }
 
     #[test]
     fn what_cannot_be_seen_is_not_printable() {

@@ -11,20 +11,23 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Each part with the parts it may use. Nothing points upward; `webhook` and `agent` never see each other.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("webhook", &["inject", "plan"]),
-    ("agent", &["vault", "render", "secret", "plan", "telemetry"]),
+    ("agent", &["vault", "render", "job", "secret", "plan", "telemetry"]),
     ("vault", &["secret", "plan", "text"]),
-    ("inject", &["plan", "text"]),
-    ("render", &["secret", "plan", "text"]),
+    ("inject", &["job", "plan", "text"]),
+    ("migrate", &["job", "plan", "text"]),
+    ("render", &["secret", "plan", "json", "text"]),
+    ("job", &["secret", "plan", "json", "text"]),
     ("secret", &[]),
     ("plan", &["text"]),
+    ("json", &[]),
     ("text", &[]),
     ("telemetry", &[]),
 ];
 
 /// The lower half: no async, no clock, no disk, no environment, no network.
-const PURE: [&str; 5] = ["inject", "render", "plan", "secret", "text"];
+const PURE: [&str; 8] = ["inject", "migrate", "render", "job", "plan", "secret", "json", "text"];
 const IMPURE: [&str; 15] = [
     "async ",
     ".await",

@@ -175,6 +175,7 @@ fn check_discretion(denied: &str, manifest: &str, namespace: &str, config: &str)
     let mut secrets = Vec::new();
     for connection in config["connections"].as_object().into_iter().flatten().map(|(_, c)| c) {
         strings(&connection["allow"], &mut secrets);
+        strings(&connection["job"], &mut secrets);
         for pointer in ["/address", "/namespace", "/tlsServerName", "/auth/role", "/auth/mount"] {
             strings(connection.pointer(pointer).unwrap_or(&Value::Null), &mut secrets);
         }

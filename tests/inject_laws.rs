@@ -3,6 +3,8 @@
 #![cfg(feature = "webhook")]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+use std::collections::BTreeMap;
+
 use podkey::VERSION;
 use podkey::inject::{Config, Decision, INJECTED, Pod, decide};
 use podkey::plan::{Destination, PLAN_ENV, Plan};
@@ -17,7 +19,8 @@ const CONFIG: &str = "
 agent: { image: podkey }
 connections:
   default: { address: 'https://vault.example.com' }
-  team: { address: 'https://team.example.com', auth: { role: team-reader, audience: '' } }
+  team: { address: 'https://team.example.com', auth: { role: team-reader, audience: '' }, job: { role: team-job } }
+  governed: { address: 'https://governed.example.com', job: { policy: { events: [push] } } }
 ";
 
 fn config() -> Config {
@@ -113,12 +116,21 @@ fn quantities() -> BoxedStrategy<Value> {
 fn container(name: &'static str) -> BoxedStrategy<Value> {
     let user = prop_oneof![Just(0), Just(1000), Just(1001)].prop_map(Value::from);
     let variable = object(vec![
-        field("name", strings(&["A", "PATH", "KUBECONFIG", "TOKEN_FILE"])),
-        maybe("value", strings(&["", "x", "/tmp/kubeconfig", "$(A)"])),
+        field(
+            "name",
+            strings(&["A", "PATH", "KUBECONFIG", "TOKEN_FILE", HOOKS[0].0, HOOKS[1].0]),
+        ),
+        maybe(
+            "value",
+            strings(&["", "x", "/tmp/kubeconfig", "$(A)", "/x.sh", "$$(A)", HOOKS[0].1]),
+        ),
         prop_oneof![9 => Just(Vec::new()), 1 => maybe("valueFrom", anything())].boxed(),
     ]);
     let mount = object(vec![
-        field("name", strings(&["data", "conf", "podkey-secrets"])),
+        field(
+            "name",
+            strings(&["data", "data", "conf", "conf", "podkey-secrets", "podkey-bin"]),
+        ),
         field(
             "mountPath",
             strings(&[
@@ -128,6 +140,7 @@ fn container(name: &'static str) -> BoxedStrategy<Value> {
                 "/etc//app",
                 "/tmp/kubeconfig",
                 "/podkey/secrets",
+                "/podkey/bin",
                 "/",
                 "rel",
             ]),
@@ -146,6 +159,10 @@ fn container(name: &'static str) -> BoxedStrategy<Value> {
     object(vec![
         field("name", Just(json!(name))),
         maybe("env", list(variable, 3)),
+        maybe(
+            "envFrom",
+            prop_oneof![3 => Just(json!([])), 3 => Just(json!([{"secretRef": {"name": "x"}}])), 1 => anything()],
+        ),
         maybe("volumeMounts", mounts),
         maybe(
             "securityContext",
@@ -183,23 +200,35 @@ fn volumes() -> BoxedStrategy<Value> {
 }
 
 /// Entries of `podkey.dev/files` that get along with each other.
-const GOOD_FILES: [&str; 5] = [
+const GOOD_FILES: [&str; 6] = [
     "- {secret: a/b, key: k, file: /tmp/kubeconfig, env: KUBECONFIG}\n",
     "- {secret: a/$(HOME), key: $$, file: token, env: TOKEN_FILE, mode: 0440}\n",
     "- {secret: c/d, file: conf/all.json}\n",
     "- {secret: c/d, file: /etc/app/all.yaml, format: yaml, mode: \"0400\"}\n",
     "- {secret: c/d, file: /srv/$(A)/x, format: dotenv, version: 2}\n",
+    "- {secret: 'c/{repository}/d', file: /srv/deploy, key: k, as: job}\n",
 ];
 
+/// What a pod is made for, as far as podkey is concerned.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Plain,
+    Runner,
+    /// A runner pod that may use a connection whose jobs have an identity.
+    RunnerOfTeam,
+}
+
 /// What `podkey.dev/files` may say, mostly with sense.
-fn files() -> BoxedStrategy<String> {
+fn files(kind: Kind) -> BoxedStrategy<String> {
     let odd = prop_oneof![
         "- \\{secret: a, file: /?([a-z]/)?(\\.\\.|\\.|proc|podkey|dev|a)/[a-z]\\}\n",
         "- \\{secret: [a-z./$%]{1,6}, file: [a-z./:$]{1,9}\\}\n",
-        "- \\{secret: a, file: [a-z./]{1,9}, (mode|key|env|decode|format|version|fiel): [a-zA-Z0-9]{0,6}\\}\n",
+        "- \\{secret: a, file: [a-z./]{1,9}, (mode|key|env|decode|format|version|as|fiel): [a-zA-Z0-9]{0,6}\\}\n",
         ".{0,20}",
     ];
-    let good = proptest::sample::subsequence(GOOD_FILES.to_vec(), 1..=5).prop_shuffle();
+    // The last is for a job with an identity.
+    let sensible = &GOOD_FILES[..GOOD_FILES.len() - usize::from(kind != Kind::RunnerOfTeam)];
+    let good = proptest::sample::subsequence(sensible.to_vec(), 1..=sensible.len()).prop_shuffle();
     let good = good.prop_map(|entries| entries.concat());
     prop_oneof![
         8 => good.clone(),
@@ -209,14 +238,55 @@ fn files() -> BoxedStrategy<String> {
     .boxed()
 }
 
-fn annotations() -> BoxedStrategy<Value> {
+fn annotations(kind: Kind) -> BoxedStrategy<Value> {
     let rarely = |key: &'static str, values: &[&'static str]| {
         prop_oneof![5 => Just(Vec::new()), 1 => field(key, strings(values))].boxed()
     };
+    // What only job hooks can do.
+    let of_jobs = |key: &'static str, values: &[&'static str]| {
+        let often = if kind == Kind::Plain { 1 } else { 8 };
+        prop_oneof![40 - often => Just(Vec::new()), often => field(key, strings(values))].boxed()
+    };
     object(vec![
         prop_oneof![19 => field("podkey.dev/role", Just(json!("web"))), 1 => Just(Vec::new())].boxed(),
-        field("podkey.dev/files", files().prop_map(Value::from)),
-        rarely("podkey.dev/connection", &["default", "team", " team", "tema"]),
+        field("podkey.dev/files", files(kind).prop_map(Value::from)),
+        match kind {
+            Kind::RunnerOfTeam => field("podkey.dev/connection", Just(json!("team"))),
+            _ => rarely(
+                "podkey.dev/connection",
+                &["default", "team", " team", "team", "governed", "tema"],
+            ),
+        },
+        rarely(
+            "podkey.dev/job-hooks",
+            match kind {
+                Kind::Plain => &["false", "false", "true", "maybe"],
+                _ => &["true", "true", "false", "maybe"],
+            },
+        ),
+        of_jobs(
+            "podkey.dev/env",
+            &["a/b k | K", "a/b `$k` | K ; c/d *", "a/b x.y[1] | K", "a/b"],
+        ),
+        of_jobs(
+            "podkey.dev/job-env",
+            &["a/{job} k | J", "a/{repository}/$ **", "a/b k; a/b k2", "a/{x} k"],
+        ),
+        of_jobs("podkey.dev/export", &["true", "true", "false", "false", "no"]),
+        of_jobs("podkey.dev/mask", &["smart", "lines", "off", " lines", "on"]),
+        of_jobs(
+            "podkey.dev/on-failure",
+            &["fail-pod", "fail-pod", "fail-job", "fail-job", "fail"],
+        ),
+        of_jobs(
+            "podkey.dev/job-policy",
+            &[
+                "{events: [push]}",
+                "{forks: allow, repositories: [$(A)/*]}",
+                "{protectedRefs: true}",
+                "{}",
+            ],
+        ),
         rarely(
             "podkey.dev/containers",
             &["web", "web,job", "prepare", "istio-proxy", "nobody", ""],
@@ -228,12 +298,28 @@ fn annotations() -> BoxedStrategy<Value> {
     ])
 }
 
+fn labels(kind: Kind) -> BoxedStrategy<Vec<(String, Value)>> {
+    let labels = vec((key(), anything()), 0..3);
+    if kind == Kind::Plain {
+        return maybe(
+            "labels",
+            labels.prop_map(|labels| labels.into_iter().collect::<Map<_, _>>().into()),
+        );
+    }
+    let labels = (labels, anything()).prop_map(|(mut labels, value)| {
+        labels.push(("actions-ephemeral-runner".to_owned(), value));
+        labels.into_iter().collect::<Map<_, _>>().into()
+    });
+    field("labels", labels)
+}
+
 prop_compose! {
     fn pod()(
+        kind in select(vec![Kind::Plain, Kind::Plain, Kind::Runner, Kind::RunnerOfTeam]),
         main in proptest::sample::subsequence(vec!["web", "job", "runner", "istio-proxy"], 1..=3),
         init in proptest::sample::subsequence(vec!["prepare", "istio-proxy", "migrate", "linkerd-proxy"], 0..=3),
     )(
-        containers in main.iter().map(|name| container(name)).collect::<Vec<_>>().prop_map(Value::from),
+        containers in if kind == Kind::Plain || main.contains(&"runner") { main } else { [main, vec!["runner"]].concat() }.iter().map(|name| container(name)).collect::<Vec<_>>().prop_map(Value::from),
         init in maybe("initContainers", init.iter().map(|name| container(name)).collect::<Vec<_>>().prop_map(Value::from)),
         volumes in maybe("volumes", volumes()),
         more in unrelated(),
@@ -243,9 +329,8 @@ prop_compose! {
             unrelated(),
         ])),
         metadata in object(vec![
-            field("annotations", annotations()),
-            maybe("labels", vec((prop_oneof![9 => key(), 1 => Just("actions-ephemeral-runner".to_owned())], anything()), 0..3)
-                .prop_map(|labels| labels.into_iter().collect::<Map<_, _>>().into())),
+            field("annotations", annotations(kind)),
+            labels(kind),
             unrelated(),
         ]),
         top in unrelated(),
@@ -308,6 +393,7 @@ fn check(pod: &Value) -> Result<bool, TestCaseError> {
     survives(pod, &patched)?;
     podkey_init_is_restricted(&patched)?;
     only_podkey_sees_its_volumes(&patched)?;
+    hooks_are_chained(pod, &patched)?;
     if is_guaranteed(pod) {
         prop_assert!(is_guaranteed(&patched), "no longer Guaranteed");
     }
@@ -344,7 +430,7 @@ fn survives(pod: &Value, patched: &Value) -> TestCaseResult {
     restore(&pod["spec"], spec, "initContainers");
     let had = items(&pod["spec"], "volumes").len();
     if let Some(volumes) = spec["volumes"].as_array_mut() {
-        prop_assert_eq!(volumes.len(), had + 2);
+        prop_assert!((had + 2..=had + 3).contains(&volumes.len()), "{volumes:?}");
         volumes.truncate(had);
     }
     restore(&pod["spec"], spec, "volumes");
@@ -413,8 +499,10 @@ fn only_podkey_sees_its_volumes(pod: &Value) -> TestCaseResult {
     let text = plan["value"].as_str().unwrap();
     prop_assert!(!text.contains('$'), "Kubernetes would expand {text}");
     let plan = Plan::parse(text).unwrap();
+    let hooks = plan.job.is_some();
     let mut places = vec!["files".to_owned()];
-    for (file, place) in plan.placed_files() {
+    let files = plan.placed_files().map(|(file, place)| (&file.file, place));
+    for (file, place) in files.chain(plan.placed_job_files().map(|(file, place)| (&file.file, place))) {
         let inside = ["files/", "single/"]
             .iter()
             .any(|directory| place.starts_with(directory));
@@ -422,7 +510,7 @@ fn only_podkey_sees_its_volumes(pod: &Value) -> TestCaseResult {
             inside && place.split('/').all(|segment| !matches!(segment, "" | "." | "..")),
             "{place}"
         );
-        if let Destination::Absolute(path) = &file.file {
+        if let Destination::Absolute(path) = file {
             let free = !["/proc", "/sys", "/dev", "/podkey"]
                 .iter()
                 .any(|root| podkey::plan::contains(root, path));
@@ -443,8 +531,12 @@ fn only_podkey_sees_its_volumes(pod: &Value) -> TestCaseResult {
         let mounts = items(container, "volumeMounts");
         for mount in mounts {
             prop_assert_ne!(&mount["name"], "podkey-token");
+            let may_write = hooks && container["name"] == "runner";
+            if mount["name"] == "podkey-bin" {
+                prop_assert!(may_write && mount["readOnly"] == true, "{mount}");
+            }
             if mount["name"] == "podkey-secrets" {
-                prop_assert_eq!(&mount["readOnly"], true);
+                prop_assert!(may_write || mount["readOnly"] == true, "{mount}");
                 let sub_path = mount["subPath"].as_str().unwrap_or_default();
                 // The author may mount another single file than there is, and sees an empty directory.
                 prop_assert!(
@@ -455,6 +547,91 @@ fn only_podkey_sees_its_volumes(pod: &Value) -> TestCaseResult {
         }
     }
     Ok(())
+}
+
+/// With hooks, the runner calls ours, and ours knows the one that the runner would have called; without, nothing changes.
+fn hooks_are_chained(pod: &Value, patched: &Value) -> TestCaseResult {
+    let variables = items(podkey_init(patched), "env");
+    let plan = variables.iter().find(|variable| variable["name"] == PLAN_ENV).unwrap();
+    let plan = Plan::parse(plan["value"].as_str().unwrap()).unwrap();
+    for (before, after) in items(&pod["spec"], "containers")
+        .iter()
+        .zip(items(&patched["spec"], "containers"))
+    {
+        let runs_hooks = plan.job.is_some() && before["name"] == "runner";
+        let (was, is) = (environment(before), environment(after));
+        let mounts = items(after, "volumeMounts");
+        prop_assert_eq!(runs_hooks, mounts.iter().any(|mount| mount["name"] == "podkey-bin"));
+        for (name, ours, next) in HOOKS {
+            let (was, next) = (was.get(name), is.get(next));
+            if !runs_hooks {
+                prop_assert_eq!(is.get(name), was);
+                prop_assert_eq!(next, None);
+                continue;
+            }
+            prop_assert_eq!(is.get(name).map(String::as_str), Some(ours));
+            let none = was.is_none_or(|was| was.is_empty() || was == ours);
+            match next {
+                None => prop_assert!(none, "{:?} is lost", was),
+                // Where there was none, the reference stays as it is, or is empty.
+                Some(next) => prop_assert!(
+                    Some(next) == was || (none && (next.is_empty() || next.starts_with("$("))),
+                    "{next} for {was:?}"
+                ),
+            }
+        }
+    }
+    Ok(())
+}
+
+const HOOKS: [(&str, &str, &str); 2] = [
+    (
+        "ACTIONS_RUNNER_HOOK_JOB_STARTED",
+        "/podkey/bin/job-started.sh",
+        "PODKEY_NEXT_JOB_STARTED",
+    ),
+    (
+        "ACTIONS_RUNNER_HOOK_JOB_COMPLETED",
+        "/podkey/bin/job-completed.sh",
+        "PODKEY_NEXT_JOB_COMPLETED",
+    ),
+];
+
+/// A container's environment as the kubelet makes it: of two entries with one name the last, `$(NAME)` from those before,
+/// `$$` for a dollar (kubernetes/kubernetes, third_party/forked/golang/expansion).
+fn environment(container: &Value) -> BTreeMap<String, String> {
+    let mut environment = BTreeMap::new();
+    for entry in items(container, "env") {
+        let Some(name) = entry["name"].as_str() else { continue };
+        let value = match entry.get("valueFrom") {
+            None | Some(Value::Null) => expand(entry["value"].as_str().unwrap_or_default(), &environment),
+            Some(_) => "from elsewhere".to_owned(),
+        };
+        environment.insert(name.to_owned(), value);
+    }
+    environment
+}
+
+fn expand(text: &str, environment: &BTreeMap<String, String>) -> String {
+    let mut expanded = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        expanded.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            expanded.push('$');
+            rest = after;
+        } else if let Some((name, after)) = rest.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
+            match environment.get(name) {
+                Some(value) => expanded.push_str(value),
+                None => expanded.push_str(&format!("$({name})")),
+            }
+            rest = after;
+        } else {
+            expanded.push('$');
+        }
+    }
+    expanded + rest
 }
 
 /// Kubernetes' own rule, for the quantities that the generator makes.
@@ -507,9 +684,9 @@ proptest! {
     #[test]
     fn no_annotation_text_makes_decide_panic(
         values in vec((select(vec![
-            "connection", "role", "auth-mount", "files", "env", "containers", "refresh", "on-failure", "job-hooks",
-            "ignore-not-found", "injected", "", "~/",
-        ]), prop_oneof![any::<String>(), files(), "[-{}\\[\\]:,&*!|>'\" a-z\n]{0,40}"]), 0..6),
+            "connection", "role", "auth-mount", "files", "env", "containers", "refresh", "on-failure", "job-hooks", "export",
+            "mask", "job-env", "job-policy", "ignore-not-found", "injected", "", "~/",
+        ]), prop_oneof![any::<String>(), files(Kind::RunnerOfTeam), "[a-z/{}$.`'\"*|; \\[\\]0-9-]{0,30}", "[-{}\\[\\]:,&*!|>'\" a-z\n]{0,40}"]), 0..6),
         key in option::of(any::<String>()),
     ) {
         let mut annotations: Map<_, _> =
@@ -552,12 +729,18 @@ fn many_of_the_generated_pods_are_injected() {
     use proptest::strategy::ValueTree;
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
-    let injected = (0..200).filter(|_| {
-        let pod = pod().new_tree(&mut runner).unwrap().current();
-        check(&pod).unwrap()
-    });
-    let injected = injected.count();
-    assert!(injected > 50, "{injected} of 200");
+    let pods: Vec<_> = (0..400)
+        .map(|_| pod().new_tree(&mut runner).unwrap().current())
+        .filter(|pod| check(pod).unwrap())
+        .collect();
+    assert!(pods.len() > 100, "{} of 400", pods.len());
+    let with_hooks = |pod: &&Value| {
+        let labels = &pod["metadata"]["labels"];
+        let wished = &pod["metadata"]["annotations"]["podkey.dev/job-hooks"];
+        wished == "true" || (*wished != "false" && !labels["actions-ephemeral-runner"].is_null())
+    };
+    let hooks = pods.iter().filter(with_hooks).count();
+    assert!(hooks > 10, "{hooks} of 400 with hooks");
 }
 
 // ----------------------------------------------------------------------------------------------- hostile inputs

@@ -2,19 +2,25 @@
 //! everything → revoke → exit. All or nothing.
 
 use std::cell::{Cell, OnceCell};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use super::delivery::{Delivery, EnvOrder, FileOrder, Order, Variable};
 use super::files::{Rendered, Staged};
-use super::report::{Code, Failure, Stage};
-use crate::plan::{Budget, Destination, MAX_PLAN_BYTES, MAX_RENDERED_BYTES, PLAN_ENV, Plan, TOKEN_FILE, VOLUME_DIR};
-use crate::render::{self, Fields};
+use super::outcome::{Manifest, Outcome};
+use super::report::{Code, Failure, Report, Stage};
+use super::tools;
+use crate::plan::{
+    ApiPath, Budget, Destination, ENV_DIR, FILES_DIR, Login, MAX_PLAN_BYTES, OnFailure, PLAN_ENV, Plan, TOKEN_FILE,
+    VOLUME_DIR,
+};
+use crate::render;
 use crate::secret::Secret;
-use crate::vault::{self, Kind, Reading, Session, Stop, Vault, VaultError, Wanted, clean};
+use crate::vault::{self, Credential, Session, Stop, Vault, clean};
 
 /// The environment variable that replaces the plan's budget.
 pub const BUDGET_ENV: &str = "PODKEY_BUDGET";
@@ -38,10 +44,15 @@ pub struct Surroundings {
 impl Surroundings {
     /// A path of the container, below the root.
     pub fn path(&self, absolute: &str) -> PathBuf {
-        match &self.root {
-            None => PathBuf::from(absolute),
-            Some(root) => root.join(absolute.trim_start_matches('/')),
-        }
+        below(self.root.as_deref(), absolute)
+    }
+}
+
+/// An absolute path below the root, where there is one.
+pub(super) fn below(root: Option<&Path>, absolute: &str) -> PathBuf {
+    match root {
+        None => PathBuf::from(absolute),
+        Some(root) => root.join(absolute.trim_start_matches('/')),
     }
 }
 
@@ -54,8 +65,11 @@ struct Progress {
     stop: Stop,
 }
 
+/// The stage a run came to, the connection's name, and what to report.
+pub(super) type Ended = (Stage, Option<String>, Result<String, Failure>);
+
 /// Runs to the end, or until a signal. Gives the stage it came to, the connection's name, and what to report.
-pub(super) async fn run(surroundings: &Surroundings) -> (Stage, Option<String>, Result<String, Failure>) {
+pub(super) async fn run(surroundings: &Surroundings) -> Ended {
     // First of all: the kernel keeps signals without a handler from process 1.
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
@@ -66,10 +80,9 @@ pub(super) async fn run(surroundings: &Surroundings) -> (Stage, Option<String>, 
         Ok(read) => read,
         Err(failure) => return (Stage::Login, None, Err(failure)),
     };
-    let connection = Some(plan.connection.name.clone());
     let vault = match Vault::new(&plan.connection, vault::Deadline::start(budget.duration())) {
         Ok(vault) => vault,
-        Err(error) => return (Stage::Login, connection, Err(error.into())),
+        Err(error) => return finish(&plan, surroundings, Stage::Login, Err(error.into())),
     };
     let progress = Progress {
         stage: Cell::new(Stage::Login),
@@ -127,7 +140,41 @@ pub(super) async fn run(surroundings: &Surroundings) -> (Stage, Option<String>, 
         None => outcome,
         Some(name) => Err(terminated(name, !revoked || progress.stop.token_may_be_lost())),
     };
-    (progress.stage.get(), connection, outcome)
+    finish(&plan, surroundings, progress.stage.get(), outcome)
+}
+
+/// A failure that the job is to tell becomes a success with that said, or one of writing.
+fn finish(plan: &Plan, surroundings: &Surroundings, stage: Stage, outcome: Result<String, Failure>) -> Ended {
+    let connection = Some(plan.connection.name.clone());
+    let failure = match outcome {
+        Err(failure) if left_to_the_job(plan, &failure) => failure,
+        outcome => return (stage, connection, outcome),
+    };
+    let report = Report::new(stage, connection.as_deref(), &Err(failure.clone()));
+    let said = report.text();
+    match leave_to_the_job(plan, surroundings, report) {
+        Ok(()) => {
+            tracing::error!(
+                code = failure.code as u8,
+                stage = stage.name(),
+                reason = failure.message,
+                hint = failure.hint,
+                "no secret was delivered: the job will fail"
+            );
+            (stage, connection, Ok(format!("left to the job hook: {said}")))
+        }
+        Err(error) => {
+            let message = format!(
+                "{}, and the failure could not be left to the job hook: {}",
+                failure.message, error.message
+            );
+            (
+                Stage::Write,
+                connection,
+                Err(Failure::new(Code::CannotWrite, message, error.hint)),
+            )
+        }
+    }
 }
 
 fn read_plan(surroundings: &Surroundings) -> Result<(Plan, Budget), Failure> {
@@ -146,8 +193,10 @@ fn read_plan(surroundings: &Surroundings) -> Result<(Plan, Budget), Failure> {
         return Err(bad(format!("{PLAN_ENV} is longer than {MAX_PLAN_BYTES} bytes")));
     }
     let plan = Plan::parse(text).map_err(|error| bad(format!("{PLAN_ENV}: {}", clean(&error.to_string(), 512))))?;
-    for file in &plan.files {
-        render::check(file).map_err(|error| bad(format!("{PLAN_ENV}: file {}: {error}", file.file)))?;
+    let files = plan.files.iter().map(|file| (&file.file, render::check(file)));
+    let job_files = plan.job.iter().flat_map(|job| &job.files);
+    for (file, checked) in files.chain(job_files.map(|file| (&file.file, render::check(file)))) {
+        checked.map_err(|error| bad(format!("{PLAN_ENV}: file {file}: {error}")))?;
     }
     let budget = match &surroundings.budget {
         None => plan.budget,
@@ -190,9 +239,70 @@ async fn deliver(
     surroundings: &Surroundings,
     progress: &Progress,
 ) -> Result<String, Failure> {
+    let order = order(plan);
+    let mut delivery = match &plan.login {
+        Some(login) => read(plan, login, &order, vault, surroundings, progress).await?,
+        // All is the job's.
+        None => Delivery::default(),
+    };
+
+    progress.stage.set(Stage::Write);
     let clock = Clock::start();
+    let mut staged = Staged::open(&surroundings.path(VOLUME_DIR), surroundings.root.is_some())?;
+    for file in delivery.files.iter().chain(&env_files(plan, &delivery.variables)) {
+        staged.stage(file)?;
+        // A signal is seen here, and dropping `staged` removes what was written.
+        yield_now().await;
+    }
+    for file in plan
+        .placed_job_files()
+        .filter_map(|(file, place)| closed(&file.file, place))
+    {
+        staged.stage(&file)?;
+    }
+    if let Some(text) = hooks_plan(plan, surroundings) {
+        tools::fill(surroundings, text)?;
+    }
+    staged.publish()?;
+    if plan.job.is_some() {
+        let manifest = Manifest {
+            accessor: progress
+                .session
+                .get()
+                .map(|session| session.accessor.clone())
+                .unwrap_or_default(),
+            delivered: std::mem::take(&mut delivery.delivered),
+            leases: std::mem::take(&mut delivery.leases),
+        };
+        progress.keep_token.set(!manifest.leases.is_empty());
+        tools::commit(surroundings, &Outcome::Delivered(manifest))?;
+    } else {
+        progress.keep_token.set(!delivery.leases.is_empty());
+    }
+    let (files, variables) = (delivery.files.len(), delivery.variables.len());
+    tracing::info!(files, variables, took_ms = clock.ms(), "written");
+    let mut message = format!("delivered {files} file{}", if files == 1 { "" } else { "s" });
+    if variables > 0 {
+        message.push_str(&format!(
+            " and {variables} variable{}",
+            if variables == 1 { "" } else { "s" }
+        ));
+    }
+    Ok(message)
+}
+
+async fn read(
+    plan: &Plan,
+    login: &Login,
+    order: &Order<'_, ApiPath>,
+    vault: &Vault,
+    surroundings: &Surroundings,
+    progress: &Progress,
+) -> Result<Delivery, Failure> {
+    let clock = Clock::start();
+    let token_file = surroundings.path(TOKEN_FILE);
     let session = vault
-        .login(&plan.login, &surroundings.path(TOKEN_FILE), &progress.stop)
+        .login(login, Credential::File(&token_file), &progress.stop)
         .await?;
     // From here on whoever ends the run finds the session, to revoke it.
     let session = progress.session.get_or_init(|| session);
@@ -200,8 +310,8 @@ async fn deliver(
         connection = plan.connection.name,
         address = %plan.connection.address,
         namespace = plan.connection.namespace.as_ref().map(tracing::field::display),
-        mount = %plan.login.mount,
-        role = %plan.login.role,
+        mount = %login.mount,
+        role = %login.role,
         accessor = session.accessor,
         ttl_s = session.ttl.as_secs(),
         policies = session.policies.join(","),
@@ -215,125 +325,105 @@ async fn deliver(
     }
 
     progress.stage.set(Stage::Read);
-    let wanted = distinct(plan);
-    if session.uses > 0 && session.uses < wanted.len() as u64 + 1 {
-        tracing::warn!(
-            uses = session.uses,
-            reads = wanted.len(),
-            "the role's token_num_uses is too small for these reads and the revocation"
-        );
-    }
     let clock = Clock::start();
-    let readings = vault.read_all(session, &wanted, plan.ignore_not_found).await?;
-    tracing::info!(secrets = wanted.len(), took_ms = clock.ms(), "read");
+    let answers = order.read(vault, session).await?;
+    tracing::info!(secrets = answers.len(), took_ms = clock.ms(), "read");
 
     progress.stage.set(Stage::Render);
     let clock = Clock::start();
-    let files = render_all(plan, &wanted, &readings)?;
-    let bytes: usize = files.iter().map(|file| file.bytes.len()).sum();
-    tracing::info!(files = files.len(), bytes, took_ms = clock.ms(), "rendered");
-
-    progress.stage.set(Stage::Write);
-    let clock = Clock::start();
-    let mut staged = Staged::open(&surroundings.path(VOLUME_DIR), surroundings.root.is_some())?;
-    for file in &files {
-        staged.stage(file)?;
-        // A signal is seen here, and dropping `staged` removes what was written.
-        yield_now().await;
-    }
-    let count = staged.publish()?;
-    tracing::info!(files = count, took_ms = clock.ms(), "written");
-
-    for (reading, (path, _)) in readings.iter().zip(&wanted) {
-        if let Ok(Reading { lease: Some(lease), .. }) = reading {
-            progress.keep_token.set(true);
-            tracing::warn!(
-                secret = %path,
-                ttl_s = lease.duration.as_secs(),
-                renewable = lease.renewable,
-                "a dynamic secret was delivered: nothing renews it, it ends with its TTL"
-            );
-        }
-    }
-    Ok(format!("delivered {count} file{}", if count == 1 { "" } else { "s" }))
+    let delivery = order.render(&answers, session)?;
+    let bytes: usize = delivery.files.iter().map(|file| file.bytes.len()).sum();
+    tracing::info!(
+        files = delivery.files.len(),
+        variables = delivery.variables.len(),
+        bytes,
+        took_ms = clock.ms(),
+        "rendered"
+    );
+    Ok(delivery)
 }
 
-/// Each path and version of the plan once, in its order.
-fn distinct(plan: &Plan) -> Vec<Wanted> {
-    let mut wanted: Vec<Wanted> = Vec::new();
-    for file in &plan.files {
-        let one = (file.secret.clone(), file.version.map(std::num::NonZeroU64::get));
-        if !wanted.contains(&one) {
-            wanted.push(one);
-        }
-    }
-    wanted
-}
-
-fn render_all(
-    plan: &Plan,
-    wanted: &[Wanted],
-    readings: &[Result<Reading, VaultError>],
-) -> Result<Vec<Rendered>, Failure> {
-    let mut files = Vec::with_capacity(plan.files.len());
-    let mut total = 0;
-    for (file, place) in plan.placed_files() {
-        let version = file.version.map(std::num::NonZeroU64::get);
-        let found = wanted
+/// What `init` itself reads.
+fn order(plan: &Plan) -> Order<'_, ApiPath> {
+    Order {
+        files: plan
+            .placed_files()
+            .map(|(file, place)| FileOrder::new(file, file.secret.clone(), place))
+            .collect(),
+        env: plan
+            .env
             .iter()
-            .zip(readings)
-            .find(|((path, v), _)| *path == file.secret && *v == version);
-        let bytes = match found {
-            Some((_, Ok(reading))) => {
-                let fields = Fields::parse(reading.data()).map_err(|error| {
-                    Failure::new(Code::NotVault, format!("the answer for {}: {error}", file.secret), "")
-                })?;
-                render::render(file, &fields).map_err(|error| Failure::render(&error, file.secret.as_str()))?
-            }
-            Some((_, Err(missing))) if missing.kind == Kind::NotFound => {
-                // The hint too: the path may be missing only because it is not written as its engine wants it.
-                tracing::warn!(secret = %file.secret, file = %file.file, reason = missing.message, hint = missing.hint, "skipped");
-                match file.file {
-                    Destination::Relative(_) => continue,
-                    // A single-file mount needs its file, or the kubelet makes a directory of that name.
-                    Destination::Absolute(_) => Secret::from(Vec::new()),
-                }
-            }
-            Some((_, Err(error))) => return Err(error.clone().into()),
-            // Every secret of the plan was wanted.
-            None => {
-                return Err(Failure::new(
-                    Code::NotFound,
-                    format!("{} was not read", file.secret),
-                    "",
-                ));
-            }
-        };
-        total += bytes.len();
-        if total > MAX_RENDERED_BYTES {
-            return Err(Failure::new(
-                Code::BadData,
-                "the files together are larger than 4 MiB",
-                "deliver fewer or smaller secrets",
-            ));
-        }
-        files.push(Rendered {
-            place,
-            mode: file.mode.bits(),
-            bytes,
-        });
+            .map(|env| EnvOrder::new(env, env.secret.clone()))
+            .collect(),
+        ignore_not_found: plan.ignore_not_found,
     }
-    Ok(files)
 }
 
-struct Clock(Instant);
+/// The values of variables as files of their own.
+fn env_files(plan: &Plan, variables: &[Variable]) -> Vec<Rendered> {
+    variables
+        .iter()
+        .map(|variable| Rendered {
+            place: format!("{FILES_DIR}/{ENV_DIR}/{}", variable.name),
+            mode: plan.env_mode.bits(),
+            bytes: variable.value.clone(),
+        })
+        .collect()
+}
+
+/// A single-file mount without its secret: empty, and closed to all, so that tools fail rather than take it for the real one.
+/// (Without the file the kubelet would make a directory.)
+fn closed(destination: &Destination, place: String) -> Option<Rendered> {
+    matches!(destination, Destination::Absolute(_)).then(|| Rendered {
+        place,
+        mode: 0,
+        bytes: Secret::from(Vec::new()),
+    })
+}
+
+/// The plan's text, if there are job hooks to read it.
+fn hooks_plan<'a>(plan: &Plan, surroundings: &'a Surroundings) -> Option<&'a str> {
+    plan.job.as_ref()?;
+    surroundings.plan.as_ref()?.to_str()
+}
+
+/// Whether the job's hook is to tell this failure, and the pod is to start.
+fn left_to_the_job(plan: &Plan, failure: &Failure) -> bool {
+    let fails_job = plan
+        .job
+        .as_ref()
+        .is_some_and(|job| job.on_failure == OnFailure::FailJob);
+    // Nobody waits for a pod that was told to stop.
+    fails_job && failure.code != Code::Terminated
+}
+
+/// Leaves no secret, and the failure for the started hook to tell.
+fn leave_to_the_job(plan: &Plan, surroundings: &Surroundings, report: Report) -> Result<(), Failure> {
+    let mut staged = Staged::open(&surroundings.path(VOLUME_DIR), surroundings.root.is_some())?;
+    let destinations = plan.destinations().enumerate();
+    for (destination, place) in destinations.map(|(index, destination)| (destination, destination.place(index))) {
+        match closed(destination, place.clone()) {
+            Some(file) => staged.stage(&file)?,
+            None => staged.remove(&place)?,
+        }
+    }
+    staged.remove_all(&format!("{FILES_DIR}/{ENV_DIR}"))?;
+    staged.publish()?;
+    if let Some(text) = hooks_plan(plan, surroundings) {
+        tools::fill(surroundings, text)?;
+    }
+    tools::commit(surroundings, &Outcome::Failed(report))
+}
+
+/// How long something took.
+pub(super) struct Clock(Instant);
 
 impl Clock {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         Self(Instant::now())
     }
 
-    fn ms(&self) -> u64 {
+    pub(super) fn ms(&self) -> u64 {
         self.0.elapsed().as_millis() as u64
     }
 }

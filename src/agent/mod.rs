@@ -1,15 +1,21 @@
-//! What runs in the pod: `init` now; sidecar and job hooks come later. This is the agent's edge: it reads the plan, asks
+//! What runs in the pod: `init`, and in a runner the job hooks; a sidecar comes later. This is the agent's edge: it reads the plan, asks
 //! `vault` for secrets and `render` for bytes, and puts files into the volume.
 
+mod delivery;
 mod files;
+mod hooks;
 mod init;
+mod outcome;
 mod report;
+mod tools;
 
 use std::io::Write as _;
 use std::path::PathBuf;
 
+pub use self::hooks::{Hook, PlainLines, job_completed, job_started};
 pub use self::init::{BUDGET_ENV, Surroundings};
 use self::report::{Code, Failure, Report, Stage};
+use crate::vault::clean;
 
 /// Where the kubelet reads a container's last words.
 pub const TERMINATION_LOG: &str = "/dev/termination-log";

@@ -1,6 +1,6 @@
 //! How a run ends: its exit code, the last line on stderr, and the same in the pod's termination message.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::render::RenderError;
 use crate::vault::{Kind, VaultError, clean};
@@ -33,7 +33,7 @@ pub(super) enum Code {
 }
 
 /// How far the run came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Stage {
     /// Everything up to having a client token: the plan, the service-account token, the login.
@@ -44,6 +44,8 @@ pub(super) enum Stage {
     Render,
     /// Writing the files.
     Write,
+    /// In a job hook: all but the above.
+    Job,
 }
 
 impl Stage {
@@ -54,6 +56,7 @@ impl Stage {
             Self::Read => "read",
             Self::Render => "render",
             Self::Write => "write",
+            Self::Job => "job",
         }
     }
 }
@@ -119,7 +122,7 @@ impl Failure {
 }
 
 /// The end of a run, as it is told.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Report {
     code: u8,
     stage: Stage,
@@ -142,6 +145,27 @@ impl Report {
             message: clean(message, 2048),
             hint: clean(hint, 1024),
         }
+    }
+
+    /// The same with more said at the end of its message.
+    pub(super) fn with(mut self, more: &str) -> Self {
+        self.message = format!("{}, {}", self.message, clean(more, 1024));
+        self
+    }
+
+    /// What an annotation in the job's log says: its title, and the message.
+    pub(super) fn annotation(&self) -> (String, String) {
+        let title = format!(
+            "podkey {} stage={} connection={}",
+            self.code,
+            self.stage.name(),
+            self.connection
+        );
+        let hint = match self.hint.is_empty() {
+            true => String::new(),
+            false => format!(" {}", self.hint),
+        };
+        (title, format!("{}.{hint}", self.message))
     }
 
     /// The exit code.

@@ -1,10 +1,10 @@
-//! `podkey-agent`: the program that runs in the pod. Reads its command line and environment, and nothing else.
+//! `podkey-agent`: the program that runs in the pod. This file reads its command line and environment, and nothing else.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use podkey::agent::{self, Surroundings};
+use podkey::agent::{self, Hook, Surroundings};
 use podkey::telemetry::{self, LogFormat};
 
 /// Wipes every block of memory that is freed, those of the HTTP and TLS libraries too. Over dlmalloc: musl's own allocator
@@ -19,7 +19,7 @@ static WIPING: zeroizing_alloc::ZeroAlloc<dlmalloc::GlobalDlmalloc> =
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// How log lines look: json or text.
+    /// How log lines look: json or text. (The job hooks speak to the runner, in its own format.)
     #[arg(long, global = true, value_name = "FORMAT", default_value = "json")]
     log_format: LogFormat,
     /// Prefix of every path that the agent reads or writes, for trying it outside a container.
@@ -31,6 +31,10 @@ struct Cli {
 enum Command {
     /// Logs in once, reads every secret of PODKEY_PLAN, writes the files, revokes the token, and exits.
     Init,
+    /// The runner's hook before a job: masks and exports the job's secrets, or fails the job.
+    JobStarted,
+    /// The runner's hook after a job: clears the job's secrets. Never fails.
+    JobCompleted,
 }
 
 fn main() -> ExitCode {
@@ -45,12 +49,24 @@ fn main() -> ExitCode {
             };
         }
     };
-    telemetry::init(cli.log_format, std::env::var(telemetry::LOG_ENV).ok().as_deref());
+    let level = std::env::var(telemetry::LOG_ENV).ok();
+    let hook = |root| {
+        telemetry::init_plain(level.as_deref(), agent::PlainLines);
+        Hook {
+            variables: std::env::vars_os().collect(),
+            root,
+        }
+    };
     ExitCode::from(match cli.command {
-        Command::Init => agent::init(&Surroundings {
-            plan: std::env::var_os(podkey::plan::PLAN_ENV),
-            budget: std::env::var_os(agent::BUDGET_ENV),
-            root: cli.root,
-        }),
+        Command::JobStarted => agent::job_started(&hook(cli.root)),
+        Command::JobCompleted => agent::job_completed(&hook(cli.root)),
+        Command::Init => {
+            telemetry::init(cli.log_format, level.as_deref());
+            agent::init(&Surroundings {
+                plan: std::env::var_os(podkey::plan::PLAN_ENV),
+                budget: std::env::var_os(agent::BUDGET_ENV),
+                root: cli.root,
+            })
+        }
     })
 }

@@ -2,14 +2,16 @@
 
 use std::str::FromStr;
 
-use super::files::{self, FileRequest};
+use super::files::{self, FileRequest, Source};
+use super::job_policy;
 use super::keys::{
-    AUTH_MOUNT, CONNECTION, CONTAINERS, ENV, FILES, IGNORE_NOT_FOUND, INJECTED, JOB_HOOKS, KEYS, ON_FAILURE, PREFIX,
-    REFRESH, ROLE,
+    AUTH_MOUNT, CONNECTION, CONTAINERS, ENV, EXPORT, FILES, IGNORE_NOT_FOUND, INJECTED, JOB_ENV, JOB_HOOKS, JOB_POLICY,
+    KEYS, MASK, ON_FAILURE, PREFIX, REFRESH, ROLE,
 };
 use super::pod::Annotations;
 use super::problem::{Problems, did_you_mean, one_of, quoted, unquoted};
-use crate::plan::{ApiPath, Invalid, Role};
+use super::variables;
+use crate::plan::{ApiPath, EnvSecret, Invalid, JobPolicy, Mask, OnFailure, PathTemplate, Role};
 
 /// The longest list of container names, in bytes.
 const MAX_CONTAINERS_BYTES: usize = 4096;
@@ -20,10 +22,36 @@ pub(super) struct InjectionRequest {
     pub(super) connection: Option<String>,
     pub(super) role: Option<Role>,
     pub(super) auth_mount: Option<ApiPath>,
+    /// Those that `init` reads before those that the job reads; else in the author's order.
     pub(super) files: Vec<FileRequest>,
+    pub(super) env: Vec<EnvSecret>,
+    pub(super) job_env: Vec<EnvSecret<PathTemplate>>,
+    /// None: exported where there are job hooks.
+    pub(super) export: Option<bool>,
+    pub(super) mask: Option<Mask>,
+    /// None: on in a runner pod.
+    pub(super) job_hooks: Option<bool>,
+    pub(super) job_policy: Option<JobPolicy>,
+    /// None: the job's affair where there are job hooks.
+    pub(super) on_failure: Option<OnFailure>,
+    /// The files are to be kept fresh.
+    pub(super) refreshes: bool,
     /// None: the default for the kind of pod.
     pub(super) containers: Option<Vec<String>>,
     pub(super) ignore_not_found: bool,
+}
+
+impl InjectionRequest {
+    /// Whether there are values of variables to keep in files, be it until they are exported.
+    pub(super) fn has_variables(&self) -> bool {
+        !self.env.is_empty() || !self.job_env.is_empty()
+    }
+
+    /// Whether all there is to read is for the job, so that `init` needs no login.
+    pub(super) fn only_job_reads(&self) -> bool {
+        let is_job = |file: &FileRequest| matches!(file.secret, Source::Job(_));
+        self.env.is_empty() && self.files.iter().all(is_job) && !(self.files.is_empty() && self.job_env.is_empty())
+    }
 }
 
 /// What to say of a wish that a later release will fulfil: the pod is denied rather than started without it.
@@ -62,7 +90,7 @@ pub(super) fn parse(annotations: &Annotations<'_>, problems: &mut Problems) -> I
             );
             continue;
         };
-        delivers |= matches!(key, FILES | ENV);
+        delivers |= matches!(key, FILES | ENV | JOB_ENV);
         let Some(value) = value else {
             problems.push(key, "is no text: put the value in quotes");
             continue;
@@ -74,23 +102,24 @@ pub(super) fn parse(annotations: &Annotations<'_>, problems: &mut Problems) -> I
             ROLE => request.role = checked(key, word, problems),
             AUTH_MOUNT => request.auth_mount = checked(key, word, problems),
             FILES => request.files = files::parse(value, problems),
-            ENV => problems.push(key, NOT_SUPPORTED_YET),
+            ENV => request.env = variables::parse(value, problems),
+            JOB_ENV => request.job_env = variables::parse_for_job(value, problems),
+            EXPORT => request.export = boolean(key, word, problems),
+            MASK => request.mask = one(key, word, Mask::NAMES, problems),
+            JOB_POLICY => request.job_policy = job_policy::parse(value, problems),
+            JOB_HOOKS => request.job_hooks = boolean(key, word, problems),
+            ON_FAILURE => request.on_failure = one(key, word, OnFailure::NAMES, problems),
             CONTAINERS => request.containers = containers(key, value, problems),
             REFRESH if word == "never" => {}
-            REFRESH => problems.push(
-                key,
-                match humantime::parse_duration(word) {
-                    Ok(_) => format!("{} {NOT_SUPPORTED_YET}, only \"never\" is", quoted(word)),
-                    Err(_) => format!("{} is neither \"never\" nor a duration such as 30s or 5m", quoted(word)),
-                },
-            ),
-            ON_FAILURE => match word {
-                "fail-pod" => {}
-                "fail-job" => problems.push(key, format!("\"fail-job\" {NOT_SUPPORTED_YET}, only \"fail-pod\" is")),
-                other => problems.push(key, one_of(other, &["fail-pod", "fail-job"])),
-            },
-            JOB_HOOKS if boolean(key, word, problems) == Some(true) => {
-                problems.push(key, format!("\"true\" {NOT_SUPPORTED_YET}, only \"false\" is"));
+            REFRESH => {
+                request.refreshes = humantime::parse_duration(word).is_ok();
+                problems.push(
+                    key,
+                    match request.refreshes {
+                        true => format!("{} {NOT_SUPPORTED_YET}, only \"never\" is", quoted(word)),
+                        false => format!("{} is neither \"never\" nor a duration such as 30s or 5m", quoted(word)),
+                    },
+                );
             }
             IGNORE_NOT_FOUND => request.ignore_not_found = boolean(key, word, problems).unwrap_or(false),
             _ => {}
@@ -111,6 +140,11 @@ fn checked<T: FromStr<Err = Invalid>>(key: &str, value: &str, problems: &mut Pro
         .parse()
         .map_err(|why| problems.push(key, format!("{} {why}", quoted(value))))
         .ok()
+}
+
+/// One of fixed words.
+fn one<T: FromStr>(key: &str, word: &str, words: &[&str], problems: &mut Problems) -> Option<T> {
+    word.parse().map_err(|_| problems.push(key, one_of(word, words))).ok()
 }
 
 fn boolean(key: &str, value: &str, problems: &mut Problems) -> Option<bool> {

@@ -9,11 +9,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_saphyr::UserMessageFormatter;
 
-use super::parts::{self, InitContainer};
+use super::parts::{self, InitContainer, JobHooks};
 use super::policy::AllowRule;
 use super::problem::did_you_mean;
 use super::qos::Quantity;
-use crate::plan::{self, ApiPath, AuthMethod, Budget, MAX_PLAN_BYTES, Role, ServerName};
+use crate::plan::{
+    self, ApiPath, Audience, AuthMethod, Budget, DEFAULT_HOOK_DEADLINE, JobLogin, JobPolicy, MAX_PLAN_BYTES, Role,
+    ServerName,
+};
 
 /// The whole config.
 #[derive(Debug, Clone)]
@@ -22,8 +25,8 @@ pub struct Config {
     pub agent: AgentConfig,
     /// Servers by name.
     pub connections: BTreeMap<String, Connection>,
-    /// podkey's init container, for pods that are not Guaranteed and for those that are.
-    pub(super) init_containers: [InitContainer; 2],
+    /// podkey's init container, for pods that are not Guaranteed and for those that are; without job hooks, and with them.
+    pub(super) init_containers: [[InitContainer; 2]; 2],
     /// Pods whose containers see each other's processes are injected too, although the job can then read the agent.
     pub allow_shared_process_namespace: bool,
 }
@@ -191,8 +194,21 @@ pub struct Connection {
     pub audience: Option<String>,
     /// The role, unless the author says otherwise.
     pub role: Option<Role>,
+    /// What the hooks of runner pods do.
+    pub job: JobConnection,
     /// None: Vault's policies alone decide.
     pub allow: Option<Vec<AllowRule>>,
+}
+
+/// What a connection has for the jobs of runner pods.
+#[derive(Debug, Clone)]
+pub struct JobConnection {
+    /// How the job logs in with GitHub's token; none: it cannot.
+    pub login: Option<JobLogin>,
+    /// Which jobs get secrets; none: the pod's author alone decides.
+    pub policy: Option<JobPolicy>,
+    /// How long one hook may take.
+    pub deadline: Budget,
 }
 
 /// Why a config cannot be used. Names the place in it, and the line where there is one.
@@ -249,6 +265,8 @@ struct ConnectionFile {
     allow_insecure_http: bool,
     #[serde(default)]
     auth: AuthFile,
+    #[serde(default)]
+    job: JobFile,
     #[serde(default, deserialize_with = "rules")]
     allow: Option<Vec<AllowRule>>,
 }
@@ -284,6 +302,41 @@ impl Default for AuthFile {
             audience: default_audience(),
             role: String::new(),
         }
+    }
+}
+
+/// A connection's `job`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct JobFile {
+    #[serde(default)]
+    method: Option<JobMethod>,
+    #[serde(default)]
+    mount: Option<String>,
+    #[serde(default)]
+    role: Option<String>,
+    #[serde(default)]
+    audience: Option<String>,
+    #[serde(default)]
+    deadline: Option<String>,
+    #[serde(default, deserialize_with = "job_policy")]
+    policy: Option<JobPolicy>,
+}
+
+/// GitHub gives a job one kind of token, and only one method takes it.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum JobMethod {
+    Jwt,
+}
+
+/// A policy whose fields are all commented out must not allow every job.
+fn job_policy<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<JobPolicy>, D::Error> {
+    match Option::deserialize(deserializer)? {
+        Some(policy) => Ok(Some(policy)),
+        None => Err(serde::de::Error::custom(
+            "policy is there without a field: write repositories, events, protectedRefs or forks, or remove it",
+        )),
     }
 }
 
@@ -332,9 +385,12 @@ impl Config {
             let connection = connection.check(&name, &read_ca)?;
             connections.insert(name, connection);
         }
-        let prepare = |guaranteed| InitContainer::prepare(&file.agent, guaranteed).or_else(unwritable);
+        let prepare = |guaranteed, hooks| InitContainer::prepare(&file.agent, guaranteed, hooks).or_else(unwritable);
         Ok(Self {
-            init_containers: [prepare(false)?, prepare(true)?],
+            init_containers: [
+                [prepare(false, JobHooks::Off)?, prepare(true, JobHooks::Off)?],
+                [prepare(false, JobHooks::On)?, prepare(true, JobHooks::On)?],
+            ],
             agent: file.agent,
             connections,
             allow_shared_process_namespace: file.allow_shared_process_namespace,
@@ -399,6 +455,35 @@ impl ConnectionFile {
         if audience.len() > 1024 || audience.chars().any(char::is_control) {
             return wrong(key("auth.audience"), "is no audience");
         }
+        let job = self.job;
+        let role = given(job.role.as_deref());
+        if role.is_none() && (job.method.is_some() || given(job.mount.as_deref().or(job.audience.as_deref())).is_some())
+        {
+            return wrong(
+                key("job.role"),
+                "is missing: the job logs in as a role of the jwt auth method that is bound to GitHub's tokens",
+            );
+        }
+        let login = role.map(|role| {
+            Ok(JobLogin {
+                mount: parse(
+                    key("job.mount"),
+                    given(job.mount.as_deref()).unwrap_or("jwt").trim_matches('/'),
+                )?,
+                role: parse(key("job.role"), role)?,
+                audience: given(job.audience.as_deref())
+                    .map(|text| parse::<Audience>(key("job.audience"), text))
+                    .transpose()?,
+            })
+        });
+        let job = JobConnection {
+            login: login.transpose()?,
+            policy: job.policy,
+            deadline: parse(
+                key("job.deadline"),
+                given(job.deadline.as_deref()).unwrap_or(DEFAULT_HOOK_DEADLINE),
+            )?,
+        };
         let server = plan::Connection {
             name: name.to_owned(),
             address,
@@ -432,6 +517,7 @@ impl ConnectionFile {
             role: given(Some(&self.auth.role))
                 .map(|text| parse(key("auth.role"), text))
                 .transpose()?,
+            job,
             allow: self.allow,
         })
     }
@@ -455,6 +541,9 @@ connections:
     namespace: ""                             # Vault Enterprise or OpenBao namespace
     budget: 5m                                # all tries of one agent together
     auth: { method: kubernetes, mount: kubernetes, audience: vault, role: "" }
+    job:                                      # for the jobs of runner pods: GitHub's own token, and which jobs get secrets
+      { method: jwt, mount: github, role: ci, audience: "https://vault.example.com", deadline: 30s,
+        policy: { repositories: ["octo-org/*"], events: [push], protectedRefs: true, forks: deny } }
     allow:                                    # left out: Vault's policies alone decide
     - namespaces: [arc-runners]
       serviceAccounts: ["arc-runner-set-gha-rs-*"]
@@ -498,13 +587,39 @@ connections:
     }
 
     #[test]
+    fn a_connection_may_have_an_identity_and_a_policy_for_jobs() {
+        let job = |text: &str| {
+            let text = format!("agent: {{image: i}}\nconnections: {{d: {{address: 'https://v', {text}}}}}");
+            parse(&text).unwrap().connections["d"].job.clone()
+        };
+        let nothing = job("job: {}");
+        assert!(nothing.login.is_none() && nothing.policy.is_none());
+        assert_eq!(nothing.deadline.duration().as_secs(), 30);
+        let login = job("job: {role: ci}").login.unwrap();
+        assert_eq!((login.mount.as_str(), login.audience), ("jwt", None));
+        let all = job(
+            "job: {method: jwt, mount: github/, role: ci, audience: 'https://v', deadline: 1m, policy: {events: [push]}}",
+        );
+        let login = all.login.unwrap();
+        assert_eq!(login.mount.as_str(), "github");
+        assert_eq!(login.audience.unwrap().as_str(), "https://v");
+        assert_eq!(all.deadline.duration().as_secs(), 60);
+        assert!(all.policy.unwrap().events.unwrap()[0].matches("push"));
+        // No job at all, rather than any job.
+        assert_eq!(
+            job("job: {policy: {repositories: []}}").policy.unwrap().repositories,
+            Some(Vec::new())
+        );
+    }
+
+    #[test]
     fn errors_name_the_place() {
         let connection =
             |text: &str| format!("agent: {{image: i}}\nconnections:\n  d: {{address: 'https://v', {text}}}");
         for (text, expected) in [
             (DOCUMENTED.replace("imagePullPolicy", "imagePullPolice"), "line 4"),
             (DOCUMENTED.replace("budget", "budgt"), "line 13"),
-            (DOCUMENTED.replace("serviceAccounts", "serviceAccount"), "line 17"),
+            (DOCUMENTED.replace("serviceAccounts", "serviceAccount"), "line 20"),
             (DOCUMENTED.replace("method: kubernetes", "method: ldap"), "line 14"),
             ("agent: {image: i}".into(), "connections"),
             ("agent: {image: i}\nconnections: {}".into(), "connections: is empty"),
@@ -546,7 +661,29 @@ connections:
                 "connections.d.auth.mount: \"../x\" has a segment",
             ),
             (connection("auth: {role: \"a\\nb\"}"), "connections.d.auth.role"),
-            (connection("allow: [{roles: ['']}]"), "an empty pattern matches nothing"),
+            (
+                connection("allow: [{roles: ['']}]"),
+                "is an empty pattern, which matches nothing",
+            ),
+            (connection("job: {mount: github}"), "connections.d.job.role: is missing"),
+            (connection("job: {method: jwt}"), "connections.d.job.role: is missing"),
+            (connection("job: {role: r, method: kubernetes}"), "line 3"),
+            (
+                connection("job: {role: r, mount: a//b}"),
+                "connections.d.job.mount: \"a//b\" has an empty",
+            ),
+            (
+                connection("job: {role: r, audience: \"a\\nb\"}"),
+                "connections.d.job.audience",
+            ),
+            (
+                connection("job: {deadline: 1h}"),
+                "connections.d.job.deadline: \"1h\" is longer than 15m",
+            ),
+            (connection("job: {policy: }"), "policy is there without a field"),
+            (connection("job: {policy: {repository: [a/b]}}"), "line 3"),
+            (connection("job: {policy: {events: ['']}}"), "is an empty pattern"),
+            (connection("job: {policy: {forks: maybe}}"), "line 3"),
             (connection("surprise: 1"), "line 3"),
             (connection("allow: "), "allow is there without a rule"),
             (

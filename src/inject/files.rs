@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use super::keys::FILES;
 use super::problem::{Problems, did_you_mean, one_of, quoted, unquoted};
 use super::yaml::{self, Node};
-use crate::plan::{ApiPath, Decode, Destination, Format, Invalid, MAX_FILES, Mode};
+use crate::plan::{ApiPath, Decode, Destination, Format, Invalid, MAX_FILES, Mode, PathTemplate, PlannedFile};
 use crate::text::{is_variable_name, takes_over};
 
 /// One entry, parsed, with nothing filled in that depends on the pod.
@@ -14,7 +14,7 @@ use crate::text::{is_variable_name, takes_over};
 pub(super) struct FileRequest {
     /// Where it stands in the annotation, from 0.
     pub(super) index: usize,
-    pub(super) secret: ApiPath,
+    pub(super) secret: Source,
     pub(super) version: Option<NonZeroU64>,
     pub(super) key: Option<String>,
     pub(super) decode: Decode,
@@ -25,7 +25,42 @@ pub(super) struct FileRequest {
     pub(super) env: Option<String>,
 }
 
+/// Who reads the secret, and where (`as:`).
+#[derive(Debug)]
+pub(super) enum Source {
+    Init(ApiPath),
+    Job(PathTemplate),
+}
+
 impl FileRequest {
+    /// What `init` is to deliver, if it is this file.
+    pub(super) fn for_init(&self, default_mode: Mode) -> Option<PlannedFile> {
+        match &self.secret {
+            Source::Init(path) => Some(self.planned(path.clone(), default_mode)),
+            Source::Job(_) => None,
+        }
+    }
+
+    /// What the job is to read, if it is this file.
+    pub(super) fn for_job(&self, default_mode: Mode) -> Option<PlannedFile<PathTemplate>> {
+        match &self.secret {
+            Source::Init(_) => None,
+            Source::Job(path) => Some(self.planned(path.clone(), default_mode)),
+        }
+    }
+
+    fn planned<P>(&self, secret: P, default_mode: Mode) -> PlannedFile<P> {
+        PlannedFile {
+            secret,
+            version: self.version,
+            key: self.key.clone(),
+            decode: self.decode,
+            format: self.format,
+            file: self.file.clone(),
+            mode: self.mode.unwrap_or(default_mode),
+        }
+    }
+
     /// `podkey.dev/files[0]`, for messages.
     pub(super) fn place(&self) -> String {
         place(self.index)
@@ -36,11 +71,15 @@ fn place(index: usize) -> String {
     format!("{FILES}[{index}]")
 }
 
-const FIELDS: [&str; 9] = [
-    "secret", "key", "decode", "format", "file", "mode", "env", "version", "data",
+const FIELDS: [&str; 10] = [
+    "secret", "key", "decode", "format", "file", "mode", "env", "version", "data", "as",
 ];
 
-/// Parses the annotation's value. Entries with a problem are left out of the result.
+/// What `as` can be.
+const READERS: [&str; 2] = ["init", "job"];
+
+/// Parses the annotation's value. Entries with a problem are left out of the result. Those that the job reads come last, as
+/// in the plan.
 pub(super) fn parse(text: &str, problems: &mut Problems) -> Vec<FileRequest> {
     let entries = match yaml::parse(text) {
         Ok(Node::List(entries)) if !entries.is_empty() => entries,
@@ -98,6 +137,7 @@ pub(super) fn parse(text: &str, problems: &mut Problems) -> Vec<FileRequest> {
             }
         }
     }
+    files.sort_by_key(|file| matches!(file.secret, Source::Job(_)));
     files
 }
 
@@ -150,12 +190,26 @@ impl<'a> Entry<'a, '_> {
 
     fn parse(mut self) -> Option<FileRequest> {
         let before = self.problems.len();
-        let secret = self.required::<ApiPath>("secret", "the path to read, as in `vault read`");
-        if let Some(path) = secret.as_ref().filter(|path| path.holds_tokens()) {
-            self.problem(
-                "secret",
-                format!("{} is about tokens, not a secret", quoted(path.as_str())),
-            );
+        const PATH: &str = "the path to read, as in `vault read`";
+        let secret = match self.checked("as", |text| {
+            READERS
+                .contains(&text)
+                .then(|| text == "job")
+                .ok_or_else(|| one_of(text, &READERS))
+        }) {
+            Some(true) => self.required("secret", PATH).map(Source::Job),
+            _ => self.required("secret", PATH).map(Source::Init),
+        };
+        let (path, unfilled) = match &secret {
+            Some(Source::Init(path)) => (Some(path), unfilled(path, "add `as: job`")),
+            Some(Source::Job(path)) => (Some(path.as_path()), None),
+            None => (None, None),
+        };
+        let tokens = path
+            .filter(|path| path.holds_tokens())
+            .map(|path| format!("{} is about tokens, not a secret", quoted(path.as_str())));
+        if let Some(why) = tokens.or(unfilled) {
+            self.problem("secret", why);
         }
         let file = self.required::<Destination>("file", "where the secret goes");
         let key = self.checked("key", |text| match text {
@@ -213,6 +267,16 @@ impl<'a> Entry<'a, '_> {
             env,
         })
     }
+}
+
+/// That `init` cannot read the path, because it has a placeholder; `instead` is what to do.
+pub(super) fn unfilled(path: &ApiPath, instead: &str) -> Option<String> {
+    path.has_placeholder().then(|| {
+        format!(
+            "{} has a placeholder, which only the job can fill in: {instead}",
+            quoted(path.as_str())
+        )
+    })
 }
 
 fn env_name(name: &str) -> Result<(), String> {
@@ -305,6 +369,22 @@ mod tests {
                 "f[0].env: \"LD_PRELOAD\" is a variable that decides",
             ),
             (&format!("{good}, data: {{a: b}}}}"), "f[0].data: is not supported yet"),
+            (
+                &format!("{good}, as: jobs}}"),
+                "f[0].as: \"jobs\" is none of init, job (did you mean \"job\"?)",
+            ),
+            (
+                "- {secret: 'a/{job}', key: k, file: f}",
+                "f[0].secret: \"a/{job}\" has a placeholder, which only the job can fill in: add `as: job`",
+            ),
+            (
+                "- {secret: 'a/{repo}', key: k, file: f, as: job}",
+                "f[0].secret: \"a/{repo}\" has a brace that belongs to none of {repository}",
+            ),
+            (
+                "- {secret: 'auth/token/{job}', key: k, file: f, as: job}",
+                "is about tokens",
+            ),
             (
                 "- {secret: a, file: f, format: raw}",
                 "f[0].format: \"raw\" needs a key",

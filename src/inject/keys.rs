@@ -9,6 +9,10 @@ pub(super) const FILES: &str = "podkey.dev/files";
 pub(super) const CONTAINERS: &str = "podkey.dev/containers";
 pub(super) const AUTH_MOUNT: &str = "podkey.dev/auth-mount";
 pub(super) const ENV: &str = "podkey.dev/env";
+pub(super) const EXPORT: &str = "podkey.dev/export";
+pub(super) const MASK: &str = "podkey.dev/mask";
+pub(super) const JOB_ENV: &str = "podkey.dev/job-env";
+pub(super) const JOB_POLICY: &str = "podkey.dev/job-policy";
 pub(super) const REFRESH: &str = "podkey.dev/refresh";
 pub(super) const ON_FAILURE: &str = "podkey.dev/on-failure";
 pub(super) const JOB_HOOKS: &str = "podkey.dev/job-hooks";
@@ -17,7 +21,7 @@ pub(super) const IGNORE_NOT_FOUND: &str = "podkey.dev/ignore-not-found";
 pub const INJECTED: &str = "podkey.dev/injected";
 
 /// Every one of them.
-pub(super) const KEYS: [&str; 11] = [
+pub(super) const KEYS: [&str; 15] = [
     CONNECTION,
     ROLE,
     AUTH_MOUNT,
@@ -27,6 +31,10 @@ pub(super) const KEYS: [&str; 11] = [
     REFRESH,
     ON_FAILURE,
     JOB_HOOKS,
+    EXPORT,
+    MASK,
+    JOB_ENV,
+    JOB_POLICY,
     IGNORE_NOT_FOUND,
     INJECTED,
 ];

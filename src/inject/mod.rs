@@ -4,6 +4,8 @@
 mod annotations;
 mod config;
 mod files;
+mod hooks;
+mod job_policy;
 mod keys;
 mod order;
 mod parts;
@@ -14,18 +16,19 @@ mod present;
 mod problem;
 mod qos;
 mod readers;
+mod variables;
 mod yaml;
 
-pub use config::{AgentConfig, AgentResources, Config, ConfigError, Connection};
+pub use config::{AgentConfig, AgentResources, Config, ConfigError, Connection, JobConnection};
 pub use keys::{INJECTED, PREFIX};
 pub use patch::PodPatch;
 pub use pod::{Pod, Text, UnreadablePod};
-pub use policy::{AllowRule, Pattern};
+pub use policy::AllowRule;
 pub use problem::{Problem, Problems};
 
 use annotations::InjectionRequest;
-use keys::{CONNECTION, FILES, ROLE};
-use parts::INIT_CONTAINER;
+use keys::{CONNECTION, ENV, FILES, ROLE};
+use parts::{Access, INIT_CONTAINER, JobHooks};
 use patch::List;
 use pod::{Annotations, Container};
 use present::State;
@@ -33,7 +36,7 @@ use problem::{did_you_mean, quoted};
 use readers::{Additions, Reader, ReaderUser};
 use serde_json::value::RawValue;
 
-use crate::plan::{Login, MAX_PLAN_BYTES, Mode, PLAN_VERSION, Plan, PlannedFile};
+use crate::plan::{JobPlan, Login, MAX_PLAN_BYTES, Mode, PLAN_VERSION, Plan};
 
 /// What to do with a pod.
 #[derive(Debug)]
@@ -87,6 +90,7 @@ struct Injection<'p, 'a, 'c> {
     state: State,
     /// The plan as the init container gets it.
     plan: String,
+    hooks: JobHooks,
     run_as_user: Option<i64>,
 }
 
@@ -110,35 +114,52 @@ fn resolve<'p, 'a, 'c>(
     let understood = problems.is_empty();
     check_pod(pod, config, problems);
     present::check_names(pod, problems);
-    present::check_mounts(pod, problems);
+    let runner = hooks::runner(pod, &request);
+    let runner_access = hooks::access(&request);
+    present::check_mounts(pod, runner, runner_access, problems);
     let connection = choose_connection(&request, config, problems);
-    let login = connection.and_then(|connection| login(&request, connection, problems));
+    let login = match request.only_job_reads() {
+        false => connection.and_then(|connection| login(&request, connection, problems)),
+        true => None,
+    };
     let readers = readers::choose(pod, request.containers.as_deref(), problems);
     let user = ReaderUser::of(pod, &readers);
     let run_as_user = user.run_as(config.agent.run_as_user);
     check_user(pod, run_as_user, problems);
+    let hook_user = hooks::check(pod, &request, connection, &readers, user, problems);
+    variables::check(&request, problems);
     order::check(pod, &readers, problems);
-    let mounts = parts::mounts(request.files.iter().map(|file| &file.file));
     let read_only = readers::read_only_volumes(pod);
     let readers: Vec<_> = readers
         .into_iter()
         .map(|reader| {
-            let additions = reader.additions(&read_only, &request.files, &mounts, problems);
+            let calls_hooks = runner.is_some_and(|runner| std::ptr::eq(runner, reader.container));
+            let files = request.files.iter().map(|file| &file.file);
+            let access = if calls_hooks { runner_access } else { Access::Read };
+            let mut mounts = parts::mounts(files, request.has_variables(), access);
+            mounts.extend(calls_hooks.then(parts::bin_mount));
+            let additions = reader.additions(&read_only, calls_hooks, &request.files, mounts, problems);
             (reader, additions)
         })
         .collect();
     // What the pod lacks does not keep us from telling what is wrong with its plan; wishes that do not parse do.
-    let (Some(connection), Some(login), true) = (connection, login, understood) else {
+    let (Some(connection), true) = (connection, understood && (login.is_some() || request.only_job_reads())) else {
         return None;
     };
-    let plan = plan(&request, connection, login, user.default_mode(pod));
+    let default_mode = user.default_mode(pod);
+    let hooks = match hook_user {
+        None => JobHooks::Off,
+        Some(_) => JobHooks::On,
+    };
+    let job = hook_user.map(|user| hooks::plan(user, &request, connection, default_mode));
+    let plan = plan(&request, connection, login, job, default_mode);
     check_policy(pod, namespace, connection, &plan, problems);
-    let state = present::state(pod, &request, &plan, connection, problems);
+    let state = present::state(pod, &request, &plan, hooks, connection, problems);
     let plan = plan.to_env_value().unwrap_or_default();
     if plan.is_empty() || plan.len() > MAX_PLAN_BYTES {
         let bytes = plan.len();
         problems.push(
-            FILES,
+            if request.files.is_empty() { ENV } else { FILES },
             format!("makes a plan of {bytes} bytes, allowed are {MAX_PLAN_BYTES}: ask for less"),
         );
     }
@@ -147,6 +168,7 @@ fn resolve<'p, 'a, 'c>(
         readers,
         state,
         plan,
+        hooks,
         run_as_user,
     })
 }
@@ -174,14 +196,15 @@ impl Injection<'_, '_, '_> {
             )?;
         }
         if self.state == State::New {
-            let init = &config.init_containers[usize::from(qos::is_guaranteed(pod))];
+            let init = &config.init_containers[self.hooks as usize][usize::from(qos::is_guaranteed(pod))];
             patch.insert_json(
                 "/spec/initContainers",
                 List::of(&pod.spec.init_containers),
                 order::position(pod),
                 &init.to_json(&self.plan, self.run_as_user)?,
             )?;
-            patch.append_json("/spec/volumes", List::of(&pod.spec.volumes), &self.connection.volumes)?;
+            let volumes = &self.connection.volumes[..parts::volume_count(self.hooks)];
+            patch.append_json("/spec/volumes", List::of(&pod.spec.volumes), volumes)?;
         }
         if !annotations::says_injected(wishes) {
             patch.set("/metadata/annotations", INJECTED, &crate::VERSION)?;
@@ -265,7 +288,8 @@ fn login(request: &InjectionRequest, connection: &Connection, problems: &mut Pro
 fn plan<'c>(
     request: &InjectionRequest,
     connection: &'c Connection,
-    login: Login,
+    login: Option<Login>,
+    job: Option<JobPlan>,
     default_mode: Mode,
 ) -> Plan<&'c RawValue> {
     Plan {
@@ -277,16 +301,14 @@ fn plan<'c>(
         files: request
             .files
             .iter()
-            .map(|file| PlannedFile {
-                secret: file.secret.clone(),
-                version: file.version,
-                key: file.key.clone(),
-                decode: file.decode,
-                format: file.format,
-                file: file.file.clone(),
-                mode: file.mode.unwrap_or(default_mode),
-            })
+            .filter_map(|file| file.for_init(default_mode))
             .collect(),
+        env: request.env.clone(),
+        env_mode: match request.has_variables() {
+            true => default_mode,
+            false => Mode::default(),
+        },
+        job,
     }
 }
 
@@ -298,10 +320,7 @@ fn check_policy(
     problems: &mut Problems,
 ) {
     let Some(rules) = &connection.allow else { return };
-    if rules
-        .iter()
-        .any(|rule| rule.allows(pod, namespace, &plan.login, &plan.files))
-    {
+    if rules.iter().any(|rule| rule.allows(pod, namespace, plan)) {
         return;
     }
     // Says what the caller knows already, and nothing of the rules: anyone who reaches the webhook may probe it.

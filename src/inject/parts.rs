@@ -1,4 +1,4 @@
-//! The parts that podkey adds to a pod: the init container and its two volumes, built with Kubernetes' own types. They are
+//! The parts that podkey adds to a pod: the init container and its volumes, built with Kubernetes' own types. They are
 //! the same for all pods of a connection but for the plan and the user, so they are made into text once, when the config is
 //! read, and the rest is put in for each pod.
 
@@ -13,18 +13,34 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use super::config::{AgentConfig, AgentResources};
 use super::pod;
 use crate::plan::{
-    Destination, FILES_DIR, MAX_RENDERED_BYTES, PLAN_ENV, SECRETS_DIR, SINGLE_DIR, TOKEN_DIR, VOLUME_DIR,
+    BIN_DIR, Destination, FILES_DIR, MAX_RENDERED_BYTES, PLAN_ENV, SECRETS_DIR, SINGLE_DIR, TOKEN_DIR, VOLUME_DIR,
 };
 
 pub(super) const INIT_CONTAINER: &str = "podkey-init";
 pub(super) const SECRETS_VOLUME: &str = "podkey-secrets";
 pub(super) const TOKEN_VOLUME: &str = "podkey-token";
+pub(super) const BIN_VOLUME: &str = "podkey-bin";
 /// Names that a pod's author must leave to podkey.
 pub(super) const RESERVED_CONTAINERS: [&str; 2] = [INIT_CONTAINER, "podkey-sidecar"];
 
 /// The shortest life that the API server gives a projected token
 /// (<https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#launch-a-pod-using-service-account-token-projection>).
 const TOKEN_SECONDS: i64 = 600;
+
+/// Whether the runner calls our hooks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum JobHooks {
+    Off,
+    On,
+}
+
+/// What a container of the author's may do with our volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    /// The hooks empty the files.
+    Write,
+}
 
 /// `podkey-init` as text, with the places of the plan and of the user left open.
 #[derive(Debug, Clone)]
@@ -37,12 +53,12 @@ pub(super) struct InitContainer {
 }
 
 impl InitContainer {
-    /// Prepares the text, for pods that are Guaranteed or for the others.
-    pub(super) fn prepare(agent: &AgentConfig, guaranteed: bool) -> Result<Self, serde_json::Error> {
+    /// Prepares the text, for pods that are Guaranteed or for the others, with job hooks or without.
+    pub(super) fn prepare(agent: &AgentConfig, guaranteed: bool, hooks: JobHooks) -> Result<Self, serde_json::Error> {
         // Two values that stand for themselves nowhere else in the text.
         const PLAN: &str = "\0plan";
         const USER: i64 = i64::MIN;
-        let text = |user| serde_json::to_string(&init_container(agent, PLAN.to_owned(), user, guaranteed));
+        let text = |user| serde_json::to_string(&init_container(agent, PLAN.to_owned(), user, guaranteed, hooks));
         let plan = serde_json::to_string(PLAN)?;
         let (with_user, without_user) = (text(Some(USER))?, text(None)?);
         let (before_plan, rest) = with_user.split_once(&plan).unwrap_or_default();
@@ -68,7 +84,22 @@ impl InitContainer {
 
 /// `podkey-init`, which passes the Pod Security Standard *restricted*
 /// (<https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>).
-fn init_container(agent: &AgentConfig, plan: String, user: Option<i64>, guaranteed: bool) -> Container {
+fn init_container(
+    agent: &AgentConfig,
+    plan: String,
+    user: Option<i64>,
+    guaranteed: bool,
+    hooks: JobHooks,
+) -> Container {
+    let writable = |(name, path): (&str, &str)| VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        ..VolumeMount::default()
+    };
+    let bin = match hooks {
+        JobHooks::Off => None,
+        JobHooks::On => Some(writable((BIN_VOLUME, BIN_DIR))),
+    };
     Container {
         name: INIT_CONTAINER.to_owned(),
         image: Some(agent.image.clone()),
@@ -95,19 +126,18 @@ fn init_container(agent: &AgentConfig, plan: String, user: Option<i64>, guarante
         }),
         termination_message_path: Some("/dev/termination-log".to_owned()),
         termination_message_policy: Some("File".to_owned()),
-        volume_mounts: Some(vec![
-            VolumeMount {
-                name: SECRETS_VOLUME.to_owned(),
-                mount_path: VOLUME_DIR.to_owned(),
-                ..VolumeMount::default()
-            },
-            VolumeMount {
-                name: TOKEN_VOLUME.to_owned(),
-                mount_path: TOKEN_DIR.to_owned(),
-                read_only: Some(true),
-                ..VolumeMount::default()
-            },
-        ]),
+        volume_mounts: Some(
+            [
+                writable((SECRETS_VOLUME, VOLUME_DIR)),
+                VolumeMount {
+                    read_only: Some(true),
+                    ..writable((TOKEN_VOLUME, TOKEN_DIR))
+                },
+            ]
+            .into_iter()
+            .chain(bin)
+            .collect(),
+        ),
         ..Container::default()
     }
 }
@@ -138,8 +168,8 @@ fn resources(resources: &AgentResources, guaranteed: bool) -> ResourceRequiremen
     }
 }
 
-/// `podkey-secrets` and `podkey-token`.
-pub(super) fn volumes(audience: Option<&str>) -> [Volume; 2] {
+/// `podkey-secrets` and `podkey-token`, and `podkey-bin`, which only pods with job hooks have.
+pub(super) fn volumes(audience: Option<&str>) -> [Volume; 3] {
     // Twice what may be written, for two generations side by side, and some room for the file system's own needs.
     let size_mib = 2 * MAX_RENDERED_BYTES / (1024 * 1024) + 1;
     [
@@ -166,7 +196,24 @@ pub(super) fn volumes(audience: Option<&str>) -> [Volume; 2] {
             }),
             ..Volume::default()
         },
+        Volume {
+            name: BIN_VOLUME.to_owned(),
+            // The agent has 4 MiB at the most, and beside it lies what the plan holds.
+            empty_dir: Some(EmptyDirVolumeSource {
+                medium: None,
+                size_limit: Some(Quantity("8Mi".to_owned())),
+            }),
+            ..Volume::default()
+        },
     ]
+}
+
+/// How many of [`volumes`] a pod gets.
+pub(super) fn volume_count(hooks: JobHooks) -> usize {
+    match hooks {
+        JobHooks::Off => 2,
+        JobHooks::On => 3,
+    }
 }
 
 /// Whether a volume of the pod's is the one we would add, whatever defaults the API server has filled in since.
@@ -176,6 +223,9 @@ pub(super) fn is_ours(volume: &pod::Volume<'_>, audience: Option<&str>) -> bool 
             .empty_dir
             .as_ref()
             .is_some_and(|empty_dir| empty_dir.medium.as_deref() == Some("Memory"));
+    }
+    if volume.name == BIN_VOLUME {
+        return volume.empty_dir.is_some();
     }
     let projected: Option<ProjectedVolumeSource> =
         volume.projected.and_then(|raw| serde_json::from_str(raw.get()).ok());
@@ -192,49 +242,65 @@ pub(super) fn is_ours(volume: &pod::Volume<'_>, audience: Option<&str>) -> bool 
     }
 }
 
-/// A mount of the volume `podkey-secrets` in a reader.
+/// A mount of one of our volumes in a container of the author's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mount {
+    pub(super) volume: &'static str,
     pub(super) path: String,
-    pub(super) sub_path: String,
+    /// Never the root of `podkey-secrets`.
+    pub(super) sub_path: Option<String>,
+    pub(super) access: Access,
 }
 
-/// One mount for all relative files, one for each absolute file.
-pub(super) fn mounts<'a>(files: impl IntoIterator<Item = &'a Destination>) -> Vec<Mount> {
-    let mut directory = None;
+/// One mount for all relative files and the values of variables, one for each absolute file.
+pub(super) fn mounts<'a>(
+    files: impl IntoIterator<Item = &'a Destination>,
+    variables: bool,
+    access: Access,
+) -> Vec<Mount> {
+    let mount = |path: &str, sub_path: String| Mount {
+        volume: SECRETS_VOLUME,
+        path: path.to_owned(),
+        sub_path: Some(sub_path),
+        access,
+    };
+    let directory = || mount(SECRETS_DIR, FILES_DIR.to_owned());
+    let mut shared = variables.then(directory);
     let mut single = Vec::new();
     for (index, file) in files.into_iter().enumerate() {
         match file {
-            Destination::Relative(_) => {
-                directory = Some(Mount {
-                    path: SECRETS_DIR.to_owned(),
-                    sub_path: FILES_DIR.to_owned(),
-                });
-            }
-            Destination::Absolute(path) => single.push(Mount {
-                path: path.clone(),
-                sub_path: file.place(index),
-            }),
+            Destination::Relative(_) if shared.is_some() => {}
+            Destination::Relative(_) => shared = Some(directory()),
+            Destination::Absolute(path) => single.push(mount(path, file.place(index))),
         }
     }
-    directory.into_iter().chain(single).collect()
+    shared.into_iter().chain(single).collect()
 }
 
-/// A reader's mount: read-only, and never the volume's root.
+/// The mount of `podkey-bin` in the container whose hooks are on.
+pub(super) fn bin_mount() -> Mount {
+    Mount {
+        volume: BIN_VOLUME,
+        path: BIN_DIR.to_owned(),
+        sub_path: None,
+        access: Access::Read,
+    }
+}
+
 pub(super) fn volume_mount(mount: &Mount) -> VolumeMount {
     VolumeMount {
-        name: SECRETS_VOLUME.to_owned(),
+        name: mount.volume.to_owned(),
         mount_path: mount.path.clone(),
-        sub_path: Some(mount.sub_path.clone()),
-        read_only: Some(true),
+        sub_path: mount.sub_path.clone(),
+        read_only: (mount.access == Access::Read).then_some(true),
         ..VolumeMount::default()
     }
 }
 
-/// Whether a mount of `podkey-secrets` could be one of ours: read-only, and never the volume's root.
-pub(super) fn is_reader_mount(mount: &pod::VolumeMount<'_>) -> bool {
+/// Whether a mount of `podkey-secrets` could be one of ours: never the volume's root, and read-only where it must be.
+pub(super) fn is_reader_mount(mount: &pod::VolumeMount<'_>, access: Access) -> bool {
     let below = |directory: &str, path: &str| path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'));
-    mount.read_only == Some(true)
+    (access == Access::Write || mount.read_only == Some(true))
         && mount
             .sub_path
             .as_deref()

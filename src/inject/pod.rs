@@ -95,6 +95,9 @@ pub struct Container<'a> {
     /// Parsed only where it matters, by [`Container::env`]: a pod may have thousands.
     #[serde(borrow, default)]
     pub env: Option<RawList<'a>>,
+    /// Likewise, by [`Container::has_env_from`].
+    #[serde(borrow, default)]
+    pub env_from: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub volume_mounts: Option<Vec<VolumeMount<'a>>>,
     #[serde(borrow, default)]
@@ -365,6 +368,14 @@ impl<'a> Container<'a> {
                 .filter_map(|entry| serde_json::from_str(entry.get()).ok())
                 .collect()
         })
+    }
+
+    /// Whether it has variables whose names cannot be known from the pod alone.
+    pub fn has_env_from(&self) -> bool {
+        let sources = self
+            .env_from
+            .map(|raw| serde_json::from_str::<Vec<IgnoredAny>>(raw.get()));
+        sources.is_some_and(|sources| sources.is_ok_and(|sources| !sources.is_empty()))
     }
 
     /// Whether it is an init container that keeps running beside the others.

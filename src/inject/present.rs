@@ -4,7 +4,9 @@ use serde_json::value::RawValue;
 
 use super::annotations::InjectionRequest;
 use super::config::Connection;
-use super::parts::{self, INIT_CONTAINER, RESERVED_CONTAINERS, SECRETS_VOLUME, TOKEN_VOLUME};
+use super::parts::{
+    self, Access, BIN_VOLUME, INIT_CONTAINER, JobHooks, RESERVED_CONTAINERS, SECRETS_VOLUME, TOKEN_VOLUME,
+};
 use super::pod::{Container, Pod};
 use super::problem::{Problems, quoted};
 use crate::plan::{Mode, PLAN_ENV, Plan};
@@ -25,6 +27,7 @@ pub(super) fn state(
     pod: &Pod<'_>,
     request: &InjectionRequest,
     plan: &Plan<&RawValue>,
+    hooks: JobHooks,
     connection: &Connection,
     problems: &mut Problems,
 ) -> State {
@@ -44,7 +47,8 @@ pub(super) fn state(
         );
         return State::Injected;
     };
-    for name in [SECRETS_VOLUME, TOKEN_VOLUME] {
+    let volumes = [SECRETS_VOLUME, TOKEN_VOLUME, BIN_VOLUME];
+    for name in &volumes[..parts::volume_count(hooks)] {
         match volume(name) {
             Some(volume) if parts::is_ours(volume, connection.audience.as_deref()) => {}
             Some(_) => problems.push(
@@ -57,7 +61,7 @@ pub(super) fn state(
             ),
         }
     }
-    if plan.files.iter().map(|file| file.mode).eq(modes) {
+    if self::modes(plan).eq(modes) {
         State::Injected
     } else {
         State::Outgrown
@@ -75,20 +79,35 @@ fn planned_modes(
     let env = init.env();
     // Of two entries with one name Kubernetes uses the last.
     let text = env.iter().rfind(|var| var.name == PLAN_ENV)?.value.as_deref()?;
-    let present = Plan::parse(text).ok()?;
-    let modes = present.files.iter().map(|file| file.mode).collect();
-    let mut expected = plan.files.clone();
-    for ((ours, present), request) in expected.iter_mut().zip(&present.files).zip(&request.files) {
-        if request.mode.is_none() && [Mode::OWNER, Mode::GROUP, Mode::ALL].contains(&present.mode) {
-            ours.mode = present.mode;
+    let mut present = Plan::parse(text).ok()?;
+    let found = modes(&present).collect();
+    let job_files = present.job.iter_mut().flat_map(|job| &mut job.files);
+    let theirs = present.files.iter_mut().map(|file| &mut file.mode);
+    let theirs = theirs
+        .chain(job_files.map(|file| &mut file.mode))
+        .chain([&mut present.env_mode]);
+    let chosen = request.files.iter().map(|file| file.mode).chain([None]);
+    for ((theirs, ours), chosen) in theirs.zip(modes(plan)).zip(chosen) {
+        if chosen.is_none() && [Mode::OWNER, Mode::GROUP, Mode::ALL].contains(theirs) {
+            *theirs = ours;
         }
     }
-    let same = present.files == expected
+    let same = present.files == plan.files
+        && present.env == plan.env
+        && present.env_mode == plan.env_mode
+        && present.job == plan.job
         && present.connection == connection.server
         && present.login == plan.login
         && present.budget == plan.budget
         && present.ignore_not_found == plan.ignore_not_found;
-    same.then_some(modes)
+    same.then_some(found)
+}
+
+/// The modes of all files, `init`'s before the job's, as the request has them too, and that of the variables'.
+fn modes<C>(plan: &Plan<C>) -> impl Iterator<Item = Mode> {
+    let job = plan.job.iter().flat_map(|job| &job.files);
+    let files = plan.files.iter().map(|file| file.mode).chain(job.map(|file| file.mode));
+    files.chain([plan.env_mode])
 }
 
 /// The names that podkey needs must be free, unless podkey is there already.
@@ -118,7 +137,7 @@ pub(super) fn check_names(pod: &Pod<'_>, problems: &mut Problems) {
         }
     }
     for volume in pod.spec.volumes.iter().flatten() {
-        if !injected && [SECRETS_VOLUME, TOKEN_VOLUME].contains(&&*volume.name) {
+        if !injected && [SECRETS_VOLUME, TOKEN_VOLUME, BIN_VOLUME].contains(&&*volume.name) {
             problems.push(
                 "spec.volumes",
                 format!("the name {} is podkey's: give the volume another", quoted(&volume.name)),
@@ -128,18 +147,28 @@ pub(super) fn check_names(pod: &Pod<'_>, problems: &mut Problems) {
 }
 
 /// A template may name our volumes before they are there: no container but podkey's own may see the service-account token
-/// or the volume's root, and none may write to what another reads.
-pub(super) fn check_mounts(pod: &Pod<'_>, problems: &mut Problems) {
+/// or the volume's root, none may write to what another reads, and only the `runner` whose hooks may write clears it. What
+/// the hooks run and believe is that container's alone, and nobody's to write.
+pub(super) fn check_mounts(
+    pod: &Pod<'_>,
+    runner: Option<&Container<'_>>,
+    runner_access: Access,
+    problems: &mut Problems,
+) {
     let others = pod
         .all_containers()
         .filter(|container| container.name != INIT_CONTAINER);
     for container in others {
+        let is_runner = runner.is_some_and(|runner| std::ptr::eq(runner, container));
+        let access = if is_runner { runner_access } else { Access::Read };
         for mount in container.volume_mounts.iter().flatten() {
             let why = match &*mount.name {
                 TOKEN_VOLUME => "which is for podkey's own containers alone",
-                SECRETS_VOLUME if !parts::is_reader_mount(mount) => {
+                SECRETS_VOLUME if !parts::is_reader_mount(mount, access) => {
                     "but not read-only and by a subPath below files or single, as podkey does"
                 }
+                BIN_VOLUME if !is_runner => "which is for the job hooks of the container \"runner\" alone",
+                BIN_VOLUME if mount.read_only != Some(true) => "but not read-only, as podkey does",
                 _ => continue,
             };
             problems.push(

@@ -1,11 +1,13 @@
 //! The readers: those of the pod's containers that get the files, what they already have at the places where ours would go,
 //! and which user reads.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::files::FileRequest;
-use super::keys::{CONTAINERS, FILES};
-use super::parts::{INIT_CONTAINER, Mount};
+use super::hooks::{self, RUNNER};
+use super::keys::{CONTAINERS, ENV, JOB_HOOKS};
+use super::parts::{Access, BIN_VOLUME, INIT_CONTAINER, Mount};
 use super::pod::{Container, Pod};
 use super::problem::{Problems, did_you_mean, quoted};
 use crate::plan::{self, Destination, Mode};
@@ -50,7 +52,7 @@ pub(super) fn choose<'p, 'a>(
     let reader = |(pointer, container)| Reader { pointer, container };
 
     let implied = if pod.is_runner() {
-        Some(("runner", "a runner pod"))
+        Some((RUNNER, "a runner pod"))
     } else if pod.is_workflow() {
         Some(("job", "a pod of a job in ARC's kubernetes mode"))
     } else {
@@ -174,7 +176,7 @@ fn drops_dac_override(container: &Container<'_>) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Additions {
     pub(super) mounts: Vec<Mount>,
-    pub(super) env: Vec<(String, String)>,
+    pub(super) env: Vec<(Cow<'static, str>, Cow<'static, str>)>,
 }
 
 impl Reader<'_, '_> {
@@ -182,8 +184,9 @@ impl Reader<'_, '_> {
     pub(super) fn additions(
         &self,
         read_only: &BTreeSet<&str>,
+        calls_hooks: bool,
         files: &[FileRequest],
-        mounts: &[Mount],
+        mounts: Vec<Mount>,
         problems: &mut Problems,
     ) -> Additions {
         let mut additions = Additions::default();
@@ -196,21 +199,21 @@ impl Reader<'_, '_> {
             })
             .collect();
         for mount in mounts {
-            if !self.has(mount) && self.check_mount(&present, files, mount, problems) {
-                additions.mounts.push(mount.clone());
+            if !self.has(&mount) && self.check_mount(&present, files, &mount, problems) {
+                additions.mounts.push(mount);
             }
         }
-        let present = if files.iter().any(|file| file.env.is_some()) {
+        let present = if calls_hooks || files.iter().any(|file| file.env.is_some()) {
             self.container.env()
         } else {
             Vec::new()
         };
         for file in files {
             let Some(name) = &file.env else { continue };
-            let value = file.file.path().into_owned();
+            let value = file.file.path();
             // Of two entries with one name Kubernetes uses the last.
             match present.iter().rfind(|var| var.name == *name) {
-                None => additions.env.push((name.clone(), value)),
+                None => additions.env.push((name.clone().into(), value.into_owned().into())),
                 Some(var) if var.value_from.is_none() && var.value.as_deref() == Some(&*value) => {}
                 Some(_) => problems.push(
                     format!("{}.env", file.place()),
@@ -221,14 +224,22 @@ impl Reader<'_, '_> {
                 ),
             }
         }
+        if calls_hooks {
+            let missing = hooks::variables(self.container, &present);
+            additions
+                .env
+                .extend(missing.map(|(name, value)| (name.into(), value.into())));
+        }
         additions
     }
 
     fn has(&self, mount: &Mount) -> bool {
         self.container.volume_mounts.iter().flatten().any(|present| {
-            present.name == super::parts::SECRETS_VOLUME
+            present.name == mount.volume
                 && present.mount_path == mount.path
-                && present.sub_path.as_deref() == Some(&*mount.sub_path)
+                && present.sub_path.as_deref() == mount.sub_path.as_deref()
+                // One that is writable where it should not be is told of elsewhere.
+                && (mount.access == Access::Read || present.read_only != Some(true))
         })
     }
 
@@ -240,9 +251,13 @@ impl Reader<'_, '_> {
         mount: &Mount,
         problems: &mut Problems,
     ) -> bool {
-        // The author wrote a file; the directory's mount stands for the first of the relative ones.
+        // The author wrote a file; the directory's mount stands for the first of the relative ones, or for variables.
         let file = files.iter().find(|file| plan::contains(&mount.path, &file.file.path()));
-        let place = || file.map_or_else(|| FILES.to_owned(), |file| format!("{}.file", file.place()));
+        let place = || match file {
+            Some(file) => format!("{}.file", file.place()),
+            None if mount.volume == BIN_VOLUME => JOB_HOOKS.to_owned(),
+            None => ENV.to_owned(),
+        };
         let what = || match file.map(|file| &file.file) {
             Some(Destination::Relative(name)) => format!("{} goes below {}, which", quoted(name), quoted(&mount.path)),
             _ => quoted(&mount.path),

@@ -160,6 +160,12 @@ pub struct Mode(u32);
 
 checked_text!(Mode);
 
+impl Default for Mode {
+    fn default() -> Self {
+        Self::OWNER
+    }
+}
+
 impl Mode {
     /// For the owner alone.
     pub const OWNER: Self = Self(0o400);
@@ -167,6 +173,10 @@ impl Mode {
     pub const GROUP: Self = Self(0o440);
     /// For every user of the pod.
     pub const ALL: Self = Self(0o444);
+
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 
     /// The permission bits.
     pub fn bits(self) -> u32 {

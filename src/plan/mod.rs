@@ -13,11 +13,19 @@ use serde::{Deserialize, Serialize};
 
 mod address;
 mod destination;
+mod job;
 mod path;
+mod pattern;
 
 pub use self::address::{Address, ServerName};
 pub use self::destination::{Destination, Mode, contains};
+pub use self::job::{
+    Audience, BIN_DIR, DEFAULT_HOOK_DEADLINE, ENV_DIR, EnvName, EnvSecret, Forks, JOB_COMPLETED, JOB_STARTED, JobLogin,
+    JobPlan, JobPolicy, MAX_ENV_SECRETS, Mask, NEXT_JOB_COMPLETED_ENV, NEXT_JOB_STARTED_ENV, OnFailure, PathTemplate,
+    Piece, Placeholder, Select, Step,
+};
 pub use self::path::{ApiPath, Role};
+pub use self::pattern::Pattern;
 
 /// Where podkey's own containers mount the root of the volume `podkey-secrets`.
 pub const VOLUME_DIR: &str = "/podkey/volume";
@@ -65,8 +73,9 @@ pub struct Plan<C = Connection> {
     pub version: u32,
     /// The server to speak to.
     pub connection: C,
-    /// How to log in to it.
-    pub login: Login,
+    /// How `init` logs in to it. There is none where it has nothing to read: all is the job's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<Login>,
     /// How long all tries of one agent may take together.
     pub budget: Budget,
     /// A secret path that does not exist is skipped with a warning rather than failing the pod.
@@ -74,6 +83,16 @@ pub struct Plan<C = Connection> {
     pub ignore_not_found: bool,
     /// What to deliver, in the author's order.
     pub files: Vec<PlannedFile>,
+    /// Variables whose values go into files of [`ENV_DIR`], for the hooks to export or for the containers to read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<EnvSecret>,
+    /// The permissions of those files, and of those that the started hook adds to them.
+    #[serde(default, skip_serializing_if = "Mode::is_default")]
+    pub env_mode: Mode,
+    /// What the runner's job hooks do, where they are on. (An agent without hooks refuses a plan with this in it, as it must;
+    /// plans without it are the same for both, so the version need not move.)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobPlan>,
 }
 
 /// JSON text that Kubernetes expands nothing in.
@@ -99,6 +118,12 @@ pub enum PlanError {
     /// Nothing to do, or more than an agent takes.
     #[error("the plan has {0} files, allowed are 1 to {MAX_FILES}")]
     Files(usize),
+    /// More variables than an agent takes.
+    #[error("the plan has {0} variables of one kind, allowed are {MAX_ENV_SECRETS}")]
+    Env(usize),
+    /// Something is to be read, and there is no login for it.
+    #[error("the plan has secrets that {0} reads, and no login for it")]
+    NoLogin(&'static str),
     /// Two files with one destination, or one inside the other.
     #[error("the files {0} and {1} cannot both be delivered")]
     Conflict(Destination, Destination),
@@ -123,31 +148,83 @@ impl Plan {
             return Err(PlanError::Version(version));
         }
         let plan: Self = serde_json::from_str(json)?;
-        if plan.files.is_empty() || plan.files.len() > MAX_FILES {
-            return Err(PlanError::Files(plan.files.len()));
+        let (job_files, job_env) = match &plan.job {
+            Some(job) => (job.files.as_slice(), job.env.as_slice()),
+            None => (&[][..], &[][..]),
+        };
+        let files = plan.files.len() + job_files.len();
+        if files > MAX_FILES || (files == 0 && plan.env.is_empty() && job_env.is_empty()) {
+            return Err(PlanError::Files(files));
+        }
+        if let Some(many) = [plan.env.len(), job_env.len()]
+            .into_iter()
+            .find(|n| *n > MAX_ENV_SECRETS)
+        {
+            return Err(PlanError::Env(many));
+        }
+        if plan.init_reads() && plan.login.is_none() {
+            return Err(PlanError::NoLogin("init"));
+        }
+        if plan.job.as_ref().is_some_and(|job| job.reads() && job.login.is_none()) {
+            return Err(PlanError::NoLogin("the job"));
         }
         if !plan.connection.address.is_tls() && !plan.connection.allow_insecure_http {
             return Err(PlanError::InsecureHttp);
         }
-        for (index, file) in plan.files.iter().enumerate() {
-            if file.secret.holds_tokens() {
-                return Err(PlanError::Tokens(file.secret.clone()));
+        let paths = plan.files.iter().map(|file| &file.secret);
+        let paths = paths.chain(plan.env.iter().map(|env| &env.secret));
+        let paths = paths.chain(job_files.iter().map(|file| file.secret.as_path()));
+        let mut paths = paths.chain(job_env.iter().map(|env| env.secret.as_path()));
+        if let Some(path) = paths.find(|path| path.holds_tokens()) {
+            return Err(PlanError::Tokens(path.clone()));
+        }
+        let destinations: Vec<_> = plan.destinations().collect();
+        for (index, file) in destinations.iter().enumerate() {
+            if let Some(other) = destinations[..index].iter().find(|other| file.conflicts_with(other)) {
+                return Err(PlanError::Conflict((*other).clone(), (*file).clone()));
             }
-            for other in &plan.files[..index] {
-                if file.file.conflicts_with(&other.file) {
-                    return Err(PlanError::Conflict(other.file.clone(), file.file.clone()));
-                }
-            }
+        }
+        let env = Destination::Relative(ENV_DIR.to_owned());
+        let has_env = !plan.env.is_empty() || !job_env.is_empty();
+        if let Some(file) = destinations
+            .into_iter()
+            .find(|file| has_env && file.conflicts_with(&env))
+        {
+            return Err(PlanError::Conflict(env, file.clone()));
         }
         Ok(plan)
     }
 
-    /// Each file with its place below the root of the volume `podkey-secrets`, in the plan's order.
+    /// Each file of `init`'s with its place below the root of the volume `podkey-secrets`, in the plan's order.
     pub fn placed_files(&self) -> impl Iterator<Item = (&PlannedFile, String)> {
         self.files
             .iter()
             .enumerate()
             .map(|(index, file)| (file, file.file.place(index)))
+    }
+
+    /// Each file of the started hook's likewise; they come after all of `init`'s.
+    pub fn placed_job_files(&self) -> impl Iterator<Item = (&PlannedFile<PathTemplate>, String)> {
+        let files = self.job.iter().flat_map(|job| &job.files);
+        (self.files.len()..)
+            .zip(files)
+            .map(|(index, file)| (file, file.file.place(index)))
+    }
+}
+
+impl<C> Plan<C> {
+    /// Whether `init` has anything to read.
+    pub fn init_reads(&self) -> bool {
+        !self.files.is_empty() || !self.env.is_empty()
+    }
+
+    /// Where the containers see the files, `init`'s before the job's: the number of each is its place's.
+    pub fn destinations(&self) -> impl Iterator<Item = &Destination> {
+        let job = self.job.iter().flat_map(|job| &job.files);
+        self.files
+            .iter()
+            .map(|file| &file.file)
+            .chain(job.map(|file| &file.file))
     }
 }
 
@@ -203,12 +280,12 @@ pub enum AuthMethod {
     Jwt,
 }
 
-/// One file to deliver.
+/// One file to deliver. What the job reads has a [`PathTemplate`] for its path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PlannedFile {
+pub struct PlannedFile<P = ApiPath> {
     /// The API path to read.
-    pub secret: ApiPath,
+    pub secret: P,
     /// The version to read (KV v2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<std::num::NonZeroU64>,
@@ -383,11 +460,11 @@ mod tests {
                 namespace: None,
                 allow_insecure_http: false,
             },
-            login: Login {
+            login: Some(Login {
                 method: AuthMethod::Kubernetes,
                 mount: "kubernetes".parse().unwrap(),
                 role: "$$(HOME)$".parse().unwrap(),
-            },
+            }),
             budget: Budget::default(),
             ignore_not_found: false,
             files: vec![PlannedFile {
@@ -399,7 +476,71 @@ mod tests {
                 file: "/tmp/kubeconfig".parse().unwrap(),
                 mode: Mode::OWNER,
             }],
+            env: vec![variable()],
+            env_mode: Mode::GROUP,
+            job: Some(JobPlan {
+                user: 1001,
+                on_failure: OnFailure::FailJob,
+                mask: Mask::Smart,
+                export: true,
+                deadline: "30s".parse().unwrap(),
+                login: Some(JobLogin {
+                    mount: "github".parse().unwrap(),
+                    role: "ci".parse().unwrap(),
+                    audience: Some("https://vault.example.com".parse().unwrap()),
+                }),
+                files: vec![PlannedFile {
+                    secret: "ci/data/{repository}/deploy".parse().unwrap(),
+                    version: None,
+                    key: None,
+                    decode: Decode::None,
+                    format: Format::Json,
+                    file: "deploy.json".parse().unwrap(),
+                    mode: Mode::OWNER,
+                }],
+                env: vec![EnvSecret {
+                    secret: "ci/data/{repository}/env".parse().unwrap(),
+                    version: None,
+                    select: Select::KeepCase {
+                        prefix: "$CI_".to_owned(),
+                    },
+                }],
+                policies: vec![JobPolicy {
+                    repositories: Some(vec!["octo-org/*".parse().unwrap()]),
+                    forks: Forks::Allow,
+                    ..JobPolicy::default()
+                }],
+            }),
         }
+    }
+
+    fn variable() -> EnvSecret {
+        EnvSecret {
+            secret: "kv/data/app".parse().unwrap(),
+            version: std::num::NonZeroU64::new(2),
+            select: Select::Value {
+                at: vec![Step::Key("a$b".to_owned()), Step::Index(-1)],
+                name: "TOKEN".parse().unwrap(),
+            },
+        }
+    }
+
+    #[test]
+    fn a_plan_without_job_and_variables_is_as_it_always_was() {
+        let mut plan = plan();
+        (plan.env, plan.env_mode, plan.job) = (Vec::new(), Mode::OWNER, None);
+        let text = plan.to_env_value().unwrap();
+        assert!(text.ends_with(r#""mode":"0400"}]}"#), "{text}");
+        assert_eq!(Plan::parse(&text).unwrap(), plan);
+    }
+
+    #[test]
+    fn the_job_s_files_have_the_places_after_those_of_init() {
+        let mut plan = plan();
+        plan.job.as_mut().unwrap().files[0].file = "/srv/deploy".parse().unwrap();
+        assert_eq!(plan.placed_job_files().next().unwrap().1, "single/1");
+        let seen: Vec<_> = plan.destinations().map(Destination::path).collect();
+        assert_eq!(seen, ["/tmp/kubeconfig", "/srv/deploy"]);
     }
 
     #[test]
@@ -419,11 +560,27 @@ mod tests {
                 .to_string()
         };
         assert!(text(|p| p.version = 2).contains("version 2"));
-        assert!(text(|p| p.files.clear()).contains("0 files"));
-        assert!(text(|p| p.files = vec![p.files[0].clone(); 65]).contains("65 files"));
+        assert!(text(|p| (p.files, p.env, p.job) = (Vec::new(), Vec::new(), None)).contains("0 files"));
+        assert!(text(|p| p.files = vec![p.files[0].clone(); 65]).contains("66 files"));
         assert!(text(|p| p.files.push(p.files[0].clone())).contains("/tmp/kubeconfig and /tmp/kubeconfig"));
         assert!(text(|p| p.files[0].secret = "auth/token/lookup-self".parse().unwrap()).contains("about tokens"));
         assert!(text(|p| p.connection.address = "http://vault".parse().unwrap()).contains("allowInsecureHttp"));
+        assert!(text(|p| p.env = vec![variable(); 257]).contains("257 variables"));
+        assert!(text(|p| p.env[0].secret = "cubbyhole/x".parse().unwrap()).contains("about tokens"));
+        assert!(text(|p| p.files[0].file = "env/TOKEN".parse().unwrap()).contains("env and env/TOKEN"));
+        let job = |change: fn(&mut JobPlan)| {
+            let mut plan = plan();
+            plan.job.iter_mut().for_each(change);
+            Plan::parse(&plan.to_env_value().unwrap())
+                .expect_err("refused")
+                .to_string()
+        };
+        assert!(job(|j| j.login = None).contains("the job reads"));
+        assert!(text(|p| p.login = None).contains("init reads"));
+        assert!(job(|j| j.env = vec![j.env[0].clone(); 257]).contains("257 variables"));
+        assert!(job(|j| j.files = vec![j.files[0].clone(); 64]).contains("65 files"));
+        assert!(job(|j| j.files[0].file = "/tmp/kubeconfig".parse().unwrap()).contains("/tmp/kubeconfig and /tmp"));
+        assert!(job(|j| j.env[0].secret = "auth/token/{job}".parse().unwrap()).contains("about tokens"));
         assert!(Plan::parse(r#"{"version":1,"surprise":true}"#).is_err());
         assert!(Plan::parse("").is_err());
     }

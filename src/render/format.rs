@@ -4,6 +4,7 @@
 use zeroize::Zeroizing;
 
 use super::{RenderError, Value};
+use crate::json::{compact, tokens};
 use crate::plan::Format;
 use crate::text::{is_variable_name, takes_over};
 
@@ -18,15 +19,6 @@ pub(super) fn name(format: Format) -> &'static str {
         Format::Dotenv => "dotenv",
         Format::Properties => "properties",
     }
-}
-
-/// JSON without the white space between its tokens; every token stays as the server wrote it, numbers above all.
-pub(super) fn compact(json: &str) -> Bytes {
-    let mut out = Zeroizing::new(Vec::with_capacity(json.len()));
-    for token in tokens(json) {
-        out.extend_from_slice(token.as_bytes());
-    }
-    out
 }
 
 /// One value alone, as JSON.
@@ -156,32 +148,6 @@ pub(super) fn properties(fields: &[(&str, Value<'_>)]) -> Result<Bytes, RenderEr
         out.push(b'\n');
     }
     Ok(out)
-}
-
-/// The tokens of a valid JSON text, white space between them left out. A run of digits or letters is one token.
-fn tokens(json: &str) -> impl Iterator<Item = &str> {
-    let mut rest = json;
-    std::iter::from_fn(move || {
-        rest = rest.trim_start_matches([' ', '\t', '\r', '\n']);
-        let bytes = rest.as_bytes();
-        let end = match bytes.first()? {
-            b'"' => {
-                let mut end = 1;
-                while end < bytes.len() && bytes[end] != b'"' {
-                    end += if bytes[end] == b'\\' { 2 } else { 1 };
-                }
-                (end + 1).min(bytes.len())
-            }
-            b'{' | b'}' | b'[' | b']' | b':' | b',' => 1,
-            _ => bytes
-                .iter()
-                .position(|b| b" \t\r\n{}[]:,\"".contains(b))
-                .unwrap_or(bytes.len()),
-        };
-        let (token, after) = rest.split_at(end);
-        rest = after;
-        Some(token)
-    })
 }
 
 fn put_yaml(value: &Value<'_>, out: &mut Vec<u8>) {

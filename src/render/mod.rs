@@ -8,10 +8,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
-use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
+use crate::json;
 use crate::plan::{Decode, Format, PlannedFile};
 use crate::secret::Secret;
 use format::Chosen;
@@ -79,14 +78,19 @@ impl fmt::Display for FieldNames {
 /// A secret's data: the JSON object as the server wrote it, and its fields.
 pub struct Fields<'a> {
     json: &'a str,
-    fields: BTreeMap<Cow<'a, str>, &'a RawValue>,
+    fields: BTreeMap<Cow<'a, str>, &'a str>,
 }
 
 impl<'a> Fields<'a> {
     /// Reads the object. The error is about syntax and holds no value.
     pub fn parse(json: &'a str) -> Result<Self, NotAnObject> {
-        let Object(fields) = serde_json::from_str(json).map_err(|_| NotAnObject)?;
-        Ok(Self { json, fields })
+        let members = json::members(json).ok_or(NotAnObject)?;
+        let count = members.len();
+        let fields: BTreeMap<_, _> = members.into_iter().collect();
+        match fields.len() == count {
+            true => Ok(Self { json, fields }),
+            false => Err(NotAnObject),
+        }
     }
 
     /// How many fields there are.
@@ -124,7 +128,7 @@ enum Value<'a> {
 }
 
 /// The bytes of one file, from the fields of its secret.
-pub fn render(file: &PlannedFile, fields: &Fields<'_>) -> Result<Secret, RenderError> {
+pub fn render<P>(file: &PlannedFile<P>, fields: &Fields<'_>) -> Result<Secret, RenderError> {
     check(file)?;
     let Some(key) = file.key.as_deref() else {
         let whole: Vec<(&str, Value<'_>)> = fields
@@ -133,7 +137,7 @@ pub fn render(file: &PlannedFile, fields: &Fields<'_>) -> Result<Secret, RenderE
             .map(|(name, raw)| Ok((name.as_ref(), value(name, raw)?)))
             .collect::<Result<_, RenderError>>()?;
         return match file.format {
-            Format::Json => Ok(format::compact(fields.json).into()),
+            Format::Json => Ok(json::compact(fields.json).into()),
             Format::Yaml => Ok(format::yaml(&whole).into()),
             Format::Dotenv => format::dotenv(&whole, Chosen::ByWriter).map(Secret::from),
             Format::Properties => format::properties(&whole).map(Secret::from),
@@ -141,7 +145,7 @@ pub fn render(file: &PlannedFile, fields: &Fields<'_>) -> Result<Secret, RenderE
         };
     };
     let raw = match fields.fields.get(key) {
-        Some(raw) if raw.get() != "null" => raw,
+        Some(json) if *json != "null" => json,
         _ => {
             return Err(RenderError::NoField {
                 field: key.to_owned(),
@@ -179,7 +183,7 @@ pub fn render(file: &PlannedFile, fields: &Fields<'_>) -> Result<Secret, RenderE
             let [(_, value)] = one;
             Ok(match value {
                 Value::Text(text) => text.into(),
-                Value::Json(json) => format::compact(json).into(),
+                Value::Json(json) => json::compact(json).into(),
             })
         }
         Format::Json => Ok(format::json_value(&one[0].1).into()),
@@ -192,7 +196,7 @@ pub fn render(file: &PlannedFile, fields: &Fields<'_>) -> Result<Secret, RenderE
 const RAW_NEEDS_KEY: &str = "the format raw needs a key";
 
 /// What of a planned file can be judged before anything was read.
-pub fn check(file: &PlannedFile) -> Result<(), RenderError> {
+pub fn check<P>(file: &PlannedFile<P>) -> Result<(), RenderError> {
     match (&file.key, file.format, file.decode) {
         (None, Format::Raw, _) => Err(RenderError::Plan(RAW_NEEDS_KEY)),
         (None, _, decode) if decode != Decode::None => Err(RenderError::Plan("decode needs a key")),
@@ -200,8 +204,7 @@ pub fn check(file: &PlannedFile) -> Result<(), RenderError> {
     }
 }
 
-fn value<'a>(field: &str, raw: &'a RawValue) -> Result<Value<'a>, RenderError> {
-    let json = raw.get();
+fn value<'a>(field: &str, json: &'a str) -> Result<Value<'a>, RenderError> {
     if !json.starts_with('"') {
         return Ok(Value::Json(json));
     }
@@ -212,37 +215,6 @@ fn value<'a>(field: &str, raw: &'a RawValue) -> Result<Value<'a>, RenderError> {
         }),
     }
 }
-
-/// An object's fields, each value as the text it came from; a field that comes twice is an error.
-struct Object<'a>(BTreeMap<Cow<'a, str>, &'a RawValue>);
-
-impl<'de> Deserialize<'de> for Object<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Object<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-                let mut fields = BTreeMap::new();
-                while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
-                    if fields.insert(name, value).is_some() {
-                        return Err(A::Error::custom("a field twice"));
-                    }
-                }
-                Ok(Object(fields))
-            }
-        }
-        deserializer.deserialize_map(Collect)
-    }
-}
-
-/// A field's name, borrowed where it has no escapes.
-#[derive(PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests;

@@ -55,6 +55,8 @@ pub(super) enum TransportError {
     Resolve(String),
     /// No address took the connection.
     Connect(String),
+    /// The proxy in between gave no tunnel.
+    Proxy(String),
     /// The server was there but the TLS handshake failed.
     Tls(TlsFailure),
     /// Nothing, or not everything, arrived in time.

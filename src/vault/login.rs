@@ -1,4 +1,4 @@
-//! The service-account token and the login with it.
+//! The tokens that a login takes: the pod's service-account token, or the one that GitHub gives a job.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -16,13 +16,23 @@ use crate::secret::Secret;
 /// Real ones have about a thousand bytes.
 const MAX_TOKEN: usize = 64 * 1024;
 
-/// The projected service-account token as the kubelet wrote it, read anew for each login.
-pub(super) struct ServiceAccountToken(Secret);
+/// A signed token that says who we are. Shows nothing of itself.
+#[derive(Debug)]
+pub(crate) struct Jwt(Secret);
+
+/// What to log in with.
+pub(crate) enum Credential<'a> {
+    /// The projected service-account token as the kubelet wrote it, read anew for each try.
+    File(&'a Path),
+    /// This one.
+    Token(&'a Jwt),
+}
 
 /// Why there is no token (yet).
 pub(super) struct NoToken(pub(super) VaultError);
 
-impl ServiceAccountToken {
+impl Jwt {
+    /// The service-account token in this file.
     pub(super) fn read(file: &Path) -> Result<Self, NoToken> {
         let shown = file.display();
         let no = |message: String| {
@@ -55,6 +65,20 @@ impl ServiceAccountToken {
         Ok(Self(Secret::from(bytes[..end].to_vec())))
     }
 
+    /// A token that came in an answer, if it can be one.
+    pub(super) fn given(bytes: Zeroizing<Vec<u8>>) -> Option<Self> {
+        let fits = (1..=MAX_TOKEN).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
+        fits.then(|| Self(bytes.into()))
+    }
+
+    /// A claim that is a text. Nobody has checked the signature: good for messages, and for what the server checks again.
+    pub(crate) fn claim(&self, name: &str) -> Option<String> {
+        match self.payload::<serde_json::Value>()?.get_mut(name)?.take() {
+            serde_json::Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// The token itself.
     pub(super) fn secret(&self) -> &Secret {
         &self.0
@@ -62,7 +86,7 @@ impl ServiceAccountToken {
 
     /// Whom the token speaks for, in words for a message; never the token.
     pub(super) fn identity(&self) -> String {
-        let Some(claims) = self.claims() else {
+        let Some(claims) = self.payload::<Claims>() else {
             return "a token that is no JWT".to_owned();
         };
         let mut words = match claims
@@ -87,12 +111,13 @@ impl ServiceAccountToken {
 
     /// How long ago the token expired, if it did.
     pub(super) fn expired(&self, now: SystemTime) -> Option<humantime::FormattedDuration> {
-        let exp = SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(self.claims()?.exp?).ok()?)?;
+        let exp =
+            SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(self.payload::<Claims>()?.exp?).ok()?)?;
         let late = now.duration_since(exp).ok()?;
         Some(humantime::format_duration(Duration::from_secs(late.as_secs())))
     }
 
-    fn claims(&self) -> Option<Claims> {
+    fn payload<T: for<'a> Deserialize<'a>>(&self) -> Option<T> {
         let payload = self.0.expose().split(|b| *b == b'.').nth(1)?;
         let json = Zeroizing::new(base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?);
         serde_json::from_slice(&json).ok()
@@ -174,9 +199,9 @@ fn read_at_most(file: &Path, limit: usize) -> std::io::Result<Zeroizing<Vec<u8>>
 mod tests {
     use super::*;
 
-    fn token(payload: &str) -> ServiceAccountToken {
+    fn token(payload: &str) -> Jwt {
         let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(payload);
-        ServiceAccountToken(Secret::from(format!("e30.{payload}.canary").into_bytes()))
+        Jwt(Secret::from(format!("e30.{payload}.canary").into_bytes()))
     }
 
     #[test]
@@ -205,9 +230,6 @@ mod tests {
             assert_eq!(token(payload).identity(), words);
         }
         assert!(token(r#"{"exp":1}"#).identity().contains("expired by the local clock"));
-        assert_eq!(
-            ServiceAccountToken(Secret::from(b"x.y".to_vec())).identity(),
-            "a token that is no JWT"
-        );
+        assert_eq!(Jwt(Secret::from(b"x.y".to_vec())).identity(), "a token that is no JWT");
     }
 }

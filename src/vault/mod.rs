@@ -1,21 +1,25 @@
 //! How we speak to Vault and OpenBao: log in, read, revoke. Each verb retries by itself, as `classify` decides, within
 //! the one [`Deadline`] of the run. Knows nothing of files and formats.
 //!
-//! Three requests are all we make, so the transport is our own, and of vaultrs not even the types are used: those of its
+//! GitHub, asked for the token that a job logs in with, is the one other server.
+//!
+//! Three requests are all we make of Vault, so the transport is our own, and of vaultrs not even the types are used: those of its
 //! login print the JWT in `Debug` and build another path than Vault's, and that of its revocation has a tab in its path.
 
 mod answer;
 mod classify;
 mod dial;
 mod error;
+mod github;
 mod login;
+mod peer;
+mod proxy;
 mod redact;
 mod retry;
 mod transport;
 mod trust;
 
 use std::cell::{Cell, RefCell};
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use http::Method;
@@ -26,7 +30,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 pub(crate) use self::answer::Reading;
 use self::classify::{FailedTry, Patience, Pause, Step, Verdict, classify};
 pub(crate) use self::error::{Kind, VaultError, clean};
-use self::login::ServiceAccountToken;
+pub(crate) use self::github::IdTokenSource;
+pub(crate) use self::login::{Credential, Jwt};
+pub(crate) use self::proxy::ProxyVariables;
 pub(crate) use self::retry::Deadline;
 use self::retry::Tries;
 use self::transport::{Answered, Link, Outgoing, Transport, X_VAULT_INDEX, target};
@@ -131,19 +137,41 @@ impl Vault {
         })
     }
 
-    /// Logs in with the service-account token in `token_file`, which is read anew for each try. With `stop` asked for
-    /// there is no further try.
-    pub(crate) async fn login(&self, login: &Login, token_file: &Path, stop: &Stop) -> Result<Session, VaultError> {
+    /// The same with a text on every request that the server can put into its audit log (`X-Correlation-ID`, which must be
+    /// among its audited headers). What fits into no header is left out.
+    pub(crate) fn correlated(mut self, text: &str) -> Self {
+        self.transport.correlate(text);
+        self
+    }
+
+    /// Logs in. With `stop` asked for there is no further try.
+    pub(crate) async fn login(
+        &self,
+        login: &Login,
+        credential: Credential<'_>,
+        stop: &Stop,
+    ) -> Result<Session, VaultError> {
         let mut tries = Tries::new(self.deadline, format!("the login at auth/{}", login.mount));
         let target = target(&format!("auth/{}/login", login.mount), None);
         loop {
-            let verdict = match ServiceAccountToken::read(token_file) {
+            let read;
+            let token = match credential {
+                Credential::Token(token) => Ok(token),
+                Credential::File(file) => match Jwt::read(file) {
+                    Ok(token) => {
+                        read = token;
+                        Ok(&read)
+                    }
+                    Err(no) => Err(no),
+                },
+            };
+            let verdict = match token {
                 Err(no) => Verdict::Retry(Pause::Jitter, Patience::For(TOKEN_PATIENCE), no.0),
                 Ok(token) => {
                     if let Some(late) = token.expired(SystemTime::now()) {
                         tracing::warn!(
                             local_time = %humantime::format_rfc3339_seconds(SystemTime::now()),
-                            "the service-account token expired {late} ago by the local clock"
+                            "the token to log in with expired {late} ago by the local clock"
                         );
                     }
                     let out = Outgoing {

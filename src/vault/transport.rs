@@ -1,30 +1,24 @@
-//! One HTTP/1.1 exchange with the server: connect, TLS, send, receive with limits. Knows nothing of Vault but its headers,
-//! follows no redirect, and reads no environment.
+//! One exchange with Vault: send, and receive the whole answer. Knows nothing of Vault but its headers, follows no redirect,
+//! and reads no environment.
 
 use std::cell::Cell;
-use std::io;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Bytes, Incoming};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::client::conn::http1::SendRequest;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
 use super::error::{TransportError, VaultError};
-use super::{dial, trust};
+use super::peer::{Peer, from_hyper, receive};
+use super::trust;
 use crate::plan::Connection;
 use crate::secret::Secret;
 
-const HANDSHAKE: Duration = Duration::from_secs(10);
-const REQUEST: Duration = Duration::from_secs(30);
-const IDLE: Duration = Duration::from_secs(10);
+pub(super) const REQUEST: Duration = Duration::from_secs(30);
 /// A connection idle for longer may have been forgotten by something in between.
 const REUSE: Duration = Duration::from_secs(5);
 
@@ -36,14 +30,13 @@ const MAX_REFUSAL: usize = 256 * 1024;
 const X_VAULT_TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 const X_VAULT_REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
 const X_VAULT_NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
+const X_CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 /// Tells a standby node what the client has already seen.
 pub(super) const X_VAULT_INDEX: HeaderName = HeaderName::from_static("x-vault-index");
 
 /// How to reach the server.
 pub(super) struct Transport {
-    host: String,
-    port: u16,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    peer: Peer,
     /// On every request.
     headers: HeaderMap,
 }
@@ -55,7 +48,7 @@ pub(super) struct Outgoing<'a> {
     pub(super) target: String,
     pub(super) body: Bytes,
     pub(super) token: Option<&'a Secret>,
-    /// The service-account token that is in the body.
+    /// The token to log in with that is in the body.
     pub(super) jwt: Option<&'a Secret>,
     pub(super) index: Option<&'a HeaderValue>,
     /// To have it carried out twice leaves nothing behind.
@@ -111,11 +104,16 @@ impl Transport {
             headers.insert(X_VAULT_NAMESPACE, value(namespace.as_str(), "connection's namespace")?);
         }
         Ok(Self {
-            host: address.host().to_owned(),
-            port: address.port(),
-            tls,
+            peer: Peer::new(address.host(), address.port(), tls),
             headers,
         })
+    }
+
+    /// See [`super::Vault::correlated`].
+    pub(super) fn correlate(&mut self, text: &str) {
+        if let Ok(value) = HeaderValue::from_str(text) {
+            self.headers.insert(X_CORRELATION_ID, value);
+        }
     }
 
     /// Sends the request and waits for the whole answer. A connection that turns out to have been closed while it was
@@ -139,7 +137,7 @@ impl Transport {
             let reused = sender.is_some();
             let mut open = match sender.take() {
                 Some(open) => open,
-                None => self.connect().await?,
+                None => self.peer.connect().await?,
             };
             let request = self.request(out)?;
             out.sent.set(true);
@@ -172,7 +170,7 @@ impl Transport {
                 status: parts.status.as_u16(),
                 headers: parts.headers,
                 body,
-                in_clear: self.tls.is_none(),
+                in_clear: !self.peer.is_tls(),
                 confidential: out.token.into_iter().chain(out.jwt).cloned().collect(),
             });
         }
@@ -200,72 +198,6 @@ impl Transport {
             headers.insert(X_VAULT_INDEX, index.clone());
         }
         Ok(request)
-    }
-
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, TransportError> {
-        let stream = dial::dial(&self.host, self.port).await?;
-        match &self.tls {
-            None => handshake_http(stream).await,
-            Some((connector, name)) => {
-                let stream = timeout(HANDSHAKE, connector.connect(name.clone(), stream))
-                    .await
-                    .map_err(|_| TransportError::TimedOut("the TLS handshake", HANDSHAKE))?
-                    .map_err(|error| trust::handshake_error(&error))?;
-                handshake_http(stream).await
-            }
-        }
-    }
-}
-
-async fn handshake_http(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-) -> Result<SendRequest<Full<Bytes>>, TransportError> {
-    let (sender, connection) = http1::Builder::new()
-        // Holds the head of an answer; bodies pass through it.
-        .max_buf_size(64 * 1024)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| from_hyper(&error))?;
-    tokio::spawn(async move {
-        // Its errors reach us through the request that they spoil.
-        let _ = connection.await;
-    });
-    Ok(sender)
-}
-
-async fn receive(mut body: Incoming, limit: usize) -> Result<Zeroizing<Vec<u8>>, TransportError> {
-    let too_large = || TransportError::TooLarge("4 MiB");
-    let announced = body.size_hint().exact().unwrap_or(0);
-    if announced > limit as u64 {
-        return Err(too_large());
-    }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(announced as usize));
-    loop {
-        let frame = match timeout(IDLE, body.frame()).await {
-            Err(_) => return Err(TransportError::TimedOut("a pause within the answer", IDLE)),
-            Ok(None) => return Ok(bytes),
-            Ok(Some(Err(error))) => return Err(from_hyper(&error)),
-            Ok(Some(Ok(frame))) => frame,
-        };
-        if let Some(data) = frame.data_ref() {
-            if bytes.len() + data.len() > limit {
-                return Err(too_large());
-            }
-            bytes.extend_from_slice(data);
-        }
-    }
-}
-
-fn from_hyper(error: &hyper::Error) -> TransportError {
-    if error.is_parse() {
-        return TransportError::NotHttp;
-    }
-    // hyper's texts name what it was doing and hold nothing of what was sent.
-    let source = std::error::Error::source(error);
-    match source.and_then(|source| source.downcast_ref::<io::Error>()) {
-        Some(io) if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => trust::handshake_error(io),
-        Some(io) => TransportError::Cut(io.kind().to_string()),
-        None => TransportError::Cut(error.to_string()),
     }
 }
 

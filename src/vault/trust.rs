@@ -1,6 +1,7 @@
 //! Which certificates are trusted, and what a failed TLS handshake means.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -13,23 +14,20 @@ use tokio_rustls::TlsConnector;
 use super::error::{Kind, TlsFailure, TransportError, VaultError, clean};
 use crate::plan::Connection;
 
-/// The image's bundle of public authorities, for connections without a CA of their own.
-const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// The image's bundle of public authorities, for connections without a CA of their own: where podkey's own image and Debian
+/// have it. The job hooks run in the runner's image, which may be another family's.
+const BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
 
 /// The connector for a connection, and the name to expect.
 pub(super) fn connector(connection: &Connection) -> Result<(TlsConnector, ServerName<'static>), VaultError> {
     let roots = match &connection.ca {
-        Some(pem) => roots(pem.as_bytes(), "the connection's CA bundle")?,
-        None => {
-            let pem = std::fs::read(BUNDLE).map_err(|error| {
-                VaultError::new(
-                    Kind::Trust,
-                    format!("{BUNDLE} cannot be read: {error}"),
-                    "the image has no CA bundle: set caFile of the connection",
-                )
-            })?;
-            roots(&pem, BUNDLE)?
-        }
+        Some(pem) => roots(pem.as_bytes(), "the connection's CA bundle", Unusable::Refused)?,
+        None => public_roots(Path::new("/"), "set caFile of the connection")?,
     };
     let name = match &connection.tls_server_name {
         Some(name) => name.as_str(),
@@ -42,6 +40,47 @@ pub(super) fn connector(connection: &Connection) -> Result<(TlsConnector, Server
             "set tlsServerName of the connection",
         )
     })?;
+    Ok((client(roots)?, name))
+}
+
+/// The connector for GitHub, trusted by the bundle of the image that the hook runs in, below `root`; ARC's
+/// `githubServerTLS` puts a private authority there.
+pub(super) fn public_connector(root: &Path, host: &str) -> Result<(TlsConnector, ServerName<'static>), VaultError> {
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+        VaultError::new(
+            Kind::Trust,
+            format!("{} is no name that a certificate could have", clean(host, 256)),
+            "",
+        )
+    })?;
+    Ok((
+        client(public_roots(root, "install ca-certificates in the runner's image")?)?,
+        name,
+    ))
+}
+
+fn public_roots(root: &Path, remedy: &str) -> Result<RootCertStore, VaultError> {
+    for bundle in BUNDLES {
+        match std::fs::read(root.join(bundle.trim_start_matches('/'))) {
+            Ok(pem) => return roots(&pem, bundle, Unusable::Skipped),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(VaultError::new(
+                    Kind::Trust,
+                    format!("{bundle} cannot be read: {error}"),
+                    remedy,
+                ));
+            }
+        }
+    }
+    Err(VaultError::new(
+        Kind::Trust,
+        format!("the image has no CA bundle: {} is not there", BUNDLES[0]),
+        remedy,
+    ))
+}
+
+fn client(roots: RootCertStore) -> Result<TlsConnector, VaultError> {
     let builder = ClientConfig::builder_with_provider(ring::default_provider().into())
         .with_safe_default_protocol_versions()
         .map_err(|error| VaultError::new(Kind::Trust, format!("TLS cannot be set up: {error}"), ""))?;
@@ -49,10 +88,18 @@ pub(super) fn connector(connection: &Connection) -> Result<(TlsConnector, Server
     // One run, hardly ever a second connection: nothing to resume.
     config.resumption = rustls::client::Resumption::disabled();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok((TlsConnector::from(Arc::new(config)), name))
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
-fn roots(pem: &[u8], whence: &str) -> Result<RootCertStore, VaultError> {
+/// What becomes of a certificate that cannot be used. In a bundle of hundreds it harms nobody; in a list of a few it is a
+/// mistake to be told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unusable {
+    Skipped,
+    Refused,
+}
+
+fn roots(pem: &[u8], whence: &str, unusable: Unusable) -> Result<RootCertStore, VaultError> {
     let bad = |message: String| VaultError::new(Kind::Trust, message, "it must hold PEM certificates of authorities");
     let mut roots = RootCertStore::empty();
     for (index, certificate) in CertificateDer::pem_slice_iter(pem).enumerate() {
@@ -60,9 +107,8 @@ fn roots(pem: &[u8], whence: &str) -> Result<RootCertStore, VaultError> {
             Ok(certificate) => roots.add(certificate).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
-        // In a bundle of hundreds, one that we cannot use harms nobody; in a list of a few it is a mistake to be told.
         if let Err(error) = added
-            && whence != BUNDLE
+            && unusable == Unusable::Refused
         {
             return Err(bad(format!(
                 "{whence}: certificate {} cannot be used: {}",

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value};
 
 fn rendered(object: &Value, format: Format) -> Vec<u8> {
-    let file = PlannedFile {
+    let file: PlannedFile = PlannedFile {
         secret: "kv/data/web".parse().unwrap(),
         version: None,
         key: None,

@@ -14,18 +14,18 @@ use crate::support::fake_vault::{FakeVault, Reply, json as answer, logged_in, lo
 use crate::support::http::Request;
 use crate::support::openbao::OpenBao;
 
-fn send(signal: &str, child: &Child) {
+pub(crate) fn send(signal: &str, child: &Child) {
     Command::new("kill")
         .args([signal, &child.id().to_string()])
         .status()
         .unwrap();
 }
 
-fn stuck() -> Reply {
+pub(crate) fn stuck() -> Reply {
     Reply::Custom(Box::new(|_: &mut dyn Write| sleep(Duration::from_secs(20))))
 }
 
-fn wait_for(what: impl Fn() -> bool) {
+pub(crate) fn wait_for(what: impl Fn() -> bool) {
     let begun = Instant::now();
     while !what() {
         assert!(begun.elapsed() < Duration::from_secs(20), "it never came");

@@ -19,10 +19,48 @@ use super::http::Request;
 /// The audience of tokens that are for the API server itself.
 pub const API_AUDIENCE: &str = "https://kubernetes.default.svc.cluster.local";
 
-/// Signs tokens and answers TokenReviews.
-pub struct Cluster {
+/// A key that signs tokens (ES256).
+pub struct SigningKey {
     key: EcdsaKeyPair,
     public_pem: String,
+}
+
+impl SigningKey {
+    pub fn generate() -> Self {
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let rng = SystemRandom::new();
+        Self {
+            key: EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pair.serialized_der(), &rng).unwrap(),
+            public_pem: pair.public_key_pem(),
+        }
+    }
+
+    /// A token with this payload.
+    pub fn sign(&self, payload: &Value) -> String {
+        let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let signed = format!(
+            "{}.{}",
+            encode(&json!({"alg": "ES256", "kid": "test"})),
+            encode(payload)
+        );
+        let signature = self.key.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()))
+    }
+
+    /// The public half as a JSON Web Key Set.
+    pub fn jwks(&self) -> Value {
+        // An uncompressed point: 4, x, y.
+        let (x, y) = self.key.public_key().as_ref()[1..].split_at(32);
+        json!({"keys": [{
+            "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "test",
+            "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y),
+        }]})
+    }
+}
+
+/// Signs tokens and answers TokenReviews.
+pub struct Cluster {
+    key: SigningKey,
     /// Where OpenBao's kubernetes auth method finds the API server.
     pub url: String,
     /// While it is set, every review fails as if the reviewer had no right to ask.
@@ -53,13 +91,11 @@ impl Claims {
 impl Cluster {
     /// Starts the TokenReview endpoint on a socket of its own.
     pub fn start() -> Self {
-        let pair = rcgen::KeyPair::generate().unwrap();
-        let rng = SystemRandom::new();
-        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pair.serialized_der(), &rng).unwrap();
+        let key = SigningKey::generate();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let broken = Arc::new(AtomicBool::new(false));
-        let (public, is_broken) = (key.public_key().as_ref().to_vec(), Arc::clone(&broken));
+        let (public, is_broken) = (key.key.public_key().as_ref().to_vec(), Arc::clone(&broken));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (public, is_broken) = (public.clone(), Arc::clone(&is_broken));
@@ -83,17 +119,12 @@ impl Cluster {
                 });
             }
         });
-        Self {
-            key,
-            public_pem: pair.public_key_pem(),
-            url,
-            broken,
-        }
+        Self { key, url, broken }
     }
 
     /// For `jwt_validation_pubkeys`.
     pub fn public_pem(&self) -> &str {
-        &self.public_pem
+        &self.key.public_pem
     }
 
     /// A signed token, shaped like the ones that the API server projects.
@@ -112,14 +143,7 @@ impl Cluster {
             "sub": format!("system:serviceaccount:{namespace}:{name}"),
             "kubernetes.io": {"namespace": namespace, "serviceaccount": {"name": name, "uid": "7c3e"}},
         });
-        let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!(
-            "{}.{}",
-            encode(&json!({"alg": "ES256", "kid": "test"})),
-            encode(&payload)
-        );
-        let signature = self.key.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()))
+        self.key.sign(&payload)
     }
 }
 

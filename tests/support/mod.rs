@@ -13,9 +13,13 @@
 pub mod agent;
 pub mod ca;
 pub mod fake_vault;
+#[cfg(feature = "agent")]
+pub mod github;
 pub mod http;
 pub mod jwt;
 pub mod openbao;
+#[cfg(feature = "agent")]
+pub mod runner;
 #[cfg(feature = "webhook")]
 pub mod webhook;
 

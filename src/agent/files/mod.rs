@@ -2,14 +2,17 @@
 //! directory is opened from the one above it, and no symbolic link is ever followed or replaced.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{Read, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fchmod, fstat, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, chmod, fchmod, fstat, mkdirat, openat, renameat, statat, unlinkat,
+};
 use rustix::io::Errno;
+use zeroize::Zeroizing;
 
 use super::report::{Code, Failure};
 use crate::secret::Secret;
@@ -51,7 +54,7 @@ struct StagedFile {
 }
 
 impl Staged {
-    /// Opens the volume. `create` makes it where it is missing (outside a container).
+    /// Opens the volume, or what a container sees of it. `create` makes it where it is missing (outside a container).
     pub(super) fn open(volume: &Path, create: bool) -> Result<Self, Failure> {
         let shown = volume.display();
         if create {
@@ -62,7 +65,7 @@ impl Staged {
             Failure::new(
                 Code::CannotWrite,
                 format!("cannot open the volume {shown}: {error}"),
-                "is the volume podkey-secrets mounted there in this container?",
+                "is the volume podkey-secrets (podkey-bin for the job hooks) mounted there in this container?",
             )
         })?;
         Ok(Self {
@@ -74,7 +77,11 @@ impl Staged {
 
     /// Writes one file under a temporary name beside its destination.
     pub(super) fn stage(&mut self, file: &Rendered) -> Result<(), Failure> {
-        let place = file.place.as_str();
+        self.stage_from(&file.place, file.mode, &mut file.bytes.expose())
+    }
+
+    /// The same with what is read from somewhere.
+    pub(super) fn stage_from(&mut self, place: &str, mode: u32, bytes: &mut impl Read) -> Result<(), Failure> {
         let failed = |doing: &str, error: Errno| cannot(doing, place, error);
         let (parent, name) = place.rsplit_once('/').unwrap_or(("", place));
         let directory = self.directory(parent)?;
@@ -123,10 +130,43 @@ impl Staged {
             renamed: false,
         });
         let mut opened = std::fs::File::from(opened);
-        opened
-            .write_all(file.bytes.expose())
+        std::io::copy(bytes, &mut opened)
             .map_err(|error| failed("write", Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
-        fchmod(&opened, Mode::from_raw_mode(file.mode)).map_err(|error| failed("set the mode of", error))
+        fchmod(&opened, Mode::from_raw_mode(mode)).map_err(|error| failed("set the mode of", error))
+    }
+
+    /// Removes a delivered file, if it is there.
+    pub(super) fn remove(&self, place: &str) -> Result<(), Failure> {
+        let (parent, name) = place.rsplit_once('/').unwrap_or(("", place));
+        let removed = self.existing(parent).and_then(|directory| match directory {
+            None => Ok(()),
+            Some(directory) => unlinkat(&directory, name, AtFlags::empty()),
+        });
+        match removed {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(cannot("remove", place, error)),
+        }
+    }
+
+    /// Removes every file of a directory; all of them are tried, and the first error is told.
+    pub(super) fn remove_all(&self, place: &str) -> Result<(), Failure> {
+        let removed = self.existing(place).and_then(|directory| match directory {
+            None => Ok(()),
+            Some(directory) => remove_where(&directory, |_| true),
+        });
+        removed.map_err(|error| cannot("clear the directory", place, error))
+    }
+
+    /// The directory at `path` below the volume, if it is there.
+    fn existing(&self, path: &str) -> Result<Option<OwnedFd>, Errno> {
+        let mut current = openat(&self.volume, ".", DIRECTORY, Mode::empty())?;
+        for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+            current = match openat(&current, segment, DIRECTORY, Mode::empty()) {
+                Err(Errno::NOENT) => return Ok(None),
+                opened => opened?,
+            };
+        }
+        Ok(Some(current))
     }
 
     /// Gives every file its name. When one of them fails, all that this run put there is removed.
@@ -190,20 +230,78 @@ fn enter(parent: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
 }
 
 fn sweep(directory: impl AsFd) -> Result<(), Errno> {
-    let mut stale = Vec::new();
+    remove_where(directory, |name| {
+        name.strip_prefix(TEMPORARY.as_bytes())
+            .is_some_and(|rest| rest.len() == 16 && rest.iter().all(u8::is_ascii_hexdigit))
+    })
+}
+
+/// Removes the files with such names.
+fn remove_where(directory: impl AsFd, unwanted: impl Fn(&[u8]) -> bool) -> Result<(), Errno> {
+    let mut names = Vec::new();
     for entry in Dir::read_from(&directory)? {
         let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name
-            .strip_prefix(TEMPORARY.as_bytes())
-            .is_some_and(|rest| rest.len() == 16 && rest.iter().all(u8::is_ascii_hexdigit))
-        {
-            stale.push(entry.file_name().to_owned());
+        let name = entry.file_name();
+        if !matches!(name.to_bytes(), b"." | b"..") && unwanted(name.to_bytes()) {
+            names.push(name.to_owned());
         }
     }
-    for name in stale {
-        unlinkat(&directory, &name, AtFlags::empty())?;
+    let mut outcome = Ok(());
+    for name in names {
+        // What comes after a failure is removed too.
+        let removed = unlinkat(&directory, &name, AtFlags::empty());
+        outcome = outcome.and(removed);
     }
+    outcome
+}
+
+/// The content of a file that the containers see, at most `limit` bytes of it; none where it is not there.
+pub(super) fn read(file: &Path, limit: usize) -> std::io::Result<Option<Secret>> {
+    let opened = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlags::NONBLOCK | OFlags::NOFOLLOW).bits() as i32)
+        .open(file);
+    let opened = match opened {
+        Ok(opened) => opened,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let found = opened.metadata()?;
+    if !found.is_file() {
+        return Err(std::io::Error::other("it is no regular file"));
+    }
+    if found.len() > limit as u64 {
+        return Err(std::io::Error::other(format!("it is larger than {limit} bytes")));
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(found.len() as usize + 1));
+    opened.take(limit as u64).read_to_end(&mut bytes)?;
+    Ok(Some(Secret::from(bytes)))
+}
+
+/// Replaces the content and the mode of a file that a container has mounted on its own: it can be neither renamed over nor
+/// removed, only written.
+pub(super) fn rewrite(file: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).custom_flags(flags);
+    let mut opened = match options.open(file) {
+        // Its mode lets not even its owner write.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            let found = statat(rustix::fs::CWD, file, AtFlags::SYMLINK_NOFOLLOW)?;
+            if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+                return Err(std::io::Error::other("it is no regular file"));
+            }
+            chmod(file, Mode::RUSR | Mode::WUSR)?;
+            options.open(file)?
+        }
+        opened => opened?,
+    };
+    if !opened.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is no regular file"));
+    }
+    opened.set_len(0)?;
+    opened.write_all(bytes)?;
+    fchmod(&opened, Mode::from_raw_mode(mode))?;
     Ok(())
 }
 

@@ -36,6 +36,9 @@ pub(super) struct Auth {
 pub(crate) struct Reading {
     body: Zeroizing<Vec<u8>>,
     data: Range<usize>,
+    whole: Range<usize>,
+    /// The version that was read, of a KV v2 secret.
+    pub(crate) version: Option<u64>,
     /// Its lease, where it has one.
     pub(crate) lease: Option<Lease>,
 }
@@ -45,6 +48,11 @@ impl Reading {
     pub(crate) fn data(&self) -> &str {
         // The body was UTF-8 when it was parsed.
         std::str::from_utf8(&self.body[self.data.clone()]).unwrap_or_default()
+    }
+
+    /// The same with what a KV v2 engine puts around it.
+    pub(crate) fn whole_data(&self) -> &str {
+        std::str::from_utf8(&self.body[self.whole.clone()]).unwrap_or_default()
     }
 
     /// How many bytes it keeps.
@@ -169,9 +177,13 @@ pub(super) fn reading(answer: Answered, path: &str) -> Result<Reading, FailedTry
     if !data.starts_with('{') {
         return Err(FailedTry::Nonsense("its data is no object"));
     }
-    let data = match versioned(path, data) {
-        None => data,
-        Some(Versioned { data: Some(inner), .. }) if inner.get().starts_with('{') => inner.get(),
+    let whole = data;
+    let (data, version) = match versioned(path, data) {
+        None => (data, None),
+        Some(Versioned {
+            data: Some(inner),
+            metadata,
+        }) if inner.get().starts_with('{') => (inner.get(), Some(metadata.version)),
         // The server says 404 with such a body; if it ever says 200, it is as gone.
         Some(Versioned { data: None, metadata }) => {
             return Err(FailedTry::Refused(Box::new(Refusal {
@@ -182,8 +194,11 @@ pub(super) fn reading(answer: Answered, path: &str) -> Result<Reading, FailedTry
         }
         Some(_) => return Err(FailedTry::Nonsense("its data is no object")),
     };
-    let start = data.as_ptr() as usize - body.as_ptr() as usize;
-    let data = start..start + data.len();
+    let range = |part: &str| {
+        let start = part.as_ptr() as usize - body.as_ptr() as usize;
+        start..start + part.len()
+    };
+    let (data, whole) = (range(data), range(whole));
     warn(&warnings(&envelope, &confidential), path);
     let lease = match envelope.lease_id {
         Some(id) if !id.is_empty() => Some(Lease {
@@ -192,7 +207,13 @@ pub(super) fn reading(answer: Answered, path: &str) -> Result<Reading, FailedTry
         }),
         _ => None,
     };
-    Ok(Reading { body, data, lease })
+    Ok(Reading {
+        body,
+        data,
+        whole,
+        version,
+        lease,
+    })
 }
 
 /// What of an answer that is no success the classification needs.

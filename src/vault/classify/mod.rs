@@ -137,6 +137,8 @@ fn transport(error: &TransportError) -> Verdict {
             format!("{what} took longer than {}", humantime::format_duration(*limit)),
             "is the server overloaded, or does something in between swallow the traffic?",
         ),
+        // Vault is never asked through one.
+        TransportError::Proxy(why) => unavailable(format!("the proxy gives no way through: {why}"), ""),
         TransportError::Cut(why) => unavailable(
             format!("the connection ended before the answer did: {why}"),
             "is the server, or a proxy in front of it, restarting?",

@@ -1,0 +1,46 @@
+//! Takes the job's secrets away again: what can be removed is removed, and a file that is mounted on its own is emptied and
+//! closed to all, so that a later step finds nothing and fails rather than go on without.
+
+use std::io::ErrorKind;
+
+use super::Hook;
+use crate::agent::files::{self, Staged};
+use crate::agent::report::{Code, Failure};
+use crate::plan::{Destination, ENV_DIR, Plan, SECRETS_DIR};
+
+/// Clears all that the plan could have delivered. Everything is tried; the first failure is told.
+pub(super) fn clear(hook: &Hook, plan: &Plan) -> Result<(), Failure> {
+    let directory = match Staged::open(&hook.path(SECRETS_DIR), false) {
+        Ok(directory) => Some(directory),
+        // Without the directory nothing can be in it.
+        Err(_) if !hook.path(SECRETS_DIR).exists() => None,
+        Err(failure) => return Err(failure),
+    };
+    let relative = directory.iter().flat_map(|directory| {
+        let files = plan.destinations().filter_map(|destination| match destination {
+            Destination::Relative(place) => Some(directory.remove(place)),
+            Destination::Absolute(_) => None,
+        });
+        files.chain(std::iter::once_with(|| directory.remove_all(ENV_DIR)))
+    });
+    let absolute = plan.destinations().filter_map(|destination| match destination {
+        Destination::Absolute(path) => Some(empty(hook, path)),
+        Destination::Relative(_) => None,
+    });
+    let mut outcome = Ok(());
+    for cleared in relative.chain(absolute) {
+        outcome = outcome.and(cleared);
+    }
+    outcome
+}
+
+fn empty(hook: &Hook, path: &str) -> Result<(), Failure> {
+    match files::rewrite(&hook.path(path), b"", 0) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Failure::new(
+            Code::CannotWrite,
+            format!("cannot empty {path}: {error}"),
+            "the runner must be the user who owns the file, and must have it mounted writable",
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,149 @@
+//! The runner's job hooks: `job-started` masks and exports the job's secrets before its first step, or fails the job;
+//! `job-completed` clears them after its last one.
+//! <https://docs.github.com/en/actions/how-tos/manage-runners/self-hosted-runners/run-scripts>
+//!
+//! All they say goes to standard output, in one order: the runner reads standard error beside it, and would print a line from
+//! there before it has read the masks.
+
+mod clear;
+mod completed;
+mod console;
+mod next;
+mod own;
+mod started;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+pub use self::console::PlainLines;
+use super::files;
+use super::outcome::{MAX_OUTCOME, PLAN};
+use super::report::{Code, Failure, Report, Stage};
+use crate::job::commands::{self, Level};
+use crate::plan::{BIN_DIR, JOB_COMPLETED, JOB_STARTED, JobPlan, NEXT_JOB_COMPLETED_ENV, NEXT_JOB_STARTED_ENV, Plan};
+
+/// What a hook works on, as `main` found it.
+#[derive(Debug)]
+pub struct Hook {
+    /// The environment: the runner's variables, those of the job, and the proxy's.
+    pub variables: BTreeMap<OsString, OsString>,
+    /// The prefix of every path of the plan, outside a container.
+    pub root: Option<PathBuf>,
+}
+
+/// The plan of a pod that has job hooks.
+struct HookPlan {
+    plan: Plan,
+    job: JobPlan,
+}
+
+impl Hook {
+    /// A variable that is text and not empty.
+    fn text(&self, name: &str) -> Option<&str> {
+        let value = self.variables.get(std::ffi::OsStr::new(name))?.to_str()?;
+        (!value.is_empty()).then_some(value)
+    }
+
+    /// A path of the container, below the root.
+    fn path(&self, absolute: &str) -> PathBuf {
+        super::init::below(self.root.as_deref(), absolute)
+    }
+
+    /// The plan as `init` left it.
+    fn plan(&self) -> Result<HookPlan, Failure> {
+        let file = format!("{BIN_DIR}/{PLAN}");
+        let bad = |why: String| {
+            Failure::new(
+                Code::BadPlan,
+                format!("{file}: {why}"),
+                "podkey-init writes it: this hook only works in a pod that podkey's webhook changed",
+            )
+        };
+        let text = files::read(&self.path(&file), MAX_OUTCOME).map_err(|error| bad(error.to_string()))?;
+        let text = text.ok_or_else(|| bad("there is no such file".to_owned()))?;
+        let text = std::str::from_utf8(text.expose()).map_err(|_| bad("it is not UTF-8".to_owned()))?;
+        let plan = Plan::parse(text).map_err(|error| bad(error.to_string()))?;
+        let job = plan
+            .job
+            .clone()
+            .ok_or_else(|| bad("it has nothing for job hooks".to_owned()))?;
+        Ok(HookPlan { plan, job })
+    }
+
+    /// The job in words, for a log line on each side. What a job could choose is made fit for one line.
+    fn job(&self) -> String {
+        let variable = |name: &str| super::clean(self.text(name).unwrap_or("-"), 256);
+        format!(
+            "repository={} run_id={} run_attempt={} job={}",
+            variable("GITHUB_REPOSITORY"),
+            variable("GITHUB_RUN_ID"),
+            variable("GITHUB_RUN_ATTEMPT"),
+            variable("GITHUB_JOB"),
+        )
+    }
+}
+
+/// Runs `podkey-agent job-started`, and then becomes the hook that the pod's author set. Gives the exit code.
+pub fn job_started(hook: &Hook) -> u8 {
+    let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(started::run(hook));
+            // A name that is still being looked up must not hold up the exit.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => Err(Report::new(
+            Stage::Job,
+            None,
+            &Err(Failure::new(
+                Code::BadPlan,
+                format!("the runtime does not start: {error}"),
+                "",
+            )),
+        )),
+    };
+    match outcome.and_then(|()| go_on(hook, NEXT_JOB_STARTED_ENV, JOB_STARTED)) {
+        Ok(()) => 0,
+        Err(report) => {
+            annotate(&report);
+            1
+        }
+    }
+}
+
+/// Runs `podkey-agent job-completed`, which never fails, and then becomes the hook that the pod's author set.
+pub fn job_completed(hook: &Hook) -> u8 {
+    completed::run(hook);
+    match go_on(hook, NEXT_JOB_COMPLETED_ENV, JOB_COMPLETED) {
+        Ok(()) => 0,
+        Err(report) => {
+            annotate(&report);
+            1
+        }
+    }
+}
+
+fn go_on(hook: &Hook, variable: &'static str, ours: &str) -> Result<(), Report> {
+    next::go_on(hook, variable, ours).map_err(|failure| Report::new(Stage::Job, None, &Err(failure)))
+}
+
+fn annotate(report: &Report) {
+    let (title, message) = report.annotation();
+    // Standard output may be closed; the exit code still tells.
+    let _ = console::say(commands::annotation(Level::Error, &title, &message).as_bytes());
+}
+
+/// Ends with the first signal that tells the hook to stop: a cancelled job sends SIGINT, then SIGTERM, then kills.
+async fn stopped() -> &'static str {
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+    }
+}

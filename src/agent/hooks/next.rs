@@ -1,0 +1,78 @@
+//! The hook that the pod's author set before podkey put its own in the place: run after ours, as the runner would have run it.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::Hook;
+use crate::agent::report::{Code, Failure};
+
+/// Becomes the next hook, so that its exit code is ours and the signals of a cancelled job reach it. Returns where there is
+/// none, or where it cannot be run.
+pub(super) fn go_on(hook: &Hook, variable: &'static str, ours: &str) -> Result<(), Failure> {
+    let script = match hook.text(variable) {
+        // Kubernetes leaves a reference as it is that it cannot expand.
+        Some(text) if !text.is_empty() && !text.starts_with("$(") && text != ours => text,
+        _ => return Ok(()),
+    };
+    let failed = |why: String| {
+        Failure::new(
+            Code::BadPlan,
+            format!("the pod's own hook {script} cannot be run: {why}"),
+            "correct it in the scale set's template",
+        )
+    };
+    if !Path::new(script).is_file() {
+        return Err(failed("there is no such file".to_owned()));
+    }
+    let [program, arguments @ ..] = &words(hook, script).map_err(|why| failed(why.to_owned()))?[..] else {
+        return Ok(());
+    };
+    let error = Command::new(program).args(arguments).env_remove(variable).exec();
+    Err(failed(format!("{}: {error}", program.to_string_lossy())))
+}
+
+/// What the runner makes of a hook's path: its interpreter goes by the ending
+/// (`HostContext.GetDefaultShellForScript`, `ScriptHandlerHelpers`).
+fn words(hook: &Hook, script: &str) -> Result<Vec<OsString>, &'static str> {
+    let with = |program: PathBuf, arguments: &[&str]| {
+        std::iter::once(program.into_os_string())
+            .chain(arguments.iter().map(OsString::from))
+            .collect()
+    };
+    let first = |names: [&str; 2]| {
+        let [preferred, other] = names;
+        found(hook, preferred).unwrap_or_else(|| other.into())
+    };
+    match Path::new(script).extension().and_then(|ending| ending.to_str()) {
+        Some("sh") => Ok(with(first(["bash", "sh"]), &["-e", script])),
+        Some("ps1") => {
+            let quoted = format!(". '{}'", script.replace('\'', "''"));
+            Ok(with(first(["pwsh", "powershell"]), &["-command", &quoted]))
+        }
+        Some("js") => Ok(with(node(hook), &[script])),
+        _ => Err("it must end in .sh, .ps1 or .js"),
+    }
+}
+
+fn found(hook: &Hook, program: &str) -> Option<PathBuf> {
+    let path = hook.variables.get(OsStr::new("PATH"))?;
+    std::env::split_paths(path)
+        .map(|folder| folder.join(program))
+        .find(|candidate| candidate.is_file())
+}
+
+/// The runner's own Node lies two folders above the job's workspace's parent, beside the work folder.
+fn node(hook: &Hook) -> PathBuf {
+    let externals = hook
+        .text("RUNNER_WORKSPACE")
+        .and_then(|workspace| Path::new(workspace).ancestors().nth(2))
+        .map(|root| root.join("externals"));
+    ["node20", "node24", "node16"]
+        .iter()
+        .filter_map(|version| Some(externals.as_ref()?.join(version).join("bin/node")))
+        .find(|candidate| candidate.is_file())
+        .or_else(|| found(hook, "node"))
+        .unwrap_or_else(|| "node".into())
+}

@@ -1,0 +1,456 @@
+//! `podkey-agent job-started`, in this order: masks before anything else is printed; what `init` says of itself; the job
+//! policy; the job's own secrets; leases that have ended; exports; what the job got. Whatever goes wrong, no secret stays.
+
+use std::cell::{Cell, OnceCell};
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Write as _};
+use std::num::NonZeroU64;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::OFlags;
+use tokio::time::timeout;
+
+use super::clear::clear;
+use super::console::say;
+use super::own::{self, OwnSecrets};
+use super::{Hook, HookPlan, stopped};
+use crate::agent::delivery::Variable;
+use crate::agent::files::{self, Staged};
+use crate::agent::outcome::{Delivered, MAX_OUTCOME, Manifest, OUTCOME, Outcome, Target};
+use crate::agent::report::{Code, Failure, Report, Stage};
+use crate::job::commands::{self, Level};
+use crate::job::export::EnvFile;
+use crate::job::facts::JobFacts;
+use crate::job::masks::Masks;
+use crate::job::policy;
+use crate::job::summary::{self, Given};
+use crate::plan::{BIN_DIR, ENV_DIR, EnvName, MAX_RENDERED_BYTES, Mask, SECRETS_DIR};
+use crate::secret::Secret;
+use crate::vault::{Session, Vault, clean};
+
+/// Of the hook's deadline, so much is kept for clearing and for giving the client token back.
+const LAST: Duration = Duration::from_secs(2);
+
+/// Why the job fails.
+enum Refusal {
+    /// The hook's own reason.
+    Failed(Failure),
+    /// `init`'s.
+    Left(Report),
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// How far a run is; read again when the deadline or a signal ends it.
+struct Progress {
+    stage: Cell<Stage>,
+    /// The server and the job's own client token, once there is one.
+    session: OnceCell<(Vault, Session)>,
+    /// A delivered secret lives only as long as the client token.
+    keep_token: Cell<bool>,
+}
+
+/// Runs to the end, or until the deadline or a signal. The error is what the job's author is to read.
+pub(super) async fn run(hook: &Hook) -> Result<(), Report> {
+    let HookPlan { plan, job } = match hook.plan() {
+        Ok(it) => it,
+        Err(failure) => return Err(Report::new(Stage::Job, None, &Err(failure))),
+    };
+    let it = HookPlan { plan, job };
+    let progress = Progress {
+        stage: Cell::new(Stage::Job),
+        session: OnceCell::new(),
+        keep_token: Cell::new(false),
+    };
+    let deadline = it.job.deadline.duration();
+    let outcome = tokio::select! {
+        biased;
+        name = stopped() => Err(Failure::new(Code::Terminated, format!("the hook was stopped by {name}"), "").into()),
+        ended = timeout(deadline, started(hook, &it, &progress)) => ended.unwrap_or_else(|_| {
+            Err(Failure::new(
+                Code::Unavailable,
+                format!("the hook did not end within {}", humantime::format_duration(deadline)),
+                "run the job again, or have the operator raise the connection's job.deadline",
+            )
+            .into())
+        }),
+    };
+    let outcome = outcome.map_err(|refusal| {
+        let cleared = clear(hook, &it.plan);
+        let (stage, connection) = (progress.stage.get(), Some(it.plan.connection.name.as_str()));
+        let report = match refusal {
+            Refusal::Left(report) => report,
+            Refusal::Failed(failure) => Report::new(stage, connection, &Err(failure)),
+        };
+        match cleared {
+            Ok(()) => report,
+            Err(failure) => report.with(&format!(
+                "and not all secret files could be cleared: {}",
+                failure.message
+            )),
+        }
+    });
+    if let Some((vault, session)) = progress.session.get() {
+        match outcome.is_ok() && progress.keep_token.get() {
+            true => tracing::info!(
+                accessor = session.accessor,
+                ttl_s = session.ttl.as_secs(),
+                "the job's client token is not revoked: a delivered secret lives no longer than it does"
+            ),
+            false => {
+                vault.revoke(session, LAST).await;
+            }
+        }
+    }
+    outcome
+}
+
+async fn started(hook: &Hook, it: &HookPlan, progress: &Progress) -> Result<(), Refusal> {
+    let present = Present::read(hook, it)?;
+    mask(it.job.mask, present.secrets())?;
+    let manifest = manifest(hook)?;
+    own_user(it)?;
+    present.check(&manifest, it)?;
+    tracing::info!(
+        "{}: what podkey-init read, it read with the token of accessor {}",
+        hook.job(),
+        or_none(&manifest.accessor)
+    );
+
+    let facts = JobFacts::read(|name| hook.text(name).map(str::to_owned), event(hook).as_deref());
+    policy::check(&it.job.policies, &facts)
+        .map_err(|refused| Failure::new(Code::Denied, refused.to_string(), policy::HINT))?;
+
+    let own = match (&it.job.login, it.job.reads()) {
+        (Some(login), true) => read_own(hook, it, login, &facts, progress).await?,
+        _ => OwnSecrets::default(),
+    };
+
+    progress.stage.set(Stage::Job);
+    leases_last(&manifest)?;
+    progress.stage.set(Stage::Write);
+    let mut delivered = manifest.delivered;
+    delivered.extend(own.delivered);
+    export(hook, it, present.variables, own.variables, &delivered)?;
+    say_what_was_given(hook, &delivered);
+    Ok(())
+}
+
+async fn read_own(
+    hook: &Hook,
+    it: &HookPlan,
+    login: &crate::plan::JobLogin,
+    facts: &JobFacts,
+    progress: &Progress,
+) -> Result<OwnSecrets, Refusal> {
+    let limit = it.job.deadline.duration();
+    let limit = limit.checked_sub(LAST).filter(|left| !left.is_zero()).unwrap_or(limit);
+    let own = own::read(hook, it, login, facts, limit, &progress.stage, &progress.session).await?;
+    mask(it.job.mask, own.secrets())?;
+    progress.stage.set(Stage::Write);
+    progress.keep_token.set(own.leased);
+    own.write(hook)?;
+    Ok(own)
+}
+
+/// What `init` delivered, as this container sees it.
+struct Present {
+    files: Vec<(String, Seen)>,
+    variables: BTreeMap<String, Secret>,
+}
+
+/// A file of the plan.
+enum Seen {
+    Secret(Secret),
+    /// Empty and closed to all, as `init` leaves it without its secret, and as the hooks do.
+    Closed,
+    Missing,
+    Unreadable(String),
+}
+
+impl Present {
+    fn read(hook: &Hook, it: &HookPlan) -> Result<Self, Failure> {
+        let files = it.plan.files.iter().map(|file| {
+            let path = file.file.path().into_owned();
+            let place = hook.path(&path);
+            let closed = || {
+                let found = std::fs::symlink_metadata(&place);
+                found.is_ok_and(|found| found.is_file() && found.len() == 0 && found.permissions().mode() & 0o777 == 0)
+            };
+            let seen = match files::read(&place, MAX_RENDERED_BYTES) {
+                Ok(Some(bytes)) if bytes.is_empty() && closed() && file.mode.bits() != 0 => Seen::Closed,
+                Ok(Some(bytes)) => Seen::Secret(bytes),
+                Ok(None) => Seen::Missing,
+                Err(_) if closed() => Seen::Closed,
+                Err(error) => Seen::Unreadable(error.to_string()),
+            };
+            (path, seen)
+        });
+        let files = files.collect();
+        let mut variables = BTreeMap::new();
+        let directory = hook.path(&format!("{SECRETS_DIR}/{ENV_DIR}"));
+        let cannot = |error: std::io::Error| {
+            Failure::new(
+                Code::BadPlan,
+                format!("cannot read {SECRETS_DIR}/{ENV_DIR}: {error}"),
+                "the runner must be the user whom podkey-init wrote for",
+            )
+        };
+        let entries = match std::fs::read_dir(&directory) {
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            entries => Some(entries.map_err(cannot)?),
+        };
+        for entry in entries.into_iter().flatten() {
+            let entry = entry.map_err(cannot)?;
+            // Ours have names that are text.
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            if let Some(value) = files::read(&entry.path(), MAX_RENDERED_BYTES).map_err(cannot)? {
+                variables.insert(name, value);
+            }
+        }
+        Ok(Self { files, variables })
+    }
+
+    fn secrets(&self) -> impl Iterator<Item = (&str, &Secret)> {
+        let files = self.files.iter().filter_map(|(path, seen)| match seen {
+            Seen::Secret(bytes) => Some((path.as_str(), bytes)),
+            _ => None,
+        });
+        files.chain(self.variables.iter().map(|(name, value)| (name.as_str(), value)))
+    }
+
+    /// Whether all is there that the manifest names.
+    fn check(&self, manifest: &Manifest, it: &HookPlan) -> Result<(), Failure> {
+        for Delivered { to, .. } in &manifest.delivered {
+            let (what, why) = match to {
+                Target::File(path) => match self.files.iter().find(|(known, _)| known == path) {
+                    Some((_, Seen::Secret(_))) => continue,
+                    Some((_, Seen::Unreadable(why))) => {
+                        return Err(Failure::new(
+                            Code::BadPlan,
+                            format!("the file {path} cannot be read: {why}"),
+                            format!("the runner must be user {}, whom podkey-init wrote for", it.job.user),
+                        ));
+                    }
+                    _ => (path, "file"),
+                },
+                Target::Env(name) if self.variables.contains_key(name) => continue,
+                Target::Env(name) => (name, "variable"),
+            };
+            return Err(Failure::new(
+                Code::NotFound,
+                format!(
+                    "the {why} {what}, which podkey-init delivered, is gone: a job hook of this pod has cleared it already"
+                ),
+                "a runner's pod serves one job: register the runner as ephemeral, as ARC does",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Prints the masks, and then what they leave in sight.
+fn mask<'a>(mode: Mask, secrets: impl Iterator<Item = (&'a str, &'a Secret)>) -> Result<(), Failure> {
+    let mut masks = Masks::new(mode);
+    for (name, value) in secrets {
+        masks.add(name, value.expose());
+    }
+    // Without its masks no secret may come near a log.
+    say(masks.commands().expose()).map_err(|error| {
+        Failure::new(
+            Code::CannotWrite,
+            format!("the masks cannot be printed: {error}"),
+            "the runner reads them from the hook's standard output",
+        )
+    })?;
+    for unmasked in masks.unmasked() {
+        let line = commands::annotation(Level::Warning, "podkey: not masked", &unmasked.to_string());
+        let _ = say(line.as_bytes());
+    }
+    Ok(())
+}
+
+/// What `init` says it delivered.
+fn manifest(hook: &Hook) -> Result<Manifest, Refusal> {
+    let file = format!("{BIN_DIR}/{OUTCOME}");
+    let no = |why: String| {
+        Failure::new(
+            Code::BadPlan,
+            format!("{file}: {why}, so nothing says that the job's secrets are whole"),
+            "podkey-init writes it when all is delivered: look at its log, and let the pod be made anew",
+        )
+    };
+    let json = files::read(&hook.path(&file), MAX_OUTCOME).map_err(|error| no(error.to_string()))?;
+    let json = json.ok_or_else(|| no("there is no such file".to_owned()))?;
+    match serde_json::from_slice(json.expose()) {
+        Ok(Outcome::Delivered(manifest)) => Ok(manifest),
+        Ok(Outcome::Failed(report)) => Err(Refusal::Left(report)),
+        Err(error) => Err(no(format!("it does not parse ({error})")).into()),
+    }
+}
+
+fn own_user(it: &HookPlan) -> Result<(), Failure> {
+    let (user, planned) = (rustix::process::geteuid().as_raw(), it.job.user);
+    match user == planned {
+        true => Ok(()),
+        false => Err(Failure::new(
+            Code::BadPlan,
+            format!("the runner runs as user {user}, the job's secrets are made for user {planned}"),
+            format!("declare `runAsUser: {user}` in the runner container's securityContext"),
+        )),
+    }
+}
+
+/// The webhook event that began the run, which the runner wrote for its steps.
+fn event(hook: &Hook) -> Option<String> {
+    let file = hook.text("GITHUB_EVENT_PATH")?;
+    let bytes = files::read(std::path::Path::new(file), MAX_EVENT).ok()??;
+    String::from_utf8(bytes.expose().to_vec()).ok()
+}
+
+/// GitHub cuts its events at 25 MB.
+const MAX_EVENT: usize = 32 * 1024 * 1024;
+
+/// A runner may have waited for its job longer than a dynamic secret lasts.
+fn leases_last(manifest: &Manifest) -> Result<(), Failure> {
+    let now = SystemTime::now();
+    let over = manifest
+        .leases
+        .iter()
+        .find_map(|lease| Some((&lease.secret, lease.over_since(now)?)));
+    match over {
+        None => Ok(()),
+        Some((secret, since)) => Err(Failure::new(
+            Code::BadData,
+            format!(
+                "the dynamic secret {secret} ended {} ago, while the runner waited for its job",
+                humantime::format_duration(Duration::from_secs(since.as_secs()))
+            ),
+            "let the job read it itself (`as: job` in podkey.dev/files, or podkey.dev/job-env), or keep it fresh with podkey.dev/refresh",
+        )),
+    }
+}
+
+/// Puts the variables into the job's environment, or where they are not to be exported, the job's own beside those of `init`.
+fn export(
+    hook: &Hook,
+    it: &HookPlan,
+    present: BTreeMap<String, Secret>,
+    own: Vec<Variable>,
+    delivered: &[Delivered],
+) -> Result<(), Failure> {
+    if let Some(twice) = own.iter().find(|variable| present.contains_key(variable.name.as_str())) {
+        return Err(Failure::new(
+            Code::BadData,
+            format!(
+                "the variable {} is made twice: by podkey.dev/env and by podkey.dev/job-env",
+                twice.name
+            ),
+            "give one of them another name",
+        ));
+    }
+    if present.is_empty() && own.is_empty() {
+        return Ok(());
+    }
+    let secrets = hook.path(SECRETS_DIR);
+    if !it.job.export {
+        let mut staged = Staged::open(&secrets, false)?;
+        for Variable { name, value } in &own {
+            let place = format!("{ENV_DIR}/{name}");
+            staged.stage_from(&place, it.plan.env_mode.bits(), &mut value.expose())?;
+        }
+        staged.publish()?;
+        return Ok(());
+    }
+    let mut exported = EnvFile::new(random);
+    let refused = |error: crate::job::export::ExportError| Failure::new(Code::BadData, error.to_string(), "");
+    // Only what `init` says it delivered: what else may lie there is masked, and stays behind.
+    let listed = |name: &&String| {
+        delivered
+            .iter()
+            .any(|it| matches!(&it.to, Target::Env(env) if env == *name))
+    };
+    for name in present.keys().filter(listed) {
+        let value = &present[name];
+        let name: EnvName = name
+            .parse()
+            .map_err(|why| Failure::new(Code::BadData, format!("the variable {}: {why}", clean(name, 64)), ""))?;
+        exported.push(&name, value).map_err(refused)?;
+    }
+    for Variable { name, value } in &own {
+        exported.push(name, value).map_err(refused)?;
+    }
+    append(hook, "GITHUB_ENV", exported.into_text().expose())?;
+    if present.is_empty() {
+        return Ok(());
+    }
+    // They are in the environment of every step now; files beside it would only be one more place to look.
+    Staged::open(&secrets, false)?.remove_all(ENV_DIR)
+}
+
+/// Numbers that nobody can foresee.
+fn random() -> u128 {
+    let mut bytes = [0; 16];
+    // The kernel's generator does not fail once the machine is up; a delimiter that could be foreseen would still be checked
+    // against the value.
+    let _ = rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes);
+    u128::from_ne_bytes(bytes)
+}
+
+/// Appends to one of the runner's command files. It is the runner's own, new for each step: a link in its place is not.
+fn append(hook: &Hook, variable: &'static str, text: &[u8]) -> Result<(), Failure> {
+    let cannot = |why: String| {
+        Failure::new(
+            Code::CannotWrite,
+            format!("the file that {variable} names cannot be written: {why}"),
+            "the runner makes it anew for each step: is this hook run by GitHub's runner?",
+        )
+    };
+    let file = hook
+        .text(variable)
+        .ok_or_else(|| cannot("the variable is not set".to_owned()))?;
+    let opened = std::fs::OpenOptions::new()
+        .append(true)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
+        .open(file);
+    let mut opened = match opened {
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            return Err(cannot("it is a symbolic link".to_owned()));
+        }
+        opened => opened.map_err(|error| cannot(error.to_string()))?,
+    };
+    match opened.metadata() {
+        Ok(found) if found.is_file() => {}
+        _ => return Err(cannot("it is no regular file".to_owned())),
+    }
+    opened.write_all(text).map_err(|error| cannot(error.to_string()))
+}
+
+/// In the log, and on the summary page of the run. Neither is worth failing a job for.
+fn say_what_was_given(hook: &Hook, delivered: &[Delivered]) {
+    let given: Vec<Given<'_>> = delivered
+        .iter()
+        .map(|Delivered { to, secret, version }| Given {
+            name: match to {
+                Target::File(name) | Target::Env(name) => name,
+            },
+            secret,
+            version: version.and_then(NonZeroU64::new),
+        })
+        .collect();
+    let _ = say(commands::plain(&summary::line(&given)).as_bytes());
+    if let Err(failure) = append(hook, "GITHUB_STEP_SUMMARY", summary::markdown(&given).as_bytes()) {
+        tracing::debug!(reason = failure.message, "no summary");
+    }
+}
+
+fn or_none(accessor: &str) -> &str {
+    if accessor.is_empty() { "none" } else { accessor }
+}

@@ -1,0 +1,135 @@
+//! Lines for the runner: workflow commands, and plain lines that are none. The runner reads each line of a hook's output
+//! for commands; it ends a line at LF, CR LF and a lone CR.
+//!
+//! In a command's data `%`, CR and LF are escaped, in a property `:` and `,` as well. The runner undoes `%25` last, so no
+//! value can turn into another escape on the way.
+//! <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>
+
+use crate::text::is_printable;
+
+/// How much an annotation matters. It stands at the step, and on the summary page of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// For information.
+    Notice,
+    /// To look at.
+    Warning,
+    /// Why the job failed.
+    Error,
+}
+
+/// Writes the command that makes the runner hide a text. It says nothing in the log.
+pub fn add_mask(text: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"::add-mask::");
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|b| matches!(b, b'%' | b'\r' | b'\n')) {
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(match rest[at] {
+            b'%' => b"%25",
+            b'\r' => b"%0D",
+            _ => b"%0A",
+        });
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
+    out.push(b'\n');
+}
+
+/// An annotation with a title, a line with its line feed.
+pub fn annotation(level: Level, title: &str, message: &str) -> String {
+    let command = match level {
+        Level::Notice => "notice",
+        Level::Warning => "warning",
+        Level::Error => "error",
+    };
+    let property = escaped(title).replace(':', "%3A").replace(',', "%2C");
+    format!("::{command} title={property}::{}\n", escaped(message))
+}
+
+/// A line of the log that is no command, whatever is in it: control characters become spaces, and what begins a command
+/// is taken apart. The runner looks for `::` at the beginning of a line and for `##[` anywhere in it.
+pub fn plain(text: &str) -> String {
+    let text: String = text.chars().map(|c| if is_printable(c) { c } else { ' ' }).collect();
+    let text = text.replace("##[", "# #[");
+    format!("podkey: {}\n", text.trim())
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// As the runner reads a line (`ActionCommand.TryParseV2`): name, properties, data.
+    fn read(line: &str) -> Option<(String, String, String)> {
+        let undone = |text: &str, more: &[(&str, &str)]| {
+            let mut text = text.replace("%0D", "\r").replace("%0A", "\n");
+            for (escape, c) in more {
+                text = text.replace(escape, c);
+            }
+            text.replace("%25", "%")
+        };
+        let (info, data) = line.trim_start().strip_prefix("::")?.split_once("::")?;
+        let (name, properties) = info.split_once(' ').unwrap_or((info, ""));
+        let known = ["add-mask", "notice", "warning", "error"].contains(&name);
+        let value = properties.split_once('=').map_or("", |(_, value)| value);
+        known.then(|| {
+            (
+                name.to_owned(),
+                undone(value, &[("%3A", ":"), ("%2C", ",")]),
+                undone(data, &[]),
+            )
+        })
+    }
+
+    fn mask(text: &str) -> String {
+        let mut out = Vec::new();
+        add_mask(text, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn data_is_escaped_as_the_runner_undoes_it() {
+        // Case 43 of vault-action's.
+        assert_eq!(mask("100%A"), "::add-mask::100%25A\n");
+        assert_eq!(mask("a\r\nb%0A::error::"), "::add-mask::a%0D%0Ab%250A::error::\n");
+        assert_eq!(
+            annotation(Level::Error, "podkey 77: denied, login", "a\nb: c"),
+            "::error title=podkey 77%3A denied%2C login::a%0Ab: c\n"
+        );
+    }
+
+    #[test]
+    fn a_plain_line_is_no_command() {
+        for text in [
+            "::error::x",
+            "\r::add-mask::x",
+            "##[add-mask]x",
+            "a ##[set-env name=x]y",
+            "\u{85}::x",
+        ] {
+            let line = plain(text);
+            assert!(line.starts_with("podkey: ") && !line.contains("##["), "{line}");
+            assert_eq!(line.matches(['\r', '\n']).count(), 1, "{line:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_arrives_and_takes_one_line(title in any::<String>(), text in any::<String>()) {
+            let line = mask(&text);
+            prop_assert!(!line[..line.len() - 1].contains(['\r', '\n']));
+            prop_assert_eq!(&read(line.strip_suffix('\n').unwrap()).unwrap().2, &text);
+            let line = annotation(Level::Warning, &title, &text);
+            prop_assert!(!line[..line.len() - 1].contains(['\r', '\n']));
+            // The runner drops white space around the properties.
+            let line = line.strip_suffix('\n').unwrap();
+            prop_assert_eq!(read(line), Some(("warning".to_owned(), title, text.clone())));
+            prop_assert_eq!(read(&plain(&text)), None);
+        }
+    }
+}

@@ -1,0 +1,583 @@
+//! vault-action's `secrets` input: `path key | NAME ;`, unchanged.
+//!
+//! ```text
+//! list     = [ entry ] { ";" [ entry ] }
+//! entry    = path selector [ "|" name ]           without white space in path, selector and name
+//! path     = API path [ "?version=" number ]      a slash before it is ignored
+//! selector = "*" | "**"                           every field: names in upper case, or as they are; the name comes before them
+//!          | key                                  no dot: the field of that very name, double quotes around it ignored
+//!          | step { "." step }                    a dot: into the value of a field
+//! step     = key | `key` | 'key' | "$"            then any number of [0], [1], [-1]; "$" is what we are at
+//! ```
+//!
+//! Without a name a variable is called as its selector: each `.` becomes `__`, what is no letter, digit or `_` goes, the rest
+//! is in upper case. A selector that is no plain path needs a name.
+//!
+//! What vault-action would only find out in the job, or do in a surprising way, is a problem here: JSONata's functions and
+//! operators, an index or quotes where vault-action takes them for a part of the name, two entries with one name, names that
+//! take over a job, white space in a name (mostly a forgotten `;`).
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::str::FromStr;
+
+use crate::plan::{ApiPath, EnvName, EnvSecret, Invalid, MAX_ENV_SECRETS, Select, Step};
+use crate::text::quoted;
+
+/// The longest text that is looked at, in bytes.
+pub const MAX_BYTES: usize = 64 * 1024;
+
+/// What is wrong with one entry, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryProblem {
+    /// Which entry, from 1, blank ones not counted. None: the text as a whole.
+    pub entry: Option<usize>,
+    /// What is wrong and what to do, as the rest of the sentence.
+    pub message: String,
+}
+
+impl fmt::Display for EntryProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.entry {
+            Some(entry) => write!(f, "entry {entry} {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+/// One entry as it is written, its parts not judged yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// Which one, from 1.
+    pub number: usize,
+    /// What to read.
+    pub path: &'a str,
+    /// What to take of it, with the quotes.
+    pub selector: &'a str,
+    /// What stands behind the last `|`.
+    pub name: Option<&'a str>,
+}
+
+/// Splits the text into entries.
+pub fn entries(text: &str) -> impl Iterator<Item = Result<Entry<'_>, EntryProblem>> {
+    text.split(';')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
+        .zip(1..)
+        .map(|(entry, number)| {
+            let problem = |message| EntryProblem {
+                entry: Some(number),
+                message,
+            };
+            let (spec, name) = match entry.rsplit_once('|') {
+                Some((spec, name)) => (spec, Some(name.trim())),
+                None => (entry, None),
+            };
+            if name.is_some_and(str::is_empty) {
+                return Err(problem(format!("({}) has no name after the |", quoted(entry))));
+            }
+            let mut words = spec.split_whitespace();
+            match (words.next(), words.next(), words.next()) {
+                (Some(path), Some(selector), None) => Ok(Entry {
+                    number,
+                    path,
+                    selector,
+                    name,
+                }),
+                _ => Err(problem(format!(
+                    "({}) is not a path and a key: write \"path key | NAME\", with a ; between entries",
+                    quoted(entry)
+                ))),
+            }
+        })
+}
+
+/// Parses the whole text. `P` is the kind of path: an [`ApiPath`], or one with placeholders. Every problem is told at once.
+pub fn parse<P: FromStr<Err = Invalid>>(text: &str) -> Result<Vec<EnvSecret<P>>, Vec<EntryProblem>> {
+    let whole = |message: String| Err(vec![EntryProblem { entry: None, message }]);
+    if text.len() > MAX_BYTES {
+        return whole(format!("is longer than {MAX_BYTES} bytes"));
+    }
+    let count = entries(text).count();
+    if count == 0 {
+        return whole("has no entry: write \"path key | NAME\", with a ; between entries".to_owned());
+    }
+    if count > MAX_ENV_SECRETS {
+        return whole(format!("has {count} entries, allowed are {MAX_ENV_SECRETS}"));
+    }
+    let mut parsed: Vec<EnvSecret<P>> = Vec::with_capacity(count);
+    let mut names: Vec<(EnvName, usize)> = Vec::new();
+    let mut problems = Vec::new();
+    for entry in entries(text) {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(problem) => {
+                problems.push(problem);
+                continue;
+            }
+        };
+        let mut problem = |message| {
+            problems.push(EntryProblem {
+                entry: Some(entry.number),
+                message,
+            });
+        };
+        let path = parse_path::<P>(entry.path)
+            .map_err(|why| problem(format!("has a path that cannot be read: {} {why}", quoted(entry.path))));
+        let select = parse_select(&entry).map_err(&mut problem);
+        if let Ok(Select::Value { name, .. }) = &select {
+            if let Some((_, first)) = names.iter().find(|(other, _)| other == name) {
+                problem(format!(
+                    "has the name {name} of entry {first}: give it another with \"| NAME\""
+                ));
+            }
+            names.push((name.clone(), entry.number));
+        }
+        if let (Ok((secret, version)), Ok(select)) = (path, select) {
+            parsed.push(EnvSecret {
+                secret,
+                version,
+                select,
+            });
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(parsed),
+        false => Err(problems),
+    }
+}
+
+fn parse_path<P: FromStr<Err = Invalid>>(text: &str) -> Result<(P, Option<NonZeroU64>), String> {
+    let (path, version) = match text.split_once("?version=") {
+        None => (text, None),
+        Some((path, version)) => match version.parse() {
+            Ok(version) => (path, Some(version)),
+            Err(_) => {
+                return Err(format!(
+                    "asks for {}, which is no version number from 1",
+                    quoted(version)
+                ));
+            }
+        },
+    };
+    // vault-action sends such a path as it is, and the server redirects to what was meant.
+    let path = path.trim_start_matches('/');
+    let secret = path.parse().map_err(|why: Invalid| why.to_string())?;
+    match path.parse::<ApiPath>() {
+        Ok(path) if path.holds_tokens() => Err("is about tokens, not a secret".to_owned()),
+        _ => Ok((secret, version)),
+    }
+}
+
+fn parse_select(entry: &Entry<'_>) -> Result<Select, String> {
+    if let Some(name) = entry.name
+        && name.contains(char::is_whitespace)
+    {
+        return Err(format!(
+            "has white space in the name {}: end each entry with a ;",
+            quoted(name)
+        ));
+    }
+    let (at, is_plain) = match parse_selector(entry.selector) {
+        Ok(Selector::UpperCase) => return Ok(Select::UpperCase { prefix: prefix(entry) }),
+        Ok(Selector::KeepCase) => return Ok(Select::KeepCase { prefix: prefix(entry) }),
+        Ok(Selector::Value { at, is_plain }) => (at, is_plain),
+        Err(why) => return Err(format!("has the key {}, {why}", quoted(entry.selector))),
+    };
+    let name = match entry.name {
+        Some(name) => name.to_owned(),
+        None if is_plain => normalized(entry.selector).to_uppercase(),
+        None => {
+            return Err(format!(
+                "has the key {} that makes no name: write \"… {} | NAME\"",
+                quoted(entry.selector),
+                entry.selector
+            ));
+        }
+    };
+    let name = name.parse().map_err(|why| match entry.name {
+        Some(_) => format!("has the name {}, which {why}", quoted(&name)),
+        None => format!(
+            "has a key that makes the name {}, which {why}: give it another with \"| NAME\"",
+            quoted(&name)
+        ),
+    })?;
+    Ok(Select::Value { at, name })
+}
+
+fn prefix(entry: &Entry<'_>) -> String {
+    entry.name.unwrap_or_default().to_owned()
+}
+
+/// vault-action's names: each `.` becomes `__`; what is no letter, digit or `_` goes.
+/// (A few marks of Indic scripts, which JavaScript does not count as letters, stay.)
+pub fn normalized(text: &str) -> String {
+    let mut name = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c {
+            '.' => name.push_str("__"),
+            c if c.is_alphanumeric() || c == '_' => name.push(c),
+            _ => {}
+        }
+    }
+    name
+}
+
+/// The output that vault-action would have set for an entry, and podkey cannot.
+#[cfg(feature = "webhook")]
+pub(crate) fn output(entry: &Entry<'_>) -> String {
+    entry.name.map_or_else(|| normalized(entry.selector), str::to_owned)
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Selector {
+    UpperCase,
+    KeepCase,
+    /// `is_plain`: it may do without a name.
+    Value {
+        at: Vec<Step>,
+        is_plain: bool,
+    },
+}
+
+/// What JSONata does not take for a part of a name: its operators.
+const OPERATORS: &str = ".[]{}(),@#;:?+-*/%|=<>^&!~`'";
+
+/// The error goes on after the selector.
+fn parse_selector(written: &str) -> Result<Selector, String> {
+    check_quotes(written)?;
+    // Double quotes are taken out before anything else is looked at.
+    let text = written.replace('"', "");
+    match text.as_str() {
+        "" => return Err("which is empty".to_owned()),
+        "*" => return Ok(Selector::UpperCase),
+        "**" => return Ok(Selector::KeepCase),
+        _ => {}
+    }
+    if text.contains('\\') {
+        return Err("which has a backslash: podkey takes no escapes".to_owned());
+    }
+    let is_string = |quote| {
+        written.len() > 2
+            && written.starts_with(quote)
+            && written.ends_with(quote)
+            && written.matches(quote).count() == 2
+    };
+    if !text.contains('.') {
+        // Without a dot all of it is the field's name.
+        return match text.chars().find(|c| "()[]`'".contains(*c)) {
+            Some('(' | ')') => Err(NO_FUNCTIONS.to_owned()),
+            Some('[' | ']') => Err(format!(
+                "which vault-action takes for a field's name: write \"$.{text} | NAME\""
+            )),
+            Some(_) => {
+                let bare: String = text.chars().filter(|c| !"`'".contains(*c)).collect();
+                Err(format!(
+                    "whose quotes vault-action takes for a part of the field's name: write \"{bare} | NAME\""
+                ))
+            }
+            None if text == "$" => Err("which is no field: the whole secret is \"$.$ | NAME\"".to_owned()),
+            None => Ok(Selector::Value {
+                is_plain: is_string('"') || is_name(&text),
+                at: vec![Step::Key(text)],
+            }),
+        };
+    }
+    let mut at = Vec::new();
+    let mut rest = text.as_str();
+    let mut first_has_index = false;
+    loop {
+        let (key, after) = parse_step(rest)?;
+        let before = at.len();
+        at.extend(key.map(|key| Step::Key(key.to_owned())));
+        rest = after;
+        while let Some(inside) = rest.strip_prefix('[') {
+            let index = inside.split_once(']').and_then(|(index, after)| {
+                rest = after;
+                index.parse().ok()
+            });
+            match index {
+                Some(index) if key.is_some() => at.push(Step::Index(index)),
+                _ => {
+                    return Err(
+                        "which has more between [ and ] than podkey reads: [0], [1] or [-1] after a key".to_owned(),
+                    );
+                }
+            }
+        }
+        first_has_index |= before == 0 && at.len() > 1;
+        match rest.strip_prefix('.') {
+            Some(after) => rest = after,
+            None if rest.is_empty() => break,
+            None => return Err(operator(rest)),
+        }
+    }
+    Ok(Selector::Value {
+        at,
+        is_plain: is_string('"') || is_string('\'') || !first_has_index,
+    })
+}
+
+/// Double quotes go around the whole, or around a step of it.
+fn check_quotes(written: &str) -> Result<(), String> {
+    let mut parts = written.split('"');
+    let mut before = parts.next().unwrap_or_default();
+    while let Some(quoted) = parts.next() {
+        let Some(after) = parts.next() else {
+            return Err("which has a double quote without its other".to_owned());
+        };
+        let begins = before.is_empty() || before.ends_with('.');
+        let ends = after.is_empty() || after.starts_with(['.', '[']);
+        if !begins || !ends || quoted.is_empty() {
+            return Err(
+                "which has a double quote inside a name: podkey cannot name such a field, but * can".to_owned(),
+            );
+        }
+        before = after;
+    }
+    Ok(())
+}
+
+/// The first step's key (none: it is `$`), and what comes after it.
+fn parse_step(rest: &str) -> Result<(Option<&str>, &str), String> {
+    for quote in ['`', '\''] {
+        if let Some(inside) = rest.strip_prefix(quote) {
+            return match inside.split_once(quote) {
+                Some((key, after)) if !key.is_empty() => Ok((Some(key), after)),
+                _ => Err(format!(
+                    "which has a {quote} without its other, or nothing between them"
+                )),
+            };
+        }
+    }
+    let end = rest.find(|c| OPERATORS.contains(c)).unwrap_or(rest.len());
+    let (key, after) = rest.split_at(end);
+    match key {
+        "" if rest.is_empty() || rest.starts_with('.') => Err("which has a step without a name".to_owned()),
+        "" => Err(operator(rest)),
+        "$" => Ok((None, after)),
+        _ if key.starts_with('$') => Err(NO_FUNCTIONS.to_owned()),
+        _ if key.starts_with(|c: char| c.is_ascii_digit()) => Err(format!(
+            "whose step {} begins with a digit: write `{key}`, or [0] for an element of a list",
+            quoted(key)
+        )),
+        _ => Ok((Some(key), after)),
+    }
+}
+
+const NO_FUNCTIONS: &str = "which is JSONata's function or variable: podkey reads paths such as a.b, and $.$ for all";
+
+fn operator(rest: &str) -> String {
+    match rest.chars().next() {
+        Some('(' | ')') => NO_FUNCTIONS.to_owned(),
+        c => format!(
+            "which has JSONata's operator {:?}: write backticks around a key that has it, as in a.`b-c`",
+            c.unwrap_or_default()
+        ),
+    }
+}
+
+/// Whether JSONata reads the text as a name and nothing else.
+fn is_name(text: &str) -> bool {
+    !text.contains(|c| OPERATORS.contains(c))
+        && !text.starts_with(|c: char| c == '$' || c.is_ascii_digit())
+        && !["true", "false", "null"].contains(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Vec<EnvSecret>, String> {
+        parse(text).map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    }
+
+    /// `path>step,step=NAME`, or `path>*prefix`.
+    fn shown(text: &str) -> String {
+        let show = |entry: EnvSecret| {
+            let version = entry.version.map_or(String::new(), |version| format!("@{version}"));
+            let select = match entry.select {
+                Select::UpperCase { prefix } => format!("*{prefix}"),
+                Select::KeepCase { prefix } => format!("**{prefix}"),
+                Select::Value { at, name } => {
+                    let steps: Vec<String> = at
+                        .into_iter()
+                        .map(|step| match step {
+                            Step::Key(key) => key,
+                            Step::Index(index) => format!("[{index}]"),
+                        })
+                        .collect();
+                    format!("{}={name}", steps.join(","))
+                }
+            };
+            format!("{}{version}>{select}", entry.secret)
+        };
+        match parsed(text) {
+            Ok(entries) => entries.into_iter().map(show).collect::<Vec<_>>().join(" "),
+            Err(problems) => problems,
+        }
+    }
+
+    /// The numbers are those of the acceptance cases in vault-action's tests and observed behaviour.
+    #[test]
+    fn what_vault_action_takes_is_taken() {
+        for (case, text, expected) in [
+            ("1", "test key", "test>key=KEY"),
+            ("2", "test key|testName", "test>key=testName"),
+            ("5", "first a;second b;", "first>a=A second>b=B"),
+            (
+                "7",
+                "\n    first a;\n    second b;\n    third c | SOME_C;",
+                "first>a=A second>b=B third>c=SOME_C",
+            ),
+            ("8", ";;p k;;", "p>k=K"),
+            ("13", "p k|X", "p>k=X"),
+            ("17", "p dash-key | X", "p>dash-key=X"),
+            ("19", "p \"1num\"", "p>1num=1NUM"),
+            ("20", "p dot.key", "p>dot,key=DOT__KEY"),
+            ("20", "p \"dot.key\" | X", "p>dot,key=X"),
+            ("23", "p key.value", "p>key,value=KEY__VALUE"),
+            ("25", "p nested.`c-d` | X", "p>nested,c-d=X"),
+            ("28", "p $.$ | X", "p>=X"),
+            ("29", "测试 测试", "测试>测试=测试"),
+            ("55", "secret/data/test *", "secret/data/test>*"),
+            ("56", "secret/data/test * | GROUP_", "secret/data/test>*GROUP_"),
+            ("62", "p ** | p.q-", "p>**p.q-"),
+            ("67", "secret/data/test?version=1 k", "secret/data/test@1>k=K"),
+            ("I", "/secret/data/foobar fookv2", "secret/data/foobar>fookv2=FOOKV2"),
+            ("I", "a \"other-Secret-dash\"", "a>other-Secret-dash=OTHERSECRETDASH"),
+            (
+                "README",
+                "namespace-1/secret/data/ci npm_token",
+                "namespace-1/secret/data/ci>npm_token=NPM_TOKEN",
+            ),
+            ("D.2", "p `a.b` | N", "p>a.b=N"),
+            ("D.2", "p 'a.b' | N", "p>a.b=N"),
+            ("D.2", "p 'a.b'", "p>a.b=A__B"),
+            ("D.2", "p a.b.c", "p>a,b,c=A__B__C"),
+            ("D.2", "p k[1].b | N", "p>k,[1],b=N"),
+            ("D.2", "p a.k[-1]", "p>a,k,[-1]=A__K1"),
+            ("D.2", "p $.k[0][1] | N", "p>k,[0],[1]=N"),
+            ("", "p \"a\".\"b\"", "p>a,b=A__B"),
+            ("", "p nested.$ | N", "p>nested=N"),
+            ("", "p 123 | N", "p>123=N"),
+            ("", "p\tk\u{a0}|\tN", "p>k=N"),
+            ("", "p k; p k | OTHER; p * ; p *", "p>k=K p>k=OTHER p>* p>*"),
+        ] {
+            assert_eq!(shown(text), expected, "case {case}: {text}");
+        }
+    }
+
+    #[test]
+    fn what_vault_action_refuses_or_gets_wrong_is_told_with_what_to_write() {
+        for (case, text, expected) in [
+            ("", "", "has no entry"),
+            ("", " ; ;", "has no entry"),
+            ("4", "|testName", "entry 1 (\"|testName\") is not a path and a key"),
+            ("3", "p k|", "has no name after the |"),
+            ("10", "one", "is not a path and a key"),
+            ("10", "one two three", "is not a path and a key"),
+            ("11", "p k | A | B", "is not a path and a key"),
+            ("14", "# c\np k", "is not a path and a key"),
+            ("16", "p dash-key", "makes no name: write \"… dash-key | NAME\""),
+            ("22", "p `dash-key` | X", "write \"dash-key | NAME\""),
+            ("22", "p 'dash-key' | X", "write \"dash-key | NAME\""),
+            ("25", "p nested.\"c-d\" | X", "operator '-': write backticks"),
+            ("26", "p $keys(nested)", "JSONata's function"),
+            ("26", "p $string(nested) | X", "JSONata's function"),
+            ("26", "p nested.$string() | X", "JSONata's function"),
+            ("D.2", "p k[1] | NAME", "write \"$.k[1] | NAME\""),
+            ("D.2", "p k[1].b", "makes no name"),
+            ("100", "p k | NODE_OPTIONS", "decides what a program runs"),
+            ("100", "p path", "makes the name \"PATH\""),
+            ("", "p k | A\n  q l | B", "is not a path and a key"),
+            (
+                "",
+                "p k | A\n  q",
+                "white space in the name \"A\\n  q\": end each entry with a ;",
+            ),
+            ("", "p * | A b", "white space in the name"),
+            ("", "p k; q k", "entry 2 has the name K of entry 1"),
+            ("", "a/../b k", ". or .."),
+            ("", "a?list=true k", "'?'"),
+            ("", "a?version=0 k", "no version number"),
+            ("", "/cubbyhole/foo foo", "about tokens"),
+            ("", "auth/token/lookup-self id", "about tokens"),
+            ("", "p \"a", "double quote without its other"),
+            ("", "p a\"b\" | X", "double quote inside a name"),
+            ("", "p \"\" | X", "double quote inside a name"),
+            ("", "p a.b[x='y'] | X", "between [ and ]"),
+            ("", "p a.b[] | X", "between [ and ]"),
+            ("", "p a.b[0", "between [ and ]"),
+            ("", "p $.[0] | X", "'['"),
+            ("", "p $.$[0] | X", "between [ and ]"),
+            ("", "p $$.a | X", "JSONata's function or variable"),
+            ("", "p a.* | X", "operator '*'"),
+            ("", "p a..b | X", "step without a name"),
+            ("", "p a. | X", "step without a name"),
+            ("", "p list.0 | X", "or [0] for an element"),
+            ("", "p a.`b", "without its other"),
+            ("", "p $ | X", "\"$.$ | NAME\""),
+            ("", "p a\\b | X", "backslash"),
+            ("", "p - | X; q ; p $; r --", "entry 2"),
+        ] {
+            assert!(shown(text).contains(expected), "case {case}: {text}: {}", shown(text));
+        }
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once() {
+        let problems = parse::<ApiPath>("a//b k[1]; c; d `x`").unwrap_err();
+        let entries: Vec<_> = problems.iter().map(|problem| problem.entry).collect();
+        assert_eq!(entries, [Some(1), Some(1), Some(2), Some(3)]);
+        assert!(
+            parse::<ApiPath>(&"p k;".repeat(MAX_ENV_SECRETS + 1)).unwrap_err()[0]
+                .message
+                .contains("257 entries")
+        );
+        assert!(
+            parse::<ApiPath>(&"x".repeat(MAX_BYTES + 1)).unwrap_err()[0]
+                .message
+                .contains("longer than")
+        );
+    }
+
+    #[test]
+    fn a_job_s_path_may_have_placeholders() {
+        let parsed = parse::<crate::plan::PathTemplate>("ci/data/{repository} k").unwrap();
+        assert_eq!(parsed[0].secret.to_string(), "ci/data/{repository}");
+        assert!(parse::<crate::plan::PathTemplate>("ci/data/{repo} k").is_err());
+    }
+
+    #[test]
+    fn names_are_made_as_vault_action_makes_them() {
+        for (text, name) in [
+            ("secret.foo.bar", "secret__foo__bar"),
+            ("other-Secret-dash", "otherSecretdash"),
+            ("$.$", "__"),
+            ("\"a b\"", "ab"),
+            ("schlüssel_1", "schlüssel_1"),
+        ] {
+            assert_eq!(normalized(text), name);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_written_there_is_an_answer(text in "[a-z$.*|; `'\"\\[\\]0-9(){}/\n-]{0,40}") {
+            if let Err(problems) = parse::<ApiPath>(&text) {
+                prop_assert!(!problems.is_empty());
+            }
+        }
+
+        #[test]
+        fn an_entry_of_plain_words_says_what_it_says(
+            path in "[a-z]{1,8}(/[a-z]{1,8}){0,3}", key in "k[a-z_]{1,8}", name in "N[A-Z0-9_]{1,8}",
+        ) {
+            prop_assert_eq!(shown(&format!("{path} {key}|{name};")), format!("{path}>{key}={name}"));
+            prop_assert_eq!(shown(&format!("{path}\t\"{key}\"\n")), format!("{path}>{key}={}", key.to_uppercase()));
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The forms of a secret that the runner does not hide by itself: base64 in the middle of something longer, base64url,
+//! hex, wrapped base64. And the way back: the text that a secret is base64 of.
+
+use base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeConfig};
+use zeroize::Zeroizing;
+
+const CONFIG: GeneralPurposeConfig = GeneralPurposeConfig::new()
+    .with_encode_padding(false)
+    .with_decode_padding_mode(DecodePaddingMode::Indifferent);
+const STANDARD: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::STANDARD, CONFIG);
+const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE, CONFIG);
+
+/// Where `openssl base64` and PEM, and where `base64` and MIME break their lines. Both hold whole groups of three bytes.
+const WIDTHS: [usize; 2] = [64, 76];
+/// Fewer bytes make texts so short that they stand anywhere.
+const LEAST_BYTES: usize = 8;
+/// Of more bytes, the last two are not worth forms of their own.
+const LONG: usize = 64;
+const HEX: &[u8; 16] = b"0123456789abcdef";
+/// Fewer characters at the end of wrapped base64 say little and stand anywhere.
+const LEAST_CHARS: usize = 8;
+
+/// Gives each form without line breaks to `add`. `is_masked`: the runner has the value itself, so it makes some by itself.
+pub(super) fn each(value: &[u8], is_masked: bool, mut add: impl FnMut(String)) {
+    if value.len() < LEAST_BYTES {
+        return;
+    }
+    // Inside a longer text the value begins at any of three places of a group, and its last group may go on with what
+    // follows. The groups that are all its own are the same in each of them.
+    for dropped in 0..3 {
+        let rest = &value[dropped..];
+        let groups = &rest[..rest.len() / 3 * 3];
+        let standard = STANDARD.encode(groups);
+        let url_safe = URL_SAFE.encode(groups);
+        if url_safe != standard {
+            add(url_safe);
+        }
+        // Without padding it is what the runner's own encoder makes.
+        if !is_masked || groups.len() < rest.len() {
+            add(standard);
+        }
+    }
+    // The last group, where the value ends or a line feed follows (`echo "$SECRET" | base64`). Of a long value that is wrapped,
+    // [`wrapped`] has it; of another long one it says nothing.
+    if value.len() <= LONG {
+        if !value.len().is_multiple_of(3) {
+            add(STANDARD.encode(value));
+            add(URL_SAFE.encode(value));
+        }
+        let with_newline = Zeroizing::new([value, b"\n"].concat());
+        add(STANDARD.encode(&*with_newline));
+    }
+    let mut hex = Zeroizing::new(Vec::with_capacity(2 * value.len()));
+    for byte in value {
+        hex.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    }
+    if let Ok(lower) = std::str::from_utf8(&hex) {
+        add(lower.to_ascii_uppercase());
+        add(lower.to_owned());
+    }
+}
+
+/// How many lines [`wrapped`] makes at most.
+pub(super) fn wrapped_lines(bytes: usize) -> usize {
+    let chars = bytes.div_ceil(3) * 4;
+    if chars <= WIDTHS[0] {
+        return 0;
+    }
+    // The last line comes in two forms.
+    WIDTHS.iter().map(|width| chars.div_ceil(*width) + 2).sum()
+}
+
+/// Gives each line of wrapped base64 to `add`, with and without a line feed at the value's end.
+pub(super) fn wrapped(value: &[u8], mut add: impl FnMut(String)) {
+    if wrapped_lines(value.len()) == 0 {
+        return;
+    }
+    let with_newline = Zeroizing::new([value, b"\n"].concat());
+    for width in WIDTHS {
+        let of_a_line = width / 4 * 3;
+        for line in value.chunks(of_a_line) {
+            add_line(line, &mut add);
+        }
+        if let Some(last) = with_newline.chunks(of_a_line).next_back() {
+            add_line(last, &mut add);
+        }
+    }
+}
+
+fn add_line(bytes: &[u8], add: &mut impl FnMut(String)) {
+    let line = STANDARD.encode(bytes);
+    if line.len() >= LEAST_CHARS {
+        add(line);
+    }
+}
+
+/// The text that this is base64 or base64url of, in lines or not. None: it is no base64, or of something that is no text.
+pub(super) fn text_of_base64(text: &str, least: usize) -> Option<Zeroizing<String>> {
+    let is_space = |b: &u8| matches!(b, b' ' | b'\t' | b'\r' | b'\n');
+    let is_base64 = |b: u8| b.is_ascii_alphanumeric() || b"+/-_=".contains(&b);
+    // Most texts are none, which their first odd character tells.
+    if text.len() < least || !text.bytes().all(|b| is_base64(b) || is_space(&b)) {
+        return None;
+    }
+    let without_space: Zeroizing<Vec<u8>>;
+    let packed = if text.bytes().any(|b| is_space(&b)) {
+        without_space = Zeroizing::new(text.bytes().filter(|b| !is_space(b)).collect());
+        without_space.as_slice()
+    } else {
+        text.as_bytes()
+    };
+    let engine = if packed.contains(&b'-') || packed.contains(&b'_') {
+        URL_SAFE
+    } else {
+        STANDARD
+    };
+    let bytes = Zeroizing::new(engine.decode(packed).ok()?);
+    let decoded = std::str::from_utf8(&bytes).ok()?;
+    let is_text = packed.len() >= least
+        && decoded
+            .chars()
+            .all(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t'));
+    is_text.then(|| Zeroizing::new(decoded.to_owned()))
+}

@@ -1,0 +1,534 @@
+//! The values inside a text, for masking: JSON by its tokens, everything else line by line, as YAML, dotenv or Java
+//! properties would mean it. No parser: it reads a text that is almost YAML as readily as one that is, never fails, takes
+//! one pass, and where it cannot tell a value from its name it gives the whole line.
+
+use std::borrow::Cow;
+
+use crate::json;
+
+/// The most values that are taken out of a list or an object in one line of YAML. (In JSON there is no such limit.)
+const MAX_FLOW: usize = 4096;
+
+/// What a text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Structure {
+    /// A JSON object or list: its lines mean nothing.
+    Json,
+    /// Lines, each perhaps with a name and a value.
+    Lines,
+}
+
+/// A part of a text that may be a secret.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Piece<'a> {
+    /// In which line it begins, from 1.
+    pub(super) line: usize,
+    /// The name that stands before it; an element of a list has its list's, or an empty one.
+    pub(super) key: Option<Cow<'a, str>>,
+    /// A line without structure, as opposed to a value.
+    pub(super) is_line: bool,
+    pub(super) text: Cow<'a, str>,
+}
+
+impl<'a> Piece<'a> {
+    fn value(line: usize, key: impl Into<Cow<'a, str>>, text: impl Into<Cow<'a, str>>) -> Self {
+        Self {
+            line,
+            key: Some(key.into()),
+            is_line: false,
+            text: text.into(),
+        }
+    }
+
+    fn line(line: usize, text: &'a str) -> Self {
+        Self {
+            line,
+            key: None,
+            is_line: true,
+            text: text.into(),
+        }
+    }
+
+    /// Whether it is the value of a field of this name.
+    pub(super) fn is_field(&self, name: &str) -> bool {
+        self.key.as_deref() == Some(name)
+    }
+}
+
+/// The parts of a text in their order: all of them, or somewhat more than `most`.
+pub(super) fn pieces(text: &str, most: usize) -> (Structure, Vec<Piece<'_>>) {
+    let trimmed = text.trim_start();
+    if trimmed.starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(trimmed).is_ok() {
+        let skipped = text.len() - trimmed.len();
+        return (
+            Structure::Json,
+            of_json(trimmed, 1 + line_feeds(&text[..skipped]), most),
+        );
+    }
+    let mut lines = Lines::new(text);
+    let mut pieces = Vec::new();
+    while let Some((number, line)) = lines.next()
+        && pieces.len() <= most
+    {
+        of_line(number, line, &mut lines, &mut pieces);
+    }
+    (Structure::Lines, pieces)
+}
+
+fn line_feeds(text: &str) -> usize {
+    text.bytes().filter(|b| *b == b'\n').count()
+}
+
+/// Strings and numbers; the names of fields are none, and `true`, `false` and `null` are no secret.
+fn of_json(json: &str, mut line: usize, most: usize) -> Vec<Piece<'_>> {
+    let mut pieces = Vec::new();
+    let mut key = Cow::Borrowed("");
+    let mut counted = 0;
+    let mut tokens = json::tokens(json).peekable();
+    while let Some(token) = tokens.next()
+        && pieces.len() <= most
+    {
+        let at = token.as_ptr() as usize - json.as_ptr() as usize;
+        line += line_feeds(&json[counted..at]);
+        counted = at;
+        let text = match token.as_bytes() {
+            [b'"', ..] => match serde_json::from_str::<String>(token) {
+                Ok(text) => Cow::Owned(text),
+                // A lone surrogate: as it stands there.
+                Err(_) => Cow::Borrowed(token.trim_matches('"')),
+            },
+            [b'0'..=b'9' | b'-', ..] => Cow::Borrowed(token),
+            _ => continue,
+        };
+        if tokens.next_if_eq(&":").is_some() {
+            key = text;
+        } else {
+            pieces.push(Piece::value(line, key.clone(), text));
+        }
+    }
+    pieces
+}
+
+/// Lines with their numbers, ended by LF, CR LF or a lone CR.
+struct Lines<'a> {
+    text: &'a str,
+    rest: Option<&'a str>,
+    number: usize,
+}
+
+impl<'a> Lines<'a> {
+    fn new(text: &'a str) -> Self {
+        Self {
+            text,
+            rest: Some(text),
+            number: 0,
+        }
+    }
+
+    fn peek(&self) -> Option<(usize, &'a str)> {
+        let rest = self.rest?;
+        Some((self.number + 1, rest.split(['\n', '\r']).next().unwrap_or_default()))
+    }
+
+    fn next(&mut self) -> Option<(usize, &'a str)> {
+        let (number, line) = self.peek()?;
+        let after = &self.rest?[line.len()..];
+        self.rest = match after.strip_prefix("\r\n") {
+            Some(after) => Some(after),
+            None => after.strip_prefix(['\n', '\r']),
+        };
+        self.number = number;
+        Some((number, line))
+    }
+
+    /// Where in the text a part of it begins.
+    fn offset(&self, part: &str) -> usize {
+        part.as_ptr() as usize - self.text.as_ptr() as usize
+    }
+}
+
+fn indent(line: &str) -> usize {
+    line.len() - line.trim_start_matches([' ', '\t']).len()
+}
+
+fn of_line<'a>(number: usize, line: &'a str, lines: &mut Lines<'a>, pieces: &mut Vec<Piece<'a>>) {
+    let mut rest = line.trim();
+    if rest.is_empty() {
+        return;
+    }
+    let mut is_item = false;
+    while let Some(item) = rest.strip_prefix("- ").or_else(|| rest.strip_prefix("-\t")) {
+        rest = item.trim_start();
+        is_item = true;
+    }
+    match name_and_value(rest) {
+        Some((key, Separator::Colon, value)) => yaml_value(number, key, value, lines, pieces),
+        Some((key, Separator::Equals, value)) => assigned(number, key, value, lines, pieces),
+        None if is_item || rest.starts_with(['"', '\'', '{', '[']) => {
+            yaml_value(number, "".into(), rest, lines, pieces)
+        }
+        None => pieces.push(Piece::line(number, rest)),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Separator {
+    Colon,
+    Equals,
+}
+
+/// Splits `key: value`, `"key": value`, `NAME=value` and `export NAME=value`.
+fn name_and_value(text: &str) -> Option<(Cow<'_, str>, Separator, &str)> {
+    if text.starts_with(['"', '\'']) {
+        let (key, after) = quoted(text)?;
+        let value = after.trim_start().strip_prefix(':')?;
+        return Some((key, Separator::Colon, value.trim()));
+    }
+    let bare = text.strip_prefix("export ").unwrap_or(text).trim_start();
+    let end = bare.find(|c: char| !(c.is_alphanumeric() || "_.-/".contains(c)))?;
+    let (key, after) = bare.split_at(end);
+    if key.is_empty() {
+        return None;
+    }
+    let after = after.trim_start();
+    if let Some(value) = after.strip_prefix(':') {
+        let value_follows = value.is_empty() || value.starts_with([' ', '\t']);
+        return value_follows.then(|| (key.into(), Separator::Colon, value.trim()));
+    }
+    let value = after.strip_prefix('=')?.trim();
+    // The end of a line of base64, not a name and a value; no name has a slash.
+    let is_base64 = value.bytes().all(|b| b == b'=') || key.contains('/');
+    (!is_base64).then(|| (key.into(), Separator::Equals, value))
+}
+
+/// A quoted text that begins here and ends in the same line, and what comes after it.
+fn quoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
+    let end = closing_quote(text)?;
+    let inside = &text[1..end];
+    let after = &text[end + 1..];
+    let unquoted = match text.starts_with('"') {
+        true => unescaped(inside),
+        false if inside.contains("''") => Cow::Owned(inside.replace("''", "'")),
+        false => Cow::Borrowed(inside),
+    };
+    Some((unquoted, after))
+}
+
+/// Where the quote with which the text begins is closed.
+fn closing_quote(text: &str) -> Option<usize> {
+    let quote = *text.as_bytes().first()?;
+    let mut bytes = text.bytes().enumerate().skip(1);
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'\\' if quote == b'"' => {
+                bytes.next();
+            }
+            b'\'' if quote == b'\'' && text.as_bytes().get(at + 1) == Some(&b'\'') => {
+                bytes.next();
+            }
+            byte if byte == quote => return Some(at),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The escapes of YAML's double quotes, which are JSON's and dotenv's too. What is none stays.
+fn unescaped(text: &str) -> Cow<'_, str> {
+    if !text.contains('\\') {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            out.push(c);
+            continue;
+        }
+        let escape = chars.next();
+        let digits = match escape {
+            Some('x') => 2,
+            Some('u') => 4,
+            Some('U') => 8,
+            _ => 0,
+        };
+        if digits > 0 {
+            let hex: String = chars.clone().take(digits).collect();
+            if let Some(c) = u32::from_str_radix(&hex, 16).ok().and_then(char::from_u32) {
+                out.push(c);
+                chars.by_ref().take(digits).for_each(drop);
+                continue;
+            }
+        }
+        match escape {
+            Some('n') => out.push('\n'),
+            Some('r') => out.push('\r'),
+            Some('t') => out.push('\t'),
+            Some('0') => out.push('\0'),
+            Some(c @ ('"' | '\\' | '/' | '\'' | '$' | ' ')) => out.push(c),
+            Some(c) => out.extend(['\\', c]),
+            None => out.push('\\'),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// What stands behind `key: `, in this line or in those that follow.
+fn yaml_value<'a>(
+    number: usize,
+    key: Cow<'a, str>,
+    mut value: &'a str,
+    lines: &mut Lines<'a>,
+    pieces: &mut Vec<Piece<'a>>,
+) {
+    // An anchor, a tag.
+    while value.starts_with(['&', '!']) {
+        value = match value.split_once([' ', '\t']) {
+            Some((_, rest)) => rest.trim_start(),
+            // `!pass` or `&pass` alone may as well be the secret.
+            None => break,
+        };
+    }
+    match value.as_bytes().first() {
+        None | Some(b'#') => {}
+        Some(b'|' | b'>') if value[1..].split('#').next().unwrap_or_default().trim().len() <= 2 => {
+            block(key, lines, pieces);
+        }
+        Some(b'"' | b'\'') => quoted_value(number, key, value, lines, pieces),
+        Some(b'{' | b'[') => flow(number, key, value, pieces),
+        Some(_) => {
+            let text = match value.find(" #") {
+                Some(comment) => value[..comment].trim_end(),
+                None => value,
+            };
+            // In a list or object of several lines.
+            let bare = text.strip_suffix(',').unwrap_or(text);
+            if bare.len() != text.len() {
+                pieces.push(Piece::value(number, key.clone(), bare));
+            }
+            pieces.push(Piece::value(number, key.clone(), text));
+            if text.len() != value.len() {
+                pieces.push(Piece::value(number, key, value));
+            }
+        }
+    }
+}
+
+/// What stands behind `NAME=`.
+fn assigned<'a>(number: usize, key: Cow<'a, str>, value: &'a str, lines: &mut Lines<'a>, pieces: &mut Vec<Piece<'a>>) {
+    if value.starts_with(['"', '\'']) {
+        quoted_value(number, key, value, lines, pieces);
+    } else if !value.is_empty() {
+        pieces.push(Piece::value(number, key, value));
+    }
+}
+
+/// The lines of a block scalar: those that follow and are indented as the first of them, or more. (The line of its key is
+/// indented less, so the value of the next key is not taken for a part of it.)
+fn block<'a>(key: Cow<'a, str>, lines: &mut Lines<'a>, pieces: &mut Vec<Piece<'a>>) {
+    let mut width = 0;
+    let mut first = None;
+    let mut text = String::new();
+    while let Some((number, line)) = lines.peek() {
+        let is_blank = line.trim().is_empty();
+        if !is_blank && first.is_none() {
+            first = Some(number);
+            width = indent(line);
+        }
+        if !is_blank && (width == 0 || indent(line) < width) {
+            break;
+        }
+        lines.next();
+        text.push_str(line.get(width..).unwrap_or_default());
+        text.push('\n');
+    }
+    if let Some(number) = first
+        && !text.trim().is_empty()
+    {
+        pieces.push(Piece::value(number, key, text));
+    }
+}
+
+/// A quoted value, which may end in a later line. Where it never ends, its lines are taken one by one.
+fn quoted_value<'a>(
+    number: usize,
+    key: Cow<'a, str>,
+    value: &'a str,
+    lines: &mut Lines<'a>,
+    pieces: &mut Vec<Piece<'a>>,
+) {
+    if let Some((text, after)) = quoted(value) {
+        let after = after.trim_start();
+        // `'it''s'more`, a shell's way: the whole of it as well.
+        if !(after.is_empty() || after.starts_with([',', '#', '}', ']', ':'])) {
+            pieces.push(Piece::value(number, key.clone(), value));
+        }
+        pieces.push(Piece::value(number, key, text));
+        return;
+    }
+    let begin = lines.offset(value);
+    let all = &lines.text[begin..];
+    let Some(end) = closing_quote(all) else {
+        pieces.push(Piece::value(number, key, value));
+        return;
+    };
+    let last = begin + end;
+    while lines.peek().is_some_and(|(_, line)| lines.offset(line) <= last) {
+        lines.next();
+    }
+    let inside = &all[1..end];
+    let text = match all.starts_with('"') {
+        true => unescaped(inside).into_owned(),
+        false => inside.replace("''", "'"),
+    };
+    // YAML makes one line of it, dotenv keeps the lines.
+    let folded: Vec<&str> = text
+        .split(['\n', '\r'])
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    pieces.push(Piece::value(number, key.clone(), folded.join(" ")));
+    pieces.push(Piece::value(number, key, text));
+}
+
+/// The values of a list or an object that is written in one line, or of so much of it as is in this one.
+fn flow<'a>(number: usize, key: Cow<'a, str>, text: &'a str, pieces: &mut Vec<Piece<'a>>) {
+    let mut key = key;
+    let mut rest = text;
+    for _ in 0..MAX_FLOW {
+        rest = rest.trim_start_matches(|c: char| c.is_whitespace() || "{}[],".contains(c));
+        if rest.is_empty() || rest.starts_with('#') {
+            return;
+        }
+        let (value, after) = match rest.starts_with(['"', '\'']).then(|| quoted(rest)).flatten() {
+            Some(found) => found,
+            None => {
+                let end = rest
+                    .char_indices()
+                    .find(|(at, c)| "{}[],".contains(*c) || (*c == ':' && rest[at + 1..].starts_with([' ', '\t'])))
+                    .map_or(rest.len(), |(at, _)| at);
+                // At least one character, or there would be no end.
+                let end = end.max(rest.chars().next().map_or(0, char::len_utf8));
+                (rest[..end].trim().into(), &rest[end..])
+            }
+        };
+        rest = after.trim_start();
+        match rest.strip_prefix(':') {
+            Some(after) => {
+                key = value;
+                rest = after;
+            }
+            None => pieces.push(Piece::value(number, key.clone(), value)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// `line key=text` for values, `line text` for lines.
+    fn shown(text: &str) -> Vec<String> {
+        let show = |piece: Piece<'_>| match piece.key {
+            Some(key) => format!("{} {key}={}", piece.line, piece.text),
+            None => format!("{} {}", piece.line, piece.text),
+        };
+        pieces(text, 99).1.into_iter().map(show).collect()
+    }
+
+    #[test]
+    fn json_gives_its_strings_and_numbers() {
+        let text =
+            "\n{\n \"a\\u0062\": \"x\\ny\", \"n\": -1.5e3,\n \"l\": [true, null, \"z\", {\"m\": \"w\"}], \"e\": {}}";
+        assert_eq!(shown(text), ["3 ab=x\ny", "3 n=-1.5e3", "4 l=z", "4 m=w"]);
+        assert_eq!(pieces(text, 99).0, Structure::Json);
+        assert_eq!(shown(r#"["\ud800x"]"#), [r"1 =\ud800x"]);
+    }
+
+    #[test]
+    fn yaml_gives_its_scalars() {
+        for (text, expected) in [
+            ("a: b", vec!["1 a=b"]),
+            ("a: b # why", vec!["1 a=b", "1 a=b # why"]),
+            ("a: b#c", vec!["1 a=b#c"]),
+            ("---\na:\n  - b\n  - - c", vec!["1 ---", "3 =b", "4 =c"]),
+            ("- name: n\n  token: 't''s'", vec!["1 name=n", "2 token=t's"]),
+            ("a: \"x\\ny\\u00e4\\x41\\q\" # c", vec!["1 a=x\nyäA\\q"]),
+            ("\"a b\": c\n'd': e", vec!["1 a b=c", "2 d=e"]),
+            (
+                "a: &anchor b\nc: !!str d\ne: !pass",
+                vec!["1 a=b", "2 c=d", "3 e=!pass"],
+            ),
+            (
+                "a: {b: c, \"d\": 'e', f: [g, h]}",
+                vec!["1 b=c", "1 d=e", "1 f=g", "1 f=h"],
+            ),
+            ("a: |\n  x\n\n    y\n  z\nb: c", vec!["2 a=x\n\n  y\nz\n", "6 b=c"]),
+            ("- k: >-\n    x\n  b: c", vec!["2 k=x\n", "3 b=c"]),
+            ("a: |+ # why\n  x", vec!["2 a=x\n"]),
+            ("a: |\nb: c", vec!["2 b=c"]),
+            ("a: | pipe", vec!["1 a=| pipe"]),
+            ("a: \"x\n  y\"\nb: c", vec!["1 a=x y", "1 a=x\n  y", "3 b=c"]),
+            ("a: \"x\nb: c", vec!["1 a=\"x", "2 b=c"]),
+            ("url: https://u:p@h/x", vec!["1 url=https://u:p@h/x"]),
+            ("  \"k\": \"v\",\n  \"n\": w,", vec!["1 k=v", "2 n=w", "2 n=w,"]),
+            ("a:\r\n  b\rc: d", vec!["2 b", "3 c=d"]),
+            ("a: {b", vec!["1 a=b"]),
+            ("- |\n  x", vec!["2 =x\n"]),
+        ] {
+            assert_eq!(shown(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn dotenv_and_properties_give_their_values() {
+        for (text, expected) in [
+            ("A=b", vec!["1 A=b"]),
+            (
+                "export A='b c'\n# no\nC=\"d\\\"e\"",
+                vec!["1 A=b c", "2 # no", "3 C=d\"e"],
+            ),
+            ("A='it'\\''s'", vec!["1 A='it'\\''s'", "1 A=it"]),
+            ("A=\"x\ny\"\nB=c", vec!["1 A=x y", "1 A=x\ny", "3 B=c"]),
+            ("a.b-c = d", vec!["1 a.b-c=d"]),
+            // The last line of something in base64, or an empty value.
+            ("A=", vec!["1 A="]),
+            ("QUJDREVGRw==", vec!["1 QUJDREVGRw=="]),
+            ("QUJD/EVGRw==", vec!["1 QUJD/EVGRw=="]),
+            ("a/b=c", vec!["1 a/b=c"]),
+            ("postgres://u:p@h/d?x=y", vec!["1 postgres://u:p@h/d?x=y"]),
+            (
+                "-----BEGIN KEY-----\nabc\n-----END KEY-----",
+                vec!["1 -----BEGIN KEY-----", "2 abc", "3 -----END KEY-----"],
+            ),
+        ] {
+            assert_eq!(shown(text), expected, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_text_it_ends_and_loses_no_word(text in "([a-z]{4,6}|[ :=#|>\"'{}\\[\\],\n\r\\\\-]){0,40}") {
+            let (structure, pieces) = pieces(&text, 99);
+            let mut found: Vec<String> = Vec::new();
+            for piece in &pieces {
+                found.extend(piece.key.iter().map(ToString::to_string));
+                found.push(piece.text.to_string());
+            }
+            let found = found.join("\n");
+            // Every word is in a piece, or is the name of something.
+            if structure == Structure::Lines && !text.contains([':', '=', '\\', '#', '|', '>', '"', '\'']) {
+                for word in text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()) {
+                    prop_assert!(found.contains(word), "{:?} is not in {:?}", word, found);
+                }
+            }
+        }
+
+        #[test]
+        fn any_text_at_all_ends(text in any::<String>()) {
+            pieces(&text, 99);
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! The rule of masking, by cases and by what must hold of every secret: whatever form of it is printed, what the runner does
+//! with our masks leaves nothing of it in the line.
+
+use base64::engine::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
+use proptest::prelude::*;
+
+use super::*;
+
+fn masks(mode: Mask, value: &str) -> Masks {
+    let mut masks = Masks::new(mode);
+    masks.add("S", value.as_bytes());
+    masks
+}
+
+fn smart(value: &str) -> Masks {
+    masks(Mask::Smart, value)
+}
+
+/// What stays unmasked, as the warning says it.
+fn unmasked(value: &str) -> String {
+    smart(value).unmasked().iter().map(ToString::to_string).collect()
+}
+
+/// The masks that are none of the encodings.
+fn texts(value: &str) -> Vec<String> {
+    let mut encoded = BTreeSet::new();
+    let masks = smart(value);
+    for text in masks.iter() {
+        encodings::each(text.as_bytes(), true, |form| {
+            encoded.insert(form);
+        });
+        encodings::wrapped(text.as_bytes(), |form| {
+            encoded.insert(form);
+        });
+    }
+    encodings::each(value.trim_end_matches('\n').as_bytes(), false, |form| {
+        encoded.insert(form);
+    });
+    encodings::wrapped(value.trim_end_matches('\n').as_bytes(), |form| {
+        encoded.insert(form);
+    });
+    masks
+        .iter()
+        .filter(|text| !encoded.contains(*text))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A log line as the runner shows it: masks, with the runner's own encodings of each, are blotted out where they overlap
+/// or touch, as one.
+fn shown(masks: &Masks, line: &str) -> String {
+    let mut hidden = vec![false; line.len()];
+    for mask in masks.iter() {
+        let bytes = mask.as_bytes();
+        let json = serde_json::to_string(mask).unwrap();
+        let mut forms = vec![mask.to_owned(), json[1..json.len() - 1].to_owned()];
+        forms.extend((0..3).map(|shift| STANDARD.encode(bytes.get(shift..).unwrap_or(bytes))));
+        for form in forms.iter().filter(|form| !form.is_empty()) {
+            for (at, _) in line.match_indices(form.as_str()) {
+                hidden[at..at + form.len()].fill(true);
+            }
+        }
+    }
+    let mut shown = String::new();
+    for (at, c) in line.char_indices() {
+        match (hidden[at], shown.ends_with("***")) {
+            (true, true) => {}
+            (true, false) => shown.push_str("***"),
+            (false, _) => shown.push(c),
+        }
+    }
+    shown
+}
+
+const KUBECONFIG: &str = "apiVersion: v1
+kind: Config
+clusters:
+- name: rancher-cluster
+  cluster:
+    server: https://10.0.0.7:6443
+    certificate-authority-data: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSUJkekNDQVIyZ0F3SUJBZ0lCQURBSwotLS0tLUVORCBDRVJUSUZJQ0FURS0tLS0tCg==
+users:
+- name: deployer
+  user:
+    token: kubeconfig-user-x7k2p:9vzq4hdm
+current-context: rancher-cluster
+contexts:
+- name: rancher-cluster
+  context:
+    cluster: rancher-cluster
+    user: deployer
+    namespace: web
+preferences: {}
+";
+
+#[test]
+fn a_kubeconfig_s_secrets_are_hidden_and_its_names_are_not() {
+    let texts = texts(KUBECONFIG);
+    for hidden in [
+        "kubeconfig-user-x7k2p:9vzq4hdm",
+        "https://10.0.0.7:6443",
+        // What the certificate is base64 of.
+        "MIIBdzCCAR2gAwIBAgIBADAK",
+    ] {
+        assert!(texts.iter().any(|text| text == hidden), "{hidden}: {texts:?}");
+    }
+    for seen in [
+        "rancher-cluster",
+        "deployer",
+        "v1",
+        "Config",
+        "web",
+        "apiVersion: v1",
+        "users:",
+        "-----BEGIN CERTIFICATE-----",
+    ] {
+        assert!(!texts.iter().any(|text| text == seen), "{seen}: {texts:?}");
+    }
+    assert_eq!(
+        unmasked(KUBECONFIG),
+        "S: left unmasked: 9 a name in a Kubernetes object (line 1, 2, 4, 9, 12 …)"
+    );
+    let masks = smart(KUBECONFIG);
+    assert_eq!(shown(&masks, "  token: kubeconfig-user-x7k2p:9vzq4hdm"), "  token: ***");
+    assert_eq!(
+        shown(&masks, "Switched to context \"rancher-cluster\"."),
+        "Switched to context \"rancher-cluster\"."
+    );
+}
+
+#[test]
+fn in_other_kubernetes_objects_a_user_may_be_secret() {
+    let secret =
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: db-login}\nstringData:\n  user: app-7f3k\n  url: db-url-1\n";
+    assert!(texts(secret).contains(&"app-7f3k".to_owned()), "{:?}", texts(secret));
+    assert!(
+        unmasked(secret).contains("3 a name in a Kubernetes object"),
+        "{}",
+        unmasked(secret)
+    );
+    assert!(texts("kind: Config\nuser: app-7f3k\n").contains(&"app-7f3k".to_owned()));
+}
+
+#[test]
+fn a_kubeconfig_in_wrapped_base64_is_hidden_in_both_forms() {
+    let encoded = STANDARD.encode(KUBECONFIG);
+    let lines: Vec<&str> = encoded
+        .as_bytes()
+        .chunks(76)
+        .map(|line| std::str::from_utf8(line).unwrap())
+        .collect();
+    let wrapped = lines.join("\n") + "\n";
+    let masks = smart(&wrapped);
+    for line in lines.iter().copied().chain([
+        encoded.as_str(),
+        "9vzq4hdm is no secret",
+        "kubeconfig-user-x7k2p:9vzq4hdm",
+    ]) {
+        let expected = if line.contains(' ') { line } else { "***" };
+        assert_eq!(shown(&masks, line), expected);
+    }
+}
+
+#[test]
+fn structured_values_are_hidden_without_their_frame() {
+    for (value, expected) in [
+        (
+            "{\n  \"user\": \"svc-app-7\",\n  \"pin\": 123456,\n  \"on\": true\n}",
+            vec!["123456", "svc-app-7"],
+        ),
+        (r#"{"a":"s3cret1"}"#, vec!["s3cret1", r#"{"a":"s3cret1"}"#]),
+        ("A=s3cret1\nexport B='s3cret 2'\n", vec!["s3cret 2", "s3cret1"]),
+        ("- s3cret1\n- {x: s3cret2}\n", vec!["s3cret1", "s3cret2"]),
+        (
+            "-----BEGIN PRIVATE KEY-----\nMIIEvQIB\nADANBgkq\n-----END PRIVATE KEY-----\n",
+            vec!["ADANBgkq", "MIIEvQIB"],
+        ),
+        (
+            "first line\n\nsecond line\r\nthird\rfourth",
+            vec!["first line", "fourth", "second line", "third"],
+        ),
+        // JSON in a string in JSON, and base64 in it: as docker's config has them.
+        (
+            r#"{"auths":{"r.io":{"auth":"dXNlcm5hbWU6cGFzc3dvcmQ3"}}}"#,
+            vec![
+                "dXNlcm5hbWU6cGFzc3dvcmQ3",
+                "username:password7",
+                r#"{"auths":{"r.io":{"auth":"dXNlcm5hbWU6cGFzc3dvcmQ3"}}}"#,
+            ],
+        ),
+        (" padded7 ", vec!["padded7"]),
+    ] {
+        assert_eq!(texts(value), expected, "{value:?}");
+    }
+    let block = texts("k: |\n  line-one\n  line-two\n");
+    assert!(block.contains(&"line-one".to_owned()) && block.contains(&"line-two".to_owned()));
+    assert!(!block.iter().any(|text| text.contains('|')), "{block:?}");
+}
+
+#[test]
+fn what_is_short_or_common_stays_in_sight_and_is_told() {
+    for (value, expected) in [
+        ("", ""),
+        ("\n", ""),
+        ("   \n \n", ""),
+        ("abc", "1 too short (line 1)"),
+        ("{}", "1 too short"),
+        ("#!?", "1 too short"),
+        ("TRUE", "1 too common a word (line 1)"),
+        ("default\n", "1 too common a word"),
+        ("{\n}\n", ""),
+        (
+            "{\"a\": 1,\n\"b\": \"xyz\", \"c\": \"main\", \"d\": false}",
+            "2 too short (line 1, 2); 1 too common a word (line 2)",
+        ),
+        (
+            "PORT=5432\nHOST=localhost\nPASSWORD=s3cret1\n",
+            "1 too short (line 1); 1 too common a word (line 2)",
+        ),
+        ("long-enough\nabc\nab\n", "2 too short (line 2, 3)"),
+        ("1234", ""),
+        ("s3cret1", ""),
+    ] {
+        let text = unmasked(value);
+        assert_eq!(text.is_empty(), expected.is_empty(), "{value:?}: {text}");
+        assert!(text.contains(expected), "{value:?}: {text}");
+    }
+    for value in ["abc", "TRUE", "{}", "---\n", "12\n34\n"] {
+        assert!(smart(value).is_empty(), "{value:?}: {:?}", texts(value));
+    }
+    let names: Vec<_> = smart("abc")
+        .unmasked()
+        .iter()
+        .map(|one| one.name().to_owned())
+        .collect();
+    assert_eq!(names, ["S"]);
+}
+
+#[test]
+fn a_secret_is_hidden_in_the_forms_that_tools_print_it_in() {
+    let value = "correct+horse/battery?staple=~\u{e4}";
+    let masks = smart(value);
+    let hex = |digits: fn(&u8) -> String| value.as_bytes().iter().map(digits).collect::<String>();
+    for form in [
+        value.to_owned(),
+        STANDARD.encode(value),
+        STANDARD.encode(format!("{value}\n")),
+        URL_SAFE.encode(value),
+        URL_SAFE_NO_PAD.encode(value),
+        hex(|b| format!("{b:02x}")),
+        hex(|b| format!("{b:02X}")),
+    ] {
+        let line = shown(&masks, &format!("value {form}"));
+        assert!(
+            line == "value ***" || line == "value ***=" || line == "value ***==",
+            "{form}: {line}"
+        );
+    }
+    // Between other bytes a character or two at each end belong to both.
+    for before in ["", "u", "us", "user:"] {
+        for after in ["", "x", "@h", "@host"] {
+            for encoded in [
+                STANDARD.encode(format!("{before}{value}{after}")),
+                URL_SAFE_NO_PAD.encode(format!("{before}{value}{after}")),
+            ] {
+                let seen = shown(&masks, &encoded).replace("***", "");
+                let others = (before.len() + after.len()).div_ceil(3) * 4 + 8;
+                assert!(seen.len() <= others, "{before:?} {after:?}: {seen}");
+            }
+        }
+    }
+}
+
+#[test]
+fn wrapped_base64_is_hidden_line_by_line() {
+    let value = "0123456789abcdef".repeat(20) + "!";
+    let masks = smart(&value);
+    for end in ["", "\n"] {
+        for width in [64, 76] {
+            for line in STANDARD.encode(format!("{value}{end}")).as_bytes().chunks(width) {
+                let line = std::str::from_utf8(line).unwrap();
+                let seen = shown(&masks, line);
+                assert!(
+                    seen.starts_with("***") && seen.trim_matches(['*', '=']).is_empty(),
+                    "{width}: {line}: {seen}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text_are_hidden_as_base64_and_hex() {
+    let value: Vec<u8> = (0..60_u8).map(|n| n.wrapping_mul(37) | 0x80).collect();
+    let mut masks = Masks::new(Mask::Smart);
+    masks.add("KEYSTORE", &value);
+    assert_eq!(shown(&masks, STANDARD.encode(&value).trim_end_matches('=')), "***");
+    let hex: String = value.iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(shown(&masks, &hex), "***");
+    assert_eq!(
+        masks.unmasked()[0].to_string(),
+        "KEYSTORE: left unmasked: it is no text: only its base64 and hex are masked"
+    );
+}
+
+#[test]
+fn lines_is_what_vault_action_does_and_off_is_nothing() {
+    // Cases 40 and 41 of vault-action's.
+    let lines = |value: &str| masks(Mask::Lines, value).iter().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(
+        lines("a multi-line string\n\nwith blank lines\r\n\n"),
+        ["a multi-line string", "with blank lines"]
+    );
+    assert_eq!(lines("{\n  \"x\":1\n}"), ["  \"x\":1", "{", "}"]);
+    assert_eq!(lines(" \n"), Vec::<String>::new());
+    assert!(masks(Mask::Off, "s3cret1").is_empty());
+}
+
+#[test]
+fn the_commands_hold_each_mask_once_on_a_line_of_its_own() {
+    let mut masks = Masks::new(Mask::Lines);
+    masks.add("A", b"100%\n::x\r\n");
+    masks.add("B", b"100%\n");
+    let commands = masks.commands();
+    assert_eq!(commands.expose(), b"::add-mask::100%25\n::add-mask::::x\n");
+}
+
+#[test]
+fn what_goes_beyond_the_limits_is_told() {
+    let long = "x7".repeat(MAX_ENCODED_BYTES);
+    assert!(unmasked(&long).contains("longer than 16 KiB"), "{}", unmasked(&long));
+    assert_eq!(shown(&smart(&long), &long), "***");
+    let many: String = (0..=MAX_PIECES).map(|n| format!("line-{n}\n")).collect();
+    assert!(unmasked(&many).contains("after its first 8192"), "{}", unmasked(&many));
+    assert!(smart(&many).len() <= MAX_PIECES + 16);
+    let mut masks = Masks::new(Mask::Smart);
+    for n in 0..200 {
+        masks.add("S", format!("{n:04}-{}", "y".repeat(4096)).as_bytes());
+    }
+    let left: Vec<_> = masks.unmasked().iter().map(ToString::to_string).collect();
+    assert!(left.len() > 100 && left[0].contains("wrapped base64"), "{}", left.len());
+    // A text that is base64 of base64 of base64 of base64.
+    let mut nested = "innermost-secret".to_owned();
+    for _ in 0..5 {
+        nested = STANDARD.encode(nested);
+    }
+    assert!(smart(&nested).len() < 100);
+}
+
+/// Words that no rule takes for short or common.
+fn secret() -> impl Strategy<Value = String> {
+    "[a-zA-Z0-9+/=_.%:#'\"\\\\@ -]{6,40}x[A-Z0-9]{6}"
+}
+
+proptest! {
+    #[test]
+    fn a_value_of_one_line_is_never_seen(value in secret(), before in "[a-z ]{0,9}", after in "[a-z ]{0,9}") {
+        let masks = smart(&value);
+        prop_assert_eq!(masks.unmasked(), &[]);
+        for form in [
+            value.trim().to_owned(),
+            STANDARD.encode(value.as_bytes()),
+            STANDARD.encode(format!("{value}\n")).trim_end_matches('=').to_owned(),
+        ] {
+            let line = shown(&masks, &format!("{before}{form}{after}"));
+            prop_assert!(!line.contains(form.as_str()), "{}", line);
+        }
+    }
+
+    #[test]
+    fn the_leaves_of_a_structured_value_are_never_seen(
+        leaves in proptest::collection::vec("[a-zA-Z0-9+/_.%-]{6,20}x[A-Z0-9]{6}", 1..6),
+        form in 0..4,
+    ) {
+        let names = || leaves.iter().enumerate();
+        let value = match form {
+            0 => serde_json::to_string_pretty(&leaves).unwrap(),
+            1 => names().map(|(n, leaf)| format!("key{n}: \"{leaf}\"\n")).collect(),
+            2 => names().map(|(n, leaf)| format!("NAME_{n}={leaf}\n")).collect(),
+            _ => names().map(|(n, leaf)| format!("- nested:\n    k{n}: {leaf}\n")).collect::<String>(),
+        };
+        let value = if leaves.len() % 2 == 0 { STANDARD.encode(&value) } else { value };
+        let masks = smart(&value);
+        for leaf in &leaves {
+            let line = shown(&masks, &format!("the value is {leaf}!"));
+            prop_assert_eq!(line, "the value is ***!", "{}", &value);
+        }
+    }
+
+    #[test]
+    fn masks_are_bounded_and_none_is_blank_or_has_a_line_break(value in any::<String>(), lines in 0..50_usize) {
+        let value = value + &"\nline and line".repeat(lines);
+        for mode in [Mask::Smart, Mask::Lines] {
+            let masks = masks(mode, &value);
+            prop_assert!(masks.len() < 64 + 40 * (1 + lines + value.len() / 16), "{}", masks.len());
+            for mask in masks.iter() {
+                prop_assert!(!mask.trim().is_empty() && !mask.contains(['\n', '\r']), "{:?}", mask);
+            }
+            for one in masks.unmasked() {
+                prop_assert!(one.to_string().len() < 500);
+            }
+        }
+    }
+}

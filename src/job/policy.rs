@@ -1,0 +1,180 @@
+//! Whether a job may have the secrets that its pod was given: the connection's policy and the pod's must both allow it.
+//!
+//! Without any policy the default one holds: whatever the repository and the event, but no pull request from another
+//! repository. GitHub withholds its own secrets from those, and a pod's secrets must not be the way around that.
+//! `pull_request_target`, to which GitHub does give secrets, is judged alike: it is the event that such attacks use.
+//! A pull request that does not say where it comes from is refused like one from elsewhere.
+
+use std::fmt;
+
+use super::facts::{Head, JobFacts};
+use crate::plan::{Forks, JobPolicy, Pattern};
+use crate::text::quoted;
+
+/// Every reason why the job gets nothing. The policies' own lists are not in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Refused(Vec<String>);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the job policy refuses this job: {}", self.0.join("; "))
+    }
+}
+
+/// What the author of the workflow, or of the pod, can do.
+pub const HINT: &str = "run the job where its policy allows it, or have podkey.dev/job-policy (the pod's) or job.policy \
+    (the connection's, in the operator's config) changed";
+
+/// Judges a job.
+pub fn check(policies: &[JobPolicy], facts: &JobFacts) -> Result<(), Refused> {
+    let default = [JobPolicy::default()];
+    let policies = if policies.is_empty() { &default } else { policies };
+    let mut reasons: Vec<String> = Vec::new();
+    for reason in policies.iter().flat_map(|policy| reasons_of(policy, facts)) {
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+    match reasons.is_empty() {
+        true => Ok(()),
+        false => Err(Refused(reasons)),
+    }
+}
+
+fn reasons_of(policy: &JobPolicy, facts: &JobFacts) -> Vec<String> {
+    let listed = |list: &Option<Vec<Pattern>>, text: &str| match list {
+        None => true,
+        Some(patterns) => patterns.iter().any(|pattern| pattern.matches(text)),
+    };
+    let mut reasons = Vec::new();
+    if !listed(&policy.repositories, &facts.repository) {
+        reasons.push(format!("the repository {} is not allowed", quoted(&facts.repository)));
+    }
+    if !listed(&policy.events, &facts.event) {
+        reasons.push(format!("the event {} is not allowed", quoted(&facts.event)));
+    }
+    if policy.protected_refs && !facts.ref_protected {
+        reasons.push(format!("the ref {} is not protected", quoted(&facts.full_ref)));
+    }
+    if policy.forks == Forks::Deny {
+        match &facts.head {
+            Head::Own | Head::SameRepository => {}
+            Head::Fork(Some(fork)) => reasons.push(format!(
+                "the pull request is from {}, another repository (forks: allow lifts this)",
+                quoted(fork)
+            )),
+            Head::Fork(None) => {
+                reasons.push("the pull request is from a repository that is gone (forks: allow lifts this)".to_owned())
+            }
+            Head::Unknown => reasons.push(
+                "its event does not say which repository the pull request is from (forks: allow lifts this)".to_owned(),
+            ),
+        }
+    }
+    reasons
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> JobFacts {
+        JobFacts {
+            repository: "octo-org/octo-repo".to_owned(),
+            event: "push".to_owned(),
+            full_ref: "refs/heads/main".to_owned(),
+            ref_name: "main".to_owned(),
+            ref_protected: false,
+            job: "build".to_owned(),
+            run_id: "1".to_owned(),
+            run_attempt: "1".to_owned(),
+            head: Head::Own,
+        }
+    }
+
+    fn policy(json: &str) -> JobPolicy {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn all_of_a_policy_and_every_policy_must_allow() {
+        let all =
+            r#"{"repositories":["octo-org/*"],"events":["push","workflow_*"],"protectedRefs":true,"forks":"allow"}"#;
+        let protected = |facts: &mut JobFacts| facts.ref_protected = true;
+        let nothing = |_: &mut JobFacts| {};
+        type Change = fn(&mut JobFacts);
+        for (policies, change, expected) in [
+            (vec![], nothing as Change, ""),
+            (vec!["{}"], nothing, ""),
+            (vec![all], protected, ""),
+            (vec![all], nothing, "the ref \"refs/heads/main\" is not protected"),
+            (
+                vec![all],
+                |f| f.repository = "octo-org2/x".to_owned(),
+                "the repository \"octo-org2/x\" is not allowed; the ref",
+            ),
+            (
+                vec![all],
+                |f| f.event = "schedule".to_owned(),
+                "the event \"schedule\" is not allowed; the ref",
+            ),
+            (vec![r#"{"events":[]}"#], nothing, "the event \"push\" is not allowed"),
+            (vec![r#"{"repositories":["*"]}"#], nothing, "the repository"),
+            (vec![r#"{"repositories":["**"]}"#], nothing, ""),
+            (
+                vec!["{}", r#"{"events":["schedule"]}"#],
+                nothing,
+                "the event \"push\" is not allowed",
+            ),
+            (
+                vec![r#"{"repositories":["octo-org/*"]}"#],
+                |f| f.repository.clear(),
+                "the repository \"\"",
+            ),
+        ] {
+            let policies: Vec<_> = policies.into_iter().map(policy).collect();
+            let mut facts = facts();
+            change(&mut facts);
+            match check(&policies, &facts) {
+                Ok(()) => assert_eq!(expected, "", "{policies:?}"),
+                Err(refused) => {
+                    let text = refused.to_string();
+                    assert!(!expected.is_empty() && text.contains(expected), "{policies:?}: {text}");
+                    assert!(!text.contains("octo-org/*"), "{text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_fork_gets_nothing_unless_every_policy_says_so() {
+        let fork = Head::Fork(Some("mallory/octo-repo".to_owned()));
+        for (policies, head, allowed) in [
+            (vec![], Head::SameRepository, true),
+            (vec![], fork.clone(), false),
+            (vec![], Head::Fork(None), false),
+            (vec![], Head::Unknown, false),
+            (vec!["{}"], fork.clone(), false),
+            (vec![r#"{"forks":"allow"}"#], fork.clone(), true),
+            (vec![r#"{"forks":"allow"}"#], Head::Unknown, true),
+            (vec![r#"{"forks":"allow"}"#, "{}"], fork.clone(), false),
+            (vec![r#"{"forks":"allow"}"#, r#"{"forks":"allow"}"#], fork, true),
+        ] {
+            let facts = JobFacts { head, ..facts() };
+            let policies: Vec<_> = policies.into_iter().map(policy).collect();
+            assert_eq!(
+                check(&policies, &facts).is_ok(),
+                allowed,
+                "{policies:?} {:?}",
+                facts.head
+            );
+        }
+        // Two policies with one reason say it once.
+        let unknown = JobFacts {
+            head: Head::Unknown,
+            ..facts()
+        };
+        let text = check(&[policy("{}"), policy("{}")], &unknown).unwrap_err().to_string();
+        assert_eq!(text.matches("forks: allow").count(), 1, "{text}");
+    }
+}

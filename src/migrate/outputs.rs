@@ -1,0 +1,105 @@
+//! Where a workflow uses a step: `steps.ID.outputs.NAME` and its like, found in the text, since an expression may stand in
+//! any value of it. GitHub takes no notice of case in expressions.
+
+/// One use of a step.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Use<'a> {
+    /// From 1.
+    pub(super) line: usize,
+    /// In characters, from 1.
+    pub(super) column: usize,
+    /// As it is written.
+    pub(super) text: &'a str,
+    /// The output; none: something else of the step, such as all outputs at once, or its outcome.
+    pub(super) output: Option<&'a str>,
+}
+
+/// Every use of the step in these lines (from 1, the last one not included).
+pub(super) fn uses<'a>(text: &'a str, lines: &std::ops::Range<usize>, id: &str) -> Vec<Use<'a>> {
+    let mut uses = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        if !lines.contains(&number) {
+            continue;
+        }
+        let mut from = 0;
+        while let Some(at) = find(&line[from..], "steps").map(|at| from + at) {
+            from = at + "steps".len();
+            let is_name = |c: char| c.is_alphanumeric() || "_-.".contains(c);
+            if line[..at].ends_with(is_name) {
+                continue;
+            }
+            let Some((step, after)) = member(&line[from..]) else {
+                continue;
+            };
+            if !step.eq_ignore_ascii_case(id) {
+                continue;
+            }
+            let (output, after) = match member(after) {
+                Some((outputs, after)) if outputs.eq_ignore_ascii_case("outputs") => match member(after) {
+                    Some((name, after)) => (Some(name), after),
+                    None => (None, after),
+                },
+                Some((_, after)) => (None, after),
+                None => (None, after),
+            };
+            let end = line.len() - after.len();
+            uses.push(Use {
+                line: number,
+                column: line[..at].chars().count() + 1,
+                text: &line[at..end],
+                output,
+            });
+            from = end;
+        }
+    }
+    uses
+}
+
+/// `.name`, `['name']` or `["name"]`, and what comes after it.
+fn member(text: &str) -> Option<(&str, &str)> {
+    if let Some(after) = text.strip_prefix('.') {
+        let end = after
+            .find(|c: char| !(c.is_alphanumeric() || "_-".contains(c)))
+            .unwrap_or(after.len());
+        return (end > 0).then(|| after.split_at(end));
+    }
+    let inside = text.strip_prefix('[')?.trim_start();
+    let quote = inside.chars().next().filter(|c| "'\"".contains(*c))?;
+    let (name, after) = inside[1..].split_once(quote)?;
+    Some((name, after.trim_start().strip_prefix(']')?))
+}
+
+fn find(text: &str, word: &str) -> Option<usize> {
+    text.as_bytes()
+        .windows(word.len())
+        .position(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_to_write_a_use_is_found() {
+        let text = "a: ${{ steps.vault.outputs.TOKEN }} ${{ Steps['vault'].Outputs[\"a-b\"] }}\n\
+            b: ${{ steps.vault-2.outputs.X }} mysteps.vault.outputs.X ä steps.VAULT.outcome\n\
+            c: ${{ toJson(steps.vault.outputs) }} steps.vault";
+        let shown: Vec<_> = uses(text, &(1..3), "vault")
+            .into_iter()
+            .map(|found| format!("{}:{} {} {:?}", found.line, found.column, found.text, found.output))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "1:8 steps.vault.outputs.TOKEN Some(\"TOKEN\")",
+                "1:41 Steps['vault'].Outputs[\"a-b\"] Some(\"a-b\")",
+                "2:61 steps.VAULT.outcome None",
+            ]
+        );
+        let shown: Vec<_> = uses(text, &(3..4), "vault")
+            .into_iter()
+            .map(|found| found.text)
+            .collect();
+        assert_eq!(shown, ["steps.vault.outputs", "steps.vault"]);
+    }
+}

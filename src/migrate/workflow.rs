@@ -1,0 +1,121 @@
+//! A workflow, or a composite action, as far as it has to do with vault-action: its steps, and the lines they are in.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_saphyr::{Spanned, UserMessageFormatter};
+
+/// Steps that share what they set: those of one job, or of a composite action.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// The key of the job; none in a composite action.
+    pub(super) id: Option<String>,
+    /// Whose machines it runs on, where the workflow says so in one word.
+    pub(super) runs_on: Option<String>,
+    /// The lines it may be in, from 1, the last one not included.
+    pub(super) lines: std::ops::Range<usize>,
+    pub(super) steps: Vec<Step>,
+}
+
+#[derive(Debug)]
+pub(super) struct Step {
+    /// In which line it begins, from 1.
+    pub(super) line: usize,
+    pub(super) id: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) uses: Option<String>,
+    /// What `if` says.
+    pub(super) condition: Option<String>,
+    /// The inputs, each as text.
+    pub(super) inputs: BTreeMap<String, String>,
+}
+
+impl Step {
+    /// Whether it runs vault-action, of whatever version.
+    pub(super) fn is_vault_action(&self) -> bool {
+        let action = self.uses.as_deref().unwrap_or_default().split('@').next();
+        action.is_some_and(|action| action.trim().eq_ignore_ascii_case("hashicorp/vault-action"))
+    }
+}
+
+#[derive(Deserialize)]
+struct File {
+    jobs: Option<BTreeMap<String, Spanned<JobFile>>>,
+    runs: Option<JobFile>,
+}
+
+#[derive(Deserialize)]
+struct JobFile {
+    #[serde(rename = "runs-on", default)]
+    runs_on: Value,
+    steps: Option<Vec<Spanned<StepFile>>>,
+}
+
+#[derive(Deserialize)]
+struct StepFile {
+    id: Option<String>,
+    name: Option<Value>,
+    uses: Option<String>,
+    #[serde(rename = "if", default)]
+    condition: Value,
+    with: Option<BTreeMap<String, Value>>,
+}
+
+/// Reads the text. The error ends a sentence that begins with the file's name.
+pub(super) fn read(text: &str) -> Result<Vec<Job>, String> {
+    let file: File = serde_saphyr::from_str(text)
+        .map_err(|error| format!("cannot be read: {}", error.render_with_formatter(&UserMessageFormatter)))?;
+    let line_of = |at: serde_saphyr::Location| usize::try_from(at.line()).unwrap_or(usize::MAX);
+    let mut jobs: Vec<Job> = Vec::new();
+    for (id, job) in file.jobs.into_iter().flatten() {
+        let begin = line_of(job.referenced);
+        jobs.push(Job::new(Some(id), begin, job.value));
+    }
+    jobs.extend(file.runs.map(|runs| Job::new(None, 1, runs)));
+    if jobs.is_empty() {
+        return Err("is no workflow and no composite action: it has no jobs and no runs".to_owned());
+    }
+    jobs.sort_by_key(|job| job.lines.start);
+    for index in 1..jobs.len() {
+        jobs[index - 1].lines.end = jobs[index].lines.start;
+    }
+    Ok(jobs)
+}
+
+impl Job {
+    fn new(id: Option<String>, begin: usize, job: JobFile) -> Self {
+        let steps = job.steps.into_iter().flatten().map(|step| {
+            let line = usize::try_from(step.referenced.line()).unwrap_or(usize::MAX);
+            let step = step.value;
+            Step {
+                line,
+                id: step.id,
+                name: step.name.as_ref().and_then(text),
+                uses: step.uses,
+                condition: text(&step.condition),
+                inputs: step
+                    .with
+                    .into_iter()
+                    .flatten()
+                    .map(|(name, value)| (name, text(&value).unwrap_or_default()))
+                    .collect(),
+            }
+        });
+        Self {
+            id,
+            runs_on: job.runs_on.as_str().map(str::to_owned),
+            lines: begin..usize::MAX,
+            steps: steps.collect(),
+        }
+    }
+}
+
+/// A scalar as GitHub passes it on.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}

@@ -1,0 +1,124 @@
+//! The other end of a connection: straight or through a proxy, TLS or not, HTTP/1.1 over it, and bodies received with limits.
+//! Knows nothing of what is said.
+
+use std::io;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use zeroize::Zeroizing;
+
+use super::error::TransportError;
+use super::proxy::Proxy;
+use super::{dial, trust};
+
+const HANDSHAKE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Where to connect to, and how.
+pub(super) struct Peer {
+    host: String,
+    port: u16,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    proxy: Option<Proxy>,
+}
+
+impl Peer {
+    pub(super) fn new(host: &str, port: u16, tls: Option<(TlsConnector, ServerName<'static>)>) -> Self {
+        Self {
+            host: host.to_owned(),
+            port,
+            tls,
+            proxy: None,
+        }
+    }
+
+    /// The same through a proxy.
+    pub(super) fn through(self, proxy: Option<Proxy>) -> Self {
+        Self { proxy, ..self }
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Connects, and is ready to send.
+    pub(super) async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, TransportError> {
+        let stream = match &self.proxy {
+            None => dial::dial(&self.host, self.port).await?,
+            Some(proxy) => timeout(HANDSHAKE, proxy.tunnel(&self.host, self.port))
+                .await
+                .map_err(|_| TransportError::TimedOut("the proxy's answer", HANDSHAKE))??,
+        };
+        match &self.tls {
+            None => handshake_http(stream).await,
+            Some((connector, name)) => {
+                let stream = timeout(HANDSHAKE, connector.connect(name.clone(), stream))
+                    .await
+                    .map_err(|_| TransportError::TimedOut("the TLS handshake", HANDSHAKE))?
+                    .map_err(|error| trust::handshake_error(&error))?;
+                handshake_http(stream).await
+            }
+        }
+    }
+}
+
+async fn handshake_http(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<SendRequest<Full<Bytes>>, TransportError> {
+    let (sender, connection) = http1::Builder::new()
+        // Holds the head of an answer; bodies pass through it.
+        .max_buf_size(64 * 1024)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| from_hyper(&error))?;
+    tokio::spawn(async move {
+        // Its errors reach us through the request that they spoil.
+        let _ = connection.await;
+    });
+    Ok(sender)
+}
+
+/// Takes a whole body of at most `limit` bytes.
+pub(super) async fn receive(mut body: Incoming, limit: usize) -> Result<Zeroizing<Vec<u8>>, TransportError> {
+    let too_large = || TransportError::TooLarge("4 MiB");
+    let announced = body.size_hint().exact().unwrap_or(0);
+    if announced > limit as u64 {
+        return Err(too_large());
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(announced as usize));
+    loop {
+        let frame = match timeout(IDLE, body.frame()).await {
+            Err(_) => return Err(TransportError::TimedOut("a pause within the answer", IDLE)),
+            Ok(None) => return Ok(bytes),
+            Ok(Some(Err(error))) => return Err(from_hyper(&error)),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        if let Some(data) = frame.data_ref() {
+            if bytes.len() + data.len() > limit {
+                return Err(too_large());
+            }
+            bytes.extend_from_slice(data);
+        }
+    }
+}
+
+/// What an error of hyper's means.
+pub(super) fn from_hyper(error: &hyper::Error) -> TransportError {
+    if error.is_parse() {
+        return TransportError::NotHttp;
+    }
+    // hyper's texts name what it was doing and hold nothing of what was sent.
+    let source = std::error::Error::source(error);
+    match source.and_then(|source| source.downcast_ref::<io::Error>()) {
+        Some(io) if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => trust::handshake_error(io),
+        Some(io) => TransportError::Cut(io.kind().to_string()),
+        None => TransportError::Cut(error.to_string()),
+    }
+}

@@ -1,0 +1,230 @@
+//! The runner's proxy, for the one request that goes to GitHub: which proxy its variables name for a host, by the rules of the
+//! runner itself (`RunnerWebProxy.cs`), and the tunnel through it. Vault is never asked through a proxy.
+
+use base64::Engine as _;
+use http::Uri;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use zeroize::Zeroizing;
+
+use super::dial;
+use super::error::TransportError;
+use crate::secret::Secret;
+
+/// The head of a proxy's answer, in bytes.
+const MAX_HEAD: usize = 8 * 1024;
+
+/// The runner's proxy variables, as the hook finds them; ARC sets them on the runner's container alone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ProxyVariables {
+    /// `https_proxy`, else `HTTPS_PROXY`. May hold a password.
+    pub https_proxy: Option<Secret>,
+    /// `no_proxy`, else `NO_PROXY`.
+    pub no_proxy: Option<String>,
+}
+
+/// A proxy that tunnels (`CONNECT`).
+pub(super) struct Proxy {
+    host: String,
+    port: u16,
+    /// The value of `Proxy-Authorization`.
+    authorization: Option<Secret>,
+}
+
+impl ProxyVariables {
+    /// The proxy for a TLS connection to this host and port, if there is one. The error says what is wrong with the
+    /// variable, and never quotes it.
+    pub(super) fn proxy_for(&self, host: &str, port: u16) -> Result<Option<Proxy>, &'static str> {
+        let Some(url) = &self.https_proxy else {
+            return Ok(None);
+        };
+        let text = std::str::from_utf8(url.expose()).map_err(|_| "is not UTF-8")?.trim();
+        if text.is_empty() || is_loopback(host) || self.bypasses(host, port) {
+            return Ok(None);
+        }
+        Proxy::parse(text).map(Some)
+    }
+
+    /// A name covers itself and what lies below it; a port, where one is given, must be the same; addresses are ignored, as
+    /// the runner ignores them.
+    fn bypasses(&self, host: &str, port: u16) -> bool {
+        let host = host.to_ascii_lowercase();
+        let list = self.no_proxy.as_deref().unwrap_or_default();
+        list.split(',').map(str::trim).filter(|one| !one.is_empty()).any(|one| {
+            let (name, wanted_port) = one.split_once(':').unwrap_or((one, ""));
+            let name = name.to_ascii_lowercase();
+            let below = match name.starts_with('.') {
+                true => host.ends_with(&name),
+                false => host == name || host.strip_suffix(&name).is_some_and(|rest| rest.ends_with('.')),
+            };
+            let known = !name.is_empty() && name.parse::<std::net::Ipv4Addr>().is_err();
+            known && below && (wanted_port.is_empty() || wanted_port == port.to_string())
+        })
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+impl Proxy {
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        let uri: Uri = text.parse().map_err(|_| "is no URL")?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some(_) => return Err("does not begin with http://, the only kind of proxy that podkey speaks to"),
+            None => return Err("is no URL with http:// in front"),
+        }
+        let authority = uri.authority().ok_or("has no host")?;
+        let host = authority.host().trim_matches(['[', ']']);
+        if host.is_empty() {
+            return Err("has no host");
+        }
+        let authorization = authority.as_str().rsplit_once('@').map(|(user_info, _)| {
+            let plain = unescaped(user_info);
+            let encoded = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(&*plain));
+            Secret::from(format!("Basic {}", *encoded).into_bytes())
+        });
+        Ok(Self {
+            host: host.to_owned(),
+            port: authority.port_u16().unwrap_or(80),
+            authorization,
+        })
+    }
+
+    /// A connection to `host:port`, as the proxy gives it.
+    pub(super) async fn tunnel(&self, host: &str, port: u16) -> Result<TcpStream, TransportError> {
+        let place = match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        };
+        let mut stream = dial::dial(&self.host, self.port).await.map_err(|error| match error {
+            TransportError::Resolve(why) => TransportError::Resolve(format!("the proxy {why}")),
+            TransportError::Connect(why) => TransportError::Connect(format!("through the proxy: {why}")),
+            other => other,
+        })?;
+        let mut request = Zeroizing::new(format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n").into_bytes());
+        if let Some(authorization) = &self.authorization {
+            request.extend_from_slice(b"Proxy-Authorization: ");
+            request.extend_from_slice(authorization.expose());
+            request.extend_from_slice(b"\r\n");
+        }
+        request.extend_from_slice(b"\r\n");
+        let cut = |error: std::io::Error| TransportError::Cut(format!("by the proxy: {}", error.kind()));
+        stream.write_all(&request).await.map_err(cut)?;
+        let mut head = Vec::with_capacity(512);
+        // The other end says nothing before we do: whatever comes now is the proxy's.
+        while !head.ends_with(b"\r\n\r\n") {
+            if head.len() >= MAX_HEAD {
+                return Err(TransportError::Proxy("its answer has no end".into()));
+            }
+            head.push(stream.read_u8().await.map_err(cut)?);
+        }
+        match status(&head) {
+            Some(200..300) => Ok(stream),
+            Some(407) => Err(TransportError::Proxy(
+                "it wants another user or password than https_proxy has (status 407)".into(),
+            )),
+            Some(status) => Err(TransportError::Proxy(format!(
+                "it refused {place} with status {status}"
+            ))),
+            None => Err(TransportError::Proxy("its answer is not HTTP".into())),
+        }
+    }
+}
+
+fn status(head: &[u8]) -> Option<u16> {
+    let rest = head.strip_prefix(b"HTTP/1.")?.get(2..5)?;
+    std::str::from_utf8(rest).ok()?.parse().ok()
+}
+
+/// `%XX` undone.
+fn unescaped(text: &str) -> Zeroizing<Vec<u8>> {
+    let mut out = Zeroizing::new(Vec::with_capacity(text.len()));
+    let mut rest = text.as_bytes();
+    while let [first, more @ ..] = rest {
+        let code = more.get(..2).and_then(|digits| {
+            let digits = std::str::from_utf8(digits).ok()?;
+            u8::from_str_radix(digits, 16).ok()
+        });
+        match (first, code) {
+            (b'%', Some(byte)) => {
+                out.push(byte);
+                rest = more.get(2..).unwrap_or_default();
+            }
+            _ => {
+                out.push(*first);
+                rest = more;
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variables(https_proxy: &str, no_proxy: &str) -> ProxyVariables {
+        ProxyVariables {
+            https_proxy: Some(Secret::from(https_proxy.as_bytes().to_vec())),
+            no_proxy: Some(no_proxy.to_owned()),
+        }
+    }
+
+    #[test]
+    fn no_proxy_is_read_as_the_runner_reads_it() {
+        for (list, bypassed) in [
+            ("", false),
+            ("ghes.example.com", true),
+            ("example.com", true),
+            (".example.com", true),
+            ("GHES.example.com:443", true),
+            ("ghes.example.com:8443", false),
+            ("hes.example.com", false),
+            ("other.com, example.com ,", true),
+            ("*", false),
+            ("10.0.0.1", false),
+        ] {
+            let found = variables("http://proxy:3128", list).proxy_for("ghes.example.com", 443);
+            assert_eq!(found.unwrap().is_none(), bypassed, "{list:?}");
+        }
+        assert!(
+            variables("http://proxy", "")
+                .proxy_for("127.0.0.1", 443)
+                .unwrap()
+                .is_none()
+        );
+        assert!(variables(" ", "").proxy_for("github.com", 443).unwrap().is_none());
+        assert!(
+            ProxyVariables::default()
+                .proxy_for("github.com", 443)
+                .unwrap()
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn a_proxy_is_a_plain_http_url() {
+        let proxy = Proxy::parse("http://us%40er:p%3Aw@proxy.example.com:3128/").unwrap();
+        assert_eq!((proxy.host.as_str(), proxy.port), ("proxy.example.com", 3128));
+        let expected = base64::engine::general_purpose::STANDARD.encode("us@er:p:w");
+        assert_eq!(
+            proxy.authorization.unwrap().expose(),
+            format!("Basic {expected}").as_bytes()
+        );
+        assert_eq!(Proxy::parse("http://proxy").unwrap().port, 80);
+        for (bad, why) in [
+            ("proxy:3128", "is no URL"),
+            ("https://proxy", "the only kind"),
+            ("socks5://proxy", "the only kind"),
+            ("http://", "is no URL"),
+        ] {
+            let error = Proxy::parse(bad).map(|_| ()).expect_err(bad);
+            assert!(error.contains(why), "{bad}: {error}");
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! The secrets that the job reads for itself: GitHub's token over TLS, a real OpenBao that trusts its issuer, and an issuer
+//! that misbehaves.
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::job_pod::{Pod, variable};
+use crate::support::agent::Agent;
+use crate::support::ca::Ca;
+use crate::support::fake_vault::{FakeVault, Reply, json as answer};
+use crate::support::github::{BEARER, GitHub, JOB_MOUNT};
+use crate::support::http::Request;
+use crate::support::openbao::OpenBao;
+
+/// One server and one issuer for all tests of this file.
+fn parts() -> &'static (OpenBao, GitHub, Ca) {
+    static PARTS: OnceLock<(OpenBao, GitHub, Ca)> = OnceLock::new();
+    PARTS.get_or_init(|| {
+        let bao = OpenBao::with_scenario_1();
+        let ca = Ca::new("GitHub's CA");
+        let github = GitHub::start(&ca);
+        github.trusted_by(&bao);
+        let header = "sys/config/auditing/request-headers/x-correlation-id";
+        bao.write(header, &json!({"hmac": false}));
+        bao.write(
+            "ci/data/octo-org/octo-repo/deploy",
+            &json!({"data": {"KEY": "canary-of-deploy", "USER": "canary-of-user"}}),
+        );
+        bao.write(
+            "ci/data/octo-org/octo-repo/prod",
+            &json!({"data": {"KEY": "canary-of-prod"}}),
+        );
+        // The branch feature/x: three characters of the name are %2F.
+        bao.write(
+            "ci/data/by-branch/feature%252Fx",
+            &json!({"data": {"KEY": "canary-of-branch"}}),
+        );
+        (bao, github, ca)
+    })
+}
+
+fn login() -> Value {
+    json!({"mount": JOB_MOUNT, "role": "ci", "audience": "https://vault.example.com"})
+}
+
+/// A pod whose job reads a variable and two files for itself, with the permission to.
+fn pod() -> Pod {
+    let (bao, github, ca) = parts();
+    let mut pod = Pod::new(Agent::for_bao(bao))
+        .with("/job/login", login())
+        .entry("/job/env", variable("ci/data/{repository}/deploy", "KEY", "DEPLOY_KEY"))
+        .entry("/job/files", json!({"secret": "ci/data/{repository}/deploy", "format": "json", "file": "/tmp/deploy", "mode": "0400"}))
+        .entry("/job/files", json!({"secret": "ci/data/{repository}/{environment}", "key": "KEY", "format": "raw", "file": "dir/prod", "mode": "0440"}))
+        .canary("canary-of-");
+    pod.agent.plan.as_object_mut().unwrap().remove("login");
+    may_ask(&mut pod, &github.request_url(), ca);
+    pod
+}
+
+fn may_ask(pod: &mut Pod, url: &str, ca: &Ca) {
+    pod.runner
+        .set("ACTIONS_ID_TOKEN_REQUEST_URL", url)
+        .set("ACTIONS_ID_TOKEN_REQUEST_TOKEN", BEARER);
+    fs::create_dir_all(pod.path("etc/ssl/certs")).unwrap();
+    fs::write(pod.path("etc/ssl/certs/ca-certificates.crt"), ca.pem()).unwrap();
+}
+
+#[test]
+fn a_job_reads_the_secrets_of_its_repository() {
+    let (bao, ..) = parts();
+    let before = bao.tokens();
+    let mut pod = pod().ready();
+    assert!(pod.is_closed("tmp/deploy"));
+    let step = pod.started();
+    step.succeeds();
+    assert_eq!(step.variable("DEPLOY_KEY"), Some("canary-of-deploy"));
+    assert_eq!(
+        pod.text("tmp/deploy"),
+        r#"{"KEY":"canary-of-deploy","USER":"canary-of-user"}"#
+    );
+    assert_eq!(pod.text("podkey/secrets/dir/prod"), "canary-of-prod");
+    for value in ["canary-of-deploy", "canary-of-user", "canary-of-prod"] {
+        assert_eq!(pod.runner.masked(value), "***");
+    }
+    for text in [
+        "DEPLOY_KEY",
+        "/tmp/deploy",
+        "ci/data/octo-org/octo-repo/prod",
+        "version 1",
+    ] {
+        assert!(step.summary.contains(text), "{text}: {}", step.summary);
+    }
+    assert_eq!(bao.tokens(), before, "the job's own token is revoked");
+    let asked = bao.audit();
+    let line = step
+        .log
+        .iter()
+        .find(|line| line.contains("logged in with GitHub's token"))
+        .unwrap();
+    let ours: Vec<_> = asked
+        .iter()
+        .filter(|entry| {
+            entry["type"] == "request"
+                && entry["auth"]["accessor"]
+                    .as_str()
+                    .is_some_and(|accessor| line.contains(accessor))
+        })
+        .collect();
+    assert_eq!(ours.len(), 3, "two reads and the revocation");
+    for entry in ours {
+        let header = entry["request"]["headers"]["x-correlation-id"][0]
+            .as_str()
+            .unwrap_or_default();
+        assert_eq!(
+            header,
+            "repository=octo-org/octo-repo run_id=1234567 run_attempt=2 job=build"
+        );
+        assert_eq!(entry["auth"]["metadata"]["repository"], "octo-org/octo-repo");
+    }
+    let step = pod.completed();
+    assert_eq!(step.code, 0);
+    assert!(pod.left().is_empty() && pod.is_closed("tmp/deploy"));
+}
+
+#[test]
+fn a_branch_stays_in_its_segment() {
+    let branch = |name: &str| {
+        let mut pod = pod()
+            .with("/job/files", json!([]))
+            .with(
+                "/job/env",
+                json!([variable("ci/data/by-branch/{ref_name}", "KEY", "K")]),
+            )
+            .ready();
+        pod.runner.set("GITHUB_REF_NAME", name);
+        pod.started()
+    };
+    let step = branch("feature/x");
+    step.succeeds();
+    assert_eq!(step.variable("K"), Some("canary-of-branch"));
+    branch("..").fails(&["podkey 65", "{ref_name}", "\"..\""]);
+    branch("../../octo-org/octo-repo/deploy").fails(&["podkey 66", "%2F"]);
+}
+
+#[test]
+fn without_the_permission_the_lines_to_add_are_told() {
+    for missing in ["ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"] {
+        let mut pod = pod().ready();
+        pod.runner.unset(missing);
+        pod.started().fails(&[
+            "podkey 77 stage=login",
+            "permissions: {id-token: write, contents: read}",
+        ]);
+        assert!(pod.left().is_empty());
+    }
+}
+
+#[test]
+fn what_the_server_thinks_of_the_token_is_told() {
+    let (bao, _, ca) = parts();
+    let before = bao.tokens();
+    for (change, texts) in [
+        (
+            ("/job/login/audience", json!("https://other.example.com")),
+            &["podkey 77 stage=login", "audience", "https://other.example.com"][..],
+        ),
+        (("/job/login/role", json!("nope")), &["podkey 77", "nope"]),
+        (
+            ("/job/env/0/secret", json!("ci/data/other-org/x")),
+            &["podkey 77 stage=read", "ci/data/other-org/x"],
+        ),
+        (
+            ("/job/env/0/secret", json!("ci/data/octo-org/octo-repo/gone")),
+            &["podkey 66 stage=read", "gone"],
+        ),
+        (
+            ("/job/env/0/select/value/at", json!(["NONE"])),
+            &["podkey 66 stage=render", "NONE"],
+        ),
+    ] {
+        let mut pod = pod().with(change.0, change.1).ready();
+        pod.started().fails(texts);
+        assert!(pod.left().is_empty() && pod.is_closed("tmp/deploy"));
+    }
+    // A stranger with the same words, whose keys the server does not know.
+    let stranger = GitHub::start(ca);
+    stranger.claim("iss", json!("https://token.actions.githubusercontent.com"));
+    let mut pod = pod().ready();
+    may_ask(&mut pod, &stranger.request_url(), ca);
+    pod.started().fails(&["podkey 77 stage=login"]);
+    let owner = GitHub::start(ca);
+    let mut no_environment = self::pod().ready();
+    owner.claim("environment", Value::Null);
+    may_ask(&mut no_environment, &owner.request_url(), ca);
+    no_environment.started().fails(&["podkey 65", "no environment"]);
+    assert_eq!(bao.tokens(), before);
+}
+
+#[test]
+fn nobody_is_asked_for_a_token_where_the_policy_refuses() {
+    let (_, _, ca) = parts();
+    let github = GitHub::start(ca);
+    let mut pod = pod()
+        .with("/job/policies", json!([{"repositories": ["someone/else"]}]))
+        .ready();
+    may_ask(&mut pod, &github.request_url(), ca);
+    pod.started().fails(&["podkey 77 stage=job"]);
+    assert_eq!(github.asked(), 0);
+}
+
+#[test]
+fn one_variable_from_both_annotations_is_told() {
+    let (bao, ..) = parts();
+    bao.write("arc-runners/data/x", &json!({"data": {"a": "canary-of-init"}}));
+    let mut pod = pod()
+        .with(
+            "/login",
+            json!({"method": "kubernetes", "mount": "my-cluster/arc-runners", "role": "actions-vault"}),
+        )
+        .env("arc-runners/data/x", "a", "DEPLOY_KEY")
+        .ready();
+    pod.started().fails(&["podkey 65", "DEPLOY_KEY is made twice"]);
+    assert!(pod.left().is_empty());
+}
+
+#[test]
+fn where_nothing_is_exported_the_jobs_own_variables_are_files_too() {
+    let mut pod = pod().with("/job/export", json!(false)).ready();
+    pod.started().succeeds();
+    assert_eq!(pod.text("podkey/secrets/env/DEPLOY_KEY"), "canary-of-deploy");
+    pod.completed();
+    assert!(pod.left().is_empty());
+}
+
+/// A GitHub that answers like this.
+fn misbehaving(script: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> FakeVault {
+    let (_, _, ca) = parts();
+    FakeVault::tls(ca.leaf(&["127.0.0.1"]).server_config(), script)
+}
+
+fn ask(github: &FakeVault) -> crate::support::runner::Step {
+    let (_, _, ca) = parts();
+    let mut pod = pod().with("/job/deadline", json!("4s")).ready();
+    may_ask(&mut pod, &format!("{}/idtoken?x=1", github.address()), ca);
+    let step = pod.started();
+    assert!(pod.left().is_empty(), "{:?}", pod.left());
+    step
+}
+
+#[test]
+fn a_github_that_gives_no_token_is_told_and_no_redirect_is_followed() {
+    let elsewhere = misbehaving(|_, _| answer(200, r#"{"value":"e30.e30.canary-of-stolen"}"#));
+    let to = format!("{}/x", elsewhere.address());
+    let redirecting =
+        misbehaving(move |_, _| crate::support::fake_vault::with_headers(302, &format!("Location: {to}\r\n"), ""));
+    ask(&redirecting).fails(&["podkey 76 stage=login", "redirect refused"]);
+    assert_eq!(elsewhere.connections(), 0);
+    for (status, body, texts) in [
+        (200, "<html>", &["podkey 76", "makes no sense"][..]),
+        (200, "{}", &["podkey 76", "makes no sense"]),
+        (200, r#"{"value":""}"#, &["podkey 76"]),
+        (200, r#"{"value":"not a\u0000token"}"#, &["podkey 76"]),
+        (
+            401,
+            r#"{"message":"Bad credentials canary-request-token-of-the-job"}"#,
+            &["podkey 77", "Bad credentials [redacted]"],
+        ),
+        (500, "", &["podkey 69", "GitHub gave no ID token", "status 500"]),
+    ] {
+        let step = ask(&misbehaving(move |_, _| answer(status, body)));
+        step.fails(texts);
+        assert!(!step.raw.contains("canary-request-token"), "{}", step.raw);
+    }
+    let large = misbehaving(|_, _| answer(200, &format!(r#"{{"value":"{}"}}"#, "x".repeat(100_000))));
+    ask(&large).fails(&["podkey 76", "larger than 64 KiB"]);
+}
+
+#[test]
+fn a_github_that_is_slow_or_away_is_waited_for_within_the_deadline() {
+    let begun = Instant::now();
+    let stuck = misbehaving(|_, _| {
+        Reply::Custom(Box::new(|_: &mut dyn Write| {
+            std::thread::sleep(Duration::from_secs(60))
+        }))
+    });
+    ask(&stuck).fails(&["podkey 69 stage=login", "ID token"]);
+    assert!(
+        begun.elapsed() < Duration::from_secs(40),
+        "the runner has no limit of its own"
+    );
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (_, github, ca) = parts();
+    let mut pod = pod().with("/job/deadline", json!("3s")).ready();
+    may_ask(&mut pod, &format!("https://127.0.0.1:{free}/"), ca);
+    pod.started().fails(&["podkey 69", "GitHub gave no ID token"]);
+    // And one that comes back.
+    let target = github.port();
+    let flaky = misbehaving(move |request, n| match n {
+        0 => answer(502, ""),
+        _ => {
+            let _ = (request, target);
+            answer(
+                200,
+                r#"{"value":"e30.eyJlbnZpcm9ubWVudCI6InByb2QifQ.canary-of-nobody"}"#,
+            )
+        }
+    });
+    ask(&flaky).fails(&["podkey 77 stage=login"]);
+    assert_eq!(flaky.requests().len(), 2);
+    let first = &flaky.requests()[0];
+    assert_eq!(first.target, "/idtoken?x=1&audience=https%3A%2F%2Fvault.example.com");
+    assert_eq!(
+        first.header("authorization"),
+        Some("Bearer canary-request-token-of-the-job")
+    );
+}
+
+#[test]
+fn a_certificate_that_the_runners_image_does_not_trust_is_refused() {
+    let (_, github, _) = parts();
+    let mut pod = pod().ready();
+    may_ask(&mut pod, &github.request_url(), &Ca::new("another CA"));
+    pod.started().fails(&["podkey 78 stage=login", "githubServerTLS"]);
+    for (url, text) in [
+        ("http://127.0.0.1:1/", "https://"),
+        ("https://u:p@127.0.0.1/", "user"),
+        ("::", "no URL"),
+    ] {
+        pod.runner.set("ACTIONS_ID_TOKEN_REQUEST_URL", url);
+        pod.started()
+            .fails(&["podkey 64", "ACTIONS_ID_TOKEN_REQUEST_URL", text]);
+    }
+}
+
+#[test]
+fn the_runners_proxy_is_for_github_and_not_for_vault() {
+    let (_, _, ca) = parts();
+    // The proxy answers for a name that only it knows.
+    let github = GitHub::start(ca);
+    let port = github.port();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = format!("http://us%40er:canary-password@{}", listener.local_addr().unwrap());
+    let (told, asked) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let mut reader = std::io::BufReader::new(client.try_clone().unwrap());
+            let Some(request) = Request::read(&mut reader) else {
+                continue;
+            };
+            told.send(request).unwrap();
+            let server = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let mut client = client;
+            client
+                .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                .unwrap();
+            let (mut up, mut down) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut client, &mut up));
+            std::thread::spawn(move || {
+                let mut server = server;
+                std::io::copy(&mut server, &mut down)
+            });
+        }
+    });
+    let url = format!("https://ghes.example.com:{port}/idtoken?x=1");
+    let mut pod = pod().with("/job/deadline", json!("4s")).ready();
+    may_ask(&mut pod, &url, &Ca::new("unused"));
+    fs::write(pod.path("etc/ssl/certs/ca-certificates.crt"), ca.pem()).unwrap();
+    pod.runner
+        .set("https_proxy", &proxy)
+        .set("http_proxy", "http://127.0.0.1:1")
+        .set("NO_PROXY", "vault.svc,10.0.0.0/8");
+    // Its certificate is for other names: the tunnel is there, and the TLS inside it is judged as always.
+    let step = pod.started();
+    step.fails(&["podkey 78", "another name"]);
+    let request = asked.recv().unwrap();
+    assert_eq!(
+        (request.method.as_str(), request.target.as_str()),
+        ("CONNECT", format!("ghes.example.com:{port}").as_str())
+    );
+    assert_eq!(
+        request.header("proxy-authorization"),
+        Some("Basic dXNAZXI6Y2FuYXJ5LXBhc3N3b3Jk")
+    );
+    assert!(!step.raw.contains("canary-password"));
+    pod.runner.set("https_proxy", "https://proxy.example.com");
+    pod.started().fails(&["podkey 64", "https_proxy", "the only kind"]);
+}

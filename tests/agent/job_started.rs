@@ -1,0 +1,545 @@
+//! `job-started` and `job-completed` in a runner, with what `init` delivered.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::time::Duration;
+
+use base64::Engine as _;
+use serde_json::json;
+
+use crate::deliver::{bao, kubeconfig};
+use crate::job_pod::{Pod, user};
+use crate::process::send;
+use crate::support::agent::Agent;
+use crate::support::fake_vault::{FakeVault, Reply, json as answer, logged_in, secret_body};
+use crate::support::http::Request;
+
+const TOKEN: &str = "canary-of-%0A-token::add-mask::x";
+const PEM: &str = "-----BEGIN KEY-----\ncanary-of-line-one/abcdef+\r\ncanary-of-line-two\n-----END KEY-----\n";
+
+/// One file, and two variables, of which one has several lines.
+fn fake() -> FakeVault {
+    FakeVault::plain(logged_in(|_: &Request, _| {
+        answer(200, &secret_body(&json!({"a": TOKEN, "pem": PEM}).to_string()))
+    }))
+}
+
+fn pod(fake: &FakeVault) -> Pod {
+    Pod::new(Agent::for_fake(fake))
+        .with("/files/0/file", json!("/tmp/secret"))
+        .with("/files/0/mode", json!("0400"))
+        .env("kv/data/web", "a", "API_TOKEN")
+        .env("kv/data/web", "pem", "DEPLOY_KEY")
+        .canary("canary-of-")
+}
+
+#[test]
+fn masks_come_first_then_the_job_gets_its_variables_and_a_summary() {
+    let mut pod = pod(&fake()).ready();
+    let step = pod.started();
+    step.succeeds();
+    let first_line = step.order.iter().position(|kind| *kind != "mask").unwrap();
+    assert!(first_line > 3, "{:?}", step.order);
+    assert!(
+        step.order[first_line..].iter().all(|kind| *kind != "mask"),
+        "{:?}",
+        step.order
+    );
+    assert_eq!(step.variable("API_TOKEN"), Some(TOKEN));
+    assert_eq!(step.variable("DEPLOY_KEY"), Some(PEM));
+    assert_eq!(step.env.as_ref().unwrap().len(), 2);
+    // The file stays for the job, the variables' files do not.
+    assert_eq!(pod.text("tmp/secret"), TOKEN);
+    assert_eq!(pod.left(), [pod.path("tmp/secret").to_str().unwrap()]);
+    for text in ["/tmp/secret", "API_TOKEN", "kv/data/web"] {
+        assert!(
+            step.log.iter().any(|line| line.contains(text)),
+            "{text}: {:?}",
+            step.log
+        );
+        assert!(step.summary.contains(text), "{text}: {}", step.summary);
+    }
+    // Whatever the job prints of them is hidden, also in the encodings that the runner does not know.
+    let hex: String = TOKEN.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let base64 = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    for printed in [TOKEN.to_owned(), hex, base64(TOKEN), base64(&format!("{TOKEN}\n"))] {
+        let shown = pod.runner.masked(&printed);
+        assert!(shown.len() < 8, "{printed:?} is shown as {shown:?}");
+    }
+    for line in ["canary-of-line-one/abcdef+", "canary-of-line-two"] {
+        assert_eq!(pod.runner.masked(line), "***");
+    }
+    assert!(pod.runner.masked("-----BEGIN KEY-----").contains("BEGIN"), "no secret");
+}
+
+#[test]
+fn one_line_tells_the_job_and_the_tokens_accessor() {
+    let mut pod = pod(&fake()).ready();
+    let step = pod.started();
+    let line = step.log.iter().find(|line| line.contains("fake-accessor")).unwrap();
+    for text in [
+        "repository=octo-org/octo-repo",
+        "run_id=1234567",
+        "run_attempt=2",
+        "job=build",
+    ] {
+        assert!(line.contains(text), "{line}");
+    }
+}
+
+#[test]
+fn where_nothing_is_exported_the_files_stay() {
+    let mut pod = pod(&fake()).with("/job/export", json!(false)).ready();
+    let step = pod.started();
+    step.succeeds();
+    assert!(step.env.as_ref().unwrap().is_empty());
+    assert_eq!(pod.text("podkey/secrets/env/API_TOKEN"), TOKEN);
+    assert_eq!(pod.text("podkey/secrets/env/DEPLOY_KEY"), PEM);
+    assert_eq!(pod.runner.masked("canary-of-line-two"), "***");
+    // Twice is as once, as long as nothing was cleared.
+    pod.started().succeeds();
+    let step = pod.completed();
+    assert_eq!(step.code, 0, "{}", step.raw);
+    assert!(pod.left().is_empty(), "{:?}", pod.left());
+    assert!(pod.is_closed("tmp/secret"));
+}
+
+#[test]
+fn nothing_is_masked_where_the_author_says_so() {
+    let mut pod = pod(&fake()).with("/job/mask", json!("off")).ready();
+    let step = pod.started();
+    step.succeeds();
+    assert!(!step.order.contains(&"mask"));
+    assert_eq!(step.variable("API_TOKEN"), Some(TOKEN));
+}
+
+/// What is wrong, and what the job's author reads of it.
+type Broken = (&'static str, fn(&mut Pod), &'static [&'static str]);
+
+#[test]
+fn what_is_wrong_fails_the_job_and_leaves_no_secret() {
+    let table: &[Broken] = &[
+        (
+            "init never came to its end",
+            |pod| fs::remove_file(pod.path("podkey/bin/outcome.json")).unwrap(),
+            &[
+                "podkey 64 stage=job",
+                "outcome.json: there is no such file",
+                "podkey-init",
+            ],
+        ),
+        (
+            "the outcome is no JSON",
+            |pod| {
+                fs::set_permissions(pod.path("podkey/bin/outcome.json"), fs::Permissions::from_mode(0o644)).unwrap();
+                fs::write(pod.path("podkey/bin/outcome.json"), "{").unwrap();
+            },
+            &["podkey 64", "does not parse"],
+        ),
+        (
+            "another user",
+            |pod| {
+                let plan = pod.path("podkey/bin/plan.json");
+                let text = fs::read_to_string(&plan).unwrap();
+                fs::set_permissions(&plan, fs::Permissions::from_mode(0o644)).unwrap();
+                fs::write(&plan, text.replace(&format!("\"user\":{}", user()), "\"user\":4711")).unwrap();
+            },
+            &["podkey 64", "made for user 4711", "runAsUser:"],
+        ),
+        (
+            "a file that another hook cleared",
+            |pod| {
+                let file = pod.path("tmp/secret");
+                fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+                fs::write(&file, "").unwrap();
+                fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
+            },
+            &["podkey 66", "/tmp/secret", "is gone", "ephemeral"],
+        ),
+        (
+            "a variable that is gone",
+            |pod| fs::remove_file(pod.path("podkey/secrets/env/API_TOKEN")).unwrap(),
+            &["podkey 66", "API_TOKEN", "is gone"],
+        ),
+        (
+            "a pull request from a fork",
+            |pod| pod.runner.pull_request("pull_request", Some((2, "evil/octo-repo"))),
+            &["podkey 77 stage=job", "evil/octo-repo", "forks: allow"],
+        ),
+        (
+            "the same with the event that gives it GitHub's own secrets",
+            |pod| {
+                pod.runner
+                    .pull_request("pull_request_target", Some((2, "evil/octo-repo")))
+            },
+            &["podkey 77", "evil/octo-repo"],
+        ),
+        (
+            "a pull request whose repository is gone",
+            |pod| pod.runner.pull_request("pull_request", None),
+            &["podkey 77", "repository that is gone"],
+        ),
+        (
+            "an event that cannot be read",
+            |pod| {
+                pod.runner.pull_request("pull_request", Some((1, "octo-org/octo-repo")));
+                pod.runner.set("GITHUB_EVENT_PATH", "/nonexistent");
+            },
+            &["podkey 77", "does not say"],
+        ),
+        (
+            "no GITHUB_ENV",
+            |pod| {
+                pod.runner.set("GITHUB_ENV", "/nonexistent/env");
+            },
+            &["podkey 73 stage=write", "GITHUB_ENV", "No such file"],
+        ),
+        (
+            "GITHUB_ENV is a link",
+            |pod| {
+                let link = pod.runner.dir().join("link");
+                fs::write(pod.runner.dir().join("target"), "").unwrap();
+                symlink(pod.runner.dir().join("target"), &link).unwrap();
+                let link = link.to_str().unwrap().to_owned();
+                pod.runner.set("GITHUB_ENV", &link);
+            },
+            &["podkey 73", "symbolic link"],
+        ),
+        (
+            "GITHUB_ENV is a folder",
+            |pod| {
+                let folder = pod.runner.dir().to_str().unwrap().to_owned();
+                pod.runner.set("GITHUB_ENV", &folder);
+            },
+            &["podkey 73", "GITHUB_ENV"],
+        ),
+    ];
+    for (what, breaks, texts) in table {
+        let mut pod = pod(&fake()).ready();
+        breaks(&mut pod);
+        let step = pod.started();
+        step.fails(texts);
+        assert!(pod.left().is_empty(), "{what}: {:?}", pod.left());
+        assert!(pod.is_closed("tmp/secret"), "{what}");
+        // What was there was masked all the same, before anything else was printed.
+        assert_eq!(step.order[0], "mask", "{what}");
+        assert!(step.env.as_ref().unwrap().is_empty(), "{what}");
+    }
+}
+
+#[test]
+fn a_failure_of_inits_is_the_jobs() {
+    let fake = FakeVault::plain(logged_in(|_, _| {
+        answer(403, r#"{"errors":["permission denied ##[add-mask]x ::error::y"]}"#)
+    }));
+    let mut pod = pod(&fake).ready();
+    let step = pod.started();
+    step.fails(&[
+        "podkey 77 stage=read connection=fake",
+        "permission denied",
+        "kv/data/web",
+    ]);
+    assert!(
+        !step.order.contains(&"mask"),
+        "the server's words are no command: {}",
+        step.raw
+    );
+    assert!(pod.is_closed("tmp/secret"));
+    assert_eq!(pod.completed().code, 0);
+}
+
+#[test]
+fn values_that_no_variable_can_hold_fail_the_job() {
+    for (value, texts) in [
+        (
+            json!("x".repeat(127 * 1024)),
+            &["podkey 65", "A has 130048 bytes", "podkey.dev/files"][..],
+        ),
+        (json!("canary-of-\0-nul"), &["podkey 65", "NUL byte"]),
+    ] {
+        let fake = FakeVault::plain(logged_in(move |_, _| {
+            answer(200, &secret_body(&json!({"a": value}).to_string()))
+        }));
+        let mut pod = Pod::new(Agent::for_fake(&fake))
+            .with("/files", json!([]))
+            .env("kv/data/web", "a", "A")
+            .canary("canary-of-")
+            .ready();
+        let step = pod.started();
+        step.fails(texts);
+        assert!(pod.left().is_empty());
+    }
+}
+
+#[test]
+fn odd_values_arrive_as_they_are() {
+    for value in [
+        "",
+        " ",
+        "\r",
+        "\n",
+        "x",
+        "%0A",
+        "\u{fffd}",
+        "a\r\nb\n",
+        "::error::x",
+        "podkey_1\nX<<podkey_1\n",
+    ] {
+        let data = json!({"a": value}).to_string();
+        let fake = FakeVault::plain(logged_in(move |_, _| answer(200, &secret_body(&data))));
+        let mut pod = Pod::new(Agent::for_fake(&fake))
+            .with("/files", json!([]))
+            .env("kv/data/web", "a", "A")
+            .ready();
+        let step = pod.started();
+        step.succeeds();
+        assert_eq!(step.variable("A"), Some(value), "{value:?}");
+    }
+}
+
+#[test]
+fn what_stays_in_sight_is_said_without_being_shown() {
+    let fake = FakeVault::plain(logged_in(|_, _| answer(200, &secret_body(r#"{"a":"q7z"}"#))));
+    let mut pod = Pod::new(Agent::for_fake(&fake))
+        .with("/files", json!([]))
+        .env("kv/data/web", "a", "PIN")
+        .ready();
+    let step = pod.started();
+    step.succeeds();
+    let (_, title, warning) = step
+        .annotations
+        .iter()
+        .find(|(level, _, _)| level == "warning")
+        .unwrap();
+    assert!(
+        title.contains("not masked") && warning.contains("PIN"),
+        "{title}: {warning}"
+    );
+    assert!(!step.raw.contains("q7z"), "{}", step.raw);
+}
+
+#[test]
+fn a_policy_that_allows_the_job_lets_it_have_its_secrets() {
+    let policies = json!([{"repositories": ["octo-org/*"], "events": ["push", "pull_request"]}, {"protectedRefs": true, "forks": "allow"}]);
+    let mut allowed = pod(&fake()).with("/job/policies", policies.clone()).ready();
+    allowed.started().succeeds();
+    let mut fork = pod(&fake()).with("/job/policies", json!([{"forks": "allow"}])).ready();
+    fork.runner.pull_request("pull_request", Some((2, "evil/octo-repo")));
+    fork.started().succeeds();
+    let mut refused = pod(&fake()).with("/job/policies", policies).ready();
+    refused
+        .runner
+        .set("GITHUB_REF_PROTECTED", "false")
+        .set("GITHUB_REPOSITORY", "other/repo");
+    refused
+        .started()
+        .fails(&["podkey 77", "other/repo", "is not protected", "podkey.dev/job-policy"]);
+    assert!(refused.left().is_empty());
+}
+
+#[test]
+fn a_lease_that_ended_while_the_runner_waited_fails_the_job() {
+    let leased = |seconds: u64| {
+        FakeVault::plain(logged_in(move |_, _| {
+            answer(
+                200,
+                &format!(
+                    r#"{{"lease_id":"db/1","renewable":true,"lease_duration":{seconds},"data":{{"a":"canary-of-leased"}}}}"#
+                ),
+            )
+        }))
+    };
+    let ready = |seconds| {
+        Pod::new(Agent::for_fake(&leased(seconds)))
+            .with("/files/0/file", json!("/tmp/secret"))
+            .canary("canary-of-leased")
+            .ready()
+    };
+    ready(3600).started().succeeds();
+    let mut over = ready(1);
+    // The end is told in whole seconds of the clock.
+    std::thread::sleep(Duration::from_millis(2100));
+    over.started()
+        .fails(&["podkey 65", "kv/data/web", "as: job", "podkey.dev/refresh"]);
+    assert!(over.is_closed("tmp/secret"));
+}
+
+#[test]
+fn the_second_job_of_a_pod_gets_nothing() {
+    let mut pod = pod(&fake()).ready();
+    pod.started().succeeds();
+    assert_eq!(pod.completed().code, 0);
+    assert!(pod.left().is_empty());
+    pod.started().fails(&["is gone", "one job"]);
+}
+
+#[test]
+fn the_completed_hook_never_fails_a_job() {
+    let mut whole = pod(&fake()).ready();
+    fs::remove_file(whole.path("podkey/bin/plan.json")).unwrap();
+    assert_eq!(whole.completed().code, 0);
+    let mut gone = pod(&fake()).ready();
+    fs::remove_file(gone.path("podkey/bin/podkey-agent")).unwrap();
+    assert_eq!(gone.completed().code, 0);
+    // The job put a link where a file was: what it leads to is not touched.
+    let mut linked = pod(&fake())
+        .file(json!({"secret": "kv/data/web", "key": "a", "format": "raw", "file": "dir/b", "mode": "0400"}))
+        .ready();
+    let outside = linked.runner.dir().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("b"), "the job's own").unwrap();
+    fs::remove_file(linked.path("tmp/secret")).unwrap();
+    symlink(outside.join("b"), linked.path("tmp/secret")).unwrap();
+    fs::remove_dir_all(linked.path("podkey/secrets/dir")).unwrap();
+    symlink(&outside, linked.path("podkey/secrets/dir")).unwrap();
+    let step = linked.completed();
+    assert_eq!(step.code, 0);
+    assert!(step.raw.contains("not all of the job's secret files"), "{}", step.raw);
+    assert_eq!(fs::read_to_string(outside.join("b")).unwrap(), "the job's own");
+    assert!(
+        !linked.path("podkey/secrets/env/API_TOKEN").exists(),
+        "the others are cleared"
+    );
+}
+
+/// A hook of the pod's author.
+fn next(pod: &mut Pod, variable: &str, name: &str, script: &str) {
+    let file = pod.runner.dir().join(name);
+    fs::write(&file, script).unwrap();
+    let file = file.to_str().unwrap().to_owned();
+    pod.runner.set(variable, &file);
+}
+
+#[test]
+fn the_hook_of_the_pods_author_runs_after_ours_with_its_exit_code() {
+    for code in [0, 3] {
+        let script = format!("echo \"after $BASH_VERSION $-\"\n[ -z \"$PODKEY_NEXT_JOB_STARTED\" ]\nexit {code}\n");
+        let mut pod = pod(&fake()).ready();
+        next(&mut pod, "PODKEY_NEXT_JOB_STARTED", "own.sh", &script);
+        let step = pod.started();
+        assert_eq!(step.code, code, "{}", step.raw);
+        let last = step.log.last().unwrap();
+        assert!(last.starts_with("after ") && last.contains('e'), "{last}");
+        assert_eq!(step.variable("API_TOKEN"), Some(TOKEN));
+        next(&mut pod, "PODKEY_NEXT_JOB_COMPLETED", "own.sh", &script);
+        pod.runner.unset("PODKEY_NEXT_JOB_STARTED");
+        assert_eq!(pod.completed().code, code);
+        assert!(pod.left().is_empty());
+    }
+}
+
+#[test]
+fn the_authors_hook_does_not_run_where_ours_fails_but_for_the_last_one() {
+    let mut pod = pod(&fake()).ready();
+    fs::remove_file(pod.path("podkey/bin/outcome.json")).unwrap();
+    next(&mut pod, "PODKEY_NEXT_JOB_STARTED", "own.sh", "echo ran\n");
+    let step = pod.started();
+    step.fails(&["outcome.json"]);
+    assert!(!step.raw.contains("ran"), "{}", step.raw);
+    fs::remove_file(pod.path("podkey/bin/plan.json")).unwrap();
+    next(&mut pod, "PODKEY_NEXT_JOB_COMPLETED", "own.sh", "echo ran\n");
+    assert_eq!(pod.completed().log.last().unwrap(), "ran");
+}
+
+#[test]
+fn what_is_no_hook_of_the_authors_is_left_out_or_told() {
+    let mut pod = pod(&fake()).with("/job/export", json!(false)).ready();
+    for none in ["", "$(ACTIONS_RUNNER_HOOK_JOB_STARTED)", "/podkey/bin/job-started.sh"] {
+        pod.runner.set("PODKEY_NEXT_JOB_STARTED", none);
+        pod.started().succeeds();
+    }
+    pod.runner.set("PODKEY_NEXT_JOB_STARTED", "/nonexistent.sh");
+    pod.started().fails(&["/nonexistent.sh", "no such file"]);
+    next(&mut pod, "PODKEY_NEXT_JOB_STARTED", "own.py", "print('x')\n");
+    pod.started().fails(&["own.py", ".sh, .ps1 or .js"]);
+}
+
+#[test]
+fn a_javascript_hook_runs_in_the_runners_own_node_and_a_shell_is_found_without_bash() {
+    let mut pod = pod(&fake()).with("/job/export", json!(false)).ready();
+    // Scripts in the place of Node and of a system without bash.
+    let node = pod.runner.dir().join("externals/node20/bin/node");
+    let tools = pod.runner.dir().join("tools");
+    for (file, script) in [
+        (&node, "#!/bin/sh\necho \"own node runs $1\"\n"),
+        (&tools.join("sh"), "#!/bin/sh\necho \"sh $*\"\n"),
+    ] {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, script).unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    next(&mut pod, "PODKEY_NEXT_JOB_STARTED", "own.js", "");
+    let step = pod.started();
+    step.succeeds();
+    let last = step.log.last().unwrap();
+    assert!(last.starts_with("own node runs") && last.ends_with("own.js"), "{last}");
+    next(&mut pod, "PODKEY_NEXT_JOB_STARTED", "own.sh", "");
+    let path = tools.to_str().unwrap().to_owned();
+    pod.runner.set("PATH", &path);
+    let step = pod.started();
+    step.succeeds();
+    let last = step.log.last().unwrap();
+    assert!(last.starts_with("sh -e ") && last.ends_with("own.sh"), "{last}");
+}
+
+#[test]
+fn a_cancelled_hook_leaves_no_secret() {
+    // Its own secrets keep it waiting: the server takes the connection and says nothing.
+    let github = FakeVault::plain(|_, _| Reply::Custom(Box::new(|_| std::thread::sleep(Duration::from_secs(20)))));
+    for signal in ["-INT", "-TERM"] {
+        let mut pod = pod(&fake())
+            .with("/job/login", json!({"mount": "github", "role": "ci"}))
+            .entry("/job/env", crate::job_pod::variable("ci/data/x", "a", "OWN"))
+            .with("/job/deadline", json!("1m"))
+            .ready();
+        let url = format!("https://127.0.0.1:{}/idtoken", github.port);
+        pod.runner
+            .set("ACTIONS_ID_TOKEN_REQUEST_URL", &url)
+            .set("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "x");
+        fs::create_dir_all(pod.path("etc/ssl/certs")).unwrap();
+        fs::write(
+            pod.path("etc/ssl/certs/ca-certificates.crt"),
+            crate::support::ca::Ca::new("x").pem(),
+        )
+        .unwrap();
+        let before = github.connections();
+        let (hook, arguments) = pod.hook_call("job-started.sh");
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let child = pod.runner.spawn(&hook, &arguments);
+        crate::process::wait_for(|| github.connections() > before);
+        // The wrapper has become the agent: the signal that the runner sends to its own child reaches it.
+        send(signal, &child);
+        let step = pod.runner.take(child.wait_with_output().unwrap());
+        pod.check(&step);
+        step.fails(&["podkey 143", "stopped by SIG"]);
+        assert!(pod.left().is_empty() && pod.is_closed("tmp/secret"));
+    }
+}
+
+#[test]
+fn many_secrets_are_masked() {
+    let data: serde_json::Map<String, serde_json::Value> = (0..40)
+        .map(|n| (format!("k{n}"), json!(format!("canary-of-{n}-{}", "x".repeat(1000)))))
+        .collect();
+    let body = secret_body(&serde_json::Value::Object(data).to_string());
+    let fake = FakeVault::plain(logged_in(move |_, _| answer(200, &body)));
+    let mut pod = Pod::new(Agent::for_fake(&fake))
+        .with("/files", json!([]))
+        .entry(
+            "/env",
+            json!({"secret": "kv/data/web", "select": {"keepCase": {"prefix": "P_"}}}),
+        )
+        .canary("canary-of-")
+        .ready();
+    let step = pod.started();
+    step.succeeds();
+    assert_eq!(step.env.as_ref().unwrap().len(), 40);
+}
+
+#[test]
+fn the_kubeconfig_of_scenario_1_is_masked_leaf_by_leaf() {
+    let mut pod = Pod::new(Agent::for_bao(bao())).file(kubeconfig()).ready();
+    pod.started().succeeds();
+    assert!(pod.runner.masked("apiVersion: v1").contains("apiVersion"), "no secret");
+    assert!(pod.path("tmp/kubeconfig").exists());
+}

@@ -1,0 +1,133 @@
+//! GitHub as far as a job's ID token goes: an OIDC issuer over TLS that signs tokens for jobs that may ask, with its
+//! discovery document and its keys.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use super::ca::Ca;
+use super::fake_vault::{FakeVault, Reply, json as answer};
+use super::http::Request;
+use super::jwt::SigningKey;
+use super::openbao::OpenBao;
+
+/// What the runner puts into `ACTIONS_ID_TOKEN_REQUEST_TOKEN`.
+pub const BEARER: &str = "canary-request-token-of-the-job";
+/// Where the auth method for jobs is mounted in [`GitHub::trusted_by`].
+pub const JOB_MOUNT: &str = "github";
+
+/// A running issuer.
+pub struct GitHub {
+    server: FakeVault,
+    claims: Arc<Mutex<Value>>,
+    asked: Arc<AtomicUsize>,
+    ca: String,
+}
+
+impl GitHub {
+    /// Its certificate is signed by `ca`.
+    pub fn start(ca: &Ca) -> Self {
+        let key = SigningKey::generate();
+        let claims = Arc::new(Mutex::new(json!({
+            "sub": "repo:octo-org/octo-repo:ref:refs/heads/main", "repository": "octo-org/octo-repo",
+            "repository_owner": "octo-org", "actor": "octocat", "environment": "prod",
+        })));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (of_job, count) = (Arc::clone(&claims), Arc::clone(&asked));
+        let config = ca.leaf(&["localhost", "127.0.0.1"]).server_config();
+        let server = FakeVault::tls(config, move |request, _| {
+            let issuer = format!("https://{}", request.header("host").unwrap_or_default());
+            if request.target.starts_with("/idtoken") {
+                count.fetch_add(1, Ordering::SeqCst);
+                return id_token(request, &issuer, &of_job.lock().unwrap(), &key);
+            }
+            match request.target.as_str() {
+                "/.well-known/openid-configuration" => answer(
+                    200,
+                    &json!({
+                        "issuer": issuer, "jwks_uri": format!("{issuer}/.well-known/jwks"),
+                        "id_token_signing_alg_values_supported": ["ES256"], "response_types_supported": ["id_token"],
+                        "subject_types_supported": ["public"],
+                    })
+                    .to_string(),
+                ),
+                "/.well-known/jwks" => answer(200, &key.jwks().to_string()),
+                _ => answer(404, "{}"),
+            }
+        });
+        Self {
+            server,
+            claims,
+            asked,
+            ca: ca.pem(),
+        }
+    }
+
+    /// What the next tokens say.
+    pub fn claim(&self, name: &str, value: Value) {
+        self.claims.lock().unwrap()[name] = value;
+    }
+
+    /// How many tokens were asked for.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.server.port
+    }
+
+    /// `ACTIONS_ID_TOKEN_REQUEST_URL`.
+    pub fn request_url(&self) -> String {
+        format!("{}/idtoken?api-version=2.0", self.server.address())
+    }
+
+    /// Lets an OpenBao server trust this issuer: a mount for jobs, and a role that reads `ci/data/<repository>/*`.
+    pub fn trusted_by(&self, bao: &OpenBao) {
+        bao.write(&format!("sys/auth/{JOB_MOUNT}"), &json!({"type": "jwt"}));
+        bao.write(
+            &format!("auth/{JOB_MOUNT}/config"),
+            &json!({"oidc_discovery_url": self.server.address(), "oidc_discovery_ca_pem": self.ca, "bound_issuer": self.server.address()}),
+        );
+        bao.write("sys/mounts/ci", &json!({"type": "kv", "options": {"version": "2"}}));
+        bao.write(
+            "sys/policies/acl/ci",
+            &json!({"policy": "path \"ci/data/octo-org/octo-repo/*\" { capabilities = [\"read\"] }\n\
+                               path \"ci/data/by-branch/*\" { capabilities = [\"read\"] }"}),
+        );
+        bao.write(
+            &format!("auth/{JOB_MOUNT}/role/ci"),
+            &json!({
+                "role_type": "jwt", "user_claim": "repository", "bound_audiences": ["https://vault.example.com"],
+                "bound_claims": {"repository_owner": "octo-org"}, "claim_mappings": {"repository": "repository"},
+                "token_policies": ["ci"], "token_ttl": "15m",
+            }),
+        );
+    }
+}
+
+fn id_token(request: &Request, issuer: &str, claims: &Value, key: &SigningKey) -> Reply {
+    if request.header("authorization") != Some(&format!("Bearer {BEARER}")) {
+        return answer(401, r#"{"message":"Bad credentials"}"#);
+    }
+    let audience = request
+        .target
+        .split_once("&audience=")
+        .map(|(_, audience)| audience.replace("%3A", ":").replace("%2F", "/"));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let mut claims = claims.clone();
+    for (name, value) in [("iat", now), ("nbf", now - 300), ("exp", now + 300)] {
+        claims[name] = value.into();
+    }
+    if claims["iss"].is_null() {
+        claims["iss"] = issuer.into();
+    }
+    if claims["aud"].is_null() {
+        claims["aud"] = audience
+            .unwrap_or_else(|| "https://github.com/octo-org".to_owned())
+            .into();
+    }
+    answer(200, &json!({"count": 2000, "value": key.sign(&claims)}).to_string())
+}
