@@ -20,12 +20,14 @@ fn files() -> Value {
     ])
 }
 
-/// A runner pod, as far as podkey is concerned, whose job is root.
+/// A runner pod, as far as podkey is concerned, whose job is root. Without job hooks, which make its files its own.
 fn runner(vault: &Vault<'_>, script: &str) -> Value {
     let mut runner = merge(
         pod("runner", ""),
         &json!({
-            "metadata": {"labels": {"actions-ephemeral-runner": "True"}},
+            "metadata": {
+                "labels": {"actions-ephemeral-runner": "True"}, "annotations": {"podkey.dev/job-hooks": "false"},
+            },
             "spec": {"securityContext": {"runAsUser": 0}},
         }),
     );

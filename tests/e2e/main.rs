@@ -43,6 +43,7 @@ mod harness;
 #[allow(dead_code, reason = "the other tests use all of it")]
 mod http;
 
+mod hooks;
 mod job_view;
 mod pods;
 mod reach;
