@@ -11,10 +11,10 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
-.PHONY: help demo test test-dist e2e bench bench-webhook dist lint deny image tools clean rust
+.PHONY: help demo test test-dist e2e bench bench-webhook dist lint deny image cluster cluster-down tools clean rust
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: .tools/bin/bao ## see a GitHub Actions runner pod get its kubeconfig from a real OpenBao
 	@$(CARGO) build --quiet --locked --bins
@@ -85,6 +85,14 @@ bench-webhook: rust
 
 image: dist ## build the container image from the Dockerfile and look into it (needs buildah)
 	tests/image.sh
+
+# The static binaries for this machine go into the cluster's image of podkey.
+cluster: ## bring up a Kubernetes node and OpenBao on this machine, for the end-to-end tests (root; needs Go, once)
+	@$(MAKE) dist ARCHES=$(subst x86_64,amd64,$(subst aarch64,arm64,$(shell uname -m)))
+	tests/cluster/cluster up
+
+cluster-down: ## end it, and the API servers that tests left; nothing stays behind
+	@tests/cluster/cluster down --all
 
 # Clippy also for each program as it is shipped, with its own feature alone.
 lint: rust ## formatting, clippy and docs, with warnings denied
