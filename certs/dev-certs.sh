@@ -1,15 +1,13 @@
 #!/usr/bin/env bash
-# A certificate authority and a certificate for trying podkey. Not for production: the CA's key stays in a file, and
-# nothing renews the certificate. Needs openssl; with --apply also kubectl and an installed podkey.
+# A certificate authority and a certificate for trying the chart's `tls.mode: files`. Not for production: the CA's key
+# stays in a file, and nothing renews the certificate, which is good for 90 days. Needs openssl.
 #
-#   certs/dev-certs.sh [--apply] [DIR]      DIR: where ca.crt, ca.key, tls.crt, tls.key go (certs/out)
+#   certs/dev-certs.sh [DIR]      DIR: where ca.crt, ca.key, tls.crt, tls.key go (certs/out)
 #
-# Without --apply it prints the commands that put the certificate into the cluster. A CA already in DIR is used again.
+# Prints the commands that put them into the cluster. A CA already in DIR is used again.
 set -euo pipefail
 umask 077
 
-apply=false
-if [[ ${1:-} == --apply ]]; then apply=true; shift; fi
 dir=${1:-$(dirname "$0")/out}
 mkdir -p "$dir"
 service=podkey.podkey.svc
@@ -51,12 +49,8 @@ openssl x509 -req -sha256 -days 90 -in "$dir/tls.csr" -CA "$dir/ca.crt" -CAkey "
     -set_serial "0x$(openssl rand -hex 16)" -extfile "$dir/openssl.cnf" -extensions server -out "$dir/tls.crt" 2>/dev/null
 openssl verify -CAfile "$dir/ca.crt" -purpose sslserver -verify_hostname "$service" "$dir/tls.crt" >/dev/null
 
-secret=(create secret tls podkey-tls --namespace podkey "--cert=$dir/tls.crt" "--key=$dir/tls.key" --dry-run=client --output yaml)
-patch="[{\"op\":\"add\",\"path\":\"/webhooks/0/clientConfig/caBundle\",\"value\":\"$(openssl base64 -A -in "$dir/ca.crt")\"}]"
-if $apply; then
-    kubectl "${secret[@]}" | kubectl apply -f -
-    kubectl patch mutatingwebhookconfiguration podkey --type=json --patch "$patch"
-else
-    echo "kubectl ${secret[*]@Q} | kubectl apply -f -"
-    echo "kubectl patch mutatingwebhookconfiguration podkey --type=json --patch '$patch'"
-fi
+cat <<COMMANDS
+kubectl create secret tls podkey-tls --namespace podkey --cert=${dir@Q}/tls.crt --key=${dir@Q}/tls.key
+helm upgrade --install podkey manifests/chart --namespace podkey --values YOUR-VALUES.yaml \\
+  --set tls.mode=files --set-file tls.files.caBundle=${dir@Q}/ca.crt
+COMMANDS

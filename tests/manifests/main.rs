@@ -1,0 +1,18 @@
+//! What is installed agrees with the programs: the chart in each of its modes, the plain manifest, the ways to a
+//! certificate, the alerts, the dashboard and the examples. `helm` and `kubectl` are the real ones.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod certs;
+mod chart;
+mod examples;
+mod install;
+mod metrics;
+mod rendered;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,265 @@
+//! The alerts and the dashboard ask for metrics that exist: what `podkey serve` shows, and a few of Kubernetes'.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::rendered::{Manifests, root};
+use super::support::webhook::Webhook;
+
+/// Not podkey's own, with their labels: the API server's (k8s.io/apiserver, pkg/admission/metrics), and
+/// kube-state-metrics' (docs/metrics/workload/deployment-metrics.md).
+const OF_KUBERNETES: [(&str, &[&str]); 3] = [
+    (
+        "apiserver_admission_webhook_admission_duration_seconds_bucket",
+        &["name", "type", "operation", "rejected", "le"],
+    ),
+    (
+        "apiserver_admission_webhook_rejection_count",
+        &["name", "type", "operation", "error_type", "rejection_code"],
+    ),
+    ("kube_deployment_status_replicas_ready", &["namespace", "deployment"]),
+];
+
+/// What Prometheus adds to each sample of a PodMonitor's target.
+const OF_THE_TARGET: [&str; 5] = ["namespace", "pod", "container", "job", "instance"];
+
+/// By metric: its labels, each with the values it was seen with.
+type Exposed = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
+
+/// What the program shows, started with the config that the chart gives it.
+fn exposed() -> Exposed {
+    let config = Manifests::chart(json!({})).config();
+    let webhook = Webhook::start_with_config(&config, &["--grace", "0s"]);
+    let text = webhook.admin_get("/metrics").text();
+    let mut exposed = Exposed::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (series, _value) = line.rsplit_once(' ').unwrap();
+        let query = Query::read(series);
+        let (name, labels) = &query.selectors[0];
+        let known = exposed.entry(name.clone()).or_default();
+        for (label, value) in labels {
+            known.entry(label.clone()).or_default().insert(value.clone());
+        }
+    }
+    assert!(exposed.len() > 5, "{text}");
+    exposed
+}
+
+/// The parts of a PromQL expression that name something.
+#[derive(Debug, Default)]
+struct Query {
+    /// Each metric with its label matchers.
+    selectors: Vec<(String, Vec<(String, String)>)>,
+    /// What it is grouped by.
+    grouping: Vec<String>,
+}
+
+impl Query {
+    /// Reads as much of PromQL as our queries use; panics at anything else.
+    fn read(text: &str) -> Self {
+        const AGGREGATIONS: [&str; 5] = ["sum", "min", "max", "count", "avg"];
+        let mut query = Self::default();
+        let mut rest = text.trim_start();
+        while let Some(c) = rest.chars().next() {
+            if c.is_ascii_alphabetic() || c == '_' {
+                let name = word(&mut rest);
+                if name == "by" {
+                    let (labels, after) = rest.strip_prefix('(').unwrap().split_once(')').unwrap();
+                    query
+                        .grouping
+                        .extend(labels.split(',').map(|label| label.trim().to_owned()));
+                    rest = after;
+                } else if let Some(matchers) = rest.strip_prefix('{') {
+                    let (labels, after) = matchers.split_once('}').unwrap();
+                    query
+                        .selectors
+                        .push((name.to_owned(), labels.split(',').map(matcher).collect()));
+                    rest = after;
+                } else if !rest.starts_with('(') && !AGGREGATIONS.contains(&name) && name != "and" {
+                    query.selectors.push((name.to_owned(), Vec::new()));
+                }
+            } else if let Some(after) = rest.strip_prefix('[') {
+                rest = after.split_once(']').unwrap().1;
+            } else {
+                assert!(
+                    c.is_ascii_digit() || " \n().,<>=*/+-".contains(c),
+                    "{c:?} is more PromQL than this test knows: {text}"
+                );
+                rest = &rest[1..];
+            }
+            rest = rest.trim_start();
+        }
+        query
+    }
+}
+
+/// The next word, which is taken away, and the spaces after it.
+fn word<'a>(rest: &mut &'a str) -> &'a str {
+    let end = rest
+        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .unwrap_or(rest.len());
+    let (word, after) = rest.split_at(end);
+    *rest = after.trim_start();
+    word
+}
+
+fn matcher(text: &str) -> (String, String) {
+    let (label, value) = text.split_once('=').unwrap_or_else(|| panic!("no matcher: {text}"));
+    (label.trim().to_owned(), value.trim().trim_matches('"').to_owned())
+}
+
+/// What is wrong with a query; nothing, if all that it names exists.
+fn complaints(text: &str, exposed: &Exposed) -> Vec<String> {
+    let query = Query::read(text);
+    let mut complaints = Vec::new();
+    let mut labels_of_all = BTreeSet::new();
+    for (metric, matchers) in &query.selectors {
+        let foreign = OF_KUBERNETES.iter().find(|(name, _)| name == metric);
+        let labels: BTreeSet<&str> = match (foreign, exposed.get(metric)) {
+            (Some((_, labels)), _) => labels.iter().copied().collect(),
+            (None, Some(labels)) => labels.keys().map(String::as_str).chain(OF_THE_TARGET).collect(),
+            (None, None) => {
+                complaints.push(format!("no metric {metric}"));
+                continue;
+            }
+        };
+        for (label, value) in matchers {
+            if !labels.contains(label.as_str()) {
+                complaints.push(format!("{metric} has no label {label}"));
+            }
+            let seen = exposed.get(metric).and_then(|labels| labels.get(label));
+            if seen.is_some_and(|values| !values.contains(value)) {
+                complaints.push(format!("{metric} has no {label}={value}"));
+            }
+        }
+        labels_of_all.extend(labels.into_iter().map(str::to_owned));
+    }
+    for label in query.grouping.iter().filter(|label| !labels_of_all.contains(*label)) {
+        complaints.push(format!("grouped by {label}, which is no label there"));
+    }
+    if query.selectors.is_empty() {
+        complaints.push("asks for nothing".to_owned());
+    }
+    complaints
+}
+
+fn rules(mode: &str) -> Vec<Value> {
+    let values = json!({"tls": {"mode": mode}, "metrics": {"prometheusRule": {"enabled": true}}});
+    let manifests = Manifests::chart(values);
+    let groups = manifests.one("PrometheusRule")["spec"]["groups"].as_array().unwrap();
+    groups
+        .iter()
+        .flat_map(|group| group["rules"].as_array().unwrap().clone())
+        .collect()
+}
+
+/// As Grafana's sidecar finds it.
+fn dashboard() -> Value {
+    let manifests = Manifests::chart(json!({"metrics": {"dashboard": {"enabled": true}, "labels": {"a": "b"}}}));
+    let map = manifests.named("ConfigMap", "podkey-dashboard");
+    let labels = &map["metadata"]["labels"];
+    assert_eq!((&labels["grafana_dashboard"], &labels["a"]), (&json!("1"), &json!("b")));
+    let text = map["data"]["podkey.json"].as_str().unwrap();
+    let file = fs::read_to_string(root().join("manifests/chart/dashboards/podkey.json")).unwrap();
+    assert_eq!(
+        text.trim_end(),
+        file.trim_end(),
+        "nothing in it is a template of Helm's"
+    );
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn every_alert_asks_for_metrics_that_exist_and_says_what_it_means() {
+    let exposed = exposed();
+    for mode in ["self", "cert-manager", "files"] {
+        let rules = rules(mode);
+        assert!(rules.len() > 5);
+        for rule in &rules {
+            let complaints = complaints(rule["expr"].as_str().unwrap(), &exposed);
+            assert!(complaints.is_empty(), "{}: {complaints:?}", rule["alert"]);
+            assert!(["critical", "warning"].contains(&rule["labels"]["severity"].as_str().unwrap()));
+            for text in ["summary", "description"] {
+                assert!(rule["annotations"][text].is_string(), "{}: {text}", rule["alert"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_panel_asks_for_metrics_that_exist() {
+    let exposed = exposed();
+    let dashboard = dashboard();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let mut ids = BTreeSet::new();
+    for panel in panels {
+        assert!(ids.insert(panel["id"].as_u64()), "{}", panel["title"]);
+        for target in panel["targets"].as_array().unwrap() {
+            let query = target["expr"].as_str().unwrap();
+            let complaints = complaints(query, &exposed);
+            assert!(complaints.is_empty(), "{}: {complaints:?}", panel["title"]);
+            // A legend such as {{pod}} is a label that is left after grouping.
+            let legend = target["legendFormat"].as_str().unwrap();
+            if let Some(label) = legend.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")) {
+                assert!(query.contains(&format!("by ({label})")), "{}: {legend}", panel["title"]);
+            }
+        }
+    }
+    for variable in dashboard["templating"]["list"].as_array().unwrap() {
+        let query = variable["query"].as_str().unwrap();
+        if let Some(metric) = query.strip_prefix("label_values(") {
+            assert!(exposed.contains_key(metric.split(',').next().unwrap()), "{query}");
+        }
+    }
+}
+
+#[test]
+fn a_query_for_what_does_not_exist_is_seen() {
+    let labels = BTreeMap::from([("result".to_owned(), BTreeSet::from(["denied".to_owned()]))]);
+    let exposed = Exposed::from([("podkey_admissions_total".to_owned(), labels)]);
+    for (query, expected) in [
+        (
+            r#"sum(rate(podkey_admissions_total{namespace="a",result="denied"}[5m])) > 0.5"#,
+            "",
+        ),
+        ("sum by (result, pod) (podkey_admissions_total)", ""),
+        (
+            r#"rate(podkey_admission_total[5m])"#,
+            "no metric podkey_admission_total",
+        ),
+        (
+            r#"podkey_admissions_total{outcome="denied"}"#,
+            "podkey_admissions_total has no label outcome",
+        ),
+        (
+            r#"podkey_admissions_total{result="refused"}"#,
+            "podkey_admissions_total has no result=refused",
+        ),
+        (
+            "sum by (reason) (podkey_admissions_total)",
+            "grouped by reason, which is no label there",
+        ),
+        ("time() > 1 and podkey_panics", "no metric podkey_panics"),
+        ("time() > 1", "asks for nothing"),
+    ] {
+        assert_eq!(complaints(query, &exposed).join("; "), expected, "{query}");
+    }
+}
+
+#[test]
+fn the_pod_monitor_reads_the_admin_port_of_podkey_s_pods() {
+    let manifests = Manifests::chart(json!({"metrics": {"podMonitor": {"enabled": true}, "labels": {"release": "p"}}}));
+    let monitor = manifests.one("PodMonitor");
+    assert_eq!(monitor["metadata"]["labels"]["release"], "p");
+    assert_eq!(monitor["metadata"]["labels"]["app.kubernetes.io/name"], "podkey");
+    let labels = &manifests.one("Deployment")["spec"]["template"]["metadata"]["labels"];
+    assert_eq!(&monitor["spec"]["selector"]["matchLabels"], labels);
+    assert_eq!(
+        monitor["spec"]["podMetricsEndpoints"],
+        json!([{"port": "admin", "path": "/metrics"}])
+    );
+    let ports = manifests.container()["ports"].as_array().unwrap();
+    assert!(ports.iter().any(|port| port["name"] == "admin"));
+}
