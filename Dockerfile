@@ -19,9 +19,11 @@ COPY tests tests
 COPY benches benches
 ARG TARGETARCH
 RUN make dist ARCHES=$TARGETARCH
-# Everything the image holds, under one folder. The CA bundle is for connections without a caFile.
-RUN mkdir -p /image/etc/ssl/certs \
-    && cp dist/$TARGETARCH/podkey dist/$TARGETARCH/podkey-agent /image/ \
+# Everything the image holds, under one folder. The CA bundle is for connections without a caFile. There is no file
+# /podkey: below a directory of that name are the volumes of the agent's container.
+RUN mkdir -p /image/bin /image/etc/ssl/certs \
+    && cp dist/$TARGETARCH/podkey /image/bin/ \
+    && cp dist/$TARGETARCH/podkey-agent /image/ \
     && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/
 
 FROM scratch
@@ -33,4 +35,4 @@ LABEL org.opencontainers.image.title="podkey" \
 COPY --from=build /image/ /
 # A number, so that the kubelet can tell that it is not root.
 USER 65532:65532
-ENTRYPOINT ["/podkey"]
+ENTRYPOINT ["/bin/podkey"]

@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
-.PHONY: help demo test test-dist e2e manifests chart-tools bench bench-webhook dist lint deny image cluster cluster-down tools clean rust
+.PHONY: help demo test test-dist manifests chart-tools e2e bench bench-webhook dist lint deny image cluster cluster-down tools clean rust
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile

@@ -55,20 +55,22 @@ for arch in amd64 arm64; do
     config() { buildah inspect --type image --format "{{$1}}" "$image"; }
     [[ $(config .OCIv1.Architecture) == "$arch" ]] || fail "$arch: it says $(config .OCIv1.Architecture)"
     [[ $(config .OCIv1.Config.User) == 65532:65532 ]] || fail "$arch: user is $(config .OCIv1.Config.User)"
-    [[ $(config .OCIv1.Config.Entrypoint) == "[/podkey]" ]] || fail "$arch: entrypoint is $(config .OCIv1.Config.Entrypoint)"
+    [[ $(config .OCIv1.Config.Entrypoint) == "[/bin/podkey]" ]] || fail "$arch: entrypoint is $(config .OCIv1.Config.Entrypoint)"
     [[ $(config 'index .OCIv1.Config.Labels "org.opencontainers.image.version"') == "$version" ]] || fail "$arch: version label"
 
     container=$(buildah from --pull-never --platform "linux/$arch" "$image")
     mnt=$(buildah mount "$container")
     files=$(cd "$mnt" && find . -type f -o -type l | sort | tr '\n' ' ')
-    [[ $files == "./etc/ssl/certs/ca-certificates.crt ./podkey ./podkey-agent " ]] || fail "$arch: it holds $files"
+    # No file ./podkey: podkey-init's volumes are mounted below that directory.
+    [[ $files == "./bin/podkey ./etc/ssl/certs/ca-certificates.crt ./podkey-agent " ]] || fail "$arch: it holds $files"
     grep -q 'BEGIN CERTIFICATE' "$mnt/etc/ssl/certs/ca-certificates.crt" || fail "$arch: the CA bundle is empty"
-    for program in podkey podkey-agent; do
-        cmp --quiet "$mnt/$program" "dist/$arch/$program" || fail "$arch: $program is not the one that make dist built"
+    for path in /bin/podkey /podkey-agent; do
+        program=${path##*/}
+        cmp --quiet "$mnt$path" "dist/$arch/$program" || fail "$arch: $program is not the one that make dist built"
         if [[ $arch == amd64 ]]; then
-            says=$(buildah run --isolation chroot --user 65532:65532 "$container" -- "/$program" --version)
+            says=$(buildah run --isolation chroot --user 65532:65532 "$container" -- "$path" --version)
         else
-            says=$("$tools/bin/qemu-aarch64-static" "$mnt/$program" --version)
+            says=$("$tools/bin/qemu-aarch64-static" "$mnt$path" --version)
         fi
         [[ $says == "$program $version" ]] || fail "$arch: $program --version says '$says'"
     done

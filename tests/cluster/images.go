@@ -57,8 +57,8 @@ func (c *cluster) images() error {
 	dist = filepath.Join(dist, runtime.GOARCH)
 	if isFile(filepath.Join(dist, "podkey")) {
 		// As the Dockerfile has it.
-		images = append(images, image{name: podkeyImage, user: "65532:65532", entrypoint: []string{"/podkey"}, files: []file{
-			{path: "podkey", from: filepath.Join(dist, "podkey"), mode: 0o755},
+		images = append(images, image{name: podkeyImage, user: "65532:65532", entrypoint: []string{"/bin/podkey"}, files: []file{
+			{path: "bin/podkey", from: filepath.Join(dist, "podkey"), mode: 0o755},
 			{path: "podkey-agent", from: filepath.Join(dist, "podkey-agent"), mode: 0o755},
 			{path: "etc/ssl/certs/ca-certificates.crt", from: "/etc/ssl/certs/ca-certificates.crt", mode: 0o644},
 		}})

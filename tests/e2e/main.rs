@@ -17,6 +17,7 @@
 //! | `PODKEY_E2E_BUSYBOX_NAMED_IMAGE` | the same, whose user is a name: `github`, UID 1002 | `localhost/podkey-e2e-busybox-named:1` |
 //! | `PODKEY_E2E_KUBECTL_IMAGE` | an image with a shell, kubectl, and the user 1001 | `localhost/podkey-e2e-kubectl:1` |
 //! | `PODKEY_E2E_HOST_ADDRESS` | this machine as the API server reaches it | tests with a second webhook are left out |
+//! | `PODKEY_E2E_VALUES` | a file with values of podkey's chart, over those of the tests | none |
 //! | `PODKEY_E2E_CONTROL` | `tests/cluster/cluster`, for tests that stop and start the cluster's parts | such tests are left out |
 //! | `PODKEY_E2E_KEEP` | set: what a test made stays when it fails, to be looked at | it goes |
 //!

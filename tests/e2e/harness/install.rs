@@ -22,7 +22,7 @@ pub fn podkey() {
 /// The operator's config, as the tests want it.
 pub fn config() -> Value {
     let settings = settings();
-    let connection = |address: &str| json!({"address": address, "budget": "3m"});
+    let connection = |address: &str| json!({"address": address, "caFile": "/etc/podkey/vault-ca.pem", "budget": "3m"});
     let mut config = json!({
         "connections": {
             "default": connection(&settings.openbao),
@@ -39,16 +39,16 @@ pub fn config() -> Value {
     config
 }
 
-/// The chart's values, as the tests want them.
+/// The chart's values, as the tests want them, and as whoever runs them wants them over that.
 pub fn values() -> Value {
     let image = settings().image.as_str();
     let (repository, tag) = image.rsplit_once(':').expect("PODKEY_E2E_IMAGE with a tag");
-    json!({
+    let values = json!({
         "image": {"repository": repository, "tag": tag, "pullPolicy": "IfNotPresent"},
         "config": config(),
-        // The CA of every https connection that names no other.
         "vaultCa": settings().openbao_ca,
-    })
+    });
+    super::merge(values, &settings().values)
 }
 
 /// Runs helm as the cluster's administrator; gives what it printed.

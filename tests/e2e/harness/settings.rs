@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
+use serde_json::{Value, json};
+
 pub struct Settings {
     pub kubeconfig: PathBuf,
     pub openbao: String,
@@ -17,6 +19,8 @@ pub struct Settings {
     pub kubectl: String,
     pub host: Option<String>,
     pub control: Option<PathBuf>,
+    /// Of the chart, over the tests' own.
+    pub values: Value,
     pub keep: bool,
 }
 
@@ -35,6 +39,10 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
         kubectl: or("KUBECTL_IMAGE", "localhost/podkey-e2e-kubectl:1"),
         host: given("HOST_ADDRESS"),
         control,
+        values: given("VALUES").map_or_else(
+            || json!({}),
+            |_| serde_saphyr::from_str(&file("VALUES")).expect("PODKEY_E2E_VALUES: YAML"),
+        ),
         keep: given("KEEP").is_some(),
     }
 });
