@@ -41,6 +41,7 @@ mod harness;
 #[allow(dead_code, reason = "the other tests use all of it")]
 mod http;
 
+mod faults;
 mod job_view;
 mod pods;
 mod reach;

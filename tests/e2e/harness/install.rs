@@ -110,27 +110,42 @@ pub fn restart() {
     ready();
 }
 
+/// Another number of replicas; waits until the last one is there, or gone.
+pub fn scale(replicas: u32) {
+    let path = format!("/apis/apps/v1/namespaces/{NAME}/deployments/{NAME}/scale");
+    cluster().patch(&path, &json!({"spec": {"replicas": replicas}}));
+    ready();
+    wait(LIMIT, || (pods().len() == replicas as usize).then_some(())).unwrap_or_else(|| panic!("{}", story()));
+}
+
 /// Waits until the deployment is as it is wanted.
 pub fn ready() {
     let path = format!("/apis/apps/v1/namespaces/{NAME}/deployments/{NAME}");
     wait(LIMIT, || {
-        let deployment = cluster().get(&path);
+        let answer = cluster().try_call("GET", &path, &Value::Null).ok()?;
+        let deployment = answer.is_success().then(|| answer.json())?;
         let (wanted, status) = (&deployment["spec"]["replicas"], &deployment["status"]);
+        // A count of none is left out.
         let is = status["observedGeneration"] == deployment["metadata"]["generation"]
             && ["replicas", "updatedReplicas", "readyReplicas"]
                 .iter()
-                .all(|field| status[field] == *wanted);
+                .all(|field| status[field].as_u64().unwrap_or_default() == wanted.as_u64().unwrap());
         is.then_some(())
     })
     .unwrap_or_else(|| panic!("podkey does not get ready\n{}", story()));
 }
 
-/// The webhook's pods.
-pub fn replicas() -> Vec<String> {
+/// The webhook's pods, those that are about to go too.
+pub fn pods() -> Vec<Value> {
     let selector = format!("labelSelector=app.kubernetes.io%2Fname%3D{NAME}");
     let pods = cluster().get(&format!("/api/v1/namespaces/{NAME}/pods?{selector}"));
-    let running = pods["items"].as_array().into_iter().flatten();
-    running
+    pods["items"].as_array().cloned().unwrap_or_default()
+}
+
+/// The names of those that run.
+pub fn replicas() -> Vec<String> {
+    let pods = pods();
+    pods.iter()
         .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null() && pod["status"]["phase"] == "Running")
         .map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned())
         .collect()
