@@ -338,6 +338,7 @@ func (c *cluster) env() error {
 			{"PODKEY_E2E_OPENBAO_HTTP_ADDR", "http://" + nodeAddress + ":8201"},
 			{"PODKEY_E2E_OPENBAO_CA", c.pki("openbao-ca.crt")},
 			{"PODKEY_E2E_OPENBAO_TOKEN_FILE", c.path("openbao", "root-token")},
+			{"PODKEY_E2E_OPENBAO_AUDIT_LOG", c.path("logs", "openbao-audit.log")},
 			{"PODKEY_E2E_IMAGE", podkeyImage},
 			{"PODKEY_E2E_BUSYBOX_IMAGE", busyboxImage},
 			{"PODKEY_E2E_BUSYBOX_NAMED_IMAGE", busyboxNamedImage},

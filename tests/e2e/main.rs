@@ -22,8 +22,8 @@
 //! | `PODKEY_E2E_KEEP` | set: what a test made stays when it fails, to be looked at | it goes |
 //!
 //! A test that is left out says so. podkey itself is installed by the first test, with Helm (`helm` in PATH), into the
-//! namespace `podkey`. Each test has a namespace and mounts of its own, and takes them away. The modules `faults` and
-//! `reach` need the cluster for themselves: `make e2e` runs them last, one test at a time.
+//! namespace `podkey`. Each test has a namespace and mounts of its own, and takes them away. The modules `faults`,
+//! `install_plain` and `reach` need the cluster for themselves: `make e2e` runs them last, one test at a time.
 #![allow(unreachable_pub, reason = "one test binary, in several files")]
 #![allow(
     clippy::unwrap_used,
@@ -42,8 +42,11 @@ mod harness;
 mod http;
 
 mod faults;
+mod install;
+mod install_plain;
 mod job_view;
 mod pods;
 mod reach;
 mod refusals;
 mod scenarios;
+mod versions;

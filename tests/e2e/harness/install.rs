@@ -1,17 +1,23 @@
 //! podkey, installed once a run, with Helm, from the chart in this checkout.
 
-use std::process::Command;
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
 use super::api::{Answer, cluster};
+use super::command::run;
 use super::settings::settings;
 use super::{LIMIT, wait};
 
 /// Release and namespace.
 pub const NAME: &str = "podkey";
+
+/// The label of namespaces that belong to another release, which it names.
+pub const OTHER_RELEASE: &str = "podkey-e2e-release";
+
+/// The chart, in this checkout.
+pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/chart");
 
 /// Waits until podkey is there; the first call installs it.
 pub fn podkey() {
@@ -47,35 +53,30 @@ pub fn values() -> Value {
         "image": {"repository": repository, "tag": tag, "pullPolicy": "IfNotPresent"},
         "config": config(),
         "vaultCa": settings().openbao_ca,
+        "webhook": {"namespaceSelector": {"matchExpressions": [{"key": OTHER_RELEASE, "operator": "DoesNotExist"}]}},
     });
     super::merge(values, &settings().values)
 }
 
 /// Runs helm as the cluster's administrator; gives what it printed.
 pub fn helm(args: &[&str]) -> Result<String, String> {
-    let output = Command::new("helm")
-        .args(args)
-        .env("KUBECONFIG", &settings().kubeconfig)
-        .output()
-        .expect("helm in PATH: `make e2e` fetches it");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() {
-        Ok(text(&output.stdout))
-    } else {
-        Err(text(&output.stderr))
-    }
+    run("helm", &settings().kubeconfig, args, "").map(|(printed, _)| printed)
+}
+
+/// Runs kubectl as the cluster's administrator; gives what it printed and said.
+pub fn kubectl(args: &[&str], input: &str) -> Result<String, String> {
+    run("kubectl", &settings().kubeconfig, args, input).map(|(printed, said)| printed + &said)
 }
 
 /// Installs the chart, or brings what is installed to these values. Gives helm's words when it fails.
 pub fn upgrade(release: &str, namespace: &str, values: &Value) -> Result<String, String> {
     let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
     std::fs::write(file.path(), values.to_string()).unwrap();
-    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/chart");
     helm(&[
         "upgrade",
         "--install",
         release,
-        chart,
+        CHART,
         "--namespace",
         namespace,
         "--create-namespace",
@@ -87,7 +88,8 @@ pub fn upgrade(release: &str, namespace: &str, values: &Value) -> Result<String,
     ])
 }
 
-fn install() {
+/// Installs it, whether or not it was there.
+pub fn install() {
     sweep();
     upgrade(NAME, NAME, &values()).unwrap_or_else(|error| panic!("helm: {error}\n{}", story()));
     // The image may be another one under the same name.

@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod churn;
+pub mod command;
 pub mod control;
 pub mod install;
 pub mod namespace;
