@@ -60,7 +60,7 @@ done
 (echo new > /podkey/secrets/new) 2>&1; (mkdir /podkey/secrets/deep/new) 2>&1; chmod 777 /podkey/secrets 2>&1
 cat /tmp/password /podkey/secrets/deep/password; echo
 ls -A /podkey/secrets /podkey/secrets/deep
-echo "== processes"; for p in /proc/[0-9]*; do tr '\0' ' ' < $p/cmdline; echo; done | grep -i -e podkey -e agent
+echo "== processes"; readlink /proc/[0-9]*/exe | grep -i -e podkey
 echo "== listening"; cat /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6 2>/dev/null | grep -v local_address
 echo "== end"
 "#;

@@ -192,7 +192,14 @@ fn scenario_1_a_runner_lists_the_nodes_with_the_kubeconfig_from_openbao() {
     let object = pod.object();
     assert_eq!(status(&object, "podkey-init")["state"]["terminated"]["exitCode"], 0);
 
-    // The role without an audience takes the API server's own, which a connection must ask for, and is warned of.
+    // The role without an audience takes a token for any: OpenBao has it reviewed for the audience that it is for.
+    let any = merge(
+        runners.pod(DEFAULT, &vault, "actions"),
+        &json!({"metadata": {"name": "any-audience"}}),
+    );
+    saw_the_nodes(&runners.start(&any).succeeds());
+
+    // So also the API server's own, which the operator's connection asks for, and is warned of.
     let other = merge(
         runners.pod(DEFAULT, &vault, "actions"),
         &json!({"metadata": {"name": "no-audience", "annotations": {"podkey.dev/connection": "no-audience"}}}),

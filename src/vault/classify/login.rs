@@ -50,10 +50,10 @@ pub(super) fn refused(login: &Login, identity: &str, refusal: &Refusal) -> Verdi
         }
         let checklist = match method {
             AuthMethod::Kubernetes => format!(
-                "we sent {identity}. The server does not say why; check in this order: the mount exists; the role names that \
-                 audience (without one it takes only the API server's own); the token reviewer has system:auth-delegator; \
-                 token_reviewer_jwt is set and valid (a token with an audience of its own cannot review itself); the server \
-                 reaches the Kubernetes API; the pod and its service account still exist; bound CIDRs"
+                "we sent {identity}. The server does not say why; check in this order: the mount exists; the token reviewer has \
+                 system:auth-delegator; the server reaches the Kubernetes API; token_reviewer_jwt is set and valid (a token with an \
+                 audience of its own cannot review itself); the pod and its service account still exist; the API server \
+                 accepts the audience; bound CIDRs"
             ),
             AuthMethod::Jwt => {
                 format!(

@@ -112,7 +112,6 @@ fn refused_logins() {
                 "cannot review itself",
                 "Kubernetes API",
                 "audience vault",
-                "the role names that audience",
                 "the pod and its service account still exist",
             ],
         ),

@@ -158,7 +158,14 @@ fn a_pod_with_a_mistake_is_refused_with_every_problem_at_once() {
     // ARC gives a runner up on 403 and 422, and comes again on 400.
     assert_eq!(answer.status, 400, "{}", answer.text);
     let message = answer.message();
-    for part in ["pods.podkey.dev", "podkey.dev/rol", "podkey.dev/role", "fle", "default"] {
+    for part in [
+        "pods.podkey.dev",
+        "podkey.dev/rol:",
+        "\"role\"",
+        "files[0].fle",
+        "/proc",
+        "\"default\"",
+    ] {
         assert!(message.contains(part), "no {part} in {message}");
     }
 

@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 
 use crate::ca::Ca;
 use crate::harness::api::cluster;
+use crate::harness::left_out;
 use crate::harness::namespace::{LABEL, Namespace};
 use crate::harness::openbao::Vault;
 use crate::harness::pod::{container, definition, init_containers, pod};
 use crate::harness::settings::settings;
-use crate::harness::{left_out, merge};
 use crate::http::Request;
 
 /// A webhook in this process that patches each pod it has not yet patched.
@@ -71,12 +71,15 @@ impl Webhook {
         );
         namespace.delete_later(cluster(), format!("{path}/{name}"));
         // The API server takes it up by a watch, a moment later.
-        let probe = merge(pod("probe", ""), &json!({"metadata": {"labels": {"probe": "true"}}}));
+        let probe = probe();
         crate::harness::wait(crate::harness::LIMIT, || {
             let answer = namespace.try_create_as(cluster(), &probe, "?dryRun=All");
             (answer.is_success() && !definition(&answer.json(), "added").is_null()).then_some(())
         })
-        .unwrap_or_else(|| panic!("the second webhook is not asked"));
+        .unwrap_or_else(|| {
+            let answer = namespace.try_create_as(cluster(), &probe, "?dryRun=All");
+            panic!("the second webhook is not asked: {answer:?}")
+        });
         self.calls.store(0, Ordering::Relaxed);
     }
 }
@@ -110,6 +113,13 @@ fn patch() -> Value {
          "value": container("added", "cat /podkey/secrets/password 2>&1; true")},
         {"op": "add", "path": "/spec/initContainers/0", "value": container("added-init", "ls -d /podkey 2>&1; true")},
     ])
+}
+
+/// A pod that is none of ours.
+fn probe() -> Value {
+    let mut probe = pod("probe", "true");
+    probe["spec"]["initContainers"] = json!([container("own-init", "true")]);
+    probe
 }
 
 fn app(vault: &Vault<'_>) -> Value {

@@ -20,7 +20,7 @@ fn every_kind_of_user_reads_its_files() {
     let cases = [
         // What the image says, which is root here, and which nobody can know beforehand.
         ("undeclared", json!({}), "0", "444 65532 0"),
-        ("root", json!({"runAsUser": 0}), "0", "444 65532 0"),
+        ("root", json!({"runAsUser": 0}), "0", "400 65532 0"),
         ("runner", json!({"runAsUser": 1001}), "1001", "400 1001 0"),
         (
             "high",
