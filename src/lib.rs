@@ -6,13 +6,13 @@
 //!
 //! ```text
 //!    kube-apiserver                                      the pod's containers
-//!          │ AdmissionReview                                     ▲ files
-//! ─────────┼──────────────── edges: async, I/O ──────────────────┼──────────────────────
-//!          ▼                                                     │
-//!    ┌─ webhook/ ────────┐                   ┌─ agent/ ──────────┴──────┐
-//!    │ server, review,   │                   │ init, files              │
-//!    │ tls, config       │                   └───┬──────────────┬───────┘
-//!    └───────┬───────────┘                       │              ▼
+//!          │ AdmissionReview   ▲ CA, caBundle                    ▲ files
+//! ─────────┼───────────────────┼──── edges: async, I/O ──────────┼──────────────────────
+//!          ▼                   │                                 │
+//!    ┌─ webhook/ ──────────────┴┐            ┌─ agent/ ──────────┴──────┐
+//!    │ server, review,          │            │ init, files              │
+//!    │ tls, config              │            └───┬──────────────┬───────┘
+//!    └───────┬──────────────────┘                │              ▼
 //!            │                                   │       ┌─ vault/ ──────────────┐
 //!            │                                   │       │ login, read, revoke,  │──▶ Vault / OpenBao
 //!            │                                   │       │ transport             │
@@ -37,6 +37,8 @@
 //! 1. [`plan`]: what the agent is asked to do; every other module is about making a plan or carrying one out.
 //! 2. `inject::decide`: from a pod, its namespace and the operator's config to a decision, in one pure function.
 //! 3. `webhook`: the HTTPS server around it, and `offline`, the same decision for `podkey inject`.
+//!    `webhook/tls` keeps the serving certificate, from files or by itself through the API server; deciding about a pod
+//!    never calls anyone.
 //! 4. `agent::init`: plan → token file → login → reads → render all in memory → write all → revoke → exit.
 //! 5. `vault`: how we speak to Vault and OpenBao, and which failure is worth another try.
 //!

@@ -4,14 +4,14 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use podkey::inject::{Config, Problems};
 use podkey::telemetry::{self, LogFormat};
 use podkey::webhook::offline::{self, Offline, OfflineError};
-use podkey::webhook::{self, Options};
+use podkey::webhook::{self, ByItself, Options, Tls};
 
 // musl's own allocator gives memory back to the kernel after each request, which costs more than the request.
 #[global_allocator]
@@ -51,15 +51,27 @@ struct ServeArgs {
     /// Where probes and Prometheus reach GET /healthz, /readyz and /metrics
     #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     admin_listen: SocketAddr,
-    /// The serving certificate, PEM, the leaf first
-    #[arg(long, default_value = "/etc/podkey/tls/tls.crt", value_name = "FILE")]
-    tls_cert: PathBuf,
+    /// The serving certificate, PEM, the leaf first. Without it podkey makes its own, by the options below
+    #[arg(long, requires = "tls_key", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
     /// Its private key, PEM
-    #[arg(long, default_value = "/etc/podkey/tls/tls.key", value_name = "FILE")]
-    tls_key: PathBuf,
+    #[arg(long, requires = "tls_cert", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
     /// How often the certificate files are read again
     #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = pause)]
     tls_poll: Duration,
+    /// The Service by which the API server calls podkey
+    #[arg(long, default_value = "podkey", value_name = "NAME", value_parser = dns_name)]
+    service: String,
+    /// The namespace of Service and Secret; without it the pod's own, or podkey
+    #[arg(long, value_name = "NAMESPACE", value_parser = dns_name)]
+    namespace: Option<String>,
+    /// The Secret that holds the certificate authority of podkey's own certificates
+    #[arg(long, default_value = "podkey-ca", value_name = "NAME", value_parser = dns_name)]
+    tls_secret: String,
+    /// The MutatingWebhookConfiguration whose caBundle podkey keeps
+    #[arg(long, default_value = "podkey", value_name = "NAME", value_parser = dns_name)]
+    webhook_configuration: String,
     /// How long new requests are served after SIGTERM
     #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = humantime::parse_duration)]
     grace: Duration,
@@ -115,6 +127,22 @@ fn pause(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A name as Kubernetes has them: it becomes part of an address.
+fn dns_name(text: &str) -> Result<String, String> {
+    let is_name = (1..=253).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.')
+        && text
+            .split('.')
+            .all(|part| !part.is_empty() && !part.starts_with('-') && !part.ends_with('-'));
+    if is_name {
+        Ok(text.to_owned())
+    } else {
+        Err("is no name as Kubernetes has them: lower-case letters, digits, '-' and '.'".to_owned())
+    }
+}
+
 /// An error with all that caused it, on one line. No error's own text repeats its cause.
 fn chain(error: impl Into<anyhow::Error>) -> String {
     format!("{:#}", error.into())
@@ -147,15 +175,33 @@ fn run(config: Config, args: ServeArgs) -> anyhow::Result<()> {
     let options = Options {
         listen: args.listen,
         admin_listen: args.admin_listen,
-        tls_cert: args.tls_cert,
-        tls_key: args.tls_key,
-        tls_poll: args.tls_poll,
+        tls: match (args.tls_cert, args.tls_key) {
+            (Some(certificate), Some(key)) => Tls::Files {
+                certificate,
+                key,
+                poll: args.tls_poll,
+            },
+            _ => Tls::ByItself(ByItself {
+                service: args.service,
+                namespace: args.namespace.unwrap_or_else(own_namespace),
+                secret: args.tls_secret,
+                webhook_configuration: args.webhook_configuration,
+            }),
+        },
         grace: args.grace,
+        now: SystemTime::now,
     };
     let served = runtime.block_on(webhook::serve(config, options));
     // A certificate on a volume that hangs is still being read; nobody waits for it.
     runtime.shutdown_background();
     Ok(served?)
+}
+
+/// The pod's own namespace, where this is a pod with a service account's token.
+fn own_namespace() -> String {
+    let found = std::fs::read_to_string("/var/run/secrets/kubernetes.io/serviceaccount/namespace").ok();
+    let found = found.and_then(|text| dns_name(text.trim()).ok());
+    found.unwrap_or_else(|| "podkey".to_owned())
 }
 
 fn inject(args: &InjectArgs) -> ExitCode {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
@@ -19,9 +19,12 @@ pub(super) struct Metrics {
     duration: Histogram,
     pub(super) in_flight: Gauge,
     pub(super) panics: Counter,
-    /// Unix time in seconds.
-    pub(super) certificate_expiry: Gauge<f64, AtomicU64>,
+    certificate_expiry: Gauge<f64, AtomicU64>,
     pub(super) certificate_reload_failures: Counter,
+    /// Has no value while certificates come from files: nothing is known of who signed them.
+    ca_expiry: Family<NoLabels, Gauge<f64, AtomicU64>>,
+    pub(super) ca_bundle_restorations: Counter,
+    tls_failures: Family<Failure, Counter>,
 }
 
 /// How an admission request ended.
@@ -56,6 +59,50 @@ struct Outcome {
     result: AdmissionResult,
 }
 
+/// What keeps podkey from looking after its certificate by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum TlsFailure {
+    /// The API server gives no answer.
+    Unreachable,
+    /// The API server says that a right is missing.
+    Forbidden,
+    /// It says something else, or what was written did not stay.
+    Refused,
+    /// No webhook configuration calls us.
+    NoConfiguration,
+    /// A certificate could not be made.
+    Certificate,
+}
+
+impl TlsFailure {
+    const ALL: [Self; 5] = [
+        Self::Unreachable,
+        Self::Forbidden,
+        Self::Refused,
+        Self::NoConfiguration,
+        Self::Certificate,
+    ];
+}
+
+impl EncodeLabelValue for TlsFailure {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        encoder.write_str(match self {
+            Self::Unreachable => "unreachable",
+            Self::Forbidden => "forbidden",
+            Self::Refused => "refused",
+            Self::NoConfiguration => "no_configuration",
+            Self::Certificate => "certificate",
+        })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Failure {
+    reason: TlsFailure,
+}
+
+type NoLabels = [(&'static str, &'static str); 0];
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Build {
     version: &'static str,
@@ -86,6 +133,10 @@ impl Metrics {
         ] {
             // From the start, so that a rate over it exists before the first one.
             let _ = admissions.get_or_create(&Outcome { result });
+        }
+        let tls_failures = Family::<Failure, Counter>::default();
+        for reason in TlsFailure::ALL {
+            let _ = tls_failures.get_or_create(&Failure { reason });
         }
         Self {
             admissions: registered(&mut registry, "admissions", "Admission requests by result", admissions),
@@ -119,6 +170,24 @@ impl Metrics {
                 "Changed certificate files that could not be used",
                 Counter::default(),
             ),
+            ca_expiry: registered(
+                &mut registry,
+                "ca_expiry_timestamp_seconds",
+                "When the CA of podkey's own certificates runs out, as Unix time",
+                Family::default(),
+            ),
+            ca_bundle_restorations: registered(
+                &mut registry,
+                "ca_bundle_restorations",
+                "How often the caBundle was blank or foreign and was set right",
+                Counter::default(),
+            ),
+            tls_failures: registered(
+                &mut registry,
+                "tls_failures",
+                "What kept podkey from looking after its own certificate, by reason",
+                tls_failures,
+            ),
             registry,
         }
     }
@@ -128,12 +197,30 @@ impl Metrics {
         self.duration.observe(duration.as_secs_f64());
     }
 
+    /// When the serving certificate runs out.
+    pub(super) fn show_certificate_expiry(&self, expiry: SystemTime) {
+        self.certificate_expiry.set(unix_seconds(expiry));
+    }
+
+    /// When the authority that signs runs out.
+    pub(super) fn show_ca_expiry(&self, expiry: SystemTime) {
+        self.ca_expiry.get_or_create(&[]).set(unix_seconds(expiry));
+    }
+
+    pub(super) fn tls_failure(&self, reason: TlsFailure) {
+        self.tls_failures.get_or_create(&Failure { reason }).inc();
+    }
+
     /// In the OpenMetrics text format, which Prometheus reads.
     pub(super) fn encode(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
     }
+}
+
+fn unix_seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// The metric, which is one and the same in every clone, with a name in the registry.

@@ -10,4 +10,5 @@ mod server;
 mod tls;
 
 pub use config::{LoadConfigError, load};
-pub use server::{Options, ServeError, serve};
+pub use server::{Options, ServeError, Tls, serve};
+pub use tls::{ByItself, CertificateError, ClusterError};

@@ -3,9 +3,10 @@
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
@@ -22,7 +23,7 @@ use tokio::time::timeout;
 use super::limit::Limited;
 use super::metrics::{AdmissionResult, Metrics};
 use super::review;
-use super::tls::{Certificate, CertificateError, CertificateFiles, Reload, server_config};
+use super::tls::{self, ByItself, Certificate, CertificateError, CertificateFiles, Cluster, ClusterError, Upkeep};
 use crate::inject::Config;
 
 /// What `podkey serve` is told on its command line.
@@ -32,15 +33,29 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Where probes and Prometheus reach `/healthz`, `/readyz` and `/metrics`.
     pub admin_listen: SocketAddr,
-    /// PEM, the leaf first.
-    pub tls_cert: PathBuf,
-    /// PEM.
-    pub tls_key: PathBuf,
-    /// How often the two are read again.
-    pub tls_poll: Duration,
+    /// Where the serving certificate comes from.
+    pub tls: Tls,
     /// How long new requests are served after SIGTERM: the API server goes on using open connections, and endpoints
     /// take their time to disappear.
     pub grace: Duration,
+    /// What time it is, by the clock that certificates go by.
+    pub now: fn() -> SystemTime,
+}
+
+/// Where the serving certificate comes from.
+#[derive(Debug, Clone)]
+pub enum Tls {
+    /// From files that somebody else keeps. The API server is never called.
+    Files {
+        /// PEM, the leaf first.
+        certificate: PathBuf,
+        /// PEM.
+        key: PathBuf,
+        /// How often the two are read again.
+        poll: Duration,
+    },
+    /// From podkey itself.
+    ByItself(ByItself),
 }
 
 /// Why the server did not start, or stopped.
@@ -49,6 +64,9 @@ pub enum ServeError {
     /// No usable certificate.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// No way to the API server.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// TLS cannot be set up.
     #[error("cannot set up TLS")]
     Tls(#[from] rustls::Error),
@@ -84,8 +102,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 struct Shared {
     config: Config,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     certificate: Arc<Certificate>,
+    now: fn() -> SystemTime,
     /// One permit for each byte.
     pool: Arc<Semaphore>,
     stopping: AtomicBool,
@@ -93,20 +112,41 @@ struct Shared {
 
 /// Serves until SIGTERM or SIGINT, then drains. `Ok` after a drain; a second signal ends the process at once.
 pub async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
-    let files = CertificateFiles {
-        certificate: options.tls_cert,
-        key: options.tls_key,
+    let certificate = Arc::new(Certificate::default());
+    let metrics = Arc::new(Metrics::new());
+    let upkeep: Pin<Box<dyn Future<Output = ()> + Send>> = match options.tls {
+        Tls::Files {
+            certificate: path,
+            key,
+            poll,
+        } => {
+            let mut files = CertificateFiles::new(path, key);
+            if let Some(served) = files.load((options.now)())? {
+                certificate.serve(served, &metrics);
+            }
+            Box::pin(tls::poll(
+                files,
+                poll,
+                options.now,
+                certificate.clone(),
+                metrics.clone(),
+            ))
+        }
+        Tls::ByItself(names) => {
+            let cluster = Cluster::connect(names.clone()).await?;
+            let upkeep = Upkeep::new(names, certificate.clone(), metrics.clone());
+            Box::pin(tls::keep(upkeep, cluster, options.now))
+        }
     };
-    let certificate = Certificate::load(files, SystemTime::now())?;
-    let tls = RustlsConfig::from_config(Arc::new(server_config(certificate.clone())?));
+    let acceptor = RustlsConfig::from_config(Arc::new(tls::server_config(certificate.clone())?));
     let shared = Arc::new(Shared {
         config,
-        metrics: Metrics::new(),
+        metrics,
         certificate,
+        now: options.now,
         pool: Arc::new(Semaphore::new(POOL_BYTES)),
         stopping: AtomicBool::new(false),
     });
-    shared.show_expiry();
     let stop = Stop::install()?;
 
     let listener = bind(options.listen)?;
@@ -114,7 +154,7 @@ pub async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
     let (listen, admin_listen) = (listener.local_addr()?, admin_listener.local_addr()?);
 
     let handle = Handle::new();
-    let acceptor = RustlsAcceptor::new(tls)
+    let acceptor = RustlsAcceptor::new(acceptor)
         .handshake_timeout(HANDSHAKE_TIMEOUT)
         .acceptor(NoDelayAcceptor::new());
     let acceptor = Limited::new(acceptor, MAX_CONNECTIONS);
@@ -134,17 +174,17 @@ pub async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
     let admin = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(show_metrics))
         .with_state(shared.clone());
     let admin_server = tokio::spawn(admin_server.serve(admin.into_make_service()));
-    tokio::spawn(poll_certificate(shared.clone(), options.tls_poll));
+    let upkeep = tokio::spawn(upkeep);
 
     tracing::info!(
         version = crate::VERSION,
         %listen,
         %admin_listen,
         connections = shared.config.connections.len(),
-        certificate_expires = %humantime::format_rfc3339_seconds(shared.certificate.not_after()),
+        certificate_expires = shared.certificate.not_after().map(|expiry| tracing::field::display(humantime::format_rfc3339_seconds(expiry))),
         "serving"
     );
     stop.wait().await;
@@ -153,6 +193,7 @@ pub async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
     tokio::time::sleep(options.grace).await;
     handle.graceful_shutdown(Some(DRAIN_TIMEOUT));
     let served = server.await;
+    upkeep.abort();
     admin_handle.graceful_shutdown(Some(Duration::ZERO));
     let _ = admin_server.await;
     tracing::info!("stopped");
@@ -359,28 +400,19 @@ impl Shared {
         self.metrics.admission(AdmissionResult::Invalid, started.elapsed());
         (status, format!("{message}\n")).into_response()
     }
-
-    fn show_expiry(&self) {
-        let expiry = self
-            .certificate
-            .not_after()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        self.metrics.certificate_expiry.set(expiry.as_secs_f64());
-    }
 }
 
 async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
-    if shared.stopping.load(Ordering::Relaxed) {
-        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response()
-    } else if shared.certificate.not_after() <= SystemTime::now() {
-        (StatusCode::SERVICE_UNAVAILABLE, "the serving certificate has run out\n").into_response()
-    } else {
-        "ok\n".into_response()
+    let unready = |why: &'static str| (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+    match shared.certificate.not_after() {
+        _ if shared.stopping.load(Ordering::Relaxed) => unready("stopping\n"),
+        None => unready("there is no serving certificate yet\n"),
+        Some(not_after) if not_after <= (shared.now)() => unready("the serving certificate has run out\n"),
+        Some(_) => "ok\n".into_response(),
     }
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+async fn show_metrics(State(shared): State<Arc<Shared>>) -> Response {
     match shared.metrics.encode() {
         Ok(text) => (
             [(
@@ -391,35 +423,5 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
         )
             .into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
-}
-
-/// Reads the certificate files again and again. What cannot be used is said once, not at each look.
-async fn poll_certificate(shared: Arc<Shared>, every: Duration) {
-    let mut said = String::new();
-    loop {
-        tokio::time::sleep(every).await;
-        let certificate = shared.certificate.clone();
-        // Not on a worker: a volume that hangs must not keep anyone from being served.
-        let Ok(reloaded) = tokio::task::spawn_blocking(move || certificate.reload(SystemTime::now())).await else {
-            continue;
-        };
-        match reloaded {
-            Ok(Reload::Unchanged) => said.clear(),
-            Ok(Reload::Changed) => {
-                said.clear();
-                shared.show_expiry();
-                let expires = humantime::format_rfc3339_seconds(shared.certificate.not_after());
-                tracing::info!(certificate_expires = %expires, "new certificate in use");
-            }
-            Err(error) => {
-                let error = error.to_string();
-                if said != error {
-                    shared.metrics.certificate_reload_failures.inc();
-                    tracing::error!(%error, "the certificate files cannot be used: the one before stays in use");
-                    said = error;
-                }
-            }
-        }
     }
 }

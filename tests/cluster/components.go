@@ -55,6 +55,8 @@ func (c *cluster) apiserver() component {
 		"--enable-admission-plugins=NodeRestriction",
 		"--service-cluster-ip-range=" + serviceRange,
 		"--allow-privileged=true", // docker in docker
+		// Otherwise its end waits, up to a minute, until those who watch go by themselves.
+		"--shutdown-send-retry-after=true",
 	}
 	if c.node {
 		args = append(args,

@@ -560,6 +560,47 @@ fn it_does_not_start_with_what_cannot_work() {
 }
 
 #[test]
+fn it_says_what_it_needs_to_make_its_own_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("config.yaml"), CONFIG).unwrap();
+    let start = |args: &[&str], kubeconfig: Option<&str>| {
+        let mut command = std::process::Command::new(support::program("podkey"));
+        let config = folder.path().join("config.yaml");
+        command
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--admin-listen",
+                "127.0.0.1:0",
+                "--config",
+            ])
+            .arg(config)
+            .args(args);
+        for variable in ["KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"] {
+            command.env_remove(variable);
+        }
+        let output = command
+            .envs(kubeconfig.map(|path| ("KUBECONFIG", path)))
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (args, kubeconfig, code, expected) in [
+        (&["--tls-cert", "x"] as &[&str], None, 2, "--tls-key"),
+        (&["--tls-key", "x"], None, 2, "--tls-cert"),
+        (&["--service", "a/../b"], None, 2, "is no name as Kubernetes has them"),
+        (&["--namespace", ""], None, 2, "is no name as Kubernetes has them"),
+        (&[], None, 1, "automountServiceAccountToken"),
+        (&[], Some("/nonexistent"), 1, "the kubeconfig that KUBECONFIG names"),
+    ] {
+        let (status, log) = start(args, kubeconfig);
+        assert_eq!(status, Some(code), "{log}");
+        assert!(log.contains(expected), "{log}");
+    }
+}
+
+#[test]
 fn metrics_have_no_label_that_a_pod_could_fill() {
     let webhook = Webhook::start();
     webhook.post(&bytes(&review(pod())));

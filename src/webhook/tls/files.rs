@@ -1,25 +1,19 @@
-//! The serving certificate: from files, read again every few seconds. Polled rather than watched: Kubernetes changes a
+//! The serving certificate from files, read again every few seconds. Polled rather than watched: Kubernetes changes a
 //! mounted Secret by swapping a symlink, after which a watch on the file stays silent for ever.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use rustls::crypto::ring;
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
-/// Where certificate and key are.
-#[derive(Debug, Clone)]
-pub(super) struct CertificateFiles {
-    pub(super) certificate: PathBuf,
-    pub(super) key: PathBuf,
-}
+use super::{Certificate, Served, validity};
+use crate::webhook::file;
+use crate::webhook::metrics::Metrics;
 
 /// Why a pair of files cannot be used. The one before stays in use.
 #[derive(Debug, thiserror::Error)]
@@ -42,70 +36,43 @@ pub enum CertificateError {
     },
 }
 
-/// What is served, and what of it the poller and the probes need to know.
-#[derive(Debug)]
-struct Current {
-    key: Arc<CertifiedKey>,
-    not_after: SystemTime,
-    /// The files' bytes, to see a change; the key's are wiped with it.
-    source: Source,
+/// Where certificate and key are, and what was there when they were last used. Never printed.
+pub(in crate::webhook) struct CertificateFiles {
+    certificate: PathBuf,
+    key: PathBuf,
+    used: Option<Source>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+/// The files' bytes, to see a change; the key's are wiped with it.
+#[derive(PartialEq, Eq)]
 struct Source {
     certificate: Vec<u8>,
     key: Zeroizing<Vec<u8>>,
 }
 
-/// The certificate that each new handshake gets.
-#[derive(Debug)]
-pub(super) struct Certificate {
-    files: CertificateFiles,
-    current: ArcSwap<Current>,
-}
-
-/// Whether the files had changed.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Reload {
-    Unchanged,
-    Changed,
-}
-
-impl Certificate {
-    pub(super) fn load(files: CertificateFiles, now: SystemTime) -> Result<Arc<Self>, CertificateError> {
-        let current = files.parse(files.read()?, now)?;
-        Ok(Arc::new(Self {
-            files,
-            current: ArcSwap::from_pointee(current),
-        }))
-    }
-
-    /// Reads the files again and swaps the certificate where they hold another, usable pair.
-    pub(super) fn reload(&self, now: SystemTime) -> Result<Reload, CertificateError> {
-        let source = self.files.read()?;
-        if source == self.current.load().source {
-            return Ok(Reload::Unchanged);
-        }
-        self.current.store(Arc::new(self.files.parse(source, now)?));
-        Ok(Reload::Changed)
-    }
-
-    /// When it runs out.
-    pub(super) fn not_after(&self) -> SystemTime {
-        self.current.load().not_after
-    }
-}
-
-impl ResolvesServerCert for Certificate {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current.load().key.clone())
-    }
-}
-
 impl CertificateFiles {
+    pub(in crate::webhook) fn new(certificate: PathBuf, key: PathBuf) -> Self {
+        Self {
+            certificate,
+            key,
+            used: None,
+        }
+    }
+
+    /// Reads the files. `None` where they hold what they held when this last succeeded.
+    pub(in crate::webhook) fn load(&mut self, now: SystemTime) -> Result<Option<Served>, CertificateError> {
+        let source = self.read()?;
+        if self.used.as_ref() == Some(&source) {
+            return Ok(None);
+        }
+        let served = self.parse(&source, now)?;
+        self.used = Some(source);
+        Ok(Some(served))
+    }
+
     fn read(&self) -> Result<Source, CertificateError> {
         let read = |path: &PathBuf| {
-            super::file::read(path).map_err(|cause| CertificateError::Read {
+            file::read(path).map_err(|cause| CertificateError::Read {
                 path: path.clone(),
                 cause,
             })
@@ -116,7 +83,7 @@ impl CertificateFiles {
         })
     }
 
-    fn parse(&self, source: Source, now: SystemTime) -> Result<Current, CertificateError> {
+    fn parse(&self, source: &Source, now: SystemTime) -> Result<Served, CertificateError> {
         let bad_certificate = |message: String| CertificateError::Content {
             path: self.certificate.clone(),
             message,
@@ -133,8 +100,7 @@ impl CertificateFiles {
         };
         let (_, parsed) = x509_parser::parse_x509_certificate(leaf)
             .map_err(|_| bad_certificate("is no X.509 certificate".to_owned()))?;
-        let not_after =
-            UNIX_EPOCH + Duration::from_secs(parsed.validity().not_after.timestamp().try_into().unwrap_or(0));
+        let (_, not_after) = validity(&parsed);
         if not_after <= now {
             return Err(bad_certificate(format!(
                 "ran out at {}",
@@ -152,25 +118,49 @@ impl CertificateFiles {
                 self.certificate.display()
             ))
         })?;
-        Ok(Current {
+        Ok(Served {
             key: Arc::new(key),
             not_after,
-            source,
         })
     }
 }
 
-/// TLS 1.2 and 1.3, HTTP/1.1 (the API server asks for nothing else), no session resumption: the API server keeps its
-/// connections, and tickets would be work on each new one for nothing.
-pub(super) fn server_config(certificate: Arc<Certificate>) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_cert_resolver(certificate);
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    Ok(config)
+/// Reads the files again and again. What cannot be used is said once, not at each look.
+pub(in crate::webhook) async fn poll(
+    mut files: CertificateFiles,
+    every: Duration,
+    now: fn() -> SystemTime,
+    certificate: Arc<Certificate>,
+    metrics: Arc<Metrics>,
+) {
+    let mut said = String::new();
+    loop {
+        tokio::time::sleep(every).await;
+        // Not on a worker: a volume that hangs must not keep anyone from being served.
+        let loading = tokio::task::spawn_blocking(move || {
+            let loaded = files.load(now());
+            (files, loaded)
+        });
+        let Ok((back, loaded)) = loading.await else { return };
+        files = back;
+        match loaded {
+            Ok(None) => said.clear(),
+            Ok(Some(served)) => {
+                said.clear();
+                let expires = served.not_after;
+                certificate.serve(served, &metrics);
+                tracing::info!(certificate_expires = %humantime::format_rfc3339_seconds(expires), "new certificate in use");
+            }
+            Err(error) => {
+                let error = error.to_string();
+                if said != error {
+                    metrics.certificate_reload_failures.inc();
+                    tracing::error!(%error, "the certificate files cannot be used: the one before stays in use");
+                    said = error;
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -195,21 +185,18 @@ mod tests {
     #[test]
     fn a_broken_pair_is_refused_and_the_one_before_stays() {
         let folder = tempfile::tempdir().unwrap();
-        let files = CertificateFiles {
-            certificate: folder.path().join("tls.crt"),
-            key: folder.path().join("tls.key"),
-        };
+        let mut files = CertificateFiles::new(folder.path().join("tls.crt"), folder.path().join("tls.key"));
+        let (certificate_file, key_file) = (files.certificate.clone(), files.key.clone());
         let write = |certificate: &str, key: &str| {
-            std::fs::write(&files.certificate, certificate).unwrap();
-            std::fs::write(&files.key, key).unwrap();
+            std::fs::write(&certificate_file, certificate).unwrap();
+            std::fs::write(&key_file, key).unwrap();
         };
         let now = SystemTime::now();
         let (first, first_key) = pair(2);
         let (second, second_key) = pair(4);
         write(&first, &first_key);
-        let certificate = Certificate::load(files.clone(), now).unwrap();
-        let expiry = certificate.not_after();
-        assert_eq!(certificate.reload(now).unwrap(), Reload::Unchanged);
+        let expiry = files.load(now).unwrap().unwrap().not_after;
+        assert!(files.load(now).unwrap().is_none(), "unchanged");
 
         let (expired, expired_key) = pair(-1);
         for (certificate_text, key_text, expected) in [
@@ -220,30 +207,26 @@ mod tests {
             (&expired, &expired_key, "tls.crt: ran out at"),
         ] {
             write(certificate_text, key_text);
-            let error = certificate.reload(now).unwrap_err().to_string();
+            let error = files.load(now).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
-            assert_eq!(certificate.not_after(), expiry);
         }
-        std::fs::remove_file(&files.key).unwrap();
-        assert!(certificate.reload(now).unwrap_err().to_string().contains("cannot read"));
+        std::fs::remove_file(&key_file).unwrap();
+        assert!(files.load(now).unwrap_err().to_string().contains("cannot read"));
 
         write(&second, &second_key);
-        assert_eq!(certificate.reload(now).unwrap(), Reload::Changed);
-        assert!(certificate.not_after() > expiry);
+        assert!(files.load(now).unwrap().unwrap().not_after > expiry);
     }
 
     #[test]
     fn the_key_is_in_no_debug_output() {
         let folder = tempfile::tempdir().unwrap();
-        let files = CertificateFiles {
-            certificate: folder.path().join("tls.crt"),
-            key: folder.path().join("tls.key"),
-        };
+        let mut files = CertificateFiles::new(folder.path().join("tls.crt"), folder.path().join("tls.key"));
         let (certificate, key) = pair(1);
         std::fs::write(&files.certificate, certificate).unwrap();
         std::fs::write(&files.key, &key).unwrap();
-        let loaded = Certificate::load(files, SystemTime::now()).unwrap();
+        let served = files.load(SystemTime::now()).unwrap().unwrap();
         let bytes = format!("{:?}", key.as_bytes());
-        assert!(!format!("{loaded:?}").contains(&bytes[1..bytes.len() - 1]));
+        let bytes = &bytes[1..bytes.len() - 1];
+        assert!(!format!("{served:?}").contains(bytes));
     }
 }

@@ -1,0 +1,579 @@
+//! Many replicas, one API server, and everything that can go wrong between them, in simulated time: at every moment every
+//! certificate that is served verifies against the `caBundle`, also as an API server sees it that is behind.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use fastrand::Rng;
+use rustls::RootCertStore;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::{ServerName, UnixTime};
+use serde_json::{Value, json};
+
+use super::ByItself;
+use super::authority::{Authority, CaCertificate, Leaf};
+use super::cluster::{Answer, Failure, Reason, Request};
+use super::keyring::{Contents, Keyring, read_bundle};
+use super::steps::Clock;
+use super::upkeep::{Turn, Upkeep};
+use crate::webhook::metrics::Metrics;
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86400);
+/// How far behind an API server may be, and how long after it is ready a replica is first called.
+const BEHIND: Duration = Duration::from_secs(5);
+/// A `caBundle` that somebody broke is right again after this.
+const RESTORED: Duration = Duration::from_secs(60);
+/// The longest pause between two looks, and the calls of one.
+const NEXT_LOOK: Duration = Duration::from_secs(20);
+
+fn names() -> ByItself {
+    ByItself {
+        service: "podkey".into(),
+        namespace: "podkey".into(),
+        secret: "podkey-ca".into(),
+        webhook_configuration: "podkey".into(),
+    }
+}
+
+/// The API server: two objects, each with a version that every write must name.
+#[derive(Default)]
+struct Store {
+    secret: Option<Value>,
+    configuration: Option<Value>,
+    version: u64,
+    writes: u32,
+    /// Every Secret there was.
+    past: Vec<Value>,
+}
+
+impl Store {
+    fn put(&mut self, mut object: Value) -> Value {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        object
+    }
+
+    fn install(&mut self) {
+        let webhook = |service: &str| {
+            json!({"name": format!("{service}.podkey.dev"),
+                "clientConfig": {"service": {"name": service, "namespace": "podkey"}}})
+        };
+        self.configuration = Some(self.put(json!({
+            "metadata": {"name": "podkey"},
+            "webhooks": [webhook("podkey"), webhook("other"), webhook("podkey")],
+        })));
+    }
+
+    fn call(&mut self, request: Request) -> Answer {
+        let conflict = || {
+            Err(Failure {
+                reason: Reason::Conflict,
+                message: String::new(),
+            })
+        };
+        let version = |object: &Option<Value>| {
+            object
+                .as_ref()
+                .map(|object| object["metadata"]["resourceVersion"].clone())
+        };
+        match request {
+            Request::ReadSecret => Ok(self.secret.clone()),
+            Request::ReadConfiguration => Ok(self.configuration.clone()),
+            Request::CreateSecret(_) if self.secret.is_some() => conflict(),
+            Request::UpdateSecret(secret)
+                if version(&self.secret) != Some(secret["metadata"]["resourceVersion"].clone()) =>
+            {
+                conflict()
+            }
+            Request::CreateSecret(secret) | Request::UpdateSecret(secret) => {
+                self.writes += 1;
+                self.past.push(secret.clone());
+                self.secret = Some(self.put(secret));
+                Ok(self.secret.clone())
+            }
+            Request::PatchConfiguration(patch) => {
+                let Some(mut patched) = self.configuration.clone() else {
+                    return conflict();
+                };
+                let patch: json_patch::Patch = serde_json::from_value(patch).unwrap();
+                json_patch::patch(&mut patched, &patch).unwrap();
+                if version(&self.configuration) != Some(patched["metadata"]["resourceVersion"].clone()) {
+                    return conflict();
+                }
+                assert!(
+                    patched["webhooks"][1]["clientConfig"]["caBundle"].is_null(),
+                    "not our webhook"
+                );
+                self.writes += 1;
+                self.configuration = Some(self.put(patched));
+                Ok(self.configuration.clone())
+            }
+        }
+    }
+
+    fn bundle(&self) -> Vec<CaCertificate> {
+        let Some(configuration) = &self.configuration else {
+            return Vec::new();
+        };
+        let of = |index: usize| {
+            let text = configuration["webhooks"][index]["clientConfig"]["caBundle"]
+                .as_str()
+                .unwrap_or_default();
+            read_bundle(&BASE64.decode(text).unwrap()).authorities
+        };
+        of(0).intersection(&of(2)).cloned().collect()
+    }
+
+    fn set_bundle(&mut self, pem: &str) {
+        let Some(mut configuration) = self.configuration.take() else {
+            return;
+        };
+        for index in [0, 2] {
+            configuration["webhooks"][index]["clientConfig"]["caBundle"] = BASE64.encode(pem).into();
+        }
+        self.configuration = Some(self.put(configuration));
+    }
+
+    fn change_secret(&mut self, change: impl FnOnce(&mut Value)) {
+        if let Some(mut secret) = self.secret.take() {
+            change(&mut secret);
+            self.secret = Some(self.put(secret));
+        }
+    }
+
+    fn keyring(&self) -> Keyring {
+        match Keyring::read(self.secret.as_ref().expect("a Secret")) {
+            Contents::Keyring(keyring) => keyring,
+            other => panic!("the Secret is not whole: {other:?}"),
+        }
+    }
+}
+
+struct Replica {
+    upkeep: Upkeep,
+    /// What is asked, or the beginning of the next look.
+    request: Option<Request>,
+    at: Duration,
+    born: Duration,
+    /// Its clock is this much ahead of everyone's.
+    ahead: Duration,
+    first_leaf: Option<Duration>,
+    checked: Option<Leaf>,
+}
+
+struct World {
+    rng: Rng,
+    store: Store,
+    replicas: Vec<Replica>,
+    /// Since the beginning; never jumps.
+    time: Duration,
+    /// What the world's clock says beyond that.
+    epoch: SystemTime,
+    /// What API servers may see now: the `caBundle`, and until when it was the current one.
+    seen: VecDeque<(Duration, Vec<CaCertificate>)>,
+    away_until: Duration,
+    /// Until then, no certificate needs to verify.
+    excused_until: Duration,
+    lose_calls: bool,
+    /// Whether the last jump of all clocks was ahead.
+    ahead_of_truth: bool,
+    handshakes: u32,
+}
+
+impl World {
+    fn new(seed: u64, replicas: usize) -> Self {
+        // The replicas' own jitter comes from the thread's generator.
+        fastrand::seed(seed);
+        let mut world = Self {
+            rng: Rng::with_seed(seed),
+            store: Store::default(),
+            replicas: Vec::new(),
+            time: Duration::ZERO,
+            epoch: UNIX_EPOCH + DAY * 365 * 60,
+            seen: VecDeque::new(),
+            away_until: Duration::ZERO,
+            excused_until: Duration::ZERO,
+            lose_calls: false,
+            ahead_of_truth: true,
+            handshakes: 0,
+        };
+        world.store.install();
+        for _ in 0..replicas {
+            let replica = world.new_replica();
+            world.replicas.push(replica);
+        }
+        world
+    }
+
+    fn new_replica(&mut self) -> Replica {
+        let born = self.time + Duration::from_millis(self.rng.u64(0..500));
+        Replica {
+            upkeep: Upkeep::new(names(), Arc::default(), Arc::new(Metrics::new())),
+            request: None,
+            at: born,
+            born,
+            ahead: Duration::ZERO,
+            first_leaf: None,
+            checked: None,
+        }
+    }
+
+    fn now(&self) -> SystemTime {
+        self.epoch + self.time
+    }
+
+    /// Lets so much time pass.
+    fn run(&mut self, duration: Duration) {
+        let end = self.time + duration;
+        while let Some((index, at)) = self
+            .replicas
+            .iter()
+            .map(|replica| replica.at)
+            .enumerate()
+            .min_by_key(|(_, at)| *at)
+        {
+            if at > end {
+                break;
+            }
+            self.time = self.time.max(at);
+            self.turn(index);
+            self.check();
+        }
+        self.time = end;
+        self.check();
+    }
+
+    fn turn(&mut self, index: usize) {
+        let latency = Duration::from_millis(self.rng.u64(1..200));
+        let away = self.time < self.away_until;
+        let (lost_before, lost_after) = if self.lose_calls {
+            (self.rng.u8(0..100) < 2, self.rng.u8(0..100) < 2)
+        } else {
+            (false, false)
+        };
+        let replica = &mut self.replicas[index];
+        let Some(request) = replica.request.take() else {
+            replica.request = Some(replica.upkeep.look());
+            replica.at = self.time + latency;
+            return;
+        };
+        let unreachable = || {
+            Err(Failure {
+                reason: Reason::Unreachable,
+                message: "cannot call: lost".into(),
+            })
+        };
+        let answer = if away || lost_before {
+            unreachable()
+        } else {
+            let answer = self.store.call(request);
+            if lost_after { unreachable() } else { answer }
+        };
+        let clock = Clock {
+            now: self.epoch + self.time + replica.ahead,
+            uptime: self.time - replica.born,
+        };
+        match replica.upkeep.answer(clock, answer) {
+            Turn::Ask(request) => {
+                replica.request = Some(request);
+                replica.at = self.time + latency;
+            }
+            Turn::Rest(pause) => replica.at = self.time + pause,
+        }
+        if replica.first_leaf.is_none() && replica.upkeep.leaf().is_some() {
+            replica.first_leaf = Some(self.time);
+        }
+    }
+
+    /// Every certificate verifies, by every API server.
+    fn check(&mut self) {
+        let bundle = self.store.bundle();
+        if self.seen.back().is_none_or(|(_, seen)| *seen != bundle) {
+            if let Some(last) = self.seen.back_mut() {
+                last.0 = self.time;
+            }
+            self.seen.push_back((Duration::MAX, bundle));
+        }
+        while self
+            .seen
+            .front()
+            .is_some_and(|(until, _)| *until < self.time.saturating_sub(BEHIND))
+        {
+            self.seen.pop_front();
+        }
+        let now = self.now();
+        for (index, replica) in self.replicas.iter_mut().enumerate() {
+            let Some(leaf) = replica.upkeep.leaf() else { continue };
+            if replica
+                .checked
+                .as_ref()
+                .is_none_or(|checked| checked.renew_after != leaf.renew_after)
+            {
+                verify(leaf, now);
+                replica.checked = Some(leaf.clone());
+            }
+            let called = replica.first_leaf.is_some_and(|since| since + BEHIND <= self.time);
+            if !called || self.time < self.excused_until || self.store.configuration.is_none() {
+                continue;
+            }
+            self.handshakes += 1;
+            assert!(
+                leaf.is_valid(now),
+                "replica {index} at {:?}: the leaf is not valid",
+                self.time
+            );
+            for (_, bundle) in &self.seen {
+                assert!(
+                    bundle.contains(&leaf.issuer),
+                    "replica {index} at {:?}: {:?} is not in the caBundle {bundle:?}",
+                    self.time,
+                    leaf.issuer
+                );
+            }
+        }
+    }
+
+    fn excuse(&mut self, duration: Duration) {
+        self.excused_until = self.excused_until.max(self.time.max(self.away_until) + duration);
+    }
+
+    /// After a while nothing is left to do, and all is as it should be.
+    fn converges(&mut self) {
+        self.lose_calls = false;
+        self.run(self.away_until.saturating_sub(self.time) + 180 * SECOND);
+        let writes = self.store.writes;
+        self.run(300 * SECOND);
+        assert_eq!(self.store.writes, writes, "the replicas do not come to rest");
+        let keyring = self.store.keyring();
+        let bundle = self.store.bundle();
+        assert!(keyring.trusted().iter().all(|trusted| bundle.contains(trusted)));
+        assert!(
+            bundle.iter().all(|authority| keyring.trusted().contains(authority)),
+            "a stranger stayed"
+        );
+        for replica in &self.replicas {
+            assert!(
+                replica
+                    .upkeep
+                    .leaf()
+                    .is_some_and(|leaf| leaf.is_valid(self.epoch + self.time + replica.ahead))
+            );
+        }
+    }
+
+    /// One of the things that happen to a cluster.
+    fn mishap(&mut self) -> &'static str {
+        let garbage = BASE64.encode("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+        let key = ["tls.crt", "tls.key", "next.crt", "next.key", "ca.crt"][self.rng.usize(0..5)];
+        match self.rng.u8(0..14) {
+            0 => {
+                self.store.secret = None;
+                "the Secret is deleted"
+            }
+            1 => {
+                self.store.change_secret(|secret| secret["data"] = Value::Null);
+                "the Secret is emptied"
+            }
+            2 => {
+                self.store.change_secret(|secret| secret["data"][key] = garbage.into());
+                "a value of the Secret is garbage"
+            }
+            3 => {
+                self.store.change_secret(|secret| {
+                    secret["data"].as_object_mut().map(|data| data.remove(key));
+                });
+                "a value of the Secret is gone"
+            }
+            4 => {
+                let other = Keyring::new(Authority::generate(self.now()).unwrap());
+                self.store.secret = Some(other.write(None, "podkey", "podkey-ca")).map(|secret| self.store.put(secret));
+                "the Secret holds another CA"
+            }
+            5 => {
+                if let Some(index) = (!self.store.past.is_empty()).then(|| self.rng.usize(0..self.store.past.len())) {
+                    let past = self.store.past[index].clone();
+                    self.store.secret = Some(self.store.put(past));
+                }
+                "an old Secret is restored"
+            }
+            6 => {
+                let index = self.rng.usize(0..self.replicas.len());
+                self.replicas[index] = self.new_replica();
+                "a replica starts anew"
+            }
+            7 => {
+                self.away_until = self.time + Duration::from_secs(self.rng.u64(1..300));
+                "the API server is away"
+            }
+            8 => {
+                self.store.set_bundle("");
+                self.excuse(RESTORED);
+                "the caBundle is blanked"
+            }
+            9 => {
+                let foreign = Authority::generate(self.now()).unwrap().certificate.pem();
+                self.store
+                    .set_bundle(if self.rng.bool() { &foreign } else { "garbage" });
+                self.excuse(RESTORED);
+                "the caBundle is foreign"
+            }
+            10 => {
+                self.store.install();
+                self.excuse(RESTORED);
+                "the configuration is made anew"
+            }
+            11 => {
+                self.ahead_of_truth = true;
+                self.epoch += 30 * DAY;
+                // Where the API server is away, nobody is called.
+                self.excuse(NEXT_LOOK);
+                "all clocks jump 30 days ahead"
+            }
+            // Twice in a row would be more than CLOCK_ERROR allows.
+            12 if self.ahead_of_truth => {
+                self.ahead_of_truth = false;
+                self.epoch -= 30 * DAY;
+                self.excuse(NEXT_LOOK);
+                "all clocks jump 30 days back"
+            }
+            _ => {
+                let index = self.rng.usize(0..self.replicas.len());
+                self.replicas[index].ahead = if self.rng.bool() { 30 * DAY } else { Duration::ZERO };
+                "one clock jumps 30 days ahead, or is right again"
+            }
+        }
+    }
+}
+
+/// As a TLS client does it, with the issuer as its only root.
+fn verify(leaf: &Leaf, now: SystemTime) {
+    let mut roots = RootCertStore::empty();
+    roots.add(leaf.issuer.der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .unwrap();
+    let name = ServerName::try_from("podkey.podkey.svc").unwrap();
+    let certificate = &leaf.served.key.cert[0];
+    let now = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap());
+    if let Err(error) = verifier.verify_server_cert(certificate, &[], &name, &[], now) {
+        panic!("the leaf does not verify: {error}");
+    }
+}
+
+#[test]
+fn twenty_replicas_that_start_together_agree_on_one_ca() {
+    for seed in 0..10 {
+        let mut world = World::new(seed, 20);
+        world.run(20 * SECOND);
+        assert_eq!(world.store.keyring().trusted().len(), 1, "seed {seed}");
+        assert!(world.replicas.iter().all(|replica| replica.upkeep.leaf().is_some()));
+        // One write of the Secret and one of the configuration.
+        assert_eq!(world.store.writes, 2, "seed {seed}");
+        world.converges();
+    }
+}
+
+#[test]
+fn a_ca_is_renewed_before_it_runs_out() {
+    let mut world = World::new(1, 3);
+    world.run(60 * SECOND);
+    let first = world.store.keyring().current;
+    // Three years in steps of two days.
+    for _ in 0..(3 * 365 / 2) {
+        world.epoch += 2 * DAY;
+        world.run(150 * SECOND);
+    }
+    let last = world.store.keyring();
+    assert!(last.current != first && !last.trusted().contains(&first.certificate));
+    assert!(last.trusted().len() <= 3, "{:?}", last.trusted());
+    world.converges();
+}
+
+#[test]
+fn a_secret_that_is_lost_comes_back_as_it_was() {
+    type Loss = fn(&mut Store);
+    let losses: [(&str, Loss); 4] = [
+        ("deleted", |store| store.secret = None),
+        ("emptied", |store| {
+            store.change_secret(|secret| secret["data"] = json!({}))
+        }),
+        ("key gone", |store| {
+            store.change_secret(|secret| secret["data"]["tls.key"] = "".into())
+        }),
+        ("too large", |store| {
+            store.change_secret(|secret| secret["data"]["tls.crt"] = "A".repeat(900_000).into());
+        }),
+    ];
+    for (loss, lose) in losses {
+        let mut world = World::new(2, 3);
+        world.run(60 * SECOND);
+        world.store.change_secret(|secret| {
+            secret["metadata"]["labels"]["mine"] = "x".into();
+            secret["data"]["later.version"] = "eA==".into();
+        });
+        let before = world.store.keyring();
+        let published = world.store.bundle();
+        lose(&mut world.store);
+        world.run(NEXT_LOOK);
+        assert_eq!(world.store.keyring(), before, "{loss}");
+        assert_eq!(world.store.bundle(), published, "{loss}");
+        if loss != "deleted" {
+            assert_eq!(
+                world.store.secret.as_ref().unwrap()["metadata"]["labels"]["mine"],
+                "x",
+                "{loss}"
+            );
+        }
+        if loss == "key gone" {
+            assert_eq!(world.store.secret.as_ref().unwrap()["data"]["later.version"], "eA==");
+        }
+        world.converges();
+    }
+}
+
+#[test]
+fn without_an_api_server_serving_goes_on_for_months() {
+    let mut world = World::new(3, 2);
+    world.run(120 * SECOND);
+    world.away_until = Duration::MAX;
+    for _ in 0..100 {
+        world.epoch += DAY;
+        world.run(60 * SECOND);
+        let now = world.now();
+        assert!(
+            world
+                .replicas
+                .iter()
+                .all(|replica| replica.upkeep.leaf().unwrap().is_valid(now))
+        );
+    }
+}
+
+#[test]
+fn whatever_happens_every_certificate_that_is_served_verifies() {
+    let seeds: u64 = std::env::var("PODKEY_SEEDS").map_or(8, |seeds| seeds.parse().unwrap());
+    let mut handshakes = 0;
+    for seed in 0..seeds {
+        let mut world = World::new(seed, 5);
+        world.lose_calls = seed % 2 == 1;
+        world.run(60 * SECOND);
+        for _ in 0..40 {
+            let mishap = world.mishap();
+            println!("seed {seed}, {:?}: {mishap}", world.time);
+            let pause = world.rng.u64(1..180);
+            world.run(Duration::from_secs(pause));
+        }
+        world.converges();
+        handshakes += world.handshakes;
+    }
+    assert!(
+        handshakes > 1000 * u32::try_from(seeds).unwrap(),
+        "too little was checked: {handshakes}"
+    );
+}
