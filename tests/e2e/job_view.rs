@@ -60,7 +60,7 @@ done
 (echo new > /podkey/secrets/new) 2>&1; (mkdir /podkey/secrets/deep/new) 2>&1; chmod 777 /podkey/secrets 2>&1
 cat /tmp/password /podkey/secrets/deep/password; echo
 ls -A /podkey/secrets /podkey/secrets/deep
-echo "== processes"; readlink /proc/[0-9]*/exe | grep -i -e podkey
+echo "== processes"; for process in /proc/[0-9]*; do readlink $process/exe; done
 echo "== listening"; cat /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6 2>/dev/null | grep -v local_address
 echo "== end"
 "#;
@@ -96,7 +96,11 @@ fn root_in_the_runner_container_finds_its_files_and_nothing_else_of_podkey_s() {
         ["/podkey/secrets:", "deep", "", "/podkey/secrets/deep:", "password"],
         "{write:?}"
     );
-    assert_eq!(section(&log, "processes"), [""; 0]);
+    let processes = section(&log, "processes");
+    assert!(
+        !processes.is_empty() && processes.iter().all(|program| program.ends_with("busybox")),
+        "{processes:?}"
+    );
     assert_eq!(section(&log, "listening"), [""; 0]);
 
     // What the job sees when it may read its own pod: no secret, no token.

