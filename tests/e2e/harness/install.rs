@@ -137,7 +137,6 @@ pub fn ready() {
     .unwrap_or_else(|| panic!("podkey does not get ready\n{}", story()));
 }
 
-<<<<<<< HEAD
 /// The webhook's pods, those that are about to go too.
 pub fn pods() -> Vec<Value> {
     let selector = format!("labelSelector=app.kubernetes.io%2Fname%3D{NAME}");
@@ -145,26 +144,15 @@ pub fn pods() -> Vec<Value> {
     pods["items"].as_array().cloned().unwrap_or_default()
 }
 
-/// The names of those that run.
-pub fn replicas() -> Vec<String> {
-    let pods = pods();
-    pods.iter()
-        .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null() && pod["status"]["phase"] == "Running")
-        .map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned())
-        .collect()
-=======
 /// The webhook's pods, once those that are being replaced are gone.
 pub fn replicas() -> Vec<String> {
-    let selector = format!("labelSelector=app.kubernetes.io%2Fname%3D{NAME}");
     wait(LIMIT, || {
-        let pods = cluster().get(&format!("/api/v1/namespaces/{NAME}/pods?{selector}"));
-        let pods = pods["items"].as_array()?;
+        let pods = pods();
         let stays = |pod: &Value| pod["metadata"]["deletionTimestamp"].is_null() && pod["status"]["phase"] == "Running";
         let name = |pod: &Value| pod["metadata"]["name"].as_str().unwrap().to_owned();
         pods.iter().all(stays).then(|| pods.iter().map(name).collect())
     })
     .unwrap_or_else(|| panic!("podkey's pods keep changing\n{}", story()))
->>>>>>> e2e
 }
 
 /// What a replica answers on its admin port, such as `metrics`.
