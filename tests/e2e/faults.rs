@@ -199,6 +199,8 @@ fn pods_survive_a_restart_of_the_kubelet() {
     };
     let namespace = Namespace::new("kubelet");
     let apps = Apps::new(&namespace);
+    // A kubelet that starts must not take the webhook's replicas, which serve on, for dead ones.
+    let churn = Churn::start(&namespace, &apps.pod("churn"), 10);
     let starting = apps.start("before", 3);
     let away = control.stop("kubelet");
     let meanwhile = apps.start("meanwhile", 2);
@@ -207,6 +209,13 @@ fn pods_survive_a_restart_of_the_kubelet() {
     for pods in [starting, meanwhile, after] {
         all_succeed(&pods);
     }
+    let attempts = churn.stop();
+    let lost: Vec<_> = attempts
+        .iter()
+        .filter(|attempt| attempt.outcome != Outcome::Injected)
+        .collect();
+    println!("{} dry-run creations meanwhile: {} failed", attempts.len(), lost.len());
+    assert!(lost.is_empty(), "{lost:#?}");
 }
 
 #[test]
