@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::api::cluster;
 use crate::harness::churn::{Attempt, Churn, Outcome};
@@ -123,6 +123,14 @@ fn helm_installs_upgrades_rolls_back_and_uninstalls_while_pods_are_created() {
         let connection = json!({"metadata": {"annotations": {"podkey.dev/connection": "second"}}});
         merge(annotated(name), &connection)
     };
+    let asked = |pod: &Value, status: u16| {
+        let mut last = None;
+        wait(LIMIT, || {
+            let answer = last.insert(apps.try_create_as(cluster(), pod, "?dryRun=All"));
+            (answer.status == status).then_some(())
+        })
+        .unwrap_or_else(|| panic!("{last:?}"));
+    };
     let other = apps.create(&pod("other", FOREVER));
     other.running();
     let before = inventory(name);
@@ -140,6 +148,8 @@ fn helm_installs_upgrades_rolls_back_and_uninstalls_while_pods_are_created() {
     let values = merge(install::values(), &ours);
     let told = |result: Result<String, String>| result.unwrap_or_else(|error| panic!("helm: {error}"));
     told(install::upgrade(name, name, &values));
+    // Helm waits for the replicas, not until each node knows the way to them.
+    asked(&annotated("asked"), 201);
     let installed = churn.now();
     assert_eq!(apps.create(&annotated("installed")).succeeds(), "s3cret");
     let refused = apps.try_create(&second("too-early"));
@@ -156,12 +166,8 @@ fn helm_installs_upgrades_rolls_back_and_uninstalls_while_pods_are_created() {
     );
     told(install::upgrade(name, name, &changed));
     let upgraded = churn.now();
-    wait(LIMIT, || {
-        apps.try_create_as(cluster(), &second("asked"), "?dryRun=All")
-            .is_success()
-            .then_some(())
-    })
-    .expect("the second connection is known");
+    // Replicas of before serve on for some seconds those who still know them.
+    asked(&second("asked"), 201);
     assert_eq!(apps.create(&second("upgraded")).succeeds(), "s3cret");
     assert_eq!((replicas(), &authority(), &config()), (json!(3), &ca, &bundle));
 
@@ -176,12 +182,7 @@ fn helm_installs_upgrades_rolls_back_and_uninstalls_while_pods_are_created() {
         "3m",
     ]));
     let rolled_back = churn.now();
-    // Replicas of before serve on for some seconds those who still know them.
-    wait(LIMIT, || {
-        let answer = apps.try_create_as(cluster(), &second("asked"), "?dryRun=All");
-        (answer.status == 400).then_some(())
-    })
-    .expect("the second connection is not known any more");
+    asked(&second("asked"), 400);
     assert_eq!(apps.create(&annotated("rolled-back")).succeeds(), "s3cret");
     assert_eq!((replicas(), &authority(), &config()), (json!(2), &ca, &bundle));
 
