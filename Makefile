@@ -98,9 +98,9 @@ image: dist ## build the container image from the Dockerfile and look into it (n
 	tests/image.sh
 
 # The static binaries for this machine go into the cluster's image of podkey.
-cluster: ## bring up a Kubernetes node and OpenBao on this machine, for the end-to-end tests (root; needs Go, once)
-	@$(MAKE) dist ARCHES=$(subst x86_64,amd64,$(subst aarch64,arm64,$(shell uname -m)))
-	tests/cluster/cluster up
+cluster: ARCHES = $(NATIVE_ARCH)
+cluster: dist ## bring up a Kubernetes node and OpenBao on this machine, for the end-to-end tests (root; needs Go, once)
+	@tests/cluster/cluster up
 
 cluster-down: ## end it, and the API servers that tests left; nothing stays behind
 	@tests/cluster/cluster down --all
@@ -112,6 +112,10 @@ lint: rust ## formatting, clippy and docs, with warnings denied
 	$(CARGO) clippy --quiet --locked --no-default-features --features agent -- -D warnings
 	$(CARGO) clippy --quiet --locked --no-default-features --features webhook -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --no-deps
+	if type -P go >/dev/null; then
+		[[ -z $$(gofmt -l tests/cluster | tee /dev/stderr) ]]
+		go vet -C tests/cluster .
+	fi
 
 # The advisory database is a git repository; where it cannot be reached, that check alone is left out, and said so.
 deny: rust ## licences, duplicate and banned crates, advisories

@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -31,7 +33,7 @@ const (
 type cluster struct {
 	name    string
 	node    bool   // the whole cluster, not only an API server
-	dir     string // everything of it, but what downNode names
+	dir     string // everything of it, but what host.go names
 	address string // the API server's
 	tools   string
 	settings
@@ -64,11 +66,10 @@ func open(name string) (*cluster, error) {
 	if !regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$`).MatchString(name) {
 		return nil, fmt.Errorf("%q cannot be a cluster's name: at most 32 of a-z, 0-9 and -", name)
 	}
-	c := &cluster{name: name, node: name == nodeName, dir: filepath.Join(stateDir(), name), address: "127.0.0.1"}
+	c := &cluster{name: name, node: name == nodeName, address: "127.0.0.1", tools: os.Getenv("PODKEY_TOOLS")}
 	if c.node {
 		c.address = nodeAddress
 	}
-	c.tools = os.Getenv("PODKEY_TOOLS")
 	if c.node && os.Getuid() != 0 {
 		return nil, errors.New("a node needs root (mounts, network, cgroups); only `up --control-plane NAME` does without")
 	}
@@ -76,7 +77,12 @@ func open(name string) (*cluster, error) {
 		if err := os.MkdirAll(stateDir(), 0o711); err != nil {
 			return nil, err
 		}
-		var err error
+		// As the kernel lists its mounts: without links.
+		dir, err := filepath.EvalSymlinks(stateDir())
+		if err != nil {
+			return nil, err
+		}
+		c.dir = filepath.Join(dir, name)
 		if c.lock, err = os.OpenFile(c.dir+".lock", os.O_CREATE|os.O_RDWR, 0o600); err != nil {
 			return nil, err
 		}
@@ -126,7 +132,18 @@ func (c *cluster) save() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(c.path("settings.json"), text, 0o600)
+	return replace(c.path("settings.json"), string(text))
+}
+
+// Writes a file that others may be reading: they find the old text or the new, and a file that need not change does not.
+func replace(path, text string) error {
+	if now, err := os.ReadFile(path); err == nil && string(now) == text {
+		return nil
+	}
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
 
 // Nothing of the caller's but this: a proxy, say, must not come between the components.
@@ -181,7 +198,7 @@ func (c *cluster) up(kubernetes string) error {
 	if err := c.fetch(kubernetes); err != nil {
 		return err
 	}
-	for _, dir := range []string{"", "run", "logs", "config"} {
+	for _, dir := range []string{"", "logs", "config"} {
 		if err := os.MkdirAll(c.path(dir), 0o711); err != nil {
 			return err
 		}
@@ -264,22 +281,23 @@ func kubernetesVersion(modfile string) (string, error) {
 	return string(match[1]), nil
 }
 
-// Ports that are free now, on 127.0.0.1, and kept from then on.
+// Ports of 127.0.0.1 that are free now, kept from then on. Below those that the kernel gives to clients: while etcd is
+// stopped, none of the API server's attempts to reach it may take its port. And below those of Services (NodePort).
 func (c *cluster) choosePorts() error {
-	ports := []*int{&c.EtcdPort, &c.PeerPort, &c.APIPort}
 	if c.node && c.APIPort == 0 {
 		c.APIPort = 6443
 	}
-	for _, port := range ports {
-		if *port != 0 {
-			continue
+	for _, port := range []*int{&c.EtcdPort, &c.PeerPort, &c.APIPort} {
+		for attempt := 0; *port == 0; attempt++ {
+			candidate := 20000 + rand.IntN(10000)
+			listener, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", candidate))
+			if err == nil {
+				defer listener.Close() // after all are chosen: they differ
+				*port = candidate
+			} else if attempt == 100 {
+				return err
+			}
 		}
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return err
-		}
-		defer listener.Close() // after all are chosen: they differ
-		*port = listener.Addr().(*net.TCPAddr).Port
 	}
 	return nil
 }
@@ -298,7 +316,7 @@ func (c *cluster) writeKubeconfigs() error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(c.path("config", user+".kubeconfig"), []byte(text), 0o600); err != nil {
+		if err := replace(c.path("config", user+".kubeconfig"), text); err != nil {
 			return err
 		}
 	}
@@ -313,8 +331,9 @@ func (c *cluster) settle() error {
 	}
 	if !c.node {
 		// There is no controller manager that would create it.
-		return api.create(context.Background(), "/api/v1/namespaces/default/serviceaccounts",
-			`{"metadata":{"name":"default"}}`)
+		return wait(startLimit, func(ctx context.Context) error {
+			return api.create(ctx, "/api/v1/namespaces/default/serviceaccounts", `{"metadata":{"name":"default"}}`)
+		})
 	}
 	if err := wait(startLimit, func(ctx context.Context) error {
 		_, err := api.get(ctx, "/api/v1/namespaces/default/serviceaccounts/default")
@@ -363,7 +382,7 @@ func hostAddress(node bool) string {
 			return ip.IP.String()
 		}
 	}
-	return ""
+	return "127.0.0.1"
 }
 
 func (c *cluster) one(verb, name string, sealed bool) error {
@@ -373,7 +392,7 @@ func (c *cluster) one(verb, name string, sealed bool) error {
 		if component.name != name {
 			continue
 		}
-		if sealed {
+		if sealed && name == "openbao" {
 			component.answers = c.openbaoSealed
 		}
 		switch verb {
@@ -386,7 +405,7 @@ func (c *cluster) one(verb, name string, sealed bool) error {
 			_, err = io.Copy(os.Stdout, log)
 			return err
 		case "stop", "restart":
-			if err := c.stop(name); err != nil || verb == "stop" {
+			if err := c.stop(component); err != nil || verb == "stop" {
 				return err
 			}
 		}
@@ -396,21 +415,22 @@ func (c *cluster) one(verb, name string, sealed bool) error {
 }
 
 func (c *cluster) down() error {
-	if c.node {
-		if err := c.downNode(); err != nil {
+	// In the order that leaves nobody to start things again, or to write rules.
+	for _, component := range slices.Backward(c.components()) {
+		if err := c.stop(component); err != nil {
 			return err
 		}
-	} else {
-		for _, name := range []string{"kube-apiserver", "etcd"} {
-			if err := c.stop(name); err != nil {
-				return err
-			}
+	}
+	if c.hasHost() {
+		if err := c.cleanHost(); err != nil {
+			return err
 		}
 	}
-	if err := os.RemoveAll(c.dir); err != nil {
+	// Before the folder goes: what is still mounted there must not go with it. The kernel takes a moment for interfaces.
+	if err := wait(5*time.Second, c.left); err != nil {
 		return err
 	}
-	if err := c.nothingLeft(); err != nil {
+	if err := os.RemoveAll(c.dir); err != nil {
 		return err
 	}
 	say("%s is down, nothing is left", c.name)

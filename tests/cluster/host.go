@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,10 +32,12 @@ type host struct {
 	Folders []string          `json:"folders"` // those that were not there
 }
 
+// Whether the machine's pods, tables and interfaces are this cluster's: nobody else's are ever touched.
+func (c *cluster) hasHost() bool { return isFile(c.path("host.json")) }
+
 func (c *cluster) prepareHost() error {
-	before := c.path("host.json")
-	if !isFile(before) {
-		if len(cgroups()) > 0 || isDir("/sys/class/net/"+bridge) {
+	if !c.hasHost() {
+		if len(cgroups()) > 0 || hasBridge() {
 			return fmt.Errorf("this machine has a kubelet's cgroups %v or the interface %s already: another cluster runs here, or is left over", cgroups(), bridge)
 		}
 		h := host{Sysctls: map[string]string{}}
@@ -52,7 +55,7 @@ func (c *cluster) prepareHost() error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(before, text, 0o600); err != nil {
+		if err := replace(c.path("host.json"), string(text)); err != nil {
 			return err
 		}
 	}
@@ -61,7 +64,7 @@ func (c *cluster) prepareHost() error {
 			return err
 		}
 	}
-	if isDir("/sys/class/net/" + bridge) {
+	if hasBridge() {
 		return nil
 	}
 	// The node's address, on an interface that every kernel has. That nothing is plugged in does not matter. (With an
@@ -78,24 +81,23 @@ func (c *cluster) prepareHost() error {
 	return nil
 }
 
+func hasBridge() bool {
+	_, err := net.InterfaceByName(bridge)
+	return err == nil
+}
+
 func isDir(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir()
 }
 
-func (c *cluster) downNode() error {
-	// First those that would start things again, or write rules.
-	for _, name := range []string{"kubelet", "kube-proxy", "kube-scheduler", "kube-controller-manager", "containerd",
-		"openbao", "kube-apiserver", "etcd"} {
-		if err := c.stop(name); err != nil {
-			return err
-		}
+func (c *cluster) cleanHost() error {
+	// The pods' processes first, while their shims see to their ends.
+	if err := kill(podProcesses); err != nil {
+		return err
 	}
-	// The pods' processes, then the shims, which see to their ends, and whatever else we started.
-	for _, left := range []func() []int{podProcesses, c.processes} {
-		if err := kill(left); err != nil {
-			return err
-		}
+	if err := kill(c.processes); err != nil {
+		return err
 	}
 	for _, path := range slices.Backward(c.mounts()) {
 		if err := syscall.Unmount(path, syscall.MNT_DETACH); err != nil && !errors.Is(err, syscall.EINVAL) {
@@ -110,7 +112,7 @@ func (c *cluster) downNode() error {
 	for _, cgroup := range cgroups() {
 		removeCgroup(cgroup)
 	}
-	if isDir("/sys/class/net/" + bridge) {
+	if hasBridge() {
 		if _, err := c.run("busybox", "ip", "link", "del", bridge); err != nil {
 			return err
 		}
@@ -120,9 +122,7 @@ func (c *cluster) downNode() error {
 
 func (c *cluster) restoreHost() error {
 	text, err := os.ReadFile(c.path("host.json"))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	} else if err != nil {
+	if err != nil {
 		return err
 	}
 	var h host
@@ -144,13 +144,13 @@ func (c *cluster) restoreHost() error {
 	return nil
 }
 
-// What is still there of this cluster, after down.
-func (c *cluster) nothingLeft() error {
+// What is still there of this cluster, after all was ended.
+func (c *cluster) left(context.Context) error {
 	var left []string
 	for _, pid := range c.processes() {
 		left = append(left, fmt.Sprint("process ", pid))
 	}
-	if c.node {
+	if c.hasHost() {
 		for _, pid := range podProcesses() {
 			left = append(left, fmt.Sprint("process ", pid, " of a pod"))
 		}
@@ -167,29 +167,10 @@ func (c *cluster) nothingLeft() error {
 			left = append(left, "interface "+name)
 		}
 	}
-	if isDir(c.dir) {
-		left = append(left, "folder "+c.dir)
-	}
 	if len(left) > 0 {
 		return fmt.Errorf("this is left of %s: %s", c.name, strings.Join(left, ", "))
 	}
 	return nil
-}
-
-// Every process that was started with this state directory as its home, directly or by a component: shims too.
-func (c *cluster) processes() (pids []int) {
-	entries, _ := os.ReadDir("/proc")
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil || startTime(pid) == "" {
-			continue
-		}
-		environment, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-		if slices.Contains(strings.Split(string(environment), "\x00"), "HOME="+c.dir) {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
 }
 
 func podProcesses() (pids []int) {
@@ -198,7 +179,7 @@ func podProcesses() (pids []int) {
 			if err == nil && entry.Name() == "cgroup.procs" {
 				text, _ := os.ReadFile(path)
 				for _, field := range strings.Fields(string(text)) {
-					if pid, err := strconv.Atoi(field); err == nil && startTime(pid) != "" {
+					if pid, err := strconv.Atoi(field); err == nil && nulls(pid, "cmdline")[0] != "" {
 						pids = append(pids, pid)
 					}
 				}

@@ -50,6 +50,10 @@ func (c *cluster) images() error {
 		{name: kubectlImage, files: kubectl, user: "runner", command: []string{"/bin/sh"}},
 		{name: pauseImage, files: busybox, entrypoint: []string{"/bin/busybox", "sleep", "2147483647"}},
 	}
+	present, err := c.ctr("images", "ls", "-q")
+	if err != nil {
+		return err
+	}
 	dist := os.Getenv("PODKEY_DIST") // of `make dist`; by default this checkout's
 	if dist == "" {
 		dist = filepath.Join(filepath.Dir(os.Getenv("PODKEY_E2E_CONTROL")), "../../dist")
@@ -62,12 +66,8 @@ func (c *cluster) images() error {
 			{path: "podkey-agent", from: filepath.Join(dist, "podkey-agent"), mode: 0o755},
 			{path: "etc/ssl/certs/ca-certificates.crt", from: "/etc/ssl/certs/ca-certificates.crt", mode: 0o644},
 		}})
-	} else {
+	} else if !strings.Contains(present, podkeyImage+"\n") {
 		say("there is no %s: no image of podkey (make dist, then: images)", filepath.Join(dist, "podkey"))
-	}
-	present, err := c.ctr("images", "ls", "-q")
-	if err != nil {
-		return err
 	}
 	if err := os.MkdirAll(c.path("images"), 0o700); err != nil {
 		return err

@@ -78,7 +78,7 @@ func command(args []string) error {
 		return cluster.down()
 	}
 	if !cluster.exists() {
-		return fmt.Errorf("%s is not up: run %s up first", name, os.Getenv("PODKEY_E2E_CONTROL"))
+		return fmt.Errorf("%s is not up: see `up`\n%s", name, usage)
 	}
 	if err := cluster.load(); err != nil {
 		return err

@@ -1,16 +1,16 @@
-// One component's process: started apart from us, known again by its pid and start time, ended.
+// One component's process: started apart from us, found again, ended.
 package main
 
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -29,86 +29,69 @@ type component struct {
 	answers func(context.Context) error // nil once it does its work
 }
 
-// What is kept of a running process. The start time, in ticks since the boot, tells it from another that got its pid.
-type process struct {
-	PID    int    `json:"pid"`
-	Start  string `json:"start"`
-	Boot   string `json:"boot"`
-	Digest string `json:"digest"` // of what it was started with
-}
+// Nothing is kept of a running process: it is known by its environment (its home is the state directory, which no other
+// process has) and its program's name. So nothing gets lost or out of date, and nobody else's process is ever ended.
+const digestVariable = "PODKEY_E2E_DIGEST=" // what it was started with
 
-func startTime(pid int) string {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return ""
-	}
-	// The second field is the program's name in parentheses, which may hold anything.
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	if len(fields) < 20 || fields[0] == "Z" {
-		return ""
-	}
-	return fields[19]
-}
-
-func bootID() string {
-	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return strings.TrimSpace(string(id))
-}
-
-func (p process) alive() bool {
-	return p.PID > 0 && p.Boot == bootID() && startTime(p.PID) == p.Start
-}
-
-func (p process) end() error {
-	for _, signal := range []os.Signal{syscall.SIGTERM, syscall.SIGKILL} {
-		// Found (by a pidfd) before it is looked at: the signal cannot reach a later process with its pid.
-		found, err := os.FindProcess(p.PID)
-		if err != nil || !p.alive() {
-			return nil
+// Every process that was started for this cluster, directly or by a component: containerd's shims too.
+func (c *cluster) processes() (pids []int) {
+	entries, _ := os.ReadDir("/proc")
+	for _, entry := range entries {
+		if pid, err := strconv.Atoi(entry.Name()); err == nil && slices.Contains(nulls(pid, "environ"), "HOME="+c.dir) {
+			pids = append(pids, pid)
 		}
-		_ = found.Signal(signal)
+	}
+	return pids
+}
+
+// Its arguments or environment; none of a process that has ended, or is another user's.
+func nulls(pid int, file string) []string {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+	return strings.Split(string(text), "\x00")
+}
+
+// The component's processes: one, or none, or more if two were started by mistake.
+func (c *cluster) running(component component) []int {
+	return slices.DeleteFunc(c.processes(), func(pid int) bool {
+		return filepath.Base(nulls(pid, "cmdline")[0]) != filepath.Base(component.args[0])
+	})
+}
+
+func (c *cluster) stop(component component) error {
+	for _, signal := range []os.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		for _, pid := range c.running(component) {
+			// Found (by a pidfd) before it is looked at again: the signal cannot reach a later process with its pid.
+			if found, err := os.FindProcess(pid); err == nil && slices.Contains(c.running(component), pid) {
+				_ = found.Signal(signal)
+			}
+		}
 		for end := time.Now().Add(stopLimit); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-			if !p.alive() {
+			if len(c.running(component)) == 0 {
 				return nil
 			}
 		}
 	}
-	return fmt.Errorf("process %d does not end", p.PID)
+	return fmt.Errorf("%s does not end", component.name)
 }
 
-func (c *cluster) record(name string) string { return filepath.Join(c.dir, "run", name+".json") }
-func (c *cluster) log(name string) string    { return filepath.Join(c.dir, "logs", name+".log") }
-
-func (c *cluster) process(name string) (p process) {
-	if text, err := os.ReadFile(c.record(name)); err == nil {
-		_ = json.Unmarshal(text, &p) // a torn file: as if it were not there
-	}
-	return p
-}
-
-func (c *cluster) stop(name string) error {
-	if err := c.process(name).end(); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	return os.RemoveAll(c.record(name))
-}
+func (c *cluster) log(name string) string { return c.path("logs", name+".log") }
 
 // Starts the component, unless it runs with these very arguments and files and answers.
 func (c *cluster) start(component component) error {
-	digest := c.digest(component)
-	if p := c.process(component.name); p.alive() {
-		if p.Digest == digest {
+	digest := digestVariable + c.digest(component)
+	if pids := c.running(component); len(pids) > 0 {
+		if len(pids) == 1 && slices.Contains(nulls(pids[0], "environ"), digest) {
 			if err := wait(5*time.Second, component.answers); err == nil {
 				return nil
 			}
 			say("%s is there but does not answer: starting it again", component.name)
 		}
-		if err := c.stop(component.name); err != nil {
+		if err := c.stop(component); err != nil {
 			return err
 		}
 	}
 	for path, content := range component.files {
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		if err := replace(path, content); err != nil {
 			return err
 		}
 	}
@@ -119,17 +102,12 @@ func (c *cluster) start(component component) error {
 	}
 	defer log.Close()
 	command := exec.Command(component.args[0], component.args[1:]...)
-	command.Dir, command.Env = c.dir, c.environment()
+	command.Dir, command.Env = c.dir, append(c.environment(), digest)
 	command.Stdout, command.Stderr = log, log
 	// A session of its own: what ends the shell that we were started from does not end it.
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := command.Start(); err != nil {
 		return fmt.Errorf("%s: %w", component.name, err)
-	}
-	p := process{command.Process.Pid, startTime(command.Process.Pid), bootID(), digest}
-	text, _ := json.Marshal(p)
-	if err := os.WriteFile(c.record(component.name), text, 0o600); err != nil {
-		return err
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- command.Wait() }()

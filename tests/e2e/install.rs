@@ -94,6 +94,7 @@ fn all_are(part: &[&Outcome], is: impl Fn(&Outcome) -> bool) {
 
 #[test]
 fn helm_installs_upgrades_rolls_back_and_uninstalls_while_pods_are_created() {
+    install::podkey();
     let release = Namespace::bare("install", &json!({}));
     let name = release.name.as_str();
     for (kind, suffix) in [

@@ -484,9 +484,9 @@ fn a_ca_is_renewed_before_it_runs_out() {
     let mut world = World::new(1, 3);
     world.run(60 * SECOND);
     let first = world.store.keyring().current;
-    // Three years in steps of two days.
-    for _ in 0..(3 * 365 / 2) {
-        world.epoch += 2 * DAY;
+    // Two years in steps of three days.
+    for _ in 0..(2 * 365 / 3) {
+        world.epoch += 3 * DAY;
         world.run(150 * SECOND);
     }
     let last = world.store.keyring();
@@ -533,6 +533,22 @@ fn a_secret_that_is_lost_comes_back_as_it_was() {
         if loss == "key gone" {
             assert_eq!(world.store.secret.as_ref().unwrap()["data"]["later.version"], "eA==");
         }
+        world.converges();
+    }
+}
+
+#[test]
+fn a_newcomer_that_finds_no_secret_makes_nobodys_certificate_worthless() {
+    for seed in 0..10 {
+        let mut world = World::new(seed, 3);
+        world.run(60 * SECOND);
+        let old = world.store.keyring().current;
+        world.store.secret = None;
+        world.replicas[0] = world.new_replica();
+        // The newcomer is first to look, and knows of no CA; the others still serve by the old one, and say so in time.
+        world.run(180 * SECOND);
+        let keyring = world.store.keyring();
+        assert!(keyring.trusted().contains(&old.certificate), "seed {seed}");
         world.converges();
     }
 }

@@ -1,6 +1,7 @@
 //! podkey, installed once a run, with Helm, from the chart in this checkout.
 
-use std::sync::LazyLock;
+use std::fs::File;
+use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -88,12 +89,24 @@ pub fn upgrade(release: &str, namespace: &str, values: &Value) -> Result<String,
     ])
 }
 
-/// Installs it, whether or not it was there.
-pub fn install() {
+fn install() {
+    alone();
     sweep();
     upgrade(NAME, NAME, &values()).unwrap_or_else(|error| panic!("helm: {error}\n{}", story()));
     // The image may be another one under the same name.
     restart();
+}
+
+/// Waits until no other run on this machine uses the cluster: two would install podkey over each other. The lock is on the
+/// kubeconfig, and ends with this process.
+fn alone() {
+    static LOCK: OnceLock<File> = OnceLock::new();
+    let kubeconfig = File::open(&settings().kubeconfig).unwrap();
+    if kubeconfig.try_lock().is_err() {
+        println!("another run uses this cluster: waiting for its end");
+        kubeconfig.lock().unwrap();
+    }
+    let _ = LOCK.set(kubeconfig);
 }
 
 /// Replaces every replica, and waits until the new ones serve.
