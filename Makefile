@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
-.PHONY: help demo test test-dist manifests chart-tools e2e bench bench-webhook dist lint deny image cluster cluster-down tools clean rust
+.PHONY: help demo test test-dist manifests chart-tools e2e bench bench-cluster bench-webhook dist lint deny image cluster cluster-down tools clean rust
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -39,7 +39,7 @@ test-dist: dist .tools/bin/bao
 
 # What needs the cluster for itself runs last, one test at a time.
 e2e: rust ## every end-to-end test, in the cluster of `make cluster` or the one of PODKEY_E2E_KUBECONFIG
-	.ci/tools helm
+	.ci/tools helm kubectl
 	if [[ -z $${PODKEY_E2E_KUBECONFIG:-} ]]; then
 		$(MAKE) dist ARCHES=$(NATIVE_ARCH)
 		tests/cluster/cluster up
@@ -49,11 +49,14 @@ e2e: rust ## every end-to-end test, in the cluster of `make cluster` or the one 
 	$(CARGO) test --locked --test e2e -- --test-threads 6 $(foreach module,$(ALONE),--skip $(module)::)
 	$(CARGO) test --locked --test e2e -- --test-threads 1 $(foreach module,$(ALONE),$(module)::)
 
-ALONE := reach faults
+ALONE := reach faults install_plain
 NATIVE_ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
 
 bench: .tools/bin/bao ## the measurements that the README quotes
 	benches/run
+
+bench-cluster: rust ## what podkey costs a pod, in the cluster of `make cluster` or the one of PODKEY_E2E_KUBECONFIG
+	benches/run cluster
 
 # The static binaries: Rust's own musl and linker, and zig as the C compiler for ring, for both machines, whatever machine
 # this is. (zig as the linker would put its own allocator and memcpy in: more memory, and slower.) Cargo's home is taken

@@ -24,8 +24,8 @@
 //! A test that is left out says so. podkey itself is installed by the first test, with Helm (`helm` in PATH), into the
 //! namespace `podkey`. `reach` reads its metrics through the API server: where a network plugin forbids that, have
 //! `networkPolicy: {enabled: false}` in `PODKEY_E2E_VALUES`. Each test has a namespace and mounts of its own, and takes
-//! them away. The modules `faults` and `reach` need the cluster for themselves: `make e2e` runs them last, one test at a
-//! time.
+//! them away. The modules `faults`, `install_plain` and `reach` need the cluster for themselves: `make e2e` runs them
+//! last, one test at a time.
 #![allow(unreachable_pub, reason = "one test binary, in several files")]
 #![allow(
     clippy::unwrap_used,
@@ -43,9 +43,13 @@ mod harness;
 #[allow(dead_code, reason = "the other tests use all of it")]
 mod http;
 
+mod faults;
 mod hooks;
+mod install;
+mod install_plain;
 mod job_view;
 mod pods;
 mod reach;
 mod refusals;
 mod scenarios;
+mod versions;

@@ -2,19 +2,20 @@
 
 use std::error::Error as _;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use http::{Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ConfigExt};
 use kube::config::{Config, KubeConfigOptions};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::time::timeout;
 use tower::{BoxError, ServiceBuilder};
 
+use super::authority::CLOCK_ERROR;
 use super::upkeep::ByItself;
 
 /// For one call, from connecting to the answer's last byte.
@@ -42,7 +43,7 @@ pub enum ClusterError {
 }
 
 /// One call.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(super) enum Request {
     ReadSecret,
     CreateSecret(Value),
@@ -51,6 +52,19 @@ pub(super) enum Request {
     ReadConfiguration,
     /// A JSON Patch.
     PatchConfiguration(Value),
+}
+
+impl fmt::Debug for Request {
+    /// Without what is written: in a Secret that is a private key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ReadSecret => "ReadSecret",
+            Self::CreateSecret(_) => "CreateSecret",
+            Self::UpdateSecret(_) => "UpdateSecret",
+            Self::ReadConfiguration => "ReadConfiguration",
+            Self::PatchConfiguration(_) => "PatchConfiguration",
+        })
+    }
 }
 
 /// The object, where there is one.
@@ -97,15 +111,16 @@ impl Cluster {
         })
     }
 
-    pub(super) async fn call(&self, request: Request) -> Answer {
+    /// `now` is what this replica's clock says, to hold against the API server's.
+    pub(super) async fn call(&self, request: Request, now: SystemTime) -> Answer {
         let about = About::new(&request, &self.names);
-        match timeout(TIMEOUT, self.answer(request, &about)).await {
+        match timeout(TIMEOUT, self.answer(request, &about, now)).await {
             Ok(answer) => answer,
             Err(_) => Err(about.unreachable(&format!("no answer within {}", humantime::format_duration(TIMEOUT)))),
         }
     }
 
-    async fn answer(&self, request: Request, about: &About) -> Answer {
+    async fn answer(&self, request: Request, about: &About, now: SystemTime) -> Answer {
         let (method, content_type, body) = match &request {
             Request::ReadSecret | Request::ReadConfiguration => (Method::GET, None, None),
             Request::CreateSecret(secret) => (Method::POST, Some("application/json"), Some(secret)),
@@ -124,14 +139,24 @@ impl Cluster {
             .send(http_request)
             .await
             .map_err(|error| about.unreachable(&chain(&error)))?;
+        // Whoever judges the shared CA by a clock that is further off replaces it again and again, and takes out of the
+        // caBundle what others are served by.
+        if let Some(theirs) = date(response.headers()).filter(|theirs| apart(*theirs, now) > CLOCK_ERROR) {
+            return Err(about.refused(&format!(
+                "the clock here says {}, the API server's {}. Set the clock of this pod's node right",
+                humantime::format_rfc3339_seconds(now),
+                humantime::format_rfc3339_seconds(theirs)
+            )));
+        }
         let status = response.status();
         let collected = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
         let bytes = collected
             .map_err(|_| about.unreachable("the answer broke off or has no end"))?
             .to_bytes();
         if status.is_success() {
-            let object = serde_json::from_slice(&bytes).map_err(|_| about.refused("the answer is no JSON"))?;
-            return Ok(Some(object));
+            let object: Map<_, _> =
+                serde_json::from_slice(&bytes).map_err(|_| about.refused("the answer is no JSON object"))?;
+            return Ok(Some(object.into()));
         }
         let said = serde_json::from_slice::<Status>(&bytes).unwrap_or_default().message;
         let said: String = said.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE).collect();
@@ -150,6 +175,15 @@ impl Cluster {
             _ => Err(about.refused(&format!("{status}: {said}"))),
         }
     }
+}
+
+/// What time it is by the clock of whoever answers.
+fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()
+}
+
+fn apart(one: SystemTime, other: SystemTime) -> Duration {
+    one.duration_since(other).unwrap_or_else(|error| error.duration())
 }
 
 /// kube's own stack but for its log, which has a line for each failure, and its retries, which are ours to make.
@@ -279,6 +313,69 @@ impl About {
         Failure {
             reason: Reason::Refused,
             message: format!("cannot {self}: {said}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use serde_json::json;
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86400);
+
+    /// A way to an API server that always answers this, at this time.
+    fn cluster(body: &'static str, date: SystemTime) -> Cluster {
+        let service = tower::service_fn(move |_: http::Request<Body>| async move {
+            let response = http::Response::builder().header("date", httpdate::fmt_http_date(date));
+            Ok::<_, Infallible>(response.body(Body::from(body.as_bytes().to_vec())).unwrap())
+        });
+        let names = ByItself {
+            service: "podkey".to_owned(),
+            namespace: "podkey".to_owned(),
+            secret: "podkey-ca".to_owned(),
+            webhook_configuration: "podkey".to_owned(),
+        };
+        Cluster {
+            client: kube::Client::new(service, "podkey"),
+            names,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_no_object_is_refused() {
+        let now = SystemTime::now();
+        for answer in ["", "[]", "null", "7", "\"x\"", "{"] {
+            let failure = cluster(answer, now).call(Request::ReadSecret, now).await.unwrap_err();
+            assert_eq!(failure.reason, Reason::Refused, "{answer}");
+            assert!(failure.message.ends_with("the answer is no JSON object"), "{answer}");
+        }
+        let answer = cluster("{}", now).call(Request::ReadSecret, now).await;
+        assert_eq!(answer, Ok(Some(json!({}))));
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_months_off_judges_nothing() {
+        let now = SystemTime::now();
+        let cluster = cluster("{}", now);
+        for near in [now - 44 * DAY, now + 44 * DAY] {
+            assert!(cluster.call(Request::ReadSecret, near).await.is_ok());
+        }
+        for far in [now - 46 * DAY, now + 46 * DAY, SystemTime::UNIX_EPOCH] {
+            let failure = cluster.call(Request::ReadSecret, far).await.unwrap_err();
+            assert_eq!(failure.reason, Reason::Refused);
+            assert!(failure.message.contains("Set the clock"), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_in_no_debug_output() {
+        let secret = json!({"data": {"tls.key": "a2V5"}});
+        for request in [Request::CreateSecret(secret.clone()), Request::UpdateSecret(secret)] {
+            assert!(!format!("{request:?}").contains("a2V5"));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! An HTTP API that speaks JSON: the cluster's, and OpenBao's, which needs no other client. Objects stay the JSON that
 //! the server knows, so that no field is lost in a type. Calls block: each test is a story that is told in one thread.
 
+use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -53,15 +54,7 @@ impl Answer {
 
 /// The cluster, as its administrator.
 pub fn cluster() -> &'static Api {
-    static CLUSTER: LazyLock<Api> = LazyLock::new(|| {
-        let config = RUNTIME.block_on(async {
-            let kubeconfig = Kubeconfig::read_from(&settings().kubeconfig).unwrap();
-            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-                .await
-                .unwrap()
-        });
-        Api::new(config, Vec::new())
-    });
+    static CLUSTER: LazyLock<Api> = LazyLock::new(|| Api::of(&settings().kubeconfig));
     &CLUSTER
 }
 
@@ -77,6 +70,17 @@ pub fn kubernetes_host() -> String {
 }
 
 impl Api {
+    /// The cluster of a kubeconfig, as its user.
+    pub fn of(kubeconfig: &Path) -> Self {
+        let config = RUNTIME.block_on(async {
+            let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
+            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                .await
+                .unwrap()
+        });
+        Self::new(config, Vec::new())
+    }
+
     pub(super) fn new(mut config: kube::Config, headers: Vec<(&'static str, String)>) -> Self {
         config.connect_timeout = Some(Duration::from_secs(5));
         config.read_timeout = Some(Duration::from_secs(60));

@@ -1,18 +1,24 @@
 //! podkey, installed once a run, with Helm, from the chart in this checkout.
 
 use std::fs::File;
-use std::process::Command;
 use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
 use super::api::{Answer, cluster};
+use super::command::run;
 use super::settings::settings;
 use super::{LIMIT, wait};
 
 /// Release and namespace.
 pub const NAME: &str = "podkey";
+
+/// The label of namespaces that belong to another release, which it names.
+pub const OTHER_RELEASE: &str = "podkey-e2e-release";
+
+/// The chart, in this checkout.
+pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/chart");
 
 /// Waits until podkey is there; the first call installs it.
 pub fn podkey() {
@@ -48,35 +54,30 @@ pub fn values() -> Value {
         "image": {"repository": repository, "tag": tag, "pullPolicy": "IfNotPresent"},
         "config": config(),
         "vaultCa": settings().openbao_ca,
+        "webhook": {"namespaceSelector": {"matchExpressions": [{"key": OTHER_RELEASE, "operator": "DoesNotExist"}]}},
     });
     super::merge(values, &settings().values)
 }
 
 /// Runs helm as the cluster's administrator; gives what it printed.
 pub fn helm(args: &[&str]) -> Result<String, String> {
-    let output = Command::new("helm")
-        .args(args)
-        .env("KUBECONFIG", &settings().kubeconfig)
-        .output()
-        .expect("helm in PATH: `make e2e` fetches it");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() {
-        Ok(text(&output.stdout))
-    } else {
-        Err(text(&output.stderr))
-    }
+    run("helm", &settings().kubeconfig, args, "").map(|(printed, _)| printed)
+}
+
+/// Runs kubectl as the cluster's administrator; gives what it printed and said.
+pub fn kubectl(args: &[&str], input: &str) -> Result<String, String> {
+    run("kubectl", &settings().kubeconfig, args, input).map(|(printed, said)| printed + &said)
 }
 
 /// Installs the chart, or brings what is installed to these values. Gives helm's words when it fails.
 pub fn upgrade(release: &str, namespace: &str, values: &Value) -> Result<String, String> {
     let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
     std::fs::write(file.path(), values.to_string()).unwrap();
-    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/chart");
     helm(&[
         "upgrade",
         "--install",
         release,
-        chart,
+        CHART,
         "--namespace",
         namespace,
         "--create-namespace",
@@ -124,27 +125,42 @@ pub fn restart() {
     ready();
 }
 
+/// Another number of replicas; waits until the last one is there, or gone.
+pub fn scale(replicas: u32) {
+    let path = format!("/apis/apps/v1/namespaces/{NAME}/deployments/{NAME}/scale");
+    cluster().patch(&path, &json!({"spec": {"replicas": replicas}}));
+    ready();
+    wait(LIMIT, || (pods().len() == replicas as usize).then_some(())).unwrap_or_else(|| panic!("{}", story()));
+}
+
 /// Waits until the deployment is as it is wanted.
 pub fn ready() {
     let path = format!("/apis/apps/v1/namespaces/{NAME}/deployments/{NAME}");
     wait(LIMIT, || {
-        let deployment = cluster().get(&path);
+        let answer = cluster().try_call("GET", &path, &Value::Null).ok()?;
+        let deployment = answer.is_success().then(|| answer.json())?;
         let (wanted, status) = (&deployment["spec"]["replicas"], &deployment["status"]);
+        // A count of none is left out.
         let is = status["observedGeneration"] == deployment["metadata"]["generation"]
             && ["replicas", "updatedReplicas", "readyReplicas"]
                 .iter()
-                .all(|field| status[field] == *wanted);
+                .all(|field| status[field].as_u64().unwrap_or_default() == wanted.as_u64().unwrap());
         is.then_some(())
     })
     .unwrap_or_else(|| panic!("podkey does not get ready\n{}", story()));
 }
 
+/// The webhook's pods, those that are about to go too.
+pub fn pods() -> Vec<Value> {
+    let selector = format!("labelSelector=app.kubernetes.io%2Fname%3D{NAME}");
+    let pods = cluster().get(&format!("/api/v1/namespaces/{NAME}/pods?{selector}"));
+    pods["items"].as_array().cloned().unwrap_or_default()
+}
+
 /// The webhook's pods, once those that are being replaced are gone.
 pub fn replicas() -> Vec<String> {
-    let selector = format!("labelSelector=app.kubernetes.io%2Fname%3D{NAME}");
     wait(LIMIT, || {
-        let pods = cluster().get(&format!("/api/v1/namespaces/{NAME}/pods?{selector}"));
-        let pods = pods["items"].as_array()?;
+        let pods = pods();
         let stays = |pod: &Value| pod["metadata"]["deletionTimestamp"].is_null() && pod["status"]["phase"] == "Running";
         let name = |pod: &Value| pod["metadata"]["name"].as_str().unwrap().to_owned();
         pods.iter().all(stays).then(|| pods.iter().map(name).collect())

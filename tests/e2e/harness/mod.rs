@@ -2,6 +2,9 @@
 //! test's own, and pods that explain themselves when they do not do what was expected.
 
 pub mod api;
+pub mod churn;
+pub mod command;
+pub mod control;
 pub mod install;
 pub mod namespace;
 pub mod openbao;
