@@ -31,7 +31,8 @@ pub(super) fn clear(hook: &Hook, plan: &Plan) -> Result<(), Failure> {
     for cleared in relative.chain(absolute) {
         outcome = outcome.and(cleared);
     }
-    outcome.and(temp::remove(hook, plan))
+    let copies = temp::remove(hook, plan);
+    outcome.and(copies)
 }
 
 fn empty(hook: &Hook, path: &str) -> Result<(), Failure> {
