@@ -68,7 +68,7 @@ fn unrelated() -> BoxedStrategy<Vec<(String, Value)>> {
         select(vec![
             "future/~",
             "ports",
-            "command",
+            "lifecycle",
             "status",
             "tolerations",
             "affinity",
@@ -164,6 +164,13 @@ fn container(name: &'static str) -> BoxedStrategy<Value> {
             prop_oneof![3 => Just(json!([])), 3 => Just(json!([{"secretRef": {"name": "x"}}])), 1 => anything()],
         ),
         maybe("volumeMounts", mounts),
+        prop_oneof![
+            40 => field("command", vec(strings(&["/app", "$(A)", "--", "exec", ""]), 1..=3).prop_map(Value::from)),
+            1 => field("command", prop_oneof![Just(json!(EXEC)), anything()]),
+            1 => Just(Vec::new()),
+        ]
+        .boxed(),
+        maybe("args", list(strings(&["-c", "exec", "--"]), 2)),
         maybe(
             "securityContext",
             object(vec![
@@ -264,14 +271,19 @@ fn annotations(kind: Kind) -> BoxedStrategy<Value> {
                 _ => &["true", "true", "false", "maybe"],
             },
         ),
-        of_jobs(
-            "podkey.dev/env",
-            &["a/b k | K", "a/b `$k` | K ; c/d *", "a/b x.y[1] | K", "a/b"],
-        ),
+        prop_oneof![
+            8 => Just(Vec::new()),
+            1 => field(
+                "podkey.dev/env",
+                strings(&["a/b k | K", "a/b `$k` | K ; c/d *", "a/b k | K", "c/d **", "a/b x.y[1] | A", "a/b"]),
+            ),
+        ]
+        .boxed(),
         of_jobs(
             "podkey.dev/job-env",
             &["a/{job} k | J", "a/{repository}/$ **", "a/b k; a/b k2", "a/{x} k"],
         ),
+        of_jobs("podkey.dev/job-temp", &["true", "true", "false"]),
         of_jobs("podkey.dev/export", &["true", "true", "false", "false", "no"]),
         of_jobs("podkey.dev/mask", &["smart", "lines", "off", " lines", "on"]),
         of_jobs(
@@ -394,6 +406,7 @@ fn check(pod: &Value) -> Result<bool, TestCaseError> {
     podkey_init_is_restricted(&patched)?;
     only_podkey_sees_its_volumes(&patched)?;
     hooks_are_chained(pod, &patched)?;
+    commands_start_with_their_variables(pod, &patched)?;
     if is_guaranteed(pod) {
         prop_assert!(is_guaranteed(&patched), "no longer Guaranteed");
     }
@@ -438,6 +451,11 @@ fn survives(pod: &Value, patched: &Value) -> TestCaseResult {
         let before = items(&pod["spec"], place);
         prop_assert_eq!(items(spec, place).len(), before.len());
         for (index, before) in before.iter().enumerate() {
+            if let Some(command) = spec[place][index].get_mut("command").and_then(Value::as_array_mut) {
+                let added = command.len() - items(before, "command").len();
+                let words: Vec<_> = command.drain(..added).collect();
+                prop_assert!(words.is_empty() || words == EXEC, "{words:?}");
+            }
             for name in ["env", "volumeMounts"] {
                 if let Some(entries) = spec[place][index].get_mut(name).and_then(Value::as_array_mut) {
                     entries.truncate(items(before, name).len());
@@ -533,7 +551,7 @@ fn only_podkey_sees_its_volumes(pod: &Value) -> TestCaseResult {
             prop_assert_ne!(&mount["name"], "podkey-token");
             let may_write = hooks && container["name"] == "runner";
             if mount["name"] == "podkey-bin" {
-                prop_assert!(may_write && mount["readOnly"] == true, "{mount}");
+                prop_assert!((may_write || plan.exec) && mount["readOnly"] == true, "{mount}");
             }
             if mount["name"] == "podkey-secrets" {
                 prop_assert!(may_write || mount["readOnly"] == true, "{mount}");
@@ -561,7 +579,8 @@ fn hooks_are_chained(pod: &Value, patched: &Value) -> TestCaseResult {
         let runs_hooks = plan.job.is_some() && before["name"] == "runner";
         let (was, is) = (environment(before), environment(after));
         let mounts = items(after, "volumeMounts");
-        prop_assert_eq!(runs_hooks, mounts.iter().any(|mount| mount["name"] == "podkey-bin"));
+        let has_tool = mounts.iter().any(|mount| mount["name"] == "podkey-bin");
+        prop_assert!((has_tool || !runs_hooks) && (runs_hooks || plan.exec || !has_tool));
         for (name, ours, next) in HOOKS {
             let (was, next) = (was.get(name), is.get(next));
             if !runs_hooks {
@@ -581,6 +600,37 @@ fn hooks_are_chained(pod: &Value, patched: &Value) -> TestCaseResult {
             }
         }
     }
+    Ok(())
+}
+
+/// What a command begins with that gets variables.
+const EXEC: [&str; 3] = ["/podkey/bin/podkey-agent", "exec", "--"];
+
+/// Only where the agent is to start commands does it, and it has what it needs there.
+fn commands_start_with_their_variables(pod: &Value, patched: &Value) -> TestCaseResult {
+    let variables = items(podkey_init(patched), "env");
+    let plan = variables.iter().find(|variable| variable["name"] == PLAN_ENV).unwrap();
+    let plan = Plan::parse(plan["value"].as_str().unwrap()).unwrap();
+    let mut started = 0;
+    for place in ["initContainers", "containers"] {
+        let after = items(&patched["spec"], place).iter();
+        let after = after.filter(|container| container["name"] != "podkey-init");
+        for (before, after) in items(&pod["spec"], place).iter().zip(after) {
+            let starts = |container: &Value| {
+                let lists = ["command", "args"].map(|name| items(container, name).windows(EXEC.len()));
+                lists.into_iter().flatten().any(|words| words == EXEC)
+            };
+            prop_assert!(plan.exec || before["command"] == after["command"]);
+            let mounted = |volume: &str, path: &str| {
+                let mut mounts = items(after, "volumeMounts").iter();
+                mounts.any(|mount| mount["name"] == volume && mount["mountPath"] == path)
+            };
+            let has_all = mounted("podkey-secrets", "/podkey/secrets") && mounted("podkey-bin", "/podkey/bin");
+            prop_assert!(has_all || starts(before) == starts(after), "{after}");
+            started += usize::from(has_all && starts(after));
+        }
+    }
+    prop_assert!(!plan.exec || started > 0);
     Ok(())
 }
 
@@ -685,7 +735,7 @@ proptest! {
     fn no_annotation_text_makes_decide_panic(
         values in vec((select(vec![
             "connection", "role", "auth-mount", "files", "env", "containers", "refresh", "on-failure", "job-hooks", "export",
-            "mask", "job-env", "job-policy", "ignore-not-found", "injected", "", "~/",
+            "mask", "job-env", "job-policy", "job-temp", "ignore-not-found", "injected", "", "~/",
         ]), prop_oneof![any::<String>(), files(Kind::RunnerOfTeam), "[a-z/{}$.`'\"*|; \\[\\]0-9-]{0,30}", "[-{}\\[\\]:,&*!|>'\" a-z\n]{0,40}"]), 0..6),
         key in option::of(any::<String>()),
     ) {
@@ -741,6 +791,12 @@ fn many_of_the_generated_pods_are_injected() {
     };
     let hooks = pods.iter().filter(with_hooks).count();
     assert!(hooks > 10, "{hooks} of 400 with hooks");
+    let starts = |pod: &&Value| {
+        let annotations = &pod["metadata"]["annotations"];
+        annotations["podkey.dev/env"].is_string() && annotations["podkey.dev/export"] != "false" && !with_hooks(pod)
+    };
+    let exec = pods.iter().filter(starts).count();
+    assert!(exec > 3, "{exec} of 400 with exec");
 }
 
 // ----------------------------------------------------------------------------------------------- hostile inputs

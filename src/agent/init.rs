@@ -10,6 +10,7 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::delivery::{Delivery, EnvOrder, FileOrder, Order, Variable};
+use super::exec;
 use super::files::{Rendered, Staged};
 use super::outcome::{Manifest, Outcome};
 use super::report::{Code, Failure, Report, Stage};
@@ -245,6 +246,10 @@ async fn deliver(
         // All is the job's.
         None => Delivery::default(),
     };
+    if plan.exec {
+        let mut variables = delivery.variables.iter();
+        variables.try_for_each(|variable| exec::check(&variable.name, &variable.value))?;
+    }
 
     progress.stage.set(Stage::Write);
     let clock = Clock::start();
@@ -260,11 +265,12 @@ async fn deliver(
     {
         staged.stage(&file)?;
     }
-    if let Some(text) = hooks_plan(plan, surroundings) {
-        tools::fill(surroundings, text)?;
+    let has_tools = plan.exec || plan.job.is_some();
+    if has_tools {
+        tools::fill(surroundings, hooks_plan(plan, surroundings))?;
     }
     staged.publish()?;
-    if plan.job.is_some() {
+    if has_tools {
         let manifest = Manifest {
             accessor: progress
                 .session
@@ -409,9 +415,7 @@ fn leave_to_the_job(plan: &Plan, surroundings: &Surroundings, report: Report) ->
     }
     staged.remove_all(&format!("{FILES_DIR}/{ENV_DIR}"))?;
     staged.publish()?;
-    if let Some(text) = hooks_plan(plan, surroundings) {
-        tools::fill(surroundings, text)?;
-    }
+    tools::fill(surroundings, hooks_plan(plan, surroundings))?;
     tools::commit(surroundings, &Outcome::Failed(report))
 }
 

@@ -1,7 +1,8 @@
-//! What runs in the pod: `init`, and in a runner the job hooks; a sidecar comes later. This is the agent's edge: it reads the plan, asks
+//! What runs in the pod: `init`, in a runner the job hooks, and `exec` in front of a command; a sidecar comes later. This is the agent's edge: it reads the plan, asks
 //! `vault` for secrets and `render` for bytes, and puts files into the volume.
 
 mod delivery;
+mod exec;
 mod files;
 mod hooks;
 mod init;
@@ -9,6 +10,7 @@ mod outcome;
 mod report;
 mod tools;
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -20,22 +22,37 @@ use crate::vault::clean;
 /// Where the kubelet reads a container's last words.
 pub const TERMINATION_LOG: &str = "/dev/termination-log";
 
-/// No core file, no other process of the same user may read this one's memory or environment, and a panic tells where it
-/// was but not its message, which could quote data. The first thing in `main`: everything after it handles secrets.
+/// No other process of the same user may read this one's memory or environment, nor a core file of it, and a panic tells
+/// where it was but not its message, which could quote data. The first thing in `main`: everything after it handles secrets.
 pub fn harden() {
-    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    // Lowering a limit and giving up a right need no right; if a sandbox forbids even that, the secrets still have to
-    // reach the pod.
-    let _ = setrlimit(Resource::Core, none);
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    // Giving up a right needs no right; if a sandbox forbids even that, the secrets still have to reach the pod.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let _ = writeln!(std::io::stderr(), "podkey-agent has a bug: it gave up at {place}");
     }));
+}
+
+/// No core file, whatever else fails. Not before `exec`: the limit would stay with the container's command.
+pub fn leave_no_core() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let _ = setrlimit(Resource::Core, none);
+}
+
+/// Runs `podkey-agent exec`: becomes the command, and reports only why it cannot. Gives the exit code.
+pub fn exec(command: &[OsString], root: Option<PathBuf>) -> u8 {
+    let failure = exec::run(command, root.as_deref());
+    let surroundings = Surroundings {
+        plan: None,
+        budget: None,
+        root,
+    };
+    report(&Report::new(Stage::Exec, None, &Err(failure)), &surroundings)
 }
 
 /// Runs `podkey-agent init` and reports how it ended. Gives the exit code.

@@ -1,10 +1,12 @@
-//! What `init` leaves for the job hooks: how it ended. Written last, so that without it nothing counts as delivered. Names,
+//! What `init` leaves for the job hooks and for `exec`: how it ended. Written last, so that without it nothing counts as delivered. Names,
 //! paths and versions, no value.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::files;
 use super::report::Report;
 
 /// Its place below [`crate::plan::BIN_DIR`].
@@ -22,6 +24,13 @@ pub(super) enum Outcome {
     Delivered(Manifest),
     /// Nothing was, and the job is to fail with this.
     Failed(Report),
+}
+
+/// Reads it. The error is the rest of a sentence that begins with the file's name.
+pub(super) fn read(file: &Path) -> Result<Outcome, String> {
+    let json = files::read(file, MAX_OUTCOME).map_err(|error| error.to_string())?;
+    let json = json.ok_or_else(|| "there is no such file".to_owned())?;
+    serde_json::from_slice(json.expose()).map_err(|error| format!("it does not parse ({error})"))
 }
 
 /// What was delivered.

@@ -46,6 +46,8 @@ pub(super) enum Stage {
     Write,
     /// In a job hook: all but the above.
     Job,
+    /// In front of a container's command.
+    Exec,
 }
 
 impl Stage {
@@ -57,6 +59,7 @@ impl Stage {
             Self::Render => "render",
             Self::Write => "write",
             Self::Job => "job",
+            Self::Exec => "exec",
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What `init` puts into the volume `podkey-bin` for the runner's job hooks: the agent itself, the two wrappers that the
-//! runner can call, the plan, and last of all how `init` ended.
+//! What `init` puts into the volume `podkey-bin`: the agent itself, for the runner's job hooks the two wrappers that the runner
+//! can call and the plan, and last of all how `init` ended.
 
 use std::fs::File;
 
@@ -7,11 +7,8 @@ use super::files::{Rendered, Staged};
 use super::init::Surroundings;
 use super::outcome::{OUTCOME, Outcome, PLAN};
 use super::report::{Code, Failure};
-use crate::plan::{BIN_DIR, JOB_COMPLETED, JOB_STARTED};
+use crate::plan::{AGENT, BIN_DIR, JOB_COMPLETED, JOB_STARTED};
 use crate::secret::Secret;
-
-/// The agent's own place.
-const AGENT: &str = "podkey-agent";
 
 /// The runner takes scripts only, and runs them with `bash -e`, else `sh -e`. The agent itself goes on with the hook that the
 /// pod's author set, so that the signals of a cancelled job reach whichever of them runs.
@@ -23,23 +20,27 @@ const COMPLETED: &str = "#!/bin/sh\n\
     [ -x \"${0%/*}/podkey-agent\" ] || exit 0\n\
     exec \"${0%/*}/podkey-agent\" job-completed \"$@\"\n";
 
-/// Fills the volume, but for the outcome: that of an earlier run is removed before anything else.
-pub(super) fn fill(surroundings: &Surroundings, plan: &str) -> Result<(), Failure> {
+/// Fills the volume, but for the outcome: that of an earlier run is removed before anything else. `hooks` is the plan's text,
+/// where there are job hooks.
+pub(super) fn fill(surroundings: &Surroundings, hooks: Option<&str>) -> Result<(), Failure> {
     let mut staged = open(surroundings)?;
     staged.remove(OUTCOME)?;
     let mut agent = File::open("/proc/self/exe").map_err(|error| {
         Failure::new(
             Code::CannotWrite,
-            format!("cannot read the agent itself to copy it for the job hooks: {error}"),
+            format!("cannot read the agent itself to copy it: {error}"),
             "",
         )
     })?;
-    staged.stage_from(AGENT, 0o555, &mut agent)?;
-    for (place, mode, text) in [
-        (name(JOB_STARTED), 0o555, STARTED),
-        (name(JOB_COMPLETED), 0o555, COMPLETED),
-        (PLAN, 0o444, plan),
-    ] {
+    staged.stage_from(name(AGENT), 0o555, &mut agent)?;
+    let scripts = hooks.map(|plan| {
+        [
+            (name(JOB_STARTED), 0o555, STARTED),
+            (name(JOB_COMPLETED), 0o555, COMPLETED),
+            (PLAN, 0o444, plan),
+        ]
+    });
+    for (place, mode, text) in scripts.into_iter().flatten() {
         staged.stage_from(place, mode, &mut text.as_bytes())?;
     }
     staged.publish()?;

@@ -1,5 +1,6 @@
 //! `podkey-agent`: the program that runs in the pod. This file reads its command line and environment, and nothing else.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -35,6 +36,12 @@ enum Command {
     JobStarted,
     /// The runner's hook after a job: clears the job's secrets. Never fails.
     JobCompleted,
+    /// Becomes COMMAND, with the pod's secret variables in its environment. Without all of them it does not start.
+    Exec {
+        /// The container's own command and its arguments.
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        command: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -51,6 +58,7 @@ fn main() -> ExitCode {
     };
     let level = std::env::var(telemetry::LOG_ENV).ok();
     let hook = |root| {
+        agent::leave_no_core();
         telemetry::init_plain(level.as_deref(), agent::PlainLines);
         Hook {
             variables: std::env::vars_os().collect(),
@@ -58,9 +66,12 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(match cli.command {
+        // Without a logger: what is printed here, the command did not say.
+        Command::Exec { command } => agent::exec(&command, cli.root),
         Command::JobStarted => agent::job_started(&hook(cli.root)),
         Command::JobCompleted => agent::job_completed(&hook(cli.root)),
         Command::Init => {
+            agent::leave_no_core();
             telemetry::init(cli.log_format, level.as_deref());
             agent::init(&Surroundings {
                 plan: std::env::var_os(podkey::plan::PLAN_ENV),

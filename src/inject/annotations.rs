@@ -6,7 +6,7 @@ use super::files::{self, FileRequest, Source};
 use super::job_policy;
 use super::keys::{
     AUTH_MOUNT, CONNECTION, CONTAINERS, ENV, EXPORT, FILES, IGNORE_NOT_FOUND, INJECTED, JOB_ENV, JOB_HOOKS, JOB_POLICY,
-    KEYS, MASK, ON_FAILURE, PREFIX, REFRESH, ROLE,
+    JOB_TEMP, KEYS, MASK, ON_FAILURE, PREFIX, REFRESH, ROLE,
 };
 use super::pod::Annotations;
 use super::problem::{Problems, did_you_mean, one_of, quoted, unquoted};
@@ -26,12 +26,14 @@ pub(super) struct InjectionRequest {
     pub(super) files: Vec<FileRequest>,
     pub(super) env: Vec<EnvSecret>,
     pub(super) job_env: Vec<EnvSecret<PathTemplate>>,
-    /// None: exported where there are job hooks.
+    /// None: exported, by the job hooks or by the agent in front of a command.
     pub(super) export: Option<bool>,
     pub(super) mask: Option<Mask>,
     /// None: on in a runner pod.
     pub(super) job_hooks: Option<bool>,
     pub(super) job_policy: Option<JobPolicy>,
+    /// Copies of the files are to go where a job's container sees them.
+    pub(super) job_temp: bool,
     /// None: the job's affair where there are job hooks.
     pub(super) on_failure: Option<OnFailure>,
     /// The files are to be kept fresh.
@@ -107,6 +109,7 @@ pub(super) fn parse(annotations: &Annotations<'_>, problems: &mut Problems) -> I
             EXPORT => request.export = boolean(key, word, problems),
             MASK => request.mask = one(key, word, Mask::NAMES, problems),
             JOB_POLICY => request.job_policy = job_policy::parse(value, problems),
+            JOB_TEMP => request.job_temp = boolean(key, word, problems).unwrap_or(false),
             JOB_HOOKS => request.job_hooks = boolean(key, word, problems),
             ON_FAILURE => request.on_failure = one(key, word, OnFailure::NAMES, problems),
             CONTAINERS => request.containers = containers(key, value, problems),

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_saphyr::UserMessageFormatter;
 
-use super::parts::{self, InitContainer, JobHooks};
+use super::parts::{self, InitContainer, Tool};
 use super::policy::AllowRule;
 use super::problem::did_you_mean;
 use super::qos::Quantity;
@@ -25,7 +25,7 @@ pub struct Config {
     pub agent: AgentConfig,
     /// Servers by name.
     pub connections: BTreeMap<String, Connection>,
-    /// podkey's init container, for pods that are not Guaranteed and for those that are; without job hooks, and with them.
+    /// podkey's init container, for pods that are not Guaranteed and for those that are; without `podkey-bin`, and with it.
     pub(super) init_containers: [[InitContainer; 2]; 2],
     /// Pods whose containers see each other's processes are injected too, although the job can then read the agent.
     pub allow_shared_process_namespace: bool,
@@ -385,11 +385,11 @@ impl Config {
             let connection = connection.check(&name, &read_ca)?;
             connections.insert(name, connection);
         }
-        let prepare = |guaranteed, hooks| InitContainer::prepare(&file.agent, guaranteed, hooks).or_else(unwritable);
+        let prepare = |guaranteed, tool| InitContainer::prepare(&file.agent, guaranteed, tool).or_else(unwritable);
         Ok(Self {
             init_containers: [
-                [prepare(false, JobHooks::Off)?, prepare(true, JobHooks::Off)?],
-                [prepare(false, JobHooks::On)?, prepare(true, JobHooks::On)?],
+                [prepare(false, Tool::None)?, prepare(true, Tool::None)?],
+                [prepare(false, Tool::Hooks)?, prepare(true, Tool::Hooks)?],
             ],
             agent: file.agent,
             connections,

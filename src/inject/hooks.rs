@@ -5,20 +5,23 @@
 use super::annotations::InjectionRequest;
 use super::config::Connection;
 use super::files::{FileRequest, Source};
-use super::keys::{CONNECTION, CONTAINERS, ENV, EXPORT, JOB_ENV, JOB_HOOKS, JOB_POLICY, MASK, ON_FAILURE, REFRESH};
+use super::keys::{
+    CONNECTION, CONTAINERS, ENV, EXPORT, JOB_ENV, JOB_HOOKS, JOB_POLICY, JOB_TEMP, MASK, ON_FAILURE, REFRESH,
+};
 use super::parts::Access;
 use super::pod::{Container, EnvVar, Pod};
 use super::problem::{Problems, quoted};
 use super::readers::{Reader, ReaderUser};
 use crate::plan::{
-    JOB_COMPLETED, JOB_STARTED, JobPlan, Mode, NEXT_JOB_COMPLETED_ENV, NEXT_JOB_STARTED_ENV, OnFailure, Select,
+    Destination, EnvName, JOB_COMPLETED, JOB_STARTED, JobPlan, Mode, NEXT_JOB_COMPLETED_ENV, NEXT_JOB_STARTED_ENV,
+    OnFailure, Select,
 };
 
 /// The container that runs the jobs, as ARC names it.
 pub(super) const RUNNER: &str = "runner";
 
 /// Whether the pod's job hooks are to be on.
-fn are_on(pod: &Pod<'_>, request: &InjectionRequest) -> bool {
+pub(super) fn are_on(pod: &Pod<'_>, request: &InjectionRequest) -> bool {
     request.job_hooks.unwrap_or_else(|| pod.is_runner())
 }
 
@@ -76,12 +79,30 @@ pub(super) fn check(
     if request.export != Some(false) {
         check_exported(request, problems);
     }
+    if request.job_temp {
+        for file in request
+            .files
+            .iter()
+            .filter(|file| file.env.is_some() && copy(file).is_none())
+        {
+            problems.push(
+                format!("{}.env", file.place()),
+                "is a variable of the runner's own, which cannot name the copy of podkey.dev/job-temp: take another name",
+            );
+        }
+    }
     check_runner(pod, request, readers, user, problems)
 }
 
 fn job_files(request: &InjectionRequest) -> impl Iterator<Item = &FileRequest> {
     let files = request.files.iter();
     files.filter(|file| matches!(file.secret, Source::Job(_)))
+}
+
+/// The variable that is to name the file's copy for jobs in a container, and the file.
+fn copy(file: &FileRequest) -> Option<(EnvName, Destination)> {
+    let name: EnvName = file.env.as_deref()?.parse().ok()?;
+    (!name.is_the_runners()).then(|| (name, file.file.clone()))
 }
 
 /// What no pod may ask for that has no job hooks.
@@ -95,7 +116,8 @@ fn check_without(pod: &Pod<'_>, request: &InjectionRequest, policy: bool, proble
         (JOB_POLICY, request.job_policy.is_some()),
         (MASK, request.mask.is_some()),
         (ON_FAILURE, request.on_failure == Some(OnFailure::FailJob)),
-        (EXPORT, request.export == Some(true)),
+        (EXPORT, request.export == Some(true) && request.env.is_empty()),
+        (JOB_TEMP, request.job_temp),
     ];
     for (key, _) in given.into_iter().filter(|(_, given)| *given) {
         problems.push(key, why);
@@ -103,11 +125,11 @@ fn check_without(pod: &Pod<'_>, request: &InjectionRequest, policy: bool, proble
     for file in job_files(request) {
         problems.push(format!("{}.as", file.place()), why);
     }
-    if !request.env.is_empty() && request.export.is_none() {
+    if !request.env.is_empty() && request.export != Some(false) && pod.is_workflow() {
         problems.push(
             ENV,
-            "needs job hooks to be exported, which this pod does not have: add podkey.dev/export: \"false\" to get \
-             files in /podkey/secrets/env instead, or use podkey.dev/files",
+            "does not reach the steps of a job in ARC's kubernetes mode here: put it on the runner's template, whose job \
+             hooks export it to them, or add podkey.dev/export: \"false\" to get files in /podkey/secrets/env",
         );
     }
     if policy && (pod.is_runner() || pod.is_workflow()) {
@@ -201,6 +223,9 @@ pub(super) fn plan(user: u32, request: &InjectionRequest, connection: &Connectio
             .chain(&request.job_policy)
             .cloned()
             .collect(),
+        temp: request
+            .job_temp
+            .then(|| request.files.iter().filter_map(copy).collect()),
     };
     if job.reads() {
         job.login.clone_from(&connection.job.login);

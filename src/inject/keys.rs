@@ -13,6 +13,7 @@ pub(super) const EXPORT: &str = "podkey.dev/export";
 pub(super) const MASK: &str = "podkey.dev/mask";
 pub(super) const JOB_ENV: &str = "podkey.dev/job-env";
 pub(super) const JOB_POLICY: &str = "podkey.dev/job-policy";
+pub(super) const JOB_TEMP: &str = "podkey.dev/job-temp";
 pub(super) const REFRESH: &str = "podkey.dev/refresh";
 pub(super) const ON_FAILURE: &str = "podkey.dev/on-failure";
 pub(super) const JOB_HOOKS: &str = "podkey.dev/job-hooks";
@@ -21,7 +22,7 @@ pub(super) const IGNORE_NOT_FOUND: &str = "podkey.dev/ignore-not-found";
 pub const INJECTED: &str = "podkey.dev/injected";
 
 /// Every one of them.
-pub(super) const KEYS: [&str; 15] = [
+pub(super) const KEYS: [&str; 16] = [
     CONNECTION,
     ROLE,
     AUTH_MOUNT,
@@ -35,6 +36,7 @@ pub(super) const KEYS: [&str; 15] = [
     MASK,
     JOB_ENV,
     JOB_POLICY,
+    JOB_TEMP,
     IGNORE_NOT_FOUND,
     INJECTED,
 ];

@@ -3,6 +3,7 @@
 
 mod annotations;
 mod config;
+mod exec;
 mod files;
 mod hooks;
 mod job_policy;
@@ -28,7 +29,7 @@ pub use problem::{Problem, Problems};
 
 use annotations::InjectionRequest;
 use keys::{CONNECTION, ENV, FILES, ROLE};
-use parts::{Access, INIT_CONTAINER, JobHooks};
+use parts::{Access, INIT_CONTAINER, Tool};
 use patch::List;
 use pod::{Annotations, Container};
 use present::State;
@@ -90,7 +91,7 @@ struct Injection<'p, 'a, 'c> {
     state: State,
     /// The plan as the init container gets it.
     plan: String,
-    hooks: JobHooks,
+    tool: Tool,
     run_as_user: Option<i64>,
 }
 
@@ -116,7 +117,12 @@ fn resolve<'p, 'a, 'c>(
     present::check_names(pod, problems);
     let runner = hooks::runner(pod, &request);
     let runner_access = hooks::access(&request);
-    present::check_mounts(pod, runner, runner_access, problems);
+    let tool = match runner {
+        Some(_) => Tool::Hooks,
+        None if exec::is_on(pod, &request, problems) => Tool::Exec,
+        None => Tool::None,
+    };
+    present::check_mounts(pod, runner, runner_access, tool, problems);
     let connection = choose_connection(&request, config, problems);
     let login = match request.only_job_reads() {
         false => connection.and_then(|connection| login(&request, connection, problems)),
@@ -134,11 +140,15 @@ fn resolve<'p, 'a, 'c>(
         .into_iter()
         .map(|reader| {
             let calls_hooks = runner.is_some_and(|runner| std::ptr::eq(runner, reader.container));
+            let (tool, access) = match tool {
+                Tool::Hooks if calls_hooks => (tool, runner_access),
+                Tool::Exec => (tool, Access::Read),
+                Tool::Hooks | Tool::None => (Tool::None, Access::Read),
+            };
             let files = request.files.iter().map(|file| &file.file);
-            let access = if calls_hooks { runner_access } else { Access::Read };
             let mut mounts = parts::mounts(files, request.has_variables(), access);
-            mounts.extend(calls_hooks.then(parts::bin_mount));
-            let additions = reader.additions(&read_only, calls_hooks, &request.files, mounts, problems);
+            mounts.extend((tool != Tool::None).then(parts::bin_mount));
+            let additions = reader.additions(&read_only, tool, &request, mounts, problems);
             (reader, additions)
         })
         .collect();
@@ -147,14 +157,14 @@ fn resolve<'p, 'a, 'c>(
         return None;
     };
     let default_mode = user.default_mode(pod);
-    let hooks = match hook_user {
-        None => JobHooks::Off,
-        Some(_) => JobHooks::On,
+    let tool = match tool {
+        Tool::Hooks if hook_user.is_none() => Tool::None,
+        tool => tool,
     };
     let job = hook_user.map(|user| hooks::plan(user, &request, connection, default_mode));
-    let plan = plan(&request, connection, login, job, default_mode);
+    let plan = plan(&request, connection, login, job, tool, default_mode);
     check_policy(pod, namespace, connection, &plan, problems);
-    let state = present::state(pod, &request, &plan, hooks, connection, problems);
+    let state = present::state(pod, &request, &plan, tool, connection, problems);
     let plan = plan.to_env_value().unwrap_or_default();
     if plan.is_empty() || plan.len() > MAX_PLAN_BYTES {
         let bytes = plan.len();
@@ -168,7 +178,7 @@ fn resolve<'p, 'a, 'c>(
         readers,
         state,
         plan,
-        hooks,
+        tool,
         run_as_user,
     })
 }
@@ -194,16 +204,18 @@ impl Injection<'_, '_, '_> {
                 List::of(&reader.container.env),
                 &env,
             )?;
+            patch.prepend(&format!("{}/command", reader.pointer), additions.command)?;
         }
         if self.state == State::New {
-            let init = &config.init_containers[self.hooks as usize][usize::from(qos::is_guaranteed(pod))];
+            let init =
+                &config.init_containers[usize::from(self.tool != Tool::None)][usize::from(qos::is_guaranteed(pod))];
             patch.insert_json(
                 "/spec/initContainers",
                 List::of(&pod.spec.init_containers),
                 order::position(pod),
                 &init.to_json(&self.plan, self.run_as_user)?,
             )?;
-            let volumes = &self.connection.volumes[..parts::volume_count(self.hooks)];
+            let volumes = &self.connection.volumes[..parts::volume_count(self.tool)];
             patch.append_json("/spec/volumes", List::of(&pod.spec.volumes), volumes)?;
         }
         if !annotations::says_injected(wishes) {
@@ -290,6 +302,7 @@ fn plan<'c>(
     connection: &'c Connection,
     login: Option<Login>,
     job: Option<JobPlan>,
+    tool: Tool,
     default_mode: Mode,
 ) -> Plan<&'c RawValue> {
     Plan {
@@ -308,6 +321,7 @@ fn plan<'c>(
             true => default_mode,
             false => Mode::default(),
         },
+        exec: tool == Tool::Exec,
         job,
     }
 }

@@ -27,11 +27,15 @@ pub(super) const RESERVED_CONTAINERS: [&str; 2] = [INIT_CONTAINER, "podkey-sidec
 /// (<https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#launch-a-pod-using-service-account-token-projection>).
 const TOKEN_SECONDS: i64 = 600;
 
-/// Whether the runner calls our hooks.
+/// What of the agent, which lies in `podkey-bin`, a pod or one of its containers uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum JobHooks {
-    Off,
-    On,
+pub(super) enum Tool {
+    /// Nothing: the volume is not there.
+    None,
+    /// The runner calls its hooks.
+    Hooks,
+    /// It starts the commands.
+    Exec,
 }
 
 /// What a container of the author's may do with our volume.
@@ -53,12 +57,12 @@ pub(super) struct InitContainer {
 }
 
 impl InitContainer {
-    /// Prepares the text, for pods that are Guaranteed or for the others, with job hooks or without.
-    pub(super) fn prepare(agent: &AgentConfig, guaranteed: bool, hooks: JobHooks) -> Result<Self, serde_json::Error> {
+    /// Prepares the text, for pods that are Guaranteed or for the others, with `podkey-bin` or without.
+    pub(super) fn prepare(agent: &AgentConfig, guaranteed: bool, tool: Tool) -> Result<Self, serde_json::Error> {
         // Two values that stand for themselves nowhere else in the text.
         const PLAN: &str = "\0plan";
         const USER: i64 = i64::MIN;
-        let text = |user| serde_json::to_string(&init_container(agent, PLAN.to_owned(), user, guaranteed, hooks));
+        let text = |user| serde_json::to_string(&init_container(agent, PLAN.to_owned(), user, guaranteed, tool));
         let plan = serde_json::to_string(PLAN)?;
         let (with_user, without_user) = (text(Some(USER))?, text(None)?);
         let (before_plan, rest) = with_user.split_once(&plan).unwrap_or_default();
@@ -84,21 +88,15 @@ impl InitContainer {
 
 /// `podkey-init`, which passes the Pod Security Standard *restricted*
 /// (<https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>).
-fn init_container(
-    agent: &AgentConfig,
-    plan: String,
-    user: Option<i64>,
-    guaranteed: bool,
-    hooks: JobHooks,
-) -> Container {
+fn init_container(agent: &AgentConfig, plan: String, user: Option<i64>, guaranteed: bool, tool: Tool) -> Container {
     let writable = |(name, path): (&str, &str)| VolumeMount {
         name: name.to_owned(),
         mount_path: path.to_owned(),
         ..VolumeMount::default()
     };
-    let bin = match hooks {
-        JobHooks::Off => None,
-        JobHooks::On => Some(writable((BIN_VOLUME, BIN_DIR))),
+    let bin = match tool {
+        Tool::None => None,
+        Tool::Hooks | Tool::Exec => Some(writable((BIN_VOLUME, BIN_DIR))),
     };
     Container {
         name: INIT_CONTAINER.to_owned(),
@@ -168,7 +166,7 @@ fn resources(resources: &AgentResources, guaranteed: bool) -> ResourceRequiremen
     }
 }
 
-/// `podkey-secrets` and `podkey-token`, and `podkey-bin`, which only pods with job hooks have.
+/// `podkey-secrets` and `podkey-token`, and `podkey-bin`, which only pods have that use a [`Tool`].
 pub(super) fn volumes(audience: Option<&str>) -> [Volume; 3] {
     // Twice what may be written, for two generations side by side, and some room for the file system's own needs.
     let size_mib = 2 * MAX_RENDERED_BYTES / (1024 * 1024) + 1;
@@ -209,10 +207,10 @@ pub(super) fn volumes(audience: Option<&str>) -> [Volume; 3] {
 }
 
 /// How many of [`volumes`] a pod gets.
-pub(super) fn volume_count(hooks: JobHooks) -> usize {
-    match hooks {
-        JobHooks::Off => 2,
-        JobHooks::On => 3,
+pub(super) fn volume_count(tool: Tool) -> usize {
+    match tool {
+        Tool::None => 2,
+        Tool::Hooks | Tool::Exec => 3,
     }
 }
 
@@ -277,7 +275,7 @@ pub(super) fn mounts<'a>(
     shared.into_iter().chain(single).collect()
 }
 
-/// The mount of `podkey-bin` in the container whose hooks are on.
+/// The mount of `podkey-bin` in a container that uses a [`Tool`].
 pub(super) fn bin_mount() -> Mount {
     Mount {
         volume: BIN_VOLUME,

@@ -99,6 +99,12 @@ impl PodPatch {
         }
     }
 
+    /// Inserts before all that is in a list that is there.
+    pub(super) fn prepend<T: Serialize>(&mut self, path: &str, values: &[T]) -> Result<(), serde_json::Error> {
+        let mut values = values.iter().enumerate();
+        values.try_for_each(|(index, value)| self.add(&format!("{path}/{index}"), value))
+    }
+
     /// Inserts a value that is JSON text already into a list, before what stands at `index` now.
     pub(super) fn insert_json(
         &mut self,

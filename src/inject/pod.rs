@@ -98,6 +98,12 @@ pub struct Container<'a> {
     /// Likewise, by [`Container::has_env_from`].
     #[serde(borrow, default)]
     pub env_from: Option<&'a RawValue>,
+    /// Likewise, by [`Container::command`].
+    #[serde(borrow, default)]
+    pub command: Option<&'a RawValue>,
+    /// Likewise, by [`Container::args`].
+    #[serde(borrow, default)]
+    pub args: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub volume_mounts: Option<Vec<VolumeMount<'a>>>,
     #[serde(borrow, default)]
@@ -378,10 +384,25 @@ impl<'a> Container<'a> {
         sources.is_some_and(|sources| sources.is_ok_and(|sources| !sources.is_empty()))
     }
 
+    /// The words of its command; none where it is the image's, or where the API server will refuse it.
+    pub fn command(&self) -> Vec<Text<'a>> {
+        texts(self.command)
+    }
+
+    /// Those of its arguments, likewise.
+    pub fn args(&self) -> Vec<Text<'a>> {
+        texts(self.args)
+    }
+
     /// Whether it is an init container that keeps running beside the others.
     pub fn is_native_sidecar(&self) -> bool {
         self.restart_policy.as_deref() == Some("Always")
     }
+}
+
+fn texts<'a>(list: Option<&'a RawValue>) -> Vec<Text<'a>> {
+    list.and_then(|raw| serde_json::from_str(raw.get()).ok())
+        .unwrap_or_default()
 }
 
 impl Volume<'_> {

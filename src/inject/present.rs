@@ -4,9 +4,7 @@ use serde_json::value::RawValue;
 
 use super::annotations::InjectionRequest;
 use super::config::Connection;
-use super::parts::{
-    self, Access, BIN_VOLUME, INIT_CONTAINER, JobHooks, RESERVED_CONTAINERS, SECRETS_VOLUME, TOKEN_VOLUME,
-};
+use super::parts::{self, Access, BIN_VOLUME, INIT_CONTAINER, RESERVED_CONTAINERS, SECRETS_VOLUME, TOKEN_VOLUME, Tool};
 use super::pod::{Container, Pod};
 use super::problem::{Problems, quoted};
 use crate::plan::{Mode, PLAN_ENV, Plan};
@@ -27,7 +25,7 @@ pub(super) fn state(
     pod: &Pod<'_>,
     request: &InjectionRequest,
     plan: &Plan<&RawValue>,
-    hooks: JobHooks,
+    tool: Tool,
     connection: &Connection,
     problems: &mut Problems,
 ) -> State {
@@ -48,7 +46,7 @@ pub(super) fn state(
         return State::Injected;
     };
     let volumes = [SECRETS_VOLUME, TOKEN_VOLUME, BIN_VOLUME];
-    for name in &volumes[..parts::volume_count(hooks)] {
+    for name in &volumes[..parts::volume_count(tool)] {
         match volume(name) {
             Some(volume) if parts::is_ours(volume, connection.audience.as_deref()) => {}
             Some(_) => problems.push(
@@ -95,6 +93,7 @@ fn planned_modes(
     let same = present.files == plan.files
         && present.env == plan.env
         && present.env_mode == plan.env_mode
+        && present.exec == plan.exec
         && present.job == plan.job
         && present.connection == connection.server
         && present.login == plan.login
@@ -148,11 +147,12 @@ pub(super) fn check_names(pod: &Pod<'_>, problems: &mut Problems) {
 
 /// A template may name our volumes before they are there: no container but podkey's own may see the service-account token
 /// or the volume's root, none may write to what another reads, and only the `runner` whose hooks may write clears it. What
-/// the hooks run and believe is that container's alone, and nobody's to write.
+/// the hooks run and believe is that container's alone, and nobody's to write; nor is what starts commands.
 pub(super) fn check_mounts(
     pod: &Pod<'_>,
     runner: Option<&Container<'_>>,
     runner_access: Access,
+    tool: Tool,
     problems: &mut Problems,
 ) {
     let others = pod
@@ -167,7 +167,9 @@ pub(super) fn check_mounts(
                 SECRETS_VOLUME if !parts::is_reader_mount(mount, access) => {
                     "but not read-only and by a subPath below files or single, as podkey does"
                 }
-                BIN_VOLUME if !is_runner => "which is for the job hooks of the container \"runner\" alone",
+                BIN_VOLUME if !is_runner && tool != Tool::Exec => {
+                    "which is for the job hooks of the container \"runner\" alone"
+                }
                 BIN_VOLUME if mount.read_only != Some(true) => "but not read-only, as podkey does",
                 _ => continue,
             };

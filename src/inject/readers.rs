@@ -4,10 +4,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use super::annotations::InjectionRequest;
+use super::exec;
 use super::files::FileRequest;
 use super::hooks::{self, RUNNER};
 use super::keys::{CONTAINERS, ENV, JOB_HOOKS};
-use super::parts::{Access, BIN_VOLUME, INIT_CONTAINER, Mount};
+use super::parts::{Access, BIN_VOLUME, INIT_CONTAINER, Mount, Tool};
 use super::pod::{Container, Pod};
 use super::problem::{Problems, did_you_mean, quoted};
 use crate::plan::{self, Destination, Mode};
@@ -177,6 +179,8 @@ fn drops_dac_override(container: &Container<'_>) -> bool {
 pub(super) struct Additions {
     pub(super) mounts: Vec<Mount>,
     pub(super) env: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    /// What is to stand in front of its command.
+    pub(super) command: &'static [&'static str],
 }
 
 impl Reader<'_, '_> {
@@ -184,11 +188,12 @@ impl Reader<'_, '_> {
     pub(super) fn additions(
         &self,
         read_only: &BTreeSet<&str>,
-        calls_hooks: bool,
-        files: &[FileRequest],
+        tool: Tool,
+        request: &InjectionRequest,
         mounts: Vec<Mount>,
         problems: &mut Problems,
     ) -> Additions {
+        let files = &request.files;
         let mut additions = Additions::default();
         let present = self.container.volume_mounts.iter().flatten();
         let present: Vec<_> = present
@@ -199,11 +204,11 @@ impl Reader<'_, '_> {
             })
             .collect();
         for mount in mounts {
-            if !self.has(&mount) && self.check_mount(&present, files, &mount, problems) {
+            if !self.has(&mount) && self.check_mount(&present, files, tool, &mount, problems) {
                 additions.mounts.push(mount);
             }
         }
-        let present = if calls_hooks || files.iter().any(|file| file.env.is_some()) {
+        let present = if tool != Tool::None || files.iter().any(|file| file.env.is_some()) {
             self.container.env()
         } else {
             Vec::new()
@@ -224,11 +229,18 @@ impl Reader<'_, '_> {
                 ),
             }
         }
-        if calls_hooks {
-            let missing = hooks::variables(self.container, &present);
-            additions
-                .env
-                .extend(missing.map(|(name, value)| (name.into(), value.into())));
+        match tool {
+            Tool::None => {}
+            Tool::Hooks => {
+                let missing = hooks::variables(self.container, &present);
+                additions
+                    .env
+                    .extend(missing.map(|(name, value)| (name.into(), value.into())));
+            }
+            Tool::Exec => {
+                exec::check_env(self.container, &present, request, problems);
+                additions.command = exec::words(self.container, problems);
+            }
         }
         additions
     }
@@ -248,6 +260,7 @@ impl Reader<'_, '_> {
         &self,
         present: &[Present<'_>],
         files: &[FileRequest],
+        tool: Tool,
         mount: &Mount,
         problems: &mut Problems,
     ) -> bool {
@@ -255,7 +268,7 @@ impl Reader<'_, '_> {
         let file = files.iter().find(|file| plan::contains(&mount.path, &file.file.path()));
         let place = || match file {
             Some(file) => format!("{}.file", file.place()),
-            None if mount.volume == BIN_VOLUME => JOB_HOOKS.to_owned(),
+            None if mount.volume == BIN_VOLUME && tool == Tool::Hooks => JOB_HOOKS.to_owned(),
             None => ENV.to_owned(),
         };
         let what = || match file.map(|file| &file.file) {

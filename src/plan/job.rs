@@ -1,16 +1,21 @@
 //! What a plan says of the runner's job: what its hooks read, mask, export and refuse. `init` leaves the plan where the
 //! hooks find it, so all of this is checked again by the agent, like the rest of the plan.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{ApiPath, Budget, Invalid, Pattern, PlannedFile, Role, checked_text, invalid, is_false};
+use super::{ApiPath, Budget, Destination, Invalid, Pattern, PlannedFile, Role, checked_text, invalid, is_false};
 use crate::text::{is_printable, takes_over};
 
 /// Where the `runner` container mounts the volume `podkey-bin` (read-only), and `podkey-init` (to fill it).
 pub const BIN_DIR: &str = "/podkey/bin";
+/// The agent itself, which `init` leaves there.
+pub const AGENT: &str = "/podkey/bin/podkey-agent";
+/// What stands before the command of a container whose variables the agent sets before it becomes that command.
+pub const EXEC: [&str; 3] = [AGENT, "exec", "--"];
 /// The runner's hooks: wrappers that run the agent beside them.
 /// <https://docs.github.com/en/actions/how-tos/manage-runners/self-hosted-runners/run-scripts>
 pub const JOB_STARTED: &str = "/podkey/bin/job-started.sh";
@@ -55,6 +60,10 @@ pub struct JobPlan {
     /// The connection's and the pod's, where they have one: each must allow the job. With none the default one must.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<JobPolicy>,
+    /// Copies of all files go below `RUNNER_TEMP`, the one directory that a job's container sees too. The variables are to
+    /// name the copies: the runner writes such a path as the container has it, when it starts a step there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temp: Option<BTreeMap<EnvName, Destination>>,
 }
 
 impl JobPlan {

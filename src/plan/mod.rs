@@ -20,9 +20,9 @@ mod pattern;
 pub use self::address::{Address, ServerName};
 pub use self::destination::{Destination, Mode, contains};
 pub use self::job::{
-    Audience, BIN_DIR, DEFAULT_HOOK_DEADLINE, ENV_DIR, EnvName, EnvSecret, Forks, JOB_COMPLETED, JOB_STARTED, JobLogin,
-    JobPlan, JobPolicy, MAX_ENV_SECRETS, Mask, NEXT_JOB_COMPLETED_ENV, NEXT_JOB_STARTED_ENV, OnFailure, PathTemplate,
-    Piece, Placeholder, Select, Step,
+    AGENT, Audience, BIN_DIR, DEFAULT_HOOK_DEADLINE, ENV_DIR, EXEC, EnvName, EnvSecret, Forks, JOB_COMPLETED,
+    JOB_STARTED, JobLogin, JobPlan, JobPolicy, MAX_ENV_SECRETS, Mask, NEXT_JOB_COMPLETED_ENV, NEXT_JOB_STARTED_ENV,
+    OnFailure, PathTemplate, Piece, Placeholder, Select, Step,
 };
 pub use self::path::{ApiPath, Role};
 pub use self::pattern::Pattern;
@@ -89,6 +89,10 @@ pub struct Plan<C = Connection> {
     /// The permissions of those files, and of those that the started hook adds to them.
     #[serde(default, skip_serializing_if = "Mode::is_default")]
     pub env_mode: Mode,
+    /// The commands of the containers that read the variables begin with [`EXEC`]: `init` leaves the agent in [`BIN_DIR`],
+    /// and what it delivered.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub exec: bool,
     /// What the runner's job hooks do, where they are on. (An agent without hooks refuses a plan with this in it, as it must;
     /// plans without it are the same for both, so the version need not move.)
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -121,6 +125,12 @@ pub enum PlanError {
     /// More variables than an agent takes.
     #[error("the plan has {0} variables of one kind, allowed are {MAX_ENV_SECRETS}")]
     Env(usize),
+    /// Commands are to be started with variables, and there are none, or the job hooks export them.
+    #[error("the plan has commands to start, but no variables for them alone")]
+    Exec,
+    /// A copy that is to be named by a variable is one of no file.
+    #[error("the plan has the variable {0} for a copy of a file that it does not deliver")]
+    NoFile(EnvName),
     /// Something is to be read, and there is no login for it.
     #[error("the plan has secrets that {0} reads, and no login for it")]
     NoLogin(&'static str),
@@ -162,6 +172,9 @@ impl Plan {
         {
             return Err(PlanError::Env(many));
         }
+        if plan.exec && (plan.env.is_empty() || plan.job.is_some()) {
+            return Err(PlanError::Exec);
+        }
         if plan.init_reads() && plan.login.is_none() {
             return Err(PlanError::NoLogin("init"));
         }
@@ -191,6 +204,13 @@ impl Plan {
             .find(|file| has_env && file.conflicts_with(&env))
         {
             return Err(PlanError::Conflict(env, file.clone()));
+        }
+        let copies = plan.job.iter().flat_map(|job| &job.temp).flatten();
+        if let Some((name, _)) = copies
+            .into_iter()
+            .find(|(_, file)| !plan.destinations().any(|known| known == *file))
+        {
+            return Err(PlanError::NoFile(name.clone()));
         }
         Ok(plan)
     }
@@ -478,6 +498,7 @@ mod tests {
             }],
             env: vec![variable()],
             env_mode: Mode::GROUP,
+            exec: false,
             job: Some(JobPlan {
                 user: 1001,
                 on_failure: OnFailure::FailJob,
@@ -510,6 +531,7 @@ mod tests {
                     forks: Forks::Allow,
                     ..JobPolicy::default()
                 }],
+                temp: Some([("KUBECONFIG".parse().unwrap(), "/tmp/kubeconfig".parse().unwrap())].into()),
             }),
         }
     }
@@ -581,6 +603,9 @@ mod tests {
         assert!(job(|j| j.files = vec![j.files[0].clone(); 64]).contains("65 files"));
         assert!(job(|j| j.files[0].file = "/tmp/kubeconfig".parse().unwrap()).contains("/tmp/kubeconfig and /tmp"));
         assert!(job(|j| j.env[0].secret = "auth/token/{job}".parse().unwrap()).contains("about tokens"));
+        assert!(job(|j| j.temp = Some([("A".parse().unwrap(), "b".parse().unwrap())].into())).contains("variable A"));
+        assert!(text(|p| p.exec = true).contains("commands to start"));
+        assert!(text(|p| (p.exec, p.env, p.job) = (true, Vec::new(), None)).contains("commands to start"));
         assert!(Plan::parse(r#"{"version":1,"surprise":true}"#).is_err());
         assert!(Plan::parse("").is_err());
     }

@@ -285,6 +285,11 @@ fn the_schema_has_the_keys_of_the_operator_s_config_and_no_others() {
         ("agent resources", "agent: {image: i, resources: {zzz: 1}}"),
         ("connections *", "connections: {d: {zzz: 1}}"),
         ("connections * auth", "connections: {d: {auth: {zzz: 1}}}"),
+        ("connections * job", "connections: {d: {job: {zzz: 1}}}"),
+        (
+            "connections * job policy",
+            "connections: {d: {job: {policy: {zzz: 1}}}}",
+        ),
         ("connections * allow []", "connections: {d: {allow: [{zzz: 1}]}}"),
     ] {
         let Err(error) = podkey::inject::Config::parse(config, |_| Ok(String::new())) else {

@@ -3,7 +3,7 @@
 
 use std::io::ErrorKind;
 
-use super::Hook;
+use super::{Hook, temp};
 use crate::agent::files::{self, Staged};
 use crate::agent::report::{Code, Failure};
 use crate::plan::{Destination, ENV_DIR, Plan, SECRETS_DIR};
@@ -31,7 +31,8 @@ pub(super) fn clear(hook: &Hook, plan: &Plan) -> Result<(), Failure> {
     for cleared in relative.chain(absolute) {
         outcome = outcome.and(cleared);
     }
-    outcome
+    let copies = temp::remove(hook, plan);
+    outcome.and(copies)
 }
 
 fn empty(hook: &Hook, path: &str) -> Result<(), Failure> {

@@ -11,6 +11,7 @@ mod console;
 mod next;
 mod own;
 mod started;
+mod temp;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

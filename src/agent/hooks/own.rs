@@ -107,6 +107,12 @@ impl OwnSecrets {
         )
     }
 
+    /// A file's content, if the job read it.
+    pub(super) fn file(&self, file: &Destination) -> Option<&Secret> {
+        let mut files = self.files.iter();
+        files.find_map(|(known, rendered)| (known == file).then_some(&rendered.bytes))
+    }
+
     /// Writes the files.
     pub(super) fn write(&self, hook: &Hook) -> Result<(), Failure> {
         let mut staged = None;

@@ -14,10 +14,11 @@ use tokio::time::timeout;
 use super::clear::clear;
 use super::console::say;
 use super::own::{self, OwnSecrets};
+use super::temp;
 use super::{Hook, HookPlan, stopped};
 use crate::agent::delivery::Variable;
 use crate::agent::files::{self, Staged};
-use crate::agent::outcome::{Delivered, MAX_OUTCOME, Manifest, OUTCOME, Outcome, Target};
+use crate::agent::outcome::{self, Delivered, Manifest, OUTCOME, Outcome, Target};
 use crate::agent::report::{Code, Failure, Report, Stage};
 use crate::job::commands::{self, Level};
 use crate::job::export::EnvFile;
@@ -25,7 +26,7 @@ use crate::job::facts::JobFacts;
 use crate::job::masks::Masks;
 use crate::job::policy;
 use crate::job::summary::{self, Given};
-use crate::plan::{BIN_DIR, ENV_DIR, EnvName, MAX_RENDERED_BYTES, Mask, SECRETS_DIR};
+use crate::plan::{BIN_DIR, Destination, ENV_DIR, EnvName, MAX_RENDERED_BYTES, Mask, SECRETS_DIR};
 use crate::secret::Secret;
 use crate::vault::{Session, Vault, clean};
 
@@ -135,7 +136,11 @@ async fn started(hook: &Hook, it: &HookPlan, progress: &Progress) -> Result<(), 
     leases_last(&manifest)?;
     progress.stage.set(Stage::Write);
     let mut delivered = manifest.delivered;
-    delivered.extend(own.delivered);
+    delivered.extend_from_slice(&own.delivered);
+    let copies = temp::copy(hook, it, &delivered, |file| {
+        present.file(file).or_else(|| own.file(file))
+    })?;
+    name_copies(hook, copies)?;
     export(hook, it, present.variables, own.variables, &delivered)?;
     say_what_was_given(hook, &delivered);
     Ok(())
@@ -226,6 +231,15 @@ impl Present {
         files.chain(self.variables.iter().map(|(name, value)| (name.as_str(), value)))
     }
 
+    /// A file's content, if it is there.
+    fn file(&self, file: &Destination) -> Option<&Secret> {
+        let path = file.path();
+        self.files.iter().find_map(|(known, seen)| match seen {
+            Seen::Secret(bytes) if *known == path => Some(bytes),
+            _ => None,
+        })
+    }
+
     /// Whether all is there that the manifest names.
     fn check(&self, manifest: &Manifest, it: &HookPlan) -> Result<(), Failure> {
         for Delivered { to, .. } in &manifest.delivered {
@@ -287,12 +301,9 @@ fn manifest(hook: &Hook) -> Result<Manifest, Refusal> {
             "podkey-init writes it when all is delivered: look at its log, and let the pod be made anew",
         )
     };
-    let json = files::read(&hook.path(&file), MAX_OUTCOME).map_err(|error| no(error.to_string()))?;
-    let json = json.ok_or_else(|| no("there is no such file".to_owned()))?;
-    match serde_json::from_slice(json.expose()) {
-        Ok(Outcome::Delivered(manifest)) => Ok(manifest),
-        Ok(Outcome::Failed(report)) => Err(Refusal::Left(report)),
-        Err(error) => Err(no(format!("it does not parse ({error})")).into()),
+    match outcome::read(&hook.path(&file)).map_err(no)? {
+        Outcome::Delivered(manifest) => Ok(manifest),
+        Outcome::Failed(report) => Err(Refusal::Left(report)),
     }
 }
 
@@ -336,6 +347,20 @@ fn leases_last(manifest: &Manifest) -> Result<(), Failure> {
             "let the job read it itself (`as: job` in podkey.dev/files, or podkey.dev/job-env), or keep it fresh with podkey.dev/refresh",
         )),
     }
+}
+
+/// From here on each step finds the copy of a file where its variable would have named the file itself.
+fn name_copies(hook: &Hook, copies: Vec<Variable>) -> Result<(), Failure> {
+    if copies.is_empty() {
+        return Ok(());
+    }
+    let mut named = EnvFile::new(random);
+    for Variable { name, value } in &copies {
+        named
+            .push(name, value)
+            .map_err(|error| Failure::new(Code::BadData, error.to_string(), ""))?;
+    }
+    append(hook, "GITHUB_ENV", named.into_text().expose())
 }
 
 /// Puts the variables into the job's environment, or where they are not to be exported, the job's own beside those of `init`.
