@@ -14,6 +14,8 @@ mod deliver;
 mod denied;
 mod dist;
 mod formats;
+mod job_bad_input;
+mod job_cases;
 mod job_init;
 mod job_own;
 mod job_pod;
