@@ -17,7 +17,8 @@ use crate::support::ca::Ca;
 use crate::support::fake_vault::{FakeVault, Reply, json as answer, logged_in, secret_body};
 use crate::support::runner::{Step, When};
 
-const VALUE: &str = "canary-of/value+with:all?kinds";
+/// Its base64 and its base64url are not the same.
+const VALUE: &str = "canary-of?>~value?with>all~kinds";
 
 /// One file that is mounted on its own, one in the directory, one variable.
 fn pod() -> Pod {
@@ -66,7 +67,7 @@ fn a_whole_job_may_print_its_secrets_in_every_way_and_shows_none() {
     let print = format!(
         "printf '%s\\n' \"$API_TOKEN\" >&2\nprintf %s \"$API_TOKEN\" | base64\nprintf '%s\\n' \"$API_TOKEN\" | base64\n\
          printf %s \"$API_TOKEN\" | base64 | tr /+ _-\nprintf %s \"$API_TOKEN\" | od -An -v -tx1 | tr -d ' \\n'\necho\n\
-         printf 'user:%s@host' \"$API_TOKEN\" | base64 -w0\necho\necho \"::warning title=$API_TOKEN::$API_TOKEN\"\n\
+         printf 'user:%s@host' \"$API_TOKEN\" | base64 -w0\necho\nprintf 'u:%s@h' \"$API_TOKEN\" | base64 -w0 | tr /+ _-\necho\necho \"::warning title=$API_TOKEN::$API_TOKEN\"\n\
          echo \"see $API_TOKEN\" >>$GITHUB_STEP_SUMMARY\necho \"COPY=$API_TOKEN\" >>$GITHUB_ENV\nset -x\n: \"$API_TOKEN\"\n\
          cat {0}\nbase64 {0}\n",
         key.display()
