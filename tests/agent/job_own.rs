@@ -13,7 +13,7 @@ use crate::job_pod::{Pod, variable};
 use crate::support::agent::Agent;
 use crate::support::ca::Ca;
 use crate::support::fake_vault::{FakeVault, Reply, json as answer};
-use crate::support::github::{BEARER, GitHub, JOB_MOUNT};
+use crate::support::github::{BEARER, GitHub, JOB_MOUNT, NAME};
 use crate::support::http::Request;
 use crate::support::openbao::OpenBao;
 
@@ -57,9 +57,29 @@ fn pod() -> Pod {
         .entry("/job/files", json!({"secret": "ci/data/{repository}/deploy", "format": "json", "file": "/tmp/deploy", "mode": "0400"}))
         .entry("/job/files", json!({"secret": "ci/data/{repository}/{environment}", "key": "KEY", "format": "raw", "file": "dir/prod", "mode": "0440"}))
         .canary("canary-of-");
+    for value in [
+        "canary-of-deploy",
+        "canary-of-user",
+        "canary-of-prod",
+        "canary-of-branch",
+        BEARER,
+    ] {
+        pod.runner.watch(value);
+    }
     pod.agent.plan.as_object_mut().unwrap().remove("login");
     may_ask(&mut pod, &github.request_url(), ca);
     pod
+}
+
+/// A pod on another server, whose job reads the field `k` of `p` for itself.
+pub(crate) fn on(agent: Agent) -> Pod {
+    let (_, github, ca) = parts();
+    let mut pod = Pod::new(agent)
+        .with("/files", json!([]))
+        .with("/job/login", login())
+        .entry("/job/env", variable("p", "k", "K"));
+    may_ask(&mut pod, &github.request_url(), ca);
+    pod.ready()
 }
 
 fn may_ask(pod: &mut Pod, url: &str, ca: &Ca) {
@@ -202,6 +222,35 @@ fn what_the_server_thinks_of_the_token_is_told() {
 }
 
 #[test]
+fn an_issuer_that_lies_gets_a_job_nothing() {
+    let (bao, _, ca) = parts();
+    let before = bao.tokens();
+    // Its keys are those that the server fetched; what it says of itself, of its audience or of the time is not true.
+    let liar = GitHub::start(ca);
+    liar.trusted_at(bao, "lying");
+
+    for (claim, value, text) in [
+        ("iss", json!("https://token.actions.githubusercontent.com"), "issuer"),
+        ("aud", json!("https://evil.example.com"), "audience"),
+        ("exp", json!(1), "expired"),
+        ("repository_owner", json!("evil-org"), "repository_owner"),
+    ] {
+        let mut pod = pod().with("/job/login/mount", json!("lying")).ready();
+        may_ask(&mut pod, &liar.request_url(), ca);
+        let truth = liar.claimed(claim);
+        liar.claim(claim, value);
+        let step = pod.started();
+        step.fails(&["podkey 77 stage=login", text]);
+        assert!(pod.left().is_empty() && step.env.unwrap().is_empty(), "{claim}");
+        liar.claim(claim, truth);
+    }
+    let mut pod = pod().with("/job/login/mount", json!("lying")).ready();
+    may_ask(&mut pod, &liar.request_url(), ca);
+    pod.started().succeeds();
+    assert_eq!(bao.tokens(), before);
+}
+
+#[test]
 fn nobody_is_asked_for_a_token_where_the_policy_refuses() {
     let (_, _, ca) = parts();
     let github = GitHub::start(ca);
@@ -339,9 +388,8 @@ fn a_certificate_that_the_runners_image_does_not_trust_is_refused() {
 
 #[test]
 fn the_runners_proxy_is_for_github_and_not_for_vault() {
-    let (_, _, ca) = parts();
-    // The proxy answers for a name that only it knows.
-    let github = GitHub::start(ca);
+    let (_, github, ca) = parts();
+    // The proxy answers for names that only it knows.
     let port = github.port();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let proxy = format!("http://us%40er:canary-password@{}", listener.local_addr().unwrap());
@@ -366,27 +414,40 @@ fn the_runners_proxy_is_for_github_and_not_for_vault() {
             });
         }
     });
-    let url = format!("https://ghes.example.com:{port}/idtoken?x=1");
-    let mut pod = pod().with("/job/deadline", json!("4s")).ready();
-    may_ask(&mut pod, &url, &Ca::new("unused"));
-    fs::write(pod.path("etc/ssl/certs/ca-certificates.crt"), ca.pem()).unwrap();
+    let mut pod = pod()
+        .with("/job/deadline", json!("4s"))
+        .canary("canary-password")
+        .ready();
     pod.runner
         .set("https_proxy", &proxy)
         .set("http_proxy", "http://127.0.0.1:1")
         .set("NO_PROXY", "vault.svc,10.0.0.0/8");
-    // Its certificate is for other names: the tunnel is there, and the TLS inside it is judged as always.
+    // The tunnel is there, and the TLS inside it is judged as always: this name the certificate is not for.
+    may_ask(&mut pod, &format!("https://other.example.com:{port}/idtoken?x=1"), ca);
+    pod.started().fails(&["podkey 78", "another name"]);
+    asked.recv().unwrap();
+    // This one it is for, and the token comes through.
+    let asked_before = github.asked();
+    let mut pod = self::pod()
+        .with("/job/deadline", json!("4s"))
+        .canary("canary-password")
+        .ready();
+    pod.runner.set("https_proxy", &proxy);
+    may_ask(&mut pod, &format!("https://{NAME}:{port}/idtoken?x=1"), ca);
     let step = pod.started();
-    step.fails(&["podkey 78", "another name"]);
+    step.succeeds();
+    assert_eq!(step.variable("DEPLOY_KEY"), Some("canary-of-deploy"));
+    assert!(github.asked() > asked_before);
     let request = asked.recv().unwrap();
     assert_eq!(
         (request.method.as_str(), request.target.as_str()),
-        ("CONNECT", format!("ghes.example.com:{port}").as_str())
+        ("CONNECT", format!("{NAME}:{port}").as_str())
     );
     assert_eq!(
         request.header("proxy-authorization"),
         Some("Basic dXNAZXI6Y2FuYXJ5LXBhc3N3b3Jk")
     );
-    assert!(!step.raw.contains("canary-password"));
+    assert!(asked.try_recv().is_err(), "nobody else is asked for through the proxy");
     pod.runner.set("https_proxy", "https://proxy.example.com");
     pod.started().fails(&["podkey 64", "https_proxy", "the only kind"]);
 }

@@ -15,6 +15,8 @@ mod denied;
 mod dist;
 mod exec;
 mod formats;
+mod job_bad_input;
+mod job_cases;
 mod job_init;
 mod job_own;
 mod job_pod;

@@ -54,6 +54,8 @@ impl FakeVault {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 connections.fetch_add(1, Ordering::SeqCst);
+                // Or each handshake would wait for the client's delayed acknowledgement.
+                let _ = stream.set_nodelay(true);
                 let (tls, script, requests) = (tls.clone(), Arc::clone(&script), Arc::clone(&requests));
                 std::thread::spawn(move || match tls {
                     None => serve(BufReader::new(stream), &*script, &requests),

@@ -2,7 +2,7 @@
 //! discovery document and its keys.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -15,6 +15,8 @@ use super::openbao::OpenBao;
 
 /// What the runner puts into `ACTIONS_ID_TOKEN_REQUEST_TOKEN`.
 pub const BEARER: &str = "canary-request-token-of-the-job";
+/// A name that its certificate is for, and that no DNS has.
+pub const NAME: &str = "ghes.example.com";
 /// Where the auth method for jobs is mounted in [`GitHub::trusted_by`].
 pub const JOB_MOUNT: &str = "github";
 
@@ -36,9 +38,12 @@ impl GitHub {
         })));
         let asked = Arc::new(AtomicUsize::new(0));
         let (of_job, count) = (Arc::clone(&claims), Arc::clone(&asked));
-        let config = ca.leaf(&["localhost", "127.0.0.1"]).server_config();
+        let config = ca.leaf(&["localhost", "127.0.0.1", NAME]).server_config();
+        // By whatever name it is asked, it is one issuer.
+        let address: Arc<OnceLock<String>> = Arc::default();
+        let own = Arc::clone(&address);
         let server = FakeVault::tls(config, move |request, _| {
-            let issuer = format!("https://{}", request.header("host").unwrap_or_default());
+            let issuer = own.get().cloned().unwrap_or_default();
             if request.target.starts_with("/idtoken") {
                 count.fetch_add(1, Ordering::SeqCst);
                 return id_token(request, &issuer, &of_job.lock().unwrap(), &key);
@@ -57,6 +62,7 @@ impl GitHub {
                 _ => answer(404, "{}"),
             }
         });
+        address.set(server.address()).unwrap();
         Self {
             server,
             claims,
@@ -68,6 +74,11 @@ impl GitHub {
     /// What the next tokens say.
     pub fn claim(&self, name: &str, value: Value) {
         self.claims.lock().unwrap()[name] = value;
+    }
+
+    /// What they say now; null where it is said anew for each.
+    pub fn claimed(&self, name: &str) -> Value {
+        self.claims.lock().unwrap()[name].clone()
     }
 
     /// How many tokens were asked for.
@@ -86,19 +97,24 @@ impl GitHub {
 
     /// Lets an OpenBao server trust this issuer: a mount for jobs, and a role that reads `ci/data/<repository>/*`.
     pub fn trusted_by(&self, bao: &OpenBao) {
-        bao.write(&format!("sys/auth/{JOB_MOUNT}"), &json!({"type": "jwt"}));
-        bao.write(
-            &format!("auth/{JOB_MOUNT}/config"),
-            &json!({"oidc_discovery_url": self.server.address(), "oidc_discovery_ca_pem": self.ca, "bound_issuer": self.server.address()}),
-        );
+        self.trusted_at(bao, JOB_MOUNT);
         bao.write("sys/mounts/ci", &json!({"type": "kv", "options": {"version": "2"}}));
         bao.write(
             "sys/policies/acl/ci",
             &json!({"policy": "path \"ci/data/octo-org/octo-repo/*\" { capabilities = [\"read\"] }\n\
                                path \"ci/data/by-branch/*\" { capabilities = [\"read\"] }"}),
         );
+    }
+
+    /// Likewise, at a mount of its own beside the first.
+    pub fn trusted_at(&self, bao: &OpenBao, mount: &str) {
+        bao.write(&format!("sys/auth/{mount}"), &json!({"type": "jwt"}));
         bao.write(
-            &format!("auth/{JOB_MOUNT}/role/ci"),
+            &format!("auth/{mount}/config"),
+            &json!({"oidc_discovery_url": self.server.address(), "oidc_discovery_ca_pem": self.ca, "bound_issuer": self.server.address()}),
+        );
+        bao.write(
+            &format!("auth/{mount}/role/ci"),
             &json!({
                 "role_type": "jwt", "user_claim": "repository", "bound_audiences": ["https://vault.example.com"],
                 "bound_claims": {"repository_owner": "octo-org"}, "claim_mappings": {"repository": "repository"},
@@ -119,7 +135,9 @@ fn id_token(request: &Request, issuer: &str, claims: &Value, key: &SigningKey) -
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let mut claims = claims.clone();
     for (name, value) in [("iat", now), ("nbf", now - 300), ("exp", now + 300)] {
-        claims[name] = value.into();
+        if claims[name].is_null() {
+            claims[name] = value.into();
+        }
     }
     if claims["iss"].is_null() {
         claims["iss"] = issuer.into();

@@ -1,13 +1,16 @@
-//! A runner as `actions/runner` (2.336) is on the points that a job hook depends on: how it runs the hook, what it makes of
-//! each line of its output, how it masks, and how it reads the command files.
+//! A runner as `actions/runner` (2.336) is on the points that a job hook depends on: how it runs the hook and cancels it, what
+//! it makes of each line of its output, how it masks, and how it reads the command files. Whatever it would show, in the log,
+//! in an annotation or in a summary, is looked through for the secrets it was told to watch, in every encoding.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -18,12 +21,40 @@ pub struct Runner {
     pub env: BTreeMap<String, String>,
     /// Every text that is masked, encodings included. They stay for the whole job.
     pub masks: Vec<String>,
+    /// What `GITHUB_ENV` and `GITHUB_PATH` gave to the later steps. A hook does not see it.
+    pub job_env: BTreeMap<String, String>,
+    pub job_path: Vec<String>,
+    /// Whom the runner runs as, where that is not the user of the tests.
+    pub user: Option<u32>,
+    /// How long a cancelled step may go on after SIGINT, and then after SIGTERM.
+    pub patience: [Duration; 2],
+    secrets: Vec<String>,
     files: usize,
+}
+
+/// When a step of a job runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// As long as nothing has failed.
+    Success,
+    /// `if: always()`.
+    Always,
+}
+
+/// A job from its first hook to its last.
+pub struct Job {
+    pub started: Option<Step>,
+    /// Those that did not run are none.
+    pub steps: Vec<Option<Step>>,
+    pub completed: Option<Step>,
+    pub failed: bool,
 }
 
 /// How a hook ended, and what the runner made of it.
 pub struct Step {
     pub code: i32,
+    /// The step failed: by its exit code, by a command, or by a command file that makes no sense.
+    pub failed: bool,
     /// All that the hook wrote, standard output first.
     pub raw: String,
     /// The log as people see it.
@@ -34,6 +65,10 @@ pub struct Step {
     pub order: Vec<&'static str>,
     /// What `GITHUB_ENV` set, or why that file makes no sense.
     pub env: Result<BTreeMap<String, String>, String>,
+    /// What `GITHUB_PATH` added.
+    pub path: Vec<String>,
+    /// What the runner writes at its debug level of what `GITHUB_ENV` set.
+    pub debug: Vec<String>,
     pub summary: String,
 }
 
@@ -71,6 +106,11 @@ impl Runner {
             dir,
             env,
             masks: Vec::new(),
+            job_env: BTreeMap::new(),
+            job_path: Vec::new(),
+            user: None,
+            patience: [Duration::from_millis(7500), Duration::from_millis(2500)],
+            secrets: Vec::new(),
             files: 0,
         };
         runner.event(
@@ -115,6 +155,37 @@ impl Runner {
         self.dir.path()
     }
 
+    /// The listener's start: the file `.env` in its folder, where there is one, overwrites its environment. A job that writes
+    /// there comes too late: the runner is ephemeral, and reads it no second time.
+    pub fn start(&mut self) {
+        let text = fs::read_to_string(self.dir.path().join(".env")).unwrap_or_default();
+        for line in text.lines() {
+            if let Some((name, value)) = line.split_once('=').filter(|(name, _)| !name.is_empty()) {
+                self.set(name, value);
+            }
+        }
+    }
+
+    /// A text that must be shown nowhere from now on, nor twelve characters of it in any encoding.
+    pub fn watch(&mut self, secret: &str) {
+        assert!(
+            secret.len() >= WINDOW,
+            "{secret:?} is too short to be told from other text"
+        );
+        if !self.secrets.iter().any(|known| known == secret) {
+            self.secrets.push(secret.to_owned());
+        }
+    }
+
+    /// The first secret that shows in a text, with the form it has there.
+    pub fn shown_in(&self, text: &str) -> Option<(&str, String)> {
+        let seen: HashSet<&[u8]> = text.as_bytes().windows(WINDOW).collect();
+        self.secrets.iter().find_map(|secret| {
+            let shows = |form: &String| form.as_bytes().windows(WINDOW).any(|part| seen.contains(part));
+            Some((secret.as_str(), forms(secret).into_iter().find(shows)?))
+        })
+    }
+
     /// A command file, new for each step.
     fn command_file(&self, kind: &str) -> PathBuf {
         self.dir
@@ -122,7 +193,7 @@ impl Runner {
             .join(format!("_work/_temp/_runner_file_commands/{kind}_{}", self.files))
     }
 
-    /// How the runner starts a hook: the interpreter by the path's ending, standard input closed.
+    /// How the runner starts a hook: `bash -e`, else `sh -e`, in the workspace, standard input closed.
     pub fn command(&mut self, hook: &Path, arguments: &[&str]) -> Command {
         self.files += 1;
         let kinds = [
@@ -132,15 +203,22 @@ impl Runner {
             ("GITHUB_STATE", "save_state"),
             ("GITHUB_STEP_SUMMARY", "step_summary"),
         ];
-        let bash = std::env::split_paths(&self.env["PATH"])
-            .map(|folder| folder.join("bash"))
-            .find(|bash| bash.is_file());
-        let mut command = Command::new(bash.unwrap_or_else(|| "/bin/sh".into()));
+        let shell = |name: &'static str| {
+            std::env::split_paths(&self.env["PATH"])
+                .map(move |folder| folder.join(name))
+                .find(|shell| shell.is_file())
+        };
+        let shell = shell("bash").or_else(|| shell("sh"));
+        let mut command = Command::new(shell.unwrap_or_else(|| "/bin/sh".into()));
         command.arg("-e").arg(hook).args(arguments).env_clear();
         for (variable, kind) in kinds {
             let file = self.command_file(kind);
             fs::write(&file, "").unwrap();
+            std::os::unix::fs::chown(&file, self.user, None).unwrap();
             command.env(variable, file);
+        }
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
         }
         command
             .envs(&self.env)
@@ -160,42 +238,165 @@ impl Runner {
         self.take(output)
     }
 
-    /// What the runner makes of a hook that has ended.
-    pub fn take(&mut self, output: Output) -> Step {
-        let mut step = Step {
-            code: output.status.code().unwrap_or(-1),
-            raw: String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr),
-            log: Vec::new(),
-            annotations: Vec::new(),
-            order: Vec::new(),
-            env: read_env(&fs::read_to_string(self.command_file("set_env")).unwrap_or_default()),
-            summary: fs::read_to_string(self.command_file("step_summary")).unwrap_or_default(),
+    /// The hook that a variable of the runner's environment names, as the runner runs it; none where there is no such variable.
+    pub fn hook(&mut self, variable: &str) -> Option<Step> {
+        let path = PathBuf::from(self.env.get(variable).filter(|path| !path.is_empty())?);
+        let problem = match path.extension().and_then(|ending| ending.to_str()) {
+            _ if !path.is_file() => "File doesn't exist",
+            // The runner takes .ps1 and .js too; no hook of these tests is one.
+            Some("sh") => return Some(self.run(&path, &[])),
+            _ => "is not a valid path to a script",
         };
-        let raw = step.raw.clone();
-        for line in lines(&raw) {
-            self.line(line, &mut step);
+        let mut step = Step::new(1, String::new());
+        step.annotations
+            .push(("error".into(), String::new(), format!("{}: {problem}", path.display())));
+        Some(step)
+    }
+
+    /// A step of the job's own: a script for `bash -e`, with what the steps before it set.
+    pub fn step(&mut self, script: &str) -> Step {
+        let file = self.dir.path().join(format!("_work/_temp/step-{}.sh", self.files));
+        fs::write(&file, script).unwrap();
+        let mut command = self.command(&file, &[]);
+        command.envs(&self.job_env);
+        let path = self.job_path.iter().rev().cloned().chain([self.env["PATH"].clone()]);
+        command.env("PATH", path.collect::<Vec<_>>().join(":"));
+        let output = command.output().unwrap();
+        self.take(output)
+    }
+
+    /// A whole job: the started hook, the steps, and whatever they came to, the completed hook.
+    pub fn job(&mut self, steps: &[(When, &str)]) -> Job {
+        self.start();
+        let started = self.hook("ACTIONS_RUNNER_HOOK_JOB_STARTED");
+        let mut failed = started.as_ref().is_some_and(|step| step.failed);
+        let mut ran = Vec::new();
+        for (when, script) in steps {
+            let step = (*when == When::Always || !failed).then(|| self.step(script));
+            failed |= step.as_ref().is_some_and(|step| step.failed);
+            ran.push(step);
         }
-        step.summary = self.masked(&step.summary);
+        let completed = self.hook("ACTIONS_RUNNER_HOOK_JOB_COMPLETED");
+        failed |= completed.as_ref().is_some_and(|step| step.failed);
+        Job {
+            started,
+            steps: ran,
+            completed,
+            failed,
+        }
+    }
+
+    /// Cancels what runs, as the runner does: SIGINT, then SIGTERM, then it is killed. Tells which of them ended it.
+    pub fn cancel(&mut self, mut child: Child) -> (Step, &'static str) {
+        let mut last = "";
+        let [after_interrupt, after_terminate] = self.patience;
+        for (signal, patience) in [
+            ("-INT", after_interrupt),
+            ("-TERM", after_terminate),
+            ("-KILL", Duration::MAX),
+        ] {
+            last = signal;
+            let sent = Command::new("kill").args([signal, &child.id().to_string()]).status();
+            assert!(sent.unwrap().success());
+            let begun = Instant::now();
+            while child.try_wait().unwrap().is_none() && begun.elapsed() < patience {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            if child.try_wait().unwrap().is_some() {
+                break;
+            }
+        }
+        let output = child.wait_with_output().unwrap();
+        (self.take(output), last)
+    }
+
+    /// What the runner makes of a hook or a step that has ended.
+    pub fn take(&mut self, output: Output) -> Step {
+        let raw = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        // The runner knows a process that a signal ended by 128 and its number.
+        let code = output.status.signal().map_or(-1, |signal| 128 + signal);
+        let mut step = Step::new(output.status.code().unwrap_or(code), raw);
+        let mut stopped = None;
+        for line in lines(&step.raw.clone()) {
+            self.line(line, &mut step, &mut stopped);
+        }
+        let text = |kind| {
+            let bytes = fs::read(self.command_file(kind)).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        step.env = read_env(&text("set_env"));
+        step.path = text("add_path")
+            .lines()
+            .filter(|line| !line.is_empty())
+            .map(str::to_owned)
+            .collect();
+        step.summary = self.masked(&text("step_summary"));
+        for line in &step.path {
+            self.job_path.retain(|known| known != line);
+            self.job_path.push(line.clone());
+        }
+        match &step.env {
+            Ok(set) => {
+                for (name, value) in set {
+                    self.job_env.insert(name.clone(), value.clone());
+                    step.debug.push(self.masked(&format!("{name}='{value}'")));
+                }
+            }
+            Err(why) => {
+                step.failed = true;
+                let why = self.masked(why);
+                step.annotations.push(("error".into(), String::new(), why));
+            }
+        }
+        let annotations = step
+            .annotations
+            .iter()
+            .map(|(_, title, text)| format!("{title}\n{text}"));
+        let all = step.log.iter().chain(&step.debug).cloned().chain(annotations);
+        let all = all.chain([step.summary.clone()]).collect::<Vec<_>>().join("\n");
+        assert_eq!(self.shown_in(&all), None, "a secret shows in: {all}");
         step
     }
 
-    fn line(&mut self, line: &str, step: &mut Step) {
-        let Some((command, title, data)) = command(line) else {
+    fn line(&mut self, line: &str, step: &mut Step, stopped: &mut Option<String>) {
+        let Some((command, title, data)) = command(line, stopped.as_deref()) else {
             step.order.push("line");
             step.log.push(self.masked(line));
             return;
         };
-        if command == "add-mask" {
-            step.order.push("mask");
-            if !data.trim().is_empty() {
-                self.add_mask(&data);
+        if let Some(token) = stopped {
+            // Until its token comes, everything is a line.
+            if command.eq_ignore_ascii_case(token) {
+                *stopped = None;
             }
+            step.order.push("line");
+            step.log.push(self.masked(line));
             return;
         }
+        match command.as_str() {
+            "stop-commands" => {
+                *stopped = Some(data);
+                step.order.push("line");
+                step.log.push(self.masked(line));
+            }
+            "add-mask" if !data.trim().is_empty() => {
+                step.order.push("mask");
+                self.add_mask(&data);
+            }
+            "add-mask" => self.annotate(step, "warning", "", "Can't add secret mask for empty string"),
+            "set-env" | "add-path" => {
+                step.failed = true;
+                self.annotate(step, "error", "", &format!("The `{command}` command is disabled."));
+            }
+            level => self.annotate(step, level, &title, &data),
+        }
+    }
+
+    fn annotate(&self, step: &mut Step, level: &str, title: &str, data: &str) {
+        let (title, data) = (self.masked(title), self.masked(data));
         step.order.push("annotation");
-        let (title, data) = (self.masked(&title), self.masked(&data));
-        step.log.push(format!("##[{command}]{data}"));
-        step.annotations.push((command, title, data));
+        step.log.push(format!("##[{level}]{data}"));
+        step.annotations.push((level.to_owned(), title, data));
     }
 
     fn add_mask(&mut self, data: &str) {
@@ -238,6 +439,21 @@ impl Default for Runner {
 }
 
 impl Step {
+    fn new(code: i32, raw: String) -> Self {
+        Self {
+            code,
+            failed: code != 0,
+            raw,
+            log: Vec::new(),
+            annotations: Vec::new(),
+            order: Vec::new(),
+            env: Ok(BTreeMap::new()),
+            path: Vec::new(),
+            debug: Vec::new(),
+            summary: String::new(),
+        }
+    }
+
     /// Insists on the exit code, and on texts of the error annotation.
     #[track_caller]
     pub fn fails(&self, texts: &[&str]) -> &Self {
@@ -255,7 +471,7 @@ impl Step {
 
     #[track_caller]
     pub fn succeeds(&self) -> &Self {
-        assert_eq!(self.code, 0, "{}", self.raw);
+        assert!(self.code == 0 && !self.failed, "{} {:?}", self.raw, self.env);
         let error = self.annotations.iter().find(|(level, _, _)| level == "error");
         assert!(error.is_none(), "{error:?}");
         self
@@ -295,8 +511,9 @@ const COMMANDS: [&str; 11] = [
     "stop-commands",
 ];
 
-/// Name, title and data of a workflow command, in the new form (`ActionCommand.TryParseV2`) or the old (`TryParse`).
-fn command(line: &str) -> Option<(String, String, String)> {
+/// Name, title and data of a workflow command, in the new form (`ActionCommand.TryParseV2`) or the old (`TryParse`). A token
+/// that commands were stopped with is a command too.
+fn command(line: &str, token: Option<&str>) -> Option<(String, String, String)> {
     let unescape = |text: &str| text.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%");
     let known = |info: &str| {
         let (name, properties) = info.split_once(' ').unwrap_or((info, ""));
@@ -314,7 +531,8 @@ fn command(line: &str) -> Option<(String, String, String)> {
                     .replace("%25", "%")
             })
             .unwrap_or_default();
-        COMMANDS.contains(&name.as_str()).then_some((name, title))
+        let is_token = token.is_some_and(|token| token.eq_ignore_ascii_case(&name));
+        (is_token || COMMANDS.contains(&name.as_str())).then_some((name, title))
     };
     if let Some((info, data)) = line
         .trim_start()
@@ -367,15 +585,42 @@ fn encodings(value: &str) -> Vec<String> {
     if value.len() > 8 && value.starts_with('"') && value.ends_with('"') {
         forms.push(value[1..value.len() - 1].to_owned());
     }
-    if let Some((before, after)) = value.split_once('&') {
-        forms.extend(
-            [before, after]
-                .iter()
-                .filter(|part| part.len() >= 6)
-                .map(ToString::to_string),
-        );
+    // PowerShell shows the parts of a command it cannot run apart, one letter after `&+` in another colour.
+    let around = match value.find("&+") {
+        Some(at) => Some((
+            at + 2,
+            at + 2 + value[at + 2..].chars().next().map_or(0, char::len_utf8),
+        )),
+        None => value.rfind('&').map(|at| (at + 1, at + 1)),
+    };
+    if let Some((end, begin)) = around {
+        let parts = [&value[..end], &value[begin..]];
+        let long = parts.iter().filter(|part| part.encode_utf16().count() >= 6);
+        forms.extend(long.map(ToString::to_string));
     }
     forms.retain(|form| !form.is_empty());
+    forms
+}
+
+/// So many characters of a secret in a row are one too many.
+const WINDOW: usize = 12;
+
+/// The forms in which a tool may print a text: those that the runner hides by itself, and those that it does not.
+fn forms(secret: &str) -> Vec<String> {
+    let mut forms = encodings(secret);
+    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    forms.push(hex.to_ascii_uppercase());
+    forms.push(hex);
+    for before in ["", "x", "xy"] {
+        // Between other bytes a character or two at each end belong to both.
+        let encoded = format!("{before}{secret}\n");
+        let own = |text: String| {
+            let begin = if before.is_empty() { 0 } else { 4 };
+            text.trim_end_matches('=')[begin..].to_owned()
+        };
+        forms.push(own(STANDARD.encode(&encoded)));
+        forms.push(own(URL_SAFE.encode(&encoded)));
+    }
     forms
 }
 

@@ -112,7 +112,8 @@ pub(super) async fn run(hook: &Hook) -> Result<(), Report> {
 }
 
 async fn started(hook: &Hook, it: &HookPlan, progress: &Progress) -> Result<(), Refusal> {
-    let present = Present::read(hook, it)?;
+    // Whoever cannot read the files is most likely another user, and is to be told what to declare.
+    let present = Present::read(hook, it).or_else(|failure| own_user(it).and(Err(failure)))?;
     mask(it.job.mask, present.secrets())?;
     let manifest = manifest(hook)?;
     own_user(it)?;
