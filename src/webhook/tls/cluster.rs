@@ -4,9 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use http::{HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -18,13 +18,14 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
+use super::authority::CLOCK_ERROR;
 use super::upkeep::ByItself;
 use crate::webhook::file;
 
@@ -56,7 +57,7 @@ pub enum ClusterError {
 }
 
 /// One call.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(super) enum Request {
     ReadSecret,
     CreateSecret(Value),
@@ -65,6 +66,19 @@ pub(super) enum Request {
     ReadConfiguration,
     /// A JSON Patch.
     PatchConfiguration(Value),
+}
+
+impl fmt::Debug for Request {
+    /// Without what is written: in a Secret that is a private key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ReadSecret => "ReadSecret",
+            Self::CreateSecret(_) => "CreateSecret",
+            Self::UpdateSecret(_) => "UpdateSecret",
+            Self::ReadConfiguration => "ReadConfiguration",
+            Self::PatchConfiguration(_) => "PatchConfiguration",
+        })
+    }
 }
 
 /// The object, where there is one.
@@ -152,15 +166,16 @@ impl Cluster {
         })
     }
 
-    pub(super) async fn call(&self, request: Request) -> Answer {
+    /// `now` is what this replica's clock says, to hold against the API server's.
+    pub(super) async fn call(&self, request: Request, now: SystemTime) -> Answer {
         let about = About::new(&request, &self.names);
-        match timeout(TIMEOUT, self.answer(request, &about)).await {
+        match timeout(TIMEOUT, self.answer(request, &about, now)).await {
             Ok(answer) => answer,
             Err(_) => Err(about.unreachable(&format!("no answer within {}", humantime::format_duration(TIMEOUT)))),
         }
     }
 
-    async fn answer(&self, request: Request, about: &About) -> Answer {
+    async fn answer(&self, request: Request, about: &About, now: SystemTime) -> Answer {
         let (method, content_type, body) = match &request {
             Request::ReadSecret | Request::ReadConfiguration => (Method::GET, None, None),
             Request::CreateSecret(secret) => (Method::POST, Some("application/json"), Some(secret)),
@@ -188,31 +203,12 @@ impl Cluster {
         let connector = self.roots.connector().map_err(local)?;
         let sent = self.send(connector, http_request).await;
         let (response, _driver) = sent.map_err(|error| about.unreachable(&error.to_string()))?;
-        let status = response.status();
-        let collected = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
+        let (head, body) = response.into_parts();
+        let collected = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
         let bytes = collected
             .map_err(|_| about.unreachable("the answer broke off or has no end"))?
             .to_bytes();
-        if status.is_success() {
-            let object = serde_json::from_slice(&bytes).map_err(|_| about.refused("the answer is no JSON"))?;
-            return Ok(Some(object));
-        }
-        let said = serde_json::from_slice::<Status>(&bytes).unwrap_or_default().message;
-        let said: String = said.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE).collect();
-        match (status, &request) {
-            (StatusCode::NOT_FOUND, Request::ReadSecret | Request::ReadConfiguration) => Ok(None),
-            // It was there a moment ago.
-            (StatusCode::NOT_FOUND, Request::UpdateSecret(_) | Request::PatchConfiguration(_)) => Err(about.conflict()),
-            (StatusCode::CONFLICT, _) => Err(about.conflict()),
-            (StatusCode::FORBIDDEN, _) => Err(about.forbidden(&said)),
-            (StatusCode::UNAUTHORIZED, _) => Err(Failure {
-                reason: Reason::Forbidden,
-                message: format!("cannot {about}: the API server does not accept podkey's service-account token (401)"),
-            }),
-            (StatusCode::TOO_MANY_REQUESTS, _) => Err(about.unreachable("429 too many requests")),
-            _ if status.is_server_error() => Err(about.unreachable(&format!("{status}: {said}"))),
-            _ => Err(about.refused(&format!("{status}: {said}"))),
-        }
+        about.understand(&request, now, head.status, &head.headers, &bytes)
     }
 }
 
@@ -276,6 +272,15 @@ fn read(path: &Path, what: &str) -> io::Result<Zeroizing<Vec<u8>>> {
     bytes
         .map(Zeroizing::new)
         .map_err(|error| io::Error::other(format!("cannot read {what} from {}: {error}", path.display())))
+}
+
+/// What time it is by the clock of whoever answers.
+fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()
+}
+
+fn apart(one: SystemTime, other: SystemTime) -> Duration {
+    one.duration_since(other).unwrap_or_else(|error| error.duration())
 }
 
 /// The API server's account of a failure.
@@ -350,6 +355,47 @@ impl About {
         }
     }
 
+    /// What an answer says. Not kube's way of reading it: that logs what it cannot parse, and it might be a Secret.
+    fn understand(
+        &self,
+        request: &Request,
+        now: SystemTime,
+        status: StatusCode,
+        headers: &HeaderMap,
+        bytes: &[u8],
+    ) -> Answer {
+        // Whoever judges the shared CA by a clock that is further off replaces it again and again, and takes out of the
+        // caBundle what others are served by.
+        if let Some(theirs) = date(headers).filter(|theirs| apart(*theirs, now) > CLOCK_ERROR) {
+            return Err(self.refused(&format!(
+                "the clock here says {}, the API server's {}. Set the clock of this pod's node right",
+                humantime::format_rfc3339_seconds(now),
+                humantime::format_rfc3339_seconds(theirs)
+            )));
+        }
+        if status.is_success() {
+            let object: Map<_, _> =
+                serde_json::from_slice(bytes).map_err(|_| self.refused("the answer is no JSON object"))?;
+            return Ok(Some(object.into()));
+        }
+        let said = serde_json::from_slice::<Status>(bytes).unwrap_or_default().message;
+        let said: String = said.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE).collect();
+        match (status, request) {
+            (StatusCode::NOT_FOUND, Request::ReadSecret | Request::ReadConfiguration) => Ok(None),
+            // It was there a moment ago.
+            (StatusCode::NOT_FOUND, Request::UpdateSecret(_) | Request::PatchConfiguration(_)) => Err(self.conflict()),
+            (StatusCode::CONFLICT, _) => Err(self.conflict()),
+            (StatusCode::FORBIDDEN, _) => Err(self.forbidden(&said)),
+            (StatusCode::UNAUTHORIZED, _) => Err(Failure {
+                reason: Reason::Forbidden,
+                message: format!("cannot {self}: the API server does not accept podkey's service-account token (401)"),
+            }),
+            (StatusCode::TOO_MANY_REQUESTS, _) => Err(self.unreachable("429 too many requests")),
+            _ if status.is_server_error() => Err(self.unreachable(&format!("{status}: {said}"))),
+            _ => Err(self.refused(&format!("{status}: {said}"))),
+        }
+    }
+
     fn conflict(&self) -> Failure {
         Failure {
             reason: Reason::Conflict,
@@ -379,6 +425,61 @@ impl About {
         Failure {
             reason: Reason::Refused,
             message: format!("cannot {self}: {said}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86400);
+
+    /// What is made of this answer to reading the Secret, given at this time, by a clock that says `now`.
+    fn understood(body: &str, date: SystemTime, now: SystemTime) -> Answer {
+        let names = ByItself {
+            service: "podkey".to_owned(),
+            namespace: "podkey".to_owned(),
+            secret: "podkey-ca".to_owned(),
+            webhook_configuration: "podkey".to_owned(),
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(header::DATE, httpdate::fmt_http_date(date).parse().unwrap());
+        let about = About::new(&Request::ReadSecret, &names);
+        about.understand(&Request::ReadSecret, now, StatusCode::OK, &headers, body.as_bytes())
+    }
+
+    #[test]
+    fn an_answer_that_is_no_object_is_refused() {
+        let now = SystemTime::now();
+        for answer in ["", "[]", "null", "7", "\"x\"", "{"] {
+            let failure = understood(answer, now, now).unwrap_err();
+            assert_eq!(failure.reason, Reason::Refused, "{answer}");
+            assert!(failure.message.ends_with("the answer is no JSON object"), "{answer}");
+        }
+        assert_eq!(understood("{}", now, now), Ok(Some(json!({}))));
+    }
+
+    #[test]
+    fn a_clock_that_is_months_off_judges_nothing() {
+        let now = SystemTime::now();
+        for near in [now - 44 * DAY, now + 44 * DAY] {
+            assert!(understood("{}", now, near).is_ok());
+        }
+        for far in [now - 46 * DAY, now + 46 * DAY, SystemTime::UNIX_EPOCH] {
+            let failure = understood("{}", now, far).unwrap_err();
+            assert_eq!(failure.reason, Reason::Refused);
+            assert!(failure.message.contains("Set the clock"), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_in_no_debug_output() {
+        let secret = json!({"data": {"tls.key": "a2V5"}});
+        for request in [Request::CreateSecret(secret.clone()), Request::UpdateSecret(secret)] {
+            assert!(!format!("{request:?}").contains("a2V5"));
         }
     }
 }

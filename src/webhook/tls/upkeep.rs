@@ -450,7 +450,7 @@ pub(in crate::webhook) async fn keep(mut upkeep: Upkeep, cluster: Cluster, now: 
     loop {
         let mut request = upkeep.look();
         let pause = loop {
-            let answer = cluster.call(request).await;
+            let answer = cluster.call(request, now()).await;
             let clock = Clock {
                 now: now(),
                 uptime: started.elapsed(),
