@@ -408,6 +408,10 @@ impl World {
             }
             7 => {
                 self.away_until = self.time + Duration::from_secs(self.rng.u64(1..300));
+                if self.time < self.excused_until {
+                    // What is broken can only be mended when it is back.
+                    self.excuse(RESTORED);
+                }
                 "the API server is away"
             }
             8 => {

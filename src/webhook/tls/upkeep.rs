@@ -61,8 +61,6 @@ pub(in crate::webhook) struct Upkeep {
     failures: u32,
     /// What was said of trouble, up to the colon, and when.
     said: BTreeMap<String, Duration>,
-    /// Whether the authorities of the Secret have ever been in the `caBundle`, as far as we know.
-    published: bool,
 }
 
 /// Which answer is waited for.
@@ -102,7 +100,6 @@ impl Upkeep {
             failed: false,
             failures: 0,
             said: BTreeMap::new(),
-            published: false,
         }
     }
 
@@ -317,10 +314,11 @@ impl Upkeep {
         ConfigurationSeen::There(bundles)
     }
 
-    fn say_published(&mut self, found: Found) {
+    fn say_published(&self, found: Found) {
         let configuration = &self.names.webhook_configuration;
         match found {
-            Found::Blank if !self.published => tracing::info!(configuration, "the caBundle is set"),
+            // Whoever has a leaf has seen its CA there before.
+            Found::Blank if self.memory.leaf.is_none() => tracing::info!(configuration, "the caBundle is set"),
             Found::Incomplete => tracing::info!(configuration, "a CA was added to the caBundle"),
             Found::Blank | Found::Foreign => {
                 self.metrics.ca_bundle_restorations.inc();
@@ -332,7 +330,6 @@ impl Upkeep {
                 );
             }
         }
-        self.published = true;
     }
 
     fn fail(&mut self, clock: Clock, failure: &Failure) {
