@@ -554,6 +554,39 @@ fn a_newcomer_that_finds_no_secret_makes_nobodys_certificate_worthless() {
 }
 
 #[test]
+fn who_always_comes_second_says_so() {
+    let mut store = Store::default();
+    store.install();
+    let metrics = Arc::new(Metrics::new());
+    let mut upkeep = Upkeep::new(names(), Arc::default(), metrics.clone());
+    let clock = Clock {
+        now: UNIX_EPOCH + DAY * 365 * 60,
+        uptime: Duration::ZERO,
+    };
+    let refused = || {
+        !metrics
+            .encode()
+            .unwrap()
+            .contains("_failures_total{reason=\"refused\"} 0")
+    };
+    for _ in 0..10 {
+        assert!(!refused(), "said too early");
+        let mut turn = Turn::Ask(upkeep.look());
+        while let Turn::Ask(request) = turn {
+            let answer = match request {
+                Request::CreateSecret(_) => Err(Failure {
+                    reason: Reason::Conflict,
+                    message: String::new(),
+                }),
+                request => store.call(request),
+            };
+            turn = upkeep.answer(clock, answer);
+        }
+    }
+    assert!(refused());
+}
+
+#[test]
 fn without_an_api_server_serving_goes_on_for_months() {
     let mut world = World::new(3, 2);
     world.run(120 * SECOND);

@@ -155,7 +155,7 @@ impl Upkeep {
                     done.say(&self.names);
                     self.look_again(clock)
                 }
-                Err(failure) if failure.reason == Reason::Conflict => self.after_conflict(),
+                Err(failure) if failure.reason == Reason::Conflict => self.after_conflict(clock),
                 Err(failure) => {
                     self.fail(clock, &failure);
                     self.publish_or_sign(clock, look)
@@ -166,7 +166,7 @@ impl Upkeep {
                     self.say_published(found);
                     self.look_again(clock)
                 }
-                Err(failure) if failure.reason == Reason::Conflict => self.after_conflict(),
+                Err(failure) if failure.reason == Reason::Conflict => self.after_conflict(clock),
                 Err(failure) => {
                     self.fail(clock, &failure);
                     self.sign(clock, &look.steps)
@@ -261,10 +261,16 @@ impl Upkeep {
     }
 
     /// Somebody else has changed what we were about to change: a moment later we see what they made of it.
-    fn after_conflict(&mut self) -> Turn {
+    fn after_conflict(&mut self, clock: Clock) -> Turn {
         if self.rounds < MOST_ROUNDS {
             return Turn::Rest(Duration::from_millis(fastrand::u64(20..250)));
         }
+        self.trouble(
+            clock,
+            TlsFailure::Refused,
+            "each time that podkey was about to write its Secret or the caBundle, somebody else had just done so: something else \
+             writes to them all the time",
+        );
         self.rest()
     }
 
