@@ -14,7 +14,7 @@ use super::authority::Authority;
 #[cfg(test)]
 use super::authority::Leaf;
 use super::cluster::{Answer, Cluster, Failure, Reason, Request};
-use super::keyring::{Keyring, read_bundle, write_bundle};
+use super::keyring::{Contents, Keyring, read_bundle, write_bundle};
 use super::steps::{Clock, ConfigurationSeen, Found, Memory, Publish, SecretSeen, SecretStep, Steps, steps};
 use crate::webhook::metrics::{Metrics, TlsFailure};
 
@@ -184,6 +184,14 @@ impl Upkeep {
         configuration_object: Option<Value>,
     ) -> Turn {
         self.memory.observe(clock, secret, configuration);
+        if self.memory.keyring.is_none() && *secret == SecretSeen::There(Contents::Foreign) {
+            let ByItself { namespace, secret, .. } = &self.names;
+            let message = format!(
+                "the Secret {namespace}/{secret} is not podkey's, and is left as it is: move what it holds to another Secret and \
+                 delete it, or name another for podkey's CA with --tls-secret (the chart's fullnameOverride)"
+            );
+            self.trouble(clock, TlsFailure::Refused, &message);
+        }
         if let Some(keyring) = &self.memory.keyring {
             self.metrics.show_ca_expiry(keyring.current.certificate.not_after);
         }
