@@ -194,12 +194,13 @@ pub async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
         "serving"
     );
     stop.wait().await;
+    // Whoever comes after this replica may have another CA in the `caBundle`, and must not see it taken out.
+    upkeep.abort();
     shared.stopping.store(true, Ordering::Relaxed);
     tracing::info!(grace = %humantime::format_duration(options.grace), "stopping: not ready any more, serving on for the grace time");
     tokio::time::sleep(options.grace).await;
     handle.graceful_shutdown(Some(DRAIN_TIMEOUT));
     let served = server.await;
-    upkeep.abort();
     admin_handle.graceful_shutdown(Some(Duration::ZERO));
     let _ = admin_server.await;
     tracing::info!("stopped");

@@ -533,7 +533,7 @@ fn a_new_certificate_is_used_and_open_connections_live_on() {
 
 #[test]
 fn on_sigterm_it_drains_before_it_goes() {
-    let mut webhook = Webhook::start_with(&["--grace", "2s"]);
+    let mut webhook = Webhook::start_with(&["--grace", "3s"]);
     let body = bytes(&review(pod()));
     assert_eq!(webhook.admin_get("/readyz").status, 200);
     let mut idle = webhook.connect();
@@ -549,6 +549,10 @@ fn on_sigterm_it_drains_before_it_goes() {
     webhook.signal("-TERM");
     eventually("not ready", || webhook.admin_get("/readyz").status == 503);
     assert_eq!(webhook.admin_get("/healthz").status, 200, "alive as long as it serves");
+    // From now on it leaves to the others what belongs to the certificate.
+    swap_certificate(webhook.folder.path(), &webhook.ca.leaf(&[NAME]));
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!(webhook.connect().server_certificate(), idle.server_certificate());
     let reply = idle.post(&body);
     assert_eq!(reply.status, 200, "an open connection is still served");
     assert!(reply.closes(), "and told to go elsewhere");
