@@ -172,7 +172,7 @@ impl Metrics {
             panics: registered(
                 &mut registry,
                 "panics",
-                "Requests that failed by a fault of podkey's",
+                "Faults of podkey's own: requests that failed by one, and new beginnings of what looks after the certificate",
                 Counter::default(),
             ),
             certificate_expiry: registered(

@@ -125,22 +125,25 @@ pub async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
             key,
             poll,
         } => {
-            let mut files = CertificateFiles::new(path, key);
+            let mut files = CertificateFiles::new(path.clone(), key.clone());
             if let Some(served) = files.load((options.now)())? {
                 certificate.serve(served, &metrics);
             }
-            Box::pin(tls::poll(
-                files,
-                poll,
-                options.now,
-                certificate.clone(),
-                metrics.clone(),
-            ))
+            let (certificate, metrics) = (certificate.clone(), metrics.clone());
+            let mut loaded = Some(files);
+            Box::pin(tls::without_end(metrics.clone(), move || {
+                let files = loaded.take();
+                let files = files.unwrap_or_else(|| CertificateFiles::new(path.clone(), key.clone()));
+                tls::poll(files, poll, options.now, certificate.clone(), metrics.clone())
+            }))
         }
         Tls::ByItself(names) => {
-            let cluster = Cluster::connect(names.clone()).await?;
-            let upkeep = Upkeep::new(names, certificate.clone(), metrics.clone());
-            Box::pin(tls::keep(upkeep, cluster, options.now))
+            let cluster = Arc::new(Cluster::connect(names.clone()).await?);
+            let (certificate, metrics) = (certificate.clone(), metrics.clone());
+            Box::pin(tls::without_end(metrics.clone(), move || {
+                let upkeep = Upkeep::new(names.clone(), certificate.clone(), metrics.clone());
+                tls::keep(upkeep, cluster.clone(), options.now)
+            }))
         }
     };
     let acceptor = RustlsConfig::from_config(Arc::new(tls::server_config(certificate.clone())?));

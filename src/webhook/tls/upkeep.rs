@@ -459,7 +459,7 @@ impl Done {
 }
 
 /// Keeps at it until the process ends.
-pub(in crate::webhook) async fn keep(mut upkeep: Upkeep, cluster: Cluster, now: fn() -> SystemTime) {
+pub(in crate::webhook) async fn keep(mut upkeep: Upkeep, cluster: Arc<Cluster>, now: fn() -> SystemTime) {
     let started = Instant::now();
     loop {
         let mut request = upkeep.look();
