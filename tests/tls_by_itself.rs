@@ -200,9 +200,11 @@ impl Install {
         );
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.yaml"), CONFIG).unwrap();
+        // A file, as a pod has it.
+        std::fs::write(folder.path().join("token"), token["status"]["token"].as_str().unwrap()).unwrap();
         let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "x",
             "clusters": [{"name": "x", "cluster": {"server": api.server, "certificate-authority-data": api.ca}}],
-            "users": [{"name": "x", "user": {"token": token["status"]["token"]}}],
+            "users": [{"name": "x", "user": {"tokenFile": folder.path().join("token")}}],
             "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}]});
         std::fs::write(folder.path().join("kubeconfig"), kubeconfig.to_string()).unwrap();
         Self {
@@ -620,7 +622,7 @@ fn a_secret_that_is_lost_comes_back_and_nobody_notices() {
         }
     });
     assert_eq!(install.bundle(), ca);
-    assert!(install.log().contains("restored from memory"));
+    install.eventually("it is said", || install.log().contains("restored from memory"));
     install.no_key_was_logged();
 }
 
@@ -640,11 +642,10 @@ fn a_ca_bundle_that_somebody_else_wrote_is_set_right() {
         let works = install.eventually("pods are injected", || create_pod(&install).is_ok());
         let took = works + install.eventually("restored", || install.bundle() == ours);
         println!("{found}: pods again after {works:?}, restored after {took:?}");
-        assert!(
-            install.log().contains(&format!("\"found\":\"{found}\"")),
-            "{}",
-            install.log()
-        );
+        // Written by a thread of its own.
+        install.eventually("it is said", || {
+            install.log().contains(&format!("\"found\":\"{found}\""))
+        });
         without_one_failure(&install, || std::thread::sleep(Duration::from_secs(2)));
     }
     // And a configuration that is made anew.

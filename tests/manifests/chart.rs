@@ -225,6 +225,19 @@ fn a_typo_or_a_value_that_cannot_be_meant_is_refused_with_its_place() {
         (json!({"metrics": {"podMonitor": true}}), "'/metrics/podMonitor'"),
         (json!({"resources": {"limit": {}}}), "'/resources'"),
         (json!({"fullnameOverride": "Podkey"}), "'/fullnameOverride'"),
+        // The chart sets them, and its selectors go by them.
+        (
+            json!({"podLabels": {"app.kubernetes.io/name": "x"}}),
+            "invalid propertyName 'app.kubernetes.io/name'",
+        ),
+        (
+            json!({"podLabels": {"app.kubernetes.io/instance": "x"}}),
+            "invalid propertyName 'app.kubernetes.io/instance'",
+        ),
+        (
+            json!({"podAnnotations": {"checksum/config": "x"}}),
+            "invalid propertyName 'checksum/config'",
+        ),
         // YAML would read it as a boolean.
         (json!({"fullnameOverride": "on"}), "'/fullnameOverride'"),
         // No ports at all would let podkey reach every one.
