@@ -653,6 +653,13 @@ fn environment(container: &Value) -> BTreeMap<String, String> {
     let mut environment = BTreeMap::new();
     for entry in items(container, "env") {
         let Some(name) = entry["name"].as_str() else { continue };
+        // No API server lets such an entry through, and podkey does not see it.
+        if entry
+            .get("value")
+            .is_some_and(|value| !value.is_null() && !value.is_string())
+        {
+            continue;
+        }
         let value = match entry.get("valueFrom") {
             None | Some(Value::Null) => expand(entry["value"].as_str().unwrap_or_default(), &environment),
             Some(_) => "from elsewhere".to_owned(),
