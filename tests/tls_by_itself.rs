@@ -200,9 +200,11 @@ impl Install {
         );
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.yaml"), CONFIG).unwrap();
+        // A file, as a pod has it.
+        std::fs::write(folder.path().join("token"), token["status"]["token"].as_str().unwrap()).unwrap();
         let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "x",
             "clusters": [{"name": "x", "cluster": {"server": api.server, "certificate-authority-data": api.ca}}],
-            "users": [{"name": "x", "user": {"token": token["status"]["token"]}}],
+            "users": [{"name": "x", "user": {"tokenFile": folder.path().join("token")}}],
             "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}]});
         std::fs::write(folder.path().join("kubeconfig"), kubeconfig.to_string()).unwrap();
         Self {
@@ -220,6 +222,19 @@ impl Install {
         let started: Vec<_> = (0..count).map(|_| Replica::start(self)).collect();
         self.replicas.extend(started);
         self.are_ready();
+    }
+
+    /// Starts a replica whose clock is so many seconds ahead.
+    fn start_with_a_clock(&mut self, ahead: i64) {
+        let folder = self.folder.path();
+        std::fs::write(folder.join("namespace"), &self.namespace).unwrap();
+        std::fs::write(folder.join("host"), &api().host).unwrap();
+        std::fs::write(folder.join("clock"), ahead.to_string()).unwrap();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "a_replica_with_a_clock_of_its_own", "--nocapture"]);
+        command.env(CLOCK, folder).stdout(Stdio::null());
+        let replica = Replica::spawn(command, self);
+        self.replicas.push(replica);
     }
 
     fn are_ready(&mut self) {
@@ -607,7 +622,7 @@ fn a_secret_that_is_lost_comes_back_and_nobody_notices() {
         }
     });
     assert_eq!(install.bundle(), ca);
-    assert!(install.log().contains("restored from memory"));
+    install.eventually("it is said", || install.log().contains("restored from memory"));
     install.no_key_was_logged();
 }
 
@@ -627,11 +642,10 @@ fn a_ca_bundle_that_somebody_else_wrote_is_set_right() {
         let works = install.eventually("pods are injected", || create_pod(&install).is_ok());
         let took = works + install.eventually("restored", || install.bundle() == ours);
         println!("{found}: pods again after {works:?}, restored after {took:?}");
-        assert!(
-            install.log().contains(&format!("\"found\":\"{found}\"")),
-            "{}",
-            install.log()
-        );
+        // Written by a thread of its own.
+        install.eventually("it is said", || {
+            install.log().contains(&format!("\"found\":\"{found}\""))
+        });
         without_one_failure(&install, || std::thread::sleep(Duration::from_secs(2)));
     }
     // And a configuration that is made anew.
@@ -699,6 +713,7 @@ fn ageing_ca() -> (String, String) {
     (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
 }
 
+const DAY_SECONDS: i64 = 24 * 60 * 60;
 const CLOCK: &str = "PODKEY_TEST_CLOCK";
 static AHEAD_SECONDS: AtomicI64 = AtomicI64::new(0);
 
@@ -708,12 +723,16 @@ fn a_replica_with_a_clock_of_its_own() {
     let Ok(folder) = std::env::var(CLOCK) else { return };
     let folder = Path::new(&folder);
     let clock = folder.join("clock");
+    let read = move || {
+        let ahead = std::fs::read_to_string(&clock)
+            .ok()
+            .and_then(|text| text.trim().parse().ok());
+        AHEAD_SECONDS.store(ahead.unwrap_or(0), Ordering::Relaxed);
+    };
+    read();
     std::thread::spawn(move || {
         loop {
-            let ahead = std::fs::read_to_string(&clock)
-                .ok()
-                .and_then(|text| text.trim().parse().ok());
-            AHEAD_SECONDS.store(ahead.unwrap_or(0), Ordering::Relaxed);
+            read();
             std::thread::sleep(Duration::from_millis(50));
         }
     });
@@ -750,17 +769,11 @@ fn a_replica_with_a_clock_of_its_own() {
 #[test]
 fn a_clock_that_jumps_a_month_heals_itself() {
     let mut install = Install::new("clock");
-    let folder = install.folder.path().to_owned();
-    std::fs::write(folder.join("namespace"), &install.namespace).unwrap();
-    std::fs::write(folder.join("host"), &api().host).unwrap();
     for _ in 0..2 {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "a_replica_with_a_clock_of_its_own", "--nocapture"]);
-        command.env(CLOCK, &folder).stdout(Stdio::null());
-        install.replicas.push(Replica::spawn(command, &install));
+        install.start_with_a_clock(0);
     }
     install.are_ready();
-    let month = 30 * 24 * 60 * 60;
+    let month = 30 * DAY_SECONDS;
     // The API server's clock does not jump: what is made under a wrong clock must be good by a right one too.
     without_one_failure(&install, || {
         for (jump, ahead) in [
@@ -770,7 +783,7 @@ fn a_clock_that_jumps_a_month_heals_itself() {
             ("right again", 0),
         ] {
             let leaves = install.log().matches("new certificate in use").count();
-            std::fs::write(folder.join("clock"), ahead.to_string()).unwrap();
+            std::fs::write(install.folder.path().join("clock"), ahead.to_string()).unwrap();
             if jump == "ahead" {
                 let took = install.eventually("new leaves", || {
                     install.log().matches("new certificate in use").count() >= leaves + 2
@@ -783,6 +796,20 @@ fn a_clock_that_jumps_a_month_heals_itself() {
         }
     });
     assert_eq!(count(&install.bundle()), 1);
+}
+
+#[test]
+fn a_replica_whose_clock_is_most_of_a_year_off_leaves_the_shared_ca_alone() {
+    let mut install = Install::new("year");
+    install.start(1);
+    install.are_ready();
+    let (certificate, bundle) = (install.value("tls.crt"), install.bundle());
+    install.start_with_a_clock(300 * DAY_SECONDS);
+    install.eventually("the log names the clock", || install.log().contains("Set the clock"));
+    std::thread::sleep(Duration::from_secs(20));
+    assert!(!install.replicas[1].is_ready() && install.replicas[0].is_ready());
+    assert!(install.secret()["data"].get("next.crt").is_none());
+    assert_eq!((install.value("tls.crt"), install.bundle()), (certificate, bundle));
 }
 
 #[test]

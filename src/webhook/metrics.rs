@@ -5,7 +5,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder, MetricEncoder};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -19,10 +20,10 @@ pub(super) struct Metrics {
     duration: Histogram,
     pub(super) in_flight: Gauge,
     pub(super) panics: Counter,
-    certificate_expiry: Gauge<f64, AtomicU64>,
+    certificate_expiry: Expiry,
     pub(super) certificate_reload_failures: Counter,
-    /// Has no value while certificates come from files: nothing is known of who signed them.
-    ca_expiry: Family<NoLabels, Gauge<f64, AtomicU64>>,
+    /// Not known while certificates come from files: nothing says who signed them.
+    ca_expiry: Expiry,
     pub(super) ca_bundle_restorations: Counter,
     tls_failures: Family<Failure, Counter>,
 }
@@ -101,7 +102,23 @@ struct Failure {
     reason: TlsFailure,
 }
 
-type NoLabels = [(&'static str, &'static str); 0];
+/// Unix seconds. Not shown until they are known: 0 would be a certificate that ran out long ago.
+#[derive(Debug, Clone, Default)]
+struct Expiry(Gauge<f64, AtomicU64>);
+
+impl EncodeMetric for Expiry {
+    fn encode(&self, encoder: MetricEncoder<'_>) -> std::fmt::Result {
+        self.0.encode(encoder)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        self.0.metric_type()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.get() == 0.0
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Build {
@@ -155,14 +172,14 @@ impl Metrics {
             panics: registered(
                 &mut registry,
                 "panics",
-                "Requests that failed by a fault of podkey's",
+                "Faults of podkey's own: requests that failed by one, and new beginnings of what looks after the certificate",
                 Counter::default(),
             ),
             certificate_expiry: registered(
                 &mut registry,
                 "certificate_expiry_timestamp_seconds",
                 "When the serving certificate runs out, as Unix time",
-                Gauge::default(),
+                Expiry::default(),
             ),
             certificate_reload_failures: registered(
                 &mut registry,
@@ -174,7 +191,7 @@ impl Metrics {
                 &mut registry,
                 "ca_expiry_timestamp_seconds",
                 "When the CA of podkey's own certificates runs out, as Unix time",
-                Family::default(),
+                Expiry::default(),
             ),
             ca_bundle_restorations: registered(
                 &mut registry,
@@ -199,12 +216,12 @@ impl Metrics {
 
     /// When the serving certificate runs out.
     pub(super) fn show_certificate_expiry(&self, expiry: SystemTime) {
-        self.certificate_expiry.set(unix_seconds(expiry));
+        self.certificate_expiry.0.set(unix_seconds(expiry));
     }
 
     /// When the authority that signs runs out.
     pub(super) fn show_ca_expiry(&self, expiry: SystemTime) {
-        self.ca_expiry.get_or_create(&[]).set(unix_seconds(expiry));
+        self.ca_expiry.0.set(unix_seconds(expiry));
     }
 
     pub(super) fn tls_failure(&self, reason: TlsFailure) {
@@ -227,4 +244,21 @@ fn unix_seconds(time: SystemTime) -> f64 {
 fn registered<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
     registry.register(name, help, metric.clone());
     metric
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expiry_that_is_not_known_is_not_shown() {
+        let metrics = Metrics::new();
+        assert!(!metrics.encode().unwrap().contains("expiry"));
+        metrics.show_certificate_expiry(UNIX_EPOCH + Duration::from_secs(7));
+        let text = metrics.encode().unwrap();
+        assert!(
+            text.contains("podkey_certificate_expiry_timestamp_seconds 7.0\n"),
+            "{text}"
+        );
+    }
 }

@@ -20,7 +20,7 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::limit::Limited;
+use super::limit::{Limited, Newest};
 use super::metrics::{AdmissionResult, Metrics};
 use super::review;
 use super::tls::{self, ByItself, Certificate, CertificateError, CertificateFiles, Cluster, ClusterError, Upkeep};
@@ -89,14 +89,19 @@ const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 /// there: whoever opens many connections and sends much on each cannot fill the memory.
 const SMALL_BODY_BYTES: usize = 16 * 1024;
 const POOL_BYTES: usize = 48 * 1024 * 1024;
-/// Connections at a time. The API server needs a handful; the others wait.
-const MAX_CONNECTIONS: usize = 2048;
+/// Connections at a time, and as many again that still shake hands; each takes about 20 KiB. API servers need a handful, and
+/// each of them at most as many as it has changes under way (`--max-mutating-requests-inflight`: 200).
+const MAX_CONNECTIONS: usize = 1024;
+/// The same on the admin's side, where the newest ones stay. The kubelet and Prometheus need a handful.
+const MAX_ADMIN_CONNECTIONS: usize = 256;
 /// The webhook's `timeoutSeconds` in our manifests: an answer that takes longer reaches nobody.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// hyper counts idle time between requests as time for the next header, and closing an idle connection just as the API
 /// server writes to it fails an admission. The API server closes its own after 90 s, so ours must stay open longer.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(120);
+/// Neither the kubelet nor Prometheus minds a connection that is closed between two requests.
+const ADMIN_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// After the grace time: how long requests that are under way may still take.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -120,22 +125,25 @@ pub async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
             key,
             poll,
         } => {
-            let mut files = CertificateFiles::new(path, key);
+            let mut files = CertificateFiles::new(path.clone(), key.clone());
             if let Some(served) = files.load((options.now)())? {
                 certificate.serve(served, &metrics);
             }
-            Box::pin(tls::poll(
-                files,
-                poll,
-                options.now,
-                certificate.clone(),
-                metrics.clone(),
-            ))
+            let (certificate, metrics) = (certificate.clone(), metrics.clone());
+            let mut loaded = Some(files);
+            Box::pin(tls::without_end(metrics.clone(), move || {
+                let files = loaded.take();
+                let files = files.unwrap_or_else(|| CertificateFiles::new(path.clone(), key.clone()));
+                tls::poll(files, poll, options.now, certificate.clone(), metrics.clone())
+            }))
         }
         Tls::ByItself(names) => {
-            let cluster = Cluster::connect(names.clone()).await?;
-            let upkeep = Upkeep::new(names, certificate.clone(), metrics.clone());
-            Box::pin(tls::keep(upkeep, cluster, options.now))
+            let cluster = Arc::new(Cluster::connect(names.clone()).await?);
+            let (certificate, metrics) = (certificate.clone(), metrics.clone());
+            Box::pin(tls::without_end(metrics.clone(), move || {
+                let upkeep = Upkeep::new(names.clone(), certificate.clone(), metrics.clone());
+                tls::keep(upkeep, cluster.clone(), options.now)
+            }))
         }
     };
     let acceptor = RustlsConfig::from_config(Arc::new(tls::server_config(certificate.clone())?));
@@ -162,15 +170,16 @@ pub async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
         .acceptor(acceptor)
         .handle(handle.clone())
         .http1_only();
-    limit(server.http_builder());
+    limit(server.http_builder(), HEADER_TIMEOUT);
     let mutate = Router::new().route("/mutate", post(mutate)).with_state(shared.clone());
     let server = tokio::spawn(server.serve(mutate.into_make_service()));
 
     let admin_handle = Handle::new();
     let mut admin_server = axum_server::from_tcp(admin_listener)?
+        .acceptor(Newest::new(MAX_ADMIN_CONNECTIONS))
         .handle(admin_handle.clone())
         .http1_only();
-    limit(admin_server.http_builder());
+    limit(admin_server.http_builder(), ADMIN_HEADER_TIMEOUT);
     let admin = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
@@ -188,12 +197,13 @@ pub async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
         "serving"
     );
     stop.wait().await;
+    // Whoever comes after this replica may have another CA in the `caBundle`, and must not see it taken out.
+    upkeep.abort();
     shared.stopping.store(true, Ordering::Relaxed);
     tracing::info!(grace = %humantime::format_duration(options.grace), "stopping: not ready any more, serving on for the grace time");
     tokio::time::sleep(options.grace).await;
     handle.graceful_shutdown(Some(DRAIN_TIMEOUT));
     let served = server.await;
-    upkeep.abort();
     admin_handle.graceful_shutdown(Some(Duration::ZERO));
     let _ = admin_server.await;
     tracing::info!("stopped");
@@ -211,11 +221,14 @@ fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
     bound.map_err(|source| ServeError::Listen { address, source })
 }
 
-fn limit(builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>) {
+fn limit(
+    builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>,
+    header_timeout: Duration,
+) {
     builder
         .http1()
         .timer(hyper_util::rt::TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT);
+        .header_read_timeout(header_timeout);
 }
 
 /// The signals that end the server.

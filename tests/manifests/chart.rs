@@ -102,6 +102,35 @@ fn every_object_has_only_fields_that_kubernetes_knows() {
 }
 
 #[test]
+fn names_that_yaml_would_read_as_numbers_stay_names() {
+    for name in ["123", "1e3", "0x1f", "true", "null"] {
+        for mode in ["self", "cert-manager", "files"] {
+            let values = with_required(json!({
+                "image": {"tag": "a: b"},
+                "tls": {"mode": mode, "files": {"existingSecret": name}},
+                "priorityClassName": name,
+                "topologySpread": {"topologyKeys": [name]},
+                "networkPolicy": {"monitoringNamespace": name},
+                "metrics": {"podMonitor": {"enabled": true}, "prometheusRule": {"enabled": true}, "dashboard": {"enabled": true}},
+            }));
+            let output = helm(&["template", name, "manifests/chart", "--namespace", name], &values);
+            assert!(output.status.success(), "{name}, {mode}: {}", text(&output.stderr));
+            let documents: Vec<Value> = serde_saphyr::from_multiple(&text(&output.stdout)).unwrap();
+            documents.iter().for_each(knows_every_field);
+            for document in &documents {
+                let metadata = &document["metadata"];
+                assert_eq!(metadata["labels"]["app.kubernetes.io/instance"], name, "{name}, {mode}");
+                let namespace = metadata.get("namespace");
+                assert!(
+                    namespace.is_none_or(|namespace| namespace == name),
+                    "{name}, {mode}: {metadata}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn the_webhook_takes_every_rendered_config() {
     for (name, values) in variants() {
         let manifests = Manifests::chart(values);
@@ -196,6 +225,30 @@ fn a_typo_or_a_value_that_cannot_be_meant_is_refused_with_its_place() {
         (json!({"metrics": {"podMonitor": true}}), "'/metrics/podMonitor'"),
         (json!({"resources": {"limit": {}}}), "'/resources'"),
         (json!({"fullnameOverride": "Podkey"}), "'/fullnameOverride'"),
+        // The chart sets them, and its selectors go by them.
+        (
+            json!({"podLabels": {"app.kubernetes.io/name": "x"}}),
+            "invalid propertyName 'app.kubernetes.io/name'",
+        ),
+        (
+            json!({"podLabels": {"app.kubernetes.io/instance": "x"}}),
+            "invalid propertyName 'app.kubernetes.io/instance'",
+        ),
+        (
+            json!({"podAnnotations": {"checksum/config": "x"}}),
+            "invalid propertyName 'checksum/config'",
+        ),
+        // YAML would read it as a boolean.
+        (json!({"fullnameOverride": "on"}), "'/fullnameOverride'"),
+        // No ports at all would let podkey reach every one.
+        (
+            json!({"networkPolicy": {"apiServerPorts": []}}),
+            "'/networkPolicy/apiServerPorts'",
+        ),
+        (
+            json!({"tls": {"certManager": {"issuerRef": {"kind": "ClusterIssuer"}}}}),
+            "'name'",
+        ),
         (json!({"config": {"conections": {}}}), "'conections'"),
         (connection(json!({"adress": "https://v"})), "'adress'"),
         // Helm would leave an empty value out: then Vault's policies alone would decide.

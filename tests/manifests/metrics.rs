@@ -8,18 +8,19 @@ use serde_json::{Value, json};
 use super::rendered::{Manifests, root};
 use super::support::webhook::Webhook;
 
-/// Not podkey's own, with their labels: the API server's (k8s.io/apiserver, pkg/admission/metrics), and
-/// kube-state-metrics' (docs/metrics/workload/deployment-metrics.md).
-const OF_KUBERNETES: [(&str, &[&str]); 3] = [
+/// Not podkey's own, with their labels: the API server's (k8s.io/apiserver, pkg/admission/metrics),
+/// kube-state-metrics' (docs/metrics/workload/deployment-metrics.md), and Prometheus' own of each target.
+const OF_OTHERS: [(&str, &[&str]); 4] = [
     (
         "apiserver_admission_webhook_admission_duration_seconds_bucket",
         &["name", "type", "operation", "rejected", "le"],
     ),
     (
         "apiserver_admission_webhook_rejection_count",
-        &["name", "type", "operation", "error_type", "rejection_code"],
+        &["name", "type", "operation", "error_type", "rejection_code", "instance"],
     ),
     ("kube_deployment_status_replicas_ready", &["namespace", "deployment"]),
+    ("up", &["job", "instance"]),
 ];
 
 /// Only there once podkey has made a CA of its own, for which it needs an API server: known by its name in the source.
@@ -70,12 +71,15 @@ impl Query {
     /// Reads as much of PromQL as our queries use; panics at anything else.
     fn read(text: &str) -> Self {
         const AGGREGATIONS: [&str; 5] = ["sum", "min", "max", "count", "avg"];
+        const SET_OPERATORS: [&str; 3] = ["and", "or", "unless"];
         let mut query = Self::default();
         let mut rest = text.trim_start();
         while let Some(c) = rest.chars().next() {
             if c.is_ascii_alphabetic() || c == '_' {
                 let name = word(&mut rest);
-                if name == "by" {
+                if name == "offset" {
+                    word(&mut rest);
+                } else if name == "by" || name == "on" {
                     let (labels, after) = rest.strip_prefix('(').unwrap().split_once(')').unwrap();
                     query
                         .grouping
@@ -87,7 +91,8 @@ impl Query {
                         .selectors
                         .push((name.to_owned(), labels.split(',').map(matcher).collect()));
                     rest = after;
-                } else if !rest.starts_with('(') && !AGGREGATIONS.contains(&name) && name != "and" {
+                } else if !rest.starts_with('(') && ![AGGREGATIONS.as_slice(), &SET_OPERATORS].concat().contains(&name)
+                {
                     query.selectors.push((name.to_owned(), Vec::new()));
                 }
             } else if let Some(after) = rest.strip_prefix('[') {
@@ -126,7 +131,7 @@ fn complaints(text: &str, exposed: &Exposed) -> Vec<String> {
     let mut complaints = Vec::new();
     let mut labels_of_all = BTreeSet::new();
     for (metric, matchers) in &query.selectors {
-        let foreign = OF_KUBERNETES.iter().find(|(name, _)| name == metric);
+        let foreign = OF_OTHERS.iter().find(|(name, _)| name == metric);
         let labels: BTreeSet<&str> = match (foreign, exposed.get(metric)) {
             (Some((_, labels)), _) => labels.iter().copied().collect(),
             (None, Some(labels)) => labels.keys().map(String::as_str).chain(OF_THE_TARGET).collect(),

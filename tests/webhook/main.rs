@@ -400,7 +400,7 @@ fn one_connection_carries_many_reviews_over_http_1_1() {
 #[test]
 fn many_half_open_connections_keep_nobody_out() {
     let webhook = Webhook::start();
-    let silent: Vec<_> = (0..200)
+    let silent: Vec<_> = (0..2000)
         .map(|_| std::net::TcpStream::connect(webhook.listen).unwrap())
         .collect();
     let slow: Vec<_> = (0..100)
@@ -415,7 +415,60 @@ fn many_half_open_connections_keep_nobody_out() {
     for _ in 0..20 {
         assert_eq!(webhook.post(&bytes(&review(pod()))).status, 200);
     }
-    drop((silent, slow));
+    // The first ones were cut off for the others, long before the time for their handshake was over.
+    let mut open = silent.iter().filter(|client| {
+        client.set_nonblocking(true).unwrap();
+        client
+            .peek(&mut [0])
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    });
+    assert!(open.by_ref().count() <= 1024);
+    drop(slow);
+}
+
+#[test]
+fn who_fills_the_places_neither_cuts_off_who_has_one_nor_takes_more() {
+    let webhook = Webhook::start();
+    let mut first = webhook.connect();
+    assert_eq!(first.post(&bytes(&review(pod()))).status, 200);
+    let idle: Vec<_> = (1..1024).map(|_| webhook.connect()).collect();
+    let mut late = webhook.connect();
+    let refused = late.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").is_err() || late.read_reply().is_err();
+    assert!(refused, "a connection beyond the limit is served");
+    assert_eq!(first.post(&bytes(&review(pod()))).status, 200);
+    drop(idle);
+    eventually("places again", || {
+        let mut connection = webhook.connect();
+        connection.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").is_ok() && connection.read_reply().is_ok()
+    });
+}
+
+#[test]
+fn silent_clients_of_the_admin_port_neither_fill_the_memory_nor_keep_the_probes_out() {
+    use std::io::{Read as _, Write as _};
+    let webhook = Webhook::start();
+    let half_sent = [b"GET /metrics HTTP/1.1\r\nX: ".as_slice(), &[b'x'; 6000]].concat();
+    let mut silent: Vec<_> = (0..1000)
+        .map(|_| {
+            let mut client = std::net::TcpStream::connect(webhook.admin).unwrap();
+            client.write_all(&half_sent).unwrap();
+            client
+        })
+        .collect();
+    assert_eq!(webhook.admin_get("/healthz").status, 200);
+    // The first ones were cut off, the last ones still have their time.
+    let mut answer = [0; 1];
+    for client in &mut silent[..1000 - 256] {
+        client
+            .set_read_timeout(Some(std::time::Duration::from_secs(10)))
+            .unwrap();
+        let cut = match client.read(&mut answer) {
+            Ok(read) => read == 0,
+            Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+        };
+        assert!(cut);
+    }
+    assert_eq!(webhook.admin_get("/readyz").status, 200);
 }
 
 #[test]
@@ -480,7 +533,7 @@ fn a_new_certificate_is_used_and_open_connections_live_on() {
 
 #[test]
 fn on_sigterm_it_drains_before_it_goes() {
-    let mut webhook = Webhook::start_with(&["--grace", "2s"]);
+    let mut webhook = Webhook::start_with(&["--grace", "3s"]);
     let body = bytes(&review(pod()));
     assert_eq!(webhook.admin_get("/readyz").status, 200);
     let mut idle = webhook.connect();
@@ -496,6 +549,10 @@ fn on_sigterm_it_drains_before_it_goes() {
     webhook.signal("-TERM");
     eventually("not ready", || webhook.admin_get("/readyz").status == 503);
     assert_eq!(webhook.admin_get("/healthz").status, 200, "alive as long as it serves");
+    // From now on it leaves to the others what belongs to the certificate.
+    swap_certificate(webhook.folder.path(), &webhook.ca.leaf(&[NAME]));
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!(webhook.connect().server_certificate(), idle.server_certificate());
     let reply = idle.post(&body);
     assert_eq!(reply.status, 200, "an open connection is still served");
     assert!(reply.closes(), "and told to go elsewhere");

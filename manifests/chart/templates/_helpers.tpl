@@ -12,7 +12,7 @@
 
 {{- define "podkey.labels" -}}
 app.kubernetes.io/name: podkey
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ toYaml .Release.Name }}
 {{- end }}
 
 {{/* The Secret with tls.crt and tls.key, where podkey reads files. */}}

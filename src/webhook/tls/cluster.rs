@@ -1,21 +1,33 @@
 //! The calls to the API server: two objects are read, and written where somebody has to.
 
-use std::error::Error as _;
 use std::fmt;
-use std::time::Duration;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use http::{Method, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
-use hyper_util::client::legacy::Client as HttpClient;
-use hyper_util::rt::TokioExecutor;
-use kube::client::{Body, ConfigExt};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use kube::config::{Config, KubeConfigOptions};
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tower::{BoxError, ServiceBuilder};
+use tokio_rustls::TlsConnector;
+use zeroize::Zeroizing;
 
+use super::authority::CLOCK_ERROR;
 use super::upkeep::ByItself;
+use crate::webhook::file;
 
 /// For one call, from connecting to the answer's last byte.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,13 +48,16 @@ pub enum ClusterError {
          (automountServiceAccountToken). Give it one, or KUBECONFIG, or certificates of yours with --tls-cert and --tls-key"
     )]
     NoPod(#[from] kube::config::InClusterError),
-    /// The client cannot be built.
-    #[error("cannot set up the way to the API server")]
-    Client(#[from] kube::Error),
+    /// The kubeconfig asks for more than we do.
+    #[error(
+        "the kubeconfig that KUBECONFIG names must have an https server with a certificate-authority, and a user with a token \
+         or tokenFile: no client certificate, program, password, proxy or impersonation"
+    )]
+    Unsupported,
 }
 
 /// One call.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(super) enum Request {
     ReadSecret,
     CreateSecret(Value),
@@ -51,6 +66,19 @@ pub(super) enum Request {
     ReadConfiguration,
     /// A JSON Patch.
     PatchConfiguration(Value),
+}
+
+impl fmt::Debug for Request {
+    /// Without what is written: in a Secret that is a private key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ReadSecret => "ReadSecret",
+            Self::CreateSecret(_) => "CreateSecret",
+            Self::UpdateSecret(_) => "UpdateSecret",
+            Self::ReadConfiguration => "ReadConfiguration",
+            Self::PatchConfiguration(_) => "PatchConfiguration",
+        })
+    }
 }
 
 /// The object, where there is one.
@@ -76,10 +104,26 @@ pub(super) enum Reason {
     Refused,
 }
 
-/// The way to the API server.
+/// The way to the API server. Each call has a connection of its own, and reads token and CA anew where they are files, which
+/// the kubelet renews. (kube's client is made for much more, is 2 MB, and logs an answer that it cannot parse: a Secret, say.)
 pub(in crate::webhook) struct Cluster {
-    client: kube::Client,
+    server: Uri,
+    name: ServerName<'static>,
+    roots: Roots,
+    token: Token,
     names: ByItself,
+}
+
+/// Who signs the API server's certificate.
+enum Roots {
+    Der(Vec<Vec<u8>>),
+    File(PathBuf),
+}
+
+/// Who podkey is for the API server.
+enum Token {
+    Text(SecretString),
+    File(PathBuf),
 }
 
 impl Cluster {
@@ -91,78 +135,152 @@ impl Cluster {
         } else {
             Config::incluster()?
         };
-        Ok(Self {
-            client: client(&config)?,
+        Self::new(config, names).ok_or(ClusterError::Unsupported)
+    }
+
+    /// `None` where the config has what we do not do, rather than doing something else.
+    fn new(config: Config, names: ByItself) -> Option<Self> {
+        let user = config.auth_info;
+        let certificate = user.client_certificate.is_some() || user.client_certificate_data.is_some();
+        let program = user.exec.is_some() || user.auth_provider.is_some();
+        let refused = certificate || program || user.username.is_some() || user.impersonate.is_some();
+        let https = config.cluster_url.scheme() == Some(&http::uri::Scheme::HTTPS);
+        if refused || config.proxy_url.is_some() || config.accept_invalid_certs || !https {
+            return None;
+        }
+        let host = config.cluster_url.host()?.trim_matches(['[', ']']).to_owned();
+        Some(Self {
+            name: ServerName::try_from(config.tls_server_name.unwrap_or(host)).ok()?,
+            server: config.cluster_url,
+            roots: match (config.root_cert_file, config.root_cert) {
+                (Some(file), _) => Roots::File(file),
+                (None, Some(der)) => Roots::Der(der),
+                (None, None) => return None,
+            },
+            token: match (user.token_file, user.token) {
+                (Some(file), _) => Token::File(file.into()),
+                (None, Some(token)) => Token::Text(token),
+                (None, None) => return None,
+            },
             names,
         })
     }
 
-    pub(super) async fn call(&self, request: Request) -> Answer {
+    /// `now` is what this replica's clock says, to hold against the API server's.
+    pub(super) async fn call(&self, request: Request, now: SystemTime) -> Answer {
         let about = About::new(&request, &self.names);
-        match timeout(TIMEOUT, self.answer(request, &about)).await {
+        match timeout(TIMEOUT, self.answer(request, &about, now)).await {
             Ok(answer) => answer,
             Err(_) => Err(about.unreachable(&format!("no answer within {}", humantime::format_duration(TIMEOUT)))),
         }
     }
 
-    async fn answer(&self, request: Request, about: &About) -> Answer {
+    async fn answer(&self, request: Request, about: &About, now: SystemTime) -> Answer {
         let (method, content_type, body) = match &request {
             Request::ReadSecret | Request::ReadConfiguration => (Method::GET, None, None),
             Request::CreateSecret(secret) => (Method::POST, Some("application/json"), Some(secret)),
             Request::UpdateSecret(secret) => (Method::PUT, Some("application/json"), Some(secret)),
             Request::PatchConfiguration(patch) => (Method::PATCH, Some("application/json-patch+json"), Some(patch)),
         };
-        let mut builder = http::Request::builder().method(method).uri(&about.uri);
+        let mut builder = http::Request::builder()
+            .method(method)
+            .uri(format!("{}{}", self.server.path().trim_end_matches('/'), about.uri))
+            .header(
+                header::HOST,
+                self.server.authority().map_or("", http::uri::Authority::as_str),
+            )
+            .header(header::USER_AGENT, concat!("podkey/", env!("CARGO_PKG_VERSION")))
+            .header(header::ACCEPT, "application/json");
         if let Some(content_type) = content_type {
             builder = builder.header(header::CONTENT_TYPE, content_type);
         }
-        let body = body.map_or_else(Body::empty, |value| Body::from(value.to_string().into_bytes()));
-        let http_request = builder.body(body).map_err(|error| about.refused(&error.to_string()))?;
-        // Not the client's own way of reading answers: it logs what it cannot parse, and that might be a Secret.
-        let response = self
-            .client
-            .send(http_request)
-            .await
-            .map_err(|error| about.unreachable(&chain(&error)))?;
-        let status = response.status();
-        let collected = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
+        let local = |error: io::Error| about.refused(&error.to_string());
+        builder = builder.header(header::AUTHORIZATION, self.token.header().map_err(local)?);
+        let body = body.map_or_else(Bytes::new, |value| value.to_string().into());
+        let http_request = builder
+            .body(Full::new(body))
+            .map_err(|error| about.refused(&error.to_string()))?;
+        let connector = self.roots.connector().map_err(local)?;
+        let sent = self.send(connector, http_request).await;
+        let (response, _driver) = sent.map_err(|error| about.unreachable(&error.to_string()))?;
+        let (head, body) = response.into_parts();
+        let collected = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
         let bytes = collected
             .map_err(|_| about.unreachable("the answer broke off or has no end"))?
             .to_bytes();
-        if status.is_success() {
-            let object = serde_json::from_slice(&bytes).map_err(|_| about.refused("the answer is no JSON"))?;
-            return Ok(Some(object));
-        }
-        let said = serde_json::from_slice::<Status>(&bytes).unwrap_or_default().message;
-        let said: String = said.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE).collect();
-        match (status, &request) {
-            (StatusCode::NOT_FOUND, Request::ReadSecret | Request::ReadConfiguration) => Ok(None),
-            // It was there a moment ago.
-            (StatusCode::NOT_FOUND, Request::UpdateSecret(_) | Request::PatchConfiguration(_)) => Err(about.conflict()),
-            (StatusCode::CONFLICT, _) => Err(about.conflict()),
-            (StatusCode::FORBIDDEN, _) => Err(about.forbidden(&said)),
-            (StatusCode::UNAUTHORIZED, _) => Err(Failure {
-                reason: Reason::Forbidden,
-                message: format!("cannot {about}: the API server does not accept podkey's service-account token (401)"),
-            }),
-            (StatusCode::TOO_MANY_REQUESTS, _) => Err(about.unreachable("429 too many requests")),
-            _ if status.is_server_error() => Err(about.unreachable(&format!("{status}: {said}"))),
-            _ => Err(about.refused(&format!("{status}: {said}"))),
-        }
+        about.understand(&request, now, head.status, &head.headers, &bytes)
     }
 }
 
-/// kube's own stack but for its log, which has a line for each failure, and its retries, which are ours to make.
-fn client(config: &Config) -> Result<kube::Client, ClusterError> {
-    // kube asks for the process's provider, and there is to be no doubt about which that is.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let http = HttpClient::builder(TokioExecutor::new()).build(config.rustls_https_connector()?);
-    let service = ServiceBuilder::new()
-        .layer(config.base_uri_layer())
-        .option_layer(config.auth_layer()?)
-        .map_err(BoxError::from)
-        .service(http);
-    Ok(kube::Client::new(service, config.default_namespace.clone()))
+impl Cluster {
+    async fn send(
+        &self,
+        connector: TlsConnector,
+        request: http::Request<Full<Bytes>>,
+    ) -> io::Result<(http::Response<Incoming>, JoinSet<hyper::Result<()>>)> {
+        let host = self.server.host().unwrap_or_default().trim_matches(['[', ']']);
+        let tcp = TcpStream::connect((host, self.server.port_u16().unwrap_or(443))).await?;
+        let tls = connector.connect(self.name.clone(), tcp).await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(tls)).await.map_err(io::Error::other)?;
+        // Ends when it is dropped: with the answer's last byte, or with a call that has taken too long.
+        let mut driver = JoinSet::new();
+        driver.spawn(connection);
+        let response = sender.send_request(request).await.map_err(io::Error::other)?;
+        Ok((response, driver))
+    }
+}
+
+impl Roots {
+    fn connector(&self) -> io::Result<TlsConnector> {
+        let mut roots = RootCertStore::empty();
+        match self {
+            Self::Der(certificates) => {
+                roots.add_parsable_certificates(certificates.iter().map(|der| CertificateDer::from(der.as_slice())));
+            }
+            Self::File(path) => {
+                let pem = read(path, "the API server's CA")?;
+                roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
+            }
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(TlsConnector::from(Arc::new(config)))
+    }
+}
+
+impl Token {
+    fn header(&self) -> io::Result<HeaderValue> {
+        let text = match self {
+            Self::Text(token) => Zeroizing::new(format!("Bearer {}", token.expose_secret())),
+            Self::File(path) => {
+                let token = read(path, "the service account's token")?;
+                Zeroizing::new(format!("Bearer {}", String::from_utf8_lossy(&token).trim()))
+            }
+        };
+        let mut value =
+            HeaderValue::from_str(&text).map_err(|_| io::Error::other("the service account's token is no token"))?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+}
+
+fn read(path: &Path, what: &str) -> io::Result<Zeroizing<Vec<u8>>> {
+    let bytes = file::read(path);
+    bytes
+        .map(Zeroizing::new)
+        .map_err(|error| io::Error::other(format!("cannot read {what} from {}: {error}", path.display())))
+}
+
+/// What time it is by the clock of whoever answers.
+fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()
+}
+
+fn apart(one: SystemTime, other: SystemTime) -> Duration {
+    one.duration_since(other).unwrap_or_else(|error| error.duration())
 }
 
 /// The API server's account of a failure.
@@ -170,19 +288,6 @@ fn client(config: &Config) -> Result<kube::Client, ClusterError> {
 struct Status {
     #[serde(default)]
     message: String,
-}
-
-fn chain(error: &kube::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text.chars().take(MAX_MESSAGE).collect()
 }
 
 /// What a call is about, for its address and for messages.
@@ -250,6 +355,47 @@ impl About {
         }
     }
 
+    /// What an answer says. Not kube's way of reading it: that logs what it cannot parse, and it might be a Secret.
+    fn understand(
+        &self,
+        request: &Request,
+        now: SystemTime,
+        status: StatusCode,
+        headers: &HeaderMap,
+        bytes: &[u8],
+    ) -> Answer {
+        // Whoever judges the shared CA by a clock that is further off replaces it again and again, and takes out of the
+        // caBundle what others are served by.
+        if let Some(theirs) = date(headers).filter(|theirs| apart(*theirs, now) > CLOCK_ERROR) {
+            return Err(self.refused(&format!(
+                "the clock here says {}, the API server's {}. Set the clock of this pod's node right",
+                humantime::format_rfc3339_seconds(now),
+                humantime::format_rfc3339_seconds(theirs)
+            )));
+        }
+        if status.is_success() {
+            let object: Map<_, _> =
+                serde_json::from_slice(bytes).map_err(|_| self.refused("the answer is no JSON object"))?;
+            return Ok(Some(object.into()));
+        }
+        let said = serde_json::from_slice::<Status>(bytes).unwrap_or_default().message;
+        let said: String = said.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE).collect();
+        match (status, request) {
+            (StatusCode::NOT_FOUND, Request::ReadSecret | Request::ReadConfiguration) => Ok(None),
+            // It was there a moment ago.
+            (StatusCode::NOT_FOUND, Request::UpdateSecret(_) | Request::PatchConfiguration(_)) => Err(self.conflict()),
+            (StatusCode::CONFLICT, _) => Err(self.conflict()),
+            (StatusCode::FORBIDDEN, _) => Err(self.forbidden(&said)),
+            (StatusCode::UNAUTHORIZED, _) => Err(Failure {
+                reason: Reason::Forbidden,
+                message: format!("cannot {self}: the API server does not accept podkey's service-account token (401)"),
+            }),
+            (StatusCode::TOO_MANY_REQUESTS, _) => Err(self.unreachable("429 too many requests")),
+            _ if status.is_server_error() => Err(self.unreachable(&format!("{status}: {said}"))),
+            _ => Err(self.refused(&format!("{status}: {said}"))),
+        }
+    }
+
     fn conflict(&self) -> Failure {
         Failure {
             reason: Reason::Conflict,
@@ -279,6 +425,61 @@ impl About {
         Failure {
             reason: Reason::Refused,
             message: format!("cannot {self}: {said}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86400);
+
+    /// What is made of this answer to reading the Secret, given at this time, by a clock that says `now`.
+    fn understood(body: &str, date: SystemTime, now: SystemTime) -> Answer {
+        let names = ByItself {
+            service: "podkey".to_owned(),
+            namespace: "podkey".to_owned(),
+            secret: "podkey-ca".to_owned(),
+            webhook_configuration: "podkey".to_owned(),
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(header::DATE, httpdate::fmt_http_date(date).parse().unwrap());
+        let about = About::new(&Request::ReadSecret, &names);
+        about.understand(&Request::ReadSecret, now, StatusCode::OK, &headers, body.as_bytes())
+    }
+
+    #[test]
+    fn an_answer_that_is_no_object_is_refused() {
+        let now = SystemTime::now();
+        for answer in ["", "[]", "null", "7", "\"x\"", "{"] {
+            let failure = understood(answer, now, now).unwrap_err();
+            assert_eq!(failure.reason, Reason::Refused, "{answer}");
+            assert!(failure.message.ends_with("the answer is no JSON object"), "{answer}");
+        }
+        assert_eq!(understood("{}", now, now), Ok(Some(json!({}))));
+    }
+
+    #[test]
+    fn a_clock_that_is_months_off_judges_nothing() {
+        let now = SystemTime::now();
+        for near in [now - 44 * DAY, now + 44 * DAY] {
+            assert!(understood("{}", now, near).is_ok());
+        }
+        for far in [now - 46 * DAY, now + 46 * DAY, SystemTime::UNIX_EPOCH] {
+            let failure = understood("{}", now, far).unwrap_err();
+            assert_eq!(failure.reason, Reason::Refused);
+            assert!(failure.message.contains("Set the clock"), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_in_no_debug_output() {
+        let secret = json!({"data": {"tls.key": "a2V5"}});
+        for request in [Request::CreateSecret(secret.clone()), Request::UpdateSecret(secret)] {
+            assert!(!format!("{request:?}").contains("a2V5"));
         }
     }
 }

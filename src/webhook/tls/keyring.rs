@@ -7,6 +7,8 @@
 //! | `tls.crt`, `tls.key` | the authority that signs |
 //! | `next.crt`, `next.key` | during a renewal: its successor, which is to be trusted everywhere before it signs |
 //! | `ca.crt` | every authority that is to be trusted: these two, and earlier ones until they run out |
+//!
+//! Every Secret that podkey has written has an annotation that says so. One with something else in it is somebody else's.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -28,6 +30,9 @@ const MAX_BYTES: usize = 256 * 1024;
 const CURRENT: [&str; 2] = ["tls.crt", "tls.key"];
 const NEXT: [&str; 2] = ["next.crt", "next.key"];
 const TRUSTED: &str = "ca.crt";
+/// The annotation of a Secret that podkey has written. No label of the chart's: whoever applies the manifests puts those on
+/// any Secret of that name.
+const WRITTEN: [&str; 2] = ["podkey.dev/written-by", "podkey"];
 
 /// The authorities that all replicas share.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +50,8 @@ pub(super) struct Keyring {
 pub(super) enum Contents {
     /// Nothing of ours yet: what an installation begins with, and what is left when somebody applies the empty Secret again.
     Blank,
+    /// Something that cannot be used and that podkey has not written.
+    Foreign,
     /// Something that cannot be used, and why.
     Broken(String),
     /// Usable.
@@ -99,8 +106,14 @@ impl Keyring {
             }
         };
         let (next, listed) = (authority(NEXT), listed());
+        let is_filled = |value: &Value| !value.is_null() && value != "";
+        let holds_anything = secret["data"]
+            .as_object()
+            .is_some_and(|data| data.values().any(is_filled));
+        let written = secret["metadata"]["annotations"][WRITTEN[0]] == WRITTEN[1];
         let current = match authority(CURRENT) {
             Ok(Some(current)) => current,
+            _ if holds_anything && !written => return Contents::Foreign,
             Ok(None) if matches!(next, Ok(None)) && listed.as_ref().is_ok_and(BTreeSet::is_empty) => {
                 return Contents::Blank;
             }
@@ -129,18 +142,24 @@ impl Keyring {
                 "type": "Opaque",
             })
         });
-        let mut data = match secret["data"].take() {
-            Value::Object(data)
-                if data
-                    .values()
-                    .map(|value| value.as_str().map_or(0, str::len))
-                    .sum::<usize>()
-                    <= MAX_BYTES =>
-            {
-                data
-            }
+        let object = |value: Value| match value {
+            Value::Object(object) => object,
             _ => Map::new(),
         };
+        let mut metadata = object(secret["metadata"].take());
+        let mut annotations = object(metadata.remove("annotations").unwrap_or_default());
+        annotations.insert(WRITTEN[0].to_owned(), WRITTEN[1].into());
+        metadata.insert("annotations".to_owned(), annotations.into());
+        secret["metadata"] = metadata.into();
+        let mut data = object(secret["data"].take());
+        if data
+            .values()
+            .map(|value| value.as_str().map_or(0, str::len))
+            .sum::<usize>()
+            > MAX_BYTES
+        {
+            data.clear();
+        }
         data.retain(|key, _| !CURRENT.contains(&key.as_str()) && !NEXT.contains(&key.as_str()));
         let mut put = |[certificate, key]: [&str; 2], authority: &Authority| {
             data.insert(
@@ -233,11 +252,12 @@ mod tests {
         assert_eq!(secret["metadata"]["name"], "podkey-ca");
         assert_eq!(Keyring::read(&secret), Contents::Keyring(keyring.clone()));
 
-        // Into a Secret that is there: only our keys change.
-        let there = json!({"metadata": {"labels": {"a": "b"}, "ownerReferences": [{}]}, "type": "Opaque", "future": 1,
+        // Into a Secret that is there: only our keys change, and it is ours from then on.
+        let mut there = json!({"metadata": {"labels": {"a": "b"}, "annotations": {"c": "d"}, "ownerReferences": [{}]}, "type": "Opaque", "future": 1,
             "data": {"later.version": "eA==", "next.key": "old", "next.crt": "old"}});
         let without_next = Keyring { next: None, ..keyring };
         let written = without_next.write(Some(&there), "podkey", "podkey-ca");
+        there["metadata"]["annotations"]["podkey.dev/written-by"] = "podkey".into();
         assert_eq!(written["metadata"], there["metadata"]);
         assert_eq!(written["future"], 1);
         assert_eq!(written["data"]["later.version"], "eA==");
@@ -290,6 +310,25 @@ mod tests {
                 other => panic!("{key}: {problem}: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn what_somebody_else_has_written_is_told_apart() {
+        let mut ours = keyring().write(None, "podkey", "podkey-ca");
+        let ca = BASE64.encode(Authority::generate(SystemTime::now()).unwrap().certificate.pem());
+        for data in [
+            json!({"ca.crt": ca}),
+            json!({"tls.crt": ca}),
+            json!({"password": "eA=="}),
+        ] {
+            // The chart's label is no mark: `kubectl apply` puts it onto whatever has the name.
+            let labels = json!({"labels": {"app.kubernetes.io/name": "podkey"}});
+            let foreign = json!({"metadata": labels, "data": data});
+            assert_eq!(Keyring::read(&foreign), Contents::Foreign, "{foreign}");
+        }
+        // A CA that somebody has made for podkey is as good as podkey's own.
+        ours["metadata"] = json!({});
+        assert!(matches!(Keyring::read(&ours), Contents::Keyring(_)));
     }
 
     #[test]

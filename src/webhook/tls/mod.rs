@@ -19,6 +19,7 @@ use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use tokio::task::JoinSet;
 use x509_parser::certificate::X509Certificate;
 
 use super::metrics::Metrics;
@@ -59,6 +60,28 @@ impl ResolvesServerCert for Certificate {
     }
 }
 
+/// After a fault, before it begins anew: a fault that comes again at once shall not fill the log.
+const PAUSE_AFTER_FAULT: Duration = Duration::from_secs(15);
+
+/// Runs what looks after the certificate, which has no end, and starts it anew where it ends all the same. Dropped, it
+/// takes that with it.
+pub(super) async fn without_end<F>(metrics: Arc<Metrics>, mut start: impl FnMut() -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        let mut task = JoinSet::new();
+        task.spawn(start());
+        task.join_next().await;
+        metrics.panics.inc();
+        tracing::error!(
+            pause = %humantime::format_duration(PAUSE_AFTER_FAULT),
+            "a fault of podkey's own ended what looks after the certificate: please report it. Serving goes on, and it begins anew after a pause"
+        );
+        tokio::time::sleep(PAUSE_AFTER_FAULT).await;
+    }
+}
+
 /// TLS 1.2 and 1.3, HTTP/1.1 (the API server asks for nothing else), no session resumption: the API server keeps its
 /// connections, and tickets would be work on each new one for nothing.
 pub(super) fn server_config(certificate: Arc<Certificate>) -> Result<ServerConfig, rustls::Error> {
@@ -84,3 +107,38 @@ fn validity(certificate: &X509Certificate<'_>) -> (SystemTime, SystemTime) {
 
 #[cfg(test)]
 mod simulation;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fault_does_not_end_looking_after_the_certificate() {
+        let metrics = Arc::new(Metrics::new());
+        let (started, alive) = (Arc::new(AtomicU32::new(0)), Arc::new(()));
+        let start = {
+            let (started, alive) = (started.clone(), alive.clone());
+            move || {
+                let (turn, alive) = (started.fetch_add(1, Ordering::Relaxed), alive.clone());
+                async move {
+                    match turn {
+                        0 => panic!("a fault"),
+                        1 => {}
+                        _ => std::future::pending().await,
+                    }
+                    drop(alive);
+                }
+            }
+        };
+        let task = tokio::spawn(without_end(metrics.clone(), start));
+        tokio::time::sleep(10 * PAUSE_AFTER_FAULT).await;
+        assert_eq!((started.load(Ordering::Relaxed), metrics.panics.get()), (3, 2));
+        assert!(!task.is_finished());
+        task.abort();
+        let _ = task.await;
+        tokio::task::yield_now().await;
+        assert_eq!(Arc::strong_count(&alive), 1, "it goes on after the end");
+    }
+}

@@ -156,6 +156,7 @@ impl Store {
 
 struct Replica {
     upkeep: Upkeep,
+    metrics: Arc<Metrics>,
     /// What is asked, or the beginning of the next look.
     request: Option<Request>,
     at: Duration,
@@ -212,8 +213,10 @@ impl World {
 
     fn new_replica(&mut self) -> Replica {
         let born = self.time + Duration::from_millis(self.rng.u64(0..500));
+        let metrics = Arc::new(Metrics::new());
         Replica {
-            upkeep: Upkeep::new(names(), Arc::default(), Arc::new(Metrics::new())),
+            upkeep: Upkeep::new(names(), Arc::default(), metrics.clone()),
+            metrics,
             request: None,
             at: born,
             born,
@@ -408,6 +411,10 @@ impl World {
             }
             7 => {
                 self.away_until = self.time + Duration::from_secs(self.rng.u64(1..300));
+                if self.time < self.excused_until {
+                    // What is broken can only be mended when it is back.
+                    self.excuse(RESTORED);
+                }
                 "the API server is away"
             }
             8 => {
@@ -551,6 +558,54 @@ fn a_newcomer_that_finds_no_secret_makes_nobodys_certificate_worthless() {
         assert!(keyring.trusted().contains(&old.certificate), "seed {seed}");
         world.converges();
     }
+}
+
+#[test]
+fn a_secret_that_is_somebody_elses_is_left_as_it_is() {
+    let mut world = World::new(4, 2);
+    let foreign = json!({"metadata": {}, "data": {"ca.crt": BASE64.encode(Authority::generate(world.now()).unwrap().certificate.pem())}});
+    let foreign = world.store.put(foreign);
+    world.store.secret = Some(foreign.clone());
+    world.run(180 * SECOND);
+    assert_eq!(world.store.secret, Some(foreign));
+    assert_eq!(world.store.writes, 0);
+    let metrics = world.replicas[0].metrics.encode().unwrap();
+    assert!(!metrics.contains("{reason=\"refused\"} 0"), "{metrics}");
+    world.store.secret = None;
+    world.converges();
+}
+
+#[test]
+fn who_always_comes_second_says_so() {
+    let mut store = Store::default();
+    store.install();
+    let metrics = Arc::new(Metrics::new());
+    let mut upkeep = Upkeep::new(names(), Arc::default(), metrics.clone());
+    let clock = Clock {
+        now: UNIX_EPOCH + DAY * 365 * 60,
+        uptime: Duration::ZERO,
+    };
+    let refused = || {
+        !metrics
+            .encode()
+            .unwrap()
+            .contains("_failures_total{reason=\"refused\"} 0")
+    };
+    for _ in 0..10 {
+        assert!(!refused(), "said too early");
+        let mut turn = Turn::Ask(upkeep.look());
+        while let Turn::Ask(request) = turn {
+            let answer = match request {
+                Request::CreateSecret(_) => Err(Failure {
+                    reason: Reason::Conflict,
+                    message: String::new(),
+                }),
+                request => store.call(request),
+            };
+            turn = upkeep.answer(clock, answer);
+        }
+    }
+    assert!(refused());
 }
 
 #[test]

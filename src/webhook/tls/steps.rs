@@ -9,7 +9,8 @@
 //!   to be trusted only ever grows, so two replicas never undo each other's work.
 //! - What nobody knows is taken out of the `caBundle`, but only after [`STRANGER`]: a replica that knows it has had a look
 //!   since, and has put it into the Secret.
-//! - A Secret that is gone or broken becomes again what it was, from the memory of whoever sees it first.
+//! - A Secret that is gone or broken becomes again what it was, from the memory of whoever sees it first. One that was never
+//!   podkey's stays as it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -221,6 +222,9 @@ fn secret_step(
         SecretSeen::Absent => return restore("the Secret is not there"),
         SecretSeen::There(Contents::Blank) => return restore("the Secret is empty"),
         SecretSeen::There(Contents::Broken(why)) => return restore(why),
+        // Whoever has used the Secret knows that it was podkey's; nobody else can tell.
+        SecretSeen::There(Contents::Foreign) if memory.keyring.is_none() => return None,
+        SecretSeen::There(Contents::Foreign) => return restore("the Secret holds something else"),
         SecretSeen::There(Contents::Keyring(keyring)) => (keyring, None),
         SecretSeen::There(Contents::Damaged(keyring, why)) => (keyring, Some(why)),
     };

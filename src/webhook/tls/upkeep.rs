@@ -14,7 +14,7 @@ use super::authority::Authority;
 #[cfg(test)]
 use super::authority::Leaf;
 use super::cluster::{Answer, Cluster, Failure, Reason, Request};
-use super::keyring::{Keyring, read_bundle, write_bundle};
+use super::keyring::{Contents, Keyring, read_bundle, write_bundle};
 use super::steps::{Clock, ConfigurationSeen, Found, Memory, Publish, SecretSeen, SecretStep, Steps, steps};
 use crate::webhook::metrics::{Metrics, TlsFailure};
 
@@ -61,8 +61,6 @@ pub(in crate::webhook) struct Upkeep {
     failures: u32,
     /// What was said of trouble, up to the colon, and when.
     said: BTreeMap<String, Duration>,
-    /// Whether the authorities of the Secret have ever been in the `caBundle`, as far as we know.
-    published: bool,
 }
 
 /// Which answer is waited for.
@@ -102,7 +100,6 @@ impl Upkeep {
             failed: false,
             failures: 0,
             said: BTreeMap::new(),
-            published: false,
         }
     }
 
@@ -155,7 +152,7 @@ impl Upkeep {
                     done.say(&self.names);
                     self.look_again(clock)
                 }
-                Err(failure) if failure.reason == Reason::Conflict => self.after_conflict(),
+                Err(failure) if failure.reason == Reason::Conflict => self.after_conflict(clock),
                 Err(failure) => {
                     self.fail(clock, &failure);
                     self.publish_or_sign(clock, look)
@@ -166,7 +163,7 @@ impl Upkeep {
                     self.say_published(found);
                     self.look_again(clock)
                 }
-                Err(failure) if failure.reason == Reason::Conflict => self.after_conflict(),
+                Err(failure) if failure.reason == Reason::Conflict => self.after_conflict(clock),
                 Err(failure) => {
                     self.fail(clock, &failure);
                     self.sign(clock, &look.steps)
@@ -184,6 +181,14 @@ impl Upkeep {
         configuration_object: Option<Value>,
     ) -> Turn {
         self.memory.observe(clock, secret, configuration);
+        if self.memory.keyring.is_none() && *secret == SecretSeen::There(Contents::Foreign) {
+            let ByItself { namespace, secret, .. } = &self.names;
+            let message = format!(
+                "the Secret {namespace}/{secret} is not podkey's, and is left as it is: move what it holds to another Secret and \
+                 delete it, or name another for podkey's CA with --tls-secret (the chart's fullnameOverride)"
+            );
+            self.trouble(clock, TlsFailure::Refused, &message);
+        }
         if let Some(keyring) = &self.memory.keyring {
             self.metrics.show_ca_expiry(keyring.current.certificate.not_after);
         }
@@ -261,10 +266,16 @@ impl Upkeep {
     }
 
     /// Somebody else has changed what we were about to change: a moment later we see what they made of it.
-    fn after_conflict(&mut self) -> Turn {
+    fn after_conflict(&mut self, clock: Clock) -> Turn {
         if self.rounds < MOST_ROUNDS {
             return Turn::Rest(Duration::from_millis(fastrand::u64(20..250)));
         }
+        self.trouble(
+            clock,
+            TlsFailure::Refused,
+            "each time that podkey was about to write its Secret or the caBundle, somebody else had just done so: something else \
+             writes to them all the time",
+        );
         self.rest()
     }
 
@@ -317,10 +328,11 @@ impl Upkeep {
         ConfigurationSeen::There(bundles)
     }
 
-    fn say_published(&mut self, found: Found) {
+    fn say_published(&self, found: Found) {
         let configuration = &self.names.webhook_configuration;
         match found {
-            Found::Blank if !self.published => tracing::info!(configuration, "the caBundle is set"),
+            // Whoever has a leaf has seen its CA there before.
+            Found::Blank if self.memory.leaf.is_none() => tracing::info!(configuration, "the caBundle is set"),
             Found::Incomplete => tracing::info!(configuration, "a CA was added to the caBundle"),
             Found::Blank | Found::Foreign => {
                 self.metrics.ca_bundle_restorations.inc();
@@ -332,7 +344,6 @@ impl Upkeep {
                 );
             }
         }
-        self.published = true;
     }
 
     fn fail(&mut self, clock: Clock, failure: &Failure) {
@@ -445,12 +456,12 @@ impl Done {
 }
 
 /// Keeps at it until the process ends.
-pub(in crate::webhook) async fn keep(mut upkeep: Upkeep, cluster: Cluster, now: fn() -> SystemTime) {
+pub(in crate::webhook) async fn keep(mut upkeep: Upkeep, cluster: Arc<Cluster>, now: fn() -> SystemTime) {
     let started = Instant::now();
     loop {
         let mut request = upkeep.look();
         let pause = loop {
-            let answer = cluster.call(request).await;
+            let answer = cluster.call(request, now()).await;
             let clock = Clock {
                 now: now(),
                 uptime: started.elapsed(),
