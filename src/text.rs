@@ -18,7 +18,7 @@ pub(crate) fn is_variable_name(name: &str) -> bool {
 /// Whether a variable of this name makes a shell, the loader, an interpreter, git or the runner load, run or write what it
 /// names, or is podkey's own. Who may only write a secret or an annotation must not gain that.
 pub(crate) fn takes_over(name: &str) -> bool {
-    const PREFIXES: [&str; 8] = [
+    const PREFIXES: [&str; 7] = [
         "ACTIONS_",
         "BASH_FUNC_",
         "DYLD_",
@@ -26,9 +26,8 @@ pub(crate) fn takes_over(name: &str) -> bool {
         "LD_",
         "PODKEY_",
         "RUNNER_",
-        "npm_config_",
     ];
-    const NAMES: [&str; 43] = [
+    const NAMES: [&str; 55] = [
         // Shells and the loader.
         "BASHOPTS",
         "BASH_ENV",
@@ -37,9 +36,12 @@ pub(crate) fn takes_over(name: &str) -> bool {
         "ENV",
         "EUID",
         "GCONV_PATH",
+        "HOME",
         "IFS",
         "LOCPATH",
         "NLSPATH",
+        "OPENSSL_CONF",
+        "PAGER",
         "PATH",
         "PPID",
         "PROMPT_COMMAND",
@@ -49,6 +51,8 @@ pub(crate) fn takes_over(name: &str) -> bool {
         "SHELL",
         "SHELLOPTS",
         "UID",
+        "VISUAL",
+        "ZDOTDIR",
         // Interpreters and runtimes.
         "DOTNET_STARTUP_HOOKS",
         "JAVA_TOOL_OPTIONS",
@@ -67,9 +71,16 @@ pub(crate) fn takes_over(name: &str) -> bool {
         "_JAVA_OPTIONS",
         // git.
         "GIT_ASKPASS",
+        "GIT_EDITOR",
         "GIT_EXEC_PATH",
+        "GIT_EXTERNAL_DIFF",
+        "GIT_PAGER",
+        "GIT_PROXY_COMMAND",
+        "GIT_SEQUENCE_EDITOR",
         "GIT_SSH",
         "GIT_SSH_COMMAND",
+        "GIT_TEMPLATE_DIR",
+        "SSH_ASKPASS",
         // The runner's command files.
         "GITHUB_ENV",
         "GITHUB_OUTPUT",
@@ -77,7 +88,11 @@ pub(crate) fn takes_over(name: &str) -> bool {
         "GITHUB_STATE",
         "GITHUB_STEP_SUMMARY",
     ];
-    PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&name)
+    // npm takes it in capitals too.
+    let is_npms = name
+        .get(..11)
+        .is_some_and(|start| start.eq_ignore_ascii_case("npm_config_"));
+    is_npms || PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&name)
 }
 
 /// The longest value in a message, in characters.
@@ -142,6 +157,9 @@ mod tests {
             "GITHUB_ENV",
             "RUNNER_TEMP",
             "PODKEY_PLAN",
+            "NPM_CONFIG_SCRIPT_SHELL",
+            "npm_config_registry",
+            "GIT_EXTERNAL_DIFF",
         ] {
             assert!(takes_over(name), "{name}");
         }

@@ -448,10 +448,22 @@ fn what_is_no_hook_of_the_authors_is_left_out_or_told() {
         pod.runner.set("PODKEY_NEXT_JOB_STARTED", none);
         pod.started().succeeds();
     }
-    pod.runner.set("PODKEY_NEXT_JOB_STARTED", "/nonexistent.sh");
-    pod.started().fails(&["/nonexistent.sh", "no such file"]);
     next(&mut pod, "PODKEY_NEXT_JOB_STARTED", "own.py", "print('x')\n");
     pod.started().fails(&["own.py", ".sh, .ps1 or .js"]);
+}
+
+#[test]
+fn a_hook_of_the_authors_that_cannot_be_run_leaves_no_secret() {
+    let mut pod = pod(&fake()).ready();
+    pod.runner.set("PODKEY_NEXT_JOB_STARTED", "/nonexistent.sh");
+    let step = pod.started();
+    step.fails(&["/nonexistent.sh", "no such file"]);
+    assert_eq!(
+        step.variable("API_TOKEN"),
+        None,
+        "the runner reads the file of a hook that failed"
+    );
+    assert!(pod.left().is_empty(), "{:?}", pod.left());
 }
 
 #[test]

@@ -10,11 +10,16 @@ use crate::plan::{Destination, ENV_DIR, Plan, SECRETS_DIR};
 
 /// Clears all that the plan could have delivered. Everything is tried; the first failure is told.
 pub(super) fn clear(hook: &Hook, plan: &Plan) -> Result<(), Failure> {
+    let mut outcome = Ok(());
     let directory = match Staged::open(&hook.path(SECRETS_DIR), false) {
         Ok(directory) => Some(directory),
-        // Without the directory nothing can be in it.
-        Err(_) if !hook.path(SECRETS_DIR).exists() => None,
-        Err(failure) => return Err(failure),
+        Err(failure) => {
+            // Without the directory nothing can be in it.
+            if hook.path(SECRETS_DIR).exists() {
+                outcome = Err(failure);
+            }
+            None
+        }
     };
     let relative = directory.iter().flat_map(|directory| {
         let files = plan.destinations().filter_map(|destination| match destination {
@@ -27,7 +32,6 @@ pub(super) fn clear(hook: &Hook, plan: &Plan) -> Result<(), Failure> {
         Destination::Absolute(path) => Some(empty(hook, path)),
         Destination::Relative(_) => None,
     });
-    let mut outcome = Ok(());
     for cleared in relative.chain(absolute) {
         outcome = outcome.and(cleared);
     }

@@ -11,26 +11,45 @@ use crate::agent::report::{Code, Failure};
 /// Becomes the next hook, so that its exit code is ours and the signals of a cancelled job reach it. Returns where there is
 /// none, or where it cannot be run.
 pub(super) fn go_on(hook: &Hook, variable: &'static str, ours: &str) -> Result<(), Failure> {
+    let Some((script, mut command)) = command(hook, variable, ours)? else {
+        return Ok(());
+    };
+    let error = command.exec();
+    Err(failed(
+        script,
+        &format!("{}: {error}", command.get_program().to_string_lossy()),
+    ))
+}
+
+/// Tells beforehand, while nothing is exported, why the next hook could not be run.
+pub(super) fn check(hook: &Hook, variable: &'static str, ours: &str) -> Result<(), Failure> {
+    command(hook, variable, ours).map(drop)
+}
+
+fn command<'h>(hook: &'h Hook, variable: &'static str, ours: &str) -> Result<Option<(&'h str, Command)>, Failure> {
     let script = match hook.text(variable) {
         // Kubernetes leaves a reference as it is that it cannot expand.
         Some(text) if !text.is_empty() && !text.starts_with("$(") && text != ours => text,
-        _ => return Ok(()),
-    };
-    let failed = |why: String| {
-        Failure::new(
-            Code::BadPlan,
-            format!("the pod's own hook {script} cannot be run: {why}"),
-            "correct it in the scale set's template",
-        )
+        _ => return Ok(None),
     };
     if !Path::new(script).is_file() {
-        return Err(failed("there is no such file".to_owned()));
+        return Err(failed(script, "there is no such file"));
     }
-    let [program, arguments @ ..] = &words(hook, script).map_err(|why| failed(why.to_owned()))?[..] else {
-        return Ok(());
+    let words = words(hook, script).map_err(|why| failed(script, why))?;
+    let [program, arguments @ ..] = &words[..] else {
+        return Ok(None);
     };
-    let error = Command::new(program).args(arguments).env_remove(variable).exec();
-    Err(failed(format!("{}: {error}", program.to_string_lossy())))
+    let mut command = Command::new(program);
+    command.args(arguments).env_remove(variable);
+    Ok(Some((script, command)))
+}
+
+fn failed(script: &str, why: &str) -> Failure {
+    Failure::new(
+        Code::BadPlan,
+        format!("the pod's own hook {script} cannot be run: {why}"),
+        "correct it in the scale set's template",
+    )
 }
 
 /// What the runner makes of a hook's path: its interpreter goes by the ending

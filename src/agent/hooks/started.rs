@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::clear::clear;
 use super::console::say;
+use super::next;
 use super::own::{self, OwnSecrets};
 use super::temp;
 use super::{Hook, HookPlan, stopped};
@@ -26,7 +27,9 @@ use crate::job::facts::JobFacts;
 use crate::job::masks::Masks;
 use crate::job::policy;
 use crate::job::summary::{self, Given};
-use crate::plan::{BIN_DIR, Destination, ENV_DIR, EnvName, MAX_RENDERED_BYTES, Mask, SECRETS_DIR};
+use crate::plan::{
+    BIN_DIR, Destination, ENV_DIR, EnvName, JOB_STARTED, MAX_RENDERED_BYTES, Mask, NEXT_JOB_STARTED_ENV, SECRETS_DIR,
+};
 use crate::secret::Secret;
 use crate::vault::{Session, Vault, clean};
 
@@ -135,6 +138,8 @@ async fn started(hook: &Hook, it: &HookPlan, progress: &Progress) -> Result<(), 
 
     progress.stage.set(Stage::Job);
     leases_last(&manifest)?;
+    // What is exported stays so, even where the job then fails.
+    next::check(hook, NEXT_JOB_STARTED_ENV, JOB_STARTED)?;
     progress.stage.set(Stage::Write);
     let mut delivered = manifest.delivered;
     delivered.extend_from_slice(&own.delivered);
@@ -413,12 +418,12 @@ fn export(
     for Variable { name, value } in &own {
         exported.push(name, value).map_err(refused)?;
     }
-    append(hook, "GITHUB_ENV", exported.into_text().expose())?;
-    if present.is_empty() {
-        return Ok(());
+    if !present.is_empty() {
+        // They will be in the environment of every step; files beside it would only be one more place to look. Removed first:
+        // what is exported stays exported, even if the hook fails after that.
+        Staged::open(&secrets, false)?.remove_all(ENV_DIR)?;
     }
-    // They are in the environment of every step now; files beside it would only be one more place to look.
-    Staged::open(&secrets, false)?.remove_all(ENV_DIR)
+    append(hook, "GITHUB_ENV", exported.into_text().expose())
 }
 
 /// Numbers that nobody can foresee.
@@ -452,11 +457,15 @@ fn append(hook: &Hook, variable: &'static str, text: &[u8]) -> Result<(), Failur
         }
         opened => opened.map_err(|error| cannot(error.to_string()))?,
     };
-    match opened.metadata() {
-        Ok(found) if found.is_file() => {}
+    let before = match opened.metadata() {
+        Ok(found) if found.is_file() => found.len(),
         _ => return Err(cannot("it is no regular file".to_owned())),
-    }
-    opened.write_all(text).map_err(|error| cannot(error.to_string()))
+    };
+    opened.write_all(text).map_err(|error| {
+        // The runner reads the file of a hook that failed too: no part of a secret may stay in it.
+        let _ = opened.set_len(before);
+        cannot(error.to_string())
+    })
 }
 
 /// In the log, and on the summary page of the run. Neither is worth failing a job for.

@@ -15,7 +15,7 @@
 //! - base64, base64url and hex of the whole value, and of each string in it, if they have 8 bytes or more: as a part of a
 //!   longer base64 too (but for two bytes at its end), and wrapped at 64 and at 76 characters as `openssl` and `base64` do.
 //!   (The runner itself adds base64, and the escapes of JSON, URLs, XML and shells.) A value that is no text is hidden in
-//!   these forms only.
+//!   these forms only; text of another encoding than UTF-8 by its lines too, as far as its bytes are ASCII.
 //!
 //! `smart` leaves in sight, and says so in one line for each secret:
 //!
@@ -183,8 +183,18 @@ impl Masks {
                         self.add_text(text, Origin::Whole, 1, 0, &mut left, &mut unmasked);
                     }
                     Err(_) => {
-                        unmasked.binary = true;
                         self.add_encodings(value, false, &mut unmasked);
+                        // Text of another encoding, such as Latin-1, has lines and values all the same. The runner too
+                        // reads U+FFFD for what is no UTF-8.
+                        let text = Zeroizing::new(String::from_utf8_lossy(value).into_owned());
+                        let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+                        let mostly_ascii = value.iter().filter(|b| !b.is_ascii()).count() <= value.len() / 4;
+                        if mostly_ascii && !text.contains(is_control) {
+                            let mut left = MAX_PIECES;
+                            self.add_text(&text, Origin::Whole, 1, 0, &mut left, &mut unmasked);
+                        } else {
+                            unmasked.binary = true;
+                        }
                     }
                 }
                 let nothing = Unmasked {
@@ -356,7 +366,7 @@ fn verdict(text: &str, origin: Origin) -> Verdict {
             Origin::Whole | Origin::Value => Verdict::TooShort,
         };
     }
-    if origin == Origin::Line && (text.starts_with("-----BEGIN ") || text.starts_with("-----END ")) {
+    if origin == Origin::Line && frames_pem(text) {
         return Verdict::Structure;
     }
     if chars < LEAST_CHARS {
@@ -370,6 +380,21 @@ fn verdict(text: &str, origin: Origin) -> Verdict {
         return Verdict::TooShort;
     }
     Verdict::Hide
+}
+
+/// A line that begins or ends a PEM block, and has nothing of what is in it.
+fn frames_pem(line: &str) -> bool {
+    let label = line
+        .strip_prefix("-----BEGIN ")
+        .or_else(|| line.strip_prefix("-----END "));
+    label
+        .and_then(|label| label.strip_suffix("-----"))
+        .is_some_and(|label| {
+            label.len() <= 64
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b' ')
+        })
 }
 
 impl Unmasked {

@@ -103,6 +103,10 @@ fn of_json(json: &str, mut line: usize, most: usize) -> Vec<Piece<'_>> {
         if tokens.next_if_eq(&":").is_some() {
             key = text;
         } else {
+            // As it stands in the file, which a job may print.
+            if token.contains('\\') {
+                pieces.push(Piece::value(line, key.clone(), token.trim_matches('"')));
+            }
             pieces.push(Piece::value(line, key.clone(), text));
         }
     }
@@ -281,6 +285,7 @@ fn yaml_value<'a>(
     lines: &mut Lines<'a>,
     pieces: &mut Vec<Piece<'a>>,
 ) {
+    let whole = value;
     // An anchor, a tag.
     while value.starts_with(['&', '!']) {
         value = match value.split_once([' ', '\t']) {
@@ -289,11 +294,15 @@ fn yaml_value<'a>(
             None => break,
         };
     }
+    if whole.len() != value.len() {
+        // Unless it is no YAML: then they begin a secret.
+        pieces.push(Piece::value(number, key.clone(), whole));
+    }
     match value.as_bytes().first() {
-        None | Some(b'#') => {}
-        Some(b'|' | b'>') if value[1..].split('#').next().unwrap_or_default().trim().len() <= 2 => {
-            block(key, lines, pieces);
-        }
+        None => {}
+        // A comment in YAML; in Java properties the value.
+        Some(b'#') => pieces.push(Piece::value(number, key, value)),
+        Some(b'|' | b'>') if is_block_header(&value[1..]) => block(key, lines, pieces),
         Some(b'"' | b'\'') => quoted_value(number, key, value, lines, pieces),
         Some(b'{' | b'[') => flow(number, key, value, pieces),
         Some(_) => {
@@ -312,6 +321,13 @@ fn yaml_value<'a>(
             }
         }
     }
+}
+
+/// What may stand behind the `|` or `>` of a block scalar: an indentation, what becomes of its last line feeds, a comment.
+fn is_block_header(rest: &str) -> bool {
+    let comment = rest.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-'));
+    rest.len() - comment.len() <= 2
+        && (comment.is_empty() || comment.starts_with([' ', '\t']) && comment.trim_start().starts_with('#'))
 }
 
 /// What stands behind `NAME=`.
@@ -358,6 +374,13 @@ fn quoted_value<'a>(
     pieces: &mut Vec<Piece<'a>>,
 ) {
     if let Some((text, after)) = quoted(value) {
+        // As it stands in the file, which a job may print.
+        if let Some(raw) = closing_quote(value)
+            .map(|end| &value[1..end])
+            .filter(|raw| *raw != text)
+        {
+            pieces.push(Piece::value(number, key.clone(), raw));
+        }
         let after = after.trim_start();
         // `'it''s'more`, a shell's way: the whole of it as well.
         if !(after.is_empty() || after.starts_with([',', '#', '}', ']', ':'])) {
@@ -373,6 +396,8 @@ fn quoted_value<'a>(
         return;
     };
     let last = begin + end;
+    // An apostrophe in plain text closes a quote too, and what comes after it may be the secret.
+    let after = all[end + 1..].split(['\n', '\r']).next().unwrap_or_default();
     while lines.peek().is_some_and(|(_, line)| lines.offset(line) <= last) {
         lines.next();
     }
@@ -389,6 +414,10 @@ fn quoted_value<'a>(
         .collect();
     pieces.push(Piece::value(number, key.clone(), folded.join(" ")));
     pieces.push(Piece::value(number, key, text));
+    let after = after.trim();
+    if !after.is_empty() {
+        pieces.push(Piece::line(lines.number, after));
+    }
 }
 
 /// The values of a list or an object that is written in one line, or of so much of it as is in this one.
@@ -397,7 +426,12 @@ fn flow<'a>(number: usize, key: Cow<'a, str>, text: &'a str, pieces: &mut Vec<Pi
     let mut rest = text;
     for _ in 0..MAX_FLOW {
         rest = rest.trim_start_matches(|c: char| c.is_whitespace() || "{}[],".contains(c));
-        if rest.is_empty() || rest.starts_with('#') {
+        if rest.is_empty() {
+            return;
+        }
+        if rest.starts_with('#') {
+            // A comment in YAML only.
+            pieces.push(Piece::value(number, key, rest));
             return;
         }
         let (value, after) = match rest.starts_with(['"', '\'']).then(|| quoted(rest)).flatten() {
@@ -442,9 +476,9 @@ mod tests {
     fn json_gives_its_strings_and_numbers() {
         let text =
             "\n{\n \"a\\u0062\": \"x\\ny\", \"n\": -1.5e3,\n \"l\": [true, null, \"z\", {\"m\": \"w\"}], \"e\": {}}";
-        assert_eq!(shown(text), ["3 ab=x\ny", "3 n=-1.5e3", "4 l=z", "4 m=w"]);
+        assert_eq!(shown(text), ["3 ab=x\\ny", "3 ab=x\ny", "3 n=-1.5e3", "4 l=z", "4 m=w"]);
         assert_eq!(pieces(text, 99).0, Structure::Json);
-        assert_eq!(shown(r#"["\ud800x"]"#), [r"1 =\ud800x"]);
+        assert_eq!(shown(r#"["\ud800x"]"#), [r"1 =\ud800x", r"1 =\ud800x"]);
     }
 
     #[test]
@@ -454,12 +488,18 @@ mod tests {
             ("a: b # why", vec!["1 a=b", "1 a=b # why"]),
             ("a: b#c", vec!["1 a=b#c"]),
             ("---\na:\n  - b\n  - - c", vec!["1 ---", "3 =b", "4 =c"]),
-            ("- name: n\n  token: 't''s'", vec!["1 name=n", "2 token=t's"]),
-            ("a: \"x\\ny\\u00e4\\x41\\q\" # c", vec!["1 a=x\nyäA\\q"]),
+            (
+                "- name: n\n  token: 't''s'",
+                vec!["1 name=n", "2 token=t''s", "2 token=t's"],
+            ),
+            (
+                "a: \"x\\ny\\u00e4\\x41\\q\" # c",
+                vec!["1 a=x\\ny\\u00e4\\x41\\q", "1 a=x\nyäA\\q"],
+            ),
             ("\"a b\": c\n'd': e", vec!["1 a b=c", "2 d=e"]),
             (
                 "a: &anchor b\nc: !!str d\ne: !pass",
-                vec!["1 a=b", "2 c=d", "3 e=!pass"],
+                vec!["1 a=&anchor b", "1 a=b", "2 c=!!str d", "2 c=d", "3 e=!pass"],
             ),
             (
                 "a: {b: c, \"d\": 'e', f: [g, h]}",
@@ -483,12 +523,29 @@ mod tests {
     }
 
     #[test]
+    fn what_only_looks_like_yaml_loses_nothing() {
+        for (text, expected) in [
+            ("a: #pass-1", vec!["1 a=#pass-1"]),
+            ("a: >x#pass-1", vec!["1 a=>x#pass-1"]),
+            ("a: |xy\n  b", vec!["1 a=|xy", "2 b"]),
+            ("a: &pass word", vec!["1 a=&pass word", "1 a=word"]),
+            ("a: {#pass-1", vec!["1 a=#pass-1"]),
+            (
+                "a: 'tis\nb\ndon't pass-1\nc",
+                vec!["1 a=tis b don", "1 a=tis\nb\ndon", "3 t pass-1", "4 c"],
+            ),
+        ] {
+            assert_eq!(shown(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
     fn dotenv_and_properties_give_their_values() {
         for (text, expected) in [
             ("A=b", vec!["1 A=b"]),
             (
                 "export A='b c'\n# no\nC=\"d\\\"e\"",
-                vec!["1 A=b c", "2 # no", "3 C=d\"e"],
+                vec!["1 A=b c", "2 # no", "3 C=d\\\"e", "3 C=d\"e"],
             ),
             ("A='it'\\''s'", vec!["1 A='it'\\''s'", "1 A=it"]),
             ("A=\"x\ny\"\nB=c", vec!["1 A=x y", "1 A=x\ny", "3 B=c"]),

@@ -305,6 +305,29 @@ fn bytes_that_are_no_text_are_hidden_as_base64_and_hex() {
 }
 
 #[test]
+fn text_in_another_encoding_is_hidden_line_by_line() {
+    let mut masks = Masks::new(Mask::Smart);
+    masks.add("CONFIG", b"user=J\xf6rg\npassword=s3cret-in-latin1\n");
+    assert_eq!(shown(&masks, "it is s3cret-in-latin1"), "it is ***");
+}
+
+#[test]
+fn what_stands_in_the_frame_s_own_line_is_hidden() {
+    let line = "-----BEGIN PRIVATE KEY-----MIIEvQIBADANBgkq-----END PRIVATE KEY-----";
+    assert_eq!(shown(&smart(&format!("first line\n{line}\n")), line), "***");
+}
+
+#[test]
+fn a_value_is_hidden_as_it_is_escaped_in_its_file_too() {
+    let json = "{\n \"p\": \"p\\u00e4ss\\/w0rd\"\n}";
+    assert_eq!(shown(&smart(json), " \"p\": \"p\\u00e4ss\\/w0rd\""), " \"p\": \"***\"");
+    assert_eq!(
+        shown(&smart("A=b\nP=\"pa\\$sw0rd\"\n"), "P=\"pa\\$sw0rd\""),
+        "P=\"***\""
+    );
+}
+
+#[test]
 fn lines_is_what_vault_action_does_and_off_is_nothing() {
     // Cases 40 and 41 of vault-action's.
     let lines = |value: &str| masks(Mask::Lines, value).iter().map(str::to_owned).collect::<Vec<_>>();
