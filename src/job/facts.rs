@@ -60,10 +60,19 @@ impl JobFacts {
 }
 
 /// The events of pull requests have the whole of one in their payload: `pull_request`, `pull_request_target`,
-/// `pull_request_review`, `pull_request_review_comment`.
+/// `pull_request_review`, `pull_request_review_comment`. `workflow_run` has the repository whose commit the other workflow
+/// ran on, which is a fork's after a pull request of one.
 #[derive(Deserialize)]
 struct Payload {
     pull_request: Option<PullRequest>,
+    workflow_run: Option<WorkflowRun>,
+    repository: Option<Repository>,
+}
+
+#[derive(Deserialize)]
+struct WorkflowRun {
+    /// Null where the repository was deleted.
+    head_repository: Option<Repository>,
 }
 
 #[derive(Deserialize)]
@@ -85,18 +94,23 @@ struct Repository {
 }
 
 fn head(event: &str, payload: Option<&str>) -> Head {
-    let about_pull_request = event.starts_with("pull_request");
-    let pull_request = payload
-        .and_then(|json| serde_json::from_str::<Payload>(json).ok())
-        .and_then(|payload| payload.pull_request);
-    let (head, base) = match pull_request {
-        Some(PullRequest {
-            head: Some(head),
-            base: Some(base),
-        }) => (head.repo, base.repo),
-        Some(_) => return Head::Unknown,
-        None if about_pull_request => return Head::Unknown,
-        None => return Head::Own,
+    // A job without an event is none of GitHub's.
+    let may_be_a_forks = event.is_empty() || event.starts_with("pull_request") || event == "workflow_run";
+    let Some(payload) = payload.and_then(|json| serde_json::from_str::<Payload>(json).ok()) else {
+        return if may_be_a_forks { Head::Unknown } else { Head::Own };
+    };
+    let (head, base) = match (payload.pull_request, payload.workflow_run) {
+        (
+            Some(PullRequest {
+                head: Some(head),
+                base: Some(base),
+            }),
+            _,
+        ) => (head.repo, base.repo),
+        (Some(_), _) => return Head::Unknown,
+        (None, Some(run)) => (run.head_repository, payload.repository),
+        (None, None) if may_be_a_forks => return Head::Unknown,
+        (None, None) => return Head::Own,
     };
     match (head, base) {
         (_, None) => Head::Unknown,
@@ -147,6 +161,30 @@ mod tests {
             ("pull_request", Some("{}".to_owned()), Head::Unknown),
             ("pull_request", Some("no JSON".to_owned()), Head::Unknown),
             ("pull_request_review", None, Head::Unknown),
+            ("", None, Head::Unknown),
+            // After a fork's pull request it runs on the default branch, and may use what that one left.
+            (
+                "workflow_run",
+                Some(format!(
+                    r#"{{"workflow_run":{{"head_repository":{theirs}}},"repository":{ours}}}"#
+                )),
+                Head::Fork(Some("mallory/octo-repo".to_owned())),
+            ),
+            (
+                "workflow_run",
+                Some(format!(
+                    r#"{{"workflow_run":{{"head_repository":{ours}}},"repository":{ours}}}"#
+                )),
+                Head::SameRepository,
+            ),
+            (
+                "workflow_run",
+                Some(format!(
+                    r#"{{"workflow_run":{{"head_repository":null}},"repository":{ours}}}"#
+                )),
+                Head::Fork(None),
+            ),
+            ("workflow_run", None, Head::Unknown),
         ] {
             assert_eq!(head(event, payload.as_deref()), expected, "{event} {payload:?}");
         }

@@ -93,8 +93,9 @@ fn install() {
     alone();
     sweep();
     upgrade(NAME, NAME, &values()).unwrap_or_else(|error| panic!("helm: {error}\n{}", story()));
-    // The image may be another one under the same name.
+    // The image may be another one under the same name, and a replica of before would answer as that one did.
     restart();
+    replicas();
 }
 
 /// Waits until no other run on this machine uses the cluster: two would install podkey over each other. The lock is on the
@@ -133,7 +134,7 @@ pub fn scale(replicas: u32) {
     wait(LIMIT, || (pods().len() == replicas as usize).then_some(())).unwrap_or_else(|| panic!("{}", story()));
 }
 
-/// Waits until the deployment is as it is wanted.
+/// Waits until the deployment is as it is wanted. Replicas of before may still answer: see [`replicas`].
 pub fn ready() {
     let path = format!("/apis/apps/v1/namespaces/{NAME}/deployments/{NAME}");
     wait(LIMIT, || {
