@@ -35,6 +35,8 @@ fn runner(vault: &Vault<'_>, script: &str) -> Value {
                 "labels": {"actions-ephemeral-runner": "True"},
                 "annotations": {"podkey.dev/env": format!("{}/data/web password | PASSWORD", vault.kv)},
             },
+            // As ARC's image has it; the test's image is root's.
+            "spec": {"securityContext": {"runAsUser": 1001}},
         }),
     );
     runner["spec"]["containers"] = json!([container("runner", script)]);
