@@ -7,6 +7,7 @@ use crate::harness::install::{admin, replicas};
 use crate::harness::namespace::Namespace;
 use crate::harness::openbao::Vault;
 use crate::harness::pod::{init_containers, pod};
+use crate::harness::{LIMIT, wait};
 
 /// Reviews that all replicas together have answered.
 fn reviews() -> u64 {
@@ -27,6 +28,14 @@ fn only_annotated_pods_ever_reach_the_webhook() {
     let namespace = Namespace::new("reach");
     let vault = Vault::new(&namespace);
     let files = json!([{"secret": "web", "key": "password", "file": "password"}]);
+    let annotated = vault.annotate(pod("app", "true"), &files);
+    // The node may not know the way to replicas that have only just become ready.
+    let admitted = || {
+        namespace
+            .try_create_as(cluster(), &annotated, "?dryRun=All")
+            .is_success()
+    };
+    wait(LIMIT, || admitted().then_some(())).expect("the webhook answers");
     let before = reviews();
     for number in 0..100 {
         let mut other = pod(&format!("other-{number}"), "true");
@@ -39,7 +48,6 @@ fn only_annotated_pods_ever_reach_the_webhook() {
         assert!(init_containers(&answer.json()).is_empty());
     }
     assert_eq!(reviews() - before, 0, "of 100 pods without our annotations");
-    let annotated = vault.annotate(pod("app", "true"), &files);
     for _ in 0..3 {
         let answer = namespace.try_create_as(cluster(), &annotated, "?dryRun=All");
         assert_eq!(init_containers(&answer.json()), ["podkey-init"], "{}", answer.text);
