@@ -8,8 +8,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use super::below;
 use super::files;
-use super::init::below;
 use super::outcome::{self, OUTCOME, Outcome, Target};
 use super::report::{Code, Failure};
 use crate::plan::{BIN_DIR, ENV_DIR, EnvName, MAX_RENDERED_BYTES, SECRETS_DIR};

@@ -2,13 +2,14 @@
 //! everything → revoke → exit. All or nothing.
 
 use std::cell::{Cell, OnceCell};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use super::Clock;
 use super::delivery::{Delivery, EnvOrder, FileOrder, Order, Variable};
 use super::exec;
 use super::files::{Rendered, Staged};
@@ -45,15 +46,7 @@ pub struct Surroundings {
 impl Surroundings {
     /// A path of the container, below the root.
     pub fn path(&self, absolute: &str) -> PathBuf {
-        below(self.root.as_deref(), absolute)
-    }
-}
-
-/// An absolute path below the root, where there is one.
-pub(super) fn below(root: Option<&Path>, absolute: &str) -> PathBuf {
-    match root {
-        None => PathBuf::from(absolute),
-        Some(root) => root.join(absolute.trim_start_matches('/')),
+        super::below(self.root.as_deref(), absolute)
     }
 }
 
@@ -417,17 +410,4 @@ fn leave_to_the_job(plan: &Plan, surroundings: &Surroundings, report: Report) ->
     staged.publish()?;
     tools::fill(surroundings, hooks_plan(plan, surroundings))?;
     tools::commit(surroundings, &Outcome::Failed(report))
-}
-
-/// How long something took.
-pub(super) struct Clock(Instant);
-
-impl Clock {
-    pub(super) fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    pub(super) fn ms(&self) -> u64 {
-        self.0.elapsed().as_millis() as u64
-    }
 }

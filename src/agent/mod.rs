@@ -1,5 +1,5 @@
-//! What runs in the pod: `init`, in a runner the job hooks, and `exec` in front of a command; a sidecar comes later. This is the agent's edge: it reads the plan, asks
-//! `vault` for secrets and `render` for bytes, and puts files into the volume.
+//! What runs in the pod: `init`, in a runner the job hooks, and `exec` in front of a command; a sidecar comes later. This is
+//! the agent's edge: it reads the plan, asks `vault` for secrets and `render` for bytes, and puts files into the volume.
 
 mod delivery;
 mod exec;
@@ -12,7 +12,8 @@ mod tools;
 
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 pub use self::hooks::{Hook, PlainLines, job_completed, job_started};
 pub use self::init::{BUDGET_ENV, Surroundings};
@@ -57,24 +58,8 @@ pub fn exec(command: &[OsString], root: Option<PathBuf>) -> u8 {
 
 /// Runs `podkey-agent init` and reports how it ended. Gives the exit code.
 pub fn init(surroundings: &Surroundings) -> u8 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let (stage, connection, outcome) = match runtime {
-        Ok(runtime) => {
-            let ended = runtime.block_on(init::run(surroundings));
-            // A name that is still being looked up must not hold up the exit.
-            runtime.shutdown_background();
-            ended
-        }
-        Err(error) => (
-            Stage::Login,
-            None,
-            Err(Failure::new(
-                Code::BadPlan,
-                format!("the runtime does not start: {error}"),
-                "",
-            )),
-        ),
-    };
+    let (stage, connection, outcome) =
+        block_on(init::run(surroundings)).unwrap_or_else(|failure| (Stage::Login, None, Err(failure)));
     report(&Report::new(stage, connection.as_deref(), &outcome), surroundings)
 }
 
@@ -87,6 +72,39 @@ pub fn bad_usage(message: &str, root: Option<PathBuf>) -> u8 {
         root,
     };
     report(&Report::new(Stage::Login, None, &Err(failure)), &surroundings)
+}
+
+/// How long something took.
+struct Clock(Instant);
+
+impl Clock {
+    fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    fn ms(&self) -> u64 {
+        self.0.elapsed().as_millis() as u64
+    }
+}
+
+/// Runs it to its end on this thread.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Code::BadPlan, format!("the runtime does not start: {error}"), ""))?;
+    let ended = runtime.block_on(work);
+    // A name that is still being looked up must not hold up the exit.
+    runtime.shutdown_background();
+    Ok(ended)
+}
+
+/// An absolute path of the container, below the root where there is one.
+fn below(root: Option<&Path>, absolute: &str) -> PathBuf {
+    match root {
+        None => PathBuf::from(absolute),
+        Some(root) => root.join(absolute.trim_start_matches('/')),
+    }
 }
 
 fn report(report: &Report, surroundings: &Surroundings) -> u8 {

@@ -1,5 +1,5 @@
-//! What `init` leaves for the job hooks and for `exec`: how it ended. Written last, so that without it nothing counts as delivered. Names,
-//! paths and versions, no value.
+//! What `init` leaves for the job hooks and for `exec`: how it ended. Written last, so that without it nothing counts as
+//! delivered. Names, paths and versions, no value.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};

@@ -50,7 +50,7 @@ impl Hook {
 
     /// A path of the container, below the root.
     fn path(&self, absolute: &str) -> PathBuf {
-        super::init::below(self.root.as_deref(), absolute)
+        super::below(self.root.as_deref(), absolute)
     }
 
     /// The plan as `init` left it.
@@ -89,23 +89,8 @@ impl Hook {
 
 /// Runs `podkey-agent job-started`, and then becomes the hook that the pod's author set. Gives the exit code.
 pub fn job_started(hook: &Hook) -> u8 {
-    let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => {
-            let outcome = runtime.block_on(started::run(hook));
-            // A name that is still being looked up must not hold up the exit.
-            runtime.shutdown_background();
-            outcome
-        }
-        Err(error) => Err(Report::new(
-            Stage::Job,
-            None,
-            &Err(Failure::new(
-                Code::BadPlan,
-                format!("the runtime does not start: {error}"),
-                "",
-            )),
-        )),
-    };
+    let outcome =
+        super::block_on(started::run(hook)).unwrap_or_else(|failure| Err(Report::new(Stage::Job, None, &Err(failure))));
     match outcome.and_then(|()| go_on(hook, NEXT_JOB_STARTED_ENV, JOB_STARTED)) {
         Ok(()) => 0,
         Err(report) => {

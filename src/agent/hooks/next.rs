@@ -29,7 +29,7 @@ pub(super) fn check(hook: &Hook, variable: &'static str, ours: &str) -> Result<(
 fn command<'h>(hook: &'h Hook, variable: &'static str, ours: &str) -> Result<Option<(&'h str, Command)>, Failure> {
     let script = match hook.text(variable) {
         // Kubernetes leaves a reference as it is that it cannot expand.
-        Some(text) if !text.is_empty() && !text.starts_with("$(") && text != ours => text,
+        Some(text) if !text.starts_with("$(") && text != ours => text,
         _ => return Ok(None),
     };
     if !Path::new(script).is_file() {

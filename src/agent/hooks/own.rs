@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Hook, HookPlan};
+use crate::agent::Clock;
 use crate::agent::delivery::{Delivery, EnvOrder, FileOrder, Order, Variable};
 use crate::agent::files::{self, Rendered, Staged};
-use crate::agent::init::Clock;
 use crate::agent::outcome::Delivered;
 use crate::agent::report::{Code, Failure, Stage};
 use crate::job::facts::JobFacts;

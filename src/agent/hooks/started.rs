@@ -61,11 +61,9 @@ struct Progress {
 
 /// Runs to the end, or until the deadline or a signal. The error is what the job's author is to read.
 pub(super) async fn run(hook: &Hook) -> Result<(), Report> {
-    let HookPlan { plan, job } = match hook.plan() {
-        Ok(it) => it,
-        Err(failure) => return Err(Report::new(Stage::Job, None, &Err(failure))),
-    };
-    let it = HookPlan { plan, job };
+    let it = hook
+        .plan()
+        .map_err(|failure| Report::new(Stage::Job, None, &Err(failure)))?;
     let progress = Progress {
         stage: Cell::new(Stage::Job),
         session: OnceCell::new(),
