@@ -101,7 +101,7 @@ pub(crate) enum Work {
     ReadLeased(Source, Permit),
     /// Renew its lease. Then [`Schedule::lease_renewed`].
     RenewLease(Source),
-    /// Revoke this token, which has been replaced, and forget it. Then [`Schedule::revoked`].
+    /// Revoke this token, which has been replaced. Then [`Schedule::revoked`].
     Revoke(TokenNumber),
 }
 
@@ -144,8 +144,7 @@ pub(crate) struct Schedule {
     pace: Pace,
     limiter: Limiter,
     token: Option<Token>,
-    /// Tokens that were replaced, each with the time before which it is not to be revoked.
-    replaced: Vec<(TokenNumber, Duration)>,
+    replaced: Vec<Replaced>,
     logins: u32,
     login: Retry,
     items: Vec<Item>,
@@ -165,6 +164,16 @@ struct Token {
     uses: Option<u64>,
 }
 
+/// A token that another one has replaced.
+#[derive(Debug)]
+struct Replaced {
+    number: TokenNumber,
+    /// It ends by itself.
+    end: Duration,
+    /// It is not to be revoked before.
+    next: Duration,
+}
+
 /// The tries of one thing.
 #[derive(Debug, Clone, Copy, Default)]
 struct Retry {
@@ -181,8 +190,6 @@ struct Item {
     state: State,
     /// Reading it has made something that ends: it needs a permit for ever.
     mints: bool,
-    /// The token that it was last read with.
-    read_with: Option<TokenNumber>,
 }
 
 #[derive(Debug)]
@@ -223,7 +230,6 @@ impl Schedule {
             renewals: Retry::default(),
             state: State::Stale,
             mints: false,
-            read_with: None,
         };
         let mut schedule = Self {
             interval,
@@ -249,12 +255,15 @@ impl Schedule {
             }
         }
         if schedule.token.is_none() {
+            // A certificate is as good as it was; all else is read again.
             for item in &mut schedule.items {
+                match &mut item.life {
+                    Life::Ends(_) => continue,
+                    Life::Lease(term, _) => term.give_up(now),
+                    Life::Static | Life::Unknown => {}
+                }
                 item.state = State::Stale;
                 item.retry.next = now;
-                if let Life::Lease(term, _) = &mut item.life {
-                    term.give_up(now);
-                }
             }
         }
         schedule
@@ -269,6 +278,7 @@ impl Schedule {
     pub(crate) fn due(&mut self, now: Duration) -> Option<Work> {
         let now = now.max(self.asked);
         self.asked = now;
+        self.replaced.retain(|token| token.end > now);
         let todos = self.todos(now).filter(|(at, _)| *at <= now);
         let (_, todo) = todos.min_by_key(|(_, todo)| *todo)?;
         // Also if nobody ever says what came of it.
@@ -313,10 +323,8 @@ impl Schedule {
                 Work::Read(sources)
             }
             Todo::Revoke(number) => {
-                for (replaced, at) in &mut self.replaced {
-                    if *replaced == number {
-                        *at = next;
-                    }
+                for replaced in self.replaced.iter_mut().filter(|of| of.number == number) {
+                    replaced.next = next;
                 }
                 Work::Revoke(number)
             }
@@ -337,10 +345,10 @@ impl Schedule {
             let all = renew.into_iter().chain(items);
             all.filter(|(at, _)| *at < token.term.end)
         });
-        let revoke = self.replaced.iter().map(move |(number, at)| {
-            let at = (*at).max(self.in_use_until(*number));
-            (paced(at), Todo::Revoke(*number))
-        });
+        let unused = self.replaced.iter().filter(|token| !self.is_in_use(token.number));
+        let revoke = unused.map(move |token| (paced(token.next), token));
+        let revoke = revoke.filter(|(at, token)| *at < token.end);
+        let revoke = revoke.map(|(at, token)| (at, Todo::Revoke(token.number)));
         std::iter::once(login).chain(with_token).chain(revoke)
     }
 
@@ -379,7 +387,10 @@ impl Schedule {
                 Ok(grant)
             }
         });
-        self.answered(now, result.as_ref().err());
+        // A login is of no use without what comes after it: it is paced together with that.
+        if let Err(failure) = &result {
+            self.answered(now, Some(failure));
+        }
         match result {
             Ok(grant) => {
                 self.logins += 1;
@@ -401,7 +412,11 @@ impl Schedule {
                         item.retry.next = now;
                     }
                 }
-                self.replaced.extend(old.map(|old| (old.number, now)));
+                self.replaced.extend(old.map(|old| Replaced {
+                    number: old.number,
+                    end: old.term.end,
+                    next: now,
+                }));
             }
             Err(Failure::Away | Failure::Throttled(_)) => {}
             Err(_) => {
@@ -466,10 +481,9 @@ impl Schedule {
                     _ => (Duration::ZERO, false),
                 };
                 item.renewals = Retry::default();
-                item.state = State::Fresh;
                 term.renewed(now, age, ttl, renewable, &mut self.rng);
             }
-            Err(Failure::Away | Failure::Throttled(_)) => item.state = State::Stale,
+            Err(Failure::Away | Failure::Throttled(_)) => {}
             Err(Failure::Gone) => {
                 term.end = now;
                 term.give_up(now);
@@ -477,7 +491,6 @@ impl Schedule {
             // The token is gone, or may not renew leases. The read will tell.
             Err(Failure::Denied) => term.give_up(now),
             Err(Failure::Failed) => {
-                item.state = State::Stale;
                 let (renewals, end) = (item.renewals, term.end);
                 self.items[source.0].renewals = self.again(renewals, now, Some(end));
             }
@@ -488,8 +501,15 @@ impl Schedule {
     pub(crate) fn revoked(&mut self, now: Duration, number: TokenNumber, result: Result<(), Failure>) {
         self.answered(now, result.as_ref().err());
         if !matches!(result, Err(Failure::Away | Failure::Throttled(_))) {
-            self.replaced.retain(|(replaced, _)| *replaced != number);
+            self.replaced.retain(|token| token.number != number);
         }
+    }
+
+    /// Whether a token is still needed: for work, for a lease that the pod has, or to be revoked.
+    pub(crate) fn keeps(&self, number: TokenNumber) -> bool {
+        let current = self.token.iter().map(|token| token.number);
+        let mut all = current.chain(self.replaced.iter().map(|token| token.number));
+        all.any(|kept| kept == number)
     }
 
     /// Takes back a permit that no credential can have come of: the request was not sent, or refused with a 4xx or as by a sealed server.
@@ -556,7 +576,6 @@ impl Schedule {
         };
         item.mints |= lifetime != Lifetime::Static;
         item.state = State::Fresh;
-        item.read_with = self.token.as_ref().map(|token| token.number);
         item.renewals = Retry::default();
         item.retry = Retry {
             failures: 0,
@@ -596,9 +615,12 @@ impl Schedule {
             Life::Lease(term, _) | Life::Ends(term) => Some(term.end),
             Life::Static | Life::Unknown => None,
         };
+        let was_denied = item.state == State::Denied;
         item.state = match failure {
             Failure::Denied => State::Denied,
             Failure::Gone => State::Gone,
+            // This says nothing new about it.
+            Failure::Away | Failure::Throttled(_) if item.state != State::Fresh => item.state,
             _ => State::Stale,
         };
         let retry = item.retry;
@@ -614,7 +636,7 @@ impl Schedule {
             },
             Failure::Denied => {
                 if let Some(token) = &mut self.token
-                    && (item.read_with == Some(token.number) || now.saturating_sub(token.since) >= LOGIN_FOR_DENIED)
+                    && (!was_denied || now.saturating_sub(token.since) >= LOGIN_FOR_DENIED)
                 {
                     token.term.give_up(now);
                 }
@@ -659,12 +681,11 @@ impl Schedule {
         }
     }
 
-    fn in_use_until(&self, number: TokenNumber) -> Duration {
-        let of_it = self.items.iter().filter_map(|item| match &item.life {
-            Life::Lease(term, with) if *with == number => Some(term.end),
-            _ => None,
-        });
-        of_it.max().unwrap_or_default()
+    /// Whether the pod still has a credential that was made with this token. (That of a lease which ended by our count may
+    /// be good yet: the answer to a renewal may have been lost.)
+    fn is_in_use(&self, number: TokenNumber) -> bool {
+        let mut lives = self.items.iter().map(|item| &item.life);
+        lives.any(|life| matches!(life, Life::Lease(_, with) if *with == number))
     }
 
     fn jittered_interval(&mut self) -> Duration {
