@@ -200,13 +200,21 @@ enum Life {
     Lease(Term, TokenNumber),
 }
 
-/// What could be done, the most urgent first.
+/// Something to do at a time.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    at: Duration,
+    /// It makes no sense from then on.
+    until: Duration,
+    todo: Todo,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Todo {
     Login,
     RenewToken,
-    RenewLease { end: Duration, source: Source },
-    ReadLeased { end: Duration, source: Source },
+    RenewLease(Source),
+    ReadLeased(Source),
     Read,
     Revoke(TokenNumber),
 }
@@ -271,16 +279,21 @@ impl Schedule {
 
     /// When there is something to do next. Later than now, when nothing is [`Self::due`] now.
     pub(crate) fn wake(&self) -> Duration {
-        self.todos(self.asked).map(|(at, _)| at).min().unwrap_or(Duration::MAX)
+        let all = self.all_due(self.asked);
+        all.map(|due| self.paced(due.at)).min().unwrap_or(Duration::MAX)
     }
 
-    /// The most urgent work that is due, if any. What came of it is to be said before the next call.
+    /// The work that is due for longest, if any, but what is about the token first. What came of it is to be said
+    /// before the next call.
     pub(crate) fn due(&mut self, now: Duration) -> Option<Work> {
         let now = now.max(self.asked);
         self.asked = now;
         self.replaced.retain(|token| token.end > now);
-        let todos = self.todos(now).filter(|(at, _)| *at <= now);
-        let (_, todo) = todos.min_by_key(|(_, todo)| *todo)?;
+        let due = self.all_due(now).filter(|due| self.paced(due.at) <= now);
+        let Due { todo, .. } = due.min_by_key(|due| match due.todo {
+            todo @ (Todo::Login | Todo::RenewToken) => (Duration::ZERO, todo),
+            todo => (due.at, todo),
+        })?;
         // Also if nobody ever says what came of it.
         let next = now + LEAST;
         Some(match todo {
@@ -295,12 +308,12 @@ impl Schedule {
                 }
                 Work::RenewToken
             }
-            Todo::RenewLease { source, .. } => {
+            Todo::RenewLease(source) => {
                 self.use_token(1);
                 self.items[source.0].renewals.next = next;
                 Work::RenewLease(source)
             }
-            Todo::ReadLeased { source, .. } => {
+            Todo::ReadLeased(source) => {
                 let permit = self.limiter.permit(source, now)?;
                 self.use_token(1);
                 self.items[source.0].retry.next = next;
@@ -331,50 +344,73 @@ impl Schedule {
         })
     }
 
-    /// All that could be done, now or later, each with its time.
-    fn todos(&self, now: Duration) -> impl Iterator<Item = (Duration, Todo)> {
-        let paced = |at: Duration| at.max(self.pace.until);
+    /// All there is to do, now or later.
+    fn all_due(&self, now: Duration) -> impl Iterator<Item = Due> {
         let token = self.token.as_ref().filter(|token| token.is_good(now));
-        let login = token.map_or(Duration::ZERO, |token| token.term.replace);
-        let login = (paced(login.max(self.login.next)), Todo::Login);
+        let replace = token.map_or(Duration::ZERO, |token| token.term.replace);
+        let login = Due {
+            at: replace.max(self.login.next),
+            until: Duration::MAX,
+            todo: Todo::Login,
+        };
         let with_token = token.into_iter().flat_map(move |token| {
-            let renew = token.term.renew.map(|at| at.max(token.retry.next));
-            let renew = renew.map(|at| (paced(at), Todo::RenewToken));
-            let items = self.items.iter().enumerate();
-            let items = items.flat_map(move |(index, item)| self.todos_of(Source(index), item, token.number));
-            let all = renew.into_iter().chain(items);
-            all.filter(|(at, _)| *at < token.term.end)
+            let renew = token.term.renew.map(|at| Due {
+                at: at.max(token.retry.next),
+                until: token.term.end,
+                todo: Todo::RenewToken,
+            });
+            let sources = (0..self.items.len()).map(Source);
+            renew
+                .into_iter()
+                .chain(sources.flat_map(move |source| self.due_of(source, token)))
         });
         let unused = self.replaced.iter().filter(|token| !self.is_in_use(token.number));
-        let revoke = unused.map(move |token| (paced(token.next), token));
-        let revoke = revoke.filter(|(at, token)| *at < token.end);
-        let revoke = revoke.map(|(at, token)| (at, Todo::Revoke(token.number)));
-        std::iter::once(login).chain(with_token).chain(revoke)
+        let revoke = unused.map(|token| Due {
+            at: token.next,
+            until: token.end,
+            todo: Todo::Revoke(token.number),
+        });
+        let all = std::iter::once(login).chain(with_token).chain(revoke);
+        all.filter(|due| self.paced(due.at) < due.until)
     }
 
-    /// What could be done about one source with this token.
-    fn todos_of(&self, source: Source, item: &Item, token: TokenNumber) -> impl Iterator<Item = (Duration, Todo)> {
-        let (term, end, with) = match &item.life {
-            Life::Static | Life::Unknown => (None, Duration::MAX, None),
-            Life::Ends(term) => (Some(term), term.end, None),
-            Life::Lease(term, with) => (Some(term), self.lease_end(term, *with), Some(*with)),
+    /// What there is to do about one source with this token.
+    fn due_of(&self, source: Source, token: &Token) -> impl Iterator<Item = Due> {
+        let read = |retry: &Retry, replace: Duration| Due {
+            at: retry.next.max(replace).max(self.limiter.free(source)),
+            until: token.term.end,
+            todo: Todo::ReadLeased(source),
         };
-        let read = item.retry.next.max(self.pace.until);
-        let read = match (&item.life, term) {
-            (Life::Static, _) => (read, Todo::Read),
-            (_, term) => {
-                let replace = term.map_or(Duration::ZERO, |term| term.replace);
-                let at = read.max(replace).max(self.limiter.free(source));
-                (at, Todo::ReadLeased { end, source })
-            }
-        };
-        let renew = term
-            .and_then(|term| term.renew)
-            .filter(|_| with == Some(token))
-            .map(|at| at.max(item.renewals.next).max(self.pace.until))
-            .filter(|at| *at < end)
-            .map(|at| (at, Todo::RenewLease { end, source }));
-        std::iter::once(read).chain(renew)
+        let both = self.items.get(source.0).map(
+            |Item {
+                 life, retry, renewals, ..
+             }| match life {
+                Life::Static => {
+                    let read = Due {
+                        at: retry.next,
+                        until: token.term.end,
+                        todo: Todo::Read,
+                    };
+                    (read, None)
+                }
+                Life::Unknown => (read(retry, Duration::ZERO), None),
+                Life::Ends(term) => (read(retry, term.replace), None),
+                Life::Lease(term, with) => {
+                    let renew = term.renew.filter(|_| *with == token.number).map(|at| Due {
+                        at: at.max(renewals.next),
+                        until: term.end.min(token.term.end),
+                        todo: Todo::RenewLease(source),
+                    });
+                    (read(retry, term.replace), renew)
+                }
+            },
+        );
+        both.into_iter()
+            .flat_map(|(read, renew)| std::iter::once(read).chain(renew))
+    }
+
+    fn paced(&self, at: Duration) -> Duration {
+        at.max(self.pace.until)
     }
 
     /// What came of a login.
@@ -451,12 +487,6 @@ impl Schedule {
 
     /// What came of reading each of these, once the files are as the answers say.
     pub(crate) fn read(&mut self, now: Duration, results: &[(Source, Result<Lifetime, Failure>)]) {
-        let failures = || results.iter().filter_map(|(_, result)| result.as_ref().err());
-        let throttled = failures().find(|failure| matches!(failure, Failure::Throttled(_)));
-        self.answered(
-            now,
-            throttled.or_else(|| failures().find(|failure| **failure == Failure::Away)),
-        );
         let age = now.saturating_sub(self.asked);
         for (source, result) in results {
             match *result {
@@ -464,6 +494,13 @@ impl Schedule {
                 Err(failure) => self.read_failed(*source, now, failure),
             }
         }
+        // With what was learned: a pause ends before a lease does.
+        let failures = || results.iter().filter_map(|(_, result)| result.as_ref().err());
+        let throttled = failures().find(|failure| matches!(failure, Failure::Throttled(_)));
+        self.answered(
+            now,
+            throttled.or_else(|| failures().find(|failure| **failure == Failure::Away)),
+        );
     }
 
     /// What came of renewing a lease.
@@ -481,6 +518,8 @@ impl Schedule {
                     _ => (Duration::ZERO, false),
                 };
                 item.renewals = Retry::default();
+                item.retry.failures = 0;
+                item.state = State::Fresh;
                 term.renewed(now, age, ttl, renewable, &mut self.rng);
             }
             Err(Failure::Away | Failure::Throttled(_)) => {}
@@ -532,8 +571,7 @@ impl Schedule {
     /// When a source is read or its lease renewed next, as things stand; none while there is no token to do it with.
     pub(crate) fn next_try(&self, source: Source) -> Option<Duration> {
         let token = self.token.as_ref().filter(|token| token.is_good(self.asked))?;
-        let todos = self.todos_of(source, self.items.get(source.0)?, token.number);
-        todos.map(|(at, _)| at).min()
+        self.due_of(source, token).map(|due| self.paced(due.at)).min()
     }
 
     fn new_token(&mut self, number: TokenNumber, now: Duration, age: Duration, grant: Grant) -> Token {
@@ -626,8 +664,8 @@ impl Schedule {
         let retry = item.retry;
         let retry = match failure {
             Failure::Away | Failure::Throttled(_) => return,
-            // An answer like others.
-            Failure::Gone => Retry {
+            // An answer like others, where nothing ends meanwhile.
+            Failure::Gone if end.is_none() => Retry {
                 failures: 0,
                 next: match item.life {
                     Life::Static => self.round,
@@ -642,7 +680,7 @@ impl Schedule {
                 }
                 self.again(retry, now, end)
             }
-            Failure::Failed => self.again(retry, now, end),
+            Failure::Gone | Failure::Failed => self.again(retry, now, end),
         };
         if let Some(item) = self.items.get_mut(source.0) {
             item.retry = retry;

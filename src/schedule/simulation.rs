@@ -47,8 +47,8 @@ struct ServerToken {
     end: Duration,
     max: Duration,
     since: Duration,
-    /// The answer that said how long it lives was lost.
-    longer: bool,
+    /// The end that the last answer which arrived spoke of.
+    told: Duration,
     uses: u64,
     /// Sources that its policies do not allow.
     denied: u32,
@@ -72,6 +72,8 @@ struct ServerSource {
     /// The last one that was made, whether or not its answer arrived, and the spacing that is due after it.
     made: Option<(Duration, Duration)>,
     known_ttl: Duration,
+    /// Until when the limiter says no because of a try that failed, or whose answer was lost.
+    barred: Duration,
     read: Duration,
     renewed: Option<Duration>,
     reads_fail: Duration,
@@ -136,6 +138,7 @@ impl World {
                 credential: None,
                 made: None,
                 known_ttl: ZERO,
+                barred: ZERO,
                 read: ZERO,
                 renewed: None,
                 reads_fail: ZERO,
@@ -282,7 +285,7 @@ impl World {
             end: after(self.role.ttl),
             max: after(self.role.max),
             since: self.time,
-            longer: false,
+            told: after(self.role.ttl),
             uses: self.role.uses,
             denied,
         });
@@ -295,7 +298,7 @@ impl World {
 
     /// The server answers a read, and makes a credential where it makes any.
     fn make(&mut self, index: usize, token: usize, arrives: bool) -> Lifetime {
-        let left = self.tokens[token].end - self.time;
+        let left = self.tokens[token].told - self.time;
         let source = &mut self.sources[index];
         let (lifetime, ttl, max, token, lives) = match source.kind {
             Kind::Static => return Lifetime::Static,
@@ -372,9 +375,9 @@ impl World {
             }
             let ttl = end.saturating_sub(since);
             let trouble = self.trouble.max(source.trouble);
-            // Where the server takes back what it has promised, the limiter goes first.
-            let broken = self.shortened >= since;
-            let excused = ttl < MINUTE || broken || trouble > end.saturating_sub(ttl / 2);
+            // Where the server takes back what it has promised, or a try failed, the limiter goes first.
+            let barred = self.shortened >= since || source.barred >= end;
+            let excused = ttl < MINUTE || barred || trouble > end.saturating_sub(ttl / 2);
             if !excused {
                 println!("{index}: ended at {end:?} of {since:?}, trouble {trouble:?}");
             }
@@ -501,6 +504,9 @@ impl World {
                 let unmade = result.is_err() && self.sources[source.0].made == made;
                 if refused || (unmade && self.rng.bool()) {
                     self.schedule.unused(permit);
+                } else if result.is_err() {
+                    let source = &mut self.sources[source.0];
+                    source.barred = sent + (30 * SECOND).max(source.known_ttl / 3);
                 }
                 self.schedule.read(self.time, &[(source, result)]);
             }
@@ -555,9 +561,11 @@ impl World {
             }
             (token.end, token.since) = (time + ttl, time);
         }
-        token.longer = lost;
         if lost {
             return Err(Failure::Away);
+        }
+        if !ttl.is_zero() {
+            token.told = token.end;
         }
         Ok(Grant {
             ttl,
@@ -627,7 +635,8 @@ impl World {
             let source = &self.sources[index];
             let trouble = self.trouble.max(source.trouble);
             let late = self.time > source.read + self.interval.mul_f64(1.1) + 20 * SECOND;
-            let excused = trouble >= source.read;
+            // Pauses have to shrink first.
+            let excused = trouble + 15 * MINUTE >= source.read;
             self.law(!late || excused, "a static secret is read too late");
         }
         self.sources[index].read = self.time;
@@ -690,6 +699,10 @@ impl World {
         match self.sources[index].trouble {
             _ if [self.away, self.throttled, self.losing, self.logins_fail].contains(&until) => {
                 self.trouble_until(until);
+                if self.throttled == until {
+                    // The pauses of a quota shrink step by step.
+                    self.trouble_until(until + 10 * MINUTE);
+                }
             }
             trouble => self.sources[index].trouble = trouble.max(until),
         }
@@ -735,8 +748,10 @@ impl World {
         }
         let current = self.held.last().map(|(_, token)| *token);
         for (_, token) in &self.held {
-            let lives = self.tokens[*token].end > self.time && !self.tokens[*token].longer;
-            self.law(!lives || Some(*token) == current, "a token is left over");
+            let lives = self.tokens[*token].told.min(self.tokens[*token].end) > self.time;
+            let mut credentials = self.sources.iter().filter_map(|source| source.credential);
+            let in_use = credentials.any(|credential| credential.token == Some(*token));
+            self.law(!lives || in_use || Some(*token) == current, "a token is left over");
         }
     }
 }
