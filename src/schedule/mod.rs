@@ -29,14 +29,16 @@ mod term;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
+mod storm;
+#[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
 use fastrand::Rng;
 
-use self::limiter::Limiter;
 pub(crate) use self::limiter::Permit;
+use self::limiter::{FLOOR, Limiter};
 use self::pace::{Backoff, Pace};
 use self::term::{LONGEST, Term};
 
@@ -260,6 +262,10 @@ impl Schedule {
             if let Some(Held { what, age }) = *held {
                 schedule.learn(Source(index), now, age, what);
                 schedule.limiter.older(Source(index), age);
+                let item = &mut schedule.items[index];
+                if matches!(item.life, Life::Unknown) {
+                    item.retry.next = round + FLOOR;
+                }
             }
         }
         if schedule.token.is_none() {
@@ -437,8 +443,12 @@ impl Schedule {
                 let age = now.saturating_sub(self.asked);
                 let token = self.new_token(TokenNumber(self.logins), now, age, grant);
                 let old = self.token.replace(token);
-                for item in &mut self.items {
+                for (index, item) in self.items.iter_mut().enumerate() {
                     if let Life::Lease(term, with) = &mut item.life {
+                        // Pods that lost their tokens together must not read again together, once the limiter lets them.
+                        let wait = self.limiter.free(Source(index)).saturating_sub(now);
+                        let more = (wait / 10).min(5 * 60 * LEAST).mul_f64(self.rng.f64());
+                        item.retry.next = item.retry.next.max(now + wait + more);
                         if let Some(old) = old.as_ref().filter(|old| old.number == *with) {
                             term.end = term.end.min(old.term.end);
                         }
@@ -456,8 +466,7 @@ impl Schedule {
             }
             Err(Failure::Away | Failure::Throttled(_)) => {}
             Err(_) => {
-                let end = self.token.as_ref().map(|token| token.term.end);
-                self.login = self.again(self.login, now, end);
+                self.login = self.again(self.login, now, self.next_end(now));
             }
         }
     }
@@ -635,7 +644,7 @@ impl Schedule {
                 Life::Ends(Term::new(now, age, ttl, false, &mut self.rng))
             }
             _ => {
-                item.retry.next = next;
+                item.retry.next = next.max(now + FLOOR.mul_f64(1.0 + 0.2 * self.rng.f64()));
                 Life::Unknown
             }
         };
@@ -697,18 +706,23 @@ impl Schedule {
 
     /// What an answer, or none, says about the server.
     fn answered(&mut self, now: Duration, failure: Option<&Failure>) {
+        let end = self.next_end(now);
+        match failure {
+            Some(Failure::Away) => self.pace.away(now, end, &mut self.rng),
+            Some(Failure::Throttled(asked)) => self.pace.throttled(now, *asked, end, &mut self.rng),
+            _ => self.pace.answered(now, end, &mut self.rng),
+        }
+    }
+
+    /// When the first of all that the pod has ends.
+    fn next_end(&self, now: Duration) -> Option<Duration> {
         let token = self.token.as_ref().map(|token| token.term.end);
         let ends = self.items.iter().filter_map(|item| match &item.life {
             Life::Lease(term, with) => Some(self.lease_end(term, *with)),
             Life::Ends(term) => Some(term.end),
             Life::Static | Life::Unknown => None,
         });
-        let end = ends.chain(token).filter(|end| *end > now).min();
-        match failure {
-            Some(Failure::Away) => self.pace.away(now, end, &mut self.rng),
-            Some(Failure::Throttled(asked)) => self.pace.throttled(now, *asked, end, &mut self.rng),
-            _ => self.pace.answered(now, end, &mut self.rng),
-        }
+        ends.chain(token).filter(|end| *end > now).min()
     }
 
     /// A lease ends with its token. That of a token before was cut to it when that was replaced.
