@@ -231,6 +231,7 @@ impl Schedule {
         token: Option<Held<Grant>>,
         held: &[Option<Held<Lifetime>>],
     ) -> Self {
+        let interval = interval.min(LONGEST);
         let backoff = Backoff::new(interval);
         let mut rng = Rng::with_seed(seed);
         let round = now + interval.mul_f64(rng.f64()).max(LEAST);
