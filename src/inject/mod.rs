@@ -325,6 +325,7 @@ fn plan<'c>(
         },
         exec: tool == Tool::Exec,
         job,
+        refresh: None,
     }
 }
 
