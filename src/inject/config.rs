@@ -385,7 +385,10 @@ impl Config {
         let kubernetes_version = file.kubernetes_version.as_deref().map(str::trim);
         let kubernetes_version = kubernetes_version
             .filter(|text| !text.is_empty())
-            .map(|text| text.parse().or_else(|why| wrong("kubernetesVersion", format!("{text:?} {why}"))))
+            .map(|text| {
+                text.parse()
+                    .or_else(|why| wrong("kubernetesVersion", format!("{text:?} {why}")))
+            })
             .transpose()?;
         if file.connections.is_empty() {
             return wrong("connections", "is empty: name at least one server");
@@ -601,7 +604,10 @@ connections:
     fn the_version_of_kubernetes_may_be_said_and_is_not_known_otherwise() {
         let version = |text: &str| {
             let text = format!("{text}agent: {{image: i}}\nconnections: {{d: {{address: 'https://v'}}}}");
-            parse(&text).unwrap().kubernetes_version.map(|version| version.to_string())
+            parse(&text)
+                .unwrap()
+                .kubernetes_version
+                .map(|version| version.to_string())
         };
         assert_eq!(version(""), None);
         assert_eq!(version("kubernetesVersion: \"\"\n"), None);

@@ -67,9 +67,25 @@ mod tests {
             ("v1.34.0-alpha.1", "1.34"),
             ("2.0", "2.0"),
         ] {
-            assert_eq!(text.parse::<KubernetesVersion>().unwrap().to_string(), expected, "{text}");
+            assert_eq!(
+                text.parse::<KubernetesVersion>().unwrap().to_string(),
+                expected,
+                "{text}"
+            );
         }
-        for bad in ["", "v", "1", "1.", ".1", "1.x", "one.two", "vv1.33", "1.99999999999", "-1.2", "1.+33"] {
+        for bad in [
+            "",
+            "v",
+            "1",
+            "1.",
+            ".1",
+            "1.x",
+            "one.two",
+            "vv1.33",
+            "1.99999999999",
+            "-1.2",
+            "1.+33",
+        ] {
             assert!(bad.parse::<KubernetesVersion>().is_err(), "{bad}");
         }
     }

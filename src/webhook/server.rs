@@ -222,7 +222,8 @@ async fn learn_version(config: &mut Config, cluster: Option<&Cluster>, now: fn()
         tracing::info!(%version, "kubernetes' version, as the config has it");
         return;
     }
-    const TAKEN: &str = "taken as 1.29 or later, which podkey.dev/refresh needs; the config's kubernetesVersion tells it";
+    const TAKEN: &str =
+        "taken as 1.29 or later, which podkey.dev/refresh needs; the config's kubernetesVersion tells it";
     match cluster {
         // Where certificates come from files podkey may well have no token.
         None => tracing::info!("kubernetes' version is not known: {TAKEN}"),
