@@ -213,7 +213,7 @@ impl<'a> Entry<'a, '_> {
     fn data(&mut self) -> Option<Data> {
         let at = self.fields.iter().position(|(name, _)| name == "data")?;
         let Node::Map(fields) = self.fields.swap_remove(at).1 else {
-            self.problem("data", "is no set of fields such as {common_name: web.example.com}");
+            self.problem("data", "is no set of fields such as {common_name: web}");
             return None;
         };
         let before = self.problems.len();
