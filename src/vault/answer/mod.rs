@@ -202,6 +202,7 @@ pub(super) fn reading(answer: Answered, path: &str) -> Result<Reading, FailedTry
     warn(&warnings(&envelope, &confidential), path);
     let lease = match envelope.lease_id {
         Some(id) if !id.is_empty() => Some(Lease {
+            id: id.into_owned(),
             duration: Duration::from_secs(envelope.lease_duration.unwrap_or(0)),
             renewable: envelope.renewable.unwrap_or(false),
         }),
