@@ -48,6 +48,8 @@ impl fmt::Debug for Secret {
 /// The lease of a dynamic secret: revoking the client token that made it ends it at once.
 #[derive(Debug)]
 pub(crate) struct Lease {
+    /// What the server knows it by. No secret, and of no use in a log.
+    pub(crate) id: String,
     /// How long it lasts.
     pub(crate) duration: Duration,
     /// Whether it can be extended.

@@ -109,20 +109,15 @@ impl<P> Order<'_, P> {
                     continue;
                 }
             };
-            let fields = Fields::parse(reading.data())
-                .map_err(|error| Failure::new(Code::NotVault, format!("the answer for {path}: {error}"), ""))?;
-            let bytes = render::render(file, &fields).map_err(|error| Failure::render(&error, path.as_str()))?;
-            delivery.count(&bytes)?;
-            delivery.delivered.push(Delivered {
-                to: Target::File(file.file.path().into_owned()),
-                secret: path.to_string(),
-                version: reading.version,
-            });
-            delivery.files.push(Rendered {
-                place: order.place.clone(),
-                mode: file.mode.bits(),
-                bytes,
-            });
+            for (destination, rendered) in order.render(reading)? {
+                delivery.count(&rendered.bytes)?;
+                delivery.delivered.push(Delivered {
+                    to: Target::File(destination.path().into_owned()),
+                    secret: path.to_string(),
+                    version: reading.version,
+                });
+                delivery.files.push(rendered);
+            }
         }
         for order in &self.env {
             let path = &order.path;
@@ -133,11 +128,9 @@ impl<P> Order<'_, P> {
                     continue;
                 }
             };
-            let data = select::inside(reading.whole_data());
-            let values = select::select(order.select, data).map_err(|error| unselected(&error, path))?;
-            for (name, value) in values {
-                delivery.count(&value)?;
-                delivery.add(Variable { name, value }, path, reading.version)?;
+            for variable in order.render(reading)? {
+                delivery.count(&variable.value)?;
+                delivery.add(variable, path, reading.version)?;
             }
         }
         let now = SystemTime::now();
@@ -235,6 +228,20 @@ impl<'a, P> FileOrder<'a, P> {
     pub(super) fn new(file: &'a PlannedFile<P>, path: ApiPath, place: String) -> Self {
         Self { file, path, place }
     }
+
+    /// Makes it of what was read: where the containers see it, and what is in it.
+    pub(super) fn render(&self, reading: &Reading) -> Result<Vec<(Destination, Rendered)>, Failure> {
+        let path = &self.path;
+        let fields = Fields::parse(reading.data())
+            .map_err(|error| Failure::new(Code::NotVault, format!("the answer for {path}: {error}"), ""))?;
+        let bytes = render::render(self.file, &fields).map_err(|error| Failure::render(&error, path.as_str()))?;
+        let rendered = Rendered {
+            place: self.place.clone(),
+            mode: self.file.mode.bits(),
+            bytes,
+        };
+        Ok(vec![(self.file.file.clone(), rendered)])
+    }
 }
 
 impl<'a> EnvOrder<'a> {
@@ -245,6 +252,13 @@ impl<'a> EnvOrder<'a> {
             path,
             version: env.version.map(NonZeroU64::get),
         }
+    }
+
+    /// Makes the variables of what was read.
+    pub(super) fn render(&self, reading: &Reading) -> Result<Vec<Variable>, Failure> {
+        let data = select::inside(reading.whole_data());
+        let values = select::select(self.select, data).map_err(|error| unselected(&error, &self.path))?;
+        Ok(values.into_iter().map(|(name, value)| Variable { name, value }).collect())
     }
 }
 

@@ -8,6 +8,7 @@ mod files;
 mod hooks;
 mod job_policy;
 mod keys;
+mod kubernetes;
 mod order;
 mod parts;
 mod patch;
@@ -22,6 +23,7 @@ mod yaml;
 
 pub use config::{AgentConfig, AgentResources, Config, ConfigError, Connection, JobConnection};
 pub use keys::{INJECTED, PREFIX};
+pub use kubernetes::KubernetesVersion;
 pub use patch::PodPatch;
 pub use pod::{Pod, Text, UnreadablePod};
 pub use policy::AllowRule;

@@ -119,6 +119,16 @@ pub enum OnChange {
 
 checked_text!(OnChange);
 
+impl OnChange {
+    /// The file that it touches.
+    pub fn touched(&self) -> Option<Destination> {
+        match self {
+            Self::Touch(path) => Some(Destination::Relative(path.clone())),
+            Self::Signal(..) | Self::Post(_) => None,
+        }
+    }
+}
+
 /// Signals that programs read their files again for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {

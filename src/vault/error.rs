@@ -36,6 +36,8 @@ pub(crate) struct VaultError {
     pub message: String,
     /// What to do; may be empty.
     pub hint: String,
+    /// How long the server asks to be left alone, told where there is no second try.
+    pub retry_after: Option<Duration>,
 }
 
 impl VaultError {
@@ -44,6 +46,7 @@ impl VaultError {
             kind,
             message: message.into(),
             hint: hint.into(),
+            retry_after: None,
         }
     }
 }

@@ -1,9 +1,9 @@
-//! How we speak to Vault and OpenBao: log in, read, revoke. Each verb retries by itself, as `classify` decides, within
-//! the one [`Deadline`] of the run. Knows nothing of files and formats.
+//! How we speak to Vault and OpenBao: log in, read, renew, revoke. Each verb retries by itself, as `classify` decides, within
+//! the one [`Deadline`] of the run, or tries once, as that says. Knows nothing of files and formats.
 //!
 //! GitHub, asked for the token that a job logs in with, is the one other server.
 //!
-//! Three requests are all we make of Vault, so the transport is our own, and of vaultrs not even the types are used: those of its
+//! Few requests are all we make of Vault, so the transport is our own, and of vaultrs not even the types are used: those of its
 //! login print the JWT in `Debug` and build another path than Vault's, and that of its revocation has a tab in its path.
 
 mod answer;
@@ -15,7 +15,9 @@ mod login;
 mod peer;
 mod proxy;
 mod redact;
+mod renew;
 mod retry;
+mod session;
 mod transport;
 mod trust;
 
@@ -23,9 +25,8 @@ use std::cell::{Cell, RefCell};
 use std::time::{Duration, SystemTime};
 
 use http::Method;
-use http::header::HeaderValue;
 use hyper::body::Bytes;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{timeout, timeout_at};
 
 pub(crate) use self::answer::Reading;
 use self::classify::{FailedTry, Patience, Pause, Step, Verdict, classify};
@@ -33,11 +34,12 @@ pub(crate) use self::error::{Kind, VaultError, clean};
 pub(crate) use self::github::IdTokenSource;
 pub(crate) use self::login::{Credential, Jwt};
 pub(crate) use self::proxy::ProxyVariables;
+pub(crate) use self::renew::Renewed;
 pub(crate) use self::retry::Deadline;
 use self::retry::Tries;
+pub(crate) use self::session::{Handed, Session};
 use self::transport::{Answered, Link, Outgoing, Transport, X_VAULT_INDEX, target};
 use crate::plan::{ApiPath, Connection, Login};
-use crate::secret::Secret;
 
 /// All answers of one run together, in bytes.
 const MAX_ANSWERS: usize = 8 * 1024 * 1024;
@@ -54,23 +56,6 @@ pub(crate) struct Vault {
     /// Kept between the verbs; taken out while one of them uses it.
     first: Cell<Link>,
     namespace: Option<String>,
-}
-
-/// What a login gives: the right to read, until it is revoked.
-pub(crate) struct Session {
-    token: Secret,
-    index: Option<HeaderValue>,
-    batch: bool,
-    role: String,
-    since: Instant,
-    /// Names the token in the server's audit log.
-    pub accessor: String,
-    /// How long the token lasts.
-    pub ttl: Duration,
-    /// The policies it has.
-    pub policies: Vec<String>,
-    /// How often it may be used; 0 means without end.
-    pub uses: u64,
 }
 
 /// One thing to read: a path, and a version where one is asked for.
@@ -229,17 +214,7 @@ impl Vault {
             return Ok(Err(FailedTry::Refused(answer::refusal(&answer, "").into())));
         }
         let index = answer.headers.get(X_VAULT_INDEX).cloned();
-        Ok(answer::auth(&answer).map(|auth| Session {
-            token: auth.client_token,
-            index,
-            batch: auth.batch,
-            role: login.role.to_string(),
-            since: Instant::now(),
-            accessor: auth.accessor,
-            ttl: auth.ttl,
-            policies: auth.policies,
-            uses: auth.uses,
-        }))
+        Ok(answer::auth(&answer).map(|auth| Session::new(auth, login.role.to_string(), index)))
     }
 
     /// Reads all that is wanted, each once, over as few connections as are worth their handshakes. What does not exist
@@ -298,7 +273,6 @@ impl Vault {
         path: &ApiPath,
         version: Option<u64>,
     ) -> Result<Reading, VaultError> {
-        let mut tries = Tries::new(self.deadline, format!("the read of {path}"));
         let out = Outgoing {
             method: Method::GET,
             target: target(path.as_str(), version),
@@ -309,23 +283,40 @@ impl Vault {
             repeatable: true,
             sent: &Cell::default(),
         };
+        let step = || Step::Read {
+            path: path.as_str(),
+            version,
+            role: &session.role,
+            since_login: session.age(),
+        };
+        self.ask(link, &out, step, |answer| reading(answer, path)).await
+    }
+
+    /// Asks until there is an answer that makes sense, or a failure that ends the tries.
+    async fn ask<'s, T>(
+        &self,
+        link: &mut Link,
+        out: &Outgoing<'_>,
+        step: impl Fn() -> Step<'s>,
+        take: impl Fn(Answered) -> Result<T, FailedTry>,
+    ) -> Result<T, VaultError> {
+        let mut tries = Tries::new(self.deadline, step().to_string());
         loop {
-            let failure = match timeout_at(self.deadline.end(), self.transport.exchange(link, &out)).await {
+            let failure = match timeout_at(self.deadline.end(), self.transport.exchange(link, out)).await {
                 Err(_) => return Err(self.named(tries.out_of_time())),
                 Ok(Err(error)) => FailedTry::Transport(error),
-                Ok(Ok(answer)) => match reading(answer, path) {
-                    Ok(reading) => return Ok(reading),
+                Ok(Ok(answer)) => match take(answer) {
+                    Ok(taken) => return Ok(taken),
                     Err(failure) => failure,
                 },
             };
-            let step = Step::Read {
-                path: path.as_str(),
-                version,
-                role: &session.role,
-                since_login: session.since.elapsed(),
-            };
-            tries.pause(self.with_namespace(classify(step, &failure))).await?;
+            tries.pause(self.with_namespace(classify(step(), &failure))).await?;
         }
+    }
+
+    /// Closes the connection that is kept between the verbs.
+    pub(crate) fn hang_up(&self) {
+        self.first.set(Link::default());
     }
 
     /// Gives the token back: one try, within the limit. Tells whether the token is gone.

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::classify::{FailedTry, has_data_segment};
 use super::error::{GoneVersion, Refusal, clean};
 use super::redact::redact;
+use super::renew::Renewed;
 use super::transport::Answered;
 use crate::secret::{Lease, Secret};
 
@@ -26,6 +27,7 @@ pub(super) struct Auth {
     pub(super) accessor: String,
     pub(super) policies: Vec<String>,
     pub(super) ttl: Duration,
+    pub(super) renewable: bool,
     /// Batch tokens cannot be revoked.
     pub(super) batch: bool,
     /// How often the token may be used; 0 means without end.
@@ -93,6 +95,8 @@ struct AuthBlock<'a> {
     token_policies: Option<Vec<String>>,
     #[serde(default)]
     lease_duration: Option<u64>,
+    #[serde(default)]
+    renewable: Option<bool>,
     #[serde(borrow, default)]
     token_type: Option<Cow<'a, str>>,
     #[serde(default)]
@@ -158,9 +162,35 @@ pub(super) fn auth(answer: &Answered) -> Result<Auth, FailedTry> {
             .map(|policy| clean(&redact(policy, &confidential), 128))
             .collect(),
         ttl: Duration::from_secs(block.lease_duration.unwrap_or(0)),
+        renewable: block.renewable.unwrap_or(false),
         batch: block.token_type.is_some_and(|kind| kind == "batch"),
         uses: block.num_uses.unwrap_or(0),
     })
+}
+
+/// Reads the answer to the renewal of a token.
+pub(super) fn renewed_token(answer: &Answered) -> Result<Renewed, FailedTry> {
+    let envelope = envelope(&answer.body)?;
+    warn(&warnings(&envelope, &answer.confidential), "the renewal of the client token");
+    let block: Option<AuthBlock<'_>> = envelope.auth.and_then(|block| object(block.get()));
+    let block = block.ok_or(FailedTry::Nonsense("it has no readable auth block"))?;
+    Ok(Renewed {
+        ttl: Duration::from_secs(block.lease_duration.unwrap_or(0)),
+        renewable: block.renewable.unwrap_or(false),
+    })
+}
+
+/// Reads the answer to the renewal of a lease.
+pub(super) fn renewed_lease(answer: &Answered) -> Result<Renewed, FailedTry> {
+    let envelope = envelope(&answer.body)?;
+    warn(&warnings(&envelope, &answer.confidential), "the renewal of a lease");
+    match envelope.lease_duration {
+        Some(ttl) => Ok(Renewed {
+            ttl: Duration::from_secs(ttl),
+            renewable: envelope.renewable.unwrap_or(false),
+        }),
+        None => Err(FailedTry::Nonsense("it has no lease duration")),
+    }
 }
 
 /// Reads the answer to a read of `path`.
@@ -202,6 +232,7 @@ pub(super) fn reading(answer: Answered, path: &str) -> Result<Reading, FailedTry
     warn(&warnings(&envelope, &confidential), path);
     let lease = match envelope.lease_id {
         Some(id) if !id.is_empty() => Some(Lease {
+            id: id.into_owned(),
             duration: Duration::from_secs(envelope.lease_duration.unwrap_or(0)),
             renewable: envelope.renewable.unwrap_or(false),
         }),

@@ -2,7 +2,9 @@
 
 mod login;
 mod read;
+mod renew;
 
+use std::fmt;
 use std::time::Duration;
 
 use super::error::{Kind, Refusal, TlsFailure, TransportError, VaultError};
@@ -29,6 +31,25 @@ pub(super) enum Step<'a> {
         /// How long ago we did.
         since_login: Duration,
     },
+    /// The renewal of the client token.
+    RenewToken,
+    /// The renewal of a lease.
+    RenewLease {
+        /// The path that it came from.
+        path: &'a str,
+    },
+}
+
+/// As the beginning of a message.
+impl fmt::Display for Step<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Login { login, .. } => write!(f, "the login at auth/{}", login.mount),
+            Self::Read { path, .. } => write!(f, "the read of {path}"),
+            Self::RenewToken => f.write_str("the renewal of the client token"),
+            Self::RenewLease { path } => write!(f, "the renewal of the lease of {path}"),
+        }
+    }
 }
 
 /// A failed try.
@@ -100,6 +121,8 @@ pub(super) fn classify(step: Step<'_>, failure: &FailedTry) -> Verdict {
                     since_login,
                 },
             ) => read::refused(path, version, role, since_login, refusal),
+            (None, Step::RenewToken) => renew::refused("the client token", refusal),
+            (None, Step::RenewLease { path }) => renew::refused(&format!("the lease of {path}"), refusal),
         },
     }
 }
@@ -108,6 +131,7 @@ fn of(step: Step<'_>) -> String {
     match step {
         Step::Login { login, .. } => format!("to the login at auth/{}", login.mount),
         Step::Read { path, .. } => format!("for {path}"),
+        Step::RenewToken | Step::RenewLease { .. } => format!("to {step}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The calls to the API server: two objects are read, and written where somebody has to.
+//! The calls to the API server: two objects are read, and written where somebody has to; and what version it has.
 
 use std::fmt;
 use std::io;
@@ -21,16 +21,21 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
 use super::authority::CLOCK_ERROR;
 use super::upkeep::ByItself;
+use crate::inject::KubernetesVersion;
+use crate::text::quoted;
 use crate::webhook::file;
 
 /// For one call, from connecting to the answer's last byte.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// For Kubernetes' version, all tries together: nothing is served before.
+const VERSION_TIMEOUT: Duration = Duration::from_secs(5);
+const VERSION_PAUSE: Duration = Duration::from_millis(500);
 /// The API server stores no object that is larger than half of this.
 const MAX_ANSWER_BYTES: usize = 3 * 1024 * 1024;
 /// So much of what the API server says about a refusal is worth reading.
@@ -66,6 +71,7 @@ pub(super) enum Request {
     ReadConfiguration,
     /// A JSON Patch.
     PatchConfiguration(Value),
+    ReadVersion,
 }
 
 impl fmt::Debug for Request {
@@ -77,6 +83,7 @@ impl fmt::Debug for Request {
             Self::UpdateSecret(_) => "UpdateSecret",
             Self::ReadConfiguration => "ReadConfiguration",
             Self::PatchConfiguration(_) => "PatchConfiguration",
+            Self::ReadVersion => "ReadVersion",
         })
     }
 }
@@ -138,6 +145,11 @@ impl Cluster {
         Self::new(config, names).ok_or(ClusterError::Unsupported)
     }
 
+    /// As the pod that this is, for calls that name nothing of podkey's; none where it is no pod, or one without a token.
+    pub(in crate::webhook) fn of_this_pod() -> Option<Self> {
+        Self::new(Config::incluster().ok()?, ByItself::default())
+    }
+
     /// `None` where the config has what we do not do, rather than doing something else.
     fn new(config: Config, names: ByItself) -> Option<Self> {
         let user = config.auth_info;
@@ -166,6 +178,22 @@ impl Cluster {
         })
     }
 
+    /// The version of Kubernetes: tried again until it is answered or [`VERSION_TIMEOUT`] is over.
+    pub(in crate::webhook) async fn version(&self, now: fn() -> SystemTime) -> Result<KubernetesVersion, String> {
+        let mut why = "no answer".to_owned();
+        let answered = timeout(VERSION_TIMEOUT, async {
+            loop {
+                match self.call(Request::ReadVersion, now()).await {
+                    Ok(answer) => break version(answer),
+                    Err(failure) if failure.reason == Reason::Unreachable => why = failure.message,
+                    Err(failure) => break Err(failure.message),
+                }
+                sleep(VERSION_PAUSE).await;
+            }
+        });
+        answered.await.unwrap_or(Err(why))
+    }
+
     /// `now` is what this replica's clock says, to hold against the API server's.
     pub(super) async fn call(&self, request: Request, now: SystemTime) -> Answer {
         let about = About::new(&request, &self.names);
@@ -177,7 +205,7 @@ impl Cluster {
 
     async fn answer(&self, request: Request, about: &About, now: SystemTime) -> Answer {
         let (method, content_type, body) = match &request {
-            Request::ReadSecret | Request::ReadConfiguration => (Method::GET, None, None),
+            Request::ReadSecret | Request::ReadConfiguration | Request::ReadVersion => (Method::GET, None, None),
             Request::CreateSecret(secret) => (Method::POST, Some("application/json"), Some(secret)),
             Request::UpdateSecret(secret) => (Method::PUT, Some("application/json"), Some(secret)),
             Request::PatchConfiguration(patch) => (Method::PATCH, Some("application/json-patch+json"), Some(patch)),
@@ -274,6 +302,14 @@ fn read(path: &Path, what: &str) -> io::Result<Zeroizing<Vec<u8>>> {
         .map_err(|error| io::Error::other(format!("cannot read {what} from {}: {error}", path.display())))
 }
 
+/// What `/version` says (<https://pkg.go.dev/k8s.io/apimachinery/pkg/version#Info>).
+fn version(answer: Option<Value>) -> Result<KubernetesVersion, String> {
+    let answer = answer.unwrap_or_default();
+    let text = answer["gitVersion"].as_str().unwrap_or_default();
+    text.parse()
+        .map_err(|why| format!("the API server's answer {} {why}", quoted(text)))
+}
+
 /// What time it is by the clock of whoever answers.
 fn date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()
@@ -314,7 +350,7 @@ impl About {
             ..
         } = names;
         let verb = match request {
-            Request::ReadSecret | Request::ReadConfiguration => "get",
+            Request::ReadSecret | Request::ReadConfiguration | Request::ReadVersion => "get",
             Request::CreateSecret(_) => "create",
             Request::UpdateSecret(_) => "update",
             Request::PatchConfiguration(_) => "patch",
@@ -327,6 +363,7 @@ impl About {
             Request::UpdateSecret(_) => format!("{secrets}/{secret}?fieldManager=podkey"),
             Request::ReadConfiguration => format!("{configurations}/{configuration}"),
             Request::PatchConfiguration(_) => format!("{configurations}/{configuration}?fieldManager=podkey"),
+            Request::ReadVersion => "/version".to_owned(),
         };
         let (object, rule) = match request {
             Request::CreateSecret(_) => (
@@ -345,6 +382,10 @@ impl About {
                     "a ClusterRole with the verb {verb} on mutatingwebhookconfigurations.admissionregistration.k8s.io, \
                      resourceNames [{configuration}]"
                 ),
+            ),
+            Request::ReadVersion => (
+                "Kubernetes' version".to_owned(),
+                "the ClusterRole system:public-info-viewer, which every cluster has,".to_owned(),
             ),
         };
         Self {
