@@ -6,6 +6,8 @@ mod exec;
 mod files;
 mod hooks;
 mod init;
+#[allow(dead_code, reason = "the sidecar will run them")]
+mod on_change;
 mod outcome;
 mod report;
 mod tools;

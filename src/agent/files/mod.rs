@@ -35,7 +35,8 @@ pub(super) struct Rendered {
 /// Temporary names: this, and 16 hexadecimal digits. Ones that a killed run left behind are swept.
 const TEMPORARY: &str = ".podkey-tmp-";
 
-const DIRECTORY: OFlags = OFlags::RDONLY
+/// How a directory is opened: itself, not what a link leads to.
+pub(super) const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
@@ -242,7 +243,7 @@ fn existing(root: &OwnedFd, path: &str) -> Result<Option<OwnedFd>, Errno> {
 }
 
 /// Opens a directory below another, made by us with mode 0755 where it is missing.
-fn enter(parent: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
+pub(super) fn enter(parent: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
     let mode = Mode::from_raw_mode(0o755);
     match mkdirat(&parent, name, mode) {
         Ok(()) | Err(Errno::EXIST) => {}
