@@ -92,7 +92,7 @@ impl From<VaultError> for Failure {
         let code = match error.kind {
             Kind::Setup => Code::BadPlan,
             Kind::NotFound | Kind::NotReadable => Code::NotFound,
-            Kind::Unavailable => Code::Unavailable,
+            Kind::Unavailable | Kind::Failing => Code::Unavailable,
             Kind::RateLimited => Code::RateLimited,
             Kind::NotVault => Code::NotVault,
             Kind::Denied => Code::Denied,

@@ -16,6 +16,8 @@ pub(crate) enum Kind {
     NotReadable,
     /// Not reachable, sealed, not initialised, or failing, until the budget ran out.
     Unavailable,
+    /// The server is there, and failed at this one request.
+    Failing,
     /// Rate-limited until the budget ran out.
     RateLimited,
     /// The answer is none that Vault or OpenBao would give.

@@ -40,6 +40,7 @@ use self::retry::Tries;
 pub(crate) use self::session::{Handed, Session};
 use self::transport::{Answered, Link, Outgoing, Transport, X_VAULT_INDEX, target};
 use crate::plan::{ApiPath, Connection, Login};
+use crate::schedule::Permit;
 
 /// All answers of one run together, in bytes.
 const MAX_ANSWERS: usize = 8 * 1024 * 1024;
@@ -60,6 +61,28 @@ pub(crate) struct Vault {
 
 /// One thing to read: a path, and a version where one is asked for.
 pub(crate) type Wanted = (ApiPath, Option<u64>);
+
+/// How often a server may carry a request out, and whether it may have.
+struct Asking {
+    repeatable: bool,
+    sent: Cell<bool>,
+}
+
+impl Asking {
+    fn again() -> Self {
+        Self {
+            repeatable: true,
+            sent: Cell::new(false),
+        }
+    }
+
+    fn once() -> Self {
+        Self {
+            repeatable: false,
+            ..Self::again()
+        }
+    }
+}
 
 /// Lets a login that is under way finish although the run is to stop, so that its token can be revoked.
 #[derive(Debug, Default)]
@@ -233,7 +256,7 @@ impl Vault {
         let worker = async |link: &mut Link| -> Result<(), VaultError> {
             while let Some((path, version)) = wanted.get(next.get()) {
                 let index = next.replace(next.get() + 1);
-                let result = self.read(link, session, path, *version).await;
+                let result = self.read(link, session, (path, *version), &Asking::again()).await;
                 match &result {
                     Ok(reading) => taken.set(taken.get() + reading.size()),
                     Err(error) if error.kind == Kind::NotFound && allow_missing => {}
@@ -266,12 +289,35 @@ impl Vault {
         Ok(results.into_inner().into_iter().flatten().collect())
     }
 
+    /// Reads one thing, over the connection that is kept between the verbs.
+    pub(crate) async fn read_one(&self, session: &Session, (path, version): &Wanted) -> Result<Reading, VaultError> {
+        let mut link = self.first.take();
+        let result = self.read(&mut link, session, (path, *version), &Asking::again()).await;
+        self.first.set(link);
+        result
+    }
+
+    /// Reads what may make a new credential: one request for one permit, which comes back where no credential can have come
+    /// of it.
+    pub(crate) async fn read_leased(
+        &self,
+        session: &Session,
+        (path, version): &Wanted,
+        permit: Permit,
+    ) -> Result<Reading, (VaultError, Option<Permit>)> {
+        let asking = Asking::once();
+        let mut link = self.first.take();
+        let result = self.read(&mut link, session, (path, *version), &asking).await;
+        self.first.set(link);
+        result.map_err(|error| (error, (!asking.sent.get()).then_some(permit)))
+    }
+
     async fn read(
         &self,
         link: &mut Link,
         session: &Session,
-        path: &ApiPath,
-        version: Option<u64>,
+        (path, version): (&ApiPath, Option<u64>),
+        asking: &Asking,
     ) -> Result<Reading, VaultError> {
         let out = Outgoing {
             method: Method::GET,
@@ -280,8 +326,8 @@ impl Vault {
             token: Some(&session.token),
             jwt: None,
             index: session.index.as_ref(),
-            repeatable: true,
-            sent: &Cell::default(),
+            repeatable: asking.repeatable,
+            sent: &asking.sent,
         };
         let step = || Step::Read {
             path: path.as_str(),
@@ -289,7 +335,14 @@ impl Vault {
             role: &session.role,
             since_login: session.age(),
         };
-        self.ask(link, &out, step, |answer| reading(answer, path)).await
+        self.ask(link, &out, step, |answer| {
+            // What is refused so has not been carried out.
+            if matches!(answer.status, 300..500 | 501 | 503) {
+                asking.sent.set(false);
+            }
+            reading(answer, path)
+        })
+        .await
     }
 
     /// Asks until there is an answer that makes sense, or a failure that ends the tries.

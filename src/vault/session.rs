@@ -102,3 +102,44 @@ impl Session {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(token: &str) -> Session {
+        let auth = Auth {
+            client_token: Secret::from(token.as_bytes().to_vec()),
+            accessor: "acc".into(),
+            policies: Vec::new(),
+            ttl: Duration::from_secs(60),
+            renewable: true,
+            batch: false,
+            uses: 3,
+        };
+        Session::new(auth, "web".into(), Some(HeaderValue::from_static("v1:x")))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_survives_its_way_to_another_process() {
+        // A clock that has run for less than the session's age could not tell it.
+        tokio::time::advance(Duration::from_secs(100)).await;
+        let before = session("s.canary-client-token");
+        let json = serde_json::to_string(&before.handed().unwrap()).unwrap();
+        let handed: Handed<'_> = serde_json::from_str(&json).unwrap();
+        let after = Session::resume(handed, Duration::from_secs(7)).unwrap();
+        assert!(after.token == before.token && after.index == before.index);
+        assert_eq!((after.accessor.as_str(), after.role.as_str()), ("acc", "web"));
+        assert_eq!((after.ttl, after.renewable, after.batch, after.uses), (before.ttl, true, false, 3));
+        assert_eq!(after.age(), Duration::from_secs(7));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_token_makes_no_session() {
+        for bad in ["", "a b", "a\nb", "ä"] {
+            let json = serde_json::to_string(&session(bad).handed().unwrap()).unwrap();
+            let handed: Handed<'_> = serde_json::from_str(&json).unwrap();
+            assert!(Session::resume(handed, Duration::ZERO).is_none(), "{bad:?}");
+        }
+    }
+}

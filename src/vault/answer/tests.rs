@@ -121,6 +121,32 @@ fn nonsense_is_told_without_its_content() {
 }
 
 #[test]
+fn a_renewal_gives_what_the_server_says_and_no_more() {
+    let gave = |ttl, renewable| {
+        Some(Renewed {
+            ttl: Duration::from_secs(ttl),
+            renewable,
+        })
+    };
+    for (body, token, lease) in [
+        (
+            r#"{"auth":{"client_token":"s.x","lease_duration":7,"renewable":true},"lease_duration":0}"#,
+            gave(7, true),
+            gave(0, false),
+        ),
+        (r#"{"auth":{}}"#, gave(0, false), None),
+        (r#"{"lease_id":"db/creds/a/b","lease_duration":60,"renewable":true,"auth":null}"#, None, gave(60, true)),
+        (r#"{"lease_duration":60}"#, None, gave(60, false)),
+        (r#"{"lease_duration":-1}"#, None, None),
+        ("", None, None),
+        ("[]", None, None),
+    ] {
+        assert_eq!(renewed_token(&answered(body)).ok(), token, "{body}");
+        assert_eq!(renewed_lease(&answered(body)).ok(), lease, "{body}");
+    }
+}
+
+#[test]
 fn depth_is_counted_also_where_the_parser_skips() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     let body = |depth| format!(r#"{{"data":{{}},"skipped":{}}}"#, nested(depth));
@@ -149,6 +175,8 @@ proptest! {
         let _ = auth(&answer());
         let _ = refusal(&answer(), "kv/data/a");
         let _ = reading(answer(), "kv/data/a");
+        let _ = renewed_token(&answer());
+        let _ = renewed_lease(&answer());
     }
 
     #[test]

@@ -265,7 +265,11 @@ fn common(step: Step<'_>, refusal: &Refusal) -> Option<Verdict> {
                 None => Pause::Jitter,
             },
             Patience::Budget,
-            Kind::Unavailable,
+            match refusal.status {
+                // A standby node without a leader says so with this status.
+                500 if !refusal.says("not active") => Kind::Failing,
+                _ => Kind::Unavailable,
+            },
             format!("the server cannot answer ({words})"),
             "",
         ),

@@ -17,7 +17,7 @@ pub(super) fn refused(what: &str, refusal: &Refusal) -> Verdict {
             refused(Kind::NotFound)
         }
         // The engine's own words come with this status too: it may do better the next time.
-        400 if !refusal.errors.is_empty() => refused(Kind::Unavailable),
+        400 if !refusal.errors.is_empty() => refused(Kind::Failing),
         _ => refused(Kind::NotVault),
     }
 }

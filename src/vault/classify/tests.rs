@@ -177,8 +177,14 @@ fn servers_that_cannot_answer_now() {
         check(
             &verdict(500, &["internal error"]),
             TO_BUDGET,
-            Kind::Unavailable,
+            Kind::Failing,
             &["internal error"],
+        );
+        check(
+            &verdict(500, &["local node not active but active cluster node not found"]),
+            TO_BUDGET,
+            Kind::Unavailable,
+            &["not active"],
         );
         check(
             &verdict(502, &[]),
@@ -356,4 +362,27 @@ fn answers_that_did_not_arrive() {
         Kind::NotVault,
         &["it is empty", "kv/data/web"],
     );
+}
+
+#[test]
+fn refused_renewals() {
+    let lease = Step::RenewLease { path: "db/creds/web" };
+    for (step, what) in [(Step::RenewToken, "the client token"), (lease, "the lease of db/creds/web")] {
+        for (status, error, kind) in [
+            (403, "permission denied", Kind::Denied),
+            (400, "lease not found", Kind::NotFound),
+            (400, "lease expired", Kind::NotFound),
+            (400, "invalid lease ID", Kind::NotFound),
+            (400, "lease is not renewable", Kind::NotFound),
+            (404, "no handler for route", Kind::NotFound),
+            (400, "failed to renew entry: dial tcp: connection refused", Kind::Failing),
+            (418, "", Kind::NotVault),
+        ] {
+            let verdict = classify(step, &refused(status, &[error]));
+            check(&verdict, None, kind, &[what, "cannot be renewed", error]);
+        }
+        check(&classify(step, &refused(500, &["x"])), TO_BUDGET, Kind::Failing, &["x"]);
+        check(&classify(step, &refused(503, &["Vault is sealed"])), TO_BUDGET, Kind::Unavailable, &[]);
+        check(&classify(step, &FailedTry::Nonsense("it is empty")), None, Kind::NotVault, &["to the renewal of"]);
+    }
 }
