@@ -22,13 +22,13 @@ use crate::plan::{
 };
 use crate::render;
 use crate::secret::Secret;
-use crate::vault::{self, Credential, Session, Stop, Vault, clean};
+use crate::vault::{self, Credential, Revoked, Session, Stop, Vault, clean};
 
 /// The environment variable that replaces the plan's budget.
 pub const BUDGET_ENV: &str = "PODKEY_BUDGET";
 
 /// All that is done after a signal is done within two seconds: the container's grace may be short.
-const LOGIN_GRACE: Duration = Duration::from_millis(800);
+pub(super) const LOGIN_GRACE: Duration = Duration::from_millis(800);
 const REVOKE_AFTER_SIGNAL: Duration = Duration::from_millis(1000);
 const REVOKE: Duration = Duration::from_secs(2);
 
@@ -102,7 +102,7 @@ pub(super) async fn run(surroundings: &Surroundings) -> Ended {
         }
         // Dropping the work removes its temporary files.
     };
-    let mut revoked = true;
+    let mut revoked = Revoked::Yes;
     if let Some(session) = progress.session.get() {
         if signal.is_none() && outcome.is_ok() && progress.keep_token.get() {
             tracing::info!(
@@ -124,7 +124,7 @@ pub(super) async fn run(surroundings: &Surroundings) -> Ended {
                             ttl_s = session.ttl.as_secs(),
                             "a signal cut the revocation of the client token short: it may last until its TTL"
                         );
-                        false
+                        Revoked::Unanswered
                     })
                 }
             };
@@ -132,7 +132,7 @@ pub(super) async fn run(surroundings: &Surroundings) -> Ended {
     }
     let outcome = match signal {
         None => outcome,
-        Some(name) => Err(terminated(name, !revoked || progress.stop.token_may_be_lost())),
+        Some(name) => Err(terminated(name, revoked != Revoked::Yes || progress.stop.token_may_be_lost())),
     };
     finish(&plan, surroundings, progress.stage.get(), outcome)
 }
@@ -171,7 +171,8 @@ fn finish(plan: &Plan, surroundings: &Surroundings, stage: Stage, outcome: Resul
     }
 }
 
-fn read_plan(surroundings: &Surroundings) -> Result<(Plan, Budget), Failure> {
+/// The plan, whole and checked, and how long to try.
+pub(super) fn read_plan(surroundings: &Surroundings) -> Result<(Plan, Budget), Failure> {
     let bad = |why: String| {
         Failure::new(
             Code::BadPlan,
@@ -208,7 +209,8 @@ fn read_plan(surroundings: &Surroundings) -> Result<(Plan, Budget), Failure> {
     Ok((plan, budget))
 }
 
-async fn stopped(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+/// Ends with the first signal that tells the agent to stop.
+pub(super) async fn stopped(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
     tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
@@ -343,7 +345,7 @@ async fn read(
 }
 
 /// What `init` itself reads.
-fn order(plan: &Plan) -> Order<'_, ApiPath> {
+pub(super) fn order(plan: &Plan) -> Order<'_, ApiPath> {
     Order {
         files: plan
             .placed_files()

@@ -20,6 +20,8 @@ pub mod jwt;
 pub mod openbao;
 #[cfg(feature = "agent")]
 pub mod runner;
+#[cfg(feature = "agent")]
+pub mod sidecar;
 #[cfg(feature = "webhook")]
 pub mod webhook;
 
