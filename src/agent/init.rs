@@ -10,7 +10,7 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::Clock;
-use super::delivery::{Delivery, EnvOrder, FileOrder, Order, Variable};
+use super::delivery::{Delivery, EnvOrder, FileOrder, Order};
 use super::exec;
 use super::files::{Rendered, Staged};
 use super::outcome::{Manifest, Outcome};
@@ -249,7 +249,12 @@ async fn deliver(
     progress.stage.set(Stage::Write);
     let clock = Clock::start();
     let mut staged = Staged::open(&surroundings.path(VOLUME_DIR), surroundings.root.is_some())?;
-    for file in delivery.files.iter().chain(&env_files(plan, &delivery.variables)) {
+    let variables: Vec<_> = delivery
+        .variables
+        .iter()
+        .map(|variable| variable.file(plan.env_mode))
+        .collect();
+    for file in delivery.files.iter().chain(&variables) {
         staged.stage(file)?;
         // A signal is seen here, and dropping `staged` removes what was written.
         yield_now().await;
@@ -275,11 +280,9 @@ async fn deliver(
             delivered: std::mem::take(&mut delivery.delivered),
             leases: std::mem::take(&mut delivery.leases),
         };
-        progress.keep_token.set(!manifest.leases.is_empty());
         tools::commit(surroundings, &Outcome::Delivered(manifest))?;
-    } else {
-        progress.keep_token.set(!delivery.leases.is_empty());
     }
+    progress.keep_token.set(delivery.bound_to_token);
     let (files, variables) = (delivery.files.len(), delivery.variables.len());
     tracing::info!(files, variables, took_ms = clock.ms(), "written");
     let mut message = format!("delivered {files} file{}", if files == 1 { "" } else { "s" });
@@ -333,6 +336,8 @@ async fn read(
     progress.stage.set(Stage::Render);
     let clock = Clock::start();
     let delivery = order.render(&answers, session)?;
+    delivery.check_field_files(plan)?;
+    answers.warn_of_ends();
     let bytes: usize = delivery.files.iter().map(|file| file.bytes.len()).sum();
     tracing::info!(
         files = delivery.files.len(),
@@ -358,18 +363,6 @@ pub(super) fn order(plan: &Plan) -> Order<'_, ApiPath> {
             .collect(),
         ignore_not_found: plan.ignore_not_found,
     }
-}
-
-/// The values of variables as files of their own.
-fn env_files(plan: &Plan, variables: &[Variable]) -> Vec<Rendered> {
-    variables
-        .iter()
-        .map(|variable| Rendered {
-            place: format!("{FILES_DIR}/{ENV_DIR}/{}", variable.name),
-            mode: plan.env_mode.bits(),
-            bytes: variable.value.clone(),
-        })
-        .collect()
 }
 
 /// A single-file mount without its secret: empty, and closed to all, so that tools fail rather than take it for the real one.
@@ -405,7 +398,13 @@ fn leave_to_the_job(plan: &Plan, surroundings: &Surroundings, report: Report) ->
     for (destination, place) in destinations.map(|(index, destination)| (destination, destination.place(index))) {
         match closed(destination, place.clone()) {
             Some(file) => staged.stage(&file)?,
-            None => staged.remove(&place)?,
+            None => match destination {
+                // Their names came with the secret.
+                Destination::EachField(name) => {
+                    staged.remove_all(format!("{FILES_DIR}/{}", name.directory()).trim_end_matches('/'))?;
+                }
+                _ => staged.remove(&place)?,
+            },
         }
     }
     staged.remove_all(&format!("{FILES_DIR}/{ENV_DIR}"))?;

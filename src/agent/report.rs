@@ -121,6 +121,10 @@ impl Failure {
                 Code::BadData,
                 "rename or correct the field, or choose another `format`, such as json".to_owned(),
             ),
+            RenderError::FieldName { .. } | RenderError::SameName { .. } | RenderError::TooManyFields(_) => (
+                Code::BadData,
+                "rename the field, or deliver single fields with `key`".to_owned(),
+            ),
             RenderError::Plan(_) => (Code::BadPlan, "correct the annotation podkey.dev/files".to_owned()),
         };
         Self::new(code, format!("secret {path}: {error}"), hint)

@@ -92,6 +92,14 @@ impl FieldName {
     /// The placeholder that stands for the field's name.
     pub const PLACEHOLDER: &str = "SecretKey";
 
+    /// The directory that all of them are in, below [`super::SECRETS_DIR`]; "" is that itself.
+    pub fn directory(&self) -> &str {
+        match self.0.pieces.first() {
+            Some(NamePiece::Text(text)) => text.rsplit_once('/').map_or("", |(directory, _)| directory),
+            _ => "",
+        }
+    }
+
     /// Where the file of this field goes: always below [`super::SECRETS_DIR`], in the directory that the template names. A
     /// field whose name makes no file's name is an error: a slash in it would choose another directory.
     pub fn of(&self, field: &str) -> Result<Destination, Invalid> {

@@ -1,4 +1,4 @@
-//! How we speak to Vault and OpenBao: log in, read, renew, revoke. Each verb retries by itself, as `classify` decides, within
+//! How we speak to Vault and OpenBao: log in, read or write, renew, revoke. Each verb retries by itself, as `classify` decides, within
 //! the one [`Deadline`] of the run, or tries once, as that says. Knows nothing of files and formats.
 //!
 //! GitHub, asked for the token that a job logs in with, is the one other server.
@@ -11,6 +11,7 @@ mod classify;
 mod dial;
 mod error;
 mod github;
+mod lifetime;
 mod login;
 mod peer;
 mod proxy;
@@ -39,7 +40,7 @@ pub(crate) use self::retry::Deadline;
 use self::retry::Tries;
 pub(crate) use self::session::{Handed, Session};
 use self::transport::{Answered, Link, Outgoing, Transport, X_VAULT_INDEX, target};
-use crate::plan::{ApiPath, Connection, Login};
+use crate::plan::{ApiPath, Connection, Data, Login};
 use crate::schedule::Permit;
 
 /// All answers of one run together, in bytes.
@@ -59,8 +60,16 @@ pub(crate) struct Vault {
     namespace: Option<String>,
 }
 
-/// One thing to read: a path, and a version where one is asked for.
-pub(crate) type Wanted = (ApiPath, Option<u64>);
+/// One thing to ask for: equal ones are asked for once.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Wanted {
+    /// Where.
+    pub path: ApiPath,
+    /// Which version, where one is asked for.
+    pub version: Option<u64>,
+    /// What the path is written with, where it is not read: the answer is the secret.
+    pub data: Option<Data>,
+}
 
 /// What came of giving a token back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -265,9 +274,9 @@ impl Vault {
         let next = Cell::new(0_usize);
         let taken = Cell::new(0_usize);
         let worker = async |link: &mut Link| -> Result<(), VaultError> {
-            while let Some((path, version)) = wanted.get(next.get()) {
+            while let Some(one) = wanted.get(next.get()) {
                 let index = next.replace(next.get() + 1);
-                let result = self.read(link, session, (path, *version), &Asking::again()).await;
+                let result = self.read(link, session, one, &Asking::again()).await;
                 match &result {
                     Ok(reading) => taken.set(taken.get() + reading.size()),
                     Err(error) if error.kind == Kind::NotFound && allow_missing => {}
@@ -301,9 +310,9 @@ impl Vault {
     }
 
     /// Reads one thing, over the connection that is kept between the verbs.
-    pub(crate) async fn read_one(&self, session: &Session, (path, version): &Wanted) -> Result<Reading, VaultError> {
+    pub(crate) async fn read_one(&self, session: &Session, wanted: &Wanted) -> Result<Reading, VaultError> {
         let mut link = self.first.take();
-        let result = self.read(&mut link, session, (path, *version), &Asking::again()).await;
+        let result = self.read(&mut link, session, wanted, &Asking::again()).await;
         self.first.set(link);
         result
     }
@@ -313,12 +322,12 @@ impl Vault {
     pub(crate) async fn read_leased(
         &self,
         session: &Session,
-        (path, version): &Wanted,
+        wanted: &Wanted,
         permit: Permit,
     ) -> Result<Reading, (VaultError, Option<Permit>)> {
         let asking = Asking::once();
         let mut link = self.first.take();
-        let result = self.read(&mut link, session, (path, *version), &asking).await;
+        let result = self.read(&mut link, session, wanted, &asking).await;
         self.first.set(link);
         result.map_err(|error| (error, (!asking.sent.get()).then_some(permit)))
     }
@@ -327,31 +336,36 @@ impl Vault {
         &self,
         link: &mut Link,
         session: &Session,
-        (path, version): (&ApiPath, Option<u64>),
+        wanted: &Wanted,
         asking: &Asking,
     ) -> Result<Reading, VaultError> {
+        let (method, body) = match &wanted.data {
+            None => (Method::GET, Bytes::new()),
+            // Texts, and lists and sets of them: nothing in it can fail.
+            Some(data) => (Method::POST, serde_json::to_vec(data).unwrap_or_default().into()),
+        };
         let out = Outgoing {
-            method: Method::GET,
-            target: target(path.as_str(), version),
-            body: Bytes::new(),
+            method,
+            target: target(wanted.path.as_str(), wanted.version),
+            body,
             token: Some(&session.token),
             jwt: None,
             index: session.index.as_ref(),
-            repeatable: asking.repeatable,
+            repeatable: asking.repeatable && wanted.data.is_none(),
             sent: &asking.sent,
         };
-        let step = || Step::Read {
-            path: path.as_str(),
-            version,
+        let step = |lost| Step::Read {
+            wanted,
             role: &session.role,
             since_login: session.age(),
+            lost,
         };
         self.ask(link, &out, step, |answer| {
             // What is refused so has not been carried out.
-            if matches!(answer.status, 300..500 | 501 | 503) {
+            if matches!(answer.status, 300..=499 | 501 | 503) {
                 asking.sent.set(false);
             }
-            reading(answer, path)
+            reading(answer, wanted)
         })
         .await
     }
@@ -361,12 +375,24 @@ impl Vault {
         &self,
         link: &mut Link,
         out: &Outgoing<'_>,
-        step: impl Fn() -> Step<'s>,
+        step: impl Fn(u32) -> Step<'s>,
         take: impl Fn(Answered) -> Result<T, FailedTry>,
     ) -> Result<T, VaultError> {
-        let mut tries = Tries::new(self.deadline, step().to_string());
+        let mut tries = Tries::new(self.deadline, step(0).to_string());
+        // Answers of a server that may have done what must not be done twice.
+        let mut lost = 0;
         loop {
-            let failure = match timeout_at(self.deadline.end(), self.transport.exchange(link, out)).await {
+            out.sent.set(false);
+            let answered = timeout_at(self.deadline.end(), self.transport.exchange(link, out)).await;
+            if !matches!(answered, Ok(Ok(_))) && !out.repeatable && out.sent.get() {
+                lost += 1;
+                tracing::warn!(
+                    lost,
+                    "{} had no whole answer: the server may have made a secret that nobody has, until its TTL ends",
+                    step(lost)
+                );
+            }
+            let failure = match answered {
                 Err(_) => return Err(self.named(tries.out_of_time())),
                 Ok(Err(error)) => FailedTry::Transport(error),
                 Ok(Ok(answer)) => match take(answer) {
@@ -374,7 +400,7 @@ impl Vault {
                     Err(failure) => failure,
                 },
             };
-            tries.pause(self.with_namespace(classify(step(), &failure))).await?;
+            tries.pause(self.with_namespace(classify(step(lost), &failure))).await?;
         }
     }
 
@@ -448,10 +474,13 @@ impl Vault {
     }
 }
 
-fn reading(answer: Answered, path: &ApiPath) -> Result<Reading, FailedTry> {
+fn reading(answer: Answered, wanted: &Wanted) -> Result<Reading, FailedTry> {
     match answer.status {
-        200 => answer::reading(answer, path.as_str()),
-        201..300 => Err(FailedTry::Nonsense("it is empty")),
-        _ => Err(FailedTry::Refused(answer::refusal(&answer, path.as_str()).into())),
+        200 => answer::reading(answer, wanted),
+        201..300 if wanted.data.is_none() => Err(FailedTry::Nonsense("it is empty")),
+        // As it is with most paths that take a write.
+        _ => Err(FailedTry::Refused(
+            answer::refusal(&answer, wanted.path.as_str()).into(),
+        )),
     }
 }

@@ -41,8 +41,14 @@ impl Vault {
         // One text: nothing in it can fail.
         let body = serde_json::to_vec(&Body { lease_id: id }).unwrap_or_default();
         let target = target("sys/leases/renew", None);
-        self.renew(session, Step::RenewLease { path }, target, body.into(), answer::renewed_lease)
-            .await
+        self.renew(
+            session,
+            Step::RenewLease { path },
+            target,
+            body.into(),
+            answer::renewed_lease,
+        )
+        .await
     }
 
     async fn renew(
@@ -65,11 +71,16 @@ impl Vault {
         };
         let mut link = self.first.take();
         let renewed = self
-            .ask(&mut link, &out, || step, |answer| match answer.status {
-                200 => take(&answer),
-                201..300 => Err(FailedTry::Nonsense("it is empty")),
-                _ => Err(FailedTry::Refused(answer::refusal(&answer, "").into())),
-            })
+            .ask(
+                &mut link,
+                &out,
+                |_| step,
+                |answer| match answer.status {
+                    200 => take(&answer),
+                    201..300 => Err(FailedTry::Nonsense("it is empty")),
+                    _ => Err(FailedTry::Refused(answer::refusal(&answer, "").into())),
+                },
+            )
             .await;
         self.first.set(link);
         renewed

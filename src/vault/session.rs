@@ -136,7 +136,10 @@ mod tests {
         let after = Session::resume(handed, Duration::from_secs(7)).unwrap();
         assert!(after.token == before.token && after.index == before.index);
         assert_eq!((after.accessor.as_str(), after.role.as_str()), ("acc", "web"));
-        assert_eq!((after.ttl, after.renewable, after.batch, after.uses), (before.ttl, true, false, 2));
+        assert_eq!(
+            (after.ttl, after.renewable, after.batch, after.uses),
+            (before.ttl, true, false, 2)
+        );
         assert_eq!(after.age(), Duration::from_secs(7));
     }
 

@@ -149,7 +149,9 @@ impl Staged {
     fn link(&mut self, place: &str, from: &OwnedFd) -> Result<(), Failure> {
         let failed = |error: Errno| cannot("link", place, error);
         let (parent, name) = place.rsplit_once('/').unwrap_or(("", place));
-        let source = existing(from, parent).map_err(failed)?.ok_or_else(|| failed(Errno::NOENT))?;
+        let source = existing(from, parent)
+            .map_err(failed)?
+            .ok_or_else(|| failed(Errno::NOENT))?;
         let found = statat(&source, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
         if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
             return Err(failed(Errno::LOOP));
@@ -179,7 +181,7 @@ impl Staged {
         }
     }
 
-    /// Removes every file of a directory; all of them are tried, and the first error is told.
+    /// Removes every file of a directory, and none of a directory in it; all of them are tried, and the first error is told.
     pub(super) fn remove_all(&self, place: &str) -> Result<(), Failure> {
         let removed = existing(&self.volume, place).and_then(|directory| match directory {
             None => Ok(()),
@@ -273,7 +275,8 @@ fn remove_where(directory: impl AsFd, unwanted: impl Fn(&[u8]) -> bool) -> Resul
     for entry in Dir::read_from(&directory)? {
         let entry = entry?;
         let name = entry.file_name();
-        if !matches!(name.to_bytes(), b"." | b"..") && unwanted(name.to_bytes()) {
+        let is_directory = matches!(name.to_bytes(), b"." | b"..") || entry.file_type() == FileType::Directory;
+        if !is_directory && unwanted(name.to_bytes()) {
             names.push(name.to_owned());
         }
     }

@@ -10,8 +10,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
+use super::Wanted;
 use super::classify::{FailedTry, has_data_segment};
 use super::error::{GoneVersion, Refusal, clean};
+use super::lifetime;
 use super::redact::redact;
 use super::renew::Renewed;
 use super::transport::Answered;
@@ -41,7 +43,7 @@ pub(crate) struct Reading {
     whole: Range<usize>,
     /// The version that was read, of a KV v2 secret.
     pub(crate) version: Option<u64>,
-    /// Its lease, where it has one.
+    /// How long it lives, where that ends by itself.
     pub(crate) lease: Option<Lease>,
 }
 
@@ -171,7 +173,10 @@ pub(super) fn auth(answer: &Answered) -> Result<Auth, FailedTry> {
 /// Reads the answer to the renewal of a token.
 pub(super) fn renewed_token(answer: &Answered) -> Result<Renewed, FailedTry> {
     let envelope = envelope(&answer.body)?;
-    warn(&warnings(&envelope, &answer.confidential), "the renewal of the client token");
+    warn(
+        &warnings(&envelope, &answer.confidential),
+        "the renewal of the client token",
+    );
     let block: Option<AuthBlock<'_>> = envelope.auth.and_then(|block| object(block.get()));
     let block = block.ok_or(FailedTry::Nonsense("it has no readable auth block"))?;
     Ok(Renewed {
@@ -193,9 +198,15 @@ pub(super) fn renewed_lease(answer: &Answered) -> Result<Renewed, FailedTry> {
     }
 }
 
-/// Reads the answer to a read of `path`.
-pub(super) fn reading(answer: Answered, path: &str) -> Result<Reading, FailedTry> {
-    let Answered { body, confidential, .. } = answer;
+/// Reads the answer to a read, or to a write in its place.
+pub(super) fn reading(answer: Answered, wanted: &Wanted) -> Result<Reading, FailedTry> {
+    let path = wanted.path.as_str();
+    let Answered {
+        body,
+        headers,
+        confidential,
+        ..
+    } = answer;
     let envelope = envelope(&body)?;
     let data = match envelope.data {
         Some(data) => data.get(),
@@ -207,7 +218,7 @@ pub(super) fn reading(answer: Answered, path: &str) -> Result<Reading, FailedTry
     if !data.starts_with('{') {
         return Err(FailedTry::Nonsense("its data is no object"));
     }
-    let whole = data;
+    let whole_text = data;
     let (data, version) = match versioned(path, data) {
         None => (data, None),
         Some(Versioned {
@@ -228,13 +239,19 @@ pub(super) fn reading(answer: Answered, path: &str) -> Result<Reading, FailedTry
         let start = part.as_ptr() as usize - body.as_ptr() as usize;
         start..start + part.len()
     };
-    let (data, whole) = (range(data), range(whole));
+    let (data, whole) = (range(data), range(whole_text));
     warn(&warnings(&envelope, &confidential), path);
     let lease = match envelope.lease_id {
         Some(id) if !id.is_empty() => Some(Lease {
-            id: id.into_owned(),
+            id: Some(id.into_owned()),
             duration: Duration::from_secs(envelope.lease_duration.unwrap_or(0)),
             renewable: envelope.renewable.unwrap_or(false),
+        }),
+        // What was only read was there before, and says nothing by such names.
+        _ if wanted.data.is_some() => lifetime::told(whole_text, &headers).map(|duration| Lease {
+            id: None,
+            duration,
+            renewable: false,
         }),
         _ => None,
     };

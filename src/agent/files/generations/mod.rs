@@ -280,7 +280,11 @@ fn entries(directory: impl AsFd) -> Result<BTreeSet<String>, Errno> {
     let mut names = BTreeSet::new();
     for entry in Dir::read_from(directory)? {
         let name = entry?.file_name().to_owned();
-        names.extend(name.into_string().ok().filter(|name| !matches!(name.as_str(), "." | "..")));
+        names.extend(
+            name.into_string()
+                .ok()
+                .filter(|name| !matches!(name.as_str(), "." | "..")),
+        );
     }
     Ok(names)
 }

@@ -52,7 +52,11 @@ fn text(dir: &Path, place: &str) -> String {
 fn files_are_seen_at_their_own_names_and_a_change_keeps_what_did_not_change() {
     let dir = tempfile::tempdir().unwrap();
     let mut generations = open(dir.path());
-    put(&mut generations, &[("web.env", "1"), ("tls/cert", "c1"), ("tls/deep/key", "k1")]).unwrap();
+    put(
+        &mut generations,
+        &[("web.env", "1"), ("tls/cert", "c1"), ("tls/deep/key", "k1")],
+    )
+    .unwrap();
     assert_eq!(shown(dir.path()), ["..data", "tls", "web.env"]);
     assert_eq!(text(dir.path(), "web.env"), "1");
     assert_eq!(text(dir.path(), "tls/deep/key"), "k1");
@@ -114,7 +118,11 @@ fn ten_thousand_changes_and_a_reader_never_sees_a_mixed_pair_nor_a_missing_file(
                 assert_eq!(pair.0, pair.1, "two generations mixed");
                 assert_eq!(read("same"), "s");
                 // By its own name each file is there at any time, whole.
-                assert!(!fs::read_to_string(dir.path().join("files/key")).expect("key").is_empty());
+                assert!(
+                    !fs::read_to_string(dir.path().join("files/key"))
+                        .expect("key")
+                        .is_empty()
+                );
                 reads.fetch_add(1, Ordering::Relaxed);
             }
         });
@@ -166,7 +174,10 @@ fn what_a_killed_writer_leaves_is_swept_and_every_name_leads_somewhere() {
         ["..data", "..somebody", ".status.json", "a", "b", "link"]
     );
     assert_eq!(fs::read_link(files.join("..data")).unwrap(), current);
-    assert_eq!((text(dir.path(), "a"), text(dir.path(), "b/c")), ("1".into(), "1".into()));
+    assert_eq!(
+        (text(dir.path(), "a"), text(dir.path(), "b/c")),
+        ("1".into(), "1".into())
+    );
     assert!(!half.exists());
     put(&mut generations, &[("a", "2")]).unwrap();
     assert_eq!(text(dir.path(), "a"), "2");
@@ -187,14 +198,21 @@ fn killed_at_any_moment_a_whole_generation_is_seen() {
         for change in 0_u64.. {
             let text = "x".repeat((change % 7000) as usize) + &change.to_string();
             // Another name each time too.
-            put(&mut generations, &[("cert", &text), ("key", &text), (&format!("n{}", change % 3), "")]).unwrap();
+            put(
+                &mut generations,
+                &[("cert", &text), ("key", &text), (&format!("n{}", change % 3), "")],
+            )
+            .unwrap();
         }
     }
     let dir = tempfile::tempdir().unwrap();
     put(&mut open(dir.path()), &[("cert", "0"), ("key", "0")]).unwrap();
     for _ in 0..60 {
         let mut writer = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "agent::files::generations::tests::killed_at_any_moment_a_whole_generation_is_seen"])
+            .args([
+                "--exact",
+                "agent::files::generations::tests::killed_at_any_moment_a_whole_generation_is_seen",
+            ])
             .env(DIRECTORY, dir.path())
             .stdout(std::process::Stdio::null())
             .spawn()
@@ -229,12 +247,7 @@ fn links_that_are_not_ours_are_neither_followed_nor_replaced() {
         assert_eq!(fs::read(outside.path().join("a")).unwrap(), b"untouched");
         failure.hint
     };
-    for (plant, target) in [
-        ("files", ""),
-        ("files/..data", ""),
-        ("files/a", "a"),
-        ("files/sub", ""),
-    ] {
+    for (plant, target) in [("files", ""), ("files/..data", ""), ("files/a", "a"), ("files/sub", "")] {
         let dir = tempfile::tempdir().unwrap();
         let link = dir.path().join(plant);
         fs::create_dir_all(link.parent().unwrap()).unwrap();
@@ -253,8 +266,16 @@ fn links_that_are_not_ours_are_neither_followed_nor_replaced() {
     // A generation that is a link, and a file in one that is.
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("files")).unwrap();
-    symlink(outside.path(), dir.path().join("files/..2026_11_22_10_31_45.0123456789abcdef")).unwrap();
-    symlink("..2026_11_22_10_31_45.0123456789abcdef", dir.path().join("files/..data")).unwrap();
+    symlink(
+        outside.path(),
+        dir.path().join("files/..2026_11_22_10_31_45.0123456789abcdef"),
+    )
+    .unwrap();
+    symlink(
+        "..2026_11_22_10_31_45.0123456789abcdef",
+        dir.path().join("files/..data"),
+    )
+    .unwrap();
     refused(dir.path());
     let dir = tempfile::tempdir().unwrap();
     let mut generations = open(dir.path());
@@ -274,7 +295,11 @@ fn a_generation_that_cannot_be_finished_leaves_the_current_one_and_nothing_else(
     let text_2 = secret("2");
     for bad in [
         vec![("a", Content::New(&text_2, 0o400)), ("gone", Content::Same)],
-        vec![("a", Content::New(&text_2, 0o400)), ("b", Content::Same), ("b/c", Content::New(&text_2, 0o400))],
+        vec![
+            ("a", Content::New(&text_2, 0o400)),
+            ("b", Content::Same),
+            ("b/c", Content::New(&text_2, 0o400)),
+        ],
     ] {
         generations.swap(&bad).unwrap_err();
         assert_eq!(names(&dir.path().join("files")), before);
@@ -307,7 +332,10 @@ fn a_full_volume_keeps_what_is_there_and_takes_what_fits_again() {
     let failure = put(&mut generations, &[("a", "2"), ("b", &large.repeat(2))]).unwrap_err();
     assert_eq!(failure.code, Code::CannotWrite);
     assert!(failure.hint.contains("sizeLimit"), "{}", failure.hint);
-    assert_eq!((text(dir.path(), "a").as_str(), text(dir.path(), "b")), ("1", large.clone()));
+    assert_eq!(
+        (text(dir.path(), "a").as_str(), text(dir.path(), "b")),
+        ("1", large.clone())
+    );
     assert_eq!(names(&dir.path().join("files")).len(), 4, "nothing of it is left");
     // One after the other, faster than old ones are removed by themselves: they make room.
     for change in 2..6 {
@@ -318,7 +346,9 @@ fn a_full_volume_keeps_what_is_there_and_takes_what_fits_again() {
     // What does not change needs no room.
     let text_9 = secret("9");
     for _ in 0..20 {
-        generations.swap(&[("a", Content::New(&text_9, 0o400)), ("b", Content::Same)]).unwrap();
+        generations
+            .swap(&[("a", Content::New(&text_9, 0o400)), ("b", Content::Same)])
+            .unwrap();
     }
 }
 
