@@ -1,7 +1,6 @@
 //! What `init` hands to the sidecar instead of revoking it: its client token, and what it read with it. A file that only the two
 //! of them can see, and that the sidecar unlinks as soon as it has read it.
 
-use std::path::Path;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -69,7 +68,11 @@ impl Held {
         match lease {
             None if wanted.data.is_some() => Self::Unknown,
             None => Self::Static,
-            Some(Lease { id: Some(id), duration, renewable }) => Self::Lease {
+            Some(Lease {
+                id: Some(id),
+                duration,
+                renewable,
+            }) => Self::Lease {
                 id: id.clone(),
                 ttl: *duration,
                 renewable: *renewable,

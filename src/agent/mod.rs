@@ -72,8 +72,8 @@ pub fn init(surroundings: &Surroundings) -> u8 {
 /// could be taken for a job that did.
 pub fn sidecar(surroundings: &Surroundings) -> u8 {
     end_well();
-    let (stage, connection, outcome) = block_on(sidecar::run(surroundings))
-        .unwrap_or_else(|failure| (Stage::Refresh, None, Ok(failure.to_string())));
+    let (stage, connection, outcome) =
+        block_on(sidecar::run(surroundings)).unwrap_or_else(|failure| (Stage::Refresh, None, Ok(failure.to_string())));
     report(&Report::new(stage, connection.as_deref(), &outcome), surroundings)
 }
 

@@ -85,7 +85,11 @@ impl Session {
             ttl_s: self.ttl.as_secs(),
             renewable: self.renewable,
             // With none left it would seem to have no limit.
-            uses: if self.uses == 0 { 0 } else { self.uses.saturating_sub(requests).max(1) },
+            uses: if self.uses == 0 {
+                0
+            } else {
+                self.uses.saturating_sub(requests).max(1)
+            },
         })
     }
 

@@ -131,7 +131,11 @@ impl Sidecar<'_> {
         let log = self.log();
         assert_eq!(status.code(), Some(0), "{log:?}");
         let last = log.last().unwrap();
-        assert_eq!((&last["code"], &last["stage"]), (&0.into(), &"refresh".into()), "{last}");
+        assert_eq!(
+            (&last["code"], &last["stage"]),
+            (&0.into(), &"refresh".into()),
+            "{last}"
+        );
         self.check();
         log
     }

@@ -1,10 +1,9 @@
 //! Does what the schedule says is due, with one try each, and shows the containers what came of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::time::{Instant as Timer, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant as Timer, sleep};
 
 use super::Never;
 use crate::agent::delivery::{EnvOrder, FileOrder, Order, check_field_files};
@@ -16,12 +15,12 @@ use crate::agent::outcome::{Delivered, Manifest, Outcome, Target};
 use crate::agent::report::{Code, Failure};
 use crate::agent::tools;
 use crate::agent::view::{FileState, FileStatus, Status, View, below_files};
+use crate::job::select;
 use crate::plan::{
-    ApiPath, Destination, ENV_DIR, FILES_DIR, Login, MAX_RENDERED_BYTES, Plan, SECRETS_DIR, TOKEN_FILE, VOLUME_DIR,
-    WhenGone,
+    ApiPath, Destination, ENV_DIR, FILES_DIR, Login, Plan, SECRETS_DIR, TOKEN_FILE, VOLUME_DIR, WhenGone,
 };
-use crate::schedule::{self, Grant, Lifetime, Permit, Schedule, Source, State, TokenNumber, Work};
-use crate::secret::{Lease, Secret};
+use crate::schedule::{self, Grant, Lifetime, Schedule, Source, State, TokenNumber, Work};
+use crate::secret::Secret;
 use crate::vault::{Credential, Deadline, Kind, Reading, Renewed, Revoked, Session, Stop, Vault, VaultError, Wanted};
 
 /// One request, from its connection to its whole answer.
@@ -69,6 +68,8 @@ struct Known {
 struct File {
     by: By,
     secret: String,
+    /// Seen to be made so by this process, not taken from an earlier one's words.
+    sure: bool,
     /// Of what is in it.
     version: Option<u64>,
     /// Of what the next swap puts into it.
@@ -87,10 +88,18 @@ enum By {
 impl<'a> Sidecar<'a> {
     /// Goes on from where `init`, or an earlier sidecar, ended. None where there is nothing to keep fresh, because the job is to
     /// fail.
-    pub(super) fn start(surroundings: &'a Surroundings, plan: &'a Plan, stop: &'a Stop) -> Result<Option<Self>, Failure> {
+    pub(super) fn start(
+        surroundings: &'a Surroundings,
+        plan: &'a Plan,
+        stop: &'a Stop,
+    ) -> Result<Option<Self>, Failure> {
         let (Some(refresh), Some(login)) = (&plan.refresh, &plan.login) else {
             let why = "the plan has nothing to keep fresh";
-            return Err(Failure::new(Code::BadPlan, why, "podkey's webhook adds the sidecar with podkey.dev/refresh"));
+            return Err(Failure::new(
+                Code::BadPlan,
+                why,
+                "podkey's webhook adds the sidecar with podkey.dev/refresh",
+            ));
         };
         let vault = Vault::new(&plan.connection, Deadline::Try(REQUEST))?;
         let view = View::open(|path| surroundings.path(path), surroundings.root.is_some())?;
@@ -113,7 +122,9 @@ impl<'a> Sidecar<'a> {
         );
         let handed = match taken {
             Ok(Some(None)) => {
-                tracing::info!("podkey-init delivered nothing, and left that to the job: there is nothing to keep fresh");
+                tracing::info!(
+                    "podkey-init delivered nothing, and left that to the job: there is nothing to keep fresh"
+                );
                 return Ok(None);
             }
             Ok(Some(Some(handed))) => handed.filter(|(_, sources, _)| sources.len() == wanted.len()),
@@ -126,7 +137,10 @@ impl<'a> Sidecar<'a> {
         let mut sessions = BTreeMap::new();
         let mut token = None;
         let mut ages = Vec::new();
-        let mut sources: Vec<Known> = wanted.into_iter().map(|wanted| Known::new(wanted, &order, &files, &told)).collect();
+        let mut sources: Vec<Known> = wanted
+            .into_iter()
+            .map(|wanted| Known::new(wanted, &order, &files, &told))
+            .collect();
         match handed {
             Some(((session, logged_in), held, read)) => {
                 tracing::info!(
@@ -222,7 +236,10 @@ impl<'a> Sidecar<'a> {
         let mut left = 0;
         // The one in use first.
         while let Some((_, session)) = self.sessions.pop_last() {
-            let revoked = self.vault.revoke(&session, end.saturating_duration_since(Timer::now())).await;
+            let revoked = self
+                .vault
+                .revoke(&session, end.saturating_duration_since(Timer::now()))
+                .await;
             left += usize::from(revoked != Revoked::Yes);
         }
         left
@@ -246,7 +263,11 @@ impl<'a> Sidecar<'a> {
                 let result = self.heard("the client token was not renewed", result);
                 if let (Ok(grant), Some(session)) = (&result, self.sessions.get_mut(&self.current)) {
                     session.ttl = grant.ttl;
-                    tracing::debug!(accessor = session.accessor, ttl_s = grant.ttl.as_secs(), "client token renewed");
+                    tracing::debug!(
+                        accessor = session.accessor,
+                        ttl_s = grant.ttl.as_secs(),
+                        "client token renewed"
+                    );
                 }
                 self.schedule.token_renewed(boot_time(), result);
             }
@@ -270,10 +291,12 @@ impl<'a> Sidecar<'a> {
                 // A connection that the server has just closed would cost the permit.
                 self.vault.hang_up();
                 let (answer, unused) = match (self.sources.get(source.0), self.sessions.get(&self.current)) {
-                    (Some(known), Some(session)) => match self.vault.read_leased(session, &known.wanted, permit).await {
-                        Ok(reading) => (Ok(reading), None),
-                        Err((error, permit)) => (Err(error), permit),
-                    },
+                    (Some(known), Some(session)) => {
+                        match self.vault.read_leased(session, &known.wanted, permit).await {
+                            Ok(reading) => (Ok(reading), None),
+                            Err((error, permit)) => (Err(error), permit),
+                        }
+                    }
                     _ => (Err(self.no_session()), Some(permit)),
                 };
                 let result = self.take(source, answer);
@@ -325,7 +348,10 @@ impl<'a> Sidecar<'a> {
 
     async fn log_in(&mut self, number: TokenNumber) -> Result<Grant, schedule::Failure> {
         let token_file = self.surroundings.path(TOKEN_FILE);
-        let result = self.vault.login(self.login, Credential::File(&token_file), self.stop).await;
+        let result = self
+            .vault
+            .login(self.login, Credential::File(&token_file), self.stop)
+            .await;
         let session = self.heard("the login failed", result)?;
         tracing::info!(
             connection = self.plan.connection.name,
@@ -338,7 +364,11 @@ impl<'a> Sidecar<'a> {
         );
         if session.uses == 1 {
             let why = "the role's token_num_uses is 1: such a token cannot be used and then revoked";
-            self.complain("the login is of no use", why, "raise token_num_uses of the role, or set it to 0");
+            self.complain(
+                "the login is of no use",
+                why,
+                "raise token_num_uses of the role, or set it to 0",
+            );
             self.vault.revoke(&session, REQUEST).await;
             return Err(schedule::Failure::Failed);
         }
@@ -394,13 +424,20 @@ impl<'a> Sidecar<'a> {
     fn render(&self, by: By, reading: &Reading) -> Result<Vec<Rendered>, Failure> {
         Ok(match by {
             By::File(number) => match self.order.files.get(number) {
-                Some(order) => order.render(reading)?.into_iter().map(|(_, rendered)| rendered).collect(),
+                Some(order) => order
+                    .render(reading)?
+                    .into_iter()
+                    .map(|(_, rendered)| rendered)
+                    .collect(),
                 None => Vec::new(),
             },
             By::Variable(number) => match self.order.env.get(number) {
                 Some(order) => {
                     let variables = order.render(reading)?;
-                    variables.iter().map(|variable| variable.file(self.plan.env_mode)).collect()
+                    variables
+                        .iter()
+                        .map(|variable| variable.file(self.plan.env_mode))
+                        .collect()
                 }
                 None => Vec::new(),
             },
@@ -410,7 +447,10 @@ impl<'a> Sidecar<'a> {
     /// Whether files whose names came with their secret can be beside all others.
     fn check(&self, by: By, path: &ApiPath, files: &[Rendered]) -> Result<(), Failure> {
         let places: BTreeSet<&str> = files.iter().map(|file| below_files(&file.place)).collect();
-        let mut others = self.files.iter().filter(|(place, file)| file.by != by && self.view.has(place));
+        let mut others = self
+            .files
+            .iter()
+            .filter(|(place, file)| file.by != by && file.sure && self.view.has(place));
         if let Some((place, file)) = others.find(|(place, _)| places.contains(place.as_str())) {
             let message = format!("{place} is made of {} already, and of {path}", file.secret);
             return Err(Failure::new(Code::BadData, message, "rename the field"));
@@ -430,20 +470,30 @@ impl<'a> Sidecar<'a> {
             _ => None,
         });
         let own = places.iter().map(|place| ((*place).to_owned(), path.clone()));
-        let all: Vec<_> = others.chain(own).map(|(place, path)| (Destination::Relative(place), path)).collect();
+        let all: Vec<_> = others
+            .chain(own)
+            .map(|(place, path)| (Destination::Relative(place), path))
+            .collect();
         check_field_files(self.plan, all.iter().map(|(file, path)| (file, path)))
     }
 
     /// The next swap shows these files, and no others of this origin.
     fn show(&mut self, by: By, files: Vec<Rendered>, version: Option<u64>) {
-        let secret = self.wanted(by).map(|wanted| wanted.path.to_string()).unwrap_or_default();
+        let secret = self
+            .wanted(by)
+            .map(|wanted| wanted.path.to_string())
+            .unwrap_or_default();
         let mut before = self.places(by);
         for Rendered { place, mode, bytes } in files {
             let place = below_files(&place);
             before.remove(place);
             self.view.put(place, bytes, mode);
-            let file = self.files.entry(place.to_owned()).or_insert_with(|| File::new(by, &secret));
-            (file.by, file.state, file.reason, file.coming) = (by, FileState::Fresh, None, version);
+            let file = self
+                .files
+                .entry(place.to_owned())
+                .or_insert_with(|| File::new(by, &secret));
+            (file.by, file.sure) = (by, true);
+            (file.state, file.reason, file.coming) = (FileState::Fresh, None, version);
             if !self.view.changes(place) {
                 file.version = version;
             }
@@ -534,9 +584,11 @@ impl<'a> Sidecar<'a> {
         }
         let view = &self.view;
         let each = |by| match by {
-            By::File(number) => self.order.files.get(number).is_none_or(|order| {
-                matches!(order.file.file, Destination::EachField(_))
-            }),
+            By::File(number) => self
+                .order
+                .files
+                .get(number)
+                .is_none_or(|order| matches!(order.file.file, Destination::EachField(_))),
             By::Variable(_) => true,
         };
         // A field's name may never come again.
@@ -551,7 +603,10 @@ impl<'a> Sidecar<'a> {
             return;
         }
         let env = format!("{ENV_DIR}/");
-        let there = self.files.iter().filter(|(place, _)| self.view.has(place) && !self.view.is_closed(place));
+        let there = self
+            .files
+            .iter()
+            .filter(|(place, _)| self.view.has(place) && !self.view.is_closed(place));
         let delivered = there.map(|(place, file)| Delivered {
             to: match (file.by, place.strip_prefix(&env)) {
                 (By::Variable(_), Some(name)) => Target::Env(name.to_owned()),
@@ -561,12 +616,20 @@ impl<'a> Sidecar<'a> {
             version: file.version,
         });
         let manifest = Manifest {
-            accessor: self.sessions.get(&self.current).map(|session| session.accessor.clone()).unwrap_or_default(),
+            accessor: self
+                .sessions
+                .get(&self.current)
+                .map(|session| session.accessor.clone())
+                .unwrap_or_default(),
             delivered: delivered.collect(),
             leases: Vec::new(),
         };
         if let Err(failure) = tools::commit(self.surroundings, &Outcome::Delivered(manifest)) {
-            self.complain("what is delivered could not be written down", &failure.message, &failure.hint);
+            self.complain(
+                "what is delivered could not be written down",
+                &failure.message,
+                &failure.hint,
+            );
         }
     }
 
@@ -576,7 +639,10 @@ impl<'a> Sidecar<'a> {
         let mut all = BTreeMap::new();
         for (place, file) in &self.files {
             let wanted = self.wanted(file.by);
-            let number = self.sources.iter().position(|source| Some(&source.wanted) == wanted.as_ref());
+            let number = self
+                .sources
+                .iter()
+                .position(|source| Some(&source.wanted) == wanted.as_ref());
             let (Some(number), Some(known)) = (number, number.and_then(|number| self.sources.get(number))) else {
                 continue;
             };
@@ -587,7 +653,11 @@ impl<'a> Sidecar<'a> {
                 State::Gone => FileState::Gone,
                 State::Expired => FileState::Expired,
             };
-            let unwritten = if self.view.changes(place) { FileState::Unwritten } else { FileState::Fresh };
+            let unwritten = if self.view.changes(place) {
+                FileState::Unwritten
+            } else {
+                FileState::Fresh
+            };
             let state = file.state.max(scheduled).max(unwritten);
             let reason = file.reason.as_ref().or(known.reason.as_ref());
             let next_try = self.schedule.next_try(Source(number));
@@ -649,7 +719,11 @@ impl<'a> Sidecar<'a> {
         let now = boot_time();
         if self.complained.is_none_or(|at| now.saturating_sub(at) >= QUIET) {
             self.complained = Some(now);
-            tracing::warn!(reason, hint, "{what}: the files stay as they are, and it is tried again");
+            tracing::warn!(
+                reason,
+                hint,
+                "{what}: the files stay as they are, and it is tried again"
+            );
         } else {
             tracing::debug!(reason, hint, "{what}");
         }
@@ -674,6 +748,7 @@ impl File {
         Self {
             by,
             secret: secret.to_owned(),
+            sure: false,
             version: None,
             coming: None,
             state: FileState::Fresh,
@@ -737,11 +812,7 @@ impl Known {
 }
 
 /// The files that are there, or were, as far as the plan and the status tell what they are made of.
-fn known_files(
-    order: &Order<'_, ApiPath>,
-    view: &View,
-    told: &BTreeMap<String, FileStatus>,
-) -> BTreeMap<String, File> {
+fn known_files(order: &Order<'_, ApiPath>, view: &View, told: &BTreeMap<String, FileStatus>) -> BTreeMap<String, File> {
     let mut files = BTreeMap::new();
     let places: BTreeSet<&str> = view.places().chain(told.keys().map(String::as_str)).collect();
     for place in places {
@@ -749,12 +820,19 @@ fn known_files(
         let of_secret = |path: &ApiPath| status.is_some_and(|status| status.secret == path.as_str());
         let exact = order.files.iter().position(|order| below_files(&order.place) == place);
         let variable = || {
-            place.strip_prefix(ENV_DIR)?.strip_prefix('/')?;
-            order.env.iter().position(|order| of_secret(&order.path))
+            let name = place.strip_prefix(ENV_DIR)?.strip_prefix('/')?;
+            let mut env = order.env.iter();
+            env.position(|order| of_secret(&order.path) && select::may_make(order.select, name))
         };
         let each = || {
-            let each = |order: &&FileOrder<'_, ApiPath>| matches!(order.file.file, Destination::EachField(_));
-            order.files.iter().position(|order| each(&order) && of_secret(&order.path))
+            let each = |order: &FileOrder<'_, ApiPath>| match &order.file.file {
+                Destination::EachField(name) => name.may_make(place),
+                Destination::Absolute(_) | Destination::Relative(_) => false,
+            };
+            order
+                .files
+                .iter()
+                .position(|order| each(order) && of_secret(&order.path))
         };
         let by = exact.map(By::File).or_else(|| variable().map(By::Variable));
         let Some(by) = by.or_else(|| each().map(By::File)) else {
