@@ -168,10 +168,16 @@ impl Answers {
         self.readings.len()
     }
 
-    /// What ends by itself, with how it does.
-    pub(super) fn leases(&self) -> impl Iterator<Item = (&Wanted, &Lease)> {
+    /// All that was wanted, with what was read, where there was anything.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Wanted, Option<&Reading>)> {
         let all = self.wanted.iter().zip(&self.readings);
-        all.filter_map(|(wanted, reading)| Some((wanted, reading.as_ref().ok()?.lease.as_ref()?)))
+        all.map(|(wanted, reading)| (wanted, reading.as_ref().ok()))
+    }
+
+    /// What ends by itself, with how it does.
+    fn leases(&self) -> impl Iterator<Item = (&Wanted, &Lease)> {
+        self.all()
+            .filter_map(|(wanted, reading)| Some((wanted, reading?.lease.as_ref()?)))
     }
 
     /// Says of each such secret that nobody looks after it.

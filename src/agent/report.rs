@@ -44,6 +44,8 @@ pub(super) enum Stage {
     Render,
     /// Writing the files.
     Write,
+    /// Keeping them fresh.
+    Refresh,
     /// In a job hook: all but the above.
     Job,
     /// In front of a container's command.
@@ -58,6 +60,7 @@ impl Stage {
             Self::Read => "read",
             Self::Render => "render",
             Self::Write => "write",
+            Self::Refresh => "refresh",
             Self::Job => "job",
             Self::Exec => "exec",
         }

@@ -71,6 +71,17 @@ pub(crate) struct Wanted {
     pub data: Option<Data>,
 }
 
+/// What came of giving a token back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Revoked {
+    /// It is gone, and its leases with it.
+    Yes,
+    /// It cannot be revoked, or had ended before.
+    Refused,
+    /// The server may not know of it.
+    Unanswered,
+}
+
 /// How often a server may carry a request out, and whether it may have.
 struct Asking {
     repeatable: bool,
@@ -398,10 +409,10 @@ impl Vault {
         self.first.set(Link::default());
     }
 
-    /// Gives the token back: one try, within the limit. Tells whether the token is gone.
-    pub(crate) async fn revoke(&self, session: &Session, limit: Duration) -> bool {
+    /// Gives the token back: one try, within the limit.
+    pub(crate) async fn revoke(&self, session: &Session, limit: Duration) -> Revoked {
         if session.batch {
-            return false;
+            return Revoked::Refused;
         }
         let out = Outgoing {
             method: Method::POST,
@@ -420,21 +431,26 @@ impl Vault {
         match outcome {
             Ok(Ok(answer)) if matches!(answer.status, 200..300) => {
                 tracing::debug!(accessor, "client token revoked");
-                return true;
+                Revoked::Yes
             }
-            Ok(Ok(answer)) => tracing::warn!(
-                accessor,
-                status = answer.status,
-                ttl_s = session.ttl.as_secs(),
-                "the client token could not be revoked: it lasts until its TTL"
-            ),
-            Ok(Err(_)) | Err(_) => tracing::warn!(
-                accessor,
-                ttl_s = session.ttl.as_secs(),
-                "no answer to the revocation of the client token: it may last until its TTL"
-            ),
+            Ok(Ok(answer)) => {
+                tracing::warn!(
+                    accessor,
+                    status = answer.status,
+                    ttl_s = session.ttl.as_secs(),
+                    "the client token could not be revoked: it lasts until its TTL"
+                );
+                Revoked::Refused
+            }
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!(
+                    accessor,
+                    ttl_s = session.ttl.as_secs(),
+                    "no answer to the revocation of the client token: it may last until its TTL"
+                );
+                Revoked::Unanswered
+            }
         }
-        false
     }
 
     fn with_namespace(&self, verdict: Verdict) -> Verdict {

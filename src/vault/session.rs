@@ -64,13 +64,18 @@ impl Session {
         }
     }
 
+    /// Whether it is a batch token, which can be neither renewed nor revoked.
+    pub(crate) fn is_batch(&self) -> bool {
+        self.batch
+    }
+
     /// How long ago the login was.
     pub(crate) fn age(&self) -> Duration {
         self.since.elapsed()
     }
 
-    /// For another process. None where the token is no text, which none is.
-    pub(crate) fn handed(&self) -> Option<Handed<'_>> {
+    /// For another process, after so many requests. None where the token is no text, which none is.
+    pub(crate) fn handed(&self, requests: u64) -> Option<Handed<'_>> {
         Some(Handed {
             client_token: std::str::from_utf8(self.token.expose()).ok()?.into(),
             accessor: self.accessor.as_str().into(),
@@ -79,7 +84,12 @@ impl Session {
             batch: self.batch,
             ttl_s: self.ttl.as_secs(),
             renewable: self.renewable,
-            uses: self.uses,
+            // With none left it would seem to have no limit.
+            uses: if self.uses == 0 {
+                0
+            } else {
+                self.uses.saturating_sub(requests).max(1)
+            },
         })
     }
 
@@ -125,14 +135,14 @@ mod tests {
         // A clock that has run for less than the session's age could not tell it.
         tokio::time::advance(Duration::from_secs(100)).await;
         let before = session("s.canary-client-token");
-        let json = serde_json::to_string(&before.handed().unwrap()).unwrap();
+        let json = serde_json::to_string(&before.handed(1).unwrap()).unwrap();
         let handed: Handed<'_> = serde_json::from_str(&json).unwrap();
         let after = Session::resume(handed, Duration::from_secs(7)).unwrap();
         assert!(after.token == before.token && after.index == before.index);
         assert_eq!((after.accessor.as_str(), after.role.as_str()), ("acc", "web"));
         assert_eq!(
             (after.ttl, after.renewable, after.batch, after.uses),
-            (before.ttl, true, false, 3)
+            (before.ttl, true, false, 2)
         );
         assert_eq!(after.age(), Duration::from_secs(7));
     }
@@ -140,7 +150,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_token_makes_no_session() {
         for bad in ["", "a b", "a\nb", "ä"] {
-            let json = serde_json::to_string(&session(bad).handed().unwrap()).unwrap();
+            let json = serde_json::to_string(&session(bad).handed(0).unwrap()).unwrap();
             let handed: Handed<'_> = serde_json::from_str(&json).unwrap();
             assert!(Session::resume(handed, Duration::ZERO).is_none(), "{bad:?}");
         }

@@ -26,5 +26,6 @@ mod job_started;
 mod job_temp;
 mod plan;
 mod process;
+mod sidecar_life;
 mod tls;
 mod volume;

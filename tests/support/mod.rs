@@ -22,6 +22,8 @@ pub mod openbao;
 pub mod postgres;
 #[cfg(feature = "agent")]
 pub mod runner;
+#[cfg(feature = "agent")]
+pub mod sidecar;
 #[cfg(feature = "webhook")]
 pub mod webhook;
 

@@ -20,14 +20,18 @@ use rustix::io::Errno;
 
 use super::{DIRECTORY, Staged, cannot, content, enter, existing, sweep};
 use crate::agent::report::{Code, Failure};
+use crate::plan::CURRENT;
 use crate::secret::Secret;
 
-/// The link to the generation that readers see.
-pub(in crate::agent) const CURRENT: &str = "..data";
-/// The same, before it gets its name.
+/// [`CURRENT`], before it gets its name.
 const NEXT: &str = "..data_tmp";
 /// Whoever opened the directory of a generation just before a change has so long to open the files in it.
 const READERS: Duration = Duration::from_secs(4);
+
+const READING: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::CLOEXEC);
 
 /// What a file of the next generation has in it.
 pub(in crate::agent) enum Content<'a> {
@@ -77,10 +81,18 @@ impl Generations {
         use std::os::unix::fs::PermissionsExt as _;
         let (parent, name) = place.rsplit_once('/').unwrap_or(("", place));
         let directory = existing(&self.opened().ok()??, parent).ok()??;
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = std::fs::File::from(openat(&directory, name, flags, Mode::empty()).ok()?);
+        let file = std::fs::File::from(openat(&directory, name, READING, Mode::empty()).ok()?);
         let mode = file.metadata().ok()?.permissions().mode() & 0o7777;
         Some((content(file, limit).ok()?, mode))
+    }
+
+    /// Every file of the current generation.
+    pub(in crate::agent) fn places(&self) -> Vec<String> {
+        let mut places = Vec::new();
+        if let Ok(Some(current)) = self.opened() {
+            walk(&current, "", &mut places);
+        }
+        places
     }
 
     /// Makes these, and no others, the files that readers see. Where it fails they go on seeing the current ones.
@@ -154,6 +166,12 @@ impl Generations {
         let mut staged = Staged::within(directory.map_err(|_| cannot("open the directory of", name, Errno::MFILE))?);
         staged.stage_from(name, mode, &mut &*bytes)?;
         staged.publish().map(drop)
+    }
+
+    /// What a plain file beside the generations has in it.
+    pub(in crate::agent) fn read_beside(&self, name: &str, limit: usize) -> Option<Secret> {
+        let file = openat(&self.directory, name, READING, Mode::empty()).ok()?;
+        content(file.into(), limit).ok()
     }
 
     fn remove_where(&mut self, unwanted: impl Fn(Instant) -> bool) {
@@ -269,6 +287,20 @@ fn entries(directory: impl AsFd) -> Result<BTreeSet<String>, Errno> {
         );
     }
     Ok(names)
+}
+
+/// Every file below a directory, with its path.
+fn walk(directory: &OwnedFd, above: &str, places: &mut Vec<String>) {
+    for name in entries(directory).unwrap_or_default() {
+        let place = match above {
+            "" => name.clone(),
+            above => format!("{above}/{name}"),
+        };
+        match openat(directory, name.as_str(), DIRECTORY, Mode::empty()) {
+            Ok(inner) => walk(&inner, &place, places),
+            Err(_) => places.push(place),
+        }
+    }
 }
 
 /// Removes a file, a link, or a directory with all that is in it; no link is followed. All of it is tried.
