@@ -57,6 +57,8 @@ pub const PLAN_VERSION: u32 = 1;
 pub const MAX_PLAN_BYTES: usize = 96 * 1024;
 /// The most files in one pod.
 pub const MAX_FILES: usize = 64;
+/// The most files that are made of one secret's fields, one of each.
+pub const MAX_FIELD_FILES: usize = 256;
 /// All rendered files together, in bytes.
 pub const MAX_RENDERED_BYTES: usize = 4 * 1024 * 1024;
 /// The longest budget that an operator or `PODKEY_BUDGET` may set. ARC gives up on a runner that takes longer.

@@ -92,6 +92,25 @@ impl FieldName {
     /// The placeholder that stands for the field's name.
     pub const PLACEHOLDER: &str = "SecretKey";
 
+    /// The directory that all of them are in, below [`super::SECRETS_DIR`]; "" is that itself.
+    pub fn directory(&self) -> &str {
+        match self.0.pieces.first() {
+            Some(NamePiece::Text(text)) => text.rsplit_once('/').map_or("", |(directory, _)| directory),
+            _ => "",
+        }
+    }
+
+    /// Whether it could be the name of a field's file: it begins and ends as they all do.
+    pub fn may_make(&self, place: &str) -> bool {
+        let text = |piece: Option<&'_ NamePiece>| match piece {
+            Some(NamePiece::Text(text)) => text.clone(),
+            _ => String::new(),
+        };
+        let (beginning, end) = (text(self.0.pieces.first()), text(self.0.pieces.last()));
+        let middle = place.strip_prefix(&beginning).and_then(|rest| rest.strip_suffix(&end));
+        middle.is_some_and(|middle| !middle.contains('/'))
+    }
+
     /// Where the file of this field goes: always below [`super::SECRETS_DIR`], in the directory that the template names. A
     /// field whose name makes no file's name is an error: a slash in it would choose another directory.
     pub fn of(&self, field: &str) -> Result<Destination, Invalid> {
@@ -301,6 +320,24 @@ mod tests {
         match text.parse::<Destination>()? {
             Destination::EachField(name) => name.of(field).map(|file| file.to_string()),
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_template_of_a_file_is_known_by_its_beginning_and_its_end() {
+        for (template, place, may) in [
+            ("web/A_{{ .SecretKey | uppercase }}.txt", "web/A_FOO.txt", true),
+            ("web/A_{{ .SecretKey | uppercase }}.txt", "web/A_.txt", true),
+            ("web/A_{{ .SecretKey }}.txt", "web/B_FOO.txt", false),
+            ("web/A_{{ .SecretKey }}.txt", "web/A_FOO", false),
+            ("web/{{ .SecretKey }}", "web/a/b", false),
+            ("a{{ .SecretKey }}a", "a", false),
+            ("{{ .SecretKey }}", "foo", true),
+        ] {
+            let Ok(Destination::EachField(name)) = template.parse() else {
+                panic!("{template}");
+            };
+            assert_eq!(name.may_make(place), may, "{template} {place}");
         }
     }
 

@@ -109,7 +109,7 @@ impl FromStr for WhenGone {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum OnChange {
-    /// `signal:SIGHUP:nginx`: every process of the pod with that name gets the signal.
+    /// `signal:SIGHUP:nginx`: every process of the pod with that name gets the signal, but for the children of such a one.
     Signal(Signal, String),
     /// `touch:reload`: that file, below the directory of the files, has a new modification time.
     Touch(String),

@@ -24,7 +24,9 @@ pub(super) fn clear(hook: &Hook, plan: &Plan) -> Result<(), Failure> {
     let relative = directory.iter().flat_map(|directory| {
         let files = plan.destinations().filter_map(|destination| match destination {
             Destination::Relative(place) => Some(directory.remove(place)),
-            Destination::Absolute(_) | Destination::EachField(_) => None,
+            // Their names came with the secret.
+            Destination::EachField(name) => Some(directory.remove_all(name.directory())),
+            Destination::Absolute(_) => None,
         });
         files.chain(std::iter::once_with(|| directory.remove_all(ENV_DIR)))
     });

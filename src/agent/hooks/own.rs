@@ -75,9 +75,10 @@ pub(super) async fn read(
         files,
         variables,
         delivered,
-        leases,
+        bound_to_token,
         ..
     } = order.render(&answers, session)?;
+    answers.warn_of_ends();
     // Files come out in their order; one that was skipped and is seen in a directory does not come out at all.
     let destinations = |rendered: &Rendered| {
         let found = it.plan.placed_job_files().find(|(_, place)| *place == rendered.place);
@@ -90,7 +91,7 @@ pub(super) async fn read(
         files: files.collect(),
         variables,
         delivered,
-        leased: !leases.is_empty(),
+        leased: bound_to_token,
     })
 }
 
