@@ -27,5 +27,6 @@ mod job_temp;
 mod plan;
 mod process;
 mod sidecar_life;
+mod sidecar_process;
 mod tls;
 mod volume;
