@@ -274,7 +274,10 @@ async fn deliver(
             leases: std::mem::take(&mut delivery.leases),
         };
         progress.keep_token.set(!manifest.leases.is_empty());
-        tools::commit(surroundings, &Outcome::Delivered(manifest))?;
+        // Without the word that they are whole no secret is to stay, whoever is to fail.
+        tools::commit(surroundings, &Outcome::Delivered(manifest)).inspect_err(|_| {
+            let _ = leave_no_secret(plan, surroundings);
+        })?;
     } else {
         progress.keep_token.set(!delivery.leases.is_empty());
     }
@@ -398,6 +401,13 @@ fn left_to_the_job(plan: &Plan, failure: &Failure) -> bool {
 
 /// Leaves no secret, and the failure for the started hook to tell.
 fn leave_to_the_job(plan: &Plan, surroundings: &Surroundings, report: Report) -> Result<(), Failure> {
+    leave_no_secret(plan, surroundings)?;
+    tools::fill(surroundings, hooks_plan(plan, surroundings))?;
+    tools::commit(surroundings, &Outcome::Failed(report))
+}
+
+/// Takes back what was delivered.
+fn leave_no_secret(plan: &Plan, surroundings: &Surroundings) -> Result<(), Failure> {
     let mut staged = Staged::open(&surroundings.path(VOLUME_DIR), surroundings.root.is_some())?;
     let destinations = plan.destinations().enumerate();
     for (destination, place) in destinations.map(|(index, destination)| (destination, destination.place(index))) {
@@ -407,7 +417,5 @@ fn leave_to_the_job(plan: &Plan, surroundings: &Surroundings, report: Report) ->
         }
     }
     staged.remove_all(&format!("{FILES_DIR}/{ENV_DIR}"))?;
-    staged.publish()?;
-    tools::fill(surroundings, hooks_plan(plan, surroundings))?;
-    tools::commit(surroundings, &Outcome::Failed(report))
+    staged.publish().map(drop)
 }
