@@ -5,7 +5,6 @@ use std::cell::{Cell, OnceCell};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
@@ -15,6 +14,7 @@ use super::exec;
 use super::files::{Rendered, Staged};
 use super::outcome::{Manifest, Outcome};
 use super::report::{Code, Failure, Report, Stage};
+use super::signals::{self, Signals};
 use super::tools;
 use crate::plan::{
     ApiPath, Budget, Destination, ENV_DIR, FILES_DIR, Login, MAX_PLAN_BYTES, OnFailure, PLAN_ENV, Plan, TOKEN_FILE,
@@ -27,8 +27,7 @@ use crate::vault::{self, Credential, Session, Stop, Vault, clean};
 /// The environment variable that replaces the plan's budget.
 pub const BUDGET_ENV: &str = "PODKEY_BUDGET";
 
-/// All that is done after a signal is done within two seconds: the container's grace may be short.
-const LOGIN_GRACE: Duration = Duration::from_millis(800);
+/// With a login's grace, all that is done after a signal is done within two seconds: the container's own may be short.
 const REVOKE_AFTER_SIGNAL: Duration = Duration::from_millis(1000);
 const REVOKE: Duration = Duration::from_secs(2);
 
@@ -65,10 +64,9 @@ pub(super) type Ended = (Stage, Option<String>, Result<String, Failure>);
 /// Runs to the end, or until a signal. Gives the stage it came to, the connection's name, and what to report.
 pub(super) async fn run(surroundings: &Surroundings) -> Ended {
     // First of all: the kernel keeps signals without a handler from process 1.
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
-        let failure = Failure::new(Code::BadPlan, "signals cannot be handled here", "");
-        return (Stage::Login, None, Err(failure));
+    let mut signals = match Signals::handle() {
+        Ok(signals) => signals,
+        Err(failure) => return (Stage::Login, None, Err(failure)),
     };
     let (plan, budget) = match read_plan(surroundings) {
         Ok(read) => read,
@@ -88,16 +86,9 @@ pub(super) async fn run(surroundings: &Surroundings) -> Ended {
         let mut work = std::pin::pin!(deliver(&plan, &vault, surroundings, &progress));
         tokio::select! {
             outcome = &mut work => (outcome, None),
-            name = stopped(&mut terminate, &mut interrupt) => {
-                progress.stop.ask();
-                // A login that is under way may be about to give us a token that nobody else could revoke.
-                if progress.stop.in_login() {
-                    tokio::select! {
-                        _ = timeout(LOGIN_GRACE, &mut work) => {}
-                        _ = stopped(&mut terminate, &mut interrupt) => {}
-                    }
-                }
-                (Ok(String::new()), Some(name))
+            told = signals.next() => {
+                signals::stop(work.as_mut(), &progress.stop, &mut signals).await;
+                (Ok(String::new()), Some(told.name()))
             }
         }
         // Dropping the work removes its temporary files.
@@ -115,7 +106,7 @@ pub(super) async fn run(surroundings: &Surroundings) -> Ended {
             let mut revocation = std::pin::pin!(vault.revoke(session, limit));
             revoked = tokio::select! {
                 revoked = &mut revocation => revoked,
-                _ = stopped(&mut terminate, &mut interrupt) => {
+                _ = signals.next() => {
                     // The files are there already: a first signal only shortens the revocation, a second one ends it.
                     let left = if signal.is_none() { REVOKE_AFTER_SIGNAL } else { Duration::ZERO };
                     timeout(left, revocation).await.unwrap_or_else(|_| {
@@ -206,13 +197,6 @@ fn read_plan(surroundings: &Surroundings) -> Result<(Plan, Budget), Failure> {
             .map_err(|why| Failure::new(Code::BadPlan, why, "write a duration such as 30s or 5m, at most 15m"))?,
     };
     Ok((plan, budget))
-}
-
-async fn stopped(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    }
 }
 
 /// Stopped by a signal: no file is left, but perhaps a client token.

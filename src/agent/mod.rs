@@ -8,6 +8,7 @@ mod hooks;
 mod init;
 mod outcome;
 mod report;
+mod signals;
 mod tools;
 
 use std::ffi::OsString;
