@@ -341,7 +341,7 @@ fn mask<'a>(mode: Mask, secrets: impl Iterator<Item = (&'a str, &'a Secret)>) ->
         masks.add(name, value.expose());
     }
     // Without its masks no secret may come near a log.
-    say(masks.commands().expose()).map_err(|error| {
+    masks.commands(say).map_err(|error| {
         Failure::new(
             Code::CannotWrite,
             format!("the masks cannot be printed: {error}"),
