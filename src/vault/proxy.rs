@@ -146,10 +146,9 @@ fn unescaped(text: &str) -> Zeroizing<Vec<u8>> {
     let mut out = Zeroizing::new(Vec::with_capacity(text.len()));
     let mut rest = text.as_bytes();
     while let [first, more @ ..] = rest {
-        let code = more.get(..2).and_then(|digits| {
-            let digits = std::str::from_utf8(digits).ok()?;
-            u8::from_str_radix(digits, 16).ok()
-        });
+        // The standard library takes `+1` for a number too.
+        let digits = more.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        let code = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
         match (first, code) {
             (b'%', Some(byte)) => {
                 out.push(byte);
@@ -205,6 +204,13 @@ mod tests {
                 .unwrap()
                 .is_none()
         );
+    }
+
+    #[test]
+    fn only_a_percent_sign_with_two_digits_is_undone() {
+        for (text, plain) in [("a%40b", "a@b"), ("a%+1b", "a%+1b"), ("%4", "%4"), ("%zz%2f", "%zz/")] {
+            assert_eq!(*unescaped(text), plain.as_bytes(), "{text}");
+        }
     }
 
     #[test]

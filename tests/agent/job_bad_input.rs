@@ -132,6 +132,27 @@ fn waiting(pod: &mut Pod, github: &FakeVault) -> std::process::Child {
 }
 
 #[test]
+fn a_runner_that_reads_nothing_does_not_keep_the_hook_and_its_secrets_for_ever() {
+    // More masks than a pipe holds.
+    let long: String = (0..2000).map(|n| format!("canary-of-line-{n:04}-of-many\n")).collect();
+    let mut pod = with_value(&long).with("/env", json!([])).ready();
+    let (hook, arguments) = pod.hook_call("job-started.sh");
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut child = pod.runner.spawn(&hook, &arguments);
+    // The first 64 KiB are all that is taken, until the hook has ended.
+    let mut ended = None;
+    for _ in 0..600 {
+        ended = child.try_wait().unwrap();
+        if ended.is_some() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert_eq!(ended.expect("it hangs").code(), Some(1));
+    assert!(pod.left().is_empty() && pod.is_closed("tmp/secret"), "{:?}", pod.left());
+}
+
+#[test]
 fn a_hook_that_is_told_to_stop_leaves_no_secret() {
     for signal in ["-INT", "-TERM"] {
         let (mut pod, github) = stuck(pod());
