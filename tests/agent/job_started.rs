@@ -9,9 +9,8 @@ use serde_json::json;
 
 use crate::deliver::{bao, kubeconfig};
 use crate::job_pod::{Pod, user};
-use crate::process::send;
 use crate::support::agent::Agent;
-use crate::support::fake_vault::{FakeVault, Reply, json as answer, logged_in, secret_body};
+use crate::support::fake_vault::{FakeVault, json as answer, logged_in, secret_body};
 use crate::support::http::Request;
 use crate::support::runner::Step;
 
