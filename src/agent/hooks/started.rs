@@ -348,8 +348,8 @@ fn mask<'a>(mode: Mask, secrets: impl Iterator<Item = (&'a str, &'a Secret)>) ->
             "the runner reads them from the hook's standard output",
         )
     })?;
-    for unmasked in masks.unmasked() {
-        let line = commands::annotation(Level::Warning, "podkey: not masked", &unmasked.to_string());
+    for warning in masks.warnings() {
+        let line = commands::annotation(Level::Warning, "podkey: not masked", &warning);
         let _ = say(line.as_bytes());
     }
     Ok(())

@@ -34,7 +34,7 @@
 mod encodings;
 mod scan;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use zeroize::Zeroizing;
@@ -249,6 +249,26 @@ impl Masks {
         &self.unmasked
     }
 
+    /// The same in words: a line for all secrets of which the same is left.
+    pub fn warnings(&self) -> Vec<String> {
+        const NAMED: usize = 8;
+        let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for unmasked in &self.unmasked {
+            alike.entry(unmasked.what()).or_default().push(&unmasked.name);
+        }
+        let line = |(what, names): (String, Vec<&str>)| {
+            let more = match names.len().saturating_sub(NAMED) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            format!(
+                "{}{more}: left unmasked: {what}",
+                names[..names.len().min(NAMED)].join(", ")
+            )
+        };
+        alike.into_iter().map(line).collect()
+    }
+
     /// As vault-action does it: every line, whatever its length. (The runner refuses a blank one.)
     fn add_lines(&mut self, value: &[u8]) {
         let text = Zeroizing::new(String::from_utf8_lossy(value).replace('\r', ""));
@@ -417,10 +437,9 @@ impl Unmasked {
     pub fn name(&self) -> &str {
         &self.name
     }
-}
 
-impl fmt::Display for Unmasked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// What is left, and why.
+    fn what(&self) -> String {
         let mut parts: Vec<String> = [
             (&self.too_short, "too short"),
             (&self.common, "too common a word"),
@@ -445,7 +464,13 @@ impl fmt::Display for Unmasked {
                 parts.push(text.to_owned());
             }
         }
-        write!(f, "{}: left unmasked: {}", self.name, parts.join("; "))
+        parts.join("; ")
+    }
+}
+
+impl fmt::Display for Unmasked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: left unmasked: {}", self.name, self.what())
     }
 }
 

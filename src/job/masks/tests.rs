@@ -368,6 +368,18 @@ fn what_goes_beyond_the_limits_is_told() {
     }
     let left: Vec<_> = masks.unmasked().iter().map(ToString::to_string).collect();
     assert!(left.len() > 100 && left[0].contains("wrapped base64"), "{}", left.len());
+    // GitHub shows ten warnings of a step.
+    masks.add("T", b"abc");
+    let warnings = masks.warnings();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    let more = format!(
+        "S, S, S, S, S, S, S, S and {} more: left unmasked: wrapped",
+        left.len() - 8
+    );
+    assert!(
+        warnings.iter().any(|warning| warning.starts_with(&more)),
+        "{warnings:?}"
+    );
     // A text that is base64 of base64 of base64, and so on.
     let mut nested = "innermost-secret".to_owned();
     for depth in 1..=10 {
