@@ -304,10 +304,22 @@ fn annotations(kind: Kind, wish: Wish) -> BoxedStrategy<Value> {
             },
         ),
         prop_oneof![
-            4 => Just(Vec::new()),
-            1 => field(
+            // Without job hooks they make the agent start the commands.
+            2 => Just(Vec::new()),
+            if kind == Kind::Plain { 6 } else { 1 } => field(
                 "podkey.dev/env",
-                strings(&["a/b k | K", "a/b `$k` | K ; c/d *", "a/b k | K", "c/d **", "a/b x.y[1] | A", "a/b"]),
+                strings(&[
+                    "a/b k | K",
+                    "a/b $k | K ; c/d *",
+                    "a/b k",
+                    "a/b k | K; c/d * | P_",
+                    "c/d **",
+                    "c/d ** | $(A)",
+                    "a/b x.y[1] | A",
+                    "a/b k | K",
+                    "c/d k.l | L",
+                    "a/b",
+                ]),
             ),
         ]
         .boxed(),
@@ -933,7 +945,7 @@ fn many_of_the_generated_pods_are_injected() {
         .map(|_| pod().new_tree(&mut runner).unwrap().current())
         .filter(|pod| check(pod).unwrap())
         .collect();
-    assert!(pods.len() > 100, "{} of 600", pods.len());
+    assert!(pods.len() > 80, "{} of 600", pods.len());
     let with_hooks = |pod: &&Value| {
         let labels = &pod["metadata"]["labels"];
         let wished = &pod["metadata"]["annotations"]["podkey.dev/job-hooks"];
@@ -946,7 +958,7 @@ fn many_of_the_generated_pods_are_injected() {
         annotations["podkey.dev/env"].is_string() && annotations["podkey.dev/export"] != "false" && !with_hooks(pod)
     };
     let exec = pods.iter().filter(starts).count();
-    assert!(exec > 3, "{exec} of 600 with exec");
+    assert!(exec > 25, "{exec} of 600 with exec");
     let refresh = |pod: &&Value| {
         pod["metadata"]["annotations"]["podkey.dev/refresh"]
             .as_str()
