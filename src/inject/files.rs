@@ -6,7 +6,9 @@ use std::num::NonZeroU64;
 use super::keys::FILES;
 use super::problem::{Problems, did_you_mean, one_of, quoted, unquoted};
 use super::yaml::{self, Node};
-use crate::plan::{ApiPath, Decode, Destination, Format, Invalid, MAX_FILES, Mode, PathTemplate, PlannedFile};
+use crate::plan::{
+    ApiPath, Decode, Destination, Format, Invalid, MAX_FILES, Mode, PathTemplate, PlannedFile, WhenGone,
+};
 use crate::text::{is_variable_name, takes_over};
 
 /// One entry, parsed, with nothing filled in that depends on the pod.
@@ -53,11 +55,13 @@ impl FileRequest {
         PlannedFile {
             secret,
             version: self.version,
+            data: None,
             key: self.key.clone(),
             decode: self.decode,
             format: self.format,
             file: self.file.clone(),
             mode: self.mode.unwrap_or(default_mode),
+            when_gone: WhenGone::Keep,
         }
     }
 

@@ -323,6 +323,7 @@ fn plan<'c>(
         },
         exec: tool == Tool::Exec,
         job,
+        refresh: None,
     }
 }
 

@@ -267,8 +267,8 @@ pub(super) fn mounts<'a>(
     let mut single = Vec::new();
     for (index, file) in files.into_iter().enumerate() {
         match file {
-            Destination::Relative(_) if shared.is_some() => {}
-            Destination::Relative(_) => shared = Some(directory()),
+            Destination::Relative(_) | Destination::EachField(_) if shared.is_some() => {}
+            Destination::Relative(_) | Destination::EachField(_) => shared = Some(directory()),
             Destination::Absolute(path) => single.push(mount(path, file.place(index))),
         }
     }

@@ -17,6 +17,8 @@ pub enum Destination {
     Absolute(String),
     /// Such as `web.env`: seen at `/podkey/secrets/web.env`.
     Relative(String),
+    /// Such as `web/{{ .SecretKey }}`: one file like that for each field of the secret.
+    EachField(FieldName),
 }
 
 checked_text!(Destination);
@@ -27,6 +29,7 @@ impl Destination {
         match self {
             Self::Absolute(path) => Cow::Borrowed(path),
             Self::Relative(path) => Cow::Owned(format!("{SECRETS_DIR}/{path}")),
+            Self::EachField(name) => Cow::Owned(format!("{SECRETS_DIR}/{name}")),
         }
     }
 
@@ -35,6 +38,7 @@ impl Destination {
         match self {
             Self::Absolute(_) => format!("{SINGLE_DIR}/{index}"),
             Self::Relative(path) => format!("{FILES_DIR}/{path}"),
+            Self::EachField(name) => format!("{FILES_DIR}/{name}"),
         }
     }
 
@@ -80,6 +84,12 @@ impl FromStr for Destination {
                 _ if segment.len() > 255 => return invalid("has a segment of more than 255 bytes"),
                 _ => {}
             }
+        }
+        if text.contains("{{") {
+            return match absolute {
+                true => invalid("has a placeholder, and a mount of its own must have its name when the pod is made"),
+                false => text.parse().map(Self::EachField),
+            };
         }
         if !absolute {
             return Ok(Self::Relative(text.to_owned()));
@@ -149,7 +159,103 @@ impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Absolute(path) | Self::Relative(path) => f.write_str(path),
+            Self::EachField(name) => name.fmt(f),
         }
+    }
+}
+
+/// The name of a file that is made of one field, with the place for the field's own name: `{{ .SecretKey }}`, or
+/// `{{ .SecretKey | uppercase }}` or `| lowercase`, as Vault's Secrets Sync writes it
+/// (<https://developer.hashicorp.com/vault/docs/sync#name-template>).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldName {
+    pieces: Vec<NamePiece>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum NamePiece {
+    Text(String),
+    Key(Case),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Case {
+    AsItIs,
+    Upper,
+    Lower,
+}
+
+impl FieldName {
+    /// Where the file of this field goes: always below [`SECRETS_DIR`]. A field whose name makes no file's name is an error:
+    /// a slash in it would choose another directory.
+    pub fn of(&self, field: &str) -> Result<Destination, Invalid> {
+        if field.contains('/') {
+            return invalid("has a slash, so it cannot be part of a file's name");
+        }
+        let mut name = String::new();
+        for piece in &self.pieces {
+            match piece {
+                NamePiece::Text(text) => name.push_str(text),
+                NamePiece::Key(Case::AsItIs) => name.push_str(field),
+                NamePiece::Key(Case::Upper) => name.push_str(&field.to_uppercase()),
+                NamePiece::Key(Case::Lower) => name.push_str(&field.to_lowercase()),
+            }
+        }
+        match name.parse()? {
+            Destination::Relative(name) => Ok(Destination::Relative(name)),
+            Destination::Absolute(_) | Destination::EachField(_) => invalid("makes no plain file name"),
+        }
+    }
+}
+
+impl FromStr for FieldName {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("{{") {
+            let Some((inside, after)) = after.split_once("}}") else {
+                return invalid("has a {{ without its }}");
+            };
+            let words: Vec<_> = inside.split_whitespace().collect();
+            let case = match words.as_slice() {
+                [".SecretKey"] => Case::AsItIs,
+                [".SecretKey", "|", "uppercase"] => Case::Upper,
+                [".SecretKey", "|", "lowercase"] => Case::Lower,
+                _ => return invalid("has a placeholder that is not {{ .SecretKey }}"),
+            };
+            if !before.is_empty() {
+                pieces.push(NamePiece::Text(before.to_owned()));
+            }
+            pieces.push(NamePiece::Key(case));
+            rest = after;
+        }
+        if pieces.is_empty() {
+            return invalid("has no {{ .SecretKey }}");
+        }
+        if !rest.is_empty() {
+            pieces.push(NamePiece::Text(rest.to_owned()));
+        }
+        let after_key = pieces.iter().skip_while(|piece| matches!(piece, NamePiece::Text(_)));
+        if after_key
+            .into_iter()
+            .any(|piece| matches!(piece, NamePiece::Text(text) if text.contains('/')))
+        {
+            return invalid("has {{ .SecretKey }} in a directory's name: only the file's own may have it");
+        }
+        Ok(Self { pieces })
+    }
+}
+
+impl fmt::Display for FieldName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.pieces.iter().try_for_each(|piece| match piece {
+            NamePiece::Text(text) => f.write_str(text),
+            NamePiece::Key(Case::AsItIs) => f.write_str("{{ .SecretKey }}"),
+            NamePiece::Key(Case::Upper) => f.write_str("{{ .SecretKey | uppercase }}"),
+            NamePiece::Key(Case::Lower) => f.write_str("{{ .SecretKey | lowercase }}"),
+        })
     }
 }
 
@@ -276,6 +382,30 @@ mod tests {
             "/procfs".parse::<Destination>().is_ok(),
             "a name that only begins like a forbidden one"
         );
+    }
+
+    #[test]
+    fn a_name_for_each_field_stays_in_its_directory() {
+        let name = |text: &str, field: &str| match text.parse::<Destination>().unwrap() {
+            Destination::EachField(name) => name.of(field).map(|file| file.to_string()),
+            other => panic!("{other:?}"),
+        };
+        let text = "web/VAULT_{{ .SecretKey | uppercase }}.txt";
+        assert_eq!(text.parse::<Destination>().unwrap().to_string(), text);
+        assert_eq!(name(text, "foo").unwrap(), "web/VAULT_FOO.txt");
+        assert_eq!(name("{{.SecretKey}}", "Foo").unwrap(), "Foo");
+        for field in ["", ".", "..", "a/b", "/etc/passwd", "a\0b", "a:b", "{{ .SecretKey }}"] {
+            assert!(name("{{ .SecretKey }}", field).is_err(), "{field:?}");
+        }
+        for bad in [
+            "/tmp/{{ .SecretKey }}",
+            "{{ .SecretKey",
+            "{{ .Password }}",
+            "{{ .SecretKey | sh }}",
+            "{{}}",
+        ] {
+            assert!(bad.parse::<Destination>().is_err(), "{bad:?}");
+        }
     }
 
     #[test]

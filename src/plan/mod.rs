@@ -12,13 +12,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 mod address;
+mod data;
 mod destination;
 mod job;
 mod path;
 mod pattern;
+mod refresh;
 
 pub use self::address::{Address, ServerName};
-pub use self::destination::{Destination, Mode, contains};
+pub use self::data::{Data, Value};
+pub use self::destination::{Destination, FieldName, Mode, contains};
 pub use self::job::{
     AGENT, Audience, BIN_DIR, DEFAULT_HOOK_DEADLINE, ENV_DIR, EXEC, EnvName, EnvSecret, Forks, JOB_COMPLETED,
     JOB_STARTED, JobLogin, JobPlan, JobPolicy, MAX_ENV_SECRETS, Mask, NEXT_JOB_COMPLETED_ENV, NEXT_JOB_STARTED_ENV,
@@ -26,6 +29,10 @@ pub use self::job::{
 };
 pub use self::path::{ApiPath, Role};
 pub use self::pattern::Pattern;
+pub use self::refresh::{
+    CURRENT, HANDOVER_DIR, HANDOVER_FILE, Interval, LoopbackUrl, MAX_ON_CHANGE, OnChange, Refresh, STATUS, Signal,
+    WhenGone,
+};
 
 /// Where podkey's own containers mount the root of the volume `podkey-secrets`.
 pub const VOLUME_DIR: &str = "/podkey/volume";
@@ -97,6 +104,9 @@ pub struct Plan<C = Connection> {
     /// plans without it are the same for both, so the version need not move.)
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobPlan>,
+    /// What the sidecar does, where the files are kept fresh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<Refresh>,
 }
 
 /// JSON text that Kubernetes expands nothing in.
@@ -131,6 +141,15 @@ pub enum PlanError {
     /// A copy that is to be named by a variable is one of no file.
     #[error("the plan has the variable {0} for a copy of a file that it does not deliver")]
     NoFile(EnvName),
+    /// The started hook writes only files whose names are known when the pod is made.
+    #[error("the plan has the file {0} for the job, one for each field, which only init and the sidecar make")]
+    JobEachField(Destination),
+    /// What is kept fresh is replaced as a whole directory: a mount of its own would keep the old file.
+    #[error("the plan has the file {0}, which cannot be kept fresh where it is mounted on its own, or read by the job")]
+    NotFresh(Destination),
+    /// More actions than one change starts.
+    #[error("the plan has {0} actions on a change, allowed are {MAX_ON_CHANGE}")]
+    OnChange(usize),
     /// Something is to be read, and there is no login for it.
     #[error("the plan has secrets that {0} reads, and no login for it")]
     NoLogin(&'static str),
@@ -191,7 +210,32 @@ impl Plan {
         if let Some(path) = paths.find(|path| path.holds_tokens()) {
             return Err(PlanError::Tokens(path.clone()));
         }
+        if let Some(file) = job_files
+            .iter()
+            .find(|file| matches!(file.file, Destination::EachField(_)))
+        {
+            return Err(PlanError::JobEachField(file.file.clone()));
+        }
         let destinations: Vec<_> = plan.destinations().collect();
+        if let Some(refresh) = &plan.refresh {
+            let reserved = |path: &str| {
+                let first = path.split('/').next().unwrap_or_default();
+                first.starts_with("..") || first == STATUS
+            };
+            let fresh = |file: &&&Destination| match file {
+                Destination::Absolute(_) => false,
+                Destination::Relative(path) => !reserved(path),
+                Destination::EachField(name) => !reserved(&name.to_string()),
+            };
+            let job_files = job_files.iter().map(|file| &file.file);
+            let stale = destinations.iter().find(|file| !fresh(file)).copied();
+            if let Some(file) = job_files.chain(stale).next() {
+                return Err(PlanError::NotFresh(file.clone()));
+            }
+            if refresh.on_change.len() > MAX_ON_CHANGE {
+                return Err(PlanError::OnChange(refresh.on_change.len()));
+            }
+        }
         for (index, file) in destinations.iter().enumerate() {
             if let Some(other) = destinations[..index].iter().find(|other| file.conflicts_with(other)) {
                 return Err(PlanError::Conflict((*other).clone(), (*file).clone()));
@@ -309,6 +353,9 @@ pub struct PlannedFile<P = ApiPath> {
     /// The version to read (KV v2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<std::num::NonZeroU64>,
+    /// The path is written with this, once per read, instead of read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Data>,
     /// The field; none means the whole secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
@@ -321,6 +368,9 @@ pub struct PlannedFile<P = ApiPath> {
     pub file: Destination,
     /// Its permissions.
     pub mode: Mode,
+    /// What becomes of it when its secret is gone.
+    #[serde(default, skip_serializing_if = "WhenGone::is_keep")]
+    pub when_gone: WhenGone,
 }
 
 /// What a field's text is decoded from before it is written.
@@ -490,11 +540,13 @@ mod tests {
             files: vec![PlannedFile {
                 secret: "kv/data/$(HOME)".parse().unwrap(),
                 version: None,
+                data: None,
                 key: Some("config".into()),
                 decode: Decode::Base64,
                 format: Format::Raw,
                 file: "/tmp/kubeconfig".parse().unwrap(),
                 mode: Mode::OWNER,
+                when_gone: WhenGone::Keep,
             }],
             env: vec![variable()],
             env_mode: Mode::GROUP,
@@ -513,11 +565,13 @@ mod tests {
                 files: vec![PlannedFile {
                     secret: "ci/data/{repository}/deploy".parse().unwrap(),
                     version: None,
+                    data: None,
                     key: None,
                     decode: Decode::None,
                     format: Format::Json,
                     file: "deploy.json".parse().unwrap(),
                     mode: Mode::OWNER,
+                    when_gone: WhenGone::Keep,
                 }],
                 env: vec![EnvSecret {
                     secret: "ci/data/{repository}/env".parse().unwrap(),
@@ -533,6 +587,7 @@ mod tests {
                 }],
                 temp: Some([("KUBECONFIG".parse().unwrap(), "/tmp/kubeconfig".parse().unwrap())].into()),
             }),
+            refresh: None,
         }
     }
 

@@ -3,17 +3,19 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::Mode;
+use crate::plan::{Mode, WhenGone};
 
 fn file(key: Option<&str>, decode: Decode, format: Format) -> PlannedFile {
     PlannedFile {
         secret: "kv/data/web".parse().unwrap(),
         version: None,
+        data: None,
         key: key.map(str::to_owned),
         decode,
         format,
         file: "web".parse().unwrap(),
         mode: Mode::OWNER,
+        when_gone: WhenGone::Keep,
     }
 }
 

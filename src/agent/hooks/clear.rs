@@ -24,13 +24,13 @@ pub(super) fn clear(hook: &Hook, plan: &Plan) -> Result<(), Failure> {
     let relative = directory.iter().flat_map(|directory| {
         let files = plan.destinations().filter_map(|destination| match destination {
             Destination::Relative(place) => Some(directory.remove(place)),
-            Destination::Absolute(_) => None,
+            Destination::Absolute(_) | Destination::EachField(_) => None,
         });
         files.chain(std::iter::once_with(|| directory.remove_all(ENV_DIR)))
     });
     let absolute = plan.destinations().filter_map(|destination| match destination {
         Destination::Absolute(path) => Some(empty(hook, path)),
-        Destination::Relative(_) => None,
+        Destination::Relative(_) | Destination::EachField(_) => None,
     });
     for cleared in relative.chain(absolute) {
         outcome = outcome.and(cleared);

@@ -99,6 +99,8 @@ impl OwnSecrets {
     pub(super) fn secrets(&self) -> impl Iterator<Item = (&str, &Secret)> {
         let files = self.files.iter().map(|(destination, rendered)| match destination {
             Destination::Absolute(path) | Destination::Relative(path) => (path.as_str(), &rendered.bytes),
+            // No plan has one among the job's files.
+            Destination::EachField(_) => ("", &rendered.bytes),
         });
         files.chain(
             self.variables

@@ -1,0 +1,70 @@
+//! What a path is written with, where an engine answers a write with a secret.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Invalid;
+use crate::text::is_printable;
+
+/// The most fields.
+const MAX_FIELDS: usize = 64;
+/// All names and values together, in bytes.
+const MAX_BYTES: usize = 16 * 1024;
+
+/// The body of a write, such as `{"common_name": "web.example.com"}`. It is no secret: whoever may read the pod can read it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "BTreeMap<String, Value>", into = "BTreeMap<String, Value>")]
+pub struct Data(BTreeMap<String, Value>);
+
+/// One field's value. Numbers and truth values are texts: the server makes of them what its engine wants.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// Such as `web.example.com`, `24h`, `true`.
+    Text(String),
+    /// Such as a list of host names.
+    List(Vec<String>),
+    /// Such as an ssh certificate's extensions.
+    Map(BTreeMap<String, String>),
+}
+
+impl TryFrom<BTreeMap<String, Value>> for Data {
+    type Error = Invalid;
+
+    fn try_from(fields: BTreeMap<String, Value>) -> Result<Self, Invalid> {
+        if fields.is_empty() {
+            return super::invalid("has no field: leave it out, and the path is read");
+        }
+        if fields.len() > MAX_FIELDS {
+            return super::invalid(format!("has {} fields, allowed are {MAX_FIELDS}", fields.len()));
+        }
+        if let Some(name) = fields
+            .keys()
+            .find(|name| name.is_empty() || !name.chars().all(is_printable))
+        {
+            return super::invalid(format!("has the field {name:?}, which is no name"));
+        }
+        let bytes: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if bytes > MAX_BYTES {
+            return super::invalid(format!("has {bytes} bytes, allowed are {MAX_BYTES}"));
+        }
+        Ok(Self(fields))
+    }
+}
+
+impl From<Data> for BTreeMap<String, Value> {
+    fn from(data: Data) -> Self {
+        data.0
+    }
+}
+
+impl Value {
+    fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::List(texts) => texts.iter().map(|text| text.len() + 1).sum(),
+            Self::Map(texts) => texts.iter().map(|(name, text)| name.len() + text.len() + 1).sum(),
+        }
+    }
+}
