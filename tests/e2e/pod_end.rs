@@ -8,11 +8,18 @@ use serde_json::{Value, json};
 use crate::harness::api::cluster;
 use crate::harness::namespace::Namespace;
 use crate::harness::openbao::{ROLE, Vault};
-use crate::harness::pod::{Pod, pod};
+use crate::harness::pod::{Pod, fresh, pod};
 use crate::harness::{LIMIT, merge, wait};
-use crate::refresh::fresh;
 
 const FOREVER: &str = "trap 'exit 0' TERM; while :; do sleep 0.1; done";
+
+/// A pod with as much time to end as usual.
+fn patient(name: &str, script: &str) -> Value {
+    merge(
+        pod(name, script),
+        &json!({"spec": {"terminationGracePeriodSeconds": 30}}),
+    )
+}
 
 fn median(values: &mut [Duration]) -> Duration {
     values.sort_unstable();
@@ -34,12 +41,11 @@ fn a_pod_with_the_sidecar_is_deleted_as_fast_as_one_without_podkey() {
     let vault = Vault::new(&namespace);
     vault.put("web", &json!({"password": "s3cret"}));
     let files = json!([{"secret": "web", "key": "password", "file": "password"}]);
-    let grace = json!({"spec": {"terminationGracePeriodSeconds": 30}});
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for round in 0..7 {
-        let plain = merge(pod(&format!("plain-{round}"), FOREVER), &grace);
+        let plain = patient(&format!("plain-{round}"), FOREVER);
         let injected = fresh(
-            vault.annotate(merge(pod(&format!("fresh-{round}"), FOREVER), &grace), &files),
+            vault.annotate(patient(&format!("fresh-{round}"), FOREVER), &files),
             "5s",
         );
         let [plain, injected] = [plain, injected].map(|pod| namespace.create(&pod));
@@ -83,12 +89,12 @@ impl<'a> Certificates<'a> {
             json!({"allow_any_name": true, "key_type": "ec", "generate_lease": true, "ttl": "1h"}),
         );
         let rule = format!("path \"{mount}/issue/app\" {{ capabilities = [\"create\", \"update\"] }}");
-        insist(
-            &format!("sys/policies/acl/{}", namespace.name),
-            json!({"policy": rule}),
-        );
+        insist(&format!("sys/policies/acl/{}", namespace.name), json!({"policy": rule}));
         // So long a killed pod's token lives on.
-        vault.role(ROLE, &json!({"audience": "vault", "token_ttl": "90s", "token_max_ttl": "90s"}));
+        vault.role(
+            ROLE,
+            &json!({"audience": "vault", "token_ttl": "90s", "token_max_ttl": "90s"}),
+        );
         Self { vault, mount }
     }
 
@@ -100,7 +106,10 @@ impl<'a> Certificates<'a> {
             "podkey.dev/role": ROLE, "podkey.dev/auth-mount": self.vault.auth, "podkey.dev/files": file.to_string(),
         });
         fresh(
-            merge(pod(name, script), &json!({"metadata": {"annotations": annotations}})),
+            merge(
+                patient(name, script),
+                &json!({"metadata": {"annotations": annotations}}),
+            ),
             "5s",
         )
     }
@@ -145,7 +154,10 @@ fn no_lease_and_no_token_outlives_a_pod_but_that_of_a_killed_one_which_ends_by_i
         pod.running();
     });
     // That we would see them.
-    assert_eq!((certificates.vault.tokens(), certificates.leases()), (CANCELLED, CANCELLED));
+    assert_eq!(
+        (certificates.vault.tokens(), certificates.leases()),
+        (CANCELLED, CANCELLED)
+    );
     cancelled.iter().for_each(|pod| cluster().delete(&pod.path()));
     let after_cancelled = certificates.left(0);
 

@@ -11,7 +11,7 @@ use crate::harness::control::{Beside, control};
 use crate::harness::install;
 use crate::harness::namespace::Namespace;
 use crate::harness::openbao::{Vault, server};
-use crate::harness::pod::{Pod, pod, status};
+use crate::harness::pod::{Pod, fresh, pod, status, watch};
 use crate::harness::{LIMIT, merge, wait};
 
 const SERVERS: [&str; 3] = ["openbao-1", "openbao-2", "openbao-3"];
@@ -28,10 +28,7 @@ impl Raft {
     fn up(test: &str) -> Option<Self> {
         let beside = Beside::up(control(test)?, "--raft", &[]);
         let read = |name: &str| std::fs::read_to_string(&beside.env[name]).unwrap();
-        let (ca, token) = (
-            read("PODKEY_E2E_OPENBAO_CA"),
-            read("PODKEY_E2E_OPENBAO_TOKEN_FILE"),
-        );
+        let (ca, token) = (read("PODKEY_E2E_OPENBAO_CA"), read("PODKEY_E2E_OPENBAO_TOKEN_FILE"));
         let servers = addresses(&beside);
         let servers = servers.map(|address| server(address, &ca, token.trim())).collect();
         Some(Self { beside, servers })
@@ -169,7 +166,7 @@ impl Drop for Ends<'_> {
 }
 
 #[test]
-fn pods_wait_until_the_three_are_unsealed() {
+fn pods_wait_until_the_three_are_unsealed_and_those_that_run_keep_their_files() {
     let Some(raft) = Raft::up("three servers sealed") else {
         return;
     };
@@ -177,17 +174,35 @@ fn pods_wait_until_the_three_are_unsealed() {
     raft.serve(&namespace);
     let vault = Vault::on(&raft.servers[0], &namespace);
     vault.put("web", &json!({"password": SECRET}));
+    let mut kept_fresh = fresh(app(&vault, "fresh"), "5s");
+    kept_fresh["spec"]["containers"][0]["command"] = json!(["sh", "-c", watch("password")]);
+    let running = namespace.create(&kept_fresh);
+    running.shows(SECRET);
     raft.seal();
     let pods: Vec<_> = (0..3)
         .map(|number| namespace.create(&app(&vault, &format!("app-{number}"))))
         .collect();
     for pod in &pods {
-        pod.until("waiting", |pod| status(pod, "podkey-init")["state"]["running"].is_object());
+        pod.until("waiting", |pod| {
+            status(pod, "podkey-init")["state"]["running"].is_object()
+        });
     }
     std::thread::sleep(Duration::from_secs(10));
+    assert_eq!(running.log("main"), format!("{SECRET}\n"));
     // By hand, one after the other, as after each restart of Vault's chart.
     raft.unseal();
     pods.iter().for_each(|pod| {
         succeeds(pod);
     });
+    // Nobody had to start the sidecar anew.
+    vault.put("web", &json!({"password": "changed"}));
+    let took = running.shows("changed");
+    println!(
+        "the sidecar of a pod that ran shows a change {:.0} s after the unsealing",
+        took.as_secs_f64()
+    );
+    let object = running.object();
+    for container in ["podkey-sidecar", "main"] {
+        assert_eq!(status(&object, container)["restartCount"], 0, "{container}");
+    }
 }

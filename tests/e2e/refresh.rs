@@ -1,6 +1,6 @@
 //! Secrets that stay fresh for as long as the pod lives: the sidecar in real pods, beside real kubelets and controllers.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -8,41 +8,11 @@ use crate::harness::api::cluster;
 use crate::harness::install::kubectl;
 use crate::harness::namespace::Namespace;
 use crate::harness::openbao::Vault;
-use crate::harness::pod::{Pod, container, definition, init_containers, pod, status};
+use crate::harness::pod::{Pod, container, definition, fresh, init_containers, pod, status, watch};
 use crate::harness::{LIMIT, merge, wait};
-
-/// Shows a file of `/podkey/secrets` each time that its content is another, until it is asked to end.
-fn watch(file: &str) -> String {
-    format!(
-        r#"trap 'exit 0' TERM; last=
-        while :; do now=$(cat /podkey/secrets/{file} 2>&1); [ "$now" = "$last" ] || {{ echo "$now"; last=$now; }}; sleep 0.2; done"#
-    )
-}
-
-/// The pod with its secrets kept fresh.
-pub fn fresh(pod: Value, interval: &str) -> Value {
-    merge(pod, &json!({"metadata": {"annotations": {"podkey.dev/refresh": interval}}}))
-}
 
 fn password() -> Value {
     json!([{"secret": "web", "key": "password", "file": "password"}])
-}
-
-impl Pod<'_> {
-    /// Waits until the last line of the log of `main` is this. Gives how long that took.
-    #[track_caller]
-    fn shows(&self, text: &str) -> Duration {
-        let begun = Instant::now();
-        wait(LIMIT, || (self.log("main").lines().last() == Some(text)).then_some(()))
-            .unwrap_or_else(|| panic!("{} never shows {text}\n{}", self.name, self.story()));
-        begun.elapsed()
-    }
-
-    /// Runs a command in a container. Gives what it printed, and what kubectl said.
-    fn exec(&self, container: &str, command: &[&str]) -> Result<String, String> {
-        let pod = ["exec", "--namespace", &self.namespace.name, &self.name, "-c", container, "--"];
-        kubectl(&[&pod[..], command].concat(), "")
-    }
 }
 
 /// Changes the value so often, and gives how long the pod took to show each, in seconds. None may take much longer than
@@ -138,7 +108,11 @@ fn scenario_4_files_follow_within_30_seconds_and_the_deployment_does_not_drift()
     assert_eq!(no_drift().as_deref(), Ok(""));
     let generation = &cluster().get(&namespace.group_path("apps/v1", "deployments/webapp"))["metadata"]["generation"];
     assert_eq!(*generation, 1);
-    assert_eq!(cluster().get(&path)["items"].as_array().unwrap().len(), 1, "the same pod");
+    assert_eq!(
+        cluster().get(&path)["items"].as_array().unwrap().len(),
+        1,
+        "the same pod"
+    );
 }
 
 #[test]
@@ -168,7 +142,11 @@ fn a_job_with_the_sidecar_completes() {
     .unwrap_or_else(|| panic!("{:#?}", namespace.events()));
     for pod in cluster().get(&namespace.path("pods"))["items"].as_array().unwrap() {
         let ended = &status(pod, "podkey-sidecar")["state"]["terminated"];
-        assert_eq!((&ended["exitCode"], &ended["reason"]), (&json!(0), &json!("Completed")), "{ended}");
+        assert_eq!(
+            (&ended["exitCode"], &ended["reason"]),
+            (&json!(0), &json!("Completed")),
+            "{ended}"
+        );
         let log = namespace.pod(pod["metadata"]["name"].as_str().unwrap()).log("main");
         assert_eq!(log, "s3cret");
     }
@@ -182,7 +160,10 @@ fn a_sidecar_that_is_killed_comes_back_and_the_main_container_does_not_notice() 
     let namespace = Namespace::new("killed");
     let vault = Vault::new(&namespace);
     vault.put("web", &json!({"password": "first"}));
-    let pod = namespace.create(&fresh(vault.annotate(pod("app", &watch("password")), &password()), "5s"));
+    let pod = namespace.create(&fresh(
+        vault.annotate(pod("app", &watch("password")), &password()),
+        "5s",
+    ));
     pod.shows("first");
     kill(&pod, "podkey-agent");
     let object = pod.until("with a sidecar that is there again", |pod| {
@@ -203,7 +184,10 @@ fn a_sidecar_that_is_killed_comes_back_and_the_main_container_does_not_notice() 
 
     // And a job ends well that loses its sidecar.
     let lines = "sleep 6; cat /podkey/secrets/password";
-    let definition = fresh(vault.annotate(crate::harness::pod::pod("job", lines), &password()), "5s");
+    let definition = fresh(
+        vault.annotate(crate::harness::pod::pod("job", lines), &password()),
+        "5s",
+    );
     let job = namespace.create(&definition);
     job.running();
     kill(&job, "podkey-agent");
@@ -218,7 +202,10 @@ fn kill(pod: &Pod<'_>, program: &str) {
          kill -9 ${{p#/proc/}} && echo killed; done; true"
     );
     let name = format!("kill-{}", pod.name);
-    let mut killer = merge(crate::harness::pod::pod(&name, &script), &json!({"spec": {"hostPID": true}}));
+    let mut killer = merge(
+        crate::harness::pod::pod(&name, &script),
+        &json!({"spec": {"hostPID": true}}),
+    );
     killer["spec"]["containers"][0]["securityContext"] = json!({"privileged": true});
     assert_eq!(pod.namespace.create(&killer).succeeds(), "killed\n");
 }
@@ -293,30 +280,48 @@ fn the_handover_and_the_tokens_are_seen_by_podkey_s_own_containers_alone() {
     let object = pod.object();
     assert_eq!(init_containers(&object), ["podkey-init", "podkey-sidecar"]);
     let mounts = |name: &str| {
-        let mounts = definition(&object, name)["volumeMounts"].as_array().cloned().unwrap_or_default();
+        let mounts = definition(&object, name)["volumeMounts"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         let names = mounts.iter().map(|mount| mount["name"].as_str().unwrap().to_owned());
         let mut names: Vec<_> = names.filter(|name| name.starts_with("podkey-")).collect();
         names.sort_unstable();
         names
     };
     for name in ["podkey-init", "podkey-sidecar"] {
-        assert_eq!(mounts(name), ["podkey-handover", "podkey-secrets", "podkey-token"], "{name}");
+        assert_eq!(
+            mounts(name),
+            ["podkey-handover", "podkey-secrets", "podkey-token"],
+            "{name}"
+        );
     }
     assert_eq!(mounts("main"), ["podkey-secrets"]);
     let look = pod
         .exec(
             "main",
-            &["sh", "-c", "ls -A /podkey; ls -A /podkey/secrets; for p in /proc/[0-9]*; do readlink $p/exe; done; env"],
+            &[
+                "sh",
+                "-c",
+                "ls -A /podkey; ls -A /podkey/secrets; for p in /proc/[0-9]*; do readlink $p/exe; done; env",
+            ],
         )
         .unwrap();
     assert!(look.starts_with("secrets\n"), "{look}");
-    assert!(!look.contains("handover") && !look.contains("podkey-agent") && !look.contains("PODKEY"), "{look}");
+    assert!(
+        !look.contains("handover") && !look.contains("podkey-agent") && !look.contains("PODKEY"),
+        "{look}"
+    );
     // Nor by one who debugs the pod.
     for volume in ["podkey-handover", "podkey-secrets", "podkey-token"] {
         let debug = json!({"name": "spy", "image": "busybox", "volumeMounts": [{"name": volume, "mountPath": "/spy"}]});
         let path = format!("{}/ephemeralcontainers?dryRun=All", pod.path());
         let answer = cluster().call("PATCH", &path, &json!({"spec": {"ephemeralContainers": [debug]}}));
-        assert!(!answer.is_success() && answer.message().contains("podkey"), "{volume}: {}", answer.text);
+        assert!(
+            !answer.is_success() && answer.message().contains("podkey"),
+            "{volume}: {}",
+            answer.text
+        );
     }
     // Nor by a container that says in its definition that it wants to.
     let mut other = definition_of("other");

@@ -10,7 +10,7 @@ use crate::harness::api::Api;
 use crate::harness::command::run;
 use crate::harness::control::{Beside, control};
 use crate::harness::install::{self, CHART, NAME};
-use crate::harness::pod::{init_containers, pod};
+use crate::harness::pod::{definition, fresh, init_containers, pod};
 use crate::harness::{LIMIT, merge, wait};
 
 /// An API server of the test's own, as long as this is there.
@@ -199,6 +199,16 @@ fn the_newest_api_server_takes_the_manifests_and_sends_us_annotated_pods_alone()
     let seen = podkey.reviews() - before;
     println!("2 annotated pods: {seen} reviews");
     assert!(seen >= 2);
+
+    // With a sidecar.
+    let created = ask(&fresh(annotated("fresh"), "15s"), "").json();
+    assert_eq!(
+        init_containers(&created),
+        ["podkey-init", "podkey-sidecar"],
+        "{created}"
+    );
+    assert_eq!(definition(&created, "podkey-sidecar")["restartPolicy"], "Always");
+    let seen = podkey.reviews() - before;
 
     // The match condition: pods of others stay away, a mistaken annotation of ours does not.
     for number in 0..20 {

@@ -53,7 +53,12 @@ impl<'a> Vault<'a> {
 
     /// The same on another server.
     pub fn on(api: &Api, namespace: &'a Namespace) -> Self {
-        let vault = Self::set_up(api, namespace, &format!("my-cluster/{}", namespace.name), &namespace.name);
+        let vault = Self::set_up(
+            api,
+            namespace,
+            &format!("my-cluster/{}", namespace.name),
+            &namespace.name,
+        );
         vault.role(ROLE, &json!({"audience": "vault"}));
         vault
     }
