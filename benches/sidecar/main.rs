@@ -52,7 +52,7 @@ const FULL: Effort = Effort {
 };
 const QUICK: Effort = Effort {
     warm_up: Duration::from_secs(3),
-    watched: Duration::from_secs(11),
+    watched: Duration::from_secs(6),
     changes: 2,
     storm: storm::QUICK,
 };
@@ -289,7 +289,7 @@ impl Bench {
             text,
             "\n{} changes at any time, both read every 5 s; the middle of the ratios podkey / bao is {ratio:.2}.\n{}",
             effort.changes,
-            table.text().trim_start()
+            table.text()
         )?;
         Ok(text)
     }

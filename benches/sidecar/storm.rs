@@ -17,6 +17,8 @@ use crate::{Bench, Program, aim};
 pub(crate) struct Effort {
     sidecars: usize,
     interval: Duration,
+    /// Until what changed has come to all: two intervals.
+    settle: Duration,
     steady: Duration,
     sealed: Duration,
     limited: Duration,
@@ -25,6 +27,7 @@ pub(crate) struct Effort {
 pub(crate) const FULL: Effort = Effort {
     sidecars: 500,
     interval: Duration::from_secs(15),
+    settle: Duration::from_secs(30),
     steady: Duration::from_secs(60),
     sealed: Duration::from_secs(30),
     limited: Duration::from_secs(60),
@@ -32,9 +35,10 @@ pub(crate) const FULL: Effort = Effort {
 pub(crate) const QUICK: Effort = Effort {
     sidecars: 10,
     interval: Duration::from_secs(5),
-    steady: Duration::from_secs(6),
-    sealed: Duration::from_secs(3),
-    limited: Duration::from_secs(6),
+    settle: Duration::from_secs(4),
+    steady: Duration::from_secs(3),
+    sealed: Duration::from_secs(2),
+    limited: Duration::from_secs(3),
 };
 
 /// Of what the sidecars ask for in all.
@@ -43,8 +47,7 @@ const QUOTA: &str = "sys/quotas/rate-limit/benchmark";
 
 pub(crate) fn measure(bench: &Bench, effort: &Effort) -> anyhow::Result<String> {
     let sidecars = start(bench, effort)?;
-    // The first round of each is at a moment of its own: after two intervals all have had it.
-    std::thread::sleep(2 * effort.interval);
+    std::thread::sleep(effort.settle);
     let wanted = sidecars.len() as f64 / effort.interval.as_secs_f64();
     let span = |lasts: Duration| {
         let begun = SystemTime::now();
@@ -57,7 +60,7 @@ pub(crate) fn measure(bench: &Bench, effort: &Effort) -> anyhow::Result<String> 
     bench.bao.write("sys/seal", &Value::Null);
     let sealed = span(effort.sealed);
     bench.bao.write("sys/unseal", &json!({"key": unseal}));
-    let back = span(2 * effort.interval);
+    let back = span(effort.settle);
     let after = span(effort.steady);
 
     let quota = (wanted * QUOTA_SHARE).max(1.0).round();
@@ -68,7 +71,7 @@ pub(crate) fn measure(bench: &Bench, effort: &Effort) -> anyhow::Result<String> 
     let first = span(effort.limited);
     let limited = span(effort.limited);
     bench.bao.delete(QUOTA);
-    let recovering = span(2 * effort.interval);
+    let recovering = span(effort.settle);
     let recovered = span(effort.steady);
 
     let seconds = seconds(bench);
@@ -83,7 +86,7 @@ pub(crate) fn measure(bench: &Bench, effort: &Effort) -> anyhow::Result<String> 
     for (name, span, aim) in [
         ("steady", &steady, aim(mean(&seconds, &steady), 1.1 * wanted, "")),
         ("while the server is sealed: not in its audit log", &sealed, no_aim()),
-        ("unsealed: two intervals", &back, no_aim()),
+        ("unsealed: at first", &back, no_aim()),
         ("then", &after, aim(mean(&seconds, &after), 1.1 * wanted, "")),
         ("under the quota, at first", &first, no_aim()),
         (
@@ -91,7 +94,7 @@ pub(crate) fn measure(bench: &Bench, effort: &Effort) -> anyhow::Result<String> 
             &limited,
             aim(mean(&seconds, &limited), 2.0 * quota, ""),
         ),
-        ("without the quota again: two intervals", &recovering, no_aim()),
+        ("without the quota again: at first", &recovering, no_aim()),
         ("then", &recovered, aim(mean(&seconds, &recovered), 1.1 * wanted, "")),
     ] {
         let [its_aim, met] = aim;
