@@ -663,3 +663,28 @@ fn people_see_when_the_next_try_is() {
     assert_eq!(case.schedule.next_try(Source(9)), None);
     assert_eq!(case.schedule.state(Source(9), case.now), State::Stale);
 }
+
+#[test]
+fn whoever_waits_longest_is_next() {
+    // Under a quota only one of them has its turn at a time: nobody may starve.
+    let mut case = case(100, &[lease(1000, true), STATIC]);
+    case.now += secs(700);
+    let Work::Read(sources) = case.work() else { panic!() };
+    assert_eq!(sources, [Source(1)]);
+    case.schedule.read(case.now, &[(Source(1), Ok(STATIC))]);
+    case.renews(Ok(lease(1000, true)));
+}
+
+#[test]
+fn a_quota_of_hours_ago_is_forgotten() {
+    let mut case = case(15, &[STATIC, lease(36_000, true)]);
+    for _ in 0..8 {
+        case.reads_static(Err(Failure::Throttled(None)));
+    }
+    case.now += 7 * HOUR;
+    let back = case.reads_static(Ok(STATIC));
+    let Work::RenewLease(source) = case.work() else {
+        panic!()
+    };
+    assert_eq!((source, case.since_start()), (Source(1), back));
+}
