@@ -104,11 +104,11 @@ impl OpenBao {
     }
 }
 
-fn agent() -> Agent {
+pub(crate) fn agent() -> Agent {
     Agent::for_bao(&engines().bao).with("/login/role", json!("engines"))
 }
 
-fn file(path: &str, data: &Value, key: &str, place: &str) -> Value {
+pub(crate) fn file(path: &str, data: &Value, key: &str, place: &str) -> Value {
     let mut file = json!({"secret": path, "key": key, "format": "raw", "file": place, "mode": "0444"});
     if !data.is_null() {
         file["data"] = data.clone();
@@ -116,7 +116,7 @@ fn file(path: &str, data: &Value, key: &str, place: &str) -> Value {
     file
 }
 
-fn text(agent: &Agent, place: &str) -> String {
+pub(crate) fn text(agent: &Agent, place: &str) -> String {
     String::from_utf8(agent.delivered(place)).unwrap()
 }
 
@@ -147,7 +147,7 @@ fn ttl(ended: &Ended, path: &str) -> Option<u64> {
 }
 
 /// How often a path was asked for by the role's tokens, with this in the body.
-fn asked(path: &str, common_name: &str) -> usize {
+pub(crate) fn asked(path: &str, common_name: &str) -> usize {
     let hashed = engines()
         .bao
         .write("sys/audit-hash/file", &json!({"input": common_name}));
