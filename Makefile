@@ -52,7 +52,7 @@ e2e: rust ## every end-to-end test, in the cluster of `make cluster` or the one 
 	$(CARGO) test --locked --test e2e -- --test-threads 6 $(foreach module,$(ALONE),--skip $(module)::)
 	$(CARGO) test --locked --test e2e -- --test-threads 1 $(foreach module,$(ALONE),$(module)::)
 
-ALONE := reach faults install_plain
+ALONE := reach faults install_plain pod_end raft
 NATIVE_ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
 
 bench: .tools/bin/bao ## the measurements that the README quotes

@@ -29,5 +29,6 @@ mod on_change;
 mod plan;
 mod process;
 mod sidecar_life;
+mod sidecar_process;
 mod tls;
 mod volume;
