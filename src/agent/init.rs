@@ -5,7 +5,6 @@ use std::cell::{Cell, OnceCell};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
@@ -17,6 +16,7 @@ use super::fresh::{self, Obtained};
 use super::handover::boot_time;
 use super::outcome::{Manifest, Outcome};
 use super::report::{Code, Failure, Report, Stage};
+use super::signals::{self, Signals};
 use super::tools;
 use crate::plan::{
     ApiPath, Budget, Destination, ENV_DIR, FILES_DIR, Login, MAX_PLAN_BYTES, OnFailure, PLAN_ENV, Plan, TOKEN_FILE,
@@ -29,8 +29,7 @@ use crate::vault::{self, Credential, Revoked, Session, Stop, Vault, clean};
 /// The environment variable that replaces the plan's budget.
 pub const BUDGET_ENV: &str = "PODKEY_BUDGET";
 
-/// All that is done after a signal is done within two seconds: the container's grace may be short.
-pub(super) const LOGIN_GRACE: Duration = Duration::from_millis(800);
+/// With a login's grace, all that is done after a signal is done within two seconds: the container's own may be short.
 const REVOKE_AFTER_SIGNAL: Duration = Duration::from_millis(1000);
 const REVOKE: Duration = Duration::from_secs(2);
 
@@ -67,10 +66,9 @@ pub(super) type Ended = (Stage, Option<String>, Result<String, Failure>);
 /// Runs to the end, or until a signal. Gives the stage it came to, the connection's name, and what to report.
 pub(super) async fn run(surroundings: &Surroundings) -> Ended {
     // First of all: the kernel keeps signals without a handler from process 1.
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
-        let failure = Failure::new(Code::BadPlan, "signals cannot be handled here", "");
-        return (Stage::Login, None, Err(failure));
+    let mut signals = match Signals::handle() {
+        Ok(signals) => signals,
+        Err(failure) => return (Stage::Login, None, Err(failure)),
     };
     let (plan, budget) = match read_plan(surroundings) {
         Ok(read) => read,
@@ -90,16 +88,9 @@ pub(super) async fn run(surroundings: &Surroundings) -> Ended {
         let mut work = std::pin::pin!(deliver(&plan, &vault, surroundings, &progress));
         tokio::select! {
             outcome = &mut work => (outcome, None),
-            name = stopped(&mut terminate, &mut interrupt) => {
-                progress.stop.ask();
-                // A login that is under way may be about to give us a token that nobody else could revoke.
-                if progress.stop.in_login() {
-                    tokio::select! {
-                        _ = timeout(LOGIN_GRACE, &mut work) => {}
-                        _ = stopped(&mut terminate, &mut interrupt) => {}
-                    }
-                }
-                (Ok(String::new()), Some(name))
+            told = signals.next() => {
+                signals::stop(work.as_mut(), &progress.stop, &mut signals).await;
+                (Ok(String::new()), Some(told.name()))
             }
         }
         // Dropping the work removes its temporary files.
@@ -117,7 +108,7 @@ pub(super) async fn run(surroundings: &Surroundings) -> Ended {
             let mut revocation = std::pin::pin!(vault.revoke(session, limit));
             revoked = tokio::select! {
                 revoked = &mut revocation => revoked,
-                _ = stopped(&mut terminate, &mut interrupt) => {
+                _ = signals.next() => {
                     // The files are there already: a first signal only shortens the revocation, a second one ends it.
                     let left = if signal.is_none() { REVOKE_AFTER_SIGNAL } else { Duration::ZERO };
                     timeout(left, revocation).await.unwrap_or_else(|_| {
@@ -214,14 +205,6 @@ pub(super) fn read_plan(surroundings: &Surroundings) -> Result<(Plan, Budget), F
     Ok((plan, budget))
 }
 
-/// Ends with the first signal that tells the agent to stop.
-pub(super) async fn stopped(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    }
-}
-
 /// Stopped by a signal: no file is left, but perhaps a client token.
 fn terminated(signal: &str, token_left: bool) -> Failure {
     Failure::new(
@@ -292,11 +275,16 @@ async fn deliver(
             delivered: std::mem::take(&mut delivery.delivered),
             leases: std::mem::take(&mut delivery.leases),
         };
-        tools::commit(surroundings, &Outcome::Delivered(manifest))?;
+        // Without the word that they are whole no secret is to stay, whoever is to fail.
+        tools::commit(surroundings, &Outcome::Delivered(manifest)).inspect_err(|_| {
+            let _ = leave_no_secret(plan, surroundings);
+        })?;
     }
     match (obtained, progress.session.get()) {
         (Some(obtained), Some(session)) => {
-            obtained.hand_over(session, surroundings)?;
+            obtained.hand_over(session, surroundings).inspect_err(|_| {
+                let _ = leave_no_secret(plan, surroundings);
+            })?;
             progress.token_kept.set(Some("the sidecar has it"));
         }
         _ if delivery.bound_to_token => {
@@ -418,17 +406,16 @@ fn left_to_the_job(plan: &Plan, failure: &Failure) -> bool {
 
 /// Leaves no secret, and the failure for the started hook to tell.
 fn leave_to_the_job(plan: &Plan, surroundings: &Surroundings, report: Report) -> Result<(), Failure> {
-    if plan.refresh.is_some() {
-        fresh::leave_nothing(surroundings)?;
-    } else {
-        close_all(plan, surroundings)?;
-    }
+    leave_no_secret(plan, surroundings)?;
     tools::fill(surroundings, hooks_plan(plan, surroundings))?;
     tools::commit(surroundings, &Outcome::Failed(report))
 }
 
-/// Removes every file, and empties those that are mounted on their own.
-fn close_all(plan: &Plan, surroundings: &Surroundings) -> Result<(), Failure> {
+/// Takes back what was delivered: every file is removed, and those that are mounted on their own are emptied.
+fn leave_no_secret(plan: &Plan, surroundings: &Surroundings) -> Result<(), Failure> {
+    if plan.refresh.is_some() {
+        return fresh::leave_nothing(surroundings);
+    }
     let mut staged = Staged::open(&surroundings.path(VOLUME_DIR), surroundings.root.is_some())?;
     let destinations = plan.destinations().enumerate();
     for (destination, place) in destinations.map(|(index, destination)| (destination, destination.place(index))) {

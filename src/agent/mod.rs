@@ -12,6 +12,7 @@ mod on_change;
 mod outcome;
 mod report;
 mod sidecar;
+mod signals;
 mod tools;
 mod view;
 

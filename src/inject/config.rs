@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use serde_saphyr::UserMessageFormatter;
 
 use super::kubernetes::KubernetesVersion;
-use super::parts::{self, InitContainer, Tool};
+use super::parts::{self, OwnContainers};
 use super::policy::AllowRule;
 use super::problem::did_you_mean;
 use super::qos::Quantity;
@@ -26,8 +26,8 @@ pub struct Config {
     pub agent: AgentConfig,
     /// Servers by name.
     pub connections: BTreeMap<String, Connection>,
-    /// podkey's init container, for pods that are not Guaranteed and for those that are; without `podkey-bin`, and with it.
-    pub(super) init_containers: [[InitContainer; 2]; 2],
+    /// podkey's own containers, ready but for plan and user.
+    pub(super) containers: OwnContainers,
     /// Pods whose containers see each other's processes are injected too, although the job can then read the agent.
     pub allow_shared_process_namespace: bool,
     /// The cluster's version; none: not known, and taken as new enough for everything.
@@ -185,7 +185,7 @@ pub struct Connection {
     pub server: plan::Connection,
     /// The same as the text that plans have it in.
     pub(super) server_json: Box<RawValue>,
-    /// podkey's volumes, each as JSON.
+    /// Each of podkey's volumes as JSON, in the order of their names in `parts`.
     pub(super) volumes: Vec<String>,
     /// All tries of one agent together.
     pub budget: Budget,
@@ -398,12 +398,8 @@ impl Config {
             let connection = connection.check(&name, &read_ca)?;
             connections.insert(name, connection);
         }
-        let prepare = |guaranteed, tool| InitContainer::prepare(&file.agent, guaranteed, tool).or_else(unwritable);
         Ok(Self {
-            init_containers: [
-                [prepare(false, Tool::None)?, prepare(true, Tool::None)?],
-                [prepare(false, Tool::Hooks)?, prepare(true, Tool::Hooks)?],
-            ],
+            containers: OwnContainers::prepare(&file.agent).or_else(unwritable)?,
             agent: file.agent,
             connections,
             allow_shared_process_namespace: file.allow_shared_process_namespace,

@@ -219,7 +219,11 @@ fn placeholder(words: &[Word<'_>]) -> Result<NamePiece, Invalid> {
         [Word::Plain("uppercase")] => Ok(Function::Uppercase),
         [Word::Plain("lowercase")] => Ok(Function::Lowercase),
         [Word::Plain("replace"), Word::Text(from), Word::Text(to)]
-            if !from.is_empty() && from.len().max(to.len()) <= MAX_ARGUMENT_BYTES =>
+            if !from.is_empty()
+                && from.len().max(to.len()) <= MAX_ARGUMENT_BYTES
+                // Nothing that is filled in is a placeholder itself.
+                && !from.contains(['{', '}'])
+                && !to.contains(['{', '}']) =>
         {
             Ok(Function::Replace {
                 from: (*from).to_owned(),
@@ -384,6 +388,10 @@ mod tests {
             ),
             ("{{ .SecretKey | replace \"a\" }}", "has a function that is none of"),
             ("{{ .SecretKey | replace a b }}", "has a function that is none of"),
+            (
+                "{{ .SecretKey | replace \"a\" \"{{ .SecretKey }}\" }}",
+                "has a function that is none of",
+            ),
             ("{{ .SecretKey uppercase }}", "is no placeholder"),
             ("{{ SecretKey }}", "is no placeholder"),
             ("{{ . }}", "is no placeholder"),

@@ -1,8 +1,8 @@
 //! What a plan says of secrets that change while the pod lives: how often they are read again, what becomes of a file whose
 //! secret is gone, and whom to tell of a change.
 
+use core::net::{IpAddr, SocketAddr};
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -218,13 +218,13 @@ impl fmt::Display for OnChange {
 /// A plain-http URL of the pod's own loopback address: no name that a resolver could send elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoopbackUrl {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     target: String,
 }
 
 impl LoopbackUrl {
     /// Where to connect to.
-    pub fn address(&self) -> std::net::SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 

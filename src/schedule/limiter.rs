@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Source;
 
 /// Two new credentials of one source are at least this far apart, however short they live.
-const FLOOR: Duration = Duration::from_secs(30);
+pub(super) const FLOOR: Duration = Duration::from_secs(30);
 
 /// The right to ask once for something that may make a new credential: read a database role, write to a PKI role. Whoever
 /// sends such a request takes it by value, so that one permit is one request. Only the limiter makes it.

@@ -29,14 +29,16 @@ mod term;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
+mod storm;
+#[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
 use fastrand::Rng;
 
-use self::limiter::Limiter;
 pub(crate) use self::limiter::Permit;
+use self::limiter::{FLOOR, Limiter};
 use self::pace::{Backoff, Pace};
 use self::term::{LONGEST, Term};
 
@@ -101,7 +103,7 @@ pub(crate) enum Work {
     ReadLeased(Source, Permit),
     /// Renew its lease. Then [`Schedule::lease_renewed`].
     RenewLease(Source),
-    /// Revoke this token, which has been replaced, and forget it. Then [`Schedule::revoked`].
+    /// Revoke this token, which has been replaced. Then [`Schedule::revoked`].
     Revoke(TokenNumber),
 }
 
@@ -144,8 +146,7 @@ pub(crate) struct Schedule {
     pace: Pace,
     limiter: Limiter,
     token: Option<Token>,
-    /// Tokens that were replaced, each with the time before which it is not to be revoked.
-    replaced: Vec<(TokenNumber, Duration)>,
+    replaced: Vec<Replaced>,
     logins: u32,
     login: Retry,
     items: Vec<Item>,
@@ -165,6 +166,16 @@ struct Token {
     uses: Option<u64>,
 }
 
+/// A token that another one has replaced.
+#[derive(Debug)]
+struct Replaced {
+    number: TokenNumber,
+    /// It ends by itself.
+    end: Duration,
+    /// It is not to be revoked before.
+    next: Duration,
+}
+
 /// The tries of one thing.
 #[derive(Debug, Clone, Copy, Default)]
 struct Retry {
@@ -181,8 +192,6 @@ struct Item {
     state: State,
     /// Reading it has made something that ends: it needs a permit for ever.
     mints: bool,
-    /// The token that it was last read with.
-    read_with: Option<TokenNumber>,
 }
 
 #[derive(Debug)]
@@ -193,13 +202,21 @@ enum Life {
     Lease(Term, TokenNumber),
 }
 
-/// What could be done, the most urgent first.
+/// Something to do at a time.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    at: Duration,
+    /// It makes no sense from then on.
+    until: Duration,
+    todo: Todo,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Todo {
     Login,
     RenewToken,
-    RenewLease { end: Duration, source: Source },
-    ReadLeased { end: Duration, source: Source },
+    RenewLease(Source),
+    ReadLeased(Source),
     Read,
     Revoke(TokenNumber),
 }
@@ -214,6 +231,7 @@ impl Schedule {
         token: Option<Held<Grant>>,
         held: &[Option<Held<Lifetime>>],
     ) -> Self {
+        let interval = interval.min(LONGEST);
         let backoff = Backoff::new(interval);
         let mut rng = Rng::with_seed(seed);
         let round = now + interval.mul_f64(rng.f64()).max(LEAST);
@@ -223,7 +241,6 @@ impl Schedule {
             renewals: Retry::default(),
             state: State::Stale,
             mints: false,
-            read_with: None,
         };
         let mut schedule = Self {
             interval,
@@ -246,15 +263,22 @@ impl Schedule {
             if let Some(Held { what, age }) = *held {
                 schedule.learn(Source(index), now, age, what);
                 schedule.limiter.older(Source(index), age);
+                let item = &mut schedule.items[index];
+                if matches!(item.life, Life::Unknown) {
+                    item.retry.next = round + FLOOR;
+                }
             }
         }
         if schedule.token.is_none() {
+            // A certificate is as good as it was; all else is read again.
             for item in &mut schedule.items {
+                match &mut item.life {
+                    Life::Ends(_) => continue,
+                    Life::Lease(term, _) => term.give_up(now),
+                    Life::Static | Life::Unknown => {}
+                }
                 item.state = State::Stale;
                 item.retry.next = now;
-                if let Life::Lease(term, _) = &mut item.life {
-                    term.give_up(now);
-                }
             }
         }
         schedule
@@ -262,15 +286,21 @@ impl Schedule {
 
     /// When there is something to do next. Later than now, when nothing is [`Self::due`] now.
     pub(crate) fn wake(&self) -> Duration {
-        self.todos(self.asked).map(|(at, _)| at).min().unwrap_or(Duration::MAX)
+        let all = self.all_due(self.asked);
+        all.map(|due| self.paced(due.at)).min().unwrap_or(Duration::MAX)
     }
 
-    /// The most urgent work that is due, if any. What came of it is to be said before the next call.
+    /// The work that is due for longest, if any, but what is about the token first. What came of it is to be said
+    /// before the next call.
     pub(crate) fn due(&mut self, now: Duration) -> Option<Work> {
         let now = now.max(self.asked);
         self.asked = now;
-        let todos = self.todos(now).filter(|(at, _)| *at <= now);
-        let (_, todo) = todos.min_by_key(|(_, todo)| *todo)?;
+        self.replaced.retain(|token| token.end > now);
+        let due = self.all_due(now).filter(|due| self.paced(due.at) <= now);
+        let Due { todo, .. } = due.min_by_key(|due| match due.todo {
+            todo @ (Todo::Login | Todo::RenewToken) => (Duration::ZERO, todo),
+            todo => (due.at, todo),
+        })?;
         // Also if nobody ever says what came of it.
         let next = now + LEAST;
         Some(match todo {
@@ -285,12 +315,12 @@ impl Schedule {
                 }
                 Work::RenewToken
             }
-            Todo::RenewLease { source, .. } => {
+            Todo::RenewLease(source) => {
                 self.use_token(1);
                 self.items[source.0].renewals.next = next;
                 Work::RenewLease(source)
             }
-            Todo::ReadLeased { source, .. } => {
+            Todo::ReadLeased(source) => {
                 let permit = self.limiter.permit(source, now)?;
                 self.use_token(1);
                 self.items[source.0].retry.next = next;
@@ -313,60 +343,81 @@ impl Schedule {
                 Work::Read(sources)
             }
             Todo::Revoke(number) => {
-                for (replaced, at) in &mut self.replaced {
-                    if *replaced == number {
-                        *at = next;
-                    }
+                for replaced in self.replaced.iter_mut().filter(|of| of.number == number) {
+                    replaced.next = next;
                 }
                 Work::Revoke(number)
             }
         })
     }
 
-    /// All that could be done, now or later, each with its time.
-    fn todos(&self, now: Duration) -> impl Iterator<Item = (Duration, Todo)> {
-        let paced = |at: Duration| at.max(self.pace.until);
+    /// All there is to do, now or later.
+    fn all_due(&self, now: Duration) -> impl Iterator<Item = Due> {
         let token = self.token.as_ref().filter(|token| token.is_good(now));
-        let login = token.map_or(Duration::ZERO, |token| token.term.replace);
-        let login = (paced(login.max(self.login.next)), Todo::Login);
+        let replace = token.map_or(Duration::ZERO, |token| token.term.replace);
+        let login = Due {
+            at: replace.max(self.login.next),
+            until: Duration::MAX,
+            todo: Todo::Login,
+        };
         let with_token = token.into_iter().flat_map(move |token| {
-            let renew = token.term.renew.map(|at| at.max(token.retry.next));
-            let renew = renew.map(|at| (paced(at), Todo::RenewToken));
-            let items = self.items.iter().enumerate();
-            let items = items.flat_map(move |(index, item)| self.todos_of(Source(index), item, token.number));
-            let all = renew.into_iter().chain(items);
-            all.filter(|(at, _)| *at < token.term.end)
+            let renew = token.term.renew.map(|at| Due {
+                at: at.max(token.retry.next),
+                until: token.term.end,
+                todo: Todo::RenewToken,
+            });
+            let sources = (0..self.items.len()).map(Source);
+            renew
+                .into_iter()
+                .chain(sources.flat_map(move |source| self.due_of(source, token)))
         });
-        let revoke = self.replaced.iter().map(move |(number, at)| {
-            let at = (*at).max(self.in_use_until(*number));
-            (paced(at), Todo::Revoke(*number))
+        let unused = self.replaced.iter().filter(|token| !self.is_in_use(token.number));
+        let revoke = unused.map(|token| Due {
+            at: token.next,
+            until: token.end,
+            todo: Todo::Revoke(token.number),
         });
-        std::iter::once(login).chain(with_token).chain(revoke)
+        let all = std::iter::once(login).chain(with_token).chain(revoke);
+        all.filter(|due| self.paced(due.at) < due.until)
     }
 
-    /// What could be done about one source with this token.
-    fn todos_of(&self, source: Source, item: &Item, token: TokenNumber) -> impl Iterator<Item = (Duration, Todo)> {
-        let (term, end, with) = match &item.life {
-            Life::Static | Life::Unknown => (None, Duration::MAX, None),
-            Life::Ends(term) => (Some(term), term.end, None),
-            Life::Lease(term, with) => (Some(term), self.lease_end(term, *with), Some(*with)),
+    /// What there is to do about one source with this token.
+    fn due_of(&self, source: Source, token: &Token) -> impl Iterator<Item = Due> {
+        let read = |retry: &Retry, replace: Duration| Due {
+            at: retry.next.max(replace).max(self.limiter.free(source)),
+            until: token.term.end,
+            todo: Todo::ReadLeased(source),
         };
-        let read = item.retry.next.max(self.pace.until);
-        let read = match (&item.life, term) {
-            (Life::Static, _) => (read, Todo::Read),
-            (_, term) => {
-                let replace = term.map_or(Duration::ZERO, |term| term.replace);
-                let at = read.max(replace).max(self.limiter.free(source));
-                (at, Todo::ReadLeased { end, source })
-            }
-        };
-        let renew = term
-            .and_then(|term| term.renew)
-            .filter(|_| with == Some(token))
-            .map(|at| at.max(item.renewals.next).max(self.pace.until))
-            .filter(|at| *at < end)
-            .map(|at| (at, Todo::RenewLease { end, source }));
-        std::iter::once(read).chain(renew)
+        let both = self.items.get(source.0).map(
+            |Item {
+                 life, retry, renewals, ..
+             }| match life {
+                Life::Static => {
+                    let read = Due {
+                        at: retry.next,
+                        until: token.term.end,
+                        todo: Todo::Read,
+                    };
+                    (read, None)
+                }
+                Life::Unknown => (read(retry, Duration::ZERO), None),
+                Life::Ends(term) => (read(retry, term.replace), None),
+                Life::Lease(term, with) => {
+                    let renew = term.renew.filter(|_| *with == token.number).map(|at| Due {
+                        at: at.max(renewals.next),
+                        until: term.end.min(token.term.end),
+                        todo: Todo::RenewLease(source),
+                    });
+                    (read(retry, term.replace), renew)
+                }
+            },
+        );
+        both.into_iter()
+            .flat_map(|(read, renew)| std::iter::once(read).chain(renew))
+    }
+
+    fn paced(&self, at: Duration) -> Duration {
+        at.max(self.pace.until)
     }
 
     /// What came of a login.
@@ -379,7 +430,10 @@ impl Schedule {
                 Ok(grant)
             }
         });
-        self.answered(now, result.as_ref().err());
+        // A login is of no use without what comes after it: it is paced together with that.
+        if let Err(failure) = &result {
+            self.answered(now, Some(failure));
+        }
         match result {
             Ok(grant) => {
                 self.logins += 1;
@@ -390,8 +444,12 @@ impl Schedule {
                 let age = now.saturating_sub(self.asked);
                 let token = self.new_token(TokenNumber(self.logins), now, age, grant);
                 let old = self.token.replace(token);
-                for item in &mut self.items {
+                for (index, item) in self.items.iter_mut().enumerate() {
                     if let Life::Lease(term, with) = &mut item.life {
+                        // Pods that lost their tokens together must not read again together, once the limiter lets them.
+                        let wait = self.limiter.free(Source(index)).saturating_sub(now);
+                        let more = (wait / 10).min(5 * 60 * LEAST).mul_f64(self.rng.f64());
+                        item.retry.next = item.retry.next.max(now + wait + more);
                         if let Some(old) = old.as_ref().filter(|old| old.number == *with) {
                             term.end = term.end.min(old.term.end);
                         }
@@ -401,12 +459,15 @@ impl Schedule {
                         item.retry.next = now;
                     }
                 }
-                self.replaced.extend(old.map(|old| (old.number, now)));
+                self.replaced.extend(old.map(|old| Replaced {
+                    number: old.number,
+                    end: old.term.end,
+                    next: now,
+                }));
             }
             Err(Failure::Away | Failure::Throttled(_)) => {}
             Err(_) => {
-                let end = self.token.as_ref().map(|token| token.term.end);
-                self.login = self.again(self.login, now, end);
+                self.login = self.again(self.login, now, self.next_end(now));
             }
         }
     }
@@ -436,12 +497,6 @@ impl Schedule {
 
     /// What came of reading each of these, once the files are as the answers say.
     pub(crate) fn read(&mut self, now: Duration, results: &[(Source, Result<Lifetime, Failure>)]) {
-        let failures = || results.iter().filter_map(|(_, result)| result.as_ref().err());
-        let throttled = failures().find(|failure| matches!(failure, Failure::Throttled(_)));
-        self.answered(
-            now,
-            throttled.or_else(|| failures().find(|failure| **failure == Failure::Away)),
-        );
         let age = now.saturating_sub(self.asked);
         for (source, result) in results {
             match *result {
@@ -449,6 +504,13 @@ impl Schedule {
                 Err(failure) => self.read_failed(*source, now, failure),
             }
         }
+        // With what was learned: a pause ends before a lease does.
+        let failures = || results.iter().filter_map(|(_, result)| result.as_ref().err());
+        let throttled = failures().find(|failure| matches!(failure, Failure::Throttled(_)));
+        self.answered(
+            now,
+            throttled.or_else(|| failures().find(|failure| **failure == Failure::Away)),
+        );
     }
 
     /// What came of renewing a lease.
@@ -466,10 +528,11 @@ impl Schedule {
                     _ => (Duration::ZERO, false),
                 };
                 item.renewals = Retry::default();
+                item.retry.failures = 0;
                 item.state = State::Fresh;
                 term.renewed(now, age, ttl, renewable, &mut self.rng);
             }
-            Err(Failure::Away | Failure::Throttled(_)) => item.state = State::Stale,
+            Err(Failure::Away | Failure::Throttled(_)) => {}
             Err(Failure::Gone) => {
                 term.end = now;
                 term.give_up(now);
@@ -477,7 +540,6 @@ impl Schedule {
             // The token is gone, or may not renew leases. The read will tell.
             Err(Failure::Denied) => term.give_up(now),
             Err(Failure::Failed) => {
-                item.state = State::Stale;
                 let (renewals, end) = (item.renewals, term.end);
                 self.items[source.0].renewals = self.again(renewals, now, Some(end));
             }
@@ -488,8 +550,15 @@ impl Schedule {
     pub(crate) fn revoked(&mut self, now: Duration, number: TokenNumber, result: Result<(), Failure>) {
         self.answered(now, result.as_ref().err());
         if !matches!(result, Err(Failure::Away | Failure::Throttled(_))) {
-            self.replaced.retain(|(replaced, _)| *replaced != number);
+            self.replaced.retain(|token| token.number != number);
         }
+    }
+
+    /// Whether a token is still needed: for work, for a lease that the pod has, or to be revoked.
+    pub(crate) fn keeps(&self, number: TokenNumber) -> bool {
+        let current = self.token.iter().map(|token| token.number);
+        let mut all = current.chain(self.replaced.iter().map(|token| token.number));
+        all.any(|kept| kept == number)
     }
 
     /// Takes back a permit that no credential can have come of: the request was not sent, or refused with a 4xx or as by a sealed server.
@@ -512,8 +581,7 @@ impl Schedule {
     /// When a source is read or its lease renewed next, as things stand; none while there is no token to do it with.
     pub(crate) fn next_try(&self, source: Source) -> Option<Duration> {
         let token = self.token.as_ref().filter(|token| token.is_good(self.asked))?;
-        let todos = self.todos_of(source, self.items.get(source.0)?, token.number);
-        todos.map(|(at, _)| at).min()
+        self.due_of(source, token).map(|due| self.paced(due.at)).min()
     }
 
     fn new_token(&mut self, number: TokenNumber, now: Duration, age: Duration, grant: Grant) -> Token {
@@ -556,7 +624,6 @@ impl Schedule {
         };
         item.mints |= lifetime != Lifetime::Static;
         item.state = State::Fresh;
-        item.read_with = self.token.as_ref().map(|token| token.number);
         item.renewals = Retry::default();
         item.retry = Retry {
             failures: 0,
@@ -578,7 +645,7 @@ impl Schedule {
                 Life::Ends(Term::new(now, age, ttl, false, &mut self.rng))
             }
             _ => {
-                item.retry.next = next;
+                item.retry.next = next.max(now + FLOOR.mul_f64(1.0 + 0.2 * self.rng.f64()));
                 Life::Unknown
             }
         };
@@ -596,16 +663,19 @@ impl Schedule {
             Life::Lease(term, _) | Life::Ends(term) => Some(term.end),
             Life::Static | Life::Unknown => None,
         };
+        let was_denied = item.state == State::Denied;
         item.state = match failure {
             Failure::Denied => State::Denied,
             Failure::Gone => State::Gone,
+            // This says nothing new about it.
+            Failure::Away | Failure::Throttled(_) if item.state != State::Fresh => item.state,
             _ => State::Stale,
         };
         let retry = item.retry;
         let retry = match failure {
             Failure::Away | Failure::Throttled(_) => return,
-            // An answer like others.
-            Failure::Gone => Retry {
+            // An answer like others, where nothing ends meanwhile.
+            Failure::Gone if end.is_none() => Retry {
                 failures: 0,
                 next: match item.life {
                     Life::Static => self.round,
@@ -614,13 +684,13 @@ impl Schedule {
             },
             Failure::Denied => {
                 if let Some(token) = &mut self.token
-                    && (item.read_with == Some(token.number) || now.saturating_sub(token.since) >= LOGIN_FOR_DENIED)
+                    && (!was_denied || now.saturating_sub(token.since) >= LOGIN_FOR_DENIED)
                 {
                     token.term.give_up(now);
                 }
                 self.again(retry, now, end)
             }
-            Failure::Failed => self.again(retry, now, end),
+            Failure::Gone | Failure::Failed => self.again(retry, now, end),
         };
         if let Some(item) = self.items.get_mut(source.0) {
             item.retry = retry;
@@ -637,18 +707,23 @@ impl Schedule {
 
     /// What an answer, or none, says about the server.
     fn answered(&mut self, now: Duration, failure: Option<&Failure>) {
+        let end = self.next_end(now);
+        match failure {
+            Some(Failure::Away) => self.pace.away(now, end, &mut self.rng),
+            Some(Failure::Throttled(asked)) => self.pace.throttled(now, *asked, end, &mut self.rng),
+            _ => self.pace.answered(now, end, &mut self.rng),
+        }
+    }
+
+    /// When the first of all that the pod has ends.
+    fn next_end(&self, now: Duration) -> Option<Duration> {
         let token = self.token.as_ref().map(|token| token.term.end);
         let ends = self.items.iter().filter_map(|item| match &item.life {
             Life::Lease(term, with) => Some(self.lease_end(term, *with)),
             Life::Ends(term) => Some(term.end),
             Life::Static | Life::Unknown => None,
         });
-        let end = ends.chain(token).filter(|end| *end > now).min();
-        match failure {
-            Some(Failure::Away) => self.pace.away(now, end, &mut self.rng),
-            Some(Failure::Throttled(asked)) => self.pace.throttled(now, *asked, end, &mut self.rng),
-            _ => self.pace.answered(now, end, &mut self.rng),
-        }
+        ends.chain(token).filter(|end| *end > now).min()
     }
 
     /// A lease ends with its token. That of a token before was cut to it when that was replaced.
@@ -659,12 +734,11 @@ impl Schedule {
         }
     }
 
-    fn in_use_until(&self, number: TokenNumber) -> Duration {
-        let of_it = self.items.iter().filter_map(|item| match &item.life {
-            Life::Lease(term, with) if *with == number => Some(term.end),
-            _ => None,
-        });
-        of_it.max().unwrap_or_default()
+    /// Whether the pod still has a credential that was made with this token. (That of a lease which ended by our count may
+    /// be good yet: the answer to a renewal may have been lost.)
+    fn is_in_use(&self, number: TokenNumber) -> bool {
+        let mut lives = self.items.iter().map(|item| &item.life);
+        lives.any(|life| matches!(life, Life::Lease(_, with) if *with == number))
     }
 
     fn jittered_interval(&mut self) -> Duration {

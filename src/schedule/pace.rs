@@ -56,13 +56,13 @@ impl Pace {
 
     /// The server is away.
     pub(super) fn away(&mut self, now: Duration, end: Option<Duration>, rng: &mut Rng) {
-        self.rise();
+        self.rise(now);
         self.until = now + self.backoff.pause(self.level, now, end, rng);
     }
 
     /// The server said 429, perhaps with a `Retry-After`, which is honoured up to 5 minutes.
     pub(super) fn throttled(&mut self, now: Duration, asked: Option<Duration>, end: Option<Duration>, rng: &mut Rng) {
-        self.rise();
+        self.rise(now);
         self.throttled = true;
         self.until = now + asked.unwrap_or_default().min(CAP) + self.backoff.pause(self.level, now, end, rng);
     }
@@ -70,6 +70,7 @@ impl Pace {
     /// The server answered, whatever it said. One that was away is there again. Under a quota the pauses shrink as they
     /// grew, step by step: all pods together then settle where every second request at most is one too many.
     pub(super) fn answered(&mut self, now: Duration, end: Option<Duration>, rng: &mut Rng) {
+        self.forget(now);
         self.level = if self.throttled {
             self.level.saturating_sub(1)
         } else {
@@ -81,9 +82,18 @@ impl Pace {
         }
     }
 
-    fn rise(&mut self) {
+    fn rise(&mut self, now: Duration) {
+        self.forget(now);
         if self.level == 0 || self.backoff.grown(self.level) < CAP {
             self.level += 1;
+        }
+    }
+
+    /// How it was before a long time without any request, as of a suspended machine, says nothing.
+    fn forget(&mut self, now: Duration) {
+        if now > self.until + CAP {
+            self.level = 0;
+            self.throttled = false;
         }
     }
 }

@@ -51,6 +51,9 @@ const MAX_CONNECTIONS: usize = 4;
 /// The kubelet may be late with the token.
 const TOKEN_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How much longer than the run itself a login may take that the server has: without its answer nobody could revoke the token.
+pub(crate) const LOGIN_GRACE: Duration = Duration::from_millis(800);
+
 /// A server to speak to.
 pub(crate) struct Vault {
     transport: Transport,
@@ -245,7 +248,14 @@ impl Vault {
     ) -> Result<Result<Session, FailedTry>, VaultError> {
         let pending = Pending(stop);
         let mut link = self.first.take();
-        let exchanged = timeout_at(self.deadline.end(), self.transport.exchange(&mut link, out)).await;
+        let exchanged = {
+            let mut exchange = std::pin::pin!(self.transport.exchange(&mut link, out));
+            match timeout_at(self.deadline.end(), &mut exchange).await {
+                // Only its answer tells which token is to be revoked.
+                Err(_) if stop.in_login() => timeout(LOGIN_GRACE, exchange).await,
+                exchanged => exchanged,
+            }
+        };
         self.first.set(link);
         let answer = match exchanged {
             Err(_) => return Err(self.named(tries.out_of_time())),

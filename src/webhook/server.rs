@@ -462,3 +462,29 @@ async fn show_metrics(State(shared): State<Arc<Shared>>) -> Response {
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_config_s_version_of_kubernetes_comes_before_the_api_server_s() {
+        let learnt = async |text: &str, cluster: Option<Cluster>| {
+            let text = format!("{text}agent: {{image: i}}\nconnections: {{d: {{address: 'https://v'}}}}");
+            let mut config = Config::parse(&text, |_| Err(String::new())).unwrap();
+            learn_version(&mut config, cluster.as_ref(), SystemTime::now).await;
+            config.kubernetes_version.map(|version| version.to_string())
+        };
+        let answering = async || Some(tls::answering(&[("200 OK", r#"{"gitVersion":"v1.33.5"}"#)]).await);
+        assert_eq!(learnt("", answering().await).await.as_deref(), Some("1.33"));
+        assert_eq!(
+            learnt("kubernetesVersion: '1.28'\n", answering().await)
+                .await
+                .as_deref(),
+            Some("1.28")
+        );
+        assert_eq!(learnt("", None).await, None);
+        let forbidding = tls::answering(&[("403 Forbidden", "{}")]).await;
+        assert_eq!(learnt("", Some(forbidding)).await, None);
+    }
+}

@@ -144,7 +144,8 @@ fn no_redirect_is_followed() {
             .run()
             .expect(76, &["redirect refused", &status.to_string()])
             .stage("login");
-        assert_eq!(fake.requests().len(), 1, "no second try");
+        // A standby says 307 for as long as it does not know the new leader.
+        assert_eq!(fake.requests().len() > 1, status == 307, "{status}");
         let header = to.clone();
         let fake = reads(move || with_headers(status, &header, ""));
         agent(&fake).run().expect(76, &["redirect refused"]).stage("read");

@@ -13,6 +13,7 @@ mod answers;
 mod deliver;
 mod denied;
 mod dist;
+mod engines;
 mod exec;
 mod formats;
 mod job_bad_input;

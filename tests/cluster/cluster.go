@@ -42,10 +42,11 @@ type cluster struct {
 
 // What must be the same each time.
 type settings struct {
-	Kubernetes string `json:"kubernetes"` // version of the API server
-	APIPort    int    `json:"apiPort"`
-	EtcdPort   int    `json:"etcdPort"`
-	PeerPort   int    `json:"peerPort"`
+	Kubernetes string   `json:"kubernetes,omitempty"` // version of the API server
+	APIPort    int      `json:"apiPort,omitempty"`
+	EtcdPort   int      `json:"etcdPort,omitempty"`
+	PeerPort   int      `json:"peerPort,omitempty"`
+	Raft       [][2]int `json:"raft,omitempty"` // instead of all these: the ports of each OpenBao of one raft
 }
 
 // Not below the checkout: clones share the machine's one node. Root's is on a disk, for images are in it. Sockets are
@@ -185,15 +186,20 @@ func isFile(path string) bool {
 	return err == nil && !info.IsDir()
 }
 
-func (c *cluster) up(kubernetes string) error {
+func (c *cluster) up(kubernetes string, raft bool) error {
 	began := time.Now()
 	if c.node && kubernetes != "" {
 		return errors.New("--kubernetes goes with --control-plane: the node has one version")
+	}
+	if raft && !hasBridge() {
+		return errors.New("the servers of --raft are reached at the node's address: `up` comes first")
 	}
 	if c.exists() {
 		if err := c.load(); err != nil {
 			return err
 		}
+	} else if raft {
+		c.Raft = make([][2]int, 3)
 	}
 	if err := c.fetch(kubernetes); err != nil {
 		return err
@@ -217,8 +223,15 @@ func (c *cluster) up(kubernetes string) error {
 	if err := c.makePKI(); err != nil {
 		return err
 	}
-	if err := c.writeKubeconfigs(); err != nil {
-		return err
+	if len(c.Raft) == 0 {
+		if err := c.writeKubeconfigs(); err != nil {
+			return err
+		}
+	}
+	for _, server := range c.openbaos() {
+		if err := os.MkdirAll(server.data(), 0o700); err != nil {
+			return err
+		}
 	}
 	for _, component := range c.components() {
 		if err := c.start(component); err != nil {
@@ -230,21 +243,35 @@ func (c *cluster) up(kubernetes string) error {
 			}
 		}
 	}
-	if err := c.settle(); err != nil {
-		return err
+	if len(c.Raft) == 0 {
+		if err := c.settle(); err != nil {
+			return err
+		}
 	}
-	say("%s is up after %.1f s (Kubernetes %s)", c.name, time.Since(began).Seconds(), c.Kubernetes)
+	what := "Kubernetes " + c.Kubernetes
+	if len(c.Raft) > 0 {
+		what = "OpenBao"
+	}
+	say("%s is up after %.1f s (%s)", c.name, time.Since(began).Seconds(), what)
 	return nil
 }
 
 // The programs, by .ci/tools; then which Kubernetes it is.
 func (c *cluster) fetch(kubernetes string) error {
+	here := filepath.Dir(os.Getenv("PODKEY_E2E_CONTROL"))
+	get := func(names ...string) error {
+		command := exec.Command(filepath.Join(here, "../../.ci/tools"), names...)
+		command.Stderr = os.Stderr
+		return command.Run()
+	}
+	if len(c.Raft) > 0 {
+		return get("bao")
+	}
 	kube := "kube"
 	names := []string{"debian"}
 	if c.node {
 		names = append(names, "bao", "kubectl")
 	}
-	here := filepath.Dir(os.Getenv("PODKEY_E2E_CONTROL"))
 	newest, err := kubernetesVersion(filepath.Join(here, "newest.mod"))
 	if err != nil {
 		return err
@@ -261,9 +288,7 @@ func (c *cluster) fetch(kubernetes string) error {
 	default:
 		return fmt.Errorf("there is no Kubernetes %s here: %s or %s", kubernetes, stable, newest)
 	}
-	command := exec.Command(filepath.Join(here, "../../.ci/tools"), append(names, kube)...)
-	command.Stderr = os.Stderr
-	return command.Run()
+	return get(append(names, kube)...)
 }
 
 // 1.37.1 is within 1.37 and 1.37.1.
@@ -281,16 +306,23 @@ func kubernetesVersion(modfile string) (string, error) {
 	return string(match[1]), nil
 }
 
-// Ports of 127.0.0.1 that are free now, kept from then on. Below those that the kernel gives to clients: while etcd is
+// Ports that are free now, kept from then on. Below those that the kernel gives to clients: while etcd is
 // stopped, none of the API server's attempts to reach it may take its port. And below those of Services (NodePort).
 func (c *cluster) choosePorts() error {
 	if c.node && c.APIPort == 0 {
 		c.APIPort = 6443
 	}
-	for _, port := range []*int{&c.EtcdPort, &c.PeerPort, &c.APIPort} {
+	ports := []*int{&c.EtcdPort, &c.PeerPort, &c.APIPort}
+	if len(c.Raft) > 0 {
+		ports = nil
+	}
+	for i := range c.Raft {
+		ports = append(ports, &c.Raft[i][0], &c.Raft[i][1])
+	}
+	for _, port := range ports {
 		for attempt := 0; *port == 0; attempt++ {
 			candidate := 20000 + rand.IntN(10000)
-			listener, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", candidate))
+			listener, err := net.Listen("tcp", fmt.Sprint(":", candidate))
 			if err == nil {
 				defer listener.Close() // after all are chosen: they differ
 				*port = candidate
@@ -345,6 +377,14 @@ func (c *cluster) settle() error {
 }
 
 func (c *cluster) env() error {
+	if len(c.Raft) > 0 {
+		for i, server := range c.openbaos() {
+			fmt.Printf("PODKEY_E2E_OPENBAO_%d_ADDR=%s\n", i+1, server.url())
+		}
+		fmt.Printf("PODKEY_E2E_OPENBAO_CA=%s\n", c.pki("openbao-ca.crt"))
+		fmt.Printf("PODKEY_E2E_OPENBAO_TOKEN_FILE=%s\n", c.path("openbao", "root-token"))
+		return nil
+	}
 	values := [][2]string{
 		{"PODKEY_E2E_KUBECONFIG", c.path("config", "admin.kubeconfig")},
 		{"PODKEY_E2E_KUBERNETES_HOST", c.server()},
@@ -353,11 +393,11 @@ func (c *cluster) env() error {
 	}
 	if c.node {
 		values = append(values, [][2]string{
-			{"PODKEY_E2E_OPENBAO_ADDR", "https://" + nodeAddress + ":8200"},
+			{"PODKEY_E2E_OPENBAO_ADDR", c.openbaos()[0].url()},
 			{"PODKEY_E2E_OPENBAO_HTTP_ADDR", "http://" + nodeAddress + ":8201"},
 			{"PODKEY_E2E_OPENBAO_CA", c.pki("openbao-ca.crt")},
 			{"PODKEY_E2E_OPENBAO_TOKEN_FILE", c.path("openbao", "root-token")},
-			{"PODKEY_E2E_OPENBAO_AUDIT_LOG", c.path("logs", "openbao-audit.log")},
+			{"PODKEY_E2E_OPENBAO_AUDIT_LOG", c.openbaos()[0].audit()},
 			{"PODKEY_E2E_IMAGE", podkeyImage},
 			{"PODKEY_E2E_BUSYBOX_IMAGE", busyboxImage},
 			{"PODKEY_E2E_BUSYBOX_NAMED_IMAGE", busyboxNamedImage},
@@ -392,8 +432,8 @@ func (c *cluster) one(verb, name string, sealed bool) error {
 		if component.name != name {
 			continue
 		}
-		if sealed && name == "openbao" {
-			component.answers = c.openbaoSealed
+		if sealed && component.unusable != nil {
+			component.answers = component.unusable
 		}
 		switch verb {
 		case "logs":
@@ -415,6 +455,11 @@ func (c *cluster) one(verb, name string, sealed bool) error {
 }
 
 func (c *cluster) down() error {
+	if c.exists() {
+		if err := c.load(); err != nil {
+			return err
+		}
+	}
 	// In the order that leaves nobody to start things again, or to write rules.
 	for _, component := range slices.Backward(c.components()) {
 		if err := c.stop(component); err != nil {

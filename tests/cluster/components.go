@@ -8,10 +8,17 @@ import (
 )
 
 func (c *cluster) components() []component {
+	if len(c.Raft) > 0 {
+		var components []component
+		for _, server := range c.openbaos() {
+			components = append(components, server.component())
+		}
+		return components
+	}
 	components := []component{c.etcd(), c.apiserver()}
 	if c.node {
-		components = append(components, c.openbao(), c.containerd(), c.controllerManager(), c.scheduler(), c.kubelet(),
-			c.proxy())
+		components = append(components, c.openbaos()[0].component(), c.containerd(), c.controllerManager(), c.scheduler(),
+			c.kubelet(), c.proxy())
 	}
 	return components
 }

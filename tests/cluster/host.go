@@ -59,10 +59,8 @@ func (c *cluster) prepareHost() error {
 			return err
 		}
 	}
-	for _, dir := range []string{"openbao", "openbao/data", "config/cni"} {
-		if err := os.MkdirAll(c.path(dir), 0o700); err != nil {
-			return err
-		}
+	if err := os.MkdirAll(c.config("cni"), 0o700); err != nil {
+		return err
 	}
 	if hasBridge() {
 		return nil

@@ -1,5 +1,5 @@
-// The test cluster: one node of a real Kubernetes with a real OpenBao on this machine, or API servers alone. This file
-// is its command line.
+// The test cluster: one node of a real Kubernetes with a real OpenBao on this machine, or API servers alone, or OpenBao on
+// raft alone. This file is its command line.
 package main
 
 import (
@@ -14,6 +14,7 @@ const usage = `usage: tests/cluster/cluster COMMAND
   up                                  one node and OpenBao; what is up already is left alone, what is dead is started
   up --control-plane NAME [--kubernetes 1.37]
                                       only etcd and an API server on 127.0.0.1, under that name
+  up --raft NAME                      only three OpenBao servers on one raft, beside the node, under that name
   down [NAME | --all]                 ends it and leaves nothing behind
   env [NAME]                          KEY=value lines: how to reach it
   images                              puts the images together again, from dist/, and imports them
@@ -34,6 +35,10 @@ func command(args []string) error {
 	sealed, args := flag(args, "--sealed")
 	all, args := flag(args, "--all")
 	controlPlane, args, err := option(args, "--control-plane")
+	if err != nil {
+		return err
+	}
+	raft, args, err := option(args, "--raft")
 	if err != nil {
 		return err
 	}
@@ -60,6 +65,9 @@ func command(args []string) error {
 	if controlPlane != "" {
 		name = controlPlane
 	}
+	if raft != "" {
+		name = raft
+	}
 	if len(args) > 0 {
 		return errors.New(usage)
 	}
@@ -73,7 +81,7 @@ func command(args []string) error {
 	defer cluster.close()
 	switch verb {
 	case "up":
-		return cluster.up(kubernetes)
+		return cluster.up(kubernetes, raft != "")
 	case "down":
 		return cluster.down()
 	}

@@ -1,4 +1,5 @@
-// OpenBao as it runs in earnest: initialised, unsealed, its data on disk, its own CA.
+// OpenBao as it runs in earnest: initialised, unsealed, its data on disk, its own CA. The node has one; three on one raft
+// are a cluster by themselves.
 package main
 
 import (
@@ -11,77 +12,116 @@ import (
 	"path/filepath"
 )
 
-const openbaoURL = "https://" + nodeAddress + ":8200"
+// One server. Its address is the node's, which pods reach.
+type openbao struct {
+	*cluster
+	name           string // its component, and it in its raft
+	port, peerPort int    // for clients, and for the others of its raft
+	joins          string // the URL of the one that it joins; none: it is the first
+	more           string // of its configuration
+}
 
-func (c *cluster) openbao() component {
-	config := fmt.Sprintf(`# A cluster of one. With the multiplier it leads itself at once after a restart.
-storage "raft" {
-  path                   = "%[1]s/openbao/data"
-  node_id                = "one"
-  performance_multiplier = 1
-}
-listener "tcp" {
-  address         = "%[2]s:8200"
-  cluster_address = "%[2]s:8202"
-  tls_cert_file   = "%[1]s/pki/openbao.crt"
-  tls_key_file    = "%[1]s/pki/openbao.key"
-}
+func (c *cluster) openbaos() (servers []openbao) {
+	if c.node {
+		return []openbao{{cluster: c, name: "openbao", port: 8200, peerPort: 8202, more: fmt.Sprintf(`
 # For those who terminate TLS elsewhere: podkey must be told to accept it.
 listener "tcp" {
-  address         = "%[2]s:8201"
-  cluster_address = "%[2]s:8203"
+  address         = "%[1]s:8201"
+  cluster_address = "%[1]s:8203"
   tls_disable     = true
 }
-api_addr     = "%[3]s"
-cluster_addr = "https://%[2]s:8202"
+`, nodeAddress)}}
+	}
+	for i, ports := range c.Raft {
+		server := openbao{cluster: c, name: fmt.Sprint("openbao-", i+1), port: ports[0], peerPort: ports[1]}
+		if i > 0 {
+			server.joins = servers[0].url()
+		}
+		servers = append(servers, server)
+	}
+	return servers
+}
+
+func (b openbao) url() string  { return fmt.Sprintf("https://%s:%d", nodeAddress, b.port) }
+func (b openbao) data() string { return b.path("openbao", b.name) }
+
+func (b openbao) component() component {
+	join := ""
+	if b.joins != "" {
+		join = fmt.Sprintf("retry_join {\n    leader_api_addr = %q\n    leader_ca_cert_file = %q\n  }", b.joins, b.pki("openbao-ca.crt"))
+	}
+	file := b.config(b.name + ".hcl")
+	config := fmt.Sprintf(`# With the multiplier one leads at once after a restart.
+storage "raft" {
+  path                   = "%[1]s"
+  node_id                = "%[2]s"
+  performance_multiplier = 1
+  %[3]s
+}
+listener "tcp" {
+  address         = "%[4]s:%[5]d"
+  cluster_address = "%[4]s:%[6]d"
+  tls_cert_file   = "%[7]s"
+  tls_key_file    = "%[8]s"
+}
+%[9]s
+api_addr     = "%[10]s"
+cluster_addr = "https://%[4]s:%[6]d"
 # No value in it: log_raw is off.
 audit "file" "file" {
   options {
-    file_path = "%[1]s/logs/openbao-audit.log"
+    file_path = "%[11]s"
   }
 }
-`, c.dir, nodeAddress, openbaoURL)
+`, b.data(), b.name, join, nodeAddress, b.port, b.peerPort, b.pki("openbao.crt"), b.pki("openbao.key"), b.more, b.url(), b.audit())
 	return component{
-		name:    "openbao",
-		args:    []string{filepath.Join(c.tools, "bin/bao"), "server", "-config=" + c.config("openbao.hcl")},
-		files:   map[string]string{c.config("openbao.hcl"): config},
-		answers: c.openbaoUnsealed,
+		name:     b.name,
+		args:     []string{filepath.Join(b.tools, "bin/bao"), "server", "-config=" + file},
+		own:      "-config=" + file,
+		files:    map[string]string{file: config},
+		answers:  b.unsealed,
+		unusable: b.sealed,
 	}
 }
 
+// One for all of a raft: each insists on the path that the others have.
+func (b openbao) audit() string { return b.path("logs", "openbao-audit.log") }
+
 // Brings it as far as it does its work: made ready on its first start, unsealed on each.
-func (c *cluster) openbaoUnsealed(ctx context.Context) error {
-	status, err := c.openbaoStatus(ctx)
+func (b openbao) unsealed(ctx context.Context) error {
+	status, err := b.health(ctx)
 	switch {
 	case err != nil:
 		return err
-	case status == http.StatusOK:
+	case status == http.StatusOK, status == http.StatusTooManyRequests: // it leads, or passes on to the one that does
 		return nil
+	case status == http.StatusNotImplemented && b.joins != "":
+		return errors.New("it has not joined the first")
 	case status == http.StatusNotImplemented:
-		return c.openbaoInitialise(ctx)
+		return b.initialise(ctx)
 	case status != http.StatusServiceUnavailable:
 		return fmt.Errorf("its health is %d", status)
 	}
-	key, err := os.ReadFile(c.path("openbao", "unseal-key"))
+	key, err := os.ReadFile(b.path("openbao", "unseal-key"))
 	if err != nil {
 		return fatal{fmt.Errorf("it is sealed, and its key is lost (bring the cluster down and up): %w", err)}
 	}
-	if _, err = c.openbaoPut(ctx, "/v1/sys/unseal", fmt.Sprintf(`{"key":%q}`, key)); err != nil {
+	if _, err = b.put(ctx, "/v1/sys/unseal", fmt.Sprintf(`{"key":%q}`, key)); err != nil {
 		return err
 	}
 	return errors.New("it was just unsealed")
 }
 
-func (c *cluster) openbaoSealed(ctx context.Context) error {
-	status, err := c.openbaoStatus(ctx)
+func (b openbao) sealed(ctx context.Context) error {
+	status, err := b.health(ctx)
 	if err == nil && status != http.StatusServiceUnavailable {
 		err = fmt.Errorf("its health is %d", status)
 	}
 	return err
 }
 
-func (c *cluster) openbaoInitialise(ctx context.Context) error {
-	body, err := c.openbaoPut(ctx, "/v1/sys/init", `{"secret_shares":1,"secret_threshold":1}`)
+func (b openbao) initialise(ctx context.Context) error {
+	body, err := b.put(ctx, "/v1/sys/init", `{"secret_shares":1,"secret_threshold":1}`)
 	if err != nil {
 		return err
 	}
@@ -93,28 +133,28 @@ func (c *cluster) openbaoInitialise(ctx context.Context) error {
 		return fatal{errors.New("it answers to init with something else than one key")}
 	}
 	for file, secret := range map[string]string{"unseal-key": answer.Keys[0], "root-token": answer.RootToken} {
-		if err := os.WriteFile(c.path("openbao", file), []byte(secret), 0o600); err != nil {
+		if err := os.WriteFile(b.path("openbao", file), []byte(secret), 0o600); err != nil {
 			return fatal{err}
 		}
 	}
 	return errors.New("it was just initialised")
 }
 
-func (c *cluster) openbaoStatus(ctx context.Context) (int, error) {
-	client, err := trusting(c.pki("openbao-ca.crt"))
+func (b openbao) health(ctx context.Context) (int, error) {
+	client, err := trusting(b.pki("openbao-ca.crt"))
 	if err != nil {
 		return 0, err
 	}
-	status, _, err := request(ctx, client, http.MethodGet, openbaoURL+"/v1/sys/health", "")
+	status, _, err := request(ctx, client, http.MethodGet, b.url()+"/v1/sys/health", "")
 	return status, err
 }
 
-func (c *cluster) openbaoPut(ctx context.Context, path, body string) ([]byte, error) {
-	client, err := trusting(c.pki("openbao-ca.crt"))
+func (b openbao) put(ctx context.Context, path, body string) ([]byte, error) {
+	client, err := trusting(b.pki("openbao-ca.crt"))
 	if err != nil {
 		return nil, err
 	}
-	status, answer, err := request(ctx, client, http.MethodPut, openbaoURL+path, body)
+	status, answer, err := request(ctx, client, http.MethodPut, b.url()+path, body)
 	if err == nil && status != http.StatusOK {
 		err = fmt.Errorf("PUT %s: %d", path, status) // not the body: it may hold a key
 	}

@@ -37,6 +37,18 @@ func (c *cluster) makePKI() error {
 	if err := os.MkdirAll(c.pki(""), 0o700); err != nil {
 		return err
 	}
+	if len(c.openbaos()) > 0 {
+		bao, err := c.authority("openbao-ca", "podkey-e2e-openbao")
+		if err != nil {
+			return err
+		}
+		if err := c.certificate(bao, subject{"openbao", "openbao", "", []string{"openbao", "localhost", "127.0.0.1", nodeAddress}}); err != nil {
+			return err
+		}
+	}
+	if len(c.Raft) > 0 {
+		return nil
+	}
 	ca, err := c.authority("ca", "podkey-e2e-kubernetes")
 	if err != nil {
 		return err
@@ -55,13 +67,6 @@ func (c *cluster) makePKI() error {
 			subject{"kube-controller-manager", "system:kube-controller-manager", "", nil},
 			subject{"kube-scheduler", "system:kube-scheduler", "", nil},
 			subject{"kube-proxy", "system:kube-proxy", "", nil})
-		bao, err := c.authority("openbao-ca", "podkey-e2e-openbao")
-		if err != nil {
-			return err
-		}
-		if err := c.certificate(bao, subject{"openbao", "openbao", "", []string{"localhost", "127.0.0.1", nodeAddress}}); err != nil {
-			return err
-		}
 	}
 	for _, s := range subjects {
 		if err := c.certificate(ca, s); err != nil {

@@ -25,8 +25,11 @@ const (
 type component struct {
 	name    string
 	args    []string                    // the first is the program
+	own     string                      // the argument that no other component of the same program has, if there is one
 	files   map[string]string           // its configuration: path and content
 	answers func(context.Context) error // nil once it does its work
+	// nil once it is as `start --sealed` leaves it.
+	unusable func(context.Context) error
 }
 
 // Nothing is kept of a running process: it is known by its environment (its home is the state directory, which no other
@@ -53,7 +56,9 @@ func nulls(pid int, file string) []string {
 // The component's processes: one, or none, or more if two were started by mistake.
 func (c *cluster) running(component component) []int {
 	return slices.DeleteFunc(c.processes(), func(pid int) bool {
-		return filepath.Base(nulls(pid, "cmdline")[0]) != filepath.Base(component.args[0])
+		args := nulls(pid, "cmdline")
+		return filepath.Base(args[0]) != filepath.Base(component.args[0]) ||
+			component.own != "" && !slices.Contains(args, component.own)
 	})
 }
 

@@ -24,7 +24,7 @@
 //! A test that is left out says so. podkey itself is installed by the first test, with Helm (`helm` in PATH), into the
 //! namespace `podkey`. `reach` reads its metrics through the API server: where a network plugin forbids that, have
 //! `networkPolicy: {enabled: false}` in `PODKEY_E2E_VALUES`. Each test has a namespace and mounts of its own, and takes
-//! them away. The modules `faults`, `install_plain` and `reach` need the cluster for themselves: `make e2e` runs them
+//! them away. The modules `faults`, `install_plain`, `pod_end`, `raft` and `reach` need the cluster for themselves: `make e2e` runs them
 //! last, one test at a time.
 #![allow(unreachable_pub, reason = "one test binary, in several files")]
 #![allow(
@@ -48,8 +48,11 @@ mod hooks;
 mod install;
 mod install_plain;
 mod job_view;
+mod pod_end;
 mod pods;
+mod raft;
 mod reach;
+mod refresh;
 mod refusals;
 mod scenarios;
 mod versions;

@@ -1,7 +1,6 @@
 //! The newest Kubernetes that builds here, its API server alone: it takes our manifests and asks us as others do. Pods
 //! stay where it has put them, for there is no node.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -9,39 +8,17 @@ use serde_json::{Value, json};
 
 use crate::harness::api::Api;
 use crate::harness::command::run;
-use crate::harness::control::{Control, control};
+use crate::harness::control::{Beside, control};
 use crate::harness::install::{self, CHART, NAME};
-use crate::harness::namespace::unique;
-use crate::harness::pod::{init_containers, pod};
+use crate::harness::pod::{definition, fresh, init_containers, pod};
 use crate::harness::{LIMIT, merge, wait};
 
 /// An API server of the test's own, as long as this is there.
-struct ControlPlane {
-    control: Control,
-    name: String,
-    /// What tests are told about it.
-    env: HashMap<String, String>,
-}
+struct ControlPlane(Beside);
 
 impl ControlPlane {
-    fn up(control: Control, kubernetes: &str) -> Self {
-        let name = format!("newest-{}", unique());
-        let mut plane = Self {
-            control,
-            name,
-            env: HashMap::new(),
-        };
-        plane
-            .control
-            .run(&["up", "--control-plane", &plane.name, "--kubernetes", kubernetes]);
-        let lines = plane.control.run(&["env", &plane.name]);
-        let pairs = lines.lines().filter_map(|line| line.split_once('='));
-        plane.env = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-        plane
-    }
-
     fn kubeconfig(&self) -> &Path {
-        Path::new(&self.env["PODKEY_E2E_KUBECONFIG"])
+        Path::new(&self.0.env["PODKEY_E2E_KUBECONFIG"])
     }
 
     #[track_caller]
@@ -49,12 +26,6 @@ impl ControlPlane {
         let (printed, said) = run("kubectl", self.kubeconfig(), args, input).unwrap_or_else(|error| panic!("{error}"));
         assert!(!said.contains("Warning"), "{args:?}: {said}");
         printed
-    }
-}
-
-impl Drop for ControlPlane {
-    fn drop(&mut self) {
-        self.control.run(&["down", &self.name]);
     }
 }
 
@@ -145,7 +116,7 @@ fn the_newest_api_server_takes_the_manifests_and_sends_us_annotated_pods_alone()
     let Some(control) = control("the newest Kubernetes") else {
         return;
     };
-    let plane = ControlPlane::up(control, "1.37");
+    let plane = ControlPlane(Beside::up(control, "--control-plane", &["--kubernetes", "1.37"]));
     let api = Api::of(plane.kubeconfig());
     println!("Kubernetes {}", api.get("/version")["gitVersion"]);
 
@@ -184,7 +155,7 @@ fn the_newest_api_server_takes_the_manifests_and_sends_us_annotated_pods_alone()
         .to_string(),
     )
     .unwrap();
-    let host = &plane.env["PODKEY_E2E_HOST_ADDRESS"];
+    let host = &plane.0.env["PODKEY_E2E_HOST_ADDRESS"];
     let podkey = Serve::start(folder.path(), host);
     api.create(
         &format!("/apis/discovery.k8s.io/v1/namespaces/{NAME}/endpointslices"),
@@ -228,6 +199,16 @@ fn the_newest_api_server_takes_the_manifests_and_sends_us_annotated_pods_alone()
     let seen = podkey.reviews() - before;
     println!("2 annotated pods: {seen} reviews");
     assert!(seen >= 2);
+
+    // With a sidecar.
+    let created = ask(&fresh(annotated("fresh"), "15s"), "").json();
+    assert_eq!(
+        init_containers(&created),
+        ["podkey-init", "podkey-sidecar"],
+        "{created}"
+    );
+    assert_eq!(definition(&created, "podkey-sidecar")["restartPolicy"], "Always");
+    let seen = podkey.reviews() - before;
 
     // The match condition: pods of others stay away, a mistaken annotation of ours does not.
     for number in 0..20 {

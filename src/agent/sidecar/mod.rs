@@ -5,12 +5,10 @@ mod work;
 
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::timeout;
-
 use self::work::Sidecar;
-use super::init::{LOGIN_GRACE, Surroundings, read_plan, stopped};
+use super::init::{Surroundings, read_plan};
 use super::report::{Failure, Stage};
+use super::signals::{self, Signals};
 use crate::plan::Plan;
 use crate::vault::Stop;
 
@@ -20,10 +18,12 @@ const REVOKE: Duration = Duration::from_millis(1000);
 /// Runs until a signal. Gives the connection's name, and what to report.
 pub(super) async fn run(surroundings: &Surroundings) -> super::init::Ended {
     // First of all: the kernel keeps signals without a handler from process 1.
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
-        tracing::error!("signals cannot be handled here: nothing is kept fresh");
-        return std::future::pending().await;
+    let mut signals = match Signals::handle() {
+        Ok(signals) => signals,
+        Err(failure) => {
+            complain(&failure);
+            return std::future::pending().await;
+        }
     };
     let ended = |plan: Option<&Plan>, message: String| {
         let connection = plan.map(|plan| plan.connection.name.clone());
@@ -33,7 +33,7 @@ pub(super) async fn run(surroundings: &Surroundings) -> super::init::Ended {
         Ok((plan, _)) => plan,
         Err(failure) => {
             complain(&failure);
-            let name = stopped(&mut terminate, &mut interrupt).await;
+            let name = signals.next().await.name();
             return ended(None, format!("stopped by {name}, nothing was kept fresh"));
         }
     };
@@ -43,16 +43,9 @@ pub(super) async fn run(surroundings: &Surroundings) -> super::init::Ended {
         let mut work = std::pin::pin!(keep_fresh(surroundings, &plan, &stop, &mut sidecar));
         tokio::select! {
             never = &mut work => match never {},
-            name = stopped(&mut terminate, &mut interrupt) => {
-                stop.ask();
-                // A login that is under way may be about to give us a token that nobody else could revoke.
-                if stop.in_login() {
-                    tokio::select! {
-                        _ = timeout(LOGIN_GRACE, &mut work) => {}
-                        _ = stopped(&mut terminate, &mut interrupt) => {}
-                    }
-                }
-                name
+            told = signals.next() => {
+                signals::stop(work.as_mut(), &stop, &mut signals).await;
+                told.name()
             }
         }
     };
@@ -60,7 +53,7 @@ pub(super) async fn run(surroundings: &Surroundings) -> super::init::Ended {
         None => 0,
         Some(sidecar) => tokio::select! {
             left = sidecar.revoke_all(REVOKE) => left,
-            _ = stopped(&mut terminate, &mut interrupt) => 1,
+            _ = signals.next() => 1,
         },
     };
     let tokens = match (left, stop.token_may_be_lost()) {

@@ -104,6 +104,9 @@ pub(super) enum Patience {
     Once,
 }
 
+/// A change of leader lasts a second, or thirty.
+const ELECTION: Duration = Duration::from_secs(30);
+
 /// The one place that decides.
 pub(super) fn classify(step: Step<'_>, failure: &FailedTry) -> Verdict {
     match failure {
@@ -247,15 +250,22 @@ fn transport(error: &TransportError) -> Verdict {
 fn common(step: Step<'_>, refusal: &Refusal) -> Option<Verdict> {
     let words = refusal.words();
     Some(match refusal.status {
-        300..400 => fatal(
-            Kind::NotVault,
-            format!(
-                "redirect refused: {} was answered with status {}",
-                of(step).trim_start_matches("to "),
-                refusal.status
-            ),
-            "podkey never takes a token elsewhere: give the connection the address of the server itself, and let standby nodes forward requests",
-        ),
+        300..400 => {
+            let redirect = VaultError::new(
+                Kind::NotVault,
+                format!(
+                    "redirect refused: {} was answered with status {}",
+                    of(step).trim_start_matches("to "),
+                    refusal.status
+                ),
+                "podkey never takes a token elsewhere: give the connection the address of the server itself, and let standby nodes forward requests",
+            );
+            match refusal.status {
+                // A standby that forwards answers so too, until it knows the way to a leader that has just begun to lead.
+                307 => Verdict::Retry(Pause::Jitter, Patience::For(ELECTION), redirect),
+                _ => Verdict::Fatal(redirect),
+            }
+        }
         _ if refusal.wants_tls => fatal(
             Kind::Trust,
             "the server speaks TLS, the connection's address says http://",

@@ -230,9 +230,15 @@ fn servers_that_cannot_answer_now() {
             Kind::RateLimited,
             &["lease"],
         );
-        for status in [301, 302, 307, 308] {
+        for status in [301, 302, 308] {
             check(&verdict(status, &[]), None, Kind::NotVault, &["redirect refused"]);
         }
+        check(
+            &verdict(307, &[]),
+            Some((Pause::Jitter, Patience::For(30 * SECOND))),
+            Kind::NotVault,
+            &["redirect refused", "standby nodes"],
+        );
     }
 }
 

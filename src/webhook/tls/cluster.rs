@@ -28,7 +28,6 @@ use zeroize::Zeroizing;
 use super::authority::CLOCK_ERROR;
 use super::upkeep::ByItself;
 use crate::inject::KubernetesVersion;
-use crate::text::quoted;
 use crate::webhook::file;
 
 /// For one call, from connecting to the answer's last byte.
@@ -306,8 +305,10 @@ fn read(path: &Path, what: &str) -> io::Result<Zeroizing<Vec<u8>>> {
 fn version(answer: Option<Value>) -> Result<KubernetesVersion, String> {
     let answer = answer.unwrap_or_default();
     let text = answer["gitVersion"].as_str().unwrap_or_default();
-    text.parse()
-        .map_err(|why| format!("the API server's answer {} {why}", quoted(text)))
+    text.parse().map_err(|why| {
+        let text: String = text.chars().take(64).collect();
+        format!("the API server's answer {text:?} {why}")
+    })
 }
 
 /// What time it is by the clock of whoever answers.
@@ -471,10 +472,89 @@ impl About {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::json;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio_rustls::TlsAcceptor;
 
     use super::*;
+
+    /// An API server that gives these answers (status line's end, body) to one call each.
+    pub(in crate::webhook) async fn answering(answers: &'static [(&'static str, &'static str)]) -> Cluster {
+        let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let der = certified.cert.der().clone();
+        let key = rustls_pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+        let config = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![der.clone()], key)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            for (status, body) in answers {
+                let (tcp, _) = listener.accept().await.unwrap();
+                let mut tls = acceptor.accept(tcp).await.unwrap();
+                let mut request = vec![0; 4096];
+                let length = tls.read(&mut request).await.unwrap();
+                let request = String::from_utf8_lossy(&request[..length]).to_ascii_lowercase();
+                assert!(request.starts_with("get /version http/1.1\r\n"), "{request}");
+                assert!(request.contains("\r\nauthorization: bearer t\r\n"), "{request}");
+                let length = body.len();
+                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}");
+                tls.write_all(answer.as_bytes()).await.unwrap();
+                tls.shutdown().await.unwrap();
+            }
+        });
+        Cluster {
+            server: format!("https://localhost:{port}").parse().unwrap(),
+            name: ServerName::try_from("localhost").unwrap(),
+            roots: Roots::Der(vec![der.to_vec()]),
+            token: Token::Text("t".into()),
+            names: ByItself::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_version_is_what_the_api_server_says() {
+        const OK: &str = r#"{"major":"1","minor":"33+","gitVersion":"v1.33.5+k3s1"}"#;
+        let version = async |answers| answering(answers).await.version(SystemTime::now).await;
+        assert_eq!(version(&[("200 OK", OK)]).await.unwrap().to_string(), "1.33");
+        let second = version(&[("503 Service Unavailable", "starting"), ("200 OK", OK)]).await;
+        assert_eq!(second.unwrap().to_string(), "1.33", "not tried again");
+        for (answers, why) in [
+            (
+                &[("403 Forbidden", r#"{"message":"no"}"#)][..],
+                "system:public-info-viewer",
+            ),
+            (
+                &[("401 Unauthorized", "{}")],
+                "does not accept podkey's service-account token",
+            ),
+            (&[("200 OK", "[]")], "no JSON object"),
+            (&[("200 OK", "{}")], "\"\" is no version of Kubernetes"),
+            (
+                &[("200 OK", r#"{"gitVersion":"new"}"#)],
+                "\"new\" is no version of Kubernetes",
+            ),
+        ] {
+            let error = version(answers).await.unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_server_that_does_not_answer_holds_nothing_up() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut cluster = answering(&[]).await;
+        let port = listener.local_addr().unwrap().port();
+        cluster.server = format!("https://localhost:{port}").parse().unwrap();
+        let started = tokio::time::Instant::now();
+        cluster.version(SystemTime::now).await.unwrap_err();
+        assert!(started.elapsed() <= VERSION_TIMEOUT + VERSION_PAUSE);
+    }
 
     const DAY: Duration = Duration::from_secs(86400);
 

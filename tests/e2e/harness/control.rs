@@ -1,8 +1,10 @@
 //! Stopping and starting the cluster's own parts, where this run may.
 
+use std::collections::HashMap;
 use std::process::Command;
 
 use super::left_out;
+use super::namespace::unique;
 use super::settings::settings;
 
 /// The command of the test cluster.
@@ -57,6 +59,36 @@ impl Control {
         };
         self.run(&["restart", "openbao", "--sealed"]);
         away
+    }
+}
+
+/// What runs beside the cluster for one test alone. It ends when this is dropped.
+pub struct Beside {
+    pub control: Control,
+    pub name: String,
+    /// How it is reached.
+    pub env: HashMap<String, String>,
+}
+
+impl Beside {
+    /// `up`, with the option that says what it is, and more of them.
+    pub fn up(control: Control, what: &str, more: &[&str]) -> Self {
+        let mut beside = Self {
+            control,
+            name: format!("{}-{}", what.trim_start_matches('-'), unique()),
+            env: HashMap::new(),
+        };
+        beside.control.run(&[&["up", what, &beside.name], more].concat());
+        let lines = beside.control.run(&["env", &beside.name]);
+        let pairs = lines.lines().filter_map(|line| line.split_once('='));
+        beside.env = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        beside
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.control.run(&["down", &self.name]);
     }
 }
 

@@ -89,6 +89,16 @@ pub fn upgrade(release: &str, namespace: &str, values: &Value) -> Result<String,
     ])
 }
 
+/// Gives pods one more connection, to a server with this CA, until the next run installs podkey anew.
+pub fn connect(name: &str, connection: Value, ca: &str) {
+    podkey();
+    let mut values = values();
+    values["vaultCa"] = json!(settings().openbao_ca.clone() + ca);
+    values["config"]["connections"][name] = connection;
+    upgrade(NAME, NAME, &values).unwrap_or_else(|error| panic!("helm: {error}\n{}", story()));
+    replicas();
+}
+
 fn install() {
     alone();
     sweep();

@@ -14,18 +14,26 @@ use super::{merge, wait};
 /// OpenBao, as root.
 pub fn openbao() -> &'static Api {
     static OPENBAO: LazyLock<Api> = LazyLock::new(|| {
-        use rustls_pki_types::{CertificateDer, pem::PemObject as _};
-        let mut config = kube::Config::new(settings().openbao.parse().unwrap());
-        let cas = CertificateDer::pem_slice_iter(settings().openbao_ca.as_bytes());
-        config.root_cert = Some(cas.map(|ca| ca.unwrap().to_vec()).collect());
-        Api::new(config, vec![("X-Vault-Token", settings().openbao_token.clone())])
+        let settings = settings();
+        server(&settings.openbao, &settings.openbao_ca, &settings.openbao_token)
     });
     &OPENBAO
+}
+
+/// An OpenBao server, asked with this token.
+pub fn server(address: &str, ca: &str, token: &str) -> Api {
+    use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+    let mut config = kube::Config::new(address.parse().unwrap());
+    let cas = CertificateDer::pem_slice_iter(ca.as_bytes());
+    config.root_cert = Some(cas.map(|ca| ca.unwrap().to_vec()).collect());
+    Api::new(config, vec![("X-Vault-Token", token.to_owned())])
 }
 
 /// What a test has of OpenBao.
 pub struct Vault<'a> {
     namespace: &'a Namespace,
+    /// The server, as root.
+    pub api: Api,
     /// Where the kubernetes auth method is mounted.
     pub auth: String,
     /// The KV v2 engine.
@@ -40,13 +48,27 @@ pub const ROLE: &str = "reader";
 impl<'a> Vault<'a> {
     /// Sets it up, with the role [`ROLE`] for the audience `vault` and the namespace's service account `default`.
     pub fn new(namespace: &'a Namespace) -> Self {
-        let vault = Self::at(namespace, &format!("my-cluster/{}", namespace.name), &namespace.name);
+        Self::on(openbao(), namespace)
+    }
+
+    /// The same on another server.
+    pub fn on(api: &Api, namespace: &'a Namespace) -> Self {
+        let vault = Self::set_up(
+            api,
+            namespace,
+            &format!("my-cluster/{}", namespace.name),
+            &namespace.name,
+        );
         vault.role(ROLE, &json!({"audience": "vault"}));
         vault
     }
 
     /// Sets it up at these mounts, without a role.
     pub fn at(namespace: &'a Namespace, auth: &str, kv: &str) -> Self {
+        Self::set_up(openbao(), namespace, auth, kv)
+    }
+
+    fn set_up(api: &Api, namespace: &'a Namespace, auth: &str, kv: &str) -> Self {
         let account = "openbao-reviewer";
         namespace.service_account(account);
         let reviewer = namespace.bind_cluster_role(account, "system:auth-delegator");
@@ -54,11 +76,11 @@ impl<'a> Vault<'a> {
         let ca = cluster().get(&namespace.path("configmaps/kube-root-ca.crt"))["data"]["ca.crt"].clone();
 
         let made = |path: &str, body: Value| {
-            openbao().insist("POST", &format!("/v1/sys/{path}"), &body);
-            namespace.delete_later(openbao(), format!("/v1/sys/{path}"));
+            api.insist("POST", &format!("/v1/sys/{path}"), &body);
+            namespace.delete_later(api, format!("/v1/sys/{path}"));
         };
         made(&format!("auth/{auth}"), json!({"type": "kubernetes"}));
-        openbao().insist(
+        api.insist(
             "POST",
             &format!("/v1/auth/{auth}/config"),
             &json!({
@@ -74,6 +96,7 @@ impl<'a> Vault<'a> {
         made(&format!("policies/acl/{}", namespace.name), json!({"policy": rule}));
         Self {
             namespace,
+            api: api.clone(),
             auth: auth.to_owned(),
             kv: kv.to_owned(),
             reviewer,
@@ -89,7 +112,8 @@ impl<'a> Vault<'a> {
             }),
             over,
         );
-        openbao().insist("POST", &format!("/v1/auth/{}/role/{name}", self.auth), &role);
+        self.api
+            .insist("POST", &format!("/v1/auth/{}/role/{name}", self.auth), &role);
     }
 
     /// Stores a secret. A new KV v2 engine takes a moment to be one.
@@ -97,7 +121,7 @@ impl<'a> Vault<'a> {
         let path = format!("/v1/{}/data/{secret}", self.kv);
         let mut last = None;
         wait(Duration::from_secs(30), || {
-            let answer = openbao().call("POST", &path, &json!({"data": data}));
+            let answer = self.api.call("POST", &path, &json!({"data": data}));
             let stored = answer.is_success().then_some(());
             last = Some(answer);
             stored
@@ -108,7 +132,19 @@ impl<'a> Vault<'a> {
     /// Logs in as a pod would, and gives what is answered.
     pub fn login(&self, role: &str, jwt: &str) -> Answer {
         let path = format!("/v1/auth/{}/login", self.auth);
-        openbao().call("POST", &path, &json!({"role": role, "jwt": jwt}))
+        self.api.call("POST", &path, &json!({"role": role, "jwt": jwt}))
+    }
+
+    /// How many tokens there are of pods in the test's namespace.
+    pub fn tokens(&self) -> usize {
+        let list = self.api.call("LIST", "/v1/auth/token/accessors", &Value::Null).json();
+        let accessors = list["data"]["keys"].as_array().cloned().unwrap_or_default();
+        let ours = |accessor: &&Value| {
+            let asked = json!({"accessor": accessor});
+            let found = self.api.call("POST", "/v1/auth/token/lookup-accessor", &asked).json();
+            found["data"]["meta"]["service_account_namespace"] == self.namespace.name.as_str()
+        };
+        accessors.iter().filter(ours).count()
     }
 
     /// The annotations that ask for these files as [`ROLE`]. A `secret` in them is a path below the test's engine.

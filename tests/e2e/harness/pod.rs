@@ -1,13 +1,14 @@
 //! A pod, what became of it, and why.
 
 use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::api::cluster;
 use super::namespace::Namespace;
 use super::settings::settings;
-use super::{LIMIT, wait};
+use super::{LIMIT, install, merge, wait};
 
 /// A pod of one container, `main`, that runs a shell script once.
 pub fn pod(name: &str, script: &str) -> Value {
@@ -18,6 +19,22 @@ pub fn pod(name: &str, script: &str) -> Value {
             "containers": [container("main", script)],
         },
     })
+}
+
+/// Shows a file of `/podkey/secrets` each time that its content is another, until it is asked to end.
+pub fn watch(file: &str) -> String {
+    format!(
+        r#"trap 'exit 0' TERM; last=
+        while :; do now=$(cat /podkey/secrets/{file} 2>&1); [ "$now" = "$last" ] || {{ echo "$now"; last=$now; }}; sleep 0.2; done"#
+    )
+}
+
+/// The pod with its secrets kept fresh.
+pub fn fresh(pod: Value, interval: &str) -> Value {
+    merge(
+        pod,
+        &json!({"metadata": {"annotations": {"podkey.dev/refresh": interval}}}),
+    )
 }
 
 /// A container that runs a shell script.
@@ -90,6 +107,29 @@ impl Pod<'_> {
     pub fn log(&self, container: &str) -> String {
         let path = format!("{}/log?container={container}", self.path());
         cluster().call("GET", &path, &Value::Null).text
+    }
+
+    /// Waits until the last line of the log of `main` is this. Gives how long that took.
+    #[track_caller]
+    pub fn shows(&self, text: &str) -> Duration {
+        let begun = Instant::now();
+        wait(LIMIT, || (self.log("main").lines().last() == Some(text)).then_some(()))
+            .unwrap_or_else(|| panic!("{} never shows {text}\n{}", self.name, self.story()));
+        begun.elapsed()
+    }
+
+    /// Runs a command in a container. Gives what it printed, and what kubectl said.
+    pub fn exec(&self, container: &str, command: &[&str]) -> Result<String, String> {
+        let pod = [
+            "exec",
+            "--namespace",
+            &self.namespace.name,
+            &self.name,
+            "-c",
+            container,
+            "--",
+        ];
+        install::kubectl(&[&pod[..], command].concat(), "")
     }
 
     pub fn delete(&self) {

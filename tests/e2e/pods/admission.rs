@@ -6,7 +6,7 @@ use crate::harness::api::cluster;
 use crate::harness::merge;
 use crate::harness::namespace::Namespace;
 use crate::harness::openbao::Vault;
-use crate::harness::pod::{definition, init_containers, pod};
+use crate::harness::pod::{definition, fresh, init_containers, pod};
 
 /// A secret with one file of it asked for.
 fn one_file(vault: &Vault<'_>) -> Value {
@@ -28,7 +28,12 @@ fn a_restricted_pod_stays_restricted() {
     let mut app = merge(pod("app", SHOW), &restricted);
     app["spec"]["containers"][0]["securityContext"] =
         json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}});
-    assert_eq!(namespace.create(&vault.annotate(app, &files)).succeeds(), "s3cret");
+    let app = vault.annotate(app, &files);
+    assert_eq!(namespace.create(&app).succeeds(), "s3cret");
+    let kept_fresh = fresh(merge(app, &json!({"metadata": {"name": "fresh"}})), "15s");
+    let kept_fresh = namespace.create(&kept_fresh);
+    assert_eq!(kept_fresh.succeeds(), "s3cret");
+    assert_eq!(init_containers(&kept_fresh.object()), ["podkey-init", "podkey-sidecar"]);
 
     // The policy is really enforced: the same pod without its security context.
     let answer = namespace.try_create(&vault.annotate(pod("loose", SHOW), &files));

@@ -1,0 +1,185 @@
+//! The end of a pod whose secrets are kept fresh: it comes no later for that, and leaves nothing in OpenBao. What is timed
+//! and counted here needs the cluster for itself.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::harness::api::cluster;
+use crate::harness::namespace::Namespace;
+use crate::harness::openbao::{ROLE, Vault};
+use crate::harness::pod::{Pod, fresh, pod};
+use crate::harness::{LIMIT, merge, wait};
+
+const FOREVER: &str = "trap 'exit 0' TERM; while :; do sleep 0.1; done";
+
+/// A pod with as much time to end as usual.
+fn patient(name: &str, script: &str) -> Value {
+    merge(
+        pod(name, script),
+        &json!({"spec": {"terminationGracePeriodSeconds": 30}}),
+    )
+}
+
+fn median(values: &mut [Duration]) -> Duration {
+    values.sort_unstable();
+    values[values.len() / 2]
+}
+
+/// From the request to the moment when the pod is gone from the API.
+fn deletion(pod: &Pod<'_>) -> Duration {
+    let begun = Instant::now();
+    cluster().delete(&pod.path());
+    let gone = || cluster().call("GET", &pod.path(), &Value::Null).status == 404;
+    wait(LIMIT, || gone().then_some(())).expect("the pod goes");
+    begun.elapsed()
+}
+
+#[test]
+fn a_pod_with_the_sidecar_is_deleted_as_fast_as_one_without_podkey() {
+    let namespace = Namespace::new("deletion");
+    let vault = Vault::new(&namespace);
+    vault.put("web", &json!({"password": "s3cret"}));
+    let files = json!([{"secret": "web", "key": "password", "file": "password"}]);
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for round in 0..7 {
+        let plain = patient(&format!("plain-{round}"), FOREVER);
+        let injected = fresh(
+            vault.annotate(patient(&format!("fresh-{round}"), FOREVER), &files),
+            "5s",
+        );
+        let [plain, injected] = [plain, injected].map(|pod| namespace.create(&pod));
+        plain.running();
+        injected.running();
+        // The kubelet looks at its containers once a second: each begins at another part of it.
+        std::thread::sleep(Duration::from_millis(140 * round));
+        without.push(deletion(&plain));
+        with.push(deletion(&injected));
+    }
+    let (with, without) = (median(&mut with), median(&mut without));
+    println!("deletion, median of 7: {with:.2?} with the sidecar, {without:.2?} without podkey");
+    // What must not happen is that the kubelet waits for its grace to end.
+    assert!(with < without + Duration::from_secs(5), "{with:?} against {without:?}");
+}
+
+/// The kinds of end, and how many pods come to each.
+const NORMAL: usize = 20;
+const CANCELLED: usize = 20;
+const KILLED: usize = 10;
+
+/// Certificates with leases are the credentials here: they go when the token that made them does.
+struct Certificates<'a> {
+    vault: Vault<'a>,
+    mount: String,
+}
+
+impl<'a> Certificates<'a> {
+    fn new(namespace: &'a Namespace) -> Self {
+        let vault = Vault::new(namespace);
+        let mount = format!("pki-{}", namespace.name);
+        let insist = |path: &str, body: Value| vault.api.insist("POST", &format!("/v1/{path}"), &body);
+        insist(&format!("sys/mounts/{mount}"), json!({"type": "pki"}));
+        namespace.delete_later(&vault.api, format!("/v1/sys/mounts/{mount}"));
+        insist(
+            &format!("{mount}/root/generate/internal"),
+            json!({"common_name": "podkey e2e", "key_type": "ec"}),
+        );
+        insist(
+            &format!("{mount}/roles/app"),
+            json!({"allow_any_name": true, "key_type": "ec", "generate_lease": true, "ttl": "1h"}),
+        );
+        let rule = format!("path \"{mount}/issue/app\" {{ capabilities = [\"create\", \"update\"] }}");
+        insist(&format!("sys/policies/acl/{}", namespace.name), json!({"policy": rule}));
+        // So long a killed pod's token lives on.
+        vault.role(
+            ROLE,
+            &json!({"audience": "vault", "token_ttl": "90s", "token_max_ttl": "90s"}),
+        );
+        Self { vault, mount }
+    }
+
+    fn pod(&self, name: &str, script: &str) -> Value {
+        let file = json!([{
+            "secret": format!("{}/issue/app", self.mount), "data": {"common_name": "app.example.com"}, "file": "web.json",
+        }]);
+        let annotations = json!({
+            "podkey.dev/role": ROLE, "podkey.dev/auth-mount": self.vault.auth, "podkey.dev/files": file.to_string(),
+        });
+        fresh(
+            merge(
+                patient(name, script),
+                &json!({"metadata": {"annotations": annotations}}),
+            ),
+            "5s",
+        )
+    }
+
+    fn leases(&self) -> usize {
+        let path = format!("/v1/sys/leases/lookup/{}/issue/app", self.mount);
+        let list = self.vault.api.call("LIST", &path, &Value::Null).json();
+        list["data"]["keys"].as_array().map_or(0, Vec::len)
+    }
+
+    /// Waits until no more is left than that; gives what was.
+    #[track_caller]
+    fn left(&self, at_most: usize) -> (usize, usize) {
+        let mut left = (0, 0);
+        wait(LIMIT, || {
+            left = (self.vault.tokens(), self.leases());
+            (left.0 <= at_most && left.1 <= at_most).then_some(left)
+        })
+        .unwrap_or_else(|| panic!("tokens and leases left: {left:?}"))
+    }
+}
+
+#[test]
+fn no_lease_and_no_token_outlives_a_pod_but_that_of_a_killed_one_which_ends_by_itself() {
+    let namespace = Namespace::new("left");
+    let certificates = Certificates::new(&namespace);
+    let start = |kind: &str, count: usize, script: &str| -> Vec<_> {
+        let names = (0..count).map(|number| format!("{kind}-{number}"));
+        names
+            .map(|name| namespace.create(&certificates.pod(&name, script)))
+            .collect()
+    };
+
+    let normal = start("normal", NORMAL, "grep -q certificate /podkey/secrets/web.json");
+    normal.iter().for_each(|pod| {
+        pod.succeeds();
+    });
+    let after_normal = certificates.left(0);
+
+    let cancelled = start("cancelled", CANCELLED, FOREVER);
+    cancelled.iter().for_each(|pod| {
+        pod.running();
+    });
+    // That we would see them.
+    assert_eq!(
+        (certificates.vault.tokens(), certificates.leases()),
+        (CANCELLED, CANCELLED)
+    );
+    cancelled.iter().for_each(|pod| cluster().delete(&pod.path()));
+    let after_cancelled = certificates.left(0);
+
+    let killed = start("killed", KILLED, FOREVER);
+    let running: Vec<_> = killed.iter().map(Pod::running).collect();
+    let uids: Vec<_> = running
+        .iter()
+        .map(|pod| format!("-e {}", pod["metadata"]["uid"].as_str().unwrap().replace('-', "[-_]")))
+        .collect();
+    let script = format!(
+        "for p in /proc/[0-9]*; do grep -q {} $p/cgroup 2>/dev/null && kill -9 ${{p#/proc/}}; done; true",
+        uids.join(" ")
+    );
+    let mut killer = merge(pod("killer", &script), &json!({"spec": {"hostPID": true}}));
+    killer["spec"]["containers"][0]["securityContext"] = json!({"privileged": true});
+    namespace.create(&killer).succeeds();
+    let after_killed = (certificates.vault.tokens(), certificates.leases());
+    let begun = Instant::now();
+    let in_the_end = certificates.left(0);
+    println!(
+        "left (tokens, leases) after {NORMAL} pods that end: {after_normal:?}; {CANCELLED} deleted: {after_cancelled:?}; \
+         {KILLED} killed: {after_killed:?}, and {in_the_end:?} {:.0} s later",
+        begun.elapsed().as_secs_f64()
+    );
+}

@@ -1,0 +1,340 @@
+//! Secrets that stay fresh for as long as the pod lives: the sidecar in real pods, beside real kubelets and controllers.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::api::cluster;
+use crate::harness::install::kubectl;
+use crate::harness::namespace::Namespace;
+use crate::harness::openbao::Vault;
+use crate::harness::pod::{Pod, container, definition, fresh, init_containers, pod, status, watch};
+use crate::harness::{LIMIT, merge, wait};
+
+fn password() -> Value {
+    json!([{"secret": "web", "key": "password", "file": "password"}])
+}
+
+/// Changes the value so often, and gives how long the pod took to show each, in seconds. None may take much longer than
+/// the interval with its jitter: the slack is for a busy machine.
+#[track_caller]
+fn changes(pod: &Pod<'_>, times: usize, interval: Duration, mut put: impl FnMut(&str)) -> Vec<f64> {
+    let took: Vec<_> = (0..times)
+        .map(|number| {
+            let value = format!("changed-{number}");
+            put(&value);
+            pod.shows(&value)
+        })
+        .collect();
+    let slack = Duration::from_secs(10);
+    assert!(took.iter().all(|took| *took < interval + slack), "{took:?}");
+    took.iter().map(Duration::as_secs_f64).collect()
+}
+
+/// The token that the role gives ends for good after 40 s: the last changes are read with another one.
+#[test]
+fn scenario_3_a_value_that_changed_is_in_the_pod_within_15_seconds() {
+    let namespace = Namespace::new("eso");
+    let vault = Vault::at(&namespace, &format!("eso-{}", namespace.name), &namespace.name);
+    let role = json!({"audience": "vault", "token_ttl": "20s", "token_max_ttl": "40s"});
+    vault.role("eso-vault", &role);
+    vault.put("foo", &json!({"my-value": "first"}));
+    let files = json!([{"secret": "foo", "key": "my-value", "file": "foobar"}]);
+    let app = fresh(vault.annotate(pod("app", &watch("foobar")), &files), "15s");
+    let app = merge(
+        app,
+        &json!({"metadata": {"annotations": {"podkey.dev/role": "eso-vault"}}}),
+    );
+    let pod = namespace.create(&app);
+    pod.shows("first");
+    let took = changes(&pod, 5, Duration::from_secs(15), |value| {
+        vault.put("foo", &json!({"my-value": value}));
+    });
+    println!("a changed value is in the pod after {took:.1?} s, with refresh: 15s");
+    let object = pod.object();
+    assert_eq!(status(&object, "podkey-sidecar")["restartCount"], 0);
+    assert_eq!(status(&object, "main")["restartCount"], 0);
+}
+
+/// What Argo CD compares: what is applied with what is there.
+#[test]
+fn scenario_4_files_follow_within_30_seconds_and_the_deployment_does_not_drift() {
+    let namespace = Namespace::new("app");
+    let vault = Vault::at(
+        &namespace,
+        &format!("demo-auth-mount-{}", namespace.name),
+        &namespace.name,
+    );
+    vault.role("role1", &json!({"audience": "vault", "token_ttl": "24h"}));
+    let config = |password: &str| json!({"username": "static-user", "password": password});
+    vault.put("webapp/config", &config("first"));
+    let files = json!([
+        {"secret": "webapp/config", "file": "_raw"},
+        {"secret": "webapp/config", "key": "password", "file": "password"},
+    ]);
+    let labels = json!({"app": "webapp"});
+    let template = fresh(vault.annotate(pod("app", &watch("password")), &files), "30s");
+    let mut spec = template["spec"].clone();
+    spec["restartPolicy"] = json!("Always");
+    let annotations = merge(
+        template["metadata"]["annotations"].clone(),
+        &json!({"podkey.dev/role": "role1"}),
+    );
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "webapp", "namespace": namespace.name},
+        "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": {
+            "metadata": {"labels": labels, "annotations": annotations}, "spec": spec,
+        }},
+    })
+    .to_string();
+    kubectl(&["apply", "--server-side", "-f", "-"], &deployment).unwrap();
+    let no_drift = || kubectl(&["diff", "--server-side", "-f", "-"], &deployment);
+    assert_eq!(no_drift().as_deref(), Ok(""));
+    let path = namespace.path("pods?labelSelector=app%3Dwebapp");
+    let name = wait(LIMIT, || {
+        let name = cluster().get(&path)["items"][0]["metadata"]["name"].clone();
+        name.as_str().map(str::to_owned)
+    })
+    .unwrap_or_else(|| panic!("{:#?}", namespace.events()));
+    let pod = namespace.pod(&name);
+    pod.shows("first");
+    let took = changes(&pod, 2, Duration::from_secs(30), |value| {
+        vault.put("webapp/config", &config(value));
+    });
+    println!("a changed value is in the pod after {took:.1?} s, with refresh: 30s");
+    // All files are of the same moment.
+    let raw = pod.exec("main", &["cat", "/podkey/secrets/_raw"]).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&raw).unwrap(), config("changed-1"));
+    assert_eq!(no_drift().as_deref(), Ok(""));
+    let generation = &cluster().get(&namespace.group_path("apps/v1", "deployments/webapp"))["metadata"]["generation"];
+    assert_eq!(*generation, 1);
+    assert_eq!(
+        cluster().get(&path)["items"].as_array().unwrap().len(),
+        1,
+        "the same pod"
+    );
+}
+
+#[test]
+fn a_job_with_the_sidecar_completes() {
+    let namespace = Namespace::new("job");
+    let vault = Vault::new(&namespace);
+    vault.put("web", &json!({"password": "s3cret"}));
+    let template = fresh(
+        vault.annotate(pod("job", "cat /podkey/secrets/password"), &password()),
+        "5s",
+    );
+    let jobs = namespace.group_path("batch/v1", "jobs");
+    cluster().create(
+        &jobs,
+        &json!({
+            "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "job"},
+            "spec": {"backoffLimit": 0, "completions": 2, "parallelism": 2, "template": {
+                "metadata": {"annotations": template["metadata"]["annotations"]}, "spec": template["spec"],
+            }},
+        }),
+    );
+    wait(LIMIT, || {
+        let status = &cluster().get(&format!("{jobs}/job"))["status"];
+        assert!(status["failed"].is_null(), "{status}");
+        (status["succeeded"] == 2 && status["completionTime"].is_string()).then_some(())
+    })
+    .unwrap_or_else(|| panic!("{:#?}", namespace.events()));
+    for pod in cluster().get(&namespace.path("pods"))["items"].as_array().unwrap() {
+        let ended = &status(pod, "podkey-sidecar")["state"]["terminated"];
+        assert_eq!(
+            (&ended["exitCode"], &ended["reason"]),
+            (&json!(0), &json!("Completed")),
+            "{ended}"
+        );
+        let log = namespace.pod(pod["metadata"]["name"].as_str().unwrap()).log("main");
+        assert_eq!(log, "s3cret");
+    }
+    // Whatever it was given ended with it.
+    wait(LIMIT, || (vault.tokens() == 0).then_some(())).expect("no token is left");
+}
+
+/// As the kernel does when memory is short. The job must not notice, and nobody may take the pod for a failed one.
+#[test]
+fn a_sidecar_that_is_killed_comes_back_and_the_main_container_does_not_notice() {
+    let namespace = Namespace::new("killed");
+    let vault = Vault::new(&namespace);
+    vault.put("web", &json!({"password": "first"}));
+    let pod = namespace.create(&fresh(
+        vault.annotate(pod("app", &watch("password")), &password()),
+        "5s",
+    ));
+    pod.shows("first");
+    kill(&pod, "podkey-agent");
+    let object = pod.until("with a sidecar that is there again", |pod| {
+        let sidecar = status(pod, "podkey-sidecar");
+        sidecar["restartCount"] == 1 && sidecar["state"]["running"].is_object()
+    });
+    assert_eq!(
+        status(&object, "podkey-sidecar")["lastState"]["terminated"]["exitCode"],
+        137
+    );
+    assert_eq!(object["status"]["phase"], "Running");
+    assert_eq!(status(&object, "podkey-init")["restartCount"], 0);
+    assert_eq!(status(&object, "main")["restartCount"], 0);
+    // It saw one content, not a moment without.
+    assert_eq!(pod.log("main"), "first\n");
+    vault.put("web", &json!({"password": "second"}));
+    pod.shows("second");
+
+    // And a job ends well that loses its sidecar.
+    let lines = "sleep 6; cat /podkey/secrets/password";
+    let definition = fresh(
+        vault.annotate(crate::harness::pod::pod("job", lines), &password()),
+        "5s",
+    );
+    let job = namespace.create(&definition);
+    job.running();
+    kill(&job, "podkey-agent");
+    assert_eq!(job.succeeds(), "second");
+}
+
+/// Kills the processes of that name in a pod, by a pod that may see the node's processes.
+fn kill(pod: &Pod<'_>, program: &str) {
+    let uid = pod.object()["metadata"]["uid"].as_str().unwrap().replace('-', "[-_]");
+    let script = format!(
+        "for p in /proc/[0-9]*; do grep -q {uid} $p/cgroup 2>/dev/null && [ \"$(cat $p/comm)\" = {program} ] && \
+         kill -9 ${{p#/proc/}} && echo killed; done; true"
+    );
+    let name = format!("kill-{}", pod.name);
+    let mut killer = merge(
+        crate::harness::pod::pod(&name, &script),
+        &json!({"spec": {"hostPID": true}}),
+    );
+    killer["spec"]["containers"][0]["securityContext"] = json!({"privileged": true});
+    assert_eq!(pod.namespace.create(&killer).succeeds(), "killed\n");
+}
+
+/// Scenario 5: a runner that waits for its job. The job gets, masked, what is in OpenBao then.
+#[test]
+fn a_warm_runner_s_job_gets_the_value_of_now() {
+    const RUNNER: &str = r#"
+        trap 'exit 0' TERM; until [ -e /tmp/job ]; do sleep 0.2; done
+        export GITHUB_ACTIONS=true GITHUB_REPOSITORY=octo-org/octo-repo GITHUB_EVENT_NAME=push GITHUB_REF=refs/heads/main
+        export GITHUB_RUN_ID=1 GITHUB_RUN_ATTEMPT=1 GITHUB_JOB=build RUNNER_TEMP=/tmp
+        export GITHUB_ENV=/tmp/env GITHUB_STEP_SUMMARY=/tmp/summary GITHUB_EVENT_PATH=/tmp/event.json
+        : >$GITHUB_ENV; : >$GITHUB_STEP_SUMMARY; echo '{}' >$GITHUB_EVENT_PATH
+        echo "== started"; sh -e $ACTIONS_RUNNER_HOOK_JOB_STARTED 2>&1; echo "exit $?"
+        echo "== variables"; cat $GITHUB_ENV
+        echo "== job"; cat /podkey/secrets/password; echo
+        echo "== completed"; sh -e $ACTIONS_RUNNER_HOOK_JOB_COMPLETED 2>&1; echo "exit $?"; echo "== end"
+    "#;
+    let namespace = Namespace::new("warm");
+    let vault = Vault::new(&namespace);
+    vault.put("web", &json!({"password": "s3cret-of-before"}));
+    let mut runner = merge(
+        fresh(vault.annotate(pod("runner", ""), &password()), "5s"),
+        &json!({
+            "metadata": {
+                "labels": {"actions-ephemeral-runner": "True"},
+                "annotations": {"podkey.dev/env": format!("{}/data/web password | PASSWORD", vault.kv)},
+            },
+            "spec": {"securityContext": {"runAsUser": 1001}},
+        }),
+    );
+    runner["spec"]["containers"] = json!([container("runner", RUNNER)]);
+    let pod = namespace.create(&runner);
+    pod.running();
+    vault.put("web", &json!({"password": "s3cret-of-now"}));
+    wait(LIMIT, || {
+        let seen = pod.exec("runner", &["cat", "/podkey/secrets/password"]).ok()?;
+        (seen == "s3cret-of-now").then_some(())
+    })
+    .unwrap_or_else(|| panic!("{}", pod.story()));
+    pod.exec("runner", &["touch", "/tmp/job"]).unwrap();
+    pod.until("succeeded", |pod| pod["status"]["phase"] == "Succeeded");
+    let log = pod.log("runner");
+    println!("{log}");
+    let section = |name: &str| {
+        let (_, rest) = log.split_once(&format!("== {name}\n")).expect(name);
+        rest.split("== ").next().unwrap()
+    };
+    let started = section("started");
+    assert!(started.ends_with("exit 0\n"), "{log}");
+    assert!(started.contains("::add-mask::s3cret-of-now\n"), "{log}");
+    assert_eq!(section("job"), "s3cret-of-now\n", "{log}");
+    assert!(section("variables").contains("s3cret-of-now"), "{log}");
+    assert!(section("completed").ends_with("exit 0\n"), "{log}");
+}
+
+/// What init hands over, and the token that both log in with, are the agent's alone.
+#[test]
+fn the_handover_and_the_tokens_are_seen_by_podkey_s_own_containers_alone() {
+    let namespace = Namespace::new("handover");
+    let vault = Vault::new(&namespace);
+    vault.put("web", &json!({"password": "s3cret"}));
+    let definition_of = |name: &str| {
+        let app = merge(
+            pod(name, &watch("password")),
+            &json!({"spec": {"securityContext": {"runAsUser": 0}}}),
+        );
+        fresh(vault.annotate(app, &password()), "5s")
+    };
+    let pod = namespace.create(&definition_of("app"));
+    pod.shows("s3cret");
+    let object = pod.object();
+    assert_eq!(init_containers(&object), ["podkey-init", "podkey-sidecar"]);
+    let mounts = |name: &str| {
+        let mounts = definition(&object, name)["volumeMounts"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let names = mounts.iter().map(|mount| mount["name"].as_str().unwrap().to_owned());
+        let mut names: Vec<_> = names.filter(|name| name.starts_with("podkey-")).collect();
+        names.sort_unstable();
+        names
+    };
+    for name in ["podkey-init", "podkey-sidecar"] {
+        assert_eq!(
+            mounts(name),
+            ["podkey-handover", "podkey-secrets", "podkey-token"],
+            "{name}"
+        );
+    }
+    assert_eq!(mounts("main"), ["podkey-secrets"]);
+    let look = pod
+        .exec(
+            "main",
+            &[
+                "sh",
+                "-c",
+                "ls -A /podkey; ls -A /podkey/secrets; for p in /proc/[0-9]*; do readlink $p/exe; done; env",
+            ],
+        )
+        .unwrap();
+    assert!(look.starts_with("secrets\n"), "{look}");
+    assert!(
+        !look.contains("handover") && !look.contains("podkey-agent") && !look.contains("PODKEY"),
+        "{look}"
+    );
+    // Nor by one who debugs the pod.
+    for volume in ["podkey-handover", "podkey-secrets", "podkey-token"] {
+        let debug = json!({"name": "spy", "image": "busybox", "volumeMounts": [{"name": volume, "mountPath": "/spy"}]});
+        let path = format!("{}/ephemeralcontainers?dryRun=All", pod.path());
+        let answer = cluster().call("PATCH", &path, &json!({"spec": {"ephemeralContainers": [debug]}}));
+        assert!(
+            !answer.is_success() && answer.message().contains("podkey"),
+            "{volume}: {}",
+            answer.text
+        );
+    }
+    // Nor by a container that says in its definition that it wants to.
+    let mut other = definition_of("other");
+    other["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "podkey-handover", "mountPath": "/spy"}]);
+    let refused = namespace.try_create(&other);
+    assert!(!refused.is_success(), "{}", refused.text);
+
+    // What anybody who may read the pod sees.
+    let shown = pod.object().to_string()
+        + &pod.log("podkey-init")
+        + &pod.log("podkey-sidecar")
+        + &namespace.events().join("\n");
+    for secret in ["s3cret", "eyJhbGciOi", "hvs.", "\"s."] {
+        assert!(!shown.contains(secret), "{secret} in {shown}");
+    }
+}
