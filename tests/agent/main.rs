@@ -30,5 +30,6 @@ mod plan;
 mod process;
 mod sidecar_life;
 mod sidecar_process;
+mod sidecar_token;
 mod tls;
 mod volume;
