@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
-.PHONY: help demo test test-dist manifests chart-tools e2e bench bench-cluster bench-webhook dist lint deny image cluster cluster-down tools clean rust
+.PHONY: help demo test test-dist postgres manifests chart-tools e2e bench bench-cluster bench-webhook dist lint deny image cluster cluster-down tools clean rust
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -21,9 +21,12 @@ demo: .tools/bin/bao ## see a GitHub Actions runner pod get its kubeconfig from 
 	$(CARGO) run --quiet --locked --example demo
 
 # Ignored tests are those that need what `make dist` builds.
-test: .tools/bin/bao chart-tools ## every test, against a real OpenBao; the static binaries and the image included
+test: .tools/bin/bao chart-tools postgres ## every test, against a real OpenBao; the static binaries and the image included
 	$(CARGO) test --locked
 	$(MAKE) test-dist
+
+postgres:
+	@.ci/tools postgres
 
 chart-tools:
 	@.ci/tools helm kubectl
@@ -128,7 +131,7 @@ deny: rust ## licences, duplicate and banned crates, advisories
 	fi
 
 tools: ## fetch everything that the other targets need (buildah, for `make image`, only where that is possible)
-	.ci/tools bao zig deny qemu helm kubectl
+	.ci/tools bao postgres zig deny qemu helm kubectl
 	.ci/tools buildah || true
 
 clean: ## remove what was built; .tools stays

@@ -45,9 +45,13 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The lease of a dynamic secret: revoking the client token that made it ends it at once.
+/// How long a secret lives that ends by itself. All of it is the server's own word, counted from its answer.
 #[derive(Debug)]
 pub(crate) struct Lease {
+    /// What the server knows it by: with it, revoking the client token that made it ends the secret at once. Without it the
+    /// secret tells its end itself (a certificate), and nothing but the passing of time ends it. No secret, and of no use in
+    /// a log.
+    pub(crate) id: Option<String>,
     /// How long it lasts.
     pub(crate) duration: Duration,
     /// Whether it can be extended.

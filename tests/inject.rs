@@ -265,7 +265,7 @@ fn write(folder: &Path, outcome: &Outcome) {
             None if path.exists() => fs::remove_file(path).unwrap(),
             None => {}
             Some(text) => {
-                let own = format!("podkey.dev/injected: {VERSION}\n");
+                let own = format!("podkey.dev/injected: \"{VERSION}\"\n");
                 fs::write(path, text.replace(&own, "podkey.dev/injected: \"{version}\"\n")).unwrap();
             }
         }

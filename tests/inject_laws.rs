@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 
 const CONFIG: &str = "
 agent: { image: podkey }
+allowSharedProcessNamespace: true
 connections:
   default: { address: 'https://vault.example.com' }
   team: { address: 'https://team.example.com', auth: { role: team-reader, audience: '' }, job: { role: team-job } }
@@ -25,6 +26,12 @@ connections:
 
 fn config() -> Config {
     Config::parse(CONFIG, |_| Err(String::new())).unwrap()
+}
+
+/// The same where Kubernetes is of this version.
+fn config_of(version: &str) -> Config {
+    let text = format!("kubernetesVersion: {version:?}{CONFIG}");
+    Config::parse(&text, |_| Err(String::new())).unwrap()
 }
 
 // ------------------------------------------------------------------------------------------------ the generators
@@ -207,13 +214,26 @@ fn volumes() -> BoxedStrategy<Value> {
 }
 
 /// Entries of `podkey.dev/files` that get along with each other.
-const GOOD_FILES: [&str; 6] = [
+const GOOD_FILES: [&str; 9] = [
+    "- {secret: pki/issue/x, data: {name: $(A), alt: [$, 1.0], ext: {a: ''}}, key: certificate, file: pki/cert}\n",
+    "- {secret: c/data/$(X), file: 'each/$_{{ .SecretKey | uppercase }}', decode: hex}\n",
+    "- {secret: kv/data/App, key: k, file: '{{ .MountPath }}-{{ .SecretBaseName | lowercase }}', env: APP}\n",
     "- {secret: a/b, key: k, file: /tmp/kubeconfig, env: KUBECONFIG}\n",
     "- {secret: a/$(HOME), key: $$, file: token, env: TOKEN_FILE, mode: 0440}\n",
     "- {secret: c/d, file: conf/all.json}\n",
     "- {secret: c/d, file: /etc/app/all.yaml, format: yaml, mode: \"0400\"}\n",
     "- {secret: c/d, file: /srv/$(A)/x, format: dotenv, version: 2}\n",
     "- {secret: 'c/{repository}/d', file: /srv/deploy, key: k, as: job}\n",
+];
+
+/// The same of files that are kept fresh.
+const FRESH_FILES: [&str; 6] = [
+    "- {secret: a/$(HOME), key: $$, file: token, env: TOKEN_FILE, mode: 0440, when-gone: delete}\n",
+    "- {secret: c/d, file: conf/all.json, when-gone: keep}\n",
+    "- {secret: c/d, file: all.env, format: dotenv, version: 2}\n",
+    "- {secret: pki/issue/x, data: {name: $(A), alt: [$, 1.0], ext: {a: ''}}, key: certificate, file: pki/cert}\n",
+    "- {secret: c/data/$(X), file: 'each/$_{{ .SecretKey | uppercase }}', when-gone: fail}\n",
+    "- {secret: kv/data/App, key: k, file: '{{ .MountPath }}-{{ .SecretBaseName | lowercase }}', env: APP}\n",
 ];
 
 /// What a pod is made for, as far as podkey is concerned.
@@ -225,16 +245,28 @@ enum Kind {
     RunnerOfTeam,
 }
 
+/// Whether the pod asks for files that are kept fresh.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Wish {
+    Once,
+    Fresh,
+}
+
 /// What `podkey.dev/files` may say, mostly with sense.
-fn files(kind: Kind) -> BoxedStrategy<String> {
+fn files(kind: Kind, wish: Wish) -> BoxedStrategy<String> {
     let odd = prop_oneof![
         "- \\{secret: a, file: /?([a-z]/)?(\\.\\.|\\.|proc|podkey|dev|a)/[a-z]\\}\n",
         "- \\{secret: [a-z./$%]{1,6}, file: [a-z./:$]{1,9}\\}\n",
-        "- \\{secret: a, file: [a-z./]{1,9}, (mode|key|env|decode|format|version|as|fiel): [a-zA-Z0-9]{0,6}\\}\n",
+        "- \\{secret: a, file: [a-z./]{1,9}, (mode|key|env|decode|format|version|as|fiel|data|when-gone): [a-zA-Z0-9]{0,6}\\}\n",
+        "- \\{secret: [a-z./${}]{1,6}, file: '([a-z./]{0,2}\\{\\{ ?\\.(SecretKey|SecretPath|MountPath|X)( \\| (uppercase|replace \"[a/]\" \"[./]\"))? ?\\}\\}){1,2}'\\}\n",
+        "- \\{secret: (a|sys|auth)/b, file: f, key: k, data: \\{[a-z]{0,2}: [\\[a-z$]{0,3}\\]?\\}\\}\n",
         ".{0,20}",
     ];
     // The last is for a job with an identity.
-    let sensible = &GOOD_FILES[..GOOD_FILES.len() - usize::from(kind != Kind::RunnerOfTeam)];
+    let sensible = match wish {
+        Wish::Once => &GOOD_FILES[..GOOD_FILES.len() - usize::from(kind != Kind::RunnerOfTeam)],
+        Wish::Fresh => &FRESH_FILES,
+    };
     let good = proptest::sample::subsequence(sensible.to_vec(), 1..=sensible.len()).prop_shuffle();
     let good = good.prop_map(|entries| entries.concat());
     prop_oneof![
@@ -245,7 +277,7 @@ fn files(kind: Kind) -> BoxedStrategy<String> {
     .boxed()
 }
 
-fn annotations(kind: Kind) -> BoxedStrategy<Value> {
+fn annotations(kind: Kind, wish: Wish) -> BoxedStrategy<Value> {
     let rarely = |key: &'static str, values: &[&'static str]| {
         prop_oneof![5 => Just(Vec::new()), 1 => field(key, strings(values))].boxed()
     };
@@ -256,7 +288,7 @@ fn annotations(kind: Kind) -> BoxedStrategy<Value> {
     };
     object(vec![
         prop_oneof![19 => field("podkey.dev/role", Just(json!("web"))), 1 => Just(Vec::new())].boxed(),
-        field("podkey.dev/files", files(kind).prop_map(Value::from)),
+        field("podkey.dev/files", files(kind, wish).prop_map(Value::from)),
         match kind {
             Kind::RunnerOfTeam => field("podkey.dev/connection", Just(json!("team"))),
             _ => rarely(
@@ -272,10 +304,22 @@ fn annotations(kind: Kind) -> BoxedStrategy<Value> {
             },
         ),
         prop_oneof![
-            8 => Just(Vec::new()),
-            1 => field(
+            // Without job hooks they make the agent start the commands.
+            2 => Just(Vec::new()),
+            if kind == Kind::Plain { 6 } else { 1 } => field(
                 "podkey.dev/env",
-                strings(&["a/b k | K", "a/b `$k` | K ; c/d *", "a/b k | K", "c/d **", "a/b x.y[1] | A", "a/b"]),
+                strings(&[
+                    "a/b k | K",
+                    "a/b $k | K ; c/d *",
+                    "a/b k",
+                    "a/b k | K; c/d * | P_",
+                    "c/d **",
+                    "c/d ** | $(A)",
+                    "a/b x.y[1] | A",
+                    "a/b k | K",
+                    "c/d k.l | L",
+                    "a/b",
+                ]),
             ),
         ]
         .boxed(),
@@ -305,7 +349,31 @@ fn annotations(kind: Kind) -> BoxedStrategy<Value> {
         ),
         rarely("podkey.dev/auth-mount", &["a/b", "$$", "../x"]),
         rarely("podkey.dev/injected", &["0.0.1", VERSION, ""]),
-        rarely("podkey.dev/refresh", &["never"]),
+        match wish {
+            Wish::Once => rarely("podkey.dev/refresh", &["never", "never", "never", "30s"]),
+            Wish::Fresh => field(
+                "podkey.dev/refresh",
+                prop_oneof![20 => strings(&["5s", "30s", " 1m 30s", "24h"]), 1 => strings(&["4s", "never"])],
+            ),
+        },
+        match wish {
+            Wish::Once => Just(Vec::new()).boxed(),
+            Wish::Fresh => prop_oneof![
+                Just(Vec::new()),
+                field(
+                    "podkey.dev/on-change",
+                    strings(&[
+                        "touch:reload",
+                        "touch:$(A)/x\nhttp:POST:http://127.0.0.1:9000/$$",
+                        "signal:SIGHUP:web",
+                        "signal:SIGHUP:web\n\n touch:reload\n",
+                        "touch:conf/x",
+                        "sh -c true",
+                    ]),
+                ),
+            ]
+            .boxed(),
+        },
         vec((key(), ".{0,5}".prop_map(Value::from)), 0..3).boxed(),
     ])
 }
@@ -328,6 +396,7 @@ fn labels(kind: Kind) -> BoxedStrategy<Vec<(String, Value)>> {
 prop_compose! {
     fn pod()(
         kind in select(vec![Kind::Plain, Kind::Plain, Kind::Runner, Kind::RunnerOfTeam]),
+        wish in select(vec![Wish::Once, Wish::Fresh]),
         main in proptest::sample::subsequence(vec!["web", "job", "runner", "istio-proxy"], 1..=3),
         init in proptest::sample::subsequence(vec!["prepare", "istio-proxy", "migrate", "linkerd-proxy"], 0..=3),
     )(
@@ -341,14 +410,15 @@ prop_compose! {
             unrelated(),
         ])),
         metadata in object(vec![
-            field("annotations", annotations(kind)),
+            field("annotations", annotations(kind, wish)),
             labels(kind),
             unrelated(),
         ]),
+        shared in prop_oneof![1 => Just(Vec::new()), 2 => maybe("shareProcessNamespace", any::<bool>().prop_map(Value::from))],
         top in unrelated(),
         seed in any::<u64>(),
     ) -> Value {
-        let mut spec: Vec<_> = [init, volumes, more, context].concat();
+        let mut spec: Vec<_> = [init, volumes, more, context, shared].concat();
         let place = seed as usize % (spec.len() + 1);
         spec.insert(place, ("containers".to_owned(), containers));
         let mut pod: Map<_, _> = top.into_iter().collect();
@@ -403,7 +473,9 @@ fn check(pod: &Value) -> Result<bool, TestCaseError> {
         return Err(TestCaseError::fail(format!("{patch} does not apply: {error}")));
     }
     survives(pod, &patched)?;
-    podkey_init_is_restricted(&patched)?;
+    podkey_s_containers_are_restricted(&patched)?;
+    files_are_kept_fresh_by_a_sidecar_alone(&patched)?;
+    no_kubernetes_without_native_sidecars_gets_one(&text, &patch)?;
     only_podkey_sees_its_volumes(&patched)?;
     hooks_are_chained(pod, &patched)?;
     commands_start_with_their_variables(pod, &patched)?;
@@ -438,12 +510,12 @@ fn survives(pod: &Value, patched: &Value) -> TestCaseResult {
     };
     let spec = &mut rest["spec"];
     if let Some(containers) = spec["initContainers"].as_array_mut() {
-        containers.retain(|container| container["name"] != "podkey-init");
+        containers.retain(|container| !is_podkey_s(container));
     }
     restore(&pod["spec"], spec, "initContainers");
     let had = items(&pod["spec"], "volumes").len();
     if let Some(volumes) = spec["volumes"].as_array_mut() {
-        prop_assert!((had + 2..=had + 3).contains(&volumes.len()), "{volumes:?}");
+        prop_assert!((had + 2..=had + 4).contains(&volumes.len()), "{volumes:?}");
         volumes.truncate(had);
     }
     restore(&pod["spec"], spec, "volumes");
@@ -485,9 +557,24 @@ fn podkey_init(pod: &Value) -> &Value {
     all.iter().find(|container| container["name"] == "podkey-init").unwrap()
 }
 
+fn is_podkey_s(container: &Value) -> bool {
+    container["name"] == "podkey-init" || container["name"] == "podkey-sidecar"
+}
+
+fn plan(pod: &Value) -> Plan {
+    let variables = items(podkey_init(pod), "env");
+    let plan = variables.iter().find(|variable| variable["name"] == PLAN_ENV).unwrap();
+    Plan::parse(plan["value"].as_str().unwrap()).unwrap()
+}
+
 /// <https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>
-fn podkey_init_is_restricted(pod: &Value) -> TestCaseResult {
-    let container = podkey_init(pod);
+fn podkey_s_containers_are_restricted(pod: &Value) -> TestCaseResult {
+    let all = items(&pod["spec"], "initContainers").iter();
+    all.filter(|container| is_podkey_s(container))
+        .try_for_each(is_restricted)
+}
+
+fn is_restricted(container: &Value) -> TestCaseResult {
     let mut context = container["securityContext"].clone();
     let user = context.as_object_mut().unwrap().shift_remove("runAsUser");
     prop_assert!(user.is_some_and(|user| user.as_i64().is_some_and(|user| user > 0)));
@@ -510,7 +597,78 @@ fn podkey_init_is_restricted(pod: &Value) -> TestCaseResult {
     Ok(())
 }
 
-/// The volume's root and the token are for podkey-init alone; others read what the plan puts where they have it mounted.
+/// Where the plan asks for it there is a sidecar, right behind podkey-init and in all like it but for what it is to do; only
+/// these two have the handover. What is mounted on its own is not kept fresh, and nobody else writes.
+fn files_are_kept_fresh_by_a_sidecar_alone(pod: &Value) -> TestCaseResult {
+    let plan = plan(pod);
+    let init_containers = items(&pod["spec"], "initContainers");
+    let place = init_containers
+        .iter()
+        .position(|container| container["name"] == "podkey-init");
+    let sidecars = init_containers
+        .iter()
+        .filter(|container| container["name"] == "podkey-sidecar");
+    let all = init_containers.iter().chain(items(&pod["spec"], "containers"));
+    let mounts = |volume: &'static str| {
+        all.clone().filter(move |container| {
+            items(container, "volumeMounts")
+                .iter()
+                .any(|mount| mount["name"] == volume)
+        })
+    };
+    let volumes = items(&pod["spec"], "volumes").iter();
+    let handovers = volumes.filter(|volume| volume["name"] == "podkey-handover").count();
+    if plan.refresh.is_none() {
+        prop_assert_eq!(
+            (sidecars.count(), handovers, mounts("podkey-handover").count()),
+            (0, 0, 0)
+        );
+        return Ok(());
+    }
+    prop_assert_eq!((sidecars.count(), handovers), (1, 1));
+    prop_assert!(mounts("podkey-handover").all(is_podkey_s) && mounts("podkey-handover").count() == 2);
+    let (init, mut sidecar) = (podkey_init(pod), init_containers[place.unwrap() + 1].clone());
+    prop_assert_eq!(
+        (
+            sidecar["name"].take(),
+            sidecar["args"].take(),
+            sidecar["restartPolicy"].take()
+        ),
+        (json!("podkey-sidecar"), json!(["sidecar"]), json!("Always"))
+    );
+    let mut init = init.clone();
+    (init["name"], init["args"], init["restartPolicy"]) = (Value::Null, Value::Null, Value::Null);
+    prop_assert_eq!(init, sidecar);
+    prop_assert!(
+        plan.destinations()
+            .all(|file| !matches!(file, Destination::Absolute(_)))
+    );
+    for container in all.clone().filter(|container| !is_podkey_s(container)) {
+        let mut mounts = items(container, "volumeMounts").iter();
+        prop_assert!(mounts.all(|mount| mount["name"] != "podkey-secrets" || mount["readOnly"] == true));
+    }
+    Ok(())
+}
+
+/// The version decides only whether there may be a sidecar.
+fn no_kubernetes_without_native_sidecars_gets_one(pod: &str, patch: &str) -> TestCaseResult {
+    let decided = |version| match decide(&Pod::parse(pod).unwrap(), "ns", &config_of(version)) {
+        Decision::Inject(patch, _) => Ok(String::from_utf8(patch.as_json().to_vec()).unwrap()),
+        other => Err(format!("{other:?}")),
+    };
+    let new = decided("v1.33.5+k3s1");
+    prop_assert_eq!(new.as_deref(), Ok(patch));
+    match decided("1.28") {
+        Ok(old) => prop_assert!(old == patch && !patch.contains("podkey-sidecar"), "{old}"),
+        Err(why) => prop_assert!(
+            patch.contains("podkey-sidecar") && why.contains("needs Kubernetes 1.29"),
+            "{why}"
+        ),
+    }
+    Ok(())
+}
+
+/// The volume's root and the token are for podkey's containers alone; others read what the plan puts where they have it mounted.
 fn only_podkey_sees_its_volumes(pod: &Value) -> TestCaseResult {
     let variables = items(podkey_init(pod), "env");
     let plan = variables.iter().find(|variable| variable["name"] == PLAN_ENV).unwrap();
@@ -545,13 +703,14 @@ fn only_podkey_sees_its_volumes(pod: &Value) -> TestCaseResult {
     let all = items(&pod["spec"], "initContainers")
         .iter()
         .chain(items(&pod["spec"], "containers"));
-    for container in all.filter(|container| container["name"] != "podkey-init") {
+    for container in all.filter(|container| !is_podkey_s(container)) {
         let mounts = items(container, "volumeMounts");
         for mount in mounts {
             prop_assert_ne!(&mount["name"], "podkey-token");
-            let may_write = hooks && container["name"] == "runner";
+            let runs_hooks = hooks && container["name"] == "runner";
+            let may_write = runs_hooks && plan.refresh.is_none();
             if mount["name"] == "podkey-bin" {
-                prop_assert!((may_write || plan.exec) && mount["readOnly"] == true, "{mount}");
+                prop_assert!((runs_hooks || plan.exec) && mount["readOnly"] == true, "{mount}");
             }
             if mount["name"] == "podkey-secrets" {
                 prop_assert!(may_write || mount["readOnly"] == true, "{mount}");
@@ -569,9 +728,7 @@ fn only_podkey_sees_its_volumes(pod: &Value) -> TestCaseResult {
 
 /// With hooks, the runner calls ours, and ours knows the one that the runner would have called; without, nothing changes.
 fn hooks_are_chained(pod: &Value, patched: &Value) -> TestCaseResult {
-    let variables = items(podkey_init(patched), "env");
-    let plan = variables.iter().find(|variable| variable["name"] == PLAN_ENV).unwrap();
-    let plan = Plan::parse(plan["value"].as_str().unwrap()).unwrap();
+    let plan = plan(patched);
     for (before, after) in items(&pod["spec"], "containers")
         .iter()
         .zip(items(&patched["spec"], "containers"))
@@ -608,13 +765,11 @@ const EXEC: [&str; 3] = ["/podkey/bin/podkey-agent", "exec", "--"];
 
 /// Only where the agent is to start commands does it, and it has what it needs there.
 fn commands_start_with_their_variables(pod: &Value, patched: &Value) -> TestCaseResult {
-    let variables = items(podkey_init(patched), "env");
-    let plan = variables.iter().find(|variable| variable["name"] == PLAN_ENV).unwrap();
-    let plan = Plan::parse(plan["value"].as_str().unwrap()).unwrap();
+    let plan = plan(patched);
     let mut started = 0;
     for place in ["initContainers", "containers"] {
         let after = items(&patched["spec"], place).iter();
-        let after = after.filter(|container| container["name"] != "podkey-init");
+        let after = after.filter(|container| !is_podkey_s(container));
         for (before, after) in items(&pod["spec"], place).iter().zip(after) {
             let starts = |container: &Value| {
                 let lists = ["command", "args"].map(|name| items(container, name).windows(EXEC.len()));
@@ -741,9 +896,9 @@ proptest! {
     #[test]
     fn no_annotation_text_makes_decide_panic(
         values in vec((select(vec![
-            "connection", "role", "auth-mount", "files", "env", "containers", "refresh", "on-failure", "job-hooks", "export",
+            "connection", "role", "auth-mount", "files", "env", "containers", "refresh", "on-change", "on-failure", "job-hooks", "export",
             "mask", "job-env", "job-policy", "job-temp", "ignore-not-found", "injected", "", "~/",
-        ]), prop_oneof![any::<String>(), files(Kind::RunnerOfTeam), "[a-z/{}$.`'\"*|; \\[\\]0-9-]{0,30}", "[-{}\\[\\]:,&*!|>'\" a-z\n]{0,40}"]), 0..6),
+        ]), prop_oneof![any::<String>(), files(Kind::RunnerOfTeam, Wish::Once), files(Kind::Plain, Wish::Fresh), "(signal:SIG|touch:|http:POST:http://)[A-Z0-9a-z.:/$\\[\\]?-]{0,15}", "[a-z/{}$.`'\"*|; \\[\\]0-9-]{0,30}", "[-{}\\[\\]:,&*!|>'\" a-z\n]{0,40}"]), 0..6),
         key in option::of(any::<String>()),
     ) {
         let mut annotations: Map<_, _> =
@@ -786,24 +941,43 @@ fn many_of_the_generated_pods_are_injected() {
     use proptest::strategy::ValueTree;
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
-    let pods: Vec<_> = (0..400)
+    let pods: Vec<_> = (0..600)
         .map(|_| pod().new_tree(&mut runner).unwrap().current())
         .filter(|pod| check(pod).unwrap())
         .collect();
-    assert!(pods.len() > 100, "{} of 400", pods.len());
+    assert!(pods.len() > 80, "{} of 600", pods.len());
     let with_hooks = |pod: &&Value| {
         let labels = &pod["metadata"]["labels"];
         let wished = &pod["metadata"]["annotations"]["podkey.dev/job-hooks"];
         wished == "true" || (*wished != "false" && !labels["actions-ephemeral-runner"].is_null())
     };
     let hooks = pods.iter().filter(with_hooks).count();
-    assert!(hooks > 10, "{hooks} of 400 with hooks");
+    assert!(hooks > 10, "{hooks} of 600 with hooks");
     let starts = |pod: &&Value| {
         let annotations = &pod["metadata"]["annotations"];
         annotations["podkey.dev/env"].is_string() && annotations["podkey.dev/export"] != "false" && !with_hooks(pod)
     };
     let exec = pods.iter().filter(starts).count();
-    assert!(exec > 3, "{exec} of 400 with exec");
+    assert!(exec > 25, "{exec} of 600 with exec");
+    let refresh = |pod: &&Value| {
+        pod["metadata"]["annotations"]["podkey.dev/refresh"]
+            .as_str()
+            .is_some_and(|refresh| refresh != "never")
+    };
+    let fresh = pods.iter().filter(refresh);
+    assert!(fresh.clone().count() > 20, "{} of 600 with refresh", fresh.count());
+    for (key, word) in [("on-change", "signal:"), ("files", "SecretKey"), ("files", "data:")] {
+        let text = |pod: &&Value| {
+            pod["metadata"]["annotations"][format!("podkey.dev/{key}")]
+                .as_str()
+                .map(str::to_owned)
+        };
+        let found = fresh
+            .clone()
+            .filter(|pod| text(pod).is_some_and(|text| text.contains(word)))
+            .count();
+        assert!(found > 0, "none of 600 with {word}");
+    }
 }
 
 // ----------------------------------------------------------------------------------------------- hostile inputs

@@ -72,20 +72,20 @@ impl Bench {
             .map(|n| format!("key-{n}: a line of a file that stands for a kubeconfig {n:04}\n"))
             .collect();
         bao.write("arc-runners/data/kubeconfig", &json!({"data": {"config": config}}));
-        let fields = |count: usize, bytes: usize| -> Value {
+        let fields = |first: usize, count: usize, bytes: usize| -> Value {
             let value =
                 |n: usize| format!("{n:06}-{}", "s3cret-of-a-job.".repeat(bytes.div_ceil(16)))[..bytes].to_owned();
             (0..count)
-                .map(|n| (format!("K{n}"), json!(value(n))))
+                .map(|n| (format!("K{n}"), json!(value(first + n))))
                 .collect::<serde_json::Map<_, _>>()
                 .into()
         };
-        bao.write("arc-runners/data/ten", &json!({"data": fields(10, 40)}));
+        bao.write("arc-runners/data/ten", &json!({"data": fields(0, 10, 40)}));
         // A server takes no secret as large as all of them.
         for part in 0..4 {
             bao.write(
                 &format!("arc-runners/data/many-{part}"),
-                &json!({"data": fields(250, 1024)}),
+                &json!({"data": fields(part * 250, 250, 1024)}),
             );
         }
         bao.write(

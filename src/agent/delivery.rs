@@ -1,6 +1,7 @@
 //! From what a plan asks for to bytes and names, all in memory: each secret is read once, and rendered for each file and
 //! variable that is made of it. The same for what `init` reads and for what the job reads itself.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::time::{Duration, SystemTime};
 
@@ -8,9 +9,12 @@ use super::files::Rendered;
 use super::outcome::{Delivered, LeaseEnd, Target};
 use super::report::{Code, Failure};
 use crate::job::select::{self, SelectError};
-use crate::plan::{ApiPath, Destination, EnvName, EnvSecret, MAX_RENDERED_BYTES, PlannedFile, Select};
+use crate::plan::{
+    ApiPath, Destination, ENV_DIR, EnvName, EnvSecret, FILES_DIR, MAX_RENDERED_BYTES, Mode, OnChange, Plan,
+    PlannedFile, Select,
+};
 use crate::render::{self, Fields};
-use crate::secret::Secret;
+use crate::secret::{Lease, Secret};
 use crate::vault::{Kind, Reading, Session, Vault, VaultError, Wanted};
 
 /// A file to make, with the path to read for it.
@@ -51,6 +55,10 @@ pub(super) struct Delivery {
     pub delivered: Vec<Delivered>,
     /// What of it ends.
     pub leases: Vec<LeaseEnd>,
+    /// Some of it ends with the client token.
+    pub bound_to_token: bool,
+    /// Files whose names came with their secret, with its path.
+    field_files: Vec<(Destination, ApiPath)>,
     bytes: usize,
 }
 
@@ -61,10 +69,10 @@ pub(super) struct Answers {
 }
 
 impl<P> Order<'_, P> {
-    /// Each path and version once.
+    /// Each path, with its version and what it is written with, once.
     pub(super) fn wanted(&self) -> Vec<Wanted> {
-        let files = self.files.iter().map(|order| (order.path.clone(), version(order.file)));
-        let env = self.env.iter().map(|order| (order.path.clone(), order.version));
+        let files = self.files.iter().map(FileOrder::wanted);
+        let env = self.env.iter().map(EnvOrder::wanted);
         let mut wanted: Vec<Wanted> = Vec::new();
         for one in files.chain(env) {
             if !wanted.contains(&one) {
@@ -88,12 +96,12 @@ impl<P> Order<'_, P> {
         Ok(Answers { wanted, readings })
     }
 
-    /// Makes files and variables of the answers.
+    /// Makes files and variables of the answers, all or nothing.
     pub(super) fn render(&self, answers: &Answers, session: &Session) -> Result<Delivery, Failure> {
         let mut delivery = Delivery::default();
         for order in &self.files {
             let (file, path) = (order.file, &order.path);
-            let reading = match answers.of(path, version(file))? {
+            let reading = match answers.of(&order.wanted())? {
                 Found::Secret(reading) => reading,
                 Found::Nothing(missing) => {
                     // The hint too: the path may be missing only because it is not written as its engine wants it.
@@ -109,53 +117,46 @@ impl<P> Order<'_, P> {
                     continue;
                 }
             };
-            let fields = Fields::parse(reading.data())
-                .map_err(|error| Failure::new(Code::NotVault, format!("the answer for {path}: {error}"), ""))?;
-            let bytes = render::render(file, &fields).map_err(|error| Failure::render(&error, path.as_str()))?;
-            delivery.count(&bytes)?;
-            delivery.delivered.push(Delivered {
-                to: Target::File(file.file.path().into_owned()),
-                secret: path.to_string(),
-                version: reading.version,
-            });
-            delivery.files.push(Rendered {
-                place: order.place.clone(),
-                mode: file.mode.bits(),
-                bytes,
-            });
+            for (destination, rendered) in order.render(reading)? {
+                delivery.count(&rendered.bytes)?;
+                if let Destination::EachField(_) = file.file {
+                    delivery.field_files.push((destination.clone(), path.clone()));
+                }
+                delivery.delivered.push(Delivered {
+                    to: Target::File(destination.path().into_owned()),
+                    secret: path.to_string(),
+                    version: reading.version,
+                });
+                delivery.files.push(rendered);
+            }
         }
         for order in &self.env {
             let path = &order.path;
-            let reading = match answers.of(path, order.version)? {
+            let reading = match answers.of(&order.wanted())? {
                 Found::Secret(reading) => reading,
                 Found::Nothing(missing) => {
                     tracing::warn!(secret = %path, reason = missing.message, hint = missing.hint, "skipped");
                     continue;
                 }
             };
-            let data = select::inside(reading.whole_data());
-            let values = select::select(order.select, data).map_err(|error| unselected(&error, path))?;
-            for (name, value) in values {
-                delivery.count(&value)?;
-                delivery.add(Variable { name, value }, path, reading.version)?;
+            for variable in order.render(reading)? {
+                delivery.count(&variable.value)?;
+                delivery.add(variable, path, reading.version)?;
             }
         }
         let now = SystemTime::now();
-        for (reading, (path, _)) in answers.readings.iter().zip(&answers.wanted) {
-            if let Ok(Reading { lease: Some(lease), .. }) = reading {
-                // A lease ends with the client token that made it.
-                let lasts = match session.ttl {
-                    Duration::ZERO => lease.duration,
-                    ttl => lease.duration.min(ttl),
-                };
-                tracing::warn!(
-                    secret = %path,
-                    ttl_s = lease.duration.as_secs(),
-                    renewable = lease.renewable,
-                    "a dynamic secret was delivered: nothing renews it, it ends with its TTL"
-                );
-                delivery.leases.push(LeaseEnd::new(path.as_str(), now + lasts));
-            }
+        for (wanted, lease) in answers.leases() {
+            // A lease ends with the client token that made it.
+            let lasts = match session.ttl {
+                ttl if lease.id.is_some() && !ttl.is_zero() => lease.duration.min(ttl),
+                _ => lease.duration,
+            };
+            delivery.bound_to_token |= lease.id.is_some();
+            // What a server may say is not always a time that a clock can show.
+            let until = now
+                .checked_add(lasts)
+                .unwrap_or(now + Duration::from_secs(u32::MAX.into()));
+            delivery.leases.push(LeaseEnd::new(wanted.path.as_str(), until));
         }
         Ok(delivery)
     }
@@ -167,15 +168,43 @@ impl Answers {
         self.readings.len()
     }
 
-    /// What was found at a path. Where nothing was and that is a failure, it has been told already.
-    fn of(&self, path: &ApiPath, version: Option<u64>) -> Result<Found<'_>, Failure> {
+    /// All that was wanted, with what was read, where there was anything.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Wanted, Option<&Reading>)> {
+        let all = self.wanted.iter().zip(&self.readings);
+        all.map(|(wanted, reading)| (wanted, reading.as_ref().ok()))
+    }
+
+    /// What ends by itself, with how it does.
+    fn leases(&self) -> impl Iterator<Item = (&Wanted, &Lease)> {
+        self.all()
+            .filter_map(|(wanted, reading)| Some((wanted, reading?.lease.as_ref()?)))
+    }
+
+    /// Says of each such secret that nobody looks after it.
+    pub(super) fn warn_of_ends(&self) {
+        for (wanted, lease) in self.leases() {
+            tracing::warn!(
+                secret = %wanted.path,
+                ttl_s = lease.duration.as_secs(),
+                renewable = lease.renewable,
+                "a dynamic secret was delivered: nothing renews it, it ends with its TTL"
+            );
+        }
+    }
+
+    /// What was found. Where nothing was and that is a failure, it has been told already.
+    fn of(&self, wanted: &Wanted) -> Result<Found<'_>, Failure> {
         let mut all = self.wanted.iter().zip(&self.readings);
-        match all.find(|((p, v), _)| p == path && *v == version) {
+        match all.find(|(one, _)| *one == wanted) {
             Some((_, Ok(reading))) => Ok(Found::Secret(reading)),
             Some((_, Err(missing))) if missing.kind == Kind::NotFound => Ok(Found::Nothing(missing)),
             Some((_, Err(error))) => Err(error.clone().into()),
             // Every secret of the order was wanted.
-            None => Err(Failure::new(Code::NotFound, format!("{path} was not read"), "")),
+            None => Err(Failure::new(
+                Code::NotFound,
+                format!("{} was not read", wanted.path),
+                "",
+            )),
         }
     }
 }
@@ -195,6 +224,11 @@ fn unselected(error: &SelectError, path: &ApiPath) -> Failure {
 }
 
 impl Delivery {
+    /// See [`check_field_files`].
+    pub(super) fn check_field_files<C>(&self, plan: &Plan<C>) -> Result<(), Failure> {
+        check_field_files(plan, self.field_files.iter().map(|(file, path)| (file, path)))
+    }
+
     fn count(&mut self, bytes: &Secret) -> Result<(), Failure> {
         self.bytes += bytes.len();
         match self.bytes > MAX_RENDERED_BYTES {
@@ -235,6 +269,36 @@ impl<'a, P> FileOrder<'a, P> {
     pub(super) fn new(file: &'a PlannedFile<P>, path: ApiPath, place: String) -> Self {
         Self { file, path, place }
     }
+
+    /// What is asked for to make it.
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted {
+            path: self.path.clone(),
+            version: self.file.version.map(NonZeroU64::get),
+            data: self.file.data.clone(),
+        }
+    }
+
+    /// Makes it of what was read: where the containers see it, and what is in it. A failure with [`Code::NotFound`] is a field
+    /// that is gone, any other one data that is not usable.
+    pub(super) fn render(&self, reading: &Reading) -> Result<Vec<(Destination, Rendered)>, Failure> {
+        let path = &self.path;
+        let fields = Fields::parse(reading.data())
+            .map_err(|error| Failure::new(Code::NotVault, format!("the answer for {path}: {error}"), ""))?;
+        let files = render::render_all(self.file, &fields).map_err(|error| Failure::render(&error, path.as_str()))?;
+        let placed = files.into_iter().map(|(destination, bytes)| {
+            let rendered = Rendered {
+                place: match &destination {
+                    Destination::Relative(place) => format!("{FILES_DIR}/{place}"),
+                    Destination::Absolute(_) | Destination::EachField(_) => self.place.clone(),
+                },
+                mode: self.file.mode.bits(),
+                bytes,
+            };
+            (destination, rendered)
+        });
+        Ok(placed.collect())
+    }
 }
 
 impl<'a> EnvOrder<'a> {
@@ -246,8 +310,86 @@ impl<'a> EnvOrder<'a> {
             version: env.version.map(NonZeroU64::get),
         }
     }
+
+    /// What is asked for to make them.
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted {
+            path: self.path.clone(),
+            version: self.version,
+            data: None,
+        }
+    }
+
+    /// Makes the variables of what was read; failures are those of [`FileOrder::render`].
+    pub(super) fn render(&self, reading: &Reading) -> Result<Vec<Variable>, Failure> {
+        let data = select::inside(reading.whole_data());
+        let values = select::select(self.select, data).map_err(|error| unselected(&error, &self.path))?;
+        Ok(values
+            .into_iter()
+            .map(|(name, value)| Variable { name, value })
+            .collect())
+    }
 }
 
-fn version<P>(file: &PlannedFile<P>) -> Option<u64> {
-    file.version.map(NonZeroU64::get)
+impl Variable {
+    /// Its value as a file of its own.
+    pub(super) fn file(&self, mode: Mode) -> Rendered {
+        Rendered {
+            place: format!("{FILES_DIR}/{ENV_DIR}/{}", self.name),
+            mode: mode.bits(),
+            bytes: self.value.clone(),
+        }
+    }
+}
+
+/// Whether files whose names came with their secrets can be beside all others of the plan, and beside each other: each is
+/// given with the path of its secret. (Names that were known when the plan was made have been compared there.)
+pub(super) fn check_field_files<'a, C>(
+    plan: &Plan<C>,
+    made: impl IntoIterator<Item = (&'a Destination, &'a ApiPath)>,
+) -> Result<(), Failure> {
+    let known = plan
+        .destinations()
+        .filter(|file| !matches!(file, Destination::EachField(_)));
+    let mut taken: BTreeMap<String, String> = known
+        .map(|file| (file.path().into_owned(), "another file of the plan".to_owned()))
+        .collect();
+    // Both stand for all that is below their first name.
+    let touched = plan.refresh.iter().flat_map(|refresh| &refresh.on_change);
+    let touched = touched
+        .filter_map(OnChange::touched)
+        .map(|file| (file, "what on-change touches"));
+    let env = Destination::Relative(ENV_DIR.to_owned());
+    let has_env = !plan.env.is_empty() || plan.job.iter().any(|job| !job.env.is_empty());
+    let apart: Vec<_> = touched
+        .chain(has_env.then_some((env, "the directory of the variables")))
+        .collect();
+    for (file, secret) in made {
+        let path = file.path().into_owned();
+        let other = apart.iter().find(|(other, _)| file.is_beside(other));
+        let other = other.map(|(other, what)| (other.path().into_owned(), (*what).to_owned()));
+        if let Some((other, what)) = other.or_else(|| beside(&taken, &path)) {
+            return Err(Failure::new(
+                Code::BadData,
+                format!("the file {path}, of a field of {secret}, and {other}, {what}, cannot both be delivered"),
+                "rename the field, or give the files a directory of their own, such as web/{{ .SecretKey }}",
+            ));
+        }
+        taken.insert(path, format!("of {secret}"));
+    }
+    Ok(())
+}
+
+/// A path that is this one, or inside or around it.
+fn beside(taken: &BTreeMap<String, String>, path: &str) -> Option<(String, String)> {
+    let around = path.match_indices('/').map(|(at, _)| &path[..at]).chain([path]);
+    let mut around = around.filter_map(|path| taken.get_key_value(path));
+    let below = format!("{path}/");
+    let mut inside = taken
+        .range(below.clone()..)
+        .take_while(|(path, _)| path.starts_with(&below));
+    around
+        .next()
+        .or_else(|| inside.next())
+        .map(|(path, what)| (path.clone(), what.clone()))
 }

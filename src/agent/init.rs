@@ -5,16 +5,18 @@ use std::cell::{Cell, OnceCell};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::Clock;
-use super::delivery::{Delivery, EnvOrder, FileOrder, Order, Variable};
+use super::delivery::{Delivery, EnvOrder, FileOrder, Order};
 use super::exec;
 use super::files::{Rendered, Staged};
+use super::fresh::{self, Obtained};
+use super::handover::boot_time;
 use super::outcome::{Manifest, Outcome};
 use super::report::{Code, Failure, Report, Stage};
+use super::signals::{self, Signals};
 use super::tools;
 use crate::plan::{
     ApiPath, Budget, Destination, ENV_DIR, FILES_DIR, Login, MAX_PLAN_BYTES, OnFailure, PLAN_ENV, Plan, TOKEN_FILE,
@@ -22,13 +24,12 @@ use crate::plan::{
 };
 use crate::render;
 use crate::secret::Secret;
-use crate::vault::{self, Credential, Session, Stop, Vault, clean};
+use crate::vault::{self, Credential, Revoked, Session, Stop, Vault, clean};
 
 /// The environment variable that replaces the plan's budget.
 pub const BUDGET_ENV: &str = "PODKEY_BUDGET";
 
-/// All that is done after a signal is done within two seconds: the container's grace may be short.
-const LOGIN_GRACE: Duration = Duration::from_millis(800);
+/// With a login's grace, all that is done after a signal is done within two seconds: the container's own may be short.
 const REVOKE_AFTER_SIGNAL: Duration = Duration::from_millis(1000);
 const REVOKE: Duration = Duration::from_secs(2);
 
@@ -54,8 +55,8 @@ impl Surroundings {
 struct Progress {
     stage: Cell<Stage>,
     session: OnceCell<Session>,
-    /// A delivered secret lives only as long as the client token.
-    keep_token: Cell<bool>,
+    /// Why the client token is not to be revoked.
+    token_kept: Cell<Option<&'static str>>,
     stop: Stop,
 }
 
@@ -65,10 +66,9 @@ pub(super) type Ended = (Stage, Option<String>, Result<String, Failure>);
 /// Runs to the end, or until a signal. Gives the stage it came to, the connection's name, and what to report.
 pub(super) async fn run(surroundings: &Surroundings) -> Ended {
     // First of all: the kernel keeps signals without a handler from process 1.
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
-        let failure = Failure::new(Code::BadPlan, "signals cannot be handled here", "");
-        return (Stage::Login, None, Err(failure));
+    let mut signals = match Signals::handle() {
+        Ok(signals) => signals,
+        Err(failure) => return (Stage::Login, None, Err(failure)),
     };
     let (plan, budget) = match read_plan(surroundings) {
         Ok(read) => read,
@@ -81,41 +81,34 @@ pub(super) async fn run(surroundings: &Surroundings) -> Ended {
     let progress = Progress {
         stage: Cell::new(Stage::Login),
         session: OnceCell::new(),
-        keep_token: Cell::new(false),
+        token_kept: Cell::new(None),
         stop: Stop::default(),
     };
     let (outcome, signal) = {
         let mut work = std::pin::pin!(deliver(&plan, &vault, surroundings, &progress));
         tokio::select! {
             outcome = &mut work => (outcome, None),
-            name = stopped(&mut terminate, &mut interrupt) => {
-                progress.stop.ask();
-                // A login that is under way may be about to give us a token that nobody else could revoke.
-                if progress.stop.in_login() {
-                    tokio::select! {
-                        _ = timeout(LOGIN_GRACE, &mut work) => {}
-                        _ = stopped(&mut terminate, &mut interrupt) => {}
-                    }
-                }
-                (Ok(String::new()), Some(name))
+            told = signals.next() => {
+                signals::stop(work.as_mut(), &progress.stop, &mut signals).await;
+                (Ok(String::new()), Some(told.name()))
             }
         }
         // Dropping the work removes its temporary files.
     };
-    let mut revoked = true;
+    let mut revoked = Revoked::Yes;
     if let Some(session) = progress.session.get() {
-        if signal.is_none() && outcome.is_ok() && progress.keep_token.get() {
+        if let (None, true, Some(why)) = (signal, outcome.is_ok(), progress.token_kept.get()) {
             tracing::info!(
                 accessor = session.accessor,
                 ttl_s = session.ttl.as_secs(),
-                "the client token is not revoked: a delivered secret lives no longer than it does"
+                "the client token is not revoked: {why}"
             );
         } else {
             let limit = if signal.is_some() { REVOKE_AFTER_SIGNAL } else { REVOKE };
             let mut revocation = std::pin::pin!(vault.revoke(session, limit));
             revoked = tokio::select! {
                 revoked = &mut revocation => revoked,
-                _ = stopped(&mut terminate, &mut interrupt) => {
+                _ = signals.next() => {
                     // The files are there already: a first signal only shortens the revocation, a second one ends it.
                     let left = if signal.is_none() { REVOKE_AFTER_SIGNAL } else { Duration::ZERO };
                     timeout(left, revocation).await.unwrap_or_else(|_| {
@@ -124,7 +117,7 @@ pub(super) async fn run(surroundings: &Surroundings) -> Ended {
                             ttl_s = session.ttl.as_secs(),
                             "a signal cut the revocation of the client token short: it may last until its TTL"
                         );
-                        false
+                        Revoked::Unanswered
                     })
                 }
             };
@@ -132,7 +125,10 @@ pub(super) async fn run(surroundings: &Surroundings) -> Ended {
     }
     let outcome = match signal {
         None => outcome,
-        Some(name) => Err(terminated(name, !revoked || progress.stop.token_may_be_lost())),
+        Some(name) => Err(terminated(
+            name,
+            revoked != Revoked::Yes || progress.stop.token_may_be_lost(),
+        )),
     };
     finish(&plan, surroundings, progress.stage.get(), outcome)
 }
@@ -171,7 +167,8 @@ fn finish(plan: &Plan, surroundings: &Surroundings, stage: Stage, outcome: Resul
     }
 }
 
-fn read_plan(surroundings: &Surroundings) -> Result<(Plan, Budget), Failure> {
+/// The plan, whole and checked, and how long to try.
+pub(super) fn read_plan(surroundings: &Surroundings) -> Result<(Plan, Budget), Failure> {
     let bad = |why: String| {
         Failure::new(
             Code::BadPlan,
@@ -208,13 +205,6 @@ fn read_plan(surroundings: &Surroundings) -> Result<(Plan, Budget), Failure> {
     Ok((plan, budget))
 }
 
-async fn stopped(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    }
-}
-
 /// Stopped by a signal: no file is left, but perhaps a client token.
 fn terminated(signal: &str, token_left: bool) -> Failure {
     Failure::new(
@@ -234,10 +224,10 @@ async fn deliver(
     progress: &Progress,
 ) -> Result<String, Failure> {
     let order = order(plan);
-    let mut delivery = match &plan.login {
+    let (mut delivery, obtained) = match &plan.login {
         Some(login) => read(plan, login, &order, vault, surroundings, progress).await?,
         // All is the job's.
-        None => Delivery::default(),
+        None => (Delivery::default(), None),
     };
     if plan.exec {
         let mut variables = delivery.variables.iter();
@@ -246,23 +236,35 @@ async fn deliver(
 
     progress.stage.set(Stage::Write);
     let clock = Clock::start();
-    let mut staged = Staged::open(&surroundings.path(VOLUME_DIR), surroundings.root.is_some())?;
-    for file in delivery.files.iter().chain(&env_files(plan, &delivery.variables)) {
-        staged.stage(file)?;
-        // A signal is seen here, and dropping `staged` removes what was written.
-        yield_now().await;
-    }
-    for file in plan
-        .placed_job_files()
-        .filter_map(|(file, place)| closed(&file.file, place))
-    {
-        staged.stage(&file)?;
-    }
+    let (files, variables) = (delivery.files.len(), delivery.variables.len());
+    let mut rendered = std::mem::take(&mut delivery.files);
+    rendered.extend(delivery.variables.iter().map(|variable| variable.file(plan.env_mode)));
     let has_tools = plan.exec || plan.job.is_some();
-    if has_tools {
-        tools::fill(surroundings, hooks_plan(plan, surroundings))?;
+    if let Some(obtained) = &obtained {
+        if has_tools {
+            tools::fill(surroundings, hooks_plan(plan, surroundings))?;
+        }
+        fresh::publish(plan, surroundings, obtained, rendered, &delivery)?;
+        // The sidecar renews them.
+        delivery.leases.clear();
+    } else {
+        let mut staged = Staged::open(&surroundings.path(VOLUME_DIR), surroundings.root.is_some())?;
+        for file in &rendered {
+            staged.stage(file)?;
+            // A signal is seen here, and dropping `staged` removes what was written.
+            yield_now().await;
+        }
+        for file in plan
+            .placed_job_files()
+            .filter_map(|(file, place)| closed(&file.file, place))
+        {
+            staged.stage(&file)?;
+        }
+        if has_tools {
+            tools::fill(surroundings, hooks_plan(plan, surroundings))?;
+        }
+        staged.publish()?;
     }
-    staged.publish()?;
     if has_tools {
         let manifest = Manifest {
             accessor: progress
@@ -273,12 +275,25 @@ async fn deliver(
             delivered: std::mem::take(&mut delivery.delivered),
             leases: std::mem::take(&mut delivery.leases),
         };
-        progress.keep_token.set(!manifest.leases.is_empty());
-        tools::commit(surroundings, &Outcome::Delivered(manifest))?;
-    } else {
-        progress.keep_token.set(!delivery.leases.is_empty());
+        // Without the word that they are whole no secret is to stay, whoever is to fail.
+        tools::commit(surroundings, &Outcome::Delivered(manifest)).inspect_err(|_| {
+            let _ = leave_no_secret(plan, surroundings);
+        })?;
     }
-    let (files, variables) = (delivery.files.len(), delivery.variables.len());
+    match (obtained, progress.session.get()) {
+        (Some(obtained), Some(session)) => {
+            obtained.hand_over(session, surroundings).inspect_err(|_| {
+                let _ = leave_no_secret(plan, surroundings);
+            })?;
+            progress.token_kept.set(Some("the sidecar has it"));
+        }
+        _ if delivery.bound_to_token => {
+            progress
+                .token_kept
+                .set(Some("a delivered secret lives no longer than it does"));
+        }
+        _ => {}
+    }
     tracing::info!(files, variables, took_ms = clock.ms(), "written");
     let mut message = format!("delivered {files} file{}", if files == 1 { "" } else { "s" });
     if variables > 0 {
@@ -297,7 +312,7 @@ async fn read(
     vault: &Vault,
     surroundings: &Surroundings,
     progress: &Progress,
-) -> Result<Delivery, Failure> {
+) -> Result<(Delivery, Option<Obtained>), Failure> {
     let clock = Clock::start();
     let token_file = surroundings.path(TOKEN_FILE);
     let session = vault
@@ -324,13 +339,18 @@ async fn read(
     }
 
     progress.stage.set(Stage::Read);
-    let clock = Clock::start();
+    let (clock, begun) = (Clock::start(), boot_time());
     let answers = order.read(vault, session).await?;
     tracing::info!(secrets = answers.len(), took_ms = clock.ms(), "read");
 
     progress.stage.set(Stage::Render);
     let clock = Clock::start();
     let delivery = order.render(&answers, session)?;
+    delivery.check_field_files(plan)?;
+    let obtained = plan.refresh.is_some().then(|| Obtained::new(begun, &answers));
+    if obtained.is_none() {
+        answers.warn_of_ends();
+    }
     let bytes: usize = delivery.files.iter().map(|file| file.bytes.len()).sum();
     tracing::info!(
         files = delivery.files.len(),
@@ -339,11 +359,11 @@ async fn read(
         took_ms = clock.ms(),
         "rendered"
     );
-    Ok(delivery)
+    Ok((delivery, obtained))
 }
 
 /// What `init` itself reads.
-fn order(plan: &Plan) -> Order<'_, ApiPath> {
+pub(super) fn order(plan: &Plan) -> Order<'_, ApiPath> {
     Order {
         files: plan
             .placed_files()
@@ -356,18 +376,6 @@ fn order(plan: &Plan) -> Order<'_, ApiPath> {
             .collect(),
         ignore_not_found: plan.ignore_not_found,
     }
-}
-
-/// The values of variables as files of their own.
-fn env_files(plan: &Plan, variables: &[Variable]) -> Vec<Rendered> {
-    variables
-        .iter()
-        .map(|variable| Rendered {
-            place: format!("{FILES_DIR}/{ENV_DIR}/{}", variable.name),
-            mode: plan.env_mode.bits(),
-            bytes: variable.value.clone(),
-        })
-        .collect()
 }
 
 /// A single-file mount without its secret: empty, and closed to all, so that tools fail rather than take it for the real one.
@@ -398,16 +406,30 @@ fn left_to_the_job(plan: &Plan, failure: &Failure) -> bool {
 
 /// Leaves no secret, and the failure for the started hook to tell.
 fn leave_to_the_job(plan: &Plan, surroundings: &Surroundings, report: Report) -> Result<(), Failure> {
+    leave_no_secret(plan, surroundings)?;
+    tools::fill(surroundings, hooks_plan(plan, surroundings))?;
+    tools::commit(surroundings, &Outcome::Failed(report))
+}
+
+/// Takes back what was delivered: every file is removed, and those that are mounted on their own are emptied.
+fn leave_no_secret(plan: &Plan, surroundings: &Surroundings) -> Result<(), Failure> {
+    if plan.refresh.is_some() {
+        return fresh::leave_nothing(surroundings);
+    }
     let mut staged = Staged::open(&surroundings.path(VOLUME_DIR), surroundings.root.is_some())?;
     let destinations = plan.destinations().enumerate();
     for (destination, place) in destinations.map(|(index, destination)| (destination, destination.place(index))) {
         match closed(destination, place.clone()) {
             Some(file) => staged.stage(&file)?,
-            None => staged.remove(&place)?,
+            None => match destination {
+                // Their names came with the secret.
+                Destination::EachField(name) => {
+                    staged.remove_all(format!("{FILES_DIR}/{}", name.directory()).trim_end_matches('/'))?;
+                }
+                _ => staged.remove(&place)?,
+            },
         }
     }
     staged.remove_all(&format!("{FILES_DIR}/{ENV_DIR}"))?;
-    staged.publish()?;
-    tools::fill(surroundings, hooks_plan(plan, surroundings))?;
-    tools::commit(surroundings, &Outcome::Failed(report))
+    staged.publish().map(drop)
 }

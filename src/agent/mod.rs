@@ -1,14 +1,20 @@
-//! What runs in the pod: `init`, in a runner the job hooks, and `exec` in front of a command; a sidecar comes later. This is
+//! What runs in the pod: `init`, the sidecar, in a runner the job hooks, and `exec` in front of a command. This is
 //! the agent's edge: it reads the plan, asks `vault` for secrets and `render` for bytes, and puts files into the volume.
 
 mod delivery;
 mod exec;
 mod files;
+mod fresh;
+mod handover;
 mod hooks;
 mod init;
+mod on_change;
 mod outcome;
 mod report;
+mod sidecar;
+mod signals;
 mod tools;
+mod view;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -61,6 +67,24 @@ pub fn init(surroundings: &Surroundings) -> u8 {
     let (stage, connection, outcome) =
         block_on(init::run(surroundings)).unwrap_or_else(|failure| (Stage::Login, None, Err(failure)));
     report(&Report::new(stage, connection.as_deref(), &outcome), surroundings)
+}
+
+/// Runs `podkey-agent sidecar` until a signal and reports how it ended. Gives the exit code, which is 0: a sidecar that fails
+/// could be taken for a job that did.
+pub fn sidecar(surroundings: &Surroundings) -> u8 {
+    end_well();
+    let (stage, connection, outcome) =
+        block_on(sidecar::run(surroundings)).unwrap_or_else(|failure| (Stage::Refresh, None, Ok(failure.to_string())));
+    report(&Report::new(stage, connection.as_deref(), &outcome), surroundings)
+}
+
+/// From here on a panic ends the process as if all were well; the kubelet starts it anew.
+fn end_well() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        told(panic);
+        std::process::exit(0);
+    }));
 }
 
 /// Reports a command line that cannot be understood. Gives the exit code.

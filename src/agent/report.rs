@@ -44,6 +44,8 @@ pub(super) enum Stage {
     Render,
     /// Writing the files.
     Write,
+    /// Keeping them fresh.
+    Refresh,
     /// In a job hook: all but the above.
     Job,
     /// In front of a container's command.
@@ -58,6 +60,7 @@ impl Stage {
             Self::Read => "read",
             Self::Render => "render",
             Self::Write => "write",
+            Self::Refresh => "refresh",
             Self::Job => "job",
             Self::Exec => "exec",
         }
@@ -92,7 +95,7 @@ impl From<VaultError> for Failure {
         let code = match error.kind {
             Kind::Setup => Code::BadPlan,
             Kind::NotFound | Kind::NotReadable => Code::NotFound,
-            Kind::Unavailable => Code::Unavailable,
+            Kind::Unavailable | Kind::Failing => Code::Unavailable,
             Kind::RateLimited => Code::RateLimited,
             Kind::NotVault => Code::NotVault,
             Kind::Denied => Code::Denied,
@@ -117,6 +120,10 @@ impl Failure {
             RenderError::Format { .. } | RenderError::NotText { .. } => (
                 Code::BadData,
                 "rename or correct the field, or choose another `format`, such as json".to_owned(),
+            ),
+            RenderError::FieldName { .. } | RenderError::SameName { .. } | RenderError::TooManyFields(_) => (
+                Code::BadData,
+                "rename the field, or deliver single fields with `key`".to_owned(),
             ),
             RenderError::Plan(_) => (Code::BadPlan, "correct the annotation podkey.dev/files".to_owned()),
         };

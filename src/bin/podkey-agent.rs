@@ -32,6 +32,8 @@ struct Cli {
 enum Command {
     /// Logs in once, reads every secret of PODKEY_PLAN, writes the files, revokes the token, and exits.
     Init,
+    /// Keeps the files of PODKEY_PLAN fresh until it is told to stop, then revokes its tokens. Never fails.
+    Sidecar,
     /// The runner's hook before a job: masks and exports the job's secrets, or fails the job.
     JobStarted,
     /// The runner's hook after a job: clears the job's secrets. Never fails.
@@ -70,14 +72,18 @@ fn main() -> ExitCode {
         Command::Exec { command } => agent::exec(&command, cli.root),
         Command::JobStarted => agent::job_started(&hook(cli.root)),
         Command::JobCompleted => agent::job_completed(&hook(cli.root)),
-        Command::Init => {
+        command @ (Command::Init | Command::Sidecar) => {
             agent::leave_no_core();
             telemetry::init(cli.log_format, level.as_deref());
-            agent::init(&Surroundings {
+            let surroundings = Surroundings {
                 plan: std::env::var_os(podkey::plan::PLAN_ENV),
                 budget: std::env::var_os(agent::BUDGET_ENV),
                 root: cli.root,
-            })
+            };
+            match command {
+                Command::Sidecar => agent::sidecar(&surroundings),
+                _ => agent::init(&surroundings),
+            }
         }
     })
 }

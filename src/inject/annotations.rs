@@ -6,12 +6,13 @@ use super::files::{self, FileRequest, Source};
 use super::job_policy;
 use super::keys::{
     AUTH_MOUNT, CONNECTION, CONTAINERS, ENV, EXPORT, FILES, IGNORE_NOT_FOUND, INJECTED, JOB_ENV, JOB_HOOKS, JOB_POLICY,
-    JOB_TEMP, KEYS, MASK, ON_FAILURE, PREFIX, REFRESH, ROLE,
+    JOB_TEMP, KEYS, MASK, ON_CHANGE, ON_FAILURE, PREFIX, REFRESH, ROLE,
 };
+use super::parts::Delivery;
 use super::pod::Annotations;
 use super::problem::{Problems, did_you_mean, one_of, quoted, unquoted};
-use super::variables;
-use crate::plan::{ApiPath, EnvSecret, Invalid, JobPolicy, Mask, OnFailure, PathTemplate, Role};
+use super::{refresh, variables};
+use crate::plan::{ApiPath, EnvSecret, Interval, Invalid, JobPolicy, Mask, OnChange, OnFailure, PathTemplate, Role};
 
 /// The longest list of container names, in bytes.
 const MAX_CONTAINERS_BYTES: usize = 4096;
@@ -36,8 +37,9 @@ pub(super) struct InjectionRequest {
     pub(super) job_temp: bool,
     /// None: the job's affair where there are job hooks.
     pub(super) on_failure: Option<OnFailure>,
-    /// The files are to be kept fresh.
-    pub(super) refreshes: bool,
+    /// How often the secrets are read again. None: they are not.
+    pub(super) refresh: Option<Interval>,
+    pub(super) on_change: Vec<OnChange>,
     /// None: the default for the kind of pod.
     pub(super) containers: Option<Vec<String>>,
     pub(super) ignore_not_found: bool,
@@ -49,15 +51,20 @@ impl InjectionRequest {
         !self.env.is_empty() || !self.job_env.is_empty()
     }
 
+    /// For how long podkey cares for the files.
+    pub(super) fn delivery(&self) -> Delivery {
+        match self.refresh {
+            None => Delivery::Once,
+            Some(_) => Delivery::Refreshed,
+        }
+    }
+
     /// Whether all there is to read is for the job, so that `init` needs no login.
     pub(super) fn only_job_reads(&self) -> bool {
         let is_job = |file: &FileRequest| matches!(file.secret, Source::Job(_));
         self.env.is_empty() && self.files.iter().all(is_job) && !(self.files.is_empty() && self.job_env.is_empty())
     }
 }
-
-/// What to say of a wish that a later release will fulfil: the pod is denied rather than started without it.
-const NOT_SUPPORTED_YET: &str = "is not supported yet";
 
 /// The key without the prefix that all of them have.
 fn bare(key: &str) -> &str {
@@ -114,16 +121,8 @@ pub(super) fn parse(annotations: &Annotations<'_>, problems: &mut Problems) -> I
             ON_FAILURE => request.on_failure = one(key, word, OnFailure::NAMES, problems),
             CONTAINERS => request.containers = containers(key, value, problems),
             REFRESH if word == "never" => {}
-            REFRESH => {
-                request.refreshes = humantime::parse_duration(word).is_ok();
-                problems.push(
-                    key,
-                    match request.refreshes {
-                        true => format!("{} {NOT_SUPPORTED_YET}, only \"never\" is", quoted(word)),
-                        false => format!("{} is neither \"never\" nor a duration such as 30s or 5m", quoted(word)),
-                    },
-                );
-            }
+            REFRESH => request.refresh = refresh::parse(word, problems),
+            ON_CHANGE => request.on_change = refresh::parse_actions(value, problems),
             IGNORE_NOT_FOUND => request.ignore_not_found = boolean(key, word, problems).unwrap_or(false),
             _ => {}
         }

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_saphyr::UserMessageFormatter;
 
-use super::parts::{self, InitContainer, Tool};
+use super::kubernetes::KubernetesVersion;
+use super::parts::{self, OwnContainers};
 use super::policy::AllowRule;
 use super::problem::did_you_mean;
 use super::qos::Quantity;
@@ -25,10 +26,12 @@ pub struct Config {
     pub agent: AgentConfig,
     /// Servers by name.
     pub connections: BTreeMap<String, Connection>,
-    /// podkey's init container, for pods that are not Guaranteed and for those that are; without `podkey-bin`, and with it.
-    pub(super) init_containers: [[InitContainer; 2]; 2],
+    /// podkey's own containers, ready but for plan and user.
+    pub(super) containers: OwnContainers,
     /// Pods whose containers see each other's processes are injected too, although the job can then read the agent.
     pub allow_shared_process_namespace: bool,
+    /// The cluster's version; none: not known, and taken as new enough for everything.
+    pub kubernetes_version: Option<KubernetesVersion>,
 }
 
 /// What podkey's own containers look like.
@@ -182,7 +185,7 @@ pub struct Connection {
     pub server: plan::Connection,
     /// The same as the text that plans have it in.
     pub(super) server_json: Box<RawValue>,
-    /// podkey's volumes, each as JSON.
+    /// Each of podkey's volumes as JSON, in the order of their names in `parts`.
     pub(super) volumes: Vec<String>,
     /// All tries of one agent together.
     pub budget: Budget,
@@ -247,6 +250,8 @@ struct ConfigFile {
     connections: BTreeMap<String, ConnectionFile>,
     #[serde(default)]
     allow_shared_process_namespace: bool,
+    #[serde(default)]
+    kubernetes_version: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -377,6 +382,14 @@ impl Config {
             return wrong("agent.runAsUser", "is no user ID from 1 to 2147483647 (null sets none)");
         }
         file.agent.resources.check()?;
+        let kubernetes_version = file.kubernetes_version.as_deref().map(str::trim);
+        let kubernetes_version = kubernetes_version
+            .filter(|text| !text.is_empty())
+            .map(|text| {
+                text.parse()
+                    .or_else(|why| wrong("kubernetesVersion", format!("{text:?} {why}")))
+            })
+            .transpose()?;
         if file.connections.is_empty() {
             return wrong("connections", "is empty: name at least one server");
         }
@@ -385,15 +398,12 @@ impl Config {
             let connection = connection.check(&name, &read_ca)?;
             connections.insert(name, connection);
         }
-        let prepare = |guaranteed, tool| InitContainer::prepare(&file.agent, guaranteed, tool).or_else(unwritable);
         Ok(Self {
-            init_containers: [
-                [prepare(false, Tool::None)?, prepare(true, Tool::None)?],
-                [prepare(false, Tool::Hooks)?, prepare(true, Tool::Hooks)?],
-            ],
+            containers: OwnContainers::prepare(&file.agent).or_else(unwritable)?,
             agent: file.agent,
             connections,
             allow_shared_process_namespace: file.allow_shared_process_namespace,
+            kubernetes_version,
         })
     }
 }
@@ -587,6 +597,22 @@ connections:
     }
 
     #[test]
+    fn the_version_of_kubernetes_may_be_said_and_is_not_known_otherwise() {
+        let version = |text: &str| {
+            let text = format!("{text}agent: {{image: i}}\nconnections: {{d: {{address: 'https://v'}}}}");
+            parse(&text)
+                .unwrap()
+                .kubernetes_version
+                .map(|version| version.to_string())
+        };
+        assert_eq!(version(""), None);
+        assert_eq!(version("kubernetesVersion: \"\"\n"), None);
+        assert_eq!(version("kubernetesVersion: \"1.33\"\n").as_deref(), Some("1.33"));
+        // Without quotes YAML has a number, which is not 1.3.
+        assert_eq!(version("kubernetesVersion: 1.30\n").as_deref(), Some("1.30"));
+    }
+
+    #[test]
     fn a_connection_may_have_an_identity_and_a_policy_for_jobs() {
         let job = |text: &str| {
             let text = format!("agent: {{image: i}}\nconnections: {{d: {{address: 'https://v', {text}}}}}");
@@ -685,6 +711,10 @@ connections:
             (connection("job: {policy: {events: ['']}}"), "is an empty pattern"),
             (connection("job: {policy: {forks: maybe}}"), "line 3"),
             (connection("surprise: 1"), "line 3"),
+            (
+                format!("kubernetesVersion: new\n{}", connection("")),
+                "kubernetesVersion: \"new\" is no version of Kubernetes such as \"1.33\"",
+            ),
             (connection("allow: "), "allow is there without a rule"),
             (
                 "agent: {image: i, resources: {limits: {cpu: lots}}}\nconnections: {d: {address: 'https://v'}}".into(),

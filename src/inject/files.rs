@@ -1,13 +1,15 @@
 //! The annotation `podkey.dev/files`: a YAML list, each entry a secret and where it goes.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 
 use super::keys::FILES;
+use super::name;
 use super::problem::{Problems, did_you_mean, one_of, quoted, unquoted};
 use super::yaml::{self, Node};
 use crate::plan::{
-    ApiPath, Decode, Destination, Format, Invalid, MAX_FILES, Mode, PathTemplate, PlannedFile, WhenGone,
+    ApiPath, Data, Decode, Destination, Format, Invalid, MAX_FILES, Mode, PathTemplate, PlannedFile, Value, WhenGone,
 };
 use crate::text::{is_variable_name, takes_over};
 
@@ -18,6 +20,7 @@ pub(super) struct FileRequest {
     pub(super) index: usize,
     pub(super) secret: Source,
     pub(super) version: Option<NonZeroU64>,
+    pub(super) data: Option<Data>,
     pub(super) key: Option<String>,
     pub(super) decode: Decode,
     pub(super) format: Format,
@@ -25,6 +28,7 @@ pub(super) struct FileRequest {
     /// None: by who reads it.
     pub(super) mode: Option<Mode>,
     pub(super) env: Option<String>,
+    pub(super) when_gone: WhenGone,
 }
 
 /// Who reads the secret, and where (`as:`).
@@ -55,13 +59,13 @@ impl FileRequest {
         PlannedFile {
             secret,
             version: self.version,
-            data: None,
+            data: self.data.clone(),
             key: self.key.clone(),
             decode: self.decode,
             format: self.format,
             file: self.file.clone(),
             mode: self.mode.unwrap_or(default_mode),
-            when_gone: WhenGone::Keep,
+            when_gone: self.when_gone,
         }
     }
 
@@ -75,8 +79,18 @@ fn place(index: usize) -> String {
     format!("{FILES}[{index}]")
 }
 
-const FIELDS: [&str; 10] = [
-    "secret", "key", "decode", "format", "file", "mode", "env", "version", "data", "as",
+const FIELDS: [&str; 11] = [
+    "secret",
+    "key",
+    "decode",
+    "format",
+    "file",
+    "mode",
+    "env",
+    "version",
+    "data",
+    "as",
+    "when-gone",
 ];
 
 /// What `as` can be.
@@ -185,11 +199,37 @@ impl<'a> Entry<'a, '_> {
     }
 
     fn required<T: std::str::FromStr<Err = Invalid>>(&mut self, field: &str, what: &str) -> Option<T> {
+        self.needs(field, what);
+        self.parsed(field)
+    }
+
+    fn needs(&mut self, field: &str, what: &str) {
         if !self.fields.iter().any(|(name, _)| name == field) {
             self.problem(field, format!("is missing: {what}"));
+        }
+    }
+
+    /// What the path is to be written with.
+    fn data(&mut self) -> Option<Data> {
+        let at = self.fields.iter().position(|(name, _)| name == "data")?;
+        let Node::Map(fields) = self.fields.swap_remove(at).1 else {
+            self.problem("data", "is no set of fields such as {common_name: web}");
+            return None;
+        };
+        let before = self.problems.len();
+        let mut data = BTreeMap::new();
+        for (name, node) in fields {
+            match value(node) {
+                Ok(value) => drop(data.insert(name.into_owned(), value)),
+                Err(why) => self.problem(&format!("data.{}", unquoted(&name)), why),
+            }
+        }
+        if before != self.problems.len() {
             return None;
         }
-        self.parsed(field)
+        Data::try_from(data)
+            .map_err(|why| self.problem("data", why.to_string()))
+            .ok()
     }
 
     fn parse(mut self) -> Option<FileRequest> {
@@ -215,7 +255,35 @@ impl<'a> Entry<'a, '_> {
         if let Some(why) = tokens.or(unfilled) {
             self.problem("secret", why);
         }
-        let file = self.required::<Destination>("file", "where the secret goes");
+        let data = self.data();
+        if data.is_some() {
+            let why = match &secret {
+                Some(Source::Init(path)) if path.is_the_servers_own() => Some(format!(
+                    "{} is the server's own: `data` writes to secrets engines only, not to auth, cubbyhole, identity or sys",
+                    quoted(path.as_str())
+                )),
+                Some(Source::Init(_)) | None => None,
+                Some(Source::Job(path)) => Some(format!(
+                    "{} would be written by each job: `data` is for what init reads, so remove it, or `as: job`",
+                    quoted(path.as_path().as_str())
+                )),
+            };
+            if let Some(why) = why {
+                self.problem("data", why);
+            }
+        }
+        let path = secret.as_ref().map(|secret| match secret {
+            Source::Init(path) => path,
+            Source::Job(path) => path.as_path(),
+        });
+        let file = match path {
+            Some(path) => {
+                self.needs("file", "where the secret goes");
+                self.checked("file", |text| name::resolve(text, path))
+            }
+            None => self.required("file", "where the secret goes"),
+        };
+        let each_field = matches!(file, Some(Destination::EachField(_)));
         let key = self.checked("key", |text| match text {
             "" => Err("is empty: leave it out for the whole secret".to_owned()),
             text if text.len() > 512 => Err(format!("{} is longer than 512 bytes", quoted(text))),
@@ -224,32 +292,55 @@ impl<'a> Entry<'a, '_> {
         let decode = self
             .checked("decode", |text| text.parse().map_err(|_| one_of(text, &Decode::NAMES)))
             .unwrap_or_default();
-        let format = self.checked("format", |text| text.parse().map_err(|_| one_of(text, &Format::NAMES)));
-        let default_format = if key.is_some() { Format::Raw } else { Format::Json };
-        let format = format.unwrap_or(default_format);
+        let written_format = self.checked("format", |text| text.parse().map_err(|_| one_of(text, &Format::NAMES)));
+        let default_format = match key.is_some() || each_field {
+            true => Format::Raw,
+            false => Format::Json,
+        };
+        let format = written_format.unwrap_or(default_format);
         let mode = self.parsed::<Mode>("mode");
         let version = self.checked("version", |text| {
             text.parse()
                 .map_err(|_| format!("{} is no version number from 1", quoted(text)))
         });
         let env = self.checked("env", |text| env_name(text).map(|()| text.to_owned()));
-        if self.fields.iter().any(|(name, _)| name == "data") {
-            self.problem("data", "is not supported yet");
-        }
+        let when_gone = self
+            .checked("when-gone", |text| {
+                text.parse().map_err(|_| one_of(text, &WhenGone::NAMES))
+            })
+            .unwrap_or_default();
         for (name, _) in std::mem::take(&mut self.fields) {
-            if name != "data" {
-                let hint = did_you_mean(&name, FIELDS);
-                self.problem(&unquoted(&name), format!("is no field of a file{hint}"));
+            let hint = did_you_mean(&name, FIELDS);
+            self.problem(&unquoted(&name), format!("is no field of a file{hint}"));
+        }
+        if before == self.problems.len() && each_field {
+            const EACH: &str = "cannot be where `file` has {{ .SecretKey }}, which makes a file of each field";
+            let job = matches!(secret, Some(Source::Job(_)));
+            for (field, given) in [
+                ("key", key.is_some()),
+                ("format", written_format.is_some_and(|format| format != Format::Raw)),
+                ("env", env.is_some()),
+                ("as", job),
+            ] {
+                if given {
+                    self.problem(field, format!("{EACH}: remove one of the two"));
+                }
             }
         }
+        if before == self.problems.len() && data.is_some() && version.is_some() {
+            self.problem(
+                "version",
+                "is of what is read, and `data` makes it a write: remove one of the two",
+            );
+        }
         if before == self.problems.len() {
-            if key.is_none() && format == Format::Raw {
+            if key.is_none() && format == Format::Raw && !each_field {
                 self.problem(
                     "format",
                     "\"raw\" needs a key: a whole secret is json, yaml, dotenv or properties",
                 );
             }
-            if key.is_none() && decode != Decode::None {
+            if key.is_none() && decode != Decode::None && !each_field {
                 self.problem("decode", "needs a key: it is done to one field");
             }
             if env.is_some() && file.as_ref().is_some_and(|file| file.path().contains('$')) {
@@ -263,13 +354,36 @@ impl<'a> Entry<'a, '_> {
             index: self.index,
             secret: secret?,
             version,
+            data,
             key,
             decode,
             format,
             file: file?,
             mode,
             env,
+            when_gone,
         })
+    }
+}
+
+/// A field of `data`. Scalars stay the text that they are written with.
+fn value(node: Node<'_>) -> Result<Value, String> {
+    const EMPTY: &str = "has no value: write \"\" for an empty one";
+    let scalar = |node: Node<'_>| match node {
+        Node::Scalar(text) => Ok(text.into_owned()),
+        Node::Null => Err(EMPTY.to_owned()),
+        Node::List(_) | Node::Map(_) => {
+            Err("is nested: a field is a text, a list of texts or a set of texts".to_owned())
+        }
+    };
+    match node {
+        Node::Scalar(_) | Node::Null => scalar(node).map(Value::Text),
+        Node::List(items) => items.into_iter().map(scalar).collect::<Result<_, _>>().map(Value::List),
+        Node::Map(fields) => fields
+            .into_iter()
+            .map(|(name, node)| Ok((name.into_owned(), scalar(node)?)))
+            .collect::<Result<_, _>>()
+            .map(Value::Map),
     }
 }
 
@@ -329,6 +443,28 @@ mod tests {
     }
 
     #[test]
+    fn data_keeps_the_text_of_its_scalars_and_names_come_of_templates() {
+        let mut problems = Problems::default();
+        let text = r#"
+- secret: pki/issue/web
+  data: { common_name: web.example.com, ttl: 0400, exclude_cn: true, alt_names: [a, 1.10], extensions: {permit-pty: ""} }
+  file: "{{ .MountPath }}/{{ .SecretKey | replace \"_\" \"-\" }}.pem"
+  when-gone: fail
+"#;
+        let files = parse(text, &mut problems);
+        assert!(problems.is_empty(), "{problems}");
+        assert_eq!(
+            serde_json::to_string(&files[0].data).unwrap(),
+            r#"{"alt_names":["a","1.10"],"common_name":"web.example.com","exclude_cn":"true","extensions":{"permit-pty":""},"ttl":"0400"}"#
+        );
+        assert_eq!(
+            files[0].file.to_string(),
+            r#"pki/{{ .SecretKey | replace "_" "-" }}.pem"#
+        );
+        assert_eq!((files[0].format, files[0].when_gone), (Format::Raw, WhenGone::Fail));
+    }
+
+    #[test]
     fn each_problem_names_its_field_and_all_are_told_at_once() {
         let good = "- {secret: a/b, key: k, file: f";
         for (text, expected) in [
@@ -372,7 +508,51 @@ mod tests {
                 &format!("{good}, env: LD_PRELOAD}}"),
                 "f[0].env: \"LD_PRELOAD\" is a variable that decides",
             ),
-            (&format!("{good}, data: {{a: b}}}}"), "f[0].data: is not supported yet"),
+            (&format!("{good}, data: b}}"), "f[0].data: is no set of fields"),
+            (&format!("{good}, data: {{}}}}"), "f[0].data: has no field"),
+            (&format!("{good}, data: {{a: }}}}"), "f[0].data.a: has no value"),
+            (&format!("{good}, data: {{a: [b, ~]}}}}"), "f[0].data.a: has no value"),
+            (&format!("{good}, data: {{a: [[b]]}}}}"), "f[0].data.a: is nested"),
+            (&format!("{good}, data: {{a: {{b: [c]}}}}}}"), "f[0].data.a: is nested"),
+            (&format!("{good}, data: {{'': b}}}}"), "f[0].data: has the field \"\""),
+            (
+                &format!("{good}, data: {{a: {}}}}}", "b".repeat(20_000)),
+                "f[0].data: has 20001 bytes, allowed are 16384",
+            ),
+            (
+                &format!("{good}, data: {{a: b}}, version: 2}}"),
+                "f[0].version: is of what is read",
+            ),
+            (
+                "- {secret: team/sys/policies/acl/x, key: k, file: f, data: {policy: x}}",
+                "f[0].data: \"team/sys/policies/acl/x\" is the server's own",
+            ),
+            (
+                "- {secret: 'pki/issue/{job}', key: k, file: f, as: job, data: {a: b}}",
+                "f[0].data: \"pki/issue/{job}\" would be written by each job",
+            ),
+            (
+                &format!("{good}, when-gone: deleted}}"),
+                "f[0].when-gone: \"deleted\" is none of keep, delete, fail (did you mean \"delete\"?)",
+            ),
+            (
+                "- {secret: a/b, file: '{{ .SecretKey }}', key: k, format: json, env: A}",
+                "f[0].key: cannot be where `file` has {{ .SecretKey }}, which makes a file of each field: remove one of the two; \
+                 f[0].format: cannot be where",
+            ),
+            (
+                "- {secret: a/b, file: '{{ .SecretKey }}', as: job}",
+                "f[0].as: cannot be where `file` has {{ .SecretKey }}",
+            ),
+            (
+                "- {secret: a/b, file: '{{ .SecretKye }}'}",
+                "f[0].file: \"{{ .SecretKye }}\" has the placeholder \".SecretKye\", which is none of .MountPath, \
+                 .MountBaseName, .SecretPath, .SecretBaseName, .SecretKey (did you mean \".SecretKey\"?)",
+            ),
+            (
+                "- {secret: a/b, file: '{{ .SecretPath }}'}\n- {secret: c/b, file: b}",
+                "f[1].file: \"b\" is the destination of f[0]",
+            ),
             (
                 &format!("{good}, as: jobs}}"),
                 "f[0].as: \"jobs\" is none of init, job (did you mean \"job\"?)",

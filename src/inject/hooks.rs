@@ -8,7 +8,7 @@ use super::files::{FileRequest, Source};
 use super::keys::{
     CONNECTION, CONTAINERS, ENV, EXPORT, JOB_ENV, JOB_HOOKS, JOB_POLICY, JOB_TEMP, MASK, ON_FAILURE, REFRESH,
 };
-use super::parts::Access;
+use super::parts::{Access, Delivery};
 use super::pod::{Container, EnvVar, Pod};
 use super::problem::{Problems, quoted};
 use super::readers::{Reader, ReaderUser};
@@ -33,9 +33,9 @@ pub(super) fn runner<'p, 'a>(pod: &'p Pod<'a>, request: &InjectionRequest) -> Op
 
 /// What the `runner` may do with the files: the hooks empty them after the job. With `refresh` it is the sidecar that writes.
 pub(super) fn access(request: &InjectionRequest) -> Access {
-    match request.refreshes {
-        true => Access::Read,
-        false => Access::Write,
+    match request.delivery() {
+        Delivery::Refreshed => Access::Read,
+        Delivery::Once => Access::Write,
     }
 }
 
@@ -50,7 +50,7 @@ pub(super) fn check(
     problems: &mut Problems,
 ) -> Option<u32> {
     let policy = connection.and_then(|connection| connection.job.policy.as_ref());
-    if request.refreshes && (request.job_policy.is_some() || policy.is_some()) {
+    if request.refresh.is_some() && (request.job_policy.is_some() || policy.is_some()) {
         problems.push(
             REFRESH,
             "cannot be together with a job policy, because it would write again what the policy refused: write \"never\"",

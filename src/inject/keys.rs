@@ -15,6 +15,7 @@ pub(super) const JOB_ENV: &str = "podkey.dev/job-env";
 pub(super) const JOB_POLICY: &str = "podkey.dev/job-policy";
 pub(super) const JOB_TEMP: &str = "podkey.dev/job-temp";
 pub(super) const REFRESH: &str = "podkey.dev/refresh";
+pub(super) const ON_CHANGE: &str = "podkey.dev/on-change";
 pub(super) const ON_FAILURE: &str = "podkey.dev/on-failure";
 pub(super) const JOB_HOOKS: &str = "podkey.dev/job-hooks";
 pub(super) const IGNORE_NOT_FOUND: &str = "podkey.dev/ignore-not-found";
@@ -22,7 +23,7 @@ pub(super) const IGNORE_NOT_FOUND: &str = "podkey.dev/ignore-not-found";
 pub const INJECTED: &str = "podkey.dev/injected";
 
 /// Every one of them.
-pub(super) const KEYS: [&str; 16] = [
+pub(super) const KEYS: [&str; 17] = [
     CONNECTION,
     ROLE,
     AUTH_MOUNT,
@@ -30,6 +31,7 @@ pub(super) const KEYS: [&str; 16] = [
     ENV,
     CONTAINERS,
     REFRESH,
+    ON_CHANGE,
     ON_FAILURE,
     JOB_HOOKS,
     EXPORT,

@@ -8,6 +8,8 @@ mod files;
 mod hooks;
 mod job_policy;
 mod keys;
+mod kubernetes;
+mod name;
 mod order;
 mod parts;
 mod patch;
@@ -17,11 +19,13 @@ mod present;
 mod problem;
 mod qos;
 mod readers;
+mod refresh;
 mod variables;
 mod yaml;
 
 pub use config::{AgentConfig, AgentResources, Config, ConfigError, Connection, JobConnection};
 pub use keys::{INJECTED, PREFIX};
+pub use kubernetes::KubernetesVersion;
 pub use patch::PodPatch;
 pub use pod::{Pod, Text, UnreadablePod};
 pub use policy::AllowRule;
@@ -29,7 +33,7 @@ pub use problem::{Problem, Problems};
 
 use annotations::InjectionRequest;
 use keys::{CONNECTION, ENV, FILES, ROLE};
-use parts::{Access, INIT_CONTAINER, Tool};
+use parts::{Access, Delivery, Tool, VOLUMES};
 use patch::List;
 use pod::{Annotations, Container};
 use present::State;
@@ -37,7 +41,7 @@ use problem::{did_you_mean, quoted};
 use readers::{Additions, Reader, ReaderUser};
 use serde_json::value::RawValue;
 
-use crate::plan::{JobPlan, Login, MAX_PLAN_BYTES, Mode, PLAN_VERSION, Plan};
+use crate::plan::{JobPlan, Login, MAX_PLAN_BYTES, Mode, PLAN_VERSION, Plan, Refresh};
 
 /// What to do with a pod.
 #[derive(Debug)]
@@ -89,9 +93,10 @@ struct Injection<'p, 'a, 'c> {
     connection: &'c Connection,
     readers: Vec<(Reader<'p, 'a>, Additions)>,
     state: State,
-    /// The plan as the init container gets it.
+    /// The plan as podkey's containers get it.
     plan: String,
     tool: Tool,
+    delivery: Delivery,
     run_as_user: Option<i64>,
 }
 
@@ -114,7 +119,7 @@ fn resolve<'p, 'a, 'c>(
     let request = annotations::parse(wishes, problems);
     let understood = problems.is_empty();
     check_pod(pod, config, problems);
-    present::check_names(pod, problems);
+    present::check_names(pod, request.delivery(), problems);
     let runner = hooks::runner(pod, &request);
     let runner_access = hooks::access(&request);
     let tool = match runner {
@@ -134,6 +139,7 @@ fn resolve<'p, 'a, 'c>(
     check_user(pod, run_as_user, problems);
     let hook_user = hooks::check(pod, &request, connection, &readers, user, problems);
     variables::check(&request, problems);
+    refresh::check(pod, config, &request, user, problems);
     order::check(pod, &readers, problems);
     let read_only = readers::read_only_volumes(pod);
     let readers: Vec<_> = readers
@@ -179,6 +185,7 @@ fn resolve<'p, 'a, 'c>(
         state,
         plan,
         tool,
+        delivery: request.delivery(),
         run_as_user,
     })
 }
@@ -207,16 +214,24 @@ impl Injection<'_, '_, '_> {
             patch.prepend(&format!("{}/command", reader.pointer), additions.command)?;
         }
         if self.state == State::New {
-            let init =
-                &config.init_containers[usize::from(self.tool != Tool::None)][usize::from(qos::is_guaranteed(pod))];
+            let containers = config.containers.of(self.tool, self.delivery, qos::is_guaranteed(pod));
+            let containers: Vec<_> = containers
+                .iter()
+                .map(|container| container.to_json(&self.plan, self.run_as_user))
+                .collect::<Result<_, _>>()?;
             patch.insert_json(
                 "/spec/initContainers",
                 List::of(&pod.spec.init_containers),
                 order::position(pod),
-                &init.to_json(&self.plan, self.run_as_user)?,
+                &containers,
             )?;
-            let volumes = &self.connection.volumes[..parts::volume_count(self.tool)];
-            patch.append_json("/spec/volumes", List::of(&pod.spec.volumes), volumes)?;
+            let volumes: Vec<_> = VOLUMES
+                .iter()
+                .zip(&self.connection.volumes)
+                .filter(|(name, _)| parts::needs(name, self.tool, self.delivery))
+                .map(|(_, volume)| volume.as_str())
+                .collect();
+            patch.append_json("/spec/volumes", List::of(&pod.spec.volumes), &volumes)?;
         }
         if !annotations::says_injected(wishes) {
             patch.set("/metadata/annotations", INJECTED, &crate::VERSION)?;
@@ -323,7 +338,10 @@ fn plan<'c>(
         },
         exec: tool == Tool::Exec,
         job,
-        refresh: None,
+        refresh: request.refresh.map(|interval| Refresh {
+            interval,
+            on_change: request.on_change.clone(),
+        }),
     }
 }
 
@@ -373,7 +391,7 @@ fn warnings(pod: &Pod<'_>, injection: &Injection<'_, '_, '_>) -> Warnings {
     };
     let mut users = pod
         .all_containers()
-        .filter(|container| container.name != INIT_CONTAINER)
+        .filter(|container| !parts::is_own(container))
         .map(declared);
     if let Some(Some(first)) = users.next()
         && users.all(|user| user == Some(first))

@@ -1,4 +1,4 @@
-//! Where podkey-init goes among the pod's init containers, and who must not come before it.
+//! Where podkey's own containers go among the pod's init containers, and who must not come before them.
 
 use super::keys::CONTAINERS;
 use super::parts::INIT_CONTAINER;
@@ -6,7 +6,7 @@ use super::pod::{Container, Pod};
 use super::problem::{Problems, quoted};
 use super::readers::{MESH_SIDECARS, Reader};
 
-/// Where our init container goes: first, so that the pod's own init containers may use the files, but after a mesh's
+/// Where our init container goes, and the sidecar right behind it: first, so that the pod's own init containers may use the files, but after a mesh's
 /// native sidecars, without which there is no network.
 pub(super) fn position(pod: &Pod<'_>) -> usize {
     let containers = pod.spec.init_containers.as_deref().unwrap_or_default();

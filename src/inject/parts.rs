@@ -13,15 +13,20 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use super::config::{AgentConfig, AgentResources};
 use super::pod;
 use crate::plan::{
-    BIN_DIR, Destination, FILES_DIR, MAX_RENDERED_BYTES, PLAN_ENV, SECRETS_DIR, SINGLE_DIR, TOKEN_DIR, VOLUME_DIR,
+    BIN_DIR, Destination, FILES_DIR, HANDOVER_DIR, MAX_RENDERED_BYTES, PLAN_ENV, SECRETS_DIR, SINGLE_DIR, TOKEN_DIR,
+    VOLUME_DIR,
 };
 
 pub(super) const INIT_CONTAINER: &str = "podkey-init";
+pub(super) const SIDECAR: &str = "podkey-sidecar";
 pub(super) const SECRETS_VOLUME: &str = "podkey-secrets";
 pub(super) const TOKEN_VOLUME: &str = "podkey-token";
 pub(super) const BIN_VOLUME: &str = "podkey-bin";
+pub(super) const HANDOVER_VOLUME: &str = "podkey-handover";
 /// Names that a pod's author must leave to podkey.
-pub(super) const RESERVED_CONTAINERS: [&str; 2] = [INIT_CONTAINER, "podkey-sidecar"];
+pub(super) const CONTAINERS: [&str; 2] = [INIT_CONTAINER, SIDECAR];
+/// Likewise of volumes, in the order in which a pod gets them.
+pub(super) const VOLUMES: [&str; 4] = [SECRETS_VOLUME, TOKEN_VOLUME, BIN_VOLUME, HANDOVER_VOLUME];
 
 /// The shortest life that the API server gives a projected token
 /// (<https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#launch-a-pod-using-service-account-token-projection>).
@@ -38,6 +43,29 @@ pub(super) enum Tool {
     Exec,
 }
 
+/// For how long podkey cares for the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// They are written once, before the containers start.
+    Once,
+    /// A sidecar keeps them fresh.
+    Refreshed,
+}
+
+/// Whether a pod like this gets the volume.
+pub(super) fn needs(volume: &str, tool: Tool, delivery: Delivery) -> bool {
+    match volume {
+        BIN_VOLUME => tool != Tool::None,
+        HANDOVER_VOLUME => delivery == Delivery::Refreshed,
+        _ => true,
+    }
+}
+
+/// Whether it is one of podkey's own containers, or has the name of one.
+pub(super) fn is_own(container: &pod::Container<'_>) -> bool {
+    CONTAINERS.contains(&&*container.name)
+}
+
 /// What a container of the author's may do with our volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
@@ -46,9 +74,56 @@ pub(super) enum Access {
     Write,
 }
 
-/// `podkey-init` as text, with the places of the plan and of the user left open.
+/// podkey's own containers as text, for every kind of pod there is.
 #[derive(Debug, Clone)]
-pub(super) struct InitContainer {
+pub(super) struct OwnContainers {
+    /// Without `podkey-bin`, and with it; for pods that are not Guaranteed, and for those that are.
+    once: [[ContainerText; 2]; 2],
+    /// Likewise, `podkey-init` and the sidecar.
+    refreshed: [[[ContainerText; 2]; 2]; 2],
+}
+
+impl OwnContainers {
+    pub(super) fn prepare(agent: &AgentConfig) -> Result<Self, serde_json::Error> {
+        use {Delivery::*, Program::*};
+        let text =
+            |program, tool, delivery, guaranteed| ContainerText::prepare(agent, program, tool, delivery, guaranteed);
+        let once = |tool| Ok::<_, serde_json::Error>([text(Init, tool, Once, false)?, text(Init, tool, Once, true)?]);
+        let both = |tool, guaranteed| {
+            Ok::<_, serde_json::Error>([
+                text(Init, tool, Refreshed, guaranteed)?,
+                text(Sidecar, tool, Refreshed, guaranteed)?,
+            ])
+        };
+        Ok(Self {
+            once: [once(Tool::None)?, once(Tool::Hooks)?],
+            refreshed: [
+                [both(Tool::None, false)?, both(Tool::None, true)?],
+                [both(Tool::Hooks, false)?, both(Tool::Hooks, true)?],
+            ],
+        })
+    }
+
+    /// Those that a pod like this gets, in their order.
+    pub(super) fn of(&self, tool: Tool, delivery: Delivery, guaranteed: bool) -> &[ContainerText] {
+        let (bin, guaranteed) = (usize::from(tool != Tool::None), usize::from(guaranteed));
+        match delivery {
+            Delivery::Once => std::slice::from_ref(&self.once[bin][guaranteed]),
+            Delivery::Refreshed => &self.refreshed[bin][guaranteed],
+        }
+    }
+}
+
+/// What the agent does in a container of podkey's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Program {
+    Init,
+    Sidecar,
+}
+
+/// One of podkey's own containers as text, with the places of the plan and of the user left open.
+#[derive(Debug, Clone)]
+pub(super) struct ContainerText {
     before_plan: String,
     between: String,
     after_user: String,
@@ -56,13 +131,24 @@ pub(super) struct InitContainer {
     without_user: String,
 }
 
-impl InitContainer {
-    /// Prepares the text, for pods that are Guaranteed or for the others, with `podkey-bin` or without.
-    pub(super) fn prepare(agent: &AgentConfig, guaranteed: bool, tool: Tool) -> Result<Self, serde_json::Error> {
+impl ContainerText {
+    fn prepare(
+        agent: &AgentConfig,
+        program: Program,
+        tool: Tool,
+        delivery: Delivery,
+        guaranteed: bool,
+    ) -> Result<Self, serde_json::Error> {
         // Two values that stand for themselves nowhere else in the text.
         const PLAN: &str = "\0plan";
         const USER: i64 = i64::MIN;
-        let text = |user| serde_json::to_string(&init_container(agent, PLAN.to_owned(), user, guaranteed, tool));
+        let text = |user| {
+            let volumes = VOLUMES.into_iter().filter(|volume| needs(volume, tool, delivery));
+            serde_json::to_string(&Container {
+                resources: Some(resources(&agent.resources, guaranteed)),
+                ..container(agent, program, PLAN, user, volumes)
+            })
+        };
         let plan = serde_json::to_string(PLAN)?;
         let (with_user, without_user) = (text(Some(USER))?, text(None)?);
         let (before_plan, rest) = with_user.split_once(&plan).unwrap_or_default();
@@ -86,26 +172,39 @@ impl InitContainer {
     }
 }
 
-/// `podkey-init`, which passes the Pod Security Standard *restricted*
-/// (<https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>).
-fn init_container(agent: &AgentConfig, plan: String, user: Option<i64>, guaranteed: bool, tool: Tool) -> Container {
-    let writable = |(name, path): (&str, &str)| VolumeMount {
+/// `podkey-init` or `podkey-sidecar`, which differ in what the agent is told to do, and in when they end. Both pass the Pod
+/// Security Standard *restricted* (<https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>).
+fn container(
+    agent: &AgentConfig,
+    program: Program,
+    plan: &str,
+    user: Option<i64>,
+    volumes: impl Iterator<Item = &'static str>,
+) -> Container {
+    let (name, argument, restart_policy) = match program {
+        Program::Init => (INIT_CONTAINER, "init", None),
+        Program::Sidecar => (SIDECAR, "sidecar", Some("Always")),
+    };
+    let mount = |name: &str| VolumeMount {
         name: name.to_owned(),
-        mount_path: path.to_owned(),
+        mount_path: match name {
+            TOKEN_VOLUME => TOKEN_DIR,
+            BIN_VOLUME => BIN_DIR,
+            HANDOVER_VOLUME => HANDOVER_DIR,
+            _ => VOLUME_DIR,
+        }
+        .to_owned(),
+        read_only: (name == TOKEN_VOLUME).then_some(true),
         ..VolumeMount::default()
     };
-    let bin = match tool {
-        Tool::None => None,
-        Tool::Hooks | Tool::Exec => Some(writable((BIN_VOLUME, BIN_DIR))),
-    };
     Container {
-        name: INIT_CONTAINER.to_owned(),
+        name: name.to_owned(),
         image: Some(agent.image.clone()),
         image_pull_policy: agent.image_pull_policy.map(|policy| policy.as_str().to_owned()),
         command: Some(vec!["/podkey-agent".to_owned()]),
-        args: Some(vec!["init".to_owned()]),
-        env: Some(vec![env_var(PLAN_ENV, &plan)]),
-        resources: Some(resources(&agent.resources, guaranteed)),
+        args: Some(vec![argument.to_owned()]),
+        env: Some(vec![env_var(PLAN_ENV, plan)]),
+        restart_policy: restart_policy.map(str::to_owned),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
             capabilities: Some(Capabilities {
@@ -124,18 +223,7 @@ fn init_container(agent: &AgentConfig, plan: String, user: Option<i64>, guarante
         }),
         termination_message_path: Some("/dev/termination-log".to_owned()),
         termination_message_policy: Some("File".to_owned()),
-        volume_mounts: Some(
-            [
-                writable((SECRETS_VOLUME, VOLUME_DIR)),
-                VolumeMount {
-                    read_only: Some(true),
-                    ..writable((TOKEN_VOLUME, TOKEN_DIR))
-                },
-            ]
-            .into_iter()
-            .chain(bin)
-            .collect(),
-        ),
+        volume_mounts: Some(volumes.map(mount).collect()),
         ..Container::default()
     }
 }
@@ -166,8 +254,8 @@ fn resources(resources: &AgentResources, guaranteed: bool) -> ResourceRequiremen
     }
 }
 
-/// `podkey-secrets` and `podkey-token`, and `podkey-bin`, which only pods have that use a [`Tool`].
-pub(super) fn volumes(audience: Option<&str>) -> [Volume; 3] {
+/// Each of [`VOLUMES`], of which a pod gets those that it [`needs`].
+pub(super) fn volumes(audience: Option<&str>) -> [Volume; 4] {
     // Twice what may be written, for two generations side by side, and some room for the file system's own needs.
     let size_mib = 2 * MAX_RENDERED_BYTES / (1024 * 1024) + 1;
     [
@@ -203,20 +291,21 @@ pub(super) fn volumes(audience: Option<&str>) -> [Volume; 3] {
             }),
             ..Volume::default()
         },
+        Volume {
+            name: HANDOVER_VOLUME.to_owned(),
+            // A client token: never on a disk.
+            empty_dir: Some(EmptyDirVolumeSource {
+                medium: Some("Memory".to_owned()),
+                size_limit: Some(Quantity("1Mi".to_owned())),
+            }),
+            ..Volume::default()
+        },
     ]
-}
-
-/// How many of [`volumes`] a pod gets.
-pub(super) fn volume_count(tool: Tool) -> usize {
-    match tool {
-        Tool::None => 2,
-        Tool::Hooks | Tool::Exec => 3,
-    }
 }
 
 /// Whether a volume of the pod's is the one we would add, whatever defaults the API server has filled in since.
 pub(super) fn is_ours(volume: &pod::Volume<'_>, audience: Option<&str>) -> bool {
-    if volume.name == SECRETS_VOLUME {
+    if [SECRETS_VOLUME, HANDOVER_VOLUME].contains(&&*volume.name) {
         return volume
             .empty_dir
             .as_ref()

@@ -4,6 +4,8 @@
 //! A patch that does not apply is worse than none: the API server treats it as its own error, which the webhook's
 //! `failurePolicy` does not cover. Each operation is therefore made from what the pod really has at that place.
 
+use std::borrow::Borrow;
+
 use serde::Serialize;
 
 /// The operations that turn a pod into the injected pod, as JSON text: it is written once, as it grows.
@@ -90,12 +92,17 @@ impl PodPatch {
     }
 
     /// Appends values that are JSON text already.
-    pub(super) fn append_json(&mut self, path: &str, list: List, values: &[String]) -> Result<(), serde_json::Error> {
+    pub(super) fn append_json<T: Borrow<str>>(
+        &mut self,
+        path: &str,
+        list: List,
+        values: &[T],
+    ) -> Result<(), serde_json::Error> {
         match list {
             List::Absent => self.add_json(path, &format!("[{}]", values.join(","))),
             List::Present => values
                 .iter()
-                .try_for_each(|value| self.add_json(&format!("{path}/-"), value)),
+                .try_for_each(|value| self.add_json(&format!("{path}/-"), value.borrow())),
         }
     }
 
@@ -105,17 +112,19 @@ impl PodPatch {
         values.try_for_each(|(index, value)| self.add(&format!("{path}/{index}"), value))
     }
 
-    /// Inserts a value that is JSON text already into a list, before what stands at `index` now.
+    /// Inserts values that are JSON text already into a list, in their order, before what stands at `index` now.
     pub(super) fn insert_json(
         &mut self,
         path: &str,
         list: List,
         index: usize,
-        value: &str,
+        values: &[String],
     ) -> Result<(), serde_json::Error> {
         match list {
-            List::Absent => self.add_json(path, &format!("[{value}]")),
-            List::Present => self.add_json(&format!("{path}/{index}"), value),
+            List::Absent => self.append_json(path, list, values),
+            List::Present => (index..)
+                .zip(values)
+                .try_for_each(|(index, value)| self.add_json(&format!("{path}/{index}"), value)),
         }
     }
 

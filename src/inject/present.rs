@@ -4,7 +4,10 @@ use serde_json::value::RawValue;
 
 use super::annotations::InjectionRequest;
 use super::config::Connection;
-use super::parts::{self, Access, BIN_VOLUME, INIT_CONTAINER, RESERVED_CONTAINERS, SECRETS_VOLUME, TOKEN_VOLUME, Tool};
+use super::parts::{
+    self, Access, BIN_VOLUME, CONTAINERS, Delivery, HANDOVER_VOLUME, INIT_CONTAINER, SECRETS_VOLUME, SIDECAR,
+    TOKEN_VOLUME, Tool, VOLUMES,
+};
 use super::pod::{Container, Pod};
 use super::problem::{Problems, quoted};
 use crate::plan::{Mode, PLAN_ENV, Plan};
@@ -18,6 +21,11 @@ pub(super) enum State {
     Outgrown,
 }
 
+/// What to do about a part of ours that is not as we would make it.
+const REMOVE: &str = "remove podkey-init from the template";
+/// The same of the sidecar.
+const REMOVE_BOTH: &str = "remove podkey-init and podkey-sidecar from the template";
+
 /// A pod is injected when it has our init container with the plan we would make, and our volumes. The API server calls
 /// again after other webhooks (`reinvocationPolicy`), and whatever they did to image, resources, env or mounts of our
 /// container is their business.
@@ -29,13 +37,13 @@ pub(super) fn state(
     connection: &Connection,
     problems: &mut Problems,
 ) -> State {
-    const REMOVE: &str = "remove podkey-init from the template";
     let init = pod
         .spec
         .init_containers
         .iter()
         .flatten()
         .find(|container| container.name == INIT_CONTAINER);
+    let delivery = request.delivery();
     let volume = |name: &str| pod.spec.volumes.iter().flatten().find(|volume| volume.name == name);
     let Some(init) = init else { return State::New };
     let Some(modes) = planned_modes(init, request, plan, connection).filter(|_| !init.is_native_sidecar()) else {
@@ -45,8 +53,10 @@ pub(super) fn state(
         );
         return State::Injected;
     };
-    let volumes = [SECRETS_VOLUME, TOKEN_VOLUME, BIN_VOLUME];
-    for name in &volumes[..parts::volume_count(tool)] {
+    if delivery == Delivery::Refreshed {
+        check_sidecar(pod, init, problems);
+    }
+    for name in VOLUMES.into_iter().filter(|name| parts::needs(name, tool, delivery)) {
         match volume(name) {
             Some(volume) if parts::is_ours(volume, connection.audience.as_deref()) => {}
             Some(_) => problems.push(
@@ -66,6 +76,35 @@ pub(super) fn state(
     }
 }
 
+/// The sidecar belongs behind `init` (another webhook may have put its own between them), and does the same plan.
+fn check_sidecar(pod: &Pod<'_>, init: &Container<'_>, problems: &mut Problems) {
+    let containers = pod.spec.init_containers.as_deref().unwrap_or_default();
+    let place = |name: &str| containers.iter().position(|container| container.name == name);
+    let why = match place(SIDECAR).map(|place| (place, &containers[place])) {
+        None => format!("podkey-init is there, but not podkey-sidecar: {REMOVE}"),
+        Some((sidecar, _)) if Some(sidecar) < place(INIT_CONTAINER) => {
+            format!("podkey-sidecar comes before podkey-init, which it takes its token from: {REMOVE_BOTH}")
+        }
+        Some((_, sidecar)) if !sidecar.is_native_sidecar() => format!(
+            "podkey-sidecar has no restartPolicy: Always, and the pod would wait for ever for its end: see whether \
+             another webhook drops that field, or {REMOVE_BOTH}"
+        ),
+        Some((_, sidecar)) if plan_text(sidecar) != plan_text(init) => {
+            format!("podkey-sidecar is there with another plan than podkey-init has: {REMOVE_BOTH}")
+        }
+        Some(_) => return,
+    };
+    problems.push("spec.initContainers", why);
+}
+
+/// The text of the plan that a container carries.
+fn plan_text(container: &Container<'_>) -> Option<String> {
+    let env = container.env();
+    // Of two entries with one name Kubernetes uses the last.
+    let text = env.iter().rfind(|var| var.name == PLAN_ENV)?.value.as_deref()?;
+    Some(text.to_owned())
+}
+
 /// The modes in the plan that the container carries, if it is this plan otherwise. A mode that the author left to us may be
 /// the one of our first visit: since then another webhook may have added a container with another user.
 fn planned_modes(
@@ -74,10 +113,7 @@ fn planned_modes(
     plan: &Plan<&RawValue>,
     connection: &Connection,
 ) -> Option<Vec<Mode>> {
-    let env = init.env();
-    // Of two entries with one name Kubernetes uses the last.
-    let text = env.iter().rfind(|var| var.name == PLAN_ENV)?.value.as_deref()?;
-    let mut present = Plan::parse(text).ok()?;
+    let mut present = Plan::parse(&plan_text(init)?).ok()?;
     let found = modes(&present).collect();
     let job_files = present.job.iter_mut().flat_map(|job| &mut job.files);
     let theirs = present.files.iter_mut().map(|file| &mut file.mode);
@@ -95,6 +131,7 @@ fn planned_modes(
         && present.env_mode == plan.env_mode
         && present.exec == plan.exec
         && present.job == plan.job
+        && present.refresh == plan.refresh
         && present.connection == connection.server
         && present.login == plan.login
         && present.budget == plan.budget
@@ -110,12 +147,16 @@ fn modes<C>(plan: &Plan<C>) -> impl Iterator<Item = Mode> {
 }
 
 /// The names that podkey needs must be free, unless podkey is there already.
-pub(super) fn check_names(pod: &Pod<'_>, problems: &mut Problems) {
+pub(super) fn check_names(pod: &Pod<'_>, delivery: Delivery, problems: &mut Problems) {
     let init_containers = pod.spec.init_containers.iter().flatten();
     let injected = init_containers
         .clone()
         .any(|container| container.name == INIT_CONTAINER);
-    let init_containers = init_containers.filter(|container| container.name != INIT_CONTAINER);
+    let ours = match (injected, delivery) {
+        (true, Delivery::Refreshed) => &CONTAINERS[..],
+        _ => &[INIT_CONTAINER],
+    };
+    let init_containers = init_containers.filter(|container| !ours.contains(&&*container.name));
     for (key, container) in init_containers
         .map(|container| ("spec.initContainers", container))
         .chain(
@@ -125,7 +166,7 @@ pub(super) fn check_names(pod: &Pod<'_>, problems: &mut Problems) {
                 .map(|container| ("spec.containers", container)),
         )
     {
-        if RESERVED_CONTAINERS.contains(&&*container.name) {
+        if parts::is_own(container) {
             problems.push(
                 key,
                 format!(
@@ -136,7 +177,7 @@ pub(super) fn check_names(pod: &Pod<'_>, problems: &mut Problems) {
         }
     }
     for volume in pod.spec.volumes.iter().flatten() {
-        if !injected && [SECRETS_VOLUME, TOKEN_VOLUME, BIN_VOLUME].contains(&&*volume.name) {
+        if !injected && VOLUMES.contains(&&*volume.name) {
             problems.push(
                 "spec.volumes",
                 format!("the name {} is podkey's: give the volume another", quoted(&volume.name)),
@@ -155,15 +196,13 @@ pub(super) fn check_mounts(
     tool: Tool,
     problems: &mut Problems,
 ) {
-    let others = pod
-        .all_containers()
-        .filter(|container| container.name != INIT_CONTAINER);
+    let others = pod.all_containers().filter(|container| !parts::is_own(container));
     for container in others {
         let is_runner = runner.is_some_and(|runner| std::ptr::eq(runner, container));
         let access = if is_runner { runner_access } else { Access::Read };
         for mount in container.volume_mounts.iter().flatten() {
             let why = match &*mount.name {
-                TOKEN_VOLUME => "which is for podkey's own containers alone",
+                TOKEN_VOLUME | HANDOVER_VOLUME => "which is for podkey's own containers alone",
                 SECRETS_VOLUME if !parts::is_reader_mount(mount, access) => {
                     "but not read-only and by a subPath below files or single, as podkey does"
                 }

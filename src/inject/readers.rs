@@ -9,7 +9,7 @@ use super::exec;
 use super::files::FileRequest;
 use super::hooks::{self, RUNNER};
 use super::keys::{CONTAINERS, ENV, JOB_HOOKS};
-use super::parts::{Access, BIN_VOLUME, INIT_CONTAINER, Mount, Tool};
+use super::parts::{self, Access, BIN_VOLUME, Mount, Tool};
 use super::pod::{Container, Pod};
 use super::problem::{Problems, did_you_mean, quoted};
 use crate::plan::{self, Destination, Mode};
@@ -48,7 +48,7 @@ pub(super) fn choose<'p, 'a>(
         .map(|(index, container)| (format!("/spec/containers/{index}"), container));
     let all: Vec<_> = init
         .chain(main)
-        .filter(|(_, container)| container.name != INIT_CONTAINER)
+        .filter(|(_, container)| !parts::is_own(container))
         .collect();
     let find = |name: &str| all.iter().find(|(_, container)| container.name == name).cloned();
     let reader = |(pointer, container)| Reader { pointer, container };

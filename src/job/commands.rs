@@ -35,6 +35,13 @@ pub fn add_mask(text: &str, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
+/// The same for a text that has no `%` and no line break, such as base64.
+pub fn add_mask_as_it_is(text: &str, out: &mut Vec<u8>) {
+    for part in ["::add-mask::", text, "\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
 /// An annotation with a title, a line with its line feed.
 pub fn annotation(level: Level, title: &str, message: &str) -> String {
     let command = match level {

@@ -85,6 +85,15 @@ pub fn select(select: &Select, data: &str) -> Result<Vec<(EnvName, Secret)>, Sel
     Ok(values)
 }
 
+/// Whether an entry could have made this variable.
+pub fn may_make(select: &Select, variable: &str) -> bool {
+    match select {
+        Select::Value { name, .. } => name.as_str() == variable,
+        Select::UpperCase { prefix } => variable.starts_with(&normalized(prefix).to_uppercase()),
+        Select::KeepCase { prefix } => variable.starts_with(&normalized(prefix)),
+    }
+}
+
 /// The names that come more than once. As with vault-action the last value wins (a whole secret can so be laid over another);
 /// unlike there, the job is to be told.
 pub fn repeated<'a>(names: impl IntoIterator<Item = &'a EnvName>) -> BTreeSet<&'a EnvName> {

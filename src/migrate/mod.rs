@@ -36,8 +36,10 @@ pub fn vault_action(name: &str, text: &str) -> Result<Migration, NoWorkflow> {
         text: String::new(),
         is_whole: true,
     };
+    let mut steps = 0;
     for job in &jobs {
         for step in job.steps.iter().filter(|step| step.is_vault_action()) {
+            steps += 1;
             let mut replacement = Replacement::new(name, text, job, step);
             replacement.read();
             migration.is_whole &= replacement.lost.is_empty();
@@ -46,6 +48,13 @@ pub fn vault_action(name: &str, text: &str) -> Result<Migration, NoWorkflow> {
             }
             migration.text.push_str(&replacement.show());
         }
+    }
+    if steps > 1 {
+        let _ = writeln!(
+            migration.text,
+            "\n{name}: these are {steps} steps, and a pod template has each annotation once: put the entries of one key together. \
+            One role, auth mount and connection are for all of them; where they differ, give the jobs scale sets of their own"
+        );
     }
     if migration.text.is_empty() {
         migration.text = format!("{name}: no step of vault-action\n");

@@ -29,6 +29,14 @@ pub(super) fn uses<'a>(text: &'a str, lines: &std::ops::Range<usize>, id: &str) 
                 continue;
             }
             let Some((step, after)) = member(&line[from..]) else {
+                if uses_all(line, at, from) {
+                    uses.push(Use {
+                        line: number,
+                        column: line[..at].chars().count() + 1,
+                        text: &line[at..from],
+                        output: None,
+                    });
+                }
                 continue;
             };
             if !step.eq_ignore_ascii_case(id) {
@@ -55,9 +63,25 @@ pub(super) fn uses<'a>(text: &'a str, lines: &std::ops::Range<usize>, id: &str) 
     uses
 }
 
-/// `.name`, `['name']` or `["name"]`, and what comes after it.
+/// Whether an expression has all steps at once here: `steps.*`, `steps[matrix.x]`, `toJSON(steps)`.
+fn uses_all(line: &str, at: usize, end: usize) -> bool {
+    let before = &line[..at];
+    let is_condition = before.trim_start_matches([' ', '-']).starts_with("if:");
+    let is_inside = before.rfind("${{") > before.rfind("}}");
+    let after = line[end..].trim_start();
+    let indexed = after.starts_with('[')
+        || after
+            .strip_prefix('.')
+            .is_some_and(|after| after.trim_start().starts_with('*'));
+    let handed_over = before.trim_end().ends_with(['(', ',']) && after.starts_with([')', ',']);
+    (is_condition || is_inside) && (indexed || handed_over)
+}
+
+/// `.name`, `['name']` or `["name"]`, and what comes after it. An expression may have blanks between them.
 fn member(text: &str) -> Option<(&str, &str)> {
+    let text = text.trim_start();
     if let Some(after) = text.strip_prefix('.') {
+        let after = after.trim_start();
         let end = after
             .find(|c: char| !(c.is_alphanumeric() || "_-".contains(c)))
             .unwrap_or(after.len());
@@ -82,8 +106,7 @@ mod tests {
     #[test]
     fn every_way_to_write_a_use_is_found() {
         let text = "a: ${{ steps.vault.outputs.TOKEN }} ${{ Steps['vault'].Outputs[\"a-b\"] }}\n\
-            b: ${{ steps.vault-2.outputs.X }} mysteps.vault.outputs.X ä steps.VAULT.outcome\n\
-            c: ${{ toJson(steps.vault.outputs) }} steps.vault";
+            b: ${{ steps.vault-2.outputs.X }} mysteps.vault.outputs.X ä steps.VAULT.outcome";
         let shown: Vec<_> = uses(text, &(1..3), "vault")
             .into_iter()
             .map(|found| format!("{}:{} {} {:?}", found.line, found.column, found.text, found.output))
@@ -96,6 +119,28 @@ mod tests {
                 "2:61 steps.VAULT.outcome None",
             ]
         );
+        let text = "if: contains(toJSON( steps ), 'x') && steps[matrix.x].outcome\n\
+            a: ${{ steps . vault . outputs [ 'T' ] }} ${{ toJSON(steps.*.outputs) }} (steps)\n\
+            b: all (steps), steps[0] and steps.* of a recipe";
+        let found: Vec<_> = uses(text, &(1..4), "vault");
+        let shown: Vec<_> = found
+            .iter()
+            .map(|found| (found.line, found.text, found.output))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                (1, "steps", None),
+                (1, "steps", None),
+                (2, "steps . vault . outputs [ 'T' ]", Some("T")),
+                (2, "steps", None),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_use_of_the_whole_step_is_found() {
+        let text = "\n\nc: ${{ toJson(steps.vault.outputs) }} steps.vault";
         let shown: Vec<_> = uses(text, &(3..4), "vault")
             .into_iter()
             .map(|found| found.text)

@@ -68,3 +68,40 @@ impl Value {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<Data, String> {
+        serde_json::from_str(json).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn data_is_texts_lists_and_sets_of_texts() {
+        let text = r#"{"alt":["a","b"],"common_name":"web","ext":{"permit-pty":""}}"#;
+        assert_eq!(serde_json::to_string(&parse(text).unwrap()).unwrap(), text);
+        for bad in [
+            "{}",
+            "[]",
+            "\"x\"",
+            r#"{"a":1}"#,
+            r#"{"a":[[]]}"#,
+            r#"{"a":{"b":[]}}"#,
+            r#"{"":"x"}"#,
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn data_has_limits() {
+        let fields = |count: usize, length: usize| {
+            let fields = (0..count).map(|n| (format!("f{n:02}"), Value::Text("x".repeat(length))));
+            Data::try_from(fields.collect::<BTreeMap<_, _>>())
+        };
+        assert!(fields(64, 253).is_ok());
+        assert!(fields(64, 254).is_err());
+        assert!(fields(65, 1).is_err());
+    }
+}

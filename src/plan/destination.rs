@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FILES_DIR, Invalid, SECRETS_DIR, SINGLE_DIR, checked_text, invalid};
+use super::{FILES_DIR, FieldName, Invalid, SECRETS_DIR, SINGLE_DIR, STATUS, checked_text, invalid};
 use crate::text::is_printable;
 
 /// Where the containers see a file: that very path, or below [`SECRETS_DIR`].
@@ -42,6 +42,27 @@ impl Destination {
         }
     }
 
+    /// Whether it is in a place that podkey keeps for itself where files are kept fresh: its generations of files, the link to
+    /// the one of now, and [`STATUS`].
+    pub fn is_reserved(&self) -> bool {
+        self.top().is_some_and(|top| top.starts_with("..") || top == STATUS)
+    }
+
+    /// Whether both are below [`SECRETS_DIR`] and have the first name there in common: a change of files replaces all that is
+    /// below one.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        self.top().is_some_and(|top| Some(top) == other.top())
+    }
+
+    fn top(&self) -> Option<String> {
+        let path = match self {
+            Self::Absolute(_) => return None,
+            Self::Relative(path) => Cow::Borrowed(path),
+            Self::EachField(name) => Cow::Owned(name.to_string()),
+        };
+        path.split('/').next().map(str::to_owned)
+    }
+
     /// Whether the two are one place, or one lies inside the other.
     pub fn conflicts_with(&self, other: &Self) -> bool {
         let (a, b) = (self.path(), other.path());
@@ -64,6 +85,12 @@ impl FromStr for Destination {
         if text.is_empty() {
             return invalid("is empty");
         }
+        if text.contains("{{") {
+            return match text.starts_with('/') {
+                true => invalid("has a placeholder, and a mount of its own must have its name when the pod is made"),
+                false => text.parse().map(Self::EachField),
+            };
+        }
         if text.len() > 4000 {
             return invalid("is longer than 4000 bytes");
         }
@@ -84,12 +111,6 @@ impl FromStr for Destination {
                 _ if segment.len() > 255 => return invalid("has a segment of more than 255 bytes"),
                 _ => {}
             }
-        }
-        if text.contains("{{") {
-            return match absolute {
-                true => invalid("has a placeholder, and a mount of its own must have its name when the pod is made"),
-                false => text.parse().map(Self::EachField),
-            };
         }
         if !absolute {
             return Ok(Self::Relative(text.to_owned()));
@@ -161,101 +182,6 @@ impl fmt::Display for Destination {
             Self::Absolute(path) | Self::Relative(path) => f.write_str(path),
             Self::EachField(name) => name.fmt(f),
         }
-    }
-}
-
-/// The name of a file that is made of one field, with the place for the field's own name: `{{ .SecretKey }}`, or
-/// `{{ .SecretKey | uppercase }}` or `| lowercase`, as Vault's Secrets Sync writes it
-/// (<https://developer.hashicorp.com/vault/docs/sync#name-template>).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FieldName {
-    pieces: Vec<NamePiece>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum NamePiece {
-    Text(String),
-    Key(Case),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Case {
-    AsItIs,
-    Upper,
-    Lower,
-}
-
-impl FieldName {
-    /// Where the file of this field goes: always below [`SECRETS_DIR`]. A field whose name makes no file's name is an error:
-    /// a slash in it would choose another directory.
-    pub fn of(&self, field: &str) -> Result<Destination, Invalid> {
-        if field.contains('/') {
-            return invalid("has a slash, so it cannot be part of a file's name");
-        }
-        let mut name = String::new();
-        for piece in &self.pieces {
-            match piece {
-                NamePiece::Text(text) => name.push_str(text),
-                NamePiece::Key(Case::AsItIs) => name.push_str(field),
-                NamePiece::Key(Case::Upper) => name.push_str(&field.to_uppercase()),
-                NamePiece::Key(Case::Lower) => name.push_str(&field.to_lowercase()),
-            }
-        }
-        match name.parse()? {
-            Destination::Relative(name) => Ok(Destination::Relative(name)),
-            Destination::Absolute(_) | Destination::EachField(_) => invalid("makes no plain file name"),
-        }
-    }
-}
-
-impl FromStr for FieldName {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        let mut pieces = Vec::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once("{{") {
-            let Some((inside, after)) = after.split_once("}}") else {
-                return invalid("has a {{ without its }}");
-            };
-            let words: Vec<_> = inside.split_whitespace().collect();
-            let case = match words.as_slice() {
-                [".SecretKey"] => Case::AsItIs,
-                [".SecretKey", "|", "uppercase"] => Case::Upper,
-                [".SecretKey", "|", "lowercase"] => Case::Lower,
-                _ => return invalid("has a placeholder that is not {{ .SecretKey }}"),
-            };
-            if !before.is_empty() {
-                pieces.push(NamePiece::Text(before.to_owned()));
-            }
-            pieces.push(NamePiece::Key(case));
-            rest = after;
-        }
-        if pieces.is_empty() {
-            return invalid("has no {{ .SecretKey }}");
-        }
-        if !rest.is_empty() {
-            pieces.push(NamePiece::Text(rest.to_owned()));
-        }
-        let after_key = pieces.iter().skip_while(|piece| matches!(piece, NamePiece::Text(_)));
-        if after_key
-            .into_iter()
-            .any(|piece| matches!(piece, NamePiece::Text(text) if text.contains('/')))
-        {
-            return invalid("has {{ .SecretKey }} in a directory's name: only the file's own may have it");
-        }
-        Ok(Self { pieces })
-    }
-}
-
-impl fmt::Display for FieldName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.pieces.iter().try_for_each(|piece| match piece {
-            NamePiece::Text(text) => f.write_str(text),
-            NamePiece::Key(Case::AsItIs) => f.write_str("{{ .SecretKey }}"),
-            NamePiece::Key(Case::Upper) => f.write_str("{{ .SecretKey | uppercase }}"),
-            NamePiece::Key(Case::Lower) => f.write_str("{{ .SecretKey | lowercase }}"),
-        })
     }
 }
 
@@ -385,26 +311,27 @@ mod tests {
     }
 
     #[test]
-    fn a_name_for_each_field_stays_in_its_directory() {
-        let name = |text: &str, field: &str| match text.parse::<Destination>().unwrap() {
-            Destination::EachField(name) => name.of(field).map(|file| file.to_string()),
-            other => panic!("{other:?}"),
-        };
-        let text = "web/VAULT_{{ .SecretKey | uppercase }}.txt";
-        assert_eq!(text.parse::<Destination>().unwrap().to_string(), text);
-        assert_eq!(name(text, "foo").unwrap(), "web/VAULT_FOO.txt");
-        assert_eq!(name("{{.SecretKey}}", "Foo").unwrap(), "Foo");
-        for field in ["", ".", "..", "a/b", "/etc/passwd", "a\0b", "a:b", "{{ .SecretKey }}"] {
-            assert!(name("{{ .SecretKey }}", field).is_err(), "{field:?}");
-        }
-        for bad in [
-            "/tmp/{{ .SecretKey }}",
-            "{{ .SecretKey",
-            "{{ .Password }}",
-            "{{ .SecretKey | sh }}",
-            "{{}}",
+    fn what_podkey_keeps_for_itself_is_at_the_top() {
+        let reserved = |text: &str| text.parse::<Destination>().unwrap().is_reserved();
+        for text in [
+            "..data",
+            "..x/y",
+            "...",
+            ".status.json",
+            ".status.json/x",
+            "..{{ .SecretKey }}",
         ] {
-            assert!(bad.parse::<Destination>().is_err(), "{bad:?}");
+            assert!(reserved(text), "{text}");
+        }
+        for text in [
+            "web/..data",
+            "a/.status.json",
+            ".status",
+            ".data",
+            "{{ .SecretKey }}",
+            "/srv/..data",
+        ] {
+            assert!(!reserved(text), "{text}");
         }
     }
 

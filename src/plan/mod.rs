@@ -15,18 +15,20 @@ mod address;
 mod data;
 mod destination;
 mod job;
+mod name;
 mod path;
 mod pattern;
 mod refresh;
 
 pub use self::address::{Address, ServerName};
 pub use self::data::{Data, Value};
-pub use self::destination::{Destination, FieldName, Mode, contains};
+pub use self::destination::{Destination, Mode, contains};
 pub use self::job::{
     AGENT, Audience, BIN_DIR, DEFAULT_HOOK_DEADLINE, ENV_DIR, EXEC, EnvName, EnvSecret, Forks, JOB_COMPLETED,
     JOB_STARTED, JobLogin, JobPlan, JobPolicy, MAX_ENV_SECRETS, Mask, NEXT_JOB_COMPLETED_ENV, NEXT_JOB_STARTED_ENV,
     OnFailure, PathTemplate, Piece, Placeholder, Select, Step,
 };
+pub use self::name::{FieldName, Function, NamePiece, NameTemplate, applied};
 pub use self::path::{ApiPath, Role};
 pub use self::pattern::Pattern;
 pub use self::refresh::{
@@ -55,6 +57,8 @@ pub const PLAN_VERSION: u32 = 1;
 pub const MAX_PLAN_BYTES: usize = 96 * 1024;
 /// The most files in one pod.
 pub const MAX_FILES: usize = 64;
+/// The most files that are made of one secret's fields, one of each.
+pub const MAX_FIELD_FILES: usize = 256;
 /// All rendered files together, in bytes.
 pub const MAX_RENDERED_BYTES: usize = 4 * 1024 * 1024;
 /// The longest budget that an operator or `PODKEY_BUDGET` may set. ARC gives up on a runner that takes longer.
@@ -141,12 +145,12 @@ pub enum PlanError {
     /// A copy that is to be named by a variable is one of no file.
     #[error("the plan has the variable {0} for a copy of a file that it does not deliver")]
     NoFile(EnvName),
-    /// The started hook writes only files whose names are known when the pod is made.
-    #[error("the plan has the file {0} for the job, one for each field, which only init and the sidecar make")]
-    JobEachField(Destination),
-    /// What is kept fresh is replaced as a whole directory: a mount of its own would keep the old file.
-    #[error("the plan has the file {0}, which cannot be kept fresh where it is mounted on its own, or read by the job")]
-    NotFresh(Destination),
+    /// A file that cannot be delivered as it is asked for.
+    #[error("the plan has the file {0}, {1}")]
+    File(Destination, &'static str),
+    /// The files cannot be kept fresh.
+    #[error("the plan asks for refresh, {0}")]
+    Refresh(&'static str),
     /// More actions than one change starts.
     #[error("the plan has {0} actions on a change, allowed are {MAX_ON_CHANGE}")]
     OnChange(usize),
@@ -159,6 +163,9 @@ pub enum PlanError {
     /// A path that is no secret's.
     #[error("the path {0} is about tokens, not a secret")]
     Tokens(ApiPath),
+    /// A path that is no secrets engine's, and is to be written.
+    #[error("the path {0} is the server's own, which no data is written to")]
+    Written(ApiPath),
     /// The connection is plain http, and its operator did not allow that.
     #[error("the connection's address is http:// without allowInsecureHttp")]
     InsecureHttp,
@@ -210,32 +217,10 @@ impl Plan {
         if let Some(path) = paths.find(|path| path.holds_tokens()) {
             return Err(PlanError::Tokens(path.clone()));
         }
-        if let Some(file) = job_files
-            .iter()
-            .find(|file| matches!(file.file, Destination::EachField(_)))
-        {
-            return Err(PlanError::JobEachField(file.file.clone()));
-        }
+        plan.files.iter().try_for_each(PlannedFile::check)?;
+        job_files.iter().try_for_each(PlannedFile::check_for_job)?;
+        plan.check_refresh()?;
         let destinations: Vec<_> = plan.destinations().collect();
-        if let Some(refresh) = &plan.refresh {
-            let reserved = |path: &str| {
-                let first = path.split('/').next().unwrap_or_default();
-                first.starts_with("..") || first == STATUS
-            };
-            let fresh = |file: &&&Destination| match file {
-                Destination::Absolute(_) => false,
-                Destination::Relative(path) => !reserved(path),
-                Destination::EachField(name) => !reserved(&name.to_string()),
-            };
-            let job_files = job_files.iter().map(|file| &file.file);
-            let stale = destinations.iter().find(|file| !fresh(file)).copied();
-            if let Some(file) = job_files.chain(stale).next() {
-                return Err(PlanError::NotFresh(file.clone()));
-            }
-            if refresh.on_change.len() > MAX_ON_CHANGE {
-                return Err(PlanError::OnChange(refresh.on_change.len()));
-            }
-        }
         for (index, file) in destinations.iter().enumerate() {
             if let Some(other) = destinations[..index].iter().find(|other| file.conflicts_with(other)) {
                 return Err(PlanError::Conflict((*other).clone(), (*file).clone()));
@@ -257,6 +242,57 @@ impl Plan {
             return Err(PlanError::NoFile(name.clone()));
         }
         Ok(plan)
+    }
+
+    fn check_refresh(&self) -> Result<(), PlanError> {
+        let Some(refresh) = &self.refresh else {
+            return match self.files.iter().find(|file| !file.when_gone.is_keep()) {
+                Some(file) => Err(PlanError::File(
+                    file.file.clone(),
+                    "whose secret is never looked for again",
+                )),
+                None => Ok(()),
+            };
+        };
+        if !self.init_reads() {
+            return Err(PlanError::Refresh("and has nothing that init reads"));
+        }
+        if self.job.iter().any(|job| !job.policies.is_empty()) {
+            return Err(PlanError::Refresh(
+                "which would write again what its job policy refuses",
+            ));
+        }
+        if let Some(file) = self.job.iter().flat_map(|job| &job.files).next() {
+            return Err(PlanError::File(
+                file.file.clone(),
+                "which the job reads, and only the sidecar may write",
+            ));
+        }
+        for PlannedFile { file, .. } in &self.files {
+            if matches!(file, Destination::Absolute(_)) {
+                return Err(PlanError::File(
+                    file.clone(),
+                    "which is mounted on its own and cannot be kept fresh",
+                ));
+            }
+            if file.is_reserved() {
+                return Err(PlanError::File(file.clone(), "where podkey keeps what is its own"));
+            }
+        }
+        if refresh.on_change.len() > MAX_ON_CHANGE {
+            return Err(PlanError::OnChange(refresh.on_change.len()));
+        }
+        let env = Destination::Relative(ENV_DIR.to_owned());
+        let replaced = |touched: &Destination| {
+            touched.is_reserved() || touched.is_beside(&env) || self.destinations().any(|file| touched.is_beside(file))
+        };
+        match refresh.on_change.iter().filter_map(OnChange::touched).find(replaced) {
+            Some(touched) => Err(PlanError::File(
+                touched,
+                "which is to be touched where podkey replaces files",
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Each file of `init`'s with its place below the root of the volume `podkey-secrets`, in the plan's order.
@@ -371,6 +407,34 @@ pub struct PlannedFile<P = ApiPath> {
     /// What becomes of it when its secret is gone.
     #[serde(default, skip_serializing_if = "WhenGone::is_keep")]
     pub when_gone: WhenGone,
+}
+
+impl PlannedFile {
+    fn check(&self) -> Result<(), PlanError> {
+        let wrong = |why| Err(PlanError::File(self.file.clone(), why));
+        if matches!(self.file, Destination::EachField(_)) && (self.key.is_some() || self.format != Format::Raw) {
+            return wrong("one for each field, which has neither a key nor a format");
+        }
+        match &self.data {
+            Some(_) if self.version.is_some() => wrong("with a version of what is written rather than read"),
+            Some(_) if self.secret.is_the_servers_own() => Err(PlanError::Written(self.secret.clone())),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl PlannedFile<PathTemplate> {
+    /// The started hook writes only files whose names are known when the pod is made, and reads only.
+    fn check_for_job(&self) -> Result<(), PlanError> {
+        let wrong = |why| Err(PlanError::File(self.file.clone(), why));
+        if matches!(self.file, Destination::EachField(_)) {
+            return wrong("one for each field, for the job, which only init makes");
+        }
+        if self.data.is_some() || !self.when_gone.is_keep() {
+            return wrong("for the job, with what only init and the sidecar do");
+        }
+        Ok(())
+    }
 }
 
 /// What a field's text is decoded from before it is written.
@@ -508,6 +572,8 @@ impl fmt::Display for Budget {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -627,6 +693,87 @@ mod tests {
         assert_eq!(Plan::parse(&text).unwrap(), plan());
     }
 
+    fn data() -> Data {
+        Data::try_from(BTreeMap::from([(
+            "common_name".to_owned(),
+            Value::Text("web".to_owned()),
+        )]))
+        .unwrap()
+    }
+
+    fn fresh_plan() -> Plan {
+        let mut plan = plan();
+        plan.job = None;
+        plan.files[0].file = "web/kubeconfig".parse().unwrap();
+        plan.files[0].when_gone = WhenGone::Fail;
+        plan.files.push(PlannedFile {
+            secret: "pki/issue/web".parse().unwrap(),
+            version: None,
+            data: Some(data()),
+            key: None,
+            format: Format::Raw,
+            decode: Decode::None,
+            file: "tls/{{ .SecretKey | replace \"_\" \"-\" }}.pem".parse().unwrap(),
+            mode: Mode::OWNER,
+            when_gone: WhenGone::Keep,
+        });
+        plan.refresh = Some(Refresh {
+            interval: "15s".parse().unwrap(),
+            on_change: vec!["touch:reload".parse().unwrap(), "signal:SIGHUP:nginx".parse().unwrap()],
+        });
+        plan
+    }
+
+    #[test]
+    fn a_plan_that_is_kept_fresh_survives_the_environment() {
+        let text = fresh_plan().to_env_value().unwrap();
+        assert_eq!(Plan::parse(&text).unwrap(), fresh_plan());
+    }
+
+    #[test]
+    fn what_cannot_be_kept_fresh_is_refused() {
+        let text = |change: fn(&mut Plan)| {
+            let mut plan = fresh_plan();
+            change(&mut plan);
+            Plan::parse(&plan.to_env_value().unwrap())
+                .expect_err("refused")
+                .to_string()
+        };
+        fn on_change(plan: &mut Plan, text: &str) {
+            plan.refresh.as_mut().unwrap().on_change = vec![text.parse().unwrap()];
+        }
+        assert!(text(|p| p.files[0].file = "/tmp/kubeconfig".parse().unwrap()).contains("mounted on its own"));
+        assert!(text(|p| p.files[0].file = "..data/x".parse().unwrap()).contains("what is its own"));
+        assert!(text(|p| p.files[0].file = ".status.json".parse().unwrap()).contains("what is its own"));
+        assert!(text(|p| p.files[1].file = "..{{ .SecretKey }}".parse().unwrap()).contains("what is its own"));
+        let job = |change: fn(&mut JobPlan)| {
+            let mut with_job = fresh_plan();
+            with_job.job = plan().job.map(|mut job| {
+                (job.files, job.policies, job.temp) = (Vec::new(), Vec::new(), None);
+                change(&mut job);
+                job
+            });
+            Plan::parse(&with_job.to_env_value().unwrap()).map_err(|error| error.to_string())
+        };
+        assert!(job(|_| {}).is_ok());
+        assert!(job(|j| j.files = plan().job.unwrap().files).is_err_and(|why| why.contains("which the job reads")));
+        assert!(job(|j| j.policies = plan().job.unwrap().policies).is_err_and(|why| why.contains("job policy")));
+        assert!(text(|p| (p.files, p.env) = (Vec::new(), Vec::new())).contains("0 files"));
+        let mut nothing = fresh_plan();
+        nothing.job = plan().job;
+        (nothing.files, nothing.env) = (Vec::new(), Vec::new());
+        nothing.job.iter_mut().for_each(|job| job.temp = None);
+        let error = Plan::parse(&nothing.to_env_value().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("nothing that init reads"), "{error}");
+        assert!(
+            text(|p| p.refresh.as_mut().unwrap().on_change = vec!["touch:a".parse().unwrap(); 9]).contains("9 actions")
+        );
+        assert!(text(|p| on_change(p, "touch:web/reload")).contains("where podkey replaces files"));
+        assert!(text(|p| on_change(p, "touch:tls")).contains("where podkey replaces files"));
+        assert!(text(|p| on_change(p, "touch:..data/x")).contains("where podkey replaces files"));
+        assert!(text(|p| on_change(p, "touch:env/x")).contains("where podkey replaces files"));
+    }
+
     #[test]
     fn the_agent_refuses_plans_it_cannot_carry_out_whole() {
         let text = |change: fn(&mut Plan)| {
@@ -661,6 +808,21 @@ mod tests {
         assert!(job(|j| j.temp = Some([("A".parse().unwrap(), "b".parse().unwrap())].into())).contains("variable A"));
         assert!(text(|p| p.exec = true).contains("commands to start"));
         assert!(text(|p| (p.exec, p.env, p.job) = (true, Vec::new(), None)).contains("commands to start"));
+        let file = |change: fn(&mut PlannedFile)| {
+            let mut plan = plan();
+            change(&mut plan.files[0]);
+            Plan::parse(&plan.to_env_value().unwrap())
+                .expect_err("refused")
+                .to_string()
+        };
+        assert!(file(|f| f.when_gone = WhenGone::Delete).contains("never looked for again"));
+        assert!(file(|f| f.file = "{{ .SecretKey }}".parse().unwrap()).contains("neither a key nor a format"));
+        assert!(file(|f| (f.version, f.data) = (variable().version, Some(data()))).contains("a version of what"));
+        assert!(file(|f| (f.secret, f.data) = ("sys/x".parse().unwrap(), Some(data()))).contains("the server's own"));
+        assert!(
+            job(|j| j.files[0].file = "{{ .SecretKey }}".parse().unwrap()).contains("for the job, which only init")
+        );
+        assert!(job(|j| j.files[0].data = Some(data())).contains("only init and the sidecar"));
         assert!(Plan::parse(r#"{"version":1,"surprise":true}"#).is_err());
         assert!(Plan::parse("").is_err());
     }

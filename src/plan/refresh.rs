@@ -1,8 +1,8 @@
 //! What a plan says of secrets that change while the pod lives: how often they are read again, what becomes of a file whose
 //! secret is gone, and whom to tell of a change.
 
+use core::net::{IpAddr, SocketAddr};
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -109,7 +109,7 @@ impl FromStr for WhenGone {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum OnChange {
-    /// `signal:SIGHUP:nginx`: every process of the pod with that name gets the signal.
+    /// `signal:SIGHUP:nginx`: every process of the pod with that name gets the signal, but for the children of such a one.
     Signal(Signal, String),
     /// `touch:reload`: that file, below the directory of the files, has a new modification time.
     Touch(String),
@@ -118,6 +118,16 @@ pub enum OnChange {
 }
 
 checked_text!(OnChange);
+
+impl OnChange {
+    /// The file that it touches.
+    pub fn touched(&self) -> Option<Destination> {
+        match self {
+            Self::Touch(path) => Some(Destination::Relative(path.clone())),
+            Self::Signal(..) | Self::Post(_) => None,
+        }
+    }
+}
 
 /// Signals that programs read their files again for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,13 +218,13 @@ impl fmt::Display for OnChange {
 /// A plain-http URL of the pod's own loopback address: no name that a resolver could send elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoopbackUrl {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     target: String,
 }
 
 impl LoopbackUrl {
     /// Where to connect to.
-    pub fn address(&self) -> std::net::SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 

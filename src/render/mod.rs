@@ -11,7 +11,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use crate::json;
-use crate::plan::{Decode, Format, PlannedFile};
+use crate::plan::{Decode, Destination, FieldName, Format, Invalid, MAX_FIELD_FILES, PlannedFile};
 use crate::secret::Secret;
 use format::Chosen;
 
@@ -52,6 +52,27 @@ pub enum RenderError {
         /// The field.
         field: String,
     },
+    /// A field's name makes no file's name.
+    #[error("no file can be named for the field {field:?}: the name {problem}")]
+    FieldName {
+        /// The field.
+        field: String,
+        /// Why, as the end of a sentence.
+        problem: Invalid,
+    },
+    /// Two fields' names make one file's name.
+    #[error("the fields {first:?} and {second:?} would both be the file {file}")]
+    SameName {
+        /// The one.
+        first: String,
+        /// The other.
+        second: String,
+        /// The file.
+        file: Destination,
+    },
+    /// More fields than there may be files.
+    #[error("{0} fields would be as many files, allowed are {MAX_FIELD_FILES}")]
+    TooManyFields(usize),
     /// The plan asks for something that has no meaning.
     #[error("{0}")]
     Plan(&'static str),
@@ -127,6 +148,48 @@ enum Value<'a> {
     Json(&'a str),
 }
 
+/// A planned file, or the files of one that is made for each field: where the containers see them, and what is in them.
+pub fn render_all<P>(file: &PlannedFile<P>, fields: &Fields<'_>) -> Result<Vec<(Destination, Secret)>, RenderError> {
+    match &file.file {
+        Destination::EachField(name) => each_field(name, file.decode, fields),
+        one => Ok(vec![(one.clone(), render(file, fields)?)]),
+    }
+}
+
+/// One file for each field that is not null, raw.
+fn each_field(
+    name: &FieldName,
+    decode: Decode,
+    fields: &Fields<'_>,
+) -> Result<Vec<(Destination, Secret)>, RenderError> {
+    let present = fields.fields.iter().filter(|(_, json)| **json != "null");
+    let count = present.clone().count();
+    if count > MAX_FIELD_FILES {
+        return Err(RenderError::TooManyFields(count));
+    }
+    let mut made_of: BTreeMap<String, &str> = BTreeMap::new();
+    let file = |field: &'_ str| {
+        name.of(field).map_err(|problem| RenderError::FieldName {
+            field: field.chars().take(300).collect(),
+            problem,
+        })
+    };
+    // All names first: nothing is decoded in vain, and what is wrong with one is told before what is wrong with a value.
+    for (field, _) in present.clone() {
+        let file = file(field)?;
+        if let Some(first) = made_of.insert(file.to_string(), field) {
+            return Err(RenderError::SameName {
+                first: first.to_owned(),
+                second: field.to_string(),
+                file,
+            });
+        }
+    }
+    present
+        .map(|(field, json)| Ok((file(field)?, raw(decoded(field, value(field, json)?, decode)?).into())))
+        .collect()
+}
+
 /// The bytes of one file, from the fields of its secret.
 pub fn render<P>(file: &PlannedFile<P>, fields: &Fields<'_>) -> Result<Secret, RenderError> {
     check(file)?;
@@ -144,7 +207,7 @@ pub fn render<P>(file: &PlannedFile<P>, fields: &Fields<'_>) -> Result<Secret, R
             Format::Raw => Err(RenderError::Plan(RAW_NEEDS_KEY)),
         };
     };
-    let raw = match fields.fields.get(key) {
+    let json = match fields.fields.get(key) {
         Some(json) if *json != "null" => json,
         _ => {
             return Err(RenderError::NoField {
@@ -153,20 +216,7 @@ pub fn render<P>(file: &PlannedFile<P>, fields: &Fields<'_>) -> Result<Secret, R
             });
         }
     };
-    let mut value = value(key, raw)?;
-    if file.decode != Decode::None {
-        let encoded = match &value {
-            Value::Text(text) => text.as_slice(),
-            Value::Json(json) => json.as_bytes(),
-        };
-        value = Value::Text(
-            decode::decode(file.decode, encoded).map_err(|problem| RenderError::Decode {
-                field: key.to_owned(),
-                encoding: decode::name(file.decode),
-                problem,
-            })?,
-        );
-    }
+    let value = decoded(key, value(key, json)?, file.decode)?;
     if file.format != Format::Raw
         && let Value::Text(text) = &value
         && std::str::from_utf8(text).is_err()
@@ -181,10 +231,7 @@ pub fn render<P>(file: &PlannedFile<P>, fields: &Fields<'_>) -> Result<Secret, R
     match file.format {
         Format::Raw => {
             let [(_, value)] = one;
-            Ok(match value {
-                Value::Text(text) => text.into(),
-                Value::Json(json) => json::compact(json).into(),
-            })
+            Ok(raw(value).into())
         }
         Format::Json => Ok(format::json_value(&one[0].1).into()),
         Format::Yaml => Ok(format::yaml_value(&one[0].1).into()),
@@ -193,10 +240,63 @@ pub fn render<P>(file: &PlannedFile<P>, fields: &Fields<'_>) -> Result<Secret, R
     }
 }
 
+/// The value after `decode`.
+fn decoded<'a>(field: &str, value: Value<'a>, decode: Decode) -> Result<Value<'a>, RenderError> {
+    if decode == Decode::None {
+        return Ok(value);
+    }
+    let encoded = match &value {
+        Value::Text(text) => text.as_slice(),
+        Value::Json(json) => json.as_bytes(),
+    };
+    match decode::decode(decode, encoded) {
+        Ok(bytes) => Ok(Value::Text(bytes)),
+        Err(problem) => Err(RenderError::Decode {
+            field: field.chars().take(300).collect(),
+            encoding: decode::name(decode),
+            problem,
+        }),
+    }
+}
+
+/// The value alone: a text as it is, a list of PEM blocks as one text of them, anything else as JSON.
+fn raw(value: Value<'_>) -> Zeroizing<Vec<u8>> {
+    match value {
+        Value::Text(text) => text,
+        Value::Json(json) => pem_blocks(json).unwrap_or_else(|| json::compact(json)),
+    }
+}
+
+/// The texts of a list behind each other, each one ending its line, where every one of them is PEM (RFC 7468), such as a
+/// certificate's `ca_chain`: what reads certificates reads them so, and nothing reads them in a JSON list.
+fn pem_blocks(json: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let blocks = json::elements(json).filter(|blocks| !blocks.is_empty())?;
+    let mut out = Zeroizing::new(Vec::with_capacity(json.len()));
+    for block in blocks {
+        let block = Zeroizing::new(serde_json::from_str::<String>(block).ok()?);
+        let block = block.trim();
+        let is_pem = block.starts_with("-----BEGIN ") && block.ends_with("-----") && block.contains("\n-----END ");
+        if !is_pem {
+            return None;
+        }
+        out.extend_from_slice(block.as_bytes());
+        out.push(b'\n');
+    }
+    Some(out)
+}
+
 const RAW_NEEDS_KEY: &str = "the format raw needs a key";
 
 /// What of a planned file can be judged before anything was read.
 pub fn check<P>(file: &PlannedFile<P>) -> Result<(), RenderError> {
+    if let Destination::EachField(_) = file.file {
+        return match (&file.key, file.format) {
+            (None, Format::Raw) => Ok(()),
+            _ => Err(RenderError::Plan(
+                "one file for each field has neither a key nor a format",
+            )),
+        };
+    }
     match (&file.key, file.format, file.decode) {
         (None, Format::Raw, _) => Err(RenderError::Plan(RAW_NEEDS_KEY)),
         (None, _, decode) if decode != Decode::None => Err(RenderError::Plan("decode needs a key")),

@@ -195,3 +195,96 @@ proptest! {
         }
     }
 }
+
+fn each(name: &str, decode: Decode, json: &str) -> Result<Vec<(String, Vec<u8>)>, RenderError> {
+    let mut planned = file(None, decode, Format::Raw);
+    planned.file = name.parse().unwrap();
+    let files = render_all(&planned, &Fields::parse(json).unwrap())?;
+    let shown = files
+        .into_iter()
+        .map(|(file, bytes)| (file.to_string(), bytes.expose().to_vec()));
+    Ok(shown.collect())
+}
+
+#[test]
+fn each_field_is_a_file_of_its_own() {
+    let json = r#"{"user":"web","port":5432,"none":null,"Nested":{ "a":1 }}"#;
+    let name = "db/{{ .SecretKey | uppercase }}.txt";
+    let made = each(name, Decode::None, json).unwrap();
+    let expected = [
+        ("db/NESTED.txt", r#"{"a":1}"#),
+        ("db/PORT.txt", "5432"),
+        ("db/USER.txt", "web"),
+    ];
+    assert_eq!(
+        made,
+        expected.map(|(file, text)| (file.to_owned(), text.as_bytes().to_vec()))
+    );
+    let decoded = each("{{ .SecretKey }}", Decode::Base64, r#"{"key":"/wA=\n"}"#).unwrap();
+    assert_eq!(decoded, [("key".to_owned(), vec![0xff, 0])]);
+    assert_eq!(each(name, Decode::None, "{}").unwrap(), []);
+}
+
+#[test]
+fn a_field_that_cannot_name_a_file_or_shares_its_name_is_told_with_it() {
+    let problem = |name: &str, json: &str| each(name, Decode::None, json).unwrap_err().to_string();
+    let long = format!(r#"{{"{}":"canary"}}"#, "x".repeat(256));
+    for field in [
+        r#"{"a/b":"canary"}"#,
+        r#"{"../../etc/passwd":"canary"}"#,
+        r#"{".":"canary"}"#,
+        r#"{"..":"canary"}"#,
+        r#"{"":"canary"}"#,
+        r#"{"a\u0000b":"canary"}"#,
+        r#"{"a\nb":"canary"}"#,
+        r#"{"a:b":"canary"}"#,
+        r#"{"..data":"canary"}"#,
+        r#"{".status.json":"canary"}"#,
+        &long,
+    ] {
+        // Beside one that could: nothing at all comes of it.
+        let json = field.replace('}', r#","good":"canary"}"#);
+        let text = problem("{{ .SecretKey }}", &json);
+        assert!(text.contains("for the field") && !text.contains("canary"), "{text}");
+    }
+    let text = problem(
+        "x/{{ .SecretKey | lowercase }}",
+        r#"{"Token":"canary","TOKEN":"canary"}"#,
+    );
+    assert!(
+        text.contains("\"TOKEN\" and \"Token\"") && text.contains("x/token"),
+        "{text}"
+    );
+    assert!(!text.contains("canary"), "{text}");
+    // What is wrong with a value is named by its field.
+    let text = each("{{ .SecretKey }}", Decode::Hex, r#"{"a":"00","b":"canary"}"#)
+        .unwrap_err()
+        .to_string();
+    assert!(text.contains("\"b\"") && !text.contains("canary"), "{text}");
+    let many: Vec<String> = (0..=MAX_FIELD_FILES).map(|n| format!("\"f{n}\":1")).collect();
+    assert!(problem("{{ .SecretKey }}", &format!("{{{}}}", many.join(","))).contains("257 fields"));
+}
+
+#[test]
+fn a_list_of_pem_blocks_is_written_as_pem() {
+    let block = |n: u8| format!("-----BEGIN CERTIFICATE-----\\n{n}\\n-----END CERTIFICATE-----");
+    let (one, two) = (block(1), block(2));
+    let json = format!(
+        r#"{{"ca_chain":["{one}","{two}\n"],"one":["{one}"],"mixed":["{one}","x"],"empty":[],"deep":[["{one}"]],"texts":["-----BEGIN x-----"]}}"#
+    );
+    let lines = |text: &str| text.replace("\\n", "\n");
+    let raw = |key: &str| rendered(&json, Some(key), Format::Raw).unwrap();
+    assert_eq!(raw("ca_chain"), format!("{}\n{}\n", lines(&one), lines(&two)));
+    assert_eq!(raw("one"), format!("{}\n", lines(&one)));
+    assert_eq!(raw("mixed"), format!(r#"["{one}","x"]"#));
+    assert_eq!(raw("empty"), "[]");
+    assert_eq!(raw("deep"), format!(r#"[["{one}"]]"#));
+    assert_eq!(raw("texts"), r#"["-----BEGIN x-----"]"#);
+    assert_eq!(
+        rendered(&json, Some("one"), Format::Json).unwrap(),
+        format!(r#"["{one}"]"#),
+        "only raw"
+    );
+    let files = each("{{ .SecretKey }}", Decode::None, &json).unwrap();
+    assert!(files.contains(&("one".into(), format!("{}\n", lines(&one)).into_bytes())));
+}

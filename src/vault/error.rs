@@ -16,6 +16,8 @@ pub(crate) enum Kind {
     NotReadable,
     /// Not reachable, sealed, not initialised, or failing, until the budget ran out.
     Unavailable,
+    /// The server is there, and failed at this one request.
+    Failing,
     /// Rate-limited until the budget ran out.
     RateLimited,
     /// The answer is none that Vault or OpenBao would give.
@@ -36,14 +38,17 @@ pub(crate) struct VaultError {
     pub message: String,
     /// What to do; may be empty.
     pub hint: String,
+    /// How long the server asks to be left alone, told where there is no second try.
+    pub retry_after: Option<Duration>,
 }
 
 impl VaultError {
-    pub(super) fn new(kind: Kind, message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: Kind, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             kind,
             message: message.into(),
             hint: hint.into(),
+            retry_after: None,
         }
     }
 }

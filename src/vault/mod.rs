@@ -1,9 +1,9 @@
-//! How we speak to Vault and OpenBao: log in, read, revoke. Each verb retries by itself, as `classify` decides, within
-//! the one [`Deadline`] of the run. Knows nothing of files and formats.
+//! How we speak to Vault and OpenBao: log in, read or write, renew, revoke. Each verb retries by itself, as `classify` decides, within
+//! the one [`Deadline`] of the run, or tries once, as that says. Knows nothing of files and formats.
 //!
 //! GitHub, asked for the token that a job logs in with, is the one other server.
 //!
-//! Three requests are all we make of Vault, so the transport is our own, and of vaultrs not even the types are used: those of its
+//! Few requests are all we make of Vault, so the transport is our own, and of vaultrs not even the types are used: those of its
 //! login print the JWT in `Debug` and build another path than Vault's, and that of its revocation has a tab in its path.
 
 mod answer;
@@ -11,11 +11,14 @@ mod classify;
 mod dial;
 mod error;
 mod github;
+mod lifetime;
 mod login;
 mod peer;
 mod proxy;
 mod redact;
+mod renew;
 mod retry;
+mod session;
 mod transport;
 mod trust;
 
@@ -23,9 +26,8 @@ use std::cell::{Cell, RefCell};
 use std::time::{Duration, SystemTime};
 
 use http::Method;
-use http::header::HeaderValue;
 use hyper::body::Bytes;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{timeout, timeout_at};
 
 pub(crate) use self::answer::Reading;
 use self::classify::{FailedTry, Patience, Pause, Step, Verdict, classify};
@@ -33,11 +35,13 @@ pub(crate) use self::error::{Kind, VaultError, clean};
 pub(crate) use self::github::IdTokenSource;
 pub(crate) use self::login::{Credential, Jwt};
 pub(crate) use self::proxy::ProxyVariables;
+pub(crate) use self::renew::Renewed;
 pub(crate) use self::retry::Deadline;
 use self::retry::Tries;
+pub(crate) use self::session::{Handed, Session};
 use self::transport::{Answered, Link, Outgoing, Transport, X_VAULT_INDEX, target};
-use crate::plan::{ApiPath, Connection, Login};
-use crate::secret::Secret;
+use crate::plan::{ApiPath, Connection, Data, Login};
+use crate::schedule::Permit;
 
 /// All answers of one run together, in bytes.
 const MAX_ANSWERS: usize = 8 * 1024 * 1024;
@@ -46,6 +50,9 @@ const READS_PER_CONNECTION: usize = 8;
 const MAX_CONNECTIONS: usize = 4;
 /// The kubelet may be late with the token.
 const TOKEN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How much longer than the run itself a login may take that the server has: without its answer nobody could revoke the token.
+pub(crate) const LOGIN_GRACE: Duration = Duration::from_millis(800);
 
 /// A server to speak to.
 pub(crate) struct Vault {
@@ -56,25 +63,49 @@ pub(crate) struct Vault {
     namespace: Option<String>,
 }
 
-/// What a login gives: the right to read, until it is revoked.
-pub(crate) struct Session {
-    token: Secret,
-    index: Option<HeaderValue>,
-    batch: bool,
-    role: String,
-    since: Instant,
-    /// Names the token in the server's audit log.
-    pub accessor: String,
-    /// How long the token lasts.
-    pub ttl: Duration,
-    /// The policies it has.
-    pub policies: Vec<String>,
-    /// How often it may be used; 0 means without end.
-    pub uses: u64,
+/// One thing to ask for: equal ones are asked for once.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Wanted {
+    /// Where.
+    pub path: ApiPath,
+    /// Which version, where one is asked for.
+    pub version: Option<u64>,
+    /// What the path is written with, where it is not read: the answer is the secret.
+    pub data: Option<Data>,
 }
 
-/// One thing to read: a path, and a version where one is asked for.
-pub(crate) type Wanted = (ApiPath, Option<u64>);
+/// What came of giving a token back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Revoked {
+    /// It is gone, and its leases with it.
+    Yes,
+    /// It cannot be revoked, or had ended before.
+    Refused,
+    /// The server may not know of it.
+    Unanswered,
+}
+
+/// How often a server may carry a request out, and whether it may have.
+struct Asking {
+    repeatable: bool,
+    sent: Cell<bool>,
+}
+
+impl Asking {
+    fn again() -> Self {
+        Self {
+            repeatable: true,
+            sent: Cell::new(false),
+        }
+    }
+
+    fn once() -> Self {
+        Self {
+            repeatable: false,
+            ..Self::again()
+        }
+    }
+}
 
 /// Lets a login that is under way finish although the run is to stop, so that its token can be revoked.
 #[derive(Debug, Default)]
@@ -217,7 +248,14 @@ impl Vault {
     ) -> Result<Result<Session, FailedTry>, VaultError> {
         let pending = Pending(stop);
         let mut link = self.first.take();
-        let exchanged = timeout_at(self.deadline.end(), self.transport.exchange(&mut link, out)).await;
+        let exchanged = {
+            let mut exchange = std::pin::pin!(self.transport.exchange(&mut link, out));
+            match timeout_at(self.deadline.end(), &mut exchange).await {
+                // Only its answer tells which token is to be revoked.
+                Err(_) if stop.in_login() => timeout(LOGIN_GRACE, exchange).await,
+                exchanged => exchanged,
+            }
+        };
         self.first.set(link);
         let answer = match exchanged {
             Err(_) => return Err(self.named(tries.out_of_time())),
@@ -229,17 +267,7 @@ impl Vault {
             return Ok(Err(FailedTry::Refused(answer::refusal(&answer, "").into())));
         }
         let index = answer.headers.get(X_VAULT_INDEX).cloned();
-        Ok(answer::auth(&answer).map(|auth| Session {
-            token: auth.client_token,
-            index,
-            batch: auth.batch,
-            role: login.role.to_string(),
-            since: Instant::now(),
-            accessor: auth.accessor,
-            ttl: auth.ttl,
-            policies: auth.policies,
-            uses: auth.uses,
-        }))
+        Ok(answer::auth(&answer).map(|auth| Session::new(auth, login.role.to_string(), index)))
     }
 
     /// Reads all that is wanted, each once, over as few connections as are worth their handshakes. What does not exist
@@ -256,9 +284,9 @@ impl Vault {
         let next = Cell::new(0_usize);
         let taken = Cell::new(0_usize);
         let worker = async |link: &mut Link| -> Result<(), VaultError> {
-            while let Some((path, version)) = wanted.get(next.get()) {
+            while let Some(one) = wanted.get(next.get()) {
                 let index = next.replace(next.get() + 1);
-                let result = self.read(link, session, path, *version).await;
+                let result = self.read(link, session, one, &Asking::again()).await;
                 match &result {
                     Ok(reading) => taken.set(taken.get() + reading.size()),
                     Err(error) if error.kind == Kind::NotFound && allow_missing => {}
@@ -291,47 +319,110 @@ impl Vault {
         Ok(results.into_inner().into_iter().flatten().collect())
     }
 
+    /// Reads one thing, over the connection that is kept between the verbs.
+    pub(crate) async fn read_one(&self, session: &Session, wanted: &Wanted) -> Result<Reading, VaultError> {
+        let mut link = self.first.take();
+        let result = self.read(&mut link, session, wanted, &Asking::again()).await;
+        self.first.set(link);
+        result
+    }
+
+    /// Reads what may make a new credential: one request for one permit, which comes back where no credential can have come
+    /// of it.
+    pub(crate) async fn read_leased(
+        &self,
+        session: &Session,
+        wanted: &Wanted,
+        permit: Permit,
+    ) -> Result<Reading, (VaultError, Option<Permit>)> {
+        let asking = Asking::once();
+        let mut link = self.first.take();
+        let result = self.read(&mut link, session, wanted, &asking).await;
+        self.first.set(link);
+        result.map_err(|error| (error, (!asking.sent.get()).then_some(permit)))
+    }
+
     async fn read(
         &self,
         link: &mut Link,
         session: &Session,
-        path: &ApiPath,
-        version: Option<u64>,
+        wanted: &Wanted,
+        asking: &Asking,
     ) -> Result<Reading, VaultError> {
-        let mut tries = Tries::new(self.deadline, format!("the read of {path}"));
+        let (method, body) = match &wanted.data {
+            None => (Method::GET, Bytes::new()),
+            // Texts, and lists and sets of them: nothing in it can fail.
+            Some(data) => (Method::POST, serde_json::to_vec(data).unwrap_or_default().into()),
+        };
         let out = Outgoing {
-            method: Method::GET,
-            target: target(path.as_str(), version),
-            body: Bytes::new(),
+            method,
+            target: target(wanted.path.as_str(), wanted.version),
+            body,
             token: Some(&session.token),
             jwt: None,
             index: session.index.as_ref(),
-            repeatable: true,
-            sent: &Cell::default(),
+            repeatable: asking.repeatable && wanted.data.is_none(),
+            sent: &asking.sent,
         };
+        let step = |lost| Step::Read {
+            wanted,
+            role: &session.role,
+            since_login: session.age(),
+            lost,
+        };
+        self.ask(link, &out, step, |answer| {
+            // What is refused so has not been carried out.
+            if matches!(answer.status, 300..=499 | 501 | 503) {
+                asking.sent.set(false);
+            }
+            reading(answer, wanted)
+        })
+        .await
+    }
+
+    /// Asks until there is an answer that makes sense, or a failure that ends the tries.
+    async fn ask<'s, T>(
+        &self,
+        link: &mut Link,
+        out: &Outgoing<'_>,
+        step: impl Fn(u32) -> Step<'s>,
+        take: impl Fn(Answered) -> Result<T, FailedTry>,
+    ) -> Result<T, VaultError> {
+        let mut tries = Tries::new(self.deadline, step(0).to_string());
+        // Answers of a server that may have done what must not be done twice.
+        let mut lost = 0;
         loop {
-            let failure = match timeout_at(self.deadline.end(), self.transport.exchange(link, &out)).await {
+            out.sent.set(false);
+            let answered = timeout_at(self.deadline.end(), self.transport.exchange(link, out)).await;
+            if !matches!(answered, Ok(Ok(_))) && !out.repeatable && out.sent.get() {
+                lost += 1;
+                tracing::warn!(
+                    lost,
+                    "{} had no whole answer: the server may have made a secret that nobody has, until its TTL ends",
+                    step(lost)
+                );
+            }
+            let failure = match answered {
                 Err(_) => return Err(self.named(tries.out_of_time())),
                 Ok(Err(error)) => FailedTry::Transport(error),
-                Ok(Ok(answer)) => match reading(answer, path) {
-                    Ok(reading) => return Ok(reading),
+                Ok(Ok(answer)) => match take(answer) {
+                    Ok(taken) => return Ok(taken),
                     Err(failure) => failure,
                 },
             };
-            let step = Step::Read {
-                path: path.as_str(),
-                version,
-                role: &session.role,
-                since_login: session.since.elapsed(),
-            };
-            tries.pause(self.with_namespace(classify(step, &failure))).await?;
+            tries.pause(self.with_namespace(classify(step(lost), &failure))).await?;
         }
     }
 
-    /// Gives the token back: one try, within the limit. Tells whether the token is gone.
-    pub(crate) async fn revoke(&self, session: &Session, limit: Duration) -> bool {
+    /// Closes the connection that is kept between the verbs.
+    pub(crate) fn hang_up(&self) {
+        self.first.set(Link::default());
+    }
+
+    /// Gives the token back: one try, within the limit.
+    pub(crate) async fn revoke(&self, session: &Session, limit: Duration) -> Revoked {
         if session.batch {
-            return false;
+            return Revoked::Refused;
         }
         let out = Outgoing {
             method: Method::POST,
@@ -350,21 +441,26 @@ impl Vault {
         match outcome {
             Ok(Ok(answer)) if matches!(answer.status, 200..300) => {
                 tracing::debug!(accessor, "client token revoked");
-                return true;
+                Revoked::Yes
             }
-            Ok(Ok(answer)) => tracing::warn!(
-                accessor,
-                status = answer.status,
-                ttl_s = session.ttl.as_secs(),
-                "the client token could not be revoked: it lasts until its TTL"
-            ),
-            Ok(Err(_)) | Err(_) => tracing::warn!(
-                accessor,
-                ttl_s = session.ttl.as_secs(),
-                "no answer to the revocation of the client token: it may last until its TTL"
-            ),
+            Ok(Ok(answer)) => {
+                tracing::warn!(
+                    accessor,
+                    status = answer.status,
+                    ttl_s = session.ttl.as_secs(),
+                    "the client token could not be revoked: it lasts until its TTL"
+                );
+                Revoked::Refused
+            }
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!(
+                    accessor,
+                    ttl_s = session.ttl.as_secs(),
+                    "no answer to the revocation of the client token: it may last until its TTL"
+                );
+                Revoked::Unanswered
+            }
         }
-        false
     }
 
     fn with_namespace(&self, verdict: Verdict) -> Verdict {
@@ -388,10 +484,13 @@ impl Vault {
     }
 }
 
-fn reading(answer: Answered, path: &ApiPath) -> Result<Reading, FailedTry> {
+fn reading(answer: Answered, wanted: &Wanted) -> Result<Reading, FailedTry> {
     match answer.status {
-        200 => answer::reading(answer, path.as_str()),
-        201..300 => Err(FailedTry::Nonsense("it is empty")),
-        _ => Err(FailedTry::Refused(answer::refusal(&answer, path.as_str()).into())),
+        200 => answer::reading(answer, wanted),
+        201..300 if wanted.data.is_none() => Err(FailedTry::Nonsense("it is empty")),
+        // As it is with most paths that take a write.
+        _ => Err(FailedTry::Refused(
+            answer::refusal(&answer, wanted.path.as_str()).into(),
+        )),
     }
 }

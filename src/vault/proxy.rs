@@ -45,8 +45,8 @@ impl ProxyVariables {
         Proxy::parse(text).map(Some)
     }
 
-    /// A name covers itself and what lies below it; a port, where one is given, must be the same; addresses are ignored, as
-    /// the runner ignores them.
+    /// A name covers itself and what lies below it, `*` all; a port, where one is given, must be the same; addresses are
+    /// ignored, as the runner ignores them.
     fn bypasses(&self, host: &str, port: u16) -> bool {
         let host = host.to_ascii_lowercase();
         let list = self.no_proxy.as_deref().unwrap_or_default();
@@ -58,7 +58,7 @@ impl ProxyVariables {
                 false => host == name || host.strip_suffix(&name).is_some_and(|rest| rest.ends_with('.')),
             };
             let known = !name.is_empty() && name.parse::<std::net::Ipv4Addr>().is_err();
-            known && below && (wanted_port.is_empty() || wanted_port == port.to_string())
+            name == "*" || known && below && (wanted_port.is_empty() || wanted_port == port.to_string())
         })
     }
 }
@@ -72,11 +72,15 @@ fn is_loopback(host: &str) -> bool {
 
 impl Proxy {
     fn parse(text: &str) -> Result<Self, &'static str> {
-        let uri: Uri = text.parse().map_err(|_| "is no URL")?;
+        // The runner takes `proxy:3128` too.
+        let with_scheme = Zeroizing::new(match text.contains("://") {
+            true => text.to_owned(),
+            false => format!("http://{text}"),
+        });
+        let uri: Uri = with_scheme.parse().map_err(|_| "is no URL")?;
         match uri.scheme_str() {
             Some("http") => {}
-            Some(_) => return Err("does not begin with http://, the only kind of proxy that podkey speaks to"),
-            None => return Err("is no URL with http:// in front"),
+            _ => return Err("does not begin with http://, the only kind of proxy that podkey speaks to"),
         }
         let authority = uri.authority().ok_or("has no host")?;
         let host = authority.host().trim_matches(['[', ']']);
@@ -146,10 +150,9 @@ fn unescaped(text: &str) -> Zeroizing<Vec<u8>> {
     let mut out = Zeroizing::new(Vec::with_capacity(text.len()));
     let mut rest = text.as_bytes();
     while let [first, more @ ..] = rest {
-        let code = more.get(..2).and_then(|digits| {
-            let digits = std::str::from_utf8(digits).ok()?;
-            u8::from_str_radix(digits, 16).ok()
-        });
+        // The standard library takes `+1` for a number too.
+        let digits = more.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        let code = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
         match (first, code) {
             (b'%', Some(byte)) => {
                 out.push(byte);
@@ -186,7 +189,9 @@ mod tests {
             ("ghes.example.com:8443", false),
             ("hes.example.com", false),
             ("other.com, example.com ,", true),
-            ("*", false),
+            ("*", true),
+            ("other.com,*", true),
+            ("*.example.com", false),
             ("10.0.0.1", false),
         ] {
             let found = variables("http://proxy:3128", list).proxy_for("ghes.example.com", 443);
@@ -208,6 +213,13 @@ mod tests {
     }
 
     #[test]
+    fn only_a_percent_sign_with_two_digits_is_undone() {
+        for (text, plain) in [("a%40b", "a@b"), ("a%+1b", "a%+1b"), ("%4", "%4"), ("%zz%2f", "%zz/")] {
+            assert_eq!(*unescaped(text), plain.as_bytes(), "{text}");
+        }
+    }
+
+    #[test]
     fn a_proxy_is_a_plain_http_url() {
         let proxy = Proxy::parse("http://us%40er:p%3Aw@proxy.example.com:3128/").unwrap();
         assert_eq!((proxy.host.as_str(), proxy.port), ("proxy.example.com", 3128));
@@ -217,8 +229,11 @@ mod tests {
             format!("Basic {expected}").as_bytes()
         );
         assert_eq!(Proxy::parse("http://proxy").unwrap().port, 80);
+        let bare = Proxy::parse("u:p@proxy:3128").unwrap();
+        assert_eq!((bare.host.as_str(), bare.port), ("proxy", 3128));
+        assert!(bare.authorization.is_some());
         for (bad, why) in [
-            ("proxy:3128", "is no URL"),
+            ("pro xy:3128", "is no URL"),
             ("https://proxy", "the only kind"),
             ("socks5://proxy", "the only kind"),
             ("http://", "is no URL"),

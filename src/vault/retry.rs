@@ -14,25 +14,27 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// A line about a failure that lasts, no more often than this.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// The time that all tries of one run have together.
+/// How long to try.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Deadline {
-    started: Instant,
-    total: Duration,
+pub(crate) enum Deadline {
+    /// All tries of one run have this time together, from then on.
+    Run(Instant, Duration),
+    /// Each request has this time, and there is no second try: who asks has a schedule of his own.
+    Try(Duration),
 }
 
 impl Deadline {
-    /// Begins now.
+    /// That of a run that begins now.
     pub(crate) fn start(total: Duration) -> Self {
-        Self {
-            started: Instant::now(),
-            total,
-        }
+        Self::Run(Instant::now(), total)
     }
 
-    /// When it ends.
+    /// When it ends, for a request that begins now.
     pub(crate) fn end(&self) -> Instant {
-        self.started + self.total
+        match self {
+            Self::Run(started, total) => *started + *total,
+            Self::Try(limit) => Instant::now() + *limit,
+        }
     }
 }
 
@@ -63,6 +65,10 @@ impl Tries {
             Verdict::Fatal(error) => return Err(error),
             Verdict::Retry(pause, patience, error) => (pause, patience, error),
         };
+        let (started, total) = match self.deadline {
+            Deadline::Run(started, total) => (started, total),
+            Deadline::Try(_) => return Err(error.after(pause)),
+        };
         let now = Instant::now();
         let (since, in_a_row) = match self.streak.take() {
             Some((last, since, count)) if last.kind == error.kind => (since, count + 1),
@@ -70,7 +76,7 @@ impl Tries {
         };
         let end = match patience {
             Patience::Budget => self.deadline.end(),
-            Patience::QuarterBudget => self.deadline.started + self.deadline.total / 4,
+            Patience::QuarterBudget => started + total / 4,
             Patience::For(window) if in_a_row == 1 => now + window,
             Patience::For(window) => since + window,
             Patience::More(left) => now + left,
@@ -102,16 +108,28 @@ impl Tries {
     pub(super) fn out_of_time(&self) -> VaultError {
         match &self.streak {
             Some((error, _, _)) => error.clone(),
-            None => VaultError::new(
-                super::error::Kind::Unavailable,
-                format!(
-                    "{} had no answer within the budget of {}",
-                    self.what,
-                    humantime::format_duration(self.deadline.total)
-                ),
-                "is the server overloaded, or does something in between swallow the traffic?",
-            ),
+            None => {
+                let within = match self.deadline {
+                    Deadline::Run(_, total) => format!("the budget of {}", humantime::format_duration(total)),
+                    Deadline::Try(limit) => humantime::format_duration(limit).to_string(),
+                };
+                VaultError::new(
+                    super::error::Kind::Unavailable,
+                    format!("{} had no answer within {within}", self.what),
+                    "is the server overloaded, or does something in between swallow the traffic?",
+                )
+            }
         }
+    }
+}
+
+impl VaultError {
+    /// With the wait that the server asked for, if it did.
+    fn after(mut self, pause: Pause) -> Self {
+        if let Pause::Throttled(asked) = pause {
+            self.retry_after = asked.map(|asked| asked.min(LONGEST_RETRY_AFTER));
+        }
+        self
     }
 }
 
@@ -204,6 +222,23 @@ mod tests {
                 assert_eq!(count, 2);
             }
         }
+    }
+
+    #[tokio::test]
+    async fn who_has_a_schedule_gets_each_failure_at_once_and_what_the_server_asked_for() {
+        use super::super::error::Kind;
+        let mut tries = Tries::new(Deadline::Try(Duration::from_secs(9)), "it".into());
+        for (pause, asked) in [
+            (Pause::Jitter, None),
+            (Pause::Throttled(None), None),
+            (Pause::Throttled(Some(Duration::from_secs(7))), Some(7)),
+            (Pause::Throttled(Some(Duration::from_secs(9000))), Some(60)),
+        ] {
+            let verdict = Verdict::Retry(pause, Patience::Budget, error(Kind::RateLimited));
+            let told = tries.pause(verdict).await.unwrap_err();
+            assert_eq!(told.retry_after, asked.map(Duration::from_secs));
+        }
+        assert!(tries.out_of_time().message.contains("no answer within 9s"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -99,3 +99,44 @@ impl Accept<TcpStream, Router> for Newest {
         ready(entered.map(|(stream, handle)| (stream, service.layer(Extension(handle)))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_newest_connections_stay_open_and_those_that_ended_do_not_count() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let newest = Newest::new(2);
+        let enter = async || {
+            let client = TcpStream::connect(address).await.unwrap();
+            let (server, _) = listener.accept().await.unwrap();
+            let (server, handle) = newest.enter(server).unwrap();
+            (client, server, handle)
+        };
+        // A connection that is cut off takes nothing from its server, and its client finds the end.
+        let arrives = async |(client, server, _): &mut (TcpStream, TcpStream, _)| {
+            let _ = server.write_all(b"x").await;
+            let read = timeout(Duration::from_secs(20), client.read(&mut [0])).await;
+            read.unwrap().unwrap() == 1
+        };
+        let mut first = enter().await;
+        drop(enter().await);
+        let mut third = enter().await;
+        assert!(
+            arrives(&mut first).await,
+            "the second has ended, and this is one of two"
+        );
+        let mut fourth = enter().await;
+        assert!(!arrives(&mut first).await, "the oldest of three");
+        assert!(arrives(&mut third).await && arrives(&mut fourth).await);
+        assert_eq!(newest.open.lock().unwrap().len(), 2);
+    }
+}

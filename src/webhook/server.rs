@@ -116,7 +116,7 @@ struct Shared {
 }
 
 /// Serves until SIGTERM or SIGINT, then drains. `Ok` after a drain; a second signal ends the process at once.
-pub async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
+pub async fn serve(mut config: Config, options: Options) -> Result<(), ServeError> {
     let certificate = Arc::new(Certificate::default());
     let metrics = Arc::new(Metrics::new());
     let upkeep: Pin<Box<dyn Future<Output = ()> + Send>> = match options.tls {
@@ -125,6 +125,7 @@ pub async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
             key,
             poll,
         } => {
+            learn_version(&mut config, Cluster::of_this_pod().as_ref(), options.now).await;
             let mut files = CertificateFiles::new(path.clone(), key.clone());
             if let Some(served) = files.load((options.now)())? {
                 certificate.serve(served, &metrics);
@@ -139,6 +140,7 @@ pub async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
         }
         Tls::ByItself(names) => {
             let cluster = Arc::new(Cluster::connect(names.clone()).await?);
+            learn_version(&mut config, Some(&cluster), options.now).await;
             let (certificate, metrics) = (certificate.clone(), metrics.clone());
             Box::pin(tls::without_end(metrics.clone(), move || {
                 let upkeep = Upkeep::new(names.clone(), certificate.clone(), metrics.clone());
@@ -210,6 +212,28 @@ pub async fn serve(config: Config, options: Options) -> Result<(), ServeError> {
     match served {
         Ok(result) => Ok(result?),
         Err(join) => Err(ServeError::Io(std::io::Error::other(join))),
+    }
+}
+
+/// Asks the API server for Kubernetes' version, unless the operator told it. Once, at the start: a cluster only gets newer,
+/// and one that is too old for `refresh` is told so by the time that somebody asks for it.
+async fn learn_version(config: &mut Config, cluster: Option<&Cluster>, now: fn() -> SystemTime) {
+    if let Some(version) = config.kubernetes_version {
+        tracing::info!(%version, "kubernetes' version, as the config has it");
+        return;
+    }
+    const TAKEN: &str =
+        "taken as 1.29 or later, which podkey.dev/refresh needs; the config's kubernetesVersion tells it";
+    match cluster {
+        // Where certificates come from files podkey may well have no token.
+        None => tracing::info!("kubernetes' version is not known: {TAKEN}"),
+        Some(cluster) => match cluster.version(now).await {
+            Ok(version) => {
+                tracing::info!(%version, "kubernetes' version");
+                config.kubernetes_version = Some(version);
+            }
+            Err(error) => tracing::warn!(error, "kubernetes' version is not known: {TAKEN}"),
+        },
     }
 }
 
@@ -436,5 +460,31 @@ async fn show_metrics(State(shared): State<Arc<Shared>>) -> Response {
         )
             .into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_config_s_version_of_kubernetes_comes_before_the_api_server_s() {
+        let learnt = async |text: &str, cluster: Option<Cluster>| {
+            let text = format!("{text}agent: {{image: i}}\nconnections: {{d: {{address: 'https://v'}}}}");
+            let mut config = Config::parse(&text, |_| Err(String::new())).unwrap();
+            learn_version(&mut config, cluster.as_ref(), SystemTime::now).await;
+            config.kubernetes_version.map(|version| version.to_string())
+        };
+        let answering = async || Some(tls::answering(&[("200 OK", r#"{"gitVersion":"v1.33.5"}"#)]).await);
+        assert_eq!(learnt("", answering().await).await.as_deref(), Some("1.33"));
+        assert_eq!(
+            learnt("kubernetesVersion: '1.28'\n", answering().await)
+                .await
+                .as_deref(),
+            Some("1.28")
+        );
+        assert_eq!(learnt("", None).await, None);
+        let forbidding = tls::answering(&[("403 Forbidden", "{}")]).await;
+        assert_eq!(learnt("", Some(forbidding)).await, None);
     }
 }

@@ -120,7 +120,7 @@ fn without_every_variable_the_command_does_not_start() {
     const VALUE: &str = "podkey/secrets/env/API_TOKEN";
     const OUTCOME: &str = "podkey/bin/outcome.json";
     type Case = (&'static str, fn(&Pod), i32, &'static [&'static str]);
-    let cases: [Case; 9] = [
+    let cases: [Case; 10] = [
         (
             "no value",
             |pod| fs::remove_file(pod.path(VALUE)).unwrap(),
@@ -174,6 +174,15 @@ fn without_every_variable_the_command_does_not_start() {
             |pod| rewrite(pod, OUTCOME, b"{}"),
             64,
             &["outcome.json", "does not parse"],
+        ),
+        (
+            "an outcome that failed",
+            |pod| {
+                let report = json!({"code": 66, "stage": "read", "connection": "fake", "message": "x", "hint": ""});
+                rewrite(pod, OUTCOME, json!({"failed": report}).to_string().as_bytes());
+            },
+            64,
+            &["outcome.json", "podkey-init delivered nothing", "look at its log"],
         ),
         (
             "a variable that takes over",

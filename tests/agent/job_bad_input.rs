@@ -5,7 +5,6 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::json;
 
@@ -14,7 +13,7 @@ use crate::job_pod::{Pod, user, variable};
 use crate::process::{send, wait_for};
 use crate::support::agent::Agent;
 use crate::support::ca::Ca;
-use crate::support::fake_vault::{FakeVault, Reply, json as answer, logged_in, secret_body};
+use crate::support::fake_vault::{FakeVault, json as answer, logged_in, secret_body};
 use crate::support::runner::{Step, When};
 
 /// Its base64 and its base64url are not the same.
@@ -109,7 +108,7 @@ fn a_step_that_runs_in_spite_of_a_failed_hook_finds_nothing() {
 
 /// A server that takes the connection, and says nothing.
 fn stuck(pod: Pod) -> (Pod, FakeVault) {
-    let github = FakeVault::plain(|_, _| Reply::Custom(Box::new(|_| std::thread::sleep(Duration::from_secs(20)))));
+    let github = FakeVault::plain(|_, _| crate::process::stuck());
     let mut pod = pod
         .with("/job/login", json!({"mount": "github", "role": "ci"}))
         .entry("/job/env", variable("ci/data/x", "a", "OWN"))
@@ -130,6 +129,41 @@ fn waiting(pod: &mut Pod, github: &FakeVault) -> std::process::Child {
     let child = pod.runner.spawn(&hook, &arguments);
     wait_for(|| github.connections() > 0);
     child
+}
+
+#[test]
+fn a_runner_that_reads_nothing_does_not_keep_the_hook_and_its_secrets_for_ever() {
+    // More masks than a pipe holds.
+    let long: String = (0..2000).map(|n| format!("canary-of-line-{n:04}-of-many\n")).collect();
+    let mut pod = with_value(&long).with("/env", json!([])).ready();
+    let (hook, arguments) = pod.hook_call("job-started.sh");
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut child = pod.runner.spawn(&hook, &arguments);
+    // The first 64 KiB are all that is taken, until the hook has ended.
+    let mut ended = None;
+    for _ in 0..600 {
+        ended = child.try_wait().unwrap();
+        if ended.is_some() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert_eq!(ended.expect("it hangs").code(), Some(1));
+    assert!(pod.left().is_empty() && pod.is_closed("tmp/secret"), "{:?}", pod.left());
+}
+
+#[test]
+fn a_hook_that_is_told_to_stop_leaves_no_secret() {
+    for signal in ["-INT", "-TERM"] {
+        let (mut pod, github) = stuck(pod());
+        let child = waiting(&mut pod, &github);
+        // The wrapper has become the agent: the signal that the runner sends to its own child reaches it.
+        send(signal, &child);
+        let step = pod.runner.take(child.wait_with_output().unwrap());
+        pod.check(&step);
+        step.fails(&["podkey 143", "stopped by SIG"]);
+        assert!(pod.left().is_empty() && pod.is_closed("tmp/secret"));
+    }
 }
 
 #[test]
@@ -209,10 +243,20 @@ fn a_forged_outcome_brings_nothing_into_the_job() {
     let mut long = pod().ready();
     forge(&long, "outcome.json", &" ".repeat(8 << 20));
     long.started().fails(&["podkey 64", "outcome.json", "larger than"]);
-    // Without a plan nothing tells what there is to clear. The job fails all the same.
-    let mut planless = pod().ready();
-    forge(&planless, "plan.json", "{}");
-    planless.started().fails(&["podkey 64", "plan.json"]);
+    // Without a plan all is cleared that is found.
+    for outcome in [None, Some("{")] {
+        let mut planless = pod().ready();
+        forge(&planless, "plan.json", "{}");
+        let folder = planless.path("podkey/secrets");
+        symlink(planless.path("tmp"), folder.join("link")).unwrap();
+        if let Some(outcome) = outcome {
+            forge(&planless, "outcome.json", outcome);
+        }
+        planless.started().fails(&["podkey 64", "plan.json"]);
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+        // Only the outcome names the files that are mounted on their own.
+        assert_eq!(planless.is_closed("tmp/secret"), outcome.is_none());
+    }
 }
 
 #[test]

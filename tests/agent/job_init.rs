@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -145,6 +146,34 @@ fn what_cannot_even_be_emptied_fails_the_pod() {
     pod.init()
         .expect(73, &["could not be left to the job hook", "is a directory"]);
     assert!(!pod.path("podkey/bin/outcome.json").exists());
+}
+
+#[test]
+fn secrets_that_nothing_says_are_whole_do_not_stay_in_a_pod_that_fails() {
+    let fake = FakeVault::plain(logged_in(|_, _| answer(200, &secret_body(r#"{"a":"canary-of-a"}"#))));
+    let mut pod = Pod::new(Agent::for_fake(&fake))
+        .with("/job/onFailure", json!("fail-pod"))
+        .with("/files/0/file", json!("/tmp/a"))
+        .env("kv/data/web", "a", "A");
+    let folder = pod.path("podkey/bin");
+    fs::create_dir_all(&folder).unwrap();
+    // Room for the agent, the hooks and the plan, and not for one file more.
+    let mount = format!(
+        "mount -t tmpfs -o nr_inodes=5 tmpfs {} && exec \"$@\"",
+        folder.display()
+    );
+    let mut words: Vec<PathBuf> = ["unshare", "-m", "sh", "-c", &mount, "sh"].map(PathBuf::from).into();
+    let tried = Command::new(&words[0]).args(&words[1..]).arg("true").output();
+    if !tried.is_ok_and(|output| output.status.success()) {
+        return; // This machine does not let us mount.
+    }
+    words.push(crate::support::program("podkey-agent"));
+    pod.agent = pod.agent.program(&words);
+    pod.init().expect(73, &["outcome.json", "No space left"]);
+    for file in pod.agent.all_files() {
+        assert!(pod.agent.delivered(&file).is_empty(), "{file}");
+    }
+    assert!(!pod.agent.volume().join("files/env/A").exists());
 }
 
 #[test]

@@ -4,15 +4,16 @@
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::job_pod::{Pod, variable};
+use crate::process::{send, wait_for};
 use crate::support::agent::Agent;
 use crate::support::ca::Ca;
-use crate::support::fake_vault::{FakeVault, Reply, json as answer};
+use crate::support::fake_vault::{FakeVault, Reply, json as answer, logged_in, secret_body};
 use crate::support::github::{BEARER, GitHub, JOB_MOUNT, NAME};
 use crate::support::http::Request;
 use crate::support::openbao::OpenBao;
@@ -73,13 +74,18 @@ fn pod() -> Pod {
 
 /// A pod on another server, whose job reads the field `k` of `p` for itself.
 pub(crate) fn on(agent: Agent) -> Pod {
+    may_read(agent).ready()
+}
+
+/// The same before its `init`.
+fn may_read(agent: Agent) -> Pod {
     let (_, github, ca) = parts();
     let mut pod = Pod::new(agent)
         .with("/files", json!([]))
         .with("/job/login", login())
         .entry("/job/env", variable("p", "k", "K"));
     may_ask(&mut pod, &github.request_url(), ca);
-    pod.ready()
+    pod
 }
 
 fn may_ask(pod: &mut Pod, url: &str, ca: &Ca) {
@@ -284,6 +290,74 @@ fn where_nothing_is_exported_the_jobs_own_variables_are_files_too() {
     assert_eq!(pod.text("podkey/secrets/env/DEPLOY_KEY"), "canary-of-deploy");
     pod.completed();
     assert!(pod.left().is_empty());
+}
+
+/// A server where a job can log in with its own token, which waits before it answers that.
+fn slow_login(wait: impl Fn() + Send + Sync + 'static) -> FakeVault {
+    let others = logged_in(|_, _| answer(200, &secret_body(r#"{"k":"canary-of-k"}"#)));
+    FakeVault::plain(move |request: &Request, n| {
+        if request.target.contains(JOB_MOUNT) {
+            wait();
+        }
+        others(request, n)
+    })
+}
+
+#[test]
+fn a_login_of_the_jobs_on_its_way_is_let_finish_so_that_its_token_can_be_revoked() {
+    let revoked = |fake: &FakeVault| {
+        let requests = fake.requests();
+        assert_eq!(requests.last().unwrap().target, "/v1/auth/token/revoke-self");
+        assert!(
+            requests[requests.len() - 2].target.contains(JOB_MOUNT),
+            "nothing is read"
+        );
+    };
+    // A signal comes.
+    let fake = slow_login(|| std::thread::sleep(Duration::from_millis(400)));
+    let mut pod = on(Agent::for_fake(&fake));
+    let (hook, arguments) = pod.hook_call("job-started.sh");
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let child = pod.runner.spawn(&hook, &arguments);
+    wait_for(|| {
+        let requests = fake.requests();
+        requests
+            .last()
+            .is_some_and(|request| request.target.contains(JOB_MOUNT))
+    });
+    send("-INT", &child);
+    let step = pod.runner.take(child.wait_with_output().unwrap());
+    step.fails(&["podkey 143", "stopped by SIGINT"]);
+    revoked(&fake);
+    // The time is over: of four seconds two are for reading.
+    let spawned = Arc::new(OnceLock::<Instant>::new());
+    let clock = Arc::clone(&spawned);
+    let fake = slow_login(move || {
+        let answered = Duration::from_millis(2500);
+        std::thread::sleep(answered.saturating_sub(clock.wait().elapsed()));
+    });
+    let mut pod = may_read(Agent::for_fake(&fake))
+        .with("/job/deadline", json!("4s"))
+        .ready();
+    spawned.set(Instant::now()).unwrap();
+    pod.started().fails(&["podkey 69"]);
+    revoked(&fake);
+}
+
+#[test]
+fn a_lease_keeps_its_token_only_where_the_authors_hook_succeeds_too() {
+    let leased = r#"{"lease_id":"db/1","renewable":true,"lease_duration":3600,"data":{"k":"canary-of-leased"}}"#;
+    for (code, last) in [(0, "/v1/p"), (3, "/v1/auth/token/revoke-self")] {
+        let fake = FakeVault::plain(logged_in(move |_, _| answer(200, leased)));
+        let mut pod = on(Agent::for_fake(&fake));
+        let hook = pod.runner.dir().join("own.sh");
+        fs::write(&hook, format!("exit {code}\n")).unwrap();
+        pod.runner.set("PODKEY_NEXT_JOB_STARTED", hook.to_str().unwrap());
+        let step = pod.started();
+        assert_eq!(step.code, code, "{}", step.raw);
+        assert_eq!(step.variable("K"), (code == 0).then_some("canary-of-leased"));
+        assert_eq!(fake.requests().last().unwrap().target, last);
+    }
 }
 
 /// A GitHub that answers like this.

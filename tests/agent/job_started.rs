@@ -9,10 +9,10 @@ use serde_json::json;
 
 use crate::deliver::{bao, kubeconfig};
 use crate::job_pod::{Pod, user};
-use crate::process::send;
 use crate::support::agent::Agent;
-use crate::support::fake_vault::{FakeVault, Reply, json as answer, logged_in, secret_body};
+use crate::support::fake_vault::{FakeVault, json as answer, logged_in, secret_body};
 use crate::support::http::Request;
+use crate::support::runner::Step;
 
 const TOKEN: &str = "canary-of-%0A-token::add-mask::x";
 const PEM: &str = "-----BEGIN KEY-----\ncanary-of-line-one/abcdef+\r\ncanary-of-line-two\n-----END KEY-----\n";
@@ -375,9 +375,10 @@ fn the_second_job_of_a_pod_gets_nothing() {
 
 #[test]
 fn the_completed_hook_never_fails_a_job() {
-    let mut whole = pod(&fake()).ready();
-    fs::remove_file(whole.path("podkey/bin/plan.json")).unwrap();
-    assert_eq!(whole.completed().code, 0);
+    let mut planless = pod(&fake()).ready();
+    fs::remove_file(planless.path("podkey/bin/plan.json")).unwrap();
+    assert_eq!(planless.completed().code, 0);
+    assert!(planless.left().is_empty() && planless.is_closed("tmp/secret"));
     let mut gone = pod(&fake()).ready();
     fs::remove_file(gone.path("podkey/bin/podkey-agent")).unwrap();
     assert_eq!(gone.completed().code, 0);
@@ -418,12 +419,91 @@ fn the_hook_of_the_pods_author_runs_after_ours_with_its_exit_code() {
         next(&mut pod, "PODKEY_NEXT_JOB_STARTED", "own.sh", &script);
         let step = pod.started();
         assert_eq!(step.code, code, "{}", step.raw);
-        let last = step.log.last().unwrap();
-        assert!(last.starts_with("after ") && last.contains('e'), "{last}");
-        assert_eq!(step.variable("API_TOKEN"), Some(TOKEN));
+        let his = step.log.iter().find(|line| line.starts_with("after ")).unwrap();
+        assert!(his.contains('e'), "{his}");
+        assert_eq!(step.variable("API_TOKEN"), (code == 0).then_some(TOKEN));
         next(&mut pod, "PODKEY_NEXT_JOB_COMPLETED", "own.sh", &script);
         pod.runner.unset("PODKEY_NEXT_JOB_STARTED");
         assert_eq!(pod.completed().code, code);
+        assert!(pod.left().is_empty());
+    }
+}
+
+#[test]
+fn a_hook_of_the_authors_that_fails_leaves_no_secret_to_steps_that_always_run() {
+    for (end, code) in [("exit 3", 3), ("kill -9 $$", 137)] {
+        let mut pod = pod(&fake()).ready();
+        let script = format!(
+            "[ -s {} ]\necho \"HIS=$API_TOKEN\" >>$GITHUB_ENV\n{end}\n",
+            pod.path("tmp/secret").display()
+        );
+        next(&mut pod, "PODKEY_NEXT_JOB_STARTED", "own.sh", &script);
+        let step = pod.started();
+        assert_eq!(step.code, code, "{}", step.raw);
+        assert!(pod.left().is_empty() && pod.is_closed("tmp/secret"), "{:?}", pod.left());
+        // What he exported himself is his own business.
+        assert_eq!(step.variable("HIS"), Some(""));
+        assert_eq!(step.env.as_ref().unwrap().len(), 1, "{:?}", step.env);
+        assert!(!step.summary.contains("API_TOKEN"), "{}", step.summary);
+    }
+}
+
+#[test]
+fn a_line_that_the_authors_hook_did_not_end_is_not_joined_with_ours() {
+    let mut pod = pod(&fake()).ready();
+    next(
+        &mut pod,
+        "PODKEY_NEXT_JOB_STARTED",
+        "own.sh",
+        "printf HIS=1 >>$GITHUB_ENV\n",
+    );
+    let step = pod.started();
+    step.succeeds();
+    assert_eq!(step.variable("HIS"), Some("1"));
+    assert_eq!(step.variable("API_TOKEN"), Some(TOKEN));
+}
+
+#[test]
+fn the_signals_of_a_cancelled_job_reach_the_authors_hook() {
+    let long = Duration::from_secs(60);
+    let waits = "while :; do sleep 0.05; done";
+    for (traps, body, patience, signal, code) in [
+        ("", "exec sleep 60", [long; 2], "-INT", 130),
+        ("trap 'exit 7' INT", waits, [long; 2], "-INT", 7),
+        (
+            "trap '' INT; trap 'exit 8' TERM",
+            waits,
+            [Duration::from_millis(300), long],
+            "-TERM",
+            8,
+        ),
+    ] {
+        let mut pod = pod(&fake()).ready();
+        let ready = pod.runner.dir().join("ready");
+        let script = format!("{traps}\n: >{}\n{body}\n", ready.display());
+        next(&mut pod, "PODKEY_NEXT_JOB_STARTED", "own.sh", &script);
+        pod.runner.patience = patience;
+        let (hook, arguments) = pod.hook_call("job-started.sh");
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let child = pod.runner.spawn(&hook, &arguments);
+        crate::process::wait_for(|| ready.exists());
+        let (step, ended_by) = pod.runner.cancel(child);
+        pod.check(&step);
+        assert_eq!((ended_by, step.code), (signal, code), "{}", step.raw);
+        assert!(step.env.unwrap().is_empty());
+        assert!(pod.left().is_empty() && pod.is_closed("tmp/secret"), "{:?}", pod.left());
+    }
+}
+
+#[test]
+fn a_last_hook_of_the_authors_that_cannot_be_run_fails_no_job() {
+    let mut pod = pod(&fake()).ready();
+    for hook in ["/nonexistent.sh", "/etc/passwd"] {
+        pod.runner.set("PODKEY_NEXT_JOB_COMPLETED", hook);
+        let step = pod.completed();
+        assert_eq!(step.code, 0, "{}", step.raw);
+        let (level, _, message) = &step.annotations[0];
+        assert!(level == "warning" && message.contains(hook), "{level}: {message}");
         assert!(pod.left().is_empty());
     }
 }
@@ -486,49 +566,21 @@ fn a_javascript_hook_runs_in_the_runners_own_node_and_a_shell_is_found_without_b
     next(&mut pod, "PODKEY_NEXT_JOB_STARTED", "own.js", "");
     let step = pod.started();
     step.succeeds();
-    let last = step.log.last().unwrap();
-    assert!(last.starts_with("own node runs") && last.ends_with("own.js"), "{last}");
+    let runs = |step: &Step, begins: &str, script: &str| {
+        let mut lines = step.log.iter();
+        assert!(
+            lines.any(|line| line.starts_with(begins) && line.ends_with(script)),
+            "{}",
+            step.raw
+        );
+    };
+    runs(&step, "own node runs", "own.js");
     next(&mut pod, "PODKEY_NEXT_JOB_STARTED", "own.sh", "");
     let path = tools.to_str().unwrap().to_owned();
     pod.runner.set("PATH", &path);
     let step = pod.started();
     step.succeeds();
-    let last = step.log.last().unwrap();
-    assert!(last.starts_with("sh -e ") && last.ends_with("own.sh"), "{last}");
-}
-
-#[test]
-fn a_cancelled_hook_leaves_no_secret() {
-    // Its own secrets keep it waiting: the server takes the connection and says nothing.
-    let github = FakeVault::plain(|_, _| Reply::Custom(Box::new(|_| std::thread::sleep(Duration::from_secs(20)))));
-    for signal in ["-INT", "-TERM"] {
-        let mut pod = pod(&fake())
-            .with("/job/login", json!({"mount": "github", "role": "ci"}))
-            .entry("/job/env", crate::job_pod::variable("ci/data/x", "a", "OWN"))
-            .with("/job/deadline", json!("1m"))
-            .ready();
-        let url = format!("https://127.0.0.1:{}/idtoken", github.port);
-        pod.runner
-            .set("ACTIONS_ID_TOKEN_REQUEST_URL", &url)
-            .set("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "x");
-        fs::create_dir_all(pod.path("etc/ssl/certs")).unwrap();
-        fs::write(
-            pod.path("etc/ssl/certs/ca-certificates.crt"),
-            crate::support::ca::Ca::new("x").pem(),
-        )
-        .unwrap();
-        let before = github.connections();
-        let (hook, arguments) = pod.hook_call("job-started.sh");
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let child = pod.runner.spawn(&hook, &arguments);
-        crate::process::wait_for(|| github.connections() > before);
-        // The wrapper has become the agent: the signal that the runner sends to its own child reaches it.
-        send(signal, &child);
-        let step = pod.runner.take(child.wait_with_output().unwrap());
-        pod.check(&step);
-        step.fails(&["podkey 143", "stopped by SIG"]);
-        assert!(pod.left().is_empty() && pod.is_closed("tmp/secret"));
-    }
+    runs(&step, "sh -e ", "own.sh");
 }
 
 #[test]

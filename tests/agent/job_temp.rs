@@ -67,6 +67,16 @@ fn a_job_that_fails_leaves_no_copy() {
 }
 
 #[test]
+fn without_its_plan_the_last_hook_removes_the_copies_too() {
+    let mut pod = pod(&fake());
+    pod.started().succeeds();
+    assert!(temp(&pod).join("podkey/tmp/kubeconfig").exists());
+    fs::remove_file(pod.path("podkey/bin/plan.json")).unwrap();
+    assert_eq!(pod.completed().code, 0);
+    assert_eq!(fs::read_dir(temp(&pod).join("podkey")).unwrap().count(), 0);
+}
+
+#[test]
 fn where_no_copy_can_be_the_job_fails() {
     for place in ["", "relative", "/nonexistent"] {
         let mut pod = pod(&fake());

@@ -326,6 +326,7 @@ fn the_config_arrives_as_it_was_written() {
         "agent": {"runAsUser": 1_000_650_000, "resources": {"limits": {"memory": "64Mi"}}},
         "connections": {"default": {"address": "https://v", "allow": [], "auth": {"audience": ""}}},
         "allowSharedProcessNamespace": true,
+        "kubernetesVersion": "1.30",
     });
     let written = |config: &Value| {
         let mut values = with_required(json!({}));

@@ -174,12 +174,22 @@ impl Agent {
         found
     }
 
+    /// With `podkey.dev/refresh`.
+    pub fn refresh(self, interval: &str) -> Self {
+        self.with("/refresh", json!({"interval": interval}))
+    }
+
     pub fn command(&self) -> Command {
+        self.command_for("init")
+    }
+
+    /// The same for another of the agent's commands.
+    pub fn command_for(&self, subcommand: &str) -> Command {
         let mut command = Command::new(&self.program[0]);
         command
             .env_clear()
             .args(&self.program[1..])
-            .arg("init")
+            .arg(subcommand)
             .arg("--root")
             .arg(self.root())
             .args(&self.args);
@@ -197,6 +207,11 @@ impl Agent {
 
     pub fn spawn(&self) -> Child {
         self.command().spawn().unwrap()
+    }
+
+    /// What every text of the agent is checked for.
+    pub fn canaries(&self) -> &[String] {
+        &self.canaries
     }
 
     pub fn run(&self) -> Ended {

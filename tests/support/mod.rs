@@ -19,7 +19,11 @@ pub mod http;
 pub mod jwt;
 pub mod openbao;
 #[cfg(feature = "agent")]
+pub mod postgres;
+#[cfg(feature = "agent")]
 pub mod runner;
+#[cfg(feature = "agent")]
+pub mod sidecar;
 #[cfg(feature = "webhook")]
 pub mod webhook;
 

@@ -1,5 +1,8 @@
 //! The only code that writes to disk. Files are first written whole under temporary names, then all renamed; every
-//! directory is opened from the one above it, and no symbolic link is ever followed or replaced.
+//! directory is opened from the one above it, and no symbolic link is ever followed or replaced. [`generations`] replaces
+//! many files at once.
+
+mod generations;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write as _};
@@ -9,11 +12,12 @@ use std::path::Path;
 use std::rc::Rc;
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, chmod, fchmod, fstat, mkdirat, openat, renameat, statat, unlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, chmod, fchmod, fstat, linkat, mkdirat, openat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
+pub(super) use self::generations::{Content, Generations};
 use super::report::{Code, Failure};
 use crate::secret::Secret;
 
@@ -31,7 +35,8 @@ pub(super) struct Rendered {
 /// Temporary names: this, and 16 hexadecimal digits. Ones that a killed run left behind are swept.
 const TEMPORARY: &str = ".podkey-tmp-";
 
-const DIRECTORY: OFlags = OFlags::RDONLY
+/// How a directory is opened: itself, not what a link leads to.
+pub(super) const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
@@ -65,14 +70,19 @@ impl Staged {
             Failure::new(
                 Code::CannotWrite,
                 format!("cannot open the volume {shown}: {error}"),
-                "is the volume podkey-secrets (podkey-bin for the job hooks) mounted there in this container?",
+                "is the volume podkey-secrets (or podkey-bin, podkey-handover) mounted there in this container?",
             )
         })?;
-        Ok(Self {
-            volume,
+        Ok(Self::within(volume))
+    }
+
+    /// The same below a directory that is open already.
+    fn within(directory: OwnedFd) -> Self {
+        Self {
+            volume: directory,
             directories: BTreeMap::new(),
             files: Vec::new(),
-        })
+        }
     }
 
     /// Writes one file under a temporary name beside its destination.
@@ -135,10 +145,33 @@ impl Staged {
         fchmod(&opened, Mode::from_raw_mode(mode)).map_err(|error| failed("set the mode of", error))
     }
 
+    /// Gives the file that is at `place` below another directory the same place here: one more name of the same file.
+    fn link(&mut self, place: &str, from: &OwnedFd) -> Result<(), Failure> {
+        let failed = |error: Errno| cannot("link", place, error);
+        let (parent, name) = place.rsplit_once('/').unwrap_or(("", place));
+        let source = existing(from, parent)
+            .map_err(failed)?
+            .ok_or_else(|| failed(Errno::NOENT))?;
+        let found = statat(&source, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+        if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+            return Err(failed(Errno::LOOP));
+        }
+        let directory = self.directory(parent)?;
+        linkat(&source, name, &*directory, name, AtFlags::empty()).map_err(failed)?;
+        self.files.push(StagedFile {
+            directory,
+            temporary: String::new(),
+            name: name.to_owned(),
+            place: place.to_owned(),
+            renamed: true,
+        });
+        Ok(())
+    }
+
     /// Removes a delivered file, if it is there.
     pub(super) fn remove(&self, place: &str) -> Result<(), Failure> {
         let (parent, name) = place.rsplit_once('/').unwrap_or(("", place));
-        let removed = self.existing(parent).and_then(|directory| match directory {
+        let removed = existing(&self.volume, parent).and_then(|directory| match directory {
             None => Ok(()),
             Some(directory) => unlinkat(&directory, name, AtFlags::empty()),
         });
@@ -148,30 +181,18 @@ impl Staged {
         }
     }
 
-    /// Removes every file of a directory; all of them are tried, and the first error is told.
+    /// Removes every file of a directory, and none of a directory in it; all of them are tried, and the first error is told.
     pub(super) fn remove_all(&self, place: &str) -> Result<(), Failure> {
-        let removed = self.existing(place).and_then(|directory| match directory {
+        let removed = existing(&self.volume, place).and_then(|directory| match directory {
             None => Ok(()),
             Some(directory) => remove_where(&directory, |_| true),
         });
         removed.map_err(|error| cannot("clear the directory", place, error))
     }
 
-    /// The directory at `path` below the volume, if it is there.
-    fn existing(&self, path: &str) -> Result<Option<OwnedFd>, Errno> {
-        let mut current = openat(&self.volume, ".", DIRECTORY, Mode::empty())?;
-        for segment in path.split('/').filter(|segment| !segment.is_empty()) {
-            current = match openat(&current, segment, DIRECTORY, Mode::empty()) {
-                Err(Errno::NOENT) => return Ok(None),
-                opened => opened?,
-            };
-        }
-        Ok(Some(current))
-    }
-
     /// Gives every file its name. When one of them fails, all that this run put there is removed.
     pub(super) fn publish(mut self) -> Result<usize, Failure> {
-        for file in &mut self.files {
+        for file in self.files.iter_mut().filter(|file| !file.renamed) {
             renameat(&*file.directory, &file.temporary, &*file.directory, &file.name)
                 .map_err(|error| cannot("rename", &file.place, error))?;
             file.renamed = true;
@@ -211,8 +232,20 @@ impl Drop for Staged {
     }
 }
 
+/// The directory at `path` below another, if it is there.
+fn existing(root: &OwnedFd, path: &str) -> Result<Option<OwnedFd>, Errno> {
+    let mut current = openat(root, ".", DIRECTORY, Mode::empty())?;
+    for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+        current = match openat(&current, segment, DIRECTORY, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(None),
+            opened => opened?,
+        };
+    }
+    Ok(Some(current))
+}
+
 /// Opens a directory below another, made by us with mode 0755 where it is missing.
-fn enter(parent: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
+pub(super) fn enter(parent: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
     let mode = Mode::from_raw_mode(0o755);
     match mkdirat(&parent, name, mode) {
         Ok(()) | Err(Errno::EXIST) => {}
@@ -242,7 +275,8 @@ fn remove_where(directory: impl AsFd, unwanted: impl Fn(&[u8]) -> bool) -> Resul
     for entry in Dir::read_from(&directory)? {
         let entry = entry?;
         let name = entry.file_name();
-        if !matches!(name.to_bytes(), b"." | b"..") && unwanted(name.to_bytes()) {
+        let is_directory = matches!(name.to_bytes(), b"." | b"..") || entry.file_type() == FileType::Directory;
+        if !is_directory && unwanted(name.to_bytes()) {
             names.push(name.to_owned());
         }
     }
@@ -266,6 +300,11 @@ pub(super) fn read(file: &Path, limit: usize) -> std::io::Result<Option<Secret>>
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
+    content(opened, limit).map(Some)
+}
+
+/// All that is in an open file, at most `limit` bytes.
+fn content(opened: std::fs::File, limit: usize) -> std::io::Result<Secret> {
     let found = opened.metadata()?;
     if !found.is_file() {
         return Err(std::io::Error::other("it is no regular file"));
@@ -275,7 +314,7 @@ pub(super) fn read(file: &Path, limit: usize) -> std::io::Result<Option<Secret>>
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(found.len() as usize + 1));
     opened.take(limit as u64).read_to_end(&mut bytes)?;
-    Ok(Some(Secret::from(bytes)))
+    Ok(Secret::from(bytes))
 }
 
 /// Replaces the content and the mode of a file that a container has mounted on its own: it can be neither renamed over nor

@@ -1,12 +1,15 @@
 //! Takes the job's secrets away again: what can be removed is removed, and a file that is mounted on its own is emptied and
 //! closed to all, so that a later step finds nothing and fails rather than go on without.
 
-use std::io::ErrorKind;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::Path;
 
 use super::{Hook, temp};
 use crate::agent::files::{self, Staged};
+use crate::agent::outcome::{self, OUTCOME, Outcome, Target};
 use crate::agent::report::{Code, Failure};
-use crate::plan::{Destination, ENV_DIR, Plan, SECRETS_DIR};
+use crate::plan::{BIN_DIR, Destination, ENV_DIR, Plan, SECRETS_DIR};
 
 /// Clears all that the plan could have delivered. Everything is tried; the first failure is told.
 pub(super) fn clear(hook: &Hook, plan: &Plan) -> Result<(), Failure> {
@@ -24,7 +27,9 @@ pub(super) fn clear(hook: &Hook, plan: &Plan) -> Result<(), Failure> {
     let relative = directory.iter().flat_map(|directory| {
         let files = plan.destinations().filter_map(|destination| match destination {
             Destination::Relative(place) => Some(directory.remove(place)),
-            Destination::Absolute(_) | Destination::EachField(_) => None,
+            // Their names came with the secret.
+            Destination::EachField(name) => Some(directory.remove_all(name.directory())),
+            Destination::Absolute(_) => None,
         });
         files.chain(std::iter::once_with(|| directory.remove_all(ENV_DIR)))
     });
@@ -37,6 +42,51 @@ pub(super) fn clear(hook: &Hook, plan: &Plan) -> Result<(), Failure> {
     }
     let copies = temp::remove(hook, plan);
     outcome.and(copies)
+}
+
+/// Clears what can be found without the plan: all that is in the directory, the files that `init` says it delivered, and the
+/// copies. Everything is tried; the first failure is told.
+pub(super) fn clear_unplanned(hook: &Hook) -> Result<(), Failure> {
+    let mut outcome = remove_all_in(&hook.path(SECRETS_DIR));
+    if let Ok(Outcome::Delivered(manifest)) = outcome::read(&hook.path(&format!("{BIN_DIR}/{OUTCOME}"))) {
+        for delivered in &manifest.delivered {
+            match &delivered.to {
+                Target::File(path) if !Path::new(path).starts_with(SECRETS_DIR) => {
+                    outcome = outcome.and(empty(hook, path));
+                }
+                Target::File(_) | Target::Env(_) => {}
+            }
+        }
+    }
+    match temp::directory(hook) {
+        Some(copies) => outcome.and(remove_all_in(&copies)),
+        None => outcome,
+    }
+}
+
+/// Removes all that is in a directory, and follows no link. The directory itself may be a mount, and stays.
+fn remove_all_in(directory: &Path) -> Result<(), Failure> {
+    let removed = match fs::symlink_metadata(directory) {
+        // Where there is none, or a link in its place, there is nothing of ours.
+        Ok(found) if found.is_dir() => fs::read_dir(directory).and_then(|entries| {
+            let removed = entries.map(|entry| {
+                let entry = entry?;
+                match entry.file_type()?.is_dir() {
+                    true => fs::remove_dir_all(entry.path()),
+                    false => fs::remove_file(entry.path()),
+                }
+            });
+            removed.fold(Ok(()), io::Result::and)
+        }),
+        _ => Ok(()),
+    };
+    removed.map_err(|error| {
+        Failure::new(
+            Code::CannotWrite,
+            format!("cannot clear {}: {error}", directory.display()),
+            "the runner must be the user who owns the files",
+        )
+    })
 }
 
 fn empty(hook: &Hook, path: &str) -> Result<(), Failure> {

@@ -2,12 +2,16 @@
 //! memory with it.
 
 use super::Hook;
-use super::clear::clear;
+use super::clear::{clear, clear_unplanned};
 
 /// Clears, and says so.
 pub(super) fn run(hook: &Hook) {
     let job = hook.job();
-    match hook.plan().and_then(|it| clear(hook, &it.plan)) {
+    let cleared = match hook.plan() {
+        Ok(it) => clear(hook, &it.plan),
+        Err(failure) => clear_unplanned(hook).and(Err(failure)),
+    };
+    match cleared {
         Ok(()) => tracing::info!("{job}: the job's secret files are cleared"),
         Err(failure) => tracing::warn!(
             reason = failure.message,

@@ -17,14 +17,12 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use tokio::signal::unix::{SignalKind, signal};
-
 pub use self::console::PlainLines;
 use super::files;
 use super::outcome::{MAX_OUTCOME, PLAN};
 use super::report::{Code, Failure, Report, Stage};
 use crate::job::commands::{self, Level};
-use crate::plan::{BIN_DIR, JOB_COMPLETED, JOB_STARTED, JobPlan, NEXT_JOB_COMPLETED_ENV, NEXT_JOB_STARTED_ENV, Plan};
+use crate::plan::{BIN_DIR, JOB_COMPLETED, JobPlan, NEXT_JOB_COMPLETED_ENV, Plan};
 
 /// What a hook works on, as `main` found it.
 #[derive(Debug)]
@@ -87,49 +85,27 @@ impl Hook {
     }
 }
 
-/// Runs `podkey-agent job-started`, and then becomes the hook that the pod's author set. Gives the exit code.
+/// Runs `podkey-agent job-started`, and after it the hook that the pod's author set. Gives the exit code.
 pub fn job_started(hook: &Hook) -> u8 {
     let outcome =
         super::block_on(started::run(hook)).unwrap_or_else(|failure| Err(Report::new(Stage::Job, None, &Err(failure))));
-    match outcome.and_then(|()| go_on(hook, NEXT_JOB_STARTED_ENV, JOB_STARTED)) {
-        Ok(()) => 0,
-        Err(report) => {
-            annotate(&report);
-            1
-        }
-    }
+    outcome.unwrap_or_else(|report| {
+        annotate(Level::Error, &report);
+        1
+    })
 }
 
-/// Runs `podkey-agent job-completed`, which never fails, and then becomes the hook that the pod's author set.
+/// Runs `podkey-agent job-completed`, which never fails, and then becomes the hook that the pod's author set, if it can be run.
 pub fn job_completed(hook: &Hook) -> u8 {
     completed::run(hook);
-    match go_on(hook, NEXT_JOB_COMPLETED_ENV, JOB_COMPLETED) {
-        Ok(()) => 0,
-        Err(report) => {
-            annotate(&report);
-            1
-        }
+    if let Err(failure) = next::become_it(hook, NEXT_JOB_COMPLETED_ENV, JOB_COMPLETED) {
+        annotate(Level::Warning, &Report::new(Stage::Job, None, &Err(failure)));
     }
+    0
 }
 
-fn go_on(hook: &Hook, variable: &'static str, ours: &str) -> Result<(), Report> {
-    next::go_on(hook, variable, ours).map_err(|failure| Report::new(Stage::Job, None, &Err(failure)))
-}
-
-fn annotate(report: &Report) {
+fn annotate(level: Level, report: &Report) {
     let (title, message) = report.annotation();
     // Standard output may be closed; the exit code still tells.
-    let _ = console::say(commands::annotation(Level::Error, &title, &message).as_bytes());
-}
-
-/// Ends with the first signal that tells the hook to stop: a cancelled job sends SIGINT, then SIGTERM, then kills.
-async fn stopped() -> &'static str {
-    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => "SIGINT",
-        _ = terminate.recv() => "SIGTERM",
-    }
+    let _ = console::say(commands::annotation(level, &title, &message).as_bytes());
 }

@@ -1,16 +1,46 @@
 //! The hook that the pod's author set before podkey put its own in the place: run after ours, as the runner would have run it.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::process::CommandExt as _;
+use std::io;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::process::{Pid, kill_process};
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::Hook;
 use crate::agent::report::{Code, Failure};
+use crate::agent::signals::Signals;
+
+/// Runs the next hook to its end, with its standard streams those of ours, and gives its exit code; 0 where there is none.
+/// The signals of a cancelled job are passed on to it: how it ends is its own decision.
+pub(super) async fn run(hook: &Hook, variable: &'static str, ours: &str, signals: &mut Signals) -> Result<u8, Failure> {
+    let Some((script, mut command)) = command(hook, variable, ours)? else {
+        return Ok(0);
+    };
+    let program = command.get_program().to_string_lossy().into_owned();
+    let cannot = |error: io::Error| failed(script, &format!("{program}: {error}"));
+    // Before there is a child: its end must not be missed.
+    let mut ended = signal(SignalKind::child()).map_err(cannot)?;
+    let mut child = command.spawn().map_err(cannot)?;
+    loop {
+        if let Some(status) = child.try_wait().map_err(cannot)? {
+            // What a signal ended has the code that a shell and the runner give it.
+            let code = status.code().or_else(|| Some(128 + status.signal()?));
+            return Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1));
+        }
+        tokio::select! {
+            _ = ended.recv() => {}
+            // It may have ended in between; nobody else has its number before we have asked how.
+            told = signals.next() => drop(kill_process(Pid::from_child(&child), told.signal())),
+        }
+    }
+}
 
 /// Becomes the next hook, so that its exit code is ours and the signals of a cancelled job reach it. Returns where there is
 /// none, or where it cannot be run.
-pub(super) fn go_on(hook: &Hook, variable: &'static str, ours: &str) -> Result<(), Failure> {
+pub(super) fn become_it(hook: &Hook, variable: &'static str, ours: &str) -> Result<(), Failure> {
     let Some((script, mut command)) = command(hook, variable, ours)? else {
         return Ok(());
     };

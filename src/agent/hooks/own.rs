@@ -1,10 +1,10 @@
 //! The secrets that the job reads for itself, with the token that GitHub gives it: Vault decides by the repository and by
 //! what else the token says.
 
-use std::cell::{Cell, OnceCell};
 use std::path::Path;
 use std::time::Duration;
 
+use super::started::Progress;
 use super::{Hook, HookPlan};
 use crate::agent::Clock;
 use crate::agent::delivery::{Delivery, EnvOrder, FileOrder, Order, Variable};
@@ -15,7 +15,7 @@ use crate::job::facts::JobFacts;
 use crate::job::placeholders::fill;
 use crate::plan::{ApiPath, AuthMethod, Destination, JobLogin, Login, PathTemplate, SECRETS_DIR};
 use crate::secret::Secret;
-use crate::vault::{Credential, Deadline, IdTokenSource, Jwt, ProxyVariables, Session, Stop, Vault};
+use crate::vault::{Credential, Deadline, IdTokenSource, Jwt, ProxyVariables, Vault};
 
 /// What the job read.
 #[derive(Default)]
@@ -37,11 +37,10 @@ pub(super) async fn read(
     login: &JobLogin,
     facts: &JobFacts,
     limit: Duration,
-    stage: &Cell<Stage>,
-    place: &OnceCell<(Vault, Session)>,
+    progress: &Progress,
 ) -> Result<OwnSecrets, Failure> {
     let deadline = Deadline::start(limit);
-    stage.set(Stage::Login);
+    progress.stage.set(Stage::Login);
     let clock = Clock::start();
     let source = source(hook)?;
     let root = hook.root.as_deref().unwrap_or_else(|| Path::new("/"));
@@ -53,11 +52,9 @@ pub(super) async fn read(
         mount: login.mount.clone(),
         role: login.role.clone(),
     };
-    let session = vault
-        .login(&planned, Credential::Token(&token), &Stop::default())
-        .await?;
+    let session = vault.login(&planned, Credential::Token(&token), &progress.stop).await?;
     // From here on whoever ends the run finds the session, to revoke it.
-    let (vault, session) = place.get_or_init(|| (vault, session));
+    let (vault, session) = progress.session.get_or_init(|| (vault, session));
     tracing::info!(
         mount = %login.mount,
         role = %login.role,
@@ -68,16 +65,21 @@ pub(super) async fn read(
         "{}: logged in with GitHub's token",
         hook.job()
     );
-    stage.set(Stage::Read);
+    if progress.stop.is_asked() {
+        // What is reported is why.
+        return Err(Failure::new(Code::Terminated, "the hook was stopped", ""));
+    }
+    progress.stage.set(Stage::Read);
     let answers = order.read(vault, session).await?;
-    stage.set(Stage::Render);
+    progress.stage.set(Stage::Render);
     let Delivery {
         files,
         variables,
         delivered,
-        leases,
+        bound_to_token,
         ..
     } = order.render(&answers, session)?;
+    answers.warn_of_ends();
     // Files come out in their order; one that was skipped and is seen in a directory does not come out at all.
     let destinations = |rendered: &Rendered| {
         let found = it.plan.placed_job_files().find(|(_, place)| *place == rendered.place);
@@ -90,7 +92,7 @@ pub(super) async fn read(
         files: files.collect(),
         variables,
         delivered,
-        leased: !leases.is_empty(),
+        leased: bound_to_token,
     })
 }
 

@@ -5,22 +5,24 @@ use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write as _};
 use std::num::NonZeroU64;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::OFlags;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use super::clear::clear;
+use super::clear::{clear, clear_unplanned};
 use super::console::say;
 use super::next;
 use super::own::{self, OwnSecrets};
 use super::temp;
-use super::{Hook, HookPlan, stopped};
+use super::{Hook, HookPlan};
 use crate::agent::delivery::Variable;
 use crate::agent::files::{self, Staged};
 use crate::agent::outcome::{self, Delivered, Manifest, OUTCOME, Outcome, Target};
 use crate::agent::report::{Code, Failure, Report, Stage};
+use crate::agent::signals::{self, Signals};
 use crate::job::commands::{self, Level};
 use crate::job::export::EnvFile;
 use crate::job::facts::JobFacts;
@@ -31,7 +33,7 @@ use crate::plan::{
     BIN_DIR, Destination, ENV_DIR, EnvName, JOB_STARTED, MAX_RENDERED_BYTES, Mask, NEXT_JOB_STARTED_ENV, SECRETS_DIR,
 };
 use crate::secret::Secret;
-use crate::vault::{Session, Vault, clean};
+use crate::vault::{Session, Stop, Vault, clean};
 
 /// Of the hook's deadline, so much is kept for clearing and for giving the client token back.
 const LAST: Duration = Duration::from_secs(2);
@@ -51,68 +53,126 @@ impl From<Failure> for Refusal {
 }
 
 /// How far a run is; read again when the deadline or a signal ends it.
-struct Progress {
-    stage: Cell<Stage>,
+pub(super) struct Progress {
+    pub(super) stage: Cell<Stage>,
     /// The server and the job's own client token, once there is one.
-    session: OnceCell<(Vault, Session)>,
+    pub(super) session: OnceCell<(Vault, Session)>,
     /// A delivered secret lives only as long as the client token.
     keep_token: Cell<bool>,
+    pub(super) stop: Stop,
 }
 
-/// Runs to the end, or until the deadline or a signal. The error is what the job's author is to read.
-pub(super) async fn run(hook: &Hook) -> Result<(), Report> {
-    let it = hook
-        .plan()
-        .map_err(|failure| Report::new(Stage::Job, None, &Err(failure)))?;
-    let progress = Progress {
+impl Progress {
+    async fn revoke(&mut self) {
+        if let Some((vault, session)) = self.session.take() {
+            vault.revoke(&session, LAST).await;
+        }
+    }
+}
+
+/// What the job gets besides its files: last of all, for what is exported cannot be taken back.
+struct Promised {
+    /// For the file that `GITHUB_ENV` names.
+    exports: Secret,
+    delivered: Vec<Delivered>,
+}
+
+/// Runs to the end, or until the deadline or a signal, and then the hook of the pod's author, whose exit code it gives. The error
+/// is what the job's author is to read. Unless both hooks succeed, the job is left no secret.
+pub(super) async fn run(hook: &Hook) -> Result<u8, Report> {
+    let (mut signals, it) = match Signals::handle().and_then(|signals| Ok((signals, hook.plan()?))) {
+        Ok(begun) => begun,
+        Err(failure) => {
+            let report = Report::new(Stage::Job, None, &Err(failure));
+            return Err(with_leftovers(report, clear_unplanned(hook)));
+        }
+    };
+    let mut progress = Progress {
         stage: Cell::new(Stage::Job),
         session: OnceCell::new(),
         keep_token: Cell::new(false),
+        stop: Stop::default(),
     };
+    let outcome = both(hook, &it, &mut progress, &mut signals).await;
+    if let (Ok(0), Some((_, session))) = (&outcome, progress.session.get()) {
+        tracing::info!(
+            accessor = session.accessor,
+            ttl_s = session.ttl.as_secs(),
+            "the job's client token is not revoked: a delivered secret lives no longer than it does"
+        );
+    }
+    if let Ok(0) = outcome {
+        return Ok(0);
+    }
+    let cleared = clear(hook, &it.plan);
+    progress.revoke().await;
+    let (stage, connection) = (progress.stage.get(), Some(it.plan.connection.name.as_str()));
+    match outcome {
+        Ok(code) => {
+            tracing::warn!("the pod's own hook ended with {code}: the job gets no secret of podkey's");
+            if let Err(failure) = cleared {
+                tracing::warn!(hint = failure.hint, "{}", failure.message);
+            }
+            Ok(code)
+        }
+        Err(Refusal::Left(report)) => Err(with_leftovers(report, cleared)),
+        Err(Refusal::Failed(failure)) => {
+            let report = Report::new(stage, connection, &Err(failure));
+            Err(with_leftovers(report, cleared))
+        }
+    }
+}
+
+fn with_leftovers(report: Report, cleared: Result<(), Failure>) -> Report {
+    match cleared {
+        Ok(()) => report,
+        Err(failure) => report.with(&format!(
+            "and not all secret files could be cleared: {}",
+            failure.message
+        )),
+    }
+}
+
+/// Our hook, and after it the one of the pod's author. The runner reads what is exported when both have ended, so his hook could
+/// not see it in any case; written when his has succeeded, nothing of it stays where that fails or is killed.
+async fn both(hook: &Hook, it: &HookPlan, progress: &mut Progress, signals: &mut Signals) -> Result<u8, Refusal> {
+    let promised = ours(hook, it, progress, signals).await?;
+    if !progress.keep_token.get() {
+        progress.revoke().await;
+    }
+    progress.stage.set(Stage::Job);
+    let code = next::run(hook, NEXT_JOB_STARTED_ENV, JOB_STARTED, signals).await?;
+    if code == 0 {
+        progress.stage.set(Stage::Write);
+        append(hook, "GITHUB_ENV", promised.exports.expose())?;
+        say_what_was_given(hook, &promised.delivered);
+    }
+    Ok(code)
+}
+
+/// Our hook, unless the deadline or a signal ends it.
+async fn ours(hook: &Hook, it: &HookPlan, progress: &Progress, signals: &mut Signals) -> Result<Promised, Refusal> {
     let deadline = it.job.deadline.duration();
-    let outcome = tokio::select! {
+    let mut work = std::pin::pin!(started(hook, it, progress));
+    let why = tokio::select! {
         biased;
-        name = stopped() => Err(Failure::new(Code::Terminated, format!("the hook was stopped by {name}"), "").into()),
-        ended = timeout(deadline, started(hook, &it, &progress)) => ended.unwrap_or_else(|_| {
-            Err(Failure::new(
+        told = signals.next() => {
+            Failure::new(Code::Terminated, format!("the hook was stopped by {}", told.name()), "")
+        }
+        ended = timeout(deadline, work.as_mut()) => match ended {
+            Ok(ended) => return ended,
+            Err(_) => Failure::new(
                 Code::Unavailable,
                 format!("the hook did not end within {}", humantime::format_duration(deadline)),
                 "run the job again, or have the operator raise the connection's job.deadline",
-            )
-            .into())
-        }),
-    };
-    let outcome = outcome.map_err(|refusal| {
-        let cleared = clear(hook, &it.plan);
-        let (stage, connection) = (progress.stage.get(), Some(it.plan.connection.name.as_str()));
-        let report = match refusal {
-            Refusal::Left(report) => report,
-            Refusal::Failed(failure) => Report::new(stage, connection, &Err(failure)),
-        };
-        match cleared {
-            Ok(()) => report,
-            Err(failure) => report.with(&format!(
-                "and not all secret files could be cleared: {}",
-                failure.message
-            )),
-        }
-    });
-    if let Some((vault, session)) = progress.session.get() {
-        match outcome.is_ok() && progress.keep_token.get() {
-            true => tracing::info!(
-                accessor = session.accessor,
-                ttl_s = session.ttl.as_secs(),
-                "the job's client token is not revoked: a delivered secret lives no longer than it does"
             ),
-            false => {
-                vault.revoke(session, LAST).await;
-            }
-        }
-    }
-    outcome
+        },
+    };
+    signals::stop(work, &progress.stop, signals).await;
+    Err(why.into())
 }
 
-async fn started(hook: &Hook, it: &HookPlan, progress: &Progress) -> Result<(), Refusal> {
+async fn started(hook: &Hook, it: &HookPlan, progress: &Progress) -> Result<Promised, Refusal> {
     // Whoever cannot read the files is most likely another user, and is to be told what to declare.
     let present = Present::read(hook, it).or_else(|failure| own_user(it).and(Err(failure)))?;
     mask(it.job.mask, present.secrets())?;
@@ -136,7 +196,7 @@ async fn started(hook: &Hook, it: &HookPlan, progress: &Progress) -> Result<(), 
 
     progress.stage.set(Stage::Job);
     leases_last(&manifest)?;
-    // What is exported stays so, even where the job then fails.
+    // No secret is worth writing where the job is to fail.
     next::check(hook, NEXT_JOB_STARTED_ENV, JOB_STARTED)?;
     progress.stage.set(Stage::Write);
     let mut delivered = manifest.delivered;
@@ -144,10 +204,10 @@ async fn started(hook: &Hook, it: &HookPlan, progress: &Progress) -> Result<(), 
     let copies = temp::copy(hook, it, &delivered, |file| {
         present.file(file).or_else(|| own.file(file))
     })?;
-    name_copies(hook, copies)?;
-    export(hook, it, present.variables, own.variables, &delivered)?;
-    say_what_was_given(hook, &delivered);
-    Ok(())
+    let exports = exports(hook, it, copies, present.variables, own.variables, &delivered)?;
+    // A signal that came while nobody waited is seen here.
+    yield_now().await;
+    Ok(Promised { exports, delivered })
 }
 
 async fn read_own(
@@ -159,7 +219,7 @@ async fn read_own(
 ) -> Result<OwnSecrets, Refusal> {
     let limit = it.job.deadline.duration();
     let limit = limit.checked_sub(LAST).filter(|left| !left.is_zero()).unwrap_or(limit);
-    let own = own::read(hook, it, login, facts, limit, &progress.stage, &progress.session).await?;
+    let own = own::read(hook, it, login, facts, limit, progress).await?;
     mask(it.job.mask, own.secrets())?;
     progress.stage.set(Stage::Write);
     progress.keep_token.set(own.leased);
@@ -281,15 +341,15 @@ fn mask<'a>(mode: Mask, secrets: impl Iterator<Item = (&'a str, &'a Secret)>) ->
         masks.add(name, value.expose());
     }
     // Without its masks no secret may come near a log.
-    say(masks.commands().expose()).map_err(|error| {
+    masks.commands(say).map_err(|error| {
         Failure::new(
             Code::CannotWrite,
             format!("the masks cannot be printed: {error}"),
             "the runner reads them from the hook's standard output",
         )
     })?;
-    for unmasked in masks.unmasked() {
-        let line = commands::annotation(Level::Warning, "podkey: not masked", &unmasked.to_string());
+    for warning in masks.warnings() {
+        let line = commands::annotation(Level::Warning, "podkey: not masked", &warning);
         let _ = say(line.as_bytes());
     }
     Ok(())
@@ -353,28 +413,16 @@ fn leases_last(manifest: &Manifest) -> Result<(), Failure> {
     }
 }
 
-/// From here on each step finds the copy of a file where its variable would have named the file itself.
-fn name_copies(hook: &Hook, copies: Vec<Variable>) -> Result<(), Failure> {
-    if copies.is_empty() {
-        return Ok(());
-    }
-    let mut named = EnvFile::new(random);
-    for Variable { name, value } in &copies {
-        named
-            .push(name, value)
-            .map_err(|error| Failure::new(Code::BadData, error.to_string(), ""))?;
-    }
-    append(hook, "GITHUB_ENV", named.into_text().expose())
-}
-
-/// Puts the variables into the job's environment, or where they are not to be exported, the job's own beside those of `init`.
-fn export(
+/// What goes into the job's environment: the variables, and the names of copies, which each step finds where a variable would have
+/// named the file itself. Variables that are not to be exported become files, the job's own beside those of `init`.
+fn exports(
     hook: &Hook,
     it: &HookPlan,
+    copies: Vec<Variable>,
     present: BTreeMap<String, Secret>,
     own: Vec<Variable>,
     delivered: &[Delivered],
-) -> Result<(), Failure> {
+) -> Result<Secret, Failure> {
     if let Some(twice) = own.iter().find(|variable| present.contains_key(variable.name.as_str())) {
         return Err(Failure::new(
             Code::BadData,
@@ -385,21 +433,23 @@ fn export(
             "give one of them another name",
         ));
     }
-    if present.is_empty() && own.is_empty() {
-        return Ok(());
+    let mut exported = EnvFile::new(random);
+    let refused = |error: crate::job::export::ExportError| Failure::new(Code::BadData, error.to_string(), "");
+    for Variable { name, value } in &copies {
+        exported.push(name, value).map_err(refused)?;
     }
     let secrets = hook.path(SECRETS_DIR);
     if !it.job.export {
-        let mut staged = Staged::open(&secrets, false)?;
-        for Variable { name, value } in &own {
-            let place = format!("{ENV_DIR}/{name}");
-            staged.stage_from(&place, it.plan.env_mode.bits(), &mut value.expose())?;
+        if !own.is_empty() {
+            let mut staged = Staged::open(&secrets, false)?;
+            for Variable { name, value } in &own {
+                let place = format!("{ENV_DIR}/{name}");
+                staged.stage_from(&place, it.plan.env_mode.bits(), &mut value.expose())?;
+            }
+            staged.publish()?;
         }
-        staged.publish()?;
-        return Ok(());
+        return Ok(exported.into_text());
     }
-    let mut exported = EnvFile::new(random);
-    let refused = |error: crate::job::export::ExportError| Failure::new(Code::BadData, error.to_string(), "");
     // Only what `init` says it delivered: what else may lie there is masked, and stays behind.
     let listed = |name: &&String| {
         delivered
@@ -417,11 +467,10 @@ fn export(
         exported.push(name, value).map_err(refused)?;
     }
     if !present.is_empty() {
-        // They will be in the environment of every step; files beside it would only be one more place to look. Removed first:
-        // what is exported stays exported, even if the hook fails after that.
+        // They will be in the environment of every step; files beside it would only be one more place to look.
         Staged::open(&secrets, false)?.remove_all(ENV_DIR)?;
     }
-    append(hook, "GITHUB_ENV", exported.into_text().expose())
+    Ok(exported.into_text())
 }
 
 /// Numbers that nobody can foresee.
@@ -435,6 +484,9 @@ fn random() -> u128 {
 
 /// Appends to one of the runner's command files. It is the runner's own, new for each step: a link in its place is not.
 fn append(hook: &Hook, variable: &'static str, text: &[u8]) -> Result<(), Failure> {
+    if text.is_empty() {
+        return Ok(());
+    }
     let cannot = |why: String| {
         Failure::new(
             Code::CannotWrite,
@@ -446,6 +498,7 @@ fn append(hook: &Hook, variable: &'static str, text: &[u8]) -> Result<(), Failur
         .text(variable)
         .ok_or_else(|| cannot("the variable is not set".to_owned()))?;
     let opened = std::fs::OpenOptions::new()
+        .read(true)
         .append(true)
         .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
         .open(file);
@@ -459,7 +512,14 @@ fn append(hook: &Hook, variable: &'static str, text: &[u8]) -> Result<(), Failur
         Ok(found) if found.is_file() => found.len(),
         _ => return Err(cannot("it is no regular file".to_owned())),
     };
-    opened.write_all(text).map_err(|error| {
+    // The last line of the author's hook may have no end, and ours must not be taken for the rest of it.
+    let mut last = [b'\n'];
+    let line_feed: &[u8] = match opened.read_at(&mut last, before.saturating_sub(1)) {
+        _ if last == *b"\n" => b"",
+        _ => b"\n",
+    };
+    let written = opened.write_all(line_feed).and_then(|()| opened.write_all(text));
+    written.map_err(|error| {
         // The runner reads the file of a hook that failed too: no part of a secret may stay in it.
         let _ = opened.set_len(before);
         cannot(error.to_string())

@@ -3,6 +3,7 @@
 //! Docker and in kubernetes mode (`ContainerStepHost`), so the same variable is right inside and outside.
 
 use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use super::{Hook, HookPlan};
 use crate::agent::delivery::Variable;
@@ -12,9 +13,18 @@ use crate::agent::report::{Code, Failure};
 use crate::plan::{Destination, Plan};
 use crate::secret::Secret;
 
+/// The directory of all copies, below `RUNNER_TEMP`.
+const COPIES: &str = "podkey";
+
 /// A copy's place below `RUNNER_TEMP`: the file's own path below a directory of podkey's.
 fn place(file: &Destination) -> String {
-    format!("podkey{}", file.path())
+    format!("{COPIES}{}", file.path())
+}
+
+/// Where the copies of this job are, if there are any.
+pub(super) fn directory(hook: &Hook) -> Option<PathBuf> {
+    let temp = hook.text("RUNNER_TEMP").filter(|temp| temp.starts_with('/'))?;
+    Some(Path::new(temp).join(COPIES))
 }
 
 /// Copies what was delivered, where the plan wants that, and gives the variables that name the copies. `content` finds the
@@ -52,7 +62,7 @@ pub(super) fn copy<'s>(
         }
     }
     let count = staged.publish()?;
-    tracing::info!("{count} copied below {temp}/podkey, for a job in a container");
+    tracing::info!("{count} copied below {temp}/{COPIES}, for a job in a container");
     let named = named.iter().filter(|(_, file)| copied.contains(file));
     Ok(named
         .map(|(name, file)| Variable {

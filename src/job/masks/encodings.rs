@@ -16,7 +16,7 @@ const WIDTHS: [usize; 2] = [64, 76];
 const LEAST_BYTES: usize = 8;
 /// Of more bytes, the last two are not worth forms of their own.
 const LONG: usize = 64;
-const HEX: &[u8; 16] = b"0123456789abcdef";
+const HEX: [&[u8; 16]; 2] = [b"0123456789abcdef", b"0123456789ABCDEF"];
 /// Fewer characters at the end of wrapped base64 say little and stand anywhere.
 const LEAST_CHARS: usize = 8;
 
@@ -31,8 +31,7 @@ pub(super) fn each(value: &[u8], is_masked: bool, mut add: impl FnMut(String)) {
         let rest = &value[dropped..];
         let groups = &rest[..rest.len() / 3 * 3];
         let standard = STANDARD.encode(groups);
-        let url_safe = URL_SAFE.encode(groups);
-        if url_safe != standard {
+        if let Some(url_safe) = url_safe(&standard) {
             add(url_safe);
         }
         // Without padding it is what the runner's own encoder makes.
@@ -44,20 +43,29 @@ pub(super) fn each(value: &[u8], is_masked: bool, mut add: impl FnMut(String)) {
     // [`wrapped`] has it; of another long one it says nothing.
     if value.len() <= LONG {
         if !value.len().is_multiple_of(3) {
-            add(STANDARD.encode(value));
-            add(URL_SAFE.encode(value));
+            let standard = STANDARD.encode(value);
+            if let Some(url_safe) = url_safe(&standard) {
+                add(url_safe);
+            }
+            add(standard);
         }
-        let with_newline = Zeroizing::new([value, b"\n"].concat());
-        add(STANDARD.encode(&*with_newline));
+        add(STANDARD.encode([value, b"\n"].concat()));
     }
-    let mut hex = Zeroizing::new(Vec::with_capacity(2 * value.len()));
-    for byte in value {
-        hex.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    for digits in HEX {
+        let mut hex = vec![0; 2 * value.len()];
+        for (pair, byte) in hex.chunks_exact_mut(2).zip(value) {
+            pair.copy_from_slice(&[digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]]);
+        }
+        if let Ok(hex) = String::from_utf8(hex) {
+            add(hex);
+        }
     }
-    if let Ok(lower) = std::str::from_utf8(&hex) {
-        add(lower.to_ascii_uppercase());
-        add(lower.to_owned());
-    }
+}
+
+/// Base64url, where it differs.
+fn url_safe(standard: &str) -> Option<String> {
+    let differs = standard.contains('+') || standard.contains('/');
+    differs.then(|| standard.replace('+', "-").replace('/', "_"))
 }
 
 /// How many lines [`wrapped`] makes at most.
@@ -75,7 +83,7 @@ pub(super) fn wrapped(value: &[u8], mut add: impl FnMut(String)) {
     if wrapped_lines(value.len()) == 0 {
         return;
     }
-    let with_newline = Zeroizing::new([value, b"\n"].concat());
+    let with_newline = [value, b"\n"].concat();
     for width in WIDTHS {
         let of_a_line = width / 4 * 3;
         for line in value.chunks(of_a_line) {

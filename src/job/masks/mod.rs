@@ -11,7 +11,7 @@
 //! - a value of one line: the whole of it;
 //! - a value of several lines: each line. Where the value is JSON, YAML or dotenv (`NAME=value`): each string and number
 //!   in it, without its name, its quotes and its punctuation;
-//! - what is base64 of a text, as the `client-key-data` of a kubeconfig: the text too, by the same rule, three levels deep;
+//! - what is base64 of a text, as the `client-key-data` of a kubeconfig: the text too, by the same rule;
 //! - base64, base64url and hex of the whole value, and of each string in it, if they have 8 bytes or more: as a part of a
 //!   longer base64 too (but for two bytes at its end), and wrapped at 64 and at 76 characters as `openssl` and `base64` do.
 //!   (The runner itself adds base64, and the escapes of JSON, URLs, XML and shells.) A value that is no text is hidden in
@@ -24,7 +24,7 @@
 //! - words that every log is full of (`true`, `default`, `localhost` …: [`COMMON`]);
 //! - in a Kubernetes object: what stands at `apiVersion`, `kind`, `name` and `namespace`, and in a kubeconfig also at
 //!   `cluster`, `user`, `context` and `current-context`;
-//! - whatever goes beyond the limits: [`MAX_PIECES`], [`MAX_ENCODED_BYTES`], [`MAX_WRAPPED_LINES`].
+//! - whatever goes beyond the limits: [`MAX_PIECES`], [`MAX_DEPTH`], [`MAX_ENCODED_BYTES`], [`MAX_WRAPPED_LINES`].
 //!
 //! Names of fields, lines of brackets and dashes, and the lines that begin and end a PEM block are no secret; nothing is said
 //! of them.
@@ -34,14 +34,13 @@
 mod encodings;
 mod scan;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::job::commands;
 use crate::plan::Mask;
-use crate::secret::Secret;
 
 /// The most lines and values of one secret that are looked at.
 pub const MAX_PIECES: usize = 8192;
@@ -49,8 +48,9 @@ pub const MAX_PIECES: usize = 8192;
 pub const MAX_ENCODED_BYTES: usize = 16 * 1024;
 /// The most lines of wrapped base64 in one job. The runner looks for each of them in each line of its log.
 pub const MAX_WRAPPED_LINES: usize = 4096;
-/// What is base64 in base64 in base64 is looked into, and no further.
-const MAX_DEPTH: usize = 3;
+/// How deep values are looked into that are in values: by base64, or as JSON in a string. The lines of what is deeper are hidden, not
+/// the values in it.
+pub const MAX_DEPTH: usize = 8;
 /// Shorter texts are not hidden.
 const LEAST_CHARS: usize = 4;
 /// Shorter texts of punctuation alone are not hidden.
@@ -88,23 +88,22 @@ const NAMES_OF_KUBECONFIG: [&str; 8] = [
     "current-context",
 ];
 
-/// One text for `::add-mask::`. Wiped on drop.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Hidden(String);
-
-impl Drop for Hidden {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
-}
-
 /// What is to be hidden in one job: add each secret, then print [`Masks::commands`] before anything else.
+///
+/// Most of the time that masking takes is for what is done with each byte, of which there are ten times as many as the secrets
+/// have: so nothing here wipes what the agent's allocator wipes when it is freed.
 pub struct Masks {
     mode: Mask,
-    masks: BTreeSet<Hidden>,
+    /// Parts of the secrets.
+    texts: BTreeSet<String>,
+    /// Their encodings, which have no character that a command escapes.
+    encoded: BTreeSet<String>,
     wrapped_lines: usize,
     unmasked: Vec<Unmasked>,
 }
+
+/// About so many bytes of commands are given at a time.
+const PRINTED: usize = 64 * 1024;
 
 /// What of one secret stays in sight, for a warning. Its `Display` has places and numbers, never a value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -117,6 +116,7 @@ pub struct Unmasked {
     not_encoded: bool,
     not_wrapped: bool,
     cut: bool,
+    deep: bool,
 }
 
 /// How many, and the lines of the first few.
@@ -161,7 +161,8 @@ impl Masks {
     pub fn new(mode: Mask) -> Self {
         Self {
             mode,
-            masks: BTreeSet::new(),
+            texts: BTreeSet::new(),
+            encoded: BTreeSet::new(),
             wrapped_lines: 0,
             unmasked: Vec::new(),
         }
@@ -210,27 +211,37 @@ impl Masks {
 
     /// How many texts there are to hide.
     pub fn len(&self) -> usize {
-        self.masks.len()
+        self.texts.len() + self.encoded.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.masks.is_empty()
+        self.texts.is_empty() && self.encoded.is_empty()
     }
 
     /// Each text to hide.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.masks.iter().map(|mask| mask.0.as_str())
+        self.texts.iter().chain(&self.encoded).map(String::as_str)
     }
 
-    /// The workflow commands, a line each: what the hook writes to its standard output first of all.
-    pub fn commands(&self) -> Secret {
-        let bytes: usize = self.iter().map(|text| text.len() + 16).sum();
-        let mut out = Zeroizing::new(Vec::with_capacity(bytes));
-        for text in self.iter() {
-            commands::add_mask(text, &mut out);
+    /// Gives the workflow commands to `print`, whole lines at a time: what the hook writes to its standard output first of all.
+    pub fn commands<E>(&self, mut print: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let mut lines = Vec::with_capacity(2 * PRINTED);
+        let forms = self.encoded.iter().map(|form| (form, false));
+        for (text, escaped) in self.texts.iter().map(|text| (text, true)).chain(forms) {
+            match escaped {
+                true => commands::add_mask(text, &mut lines),
+                false => commands::add_mask_as_it_is(text, &mut lines),
+            }
+            if lines.len() >= PRINTED {
+                print(&lines)?;
+                lines.clear();
+            }
         }
-        out.into()
+        match lines.is_empty() {
+            true => Ok(()),
+            false => print(&lines),
+        }
     }
 
     /// What stays in sight, a secret each.
@@ -238,11 +249,31 @@ impl Masks {
         &self.unmasked
     }
 
+    /// The same in words: a line for all secrets of which the same is left.
+    pub fn warnings(&self) -> Vec<String> {
+        const NAMED: usize = 8;
+        let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for unmasked in &self.unmasked {
+            alike.entry(unmasked.what()).or_default().push(&unmasked.name);
+        }
+        let line = |(what, names): (String, Vec<&str>)| {
+            let more = match names.len().saturating_sub(NAMED) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            format!(
+                "{}{more}: left unmasked: {what}",
+                names[..names.len().min(NAMED)].join(", ")
+            )
+        };
+        alike.into_iter().map(line).collect()
+    }
+
     /// As vault-action does it: every line, whatever its length. (The runner refuses a blank one.)
     fn add_lines(&mut self, value: &[u8]) {
         let text = Zeroizing::new(String::from_utf8_lossy(value).replace('\r', ""));
         for line in text.split('\n').filter(|line| !line.trim().is_empty()) {
-            self.masks.insert(Hidden(line.to_owned()));
+            self.texts.insert(line.to_owned());
         }
     }
 
@@ -256,17 +287,21 @@ impl Masks {
         unmasked: &mut Unmasked,
     ) {
         let body = text.trim_end_matches(['\n', '\r']);
-        let one_line = !body.contains(['\n', '\r']);
+        let one_line = scan::end_of_line(body) == body.len();
         let whole = one_line && self.add_piece(body, origin, line, unmasked);
         if origin != Origin::Line && verdict(body.trim(), origin) == Verdict::Hide {
             self.add_encodings(body.as_bytes(), whole, unmasked);
         }
         if depth >= MAX_DEPTH {
             if !one_line {
-                for (at, piece) in body.split(['\n', '\r']).enumerate() {
-                    self.add_piece(piece, Origin::Line, line + at, unmasked);
+                for piece in body.split(['\n', '\r']) {
+                    self.add_piece(piece, Origin::Line, line, unmasked);
                 }
             }
+            let (structure, pieces) = scan::pieces(body, *left);
+            unmasked.deep |= structure == scan::Structure::Json
+                || pieces.iter().any(|piece| !piece.is_line)
+                || encodings::text_of_base64(body, LEAST_BASE64).is_some();
             return;
         }
         let (structure, pieces) = scan::pieces(body, *left);
@@ -313,7 +348,7 @@ impl Masks {
         let trimmed = text.trim();
         match verdict(trimmed, origin) {
             Verdict::Hide => {
-                self.masks.insert(Hidden(trimmed.to_owned()));
+                self.texts.insert(trimmed.to_owned());
                 return true;
             }
             Verdict::TooShort => unmasked.too_short.add(line),
@@ -328,9 +363,9 @@ impl Masks {
             unmasked.not_encoded = true;
             return;
         }
-        let masks = &mut self.masks;
+        let encoded = &mut self.encoded;
         encodings::each(value, is_masked, |text| {
-            masks.insert(Hidden(text));
+            encoded.insert(text);
         });
         let wrapped = encodings::wrapped_lines(value.len());
         if wrapped > MAX_WRAPPED_LINES - self.wrapped_lines {
@@ -339,7 +374,7 @@ impl Masks {
         }
         self.wrapped_lines += wrapped;
         encodings::wrapped(value, |text| {
-            masks.insert(Hidden(text));
+            encoded.insert(text);
         });
     }
 }
@@ -402,10 +437,9 @@ impl Unmasked {
     pub fn name(&self) -> &str {
         &self.name
     }
-}
 
-impl fmt::Display for Unmasked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// What is left, and why.
+    fn what(&self) -> String {
         let mut parts: Vec<String> = [
             (&self.too_short, "too short"),
             (&self.common, "too common a word"),
@@ -424,12 +458,19 @@ impl fmt::Display for Unmasked {
             (self.not_encoded, "base64 and hex of what is longer than 16 KiB"),
             (self.not_wrapped, "wrapped base64, of which this job has too much"),
             (self.cut, "all after its first 8192 lines and values"),
+            (self.deep, "values that are more than 8 levels deep in others"),
         ] {
             if yes {
                 parts.push(text.to_owned());
             }
         }
-        write!(f, "{}: left unmasked: {}", self.name, parts.join("; "))
+        parts.join("; ")
+    }
+}
+
+impl fmt::Display for Unmasked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: left unmasked: {}", self.name, self.what())
     }
 }
 

@@ -6,9 +6,6 @@ use std::borrow::Cow;
 
 use crate::json;
 
-/// The most values that are taken out of a list or an object in one line of YAML. (In JSON there is no such limit.)
-const MAX_FLOW: usize = 4096;
-
 /// What a text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Structure {
@@ -65,7 +62,7 @@ pub(super) fn pieces(text: &str, most: usize) -> (Structure, Vec<Piece<'_>>) {
             of_json(trimmed, 1 + line_feeds(&text[..skipped]), most),
         );
     }
-    let mut lines = Lines::new(text);
+    let mut lines = Lines::new(text, most);
     let mut pieces = Vec::new();
     while let Some((number, line)) = lines.next()
         && pieces.len() <= most
@@ -118,20 +115,29 @@ struct Lines<'a> {
     text: &'a str,
     rest: Option<&'a str>,
     number: usize,
+    /// With more pieces than this the search may end.
+    most: usize,
+}
+
+/// Where the first line of a text ends. Byte by byte: most texts are ASCII, and each is searched often.
+pub(super) fn end_of_line(text: &str) -> usize {
+    let end = text.bytes().position(|byte| byte == b'\n' || byte == b'\r');
+    end.unwrap_or(text.len())
 }
 
 impl<'a> Lines<'a> {
-    fn new(text: &'a str) -> Self {
+    fn new(text: &'a str, most: usize) -> Self {
         Self {
             text,
             rest: Some(text),
             number: 0,
+            most,
         }
     }
 
     fn peek(&self) -> Option<(usize, &'a str)> {
         let rest = self.rest?;
-        Some((self.number + 1, rest.split(['\n', '\r']).next().unwrap_or_default()))
+        Some((self.number + 1, &rest[..end_of_line(rest)]))
     }
 
     fn next(&mut self) -> Option<(usize, &'a str)> {
@@ -258,7 +264,10 @@ fn unescaped(text: &str) -> Cow<'_, str> {
         };
         if digits > 0 {
             let hex: String = chars.clone().take(digits).collect();
-            if let Some(c) = u32::from_str_radix(&hex, 16).ok().and_then(char::from_u32) {
+            // A sign is none of its digits.
+            let is_hex = hex.len() == digits && hex.bytes().all(|digit| digit.is_ascii_hexdigit());
+            let code = u32::from_str_radix(&hex, 16).ok().filter(|_| is_hex);
+            if let Some(c) = code.and_then(char::from_u32) {
                 out.push(c);
                 chars.by_ref().take(digits).for_each(drop);
                 continue;
@@ -304,7 +313,7 @@ fn yaml_value<'a>(
         Some(b'#') => pieces.push(Piece::value(number, key, value)),
         Some(b'|' | b'>') if is_block_header(&value[1..]) => block(key, lines, pieces),
         Some(b'"' | b'\'') => quoted_value(number, key, value, lines, pieces),
-        Some(b'{' | b'[') => flow(number, key, value, pieces),
+        Some(b'{' | b'[') => flow(number, key, value, lines.most, pieces),
         Some(_) => {
             let text = match value.find(" #") {
                 Some(comment) => value[..comment].trim_end(),
@@ -421,10 +430,10 @@ fn quoted_value<'a>(
 }
 
 /// The values of a list or an object that is written in one line, or of so much of it as is in this one.
-fn flow<'a>(number: usize, key: Cow<'a, str>, text: &'a str, pieces: &mut Vec<Piece<'a>>) {
-    let mut key = key;
+fn flow<'a>(number: usize, mut key: Cow<'a, str>, text: &'a str, most: usize, pieces: &mut Vec<Piece<'a>>) {
     let mut rest = text;
-    for _ in 0..MAX_FLOW {
+    // Each turn takes at least one character.
+    while pieces.len() <= most {
         rest = rest.trim_start_matches(|c: char| c.is_whitespace() || "{}[],".contains(c));
         if rest.is_empty() {
             return;
@@ -493,8 +502,8 @@ mod tests {
                 vec!["1 name=n", "2 token=t''s", "2 token=t's"],
             ),
             (
-                "a: \"x\\ny\\u00e4\\x41\\q\" # c",
-                vec!["1 a=x\\ny\\u00e4\\x41\\q", "1 a=x\nyäA\\q"],
+                "a: \"x\\ny\\u00e4\\x41\\q\\x+1\" # c",
+                vec!["1 a=x\\ny\\u00e4\\x41\\q\\x+1", "1 a=x\nyäA\\q\\x+1"],
             ),
             ("\"a b\": c\n'd': e", vec!["1 a b=c", "2 d=e"]),
             (

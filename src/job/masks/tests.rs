@@ -345,8 +345,13 @@ fn the_commands_hold_each_mask_once_on_a_line_of_its_own() {
     let mut masks = Masks::new(Mask::Lines);
     masks.add("A", b"100%\n::x\r\n");
     masks.add("B", b"100%\n");
-    let commands = masks.commands();
-    assert_eq!(commands.expose(), b"::add-mask::100%25\n::add-mask::::x\n");
+    let mut printed = Vec::new();
+    let all = |lines: &[u8]| -> Result<(), ()> {
+        printed.extend_from_slice(lines);
+        Ok(())
+    };
+    masks.commands(all).unwrap();
+    assert_eq!(printed, b"::add-mask::100%25\n::add-mask::::x\n");
 }
 
 #[test]
@@ -363,12 +368,49 @@ fn what_goes_beyond_the_limits_is_told() {
     }
     let left: Vec<_> = masks.unmasked().iter().map(ToString::to_string).collect();
     assert!(left.len() > 100 && left[0].contains("wrapped base64"), "{}", left.len());
-    // A text that is base64 of base64 of base64 of base64.
+    // GitHub shows ten warnings of a step.
+    masks.add("T", b"abc");
+    let warnings = masks.warnings();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    let more = format!(
+        "S, S, S, S, S, S, S, S and {} more: left unmasked: wrapped",
+        left.len() - 8
+    );
+    assert!(
+        warnings.iter().any(|warning| warning.starts_with(&more)),
+        "{warnings:?}"
+    );
+    // A text that is base64 of base64 of base64, and so on.
     let mut nested = "innermost-secret".to_owned();
-    for _ in 0..5 {
+    for depth in 1..=10 {
         nested = STANDARD.encode(nested);
+        let told = unmasked(&nested).contains("8 levels deep");
+        assert_eq!(told, depth > MAX_DEPTH, "{depth}: {}", unmasked(&nested));
+        let masks = smart(&nested);
+        assert_eq!(shown(&masks, "innermost-secret") == "***", !told, "{depth}");
+        assert!(masks.len() < 200, "{}", masks.len());
     }
-    assert!(smart(&nested).len() < 100);
+}
+
+#[test]
+fn a_list_in_one_line_is_hidden_to_its_end_or_what_is_left_is_told() {
+    let list = |values: usize| {
+        let values: Vec<String> = (0..values).map(|n| format!("value-{n:05}")).collect();
+        format!("other: line\nlist: [{}]\n", values.join(", "))
+    };
+    assert!(!unmasked(&list(6000)).contains("after its first"));
+    assert_eq!(shown(&smart(&list(6000)), "value-05999"), "***");
+    assert!(unmasked(&list(MAX_PIECES + 1)).contains("after its first 8192"));
+}
+
+#[test]
+fn a_password_in_a_docker_config_in_a_kubernetes_secret_is_hidden() {
+    let config = r#"{"auths":{"r.io":{"auth":"dXNlcm5hbWU6cGFzc3dvcmQ3"}}}"#;
+    let secret = format!(
+        "apiVersion: v1\nkind: Secret\ndata:\n  .dockerconfigjson: {}\n",
+        STANDARD.encode(config)
+    );
+    assert_eq!(shown(&smart(&secret), "login username:password7"), "login ***");
 }
 
 /// Words that no rule takes for short or common.

@@ -10,9 +10,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
+use super::Wanted;
 use super::classify::{FailedTry, has_data_segment};
 use super::error::{GoneVersion, Refusal, clean};
+use super::lifetime;
 use super::redact::redact;
+use super::renew::Renewed;
 use super::transport::Answered;
 use crate::secret::{Lease, Secret};
 
@@ -26,6 +29,7 @@ pub(super) struct Auth {
     pub(super) accessor: String,
     pub(super) policies: Vec<String>,
     pub(super) ttl: Duration,
+    pub(super) renewable: bool,
     /// Batch tokens cannot be revoked.
     pub(super) batch: bool,
     /// How often the token may be used; 0 means without end.
@@ -39,7 +43,7 @@ pub(crate) struct Reading {
     whole: Range<usize>,
     /// The version that was read, of a KV v2 secret.
     pub(crate) version: Option<u64>,
-    /// Its lease, where it has one.
+    /// How long it lives, where that ends by itself.
     pub(crate) lease: Option<Lease>,
 }
 
@@ -93,6 +97,8 @@ struct AuthBlock<'a> {
     token_policies: Option<Vec<String>>,
     #[serde(default)]
     lease_duration: Option<u64>,
+    #[serde(default)]
+    renewable: Option<bool>,
     #[serde(borrow, default)]
     token_type: Option<Cow<'a, str>>,
     #[serde(default)]
@@ -158,14 +164,49 @@ pub(super) fn auth(answer: &Answered) -> Result<Auth, FailedTry> {
             .map(|policy| clean(&redact(policy, &confidential), 128))
             .collect(),
         ttl: Duration::from_secs(block.lease_duration.unwrap_or(0)),
+        renewable: block.renewable.unwrap_or(false),
         batch: block.token_type.is_some_and(|kind| kind == "batch"),
         uses: block.num_uses.unwrap_or(0),
     })
 }
 
-/// Reads the answer to a read of `path`.
-pub(super) fn reading(answer: Answered, path: &str) -> Result<Reading, FailedTry> {
-    let Answered { body, confidential, .. } = answer;
+/// Reads the answer to the renewal of a token.
+pub(super) fn renewed_token(answer: &Answered) -> Result<Renewed, FailedTry> {
+    let envelope = envelope(&answer.body)?;
+    warn(
+        &warnings(&envelope, &answer.confidential),
+        "the renewal of the client token",
+    );
+    let block: Option<AuthBlock<'_>> = envelope.auth.and_then(|block| object(block.get()));
+    let block = block.ok_or(FailedTry::Nonsense("it has no readable auth block"))?;
+    Ok(Renewed {
+        ttl: Duration::from_secs(block.lease_duration.unwrap_or(0)),
+        renewable: block.renewable.unwrap_or(false),
+    })
+}
+
+/// Reads the answer to the renewal of a lease.
+pub(super) fn renewed_lease(answer: &Answered) -> Result<Renewed, FailedTry> {
+    let envelope = envelope(&answer.body)?;
+    warn(&warnings(&envelope, &answer.confidential), "the renewal of a lease");
+    match envelope.lease_duration {
+        Some(ttl) => Ok(Renewed {
+            ttl: Duration::from_secs(ttl),
+            renewable: envelope.renewable.unwrap_or(false),
+        }),
+        None => Err(FailedTry::Nonsense("it has no lease duration")),
+    }
+}
+
+/// Reads the answer to a read, or to a write in its place.
+pub(super) fn reading(answer: Answered, wanted: &Wanted) -> Result<Reading, FailedTry> {
+    let path = wanted.path.as_str();
+    let Answered {
+        body,
+        headers,
+        confidential,
+        ..
+    } = answer;
     let envelope = envelope(&body)?;
     let data = match envelope.data {
         Some(data) => data.get(),
@@ -177,7 +218,7 @@ pub(super) fn reading(answer: Answered, path: &str) -> Result<Reading, FailedTry
     if !data.starts_with('{') {
         return Err(FailedTry::Nonsense("its data is no object"));
     }
-    let whole = data;
+    let whole_text = data;
     let (data, version) = match versioned(path, data) {
         None => (data, None),
         Some(Versioned {
@@ -198,12 +239,19 @@ pub(super) fn reading(answer: Answered, path: &str) -> Result<Reading, FailedTry
         let start = part.as_ptr() as usize - body.as_ptr() as usize;
         start..start + part.len()
     };
-    let (data, whole) = (range(data), range(whole));
+    let (data, whole) = (range(data), range(whole_text));
     warn(&warnings(&envelope, &confidential), path);
     let lease = match envelope.lease_id {
         Some(id) if !id.is_empty() => Some(Lease {
+            id: Some(id.into_owned()),
             duration: Duration::from_secs(envelope.lease_duration.unwrap_or(0)),
             renewable: envelope.renewable.unwrap_or(false),
+        }),
+        // What was only read was there before, and says nothing by such names.
+        _ if wanted.data.is_some() => lifetime::told(whole_text, &headers).map(|duration| Lease {
+            id: None,
+            duration,
+            renewable: false,
         }),
         _ => None,
     };

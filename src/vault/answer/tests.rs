@@ -14,8 +14,16 @@ fn answered(body: &str) -> Answered {
     }
 }
 
+fn wanted(path: &str) -> Wanted {
+    Wanted {
+        path: path.parse().unwrap(),
+        version: None,
+        data: None,
+    }
+}
+
 fn data(path: &str, body: &str) -> Result<String, FailedTry> {
-    reading(answered(body), path).map(|reading| reading.data().to_owned())
+    reading(answered(body), &wanted(path)).map(|reading| reading.data().to_owned())
 }
 
 #[test]
@@ -121,6 +129,36 @@ fn nonsense_is_told_without_its_content() {
 }
 
 #[test]
+fn a_renewal_gives_what_the_server_says_and_no_more() {
+    let gave = |ttl, renewable| {
+        Some(Renewed {
+            ttl: Duration::from_secs(ttl),
+            renewable,
+        })
+    };
+    for (body, token, lease) in [
+        (
+            r#"{"auth":{"client_token":"s.x","lease_duration":7,"renewable":true},"lease_duration":0}"#,
+            gave(7, true),
+            gave(0, false),
+        ),
+        (r#"{"auth":{}}"#, gave(0, false), None),
+        (
+            r#"{"lease_id":"db/creds/a/b","lease_duration":60,"renewable":true,"auth":null}"#,
+            None,
+            gave(60, true),
+        ),
+        (r#"{"lease_duration":60}"#, None, gave(60, false)),
+        (r#"{"lease_duration":-1}"#, None, None),
+        ("", None, None),
+        ("[]", None, None),
+    ] {
+        assert_eq!(renewed_token(&answered(body)).ok(), token, "{body}");
+        assert_eq!(renewed_lease(&answered(body)).ok(), lease, "{body}");
+    }
+}
+
+#[test]
 fn depth_is_counted_also_where_the_parser_skips() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     let body = |depth| format!(r#"{{"data":{{}},"skipped":{}}}"#, nested(depth));
@@ -148,13 +186,15 @@ proptest! {
         let answer = || Answered { status: 200, headers: HeaderMap::new(), body: Zeroizing::new(body.clone()), in_clear: false, confidential: Vec::new() };
         let _ = auth(&answer());
         let _ = refusal(&answer(), "kv/data/a");
-        let _ = reading(answer(), "kv/data/a");
+        let _ = reading(answer(), &wanted("kv/data/a"));
+        let _ = renewed_token(&answer());
+        let _ = renewed_lease(&answer());
     }
 
     #[test]
     fn no_cut_of_a_good_answer_is_taken_for_whole(at in 0..160_usize) {
         let body = r#"{"request_id":"1","lease_id":"","renewable":false,"data":{"data":{"a":"b\u00e4"},"metadata":{"version":1}},"wrap_info":null,"warnings":null,"auth":null}"#;
         let at = at.min(body.len() - 1);
-        prop_assert!(reading(answered(&body[..at]), "kv/data/a").is_err());
+        prop_assert!(reading(answered(&body[..at]), &wanted("kv/data/a")).is_err());
     }
 }

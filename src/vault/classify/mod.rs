@@ -2,11 +2,17 @@
 
 mod login;
 mod read;
+mod renew;
 
+use std::fmt;
 use std::time::Duration;
 
+use super::Wanted;
 use super::error::{Kind, Refusal, TlsFailure, TransportError, VaultError};
 use crate::plan::Login;
+
+/// A write is not tried again when this many answers to it were lost.
+const MAX_LOST: u32 = 3;
 
 /// What was being done, with what the messages need to name.
 #[derive(Debug, Clone, Copy)]
@@ -18,17 +24,36 @@ pub(super) enum Step<'a> {
         /// What we sent: service account, audience, expiry, in words.
         identity: &'a str,
     },
-    /// A read.
+    /// A read, or a write in its place.
     Read {
-        /// The path.
-        path: &'a str,
-        /// The version asked for.
-        version: Option<u64>,
+        /// Of what.
+        wanted: &'a Wanted,
         /// The role we logged in as.
         role: &'a str,
         /// How long ago we did.
         since_login: Duration,
+        /// How many answers to this write did not arrive, so that it may have been carried out.
+        lost: u32,
     },
+    /// The renewal of the client token.
+    RenewToken,
+    /// The renewal of a lease.
+    RenewLease {
+        /// The path that it came from.
+        path: &'a str,
+    },
+}
+
+/// As the beginning of a message.
+impl fmt::Display for Step<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Login { login, .. } => write!(f, "the login at auth/{}", login.mount),
+            Self::Read { wanted, .. } => write!(f, "the {} of {}", verb(wanted), wanted.path),
+            Self::RenewToken => f.write_str("the renewal of the client token"),
+            Self::RenewLease { path } => write!(f, "the renewal of the lease of {path}"),
+        }
+    }
 }
 
 /// A failed try.
@@ -85,7 +110,20 @@ const ELECTION: Duration = Duration::from_secs(30);
 /// The one place that decides.
 pub(super) fn classify(step: Step<'_>, failure: &FailedTry) -> Verdict {
     match failure {
-        FailedTry::Transport(error) => transport(error),
+        FailedTry::Transport(error) => match (transport(error), step) {
+            (Verdict::Retry(_, _, error), Step::Read { wanted, lost, .. }) if lost >= MAX_LOST => {
+                Verdict::Fatal(VaultError {
+                    message: format!(
+                        "{lost} answers to the write of {} did not arrive: {}",
+                        wanted.path, error.message
+                    ),
+                    hint: "each write may have made a secret that lasts until its TTL ends, so there is no further one"
+                        .into(),
+                    ..error
+                })
+            }
+            (verdict, _) => verdict,
+        },
         FailedTry::Nonsense(what) => fatal(
             Kind::NotVault,
             format!("the answer {} is no Vault answer: {what}", of(step)),
@@ -97,12 +135,14 @@ pub(super) fn classify(step: Step<'_>, failure: &FailedTry) -> Verdict {
             (
                 None,
                 Step::Read {
-                    path,
-                    version,
+                    wanted,
                     role,
                     since_login,
+                    ..
                 },
-            ) => read::refused(path, version, role, since_login, refusal),
+            ) => read::refused(wanted, role, since_login, refusal),
+            (None, Step::RenewToken) => renew::refused("the client token", refusal),
+            (None, Step::RenewLease { path }) => renew::refused(&format!("the lease of {path}"), refusal),
         },
     }
 }
@@ -110,7 +150,16 @@ pub(super) fn classify(step: Step<'_>, failure: &FailedTry) -> Verdict {
 fn of(step: Step<'_>) -> String {
     match step {
         Step::Login { login, .. } => format!("to the login at auth/{}", login.mount),
-        Step::Read { path, .. } => format!("for {path}"),
+        Step::Read { wanted, .. } => format!("for {}", wanted.path),
+        Step::RenewToken | Step::RenewLease { .. } => format!("to {step}"),
+    }
+}
+
+/// What is done to it.
+fn verb(wanted: &Wanted) -> &'static str {
+    match wanted.data {
+        None => "read",
+        Some(_) => "write",
     }
 }
 
@@ -251,7 +300,11 @@ fn common(step: Step<'_>, refusal: &Refusal) -> Option<Verdict> {
                 None => Pause::Jitter,
             },
             Patience::Budget,
-            Kind::Unavailable,
+            match refusal.status {
+                // A standby node without a leader says so with this status.
+                500 if !refusal.says("not active") => Kind::Failing,
+                _ => Kind::Unavailable,
+            },
             format!("the server cannot answer ({words})"),
             "",
         ),

@@ -2,27 +2,25 @@
 
 use std::time::Duration;
 
-use super::{Patience, Pause, Verdict, fatal, has_data_segment};
+use super::{Patience, Pause, Verdict, fatal, has_data_segment, verb};
+use crate::vault::Wanted;
 use crate::vault::error::{Kind, Refusal, VaultError};
 
 /// After a login, nodes that did not take part in it may not know the new token yet.
 const TOKEN_SPREADS: Duration = Duration::from_secs(5);
 
-pub(super) fn refused(
-    path: &str,
-    version: Option<u64>,
-    role: &str,
-    since_login: Duration,
-    refusal: &Refusal,
-) -> Verdict {
-    let words = refusal.words();
+pub(super) fn refused(wanted: &Wanted, role: &str, since_login: Duration, refusal: &Refusal) -> Verdict {
+    let (path, verb, words) = (wanted.path.as_str(), verb(wanted), refusal.words());
     let not_found = |message: String, hint: &str| fatal(Kind::NotFound, message, hint);
     match (refusal.status, &refusal.gone) {
         (403, _) => {
             let error = VaultError::new(
                 Kind::Denied,
-                format!("the role {role} may not read {path} ({words})"),
-                "add `read` on this path to a policy of the role; a path without a mount is answered the same way",
+                format!("the role {role} may not {verb} {path} ({words})"),
+                format!(
+                    "add `{}` on this path to a policy of the role; a path without a mount is answered the same way",
+                    if wanted.data.is_none() { "read" } else { "update" }
+                ),
             );
             match TOKEN_SPREADS.checked_sub(since_login) {
                 Some(left) => Verdict::Retry(Pause::Jitter, Patience::More(left), error),
@@ -50,7 +48,7 @@ pub(super) fn refused(
             "the mount is a KV v2 engine: its paths are written <mount>/data/<secret>",
         ),
         (404, None) => not_found(
-            match (version, refusal.errors.is_empty()) {
+            match (wanted.version, refusal.errors.is_empty()) {
                 (_, false) => format!("no secret at {path} ({words})"),
                 (Some(version), true) => format!("no version {version} of a secret at {path}"),
                 (None, true) => format!("no secret at {path}"),
@@ -64,16 +62,35 @@ pub(super) fn refused(
         // Not as if it were missing: `ignore-not-found` would skip what can never be delivered.
         (405, _) => fatal(
             Kind::NotReadable,
-            format!("{path} cannot be read ({words})"),
-            "such a path is written, not read",
+            format!(
+                "{path} cannot be {} ({words})",
+                if wanted.data.is_none() { "read" } else { "written" }
+            ),
+            match wanted.data {
+                None => "such a path is written: say with what in the entry's `data`",
+                Some(_) => "such a path is read: leave `data` out",
+            },
+        ),
+        (201..300, _) => fatal(
+            Kind::NotReadable,
+            format!("the write of {path} was answered with no data"),
+            "only a path whose answer is a secret can be delivered, such as pki/issue/<role>",
         ),
         (401, _) => fatal(
             Kind::Denied,
-            format!("the read of {path} was denied ({words})"),
+            format!("the {verb} of {path} was denied ({words})"),
             "is something in front of the server that asks for credentials of its own?",
         ),
         (400, _) if !refusal.errors.is_empty() => {
-            fatal(Kind::Denied, format!("the server refuses to read {path} ({words})"), "")
+            let hint = match wanted.data {
+                None => "",
+                Some(_) => "correct the entry's `data`, or what the engine's role allows",
+            };
+            fatal(
+                Kind::Denied,
+                format!("the server refuses to {verb} {path} ({words})"),
+                hint,
+            )
         }
         _ => fatal(
             Kind::NotVault,

@@ -27,12 +27,30 @@ fn at_read(status: u16, errors: &[&str]) -> Verdict {
     classify(read(Duration::from_secs(60)), &refused(status, errors))
 }
 
+fn wanted(data: Option<&str>) -> &'static Wanted {
+    Box::leak(Box::new(Wanted {
+        path: "kv/data/web".parse().unwrap(),
+        version: None,
+        data: data.map(|data| serde_json::from_str(data).unwrap()),
+    }))
+}
+
 fn read(since_login: Duration) -> Step<'static> {
     Step::Read {
-        path: "kv/data/web",
-        version: None,
+        wanted: wanted(None),
         role: "actions",
         since_login,
+        lost: 0,
+    }
+}
+
+/// A write whose answer was lost so often.
+fn write(lost: u32) -> Step<'static> {
+    Step::Read {
+        wanted: wanted(Some(r#"{"common_name":"web"}"#)),
+        role: "actions",
+        since_login: 60 * SECOND,
+        lost,
     }
 }
 
@@ -177,8 +195,14 @@ fn servers_that_cannot_answer_now() {
         check(
             &verdict(500, &["internal error"]),
             TO_BUDGET,
-            Kind::Unavailable,
+            Kind::Failing,
             &["internal error"],
+        );
+        check(
+            &verdict(500, &["local node not active but active cluster node not found"]),
+            TO_BUDGET,
+            Kind::Unavailable,
+            &["not active"],
         );
         check(
             &verdict(502, &[]),
@@ -289,6 +313,60 @@ fn refused_reads() {
 }
 
 #[test]
+fn refused_writes() {
+    let verdict = |status, errors: &[&str]| classify(write(0), &refused(status, errors));
+    check(
+        &verdict(403, &["permission denied"]),
+        None,
+        Kind::Denied,
+        &["may not write kv/data/web", "`update`"],
+    );
+    check(
+        &verdict(400, &["common name web not allowed by this role"]),
+        None,
+        Kind::Denied,
+        &["refuses to write kv/data/web", "not allowed by this role", "`data`"],
+    );
+    check(
+        &verdict(404, &["no handler for route"]),
+        None,
+        Kind::NotFound,
+        &["no handler"],
+    );
+    check(
+        &verdict(405, &["unsupported operation"]),
+        None,
+        Kind::NotReadable,
+        &["cannot be written", "leave `data` out"],
+    );
+    check(&verdict(204, &[]), None, Kind::NotReadable, &["answered with no data"]);
+    check(
+        &verdict(503, &["Vault is sealed"]),
+        TO_BUDGET,
+        Kind::Unavailable,
+        &["sealed"],
+    );
+}
+
+#[test]
+fn a_write_is_not_repeated_without_end_when_its_answers_are_lost() {
+    let cut = FailedTry::Transport(TransportError::Cut("eof".into()));
+    let verdict = |lost| classify(write(lost), &cut);
+    for lost in 0..3 {
+        check(&verdict(lost), TO_BUDGET, Kind::Unavailable, &["eof"]);
+    }
+    check(
+        &verdict(3),
+        None,
+        Kind::Unavailable,
+        &["3 answers to the write of kv/data/web", "eof", "no further"],
+    );
+    // A server that answers says that it has not made anything.
+    let sealed = classify(write(3), &refused(503, &["Vault is sealed"]));
+    check(&sealed, TO_BUDGET, Kind::Unavailable, &["sealed"]);
+}
+
+#[test]
 fn answers_that_did_not_arrive() {
     let once = Some((Pause::Jitter, Patience::Once));
     let quarter = Some((Pause::Jitter, Patience::QuarterBudget));
@@ -362,4 +440,44 @@ fn answers_that_did_not_arrive() {
         Kind::NotVault,
         &["it is empty", "kv/data/web"],
     );
+}
+
+#[test]
+fn refused_renewals() {
+    let lease = Step::RenewLease { path: "db/creds/web" };
+    for (step, what) in [
+        (Step::RenewToken, "the client token"),
+        (lease, "the lease of db/creds/web"),
+    ] {
+        for (status, error, kind) in [
+            (403, "permission denied", Kind::Denied),
+            (400, "lease not found", Kind::NotFound),
+            (400, "lease expired", Kind::NotFound),
+            (400, "invalid lease ID", Kind::NotFound),
+            (400, "lease is not renewable", Kind::NotFound),
+            (404, "no handler for route", Kind::NotFound),
+            (
+                400,
+                "failed to renew entry: dial tcp: connection refused",
+                Kind::Failing,
+            ),
+            (418, "", Kind::NotVault),
+        ] {
+            let verdict = classify(step, &refused(status, &[error]));
+            check(&verdict, None, kind, &[what, "cannot be renewed", error]);
+        }
+        check(&classify(step, &refused(500, &["x"])), TO_BUDGET, Kind::Failing, &["x"]);
+        check(
+            &classify(step, &refused(503, &["Vault is sealed"])),
+            TO_BUDGET,
+            Kind::Unavailable,
+            &[],
+        );
+        check(
+            &classify(step, &FailedTry::Nonsense("it is empty")),
+            None,
+            Kind::NotVault,
+            &["to the renewal of"],
+        );
+    }
 }

@@ -1,4 +1,4 @@
-//! The calls to the API server: two objects are read, and written where somebody has to.
+//! The calls to the API server: two objects are read, and written where somebody has to; and what version it has.
 
 use std::fmt;
 use std::io;
@@ -21,16 +21,20 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
 use super::authority::CLOCK_ERROR;
 use super::upkeep::ByItself;
+use crate::inject::KubernetesVersion;
 use crate::webhook::file;
 
 /// For one call, from connecting to the answer's last byte.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// For Kubernetes' version, all tries together: nothing is served before.
+const VERSION_TIMEOUT: Duration = Duration::from_secs(5);
+const VERSION_PAUSE: Duration = Duration::from_millis(500);
 /// The API server stores no object that is larger than half of this.
 const MAX_ANSWER_BYTES: usize = 3 * 1024 * 1024;
 /// So much of what the API server says about a refusal is worth reading.
@@ -66,6 +70,7 @@ pub(super) enum Request {
     ReadConfiguration,
     /// A JSON Patch.
     PatchConfiguration(Value),
+    ReadVersion,
 }
 
 impl fmt::Debug for Request {
@@ -77,6 +82,7 @@ impl fmt::Debug for Request {
             Self::UpdateSecret(_) => "UpdateSecret",
             Self::ReadConfiguration => "ReadConfiguration",
             Self::PatchConfiguration(_) => "PatchConfiguration",
+            Self::ReadVersion => "ReadVersion",
         })
     }
 }
@@ -138,6 +144,11 @@ impl Cluster {
         Self::new(config, names).ok_or(ClusterError::Unsupported)
     }
 
+    /// As the pod that this is, for calls that name nothing of podkey's; none where it is no pod, or one without a token.
+    pub(in crate::webhook) fn of_this_pod() -> Option<Self> {
+        Self::new(Config::incluster().ok()?, ByItself::default())
+    }
+
     /// `None` where the config has what we do not do, rather than doing something else.
     fn new(config: Config, names: ByItself) -> Option<Self> {
         let user = config.auth_info;
@@ -166,6 +177,22 @@ impl Cluster {
         })
     }
 
+    /// The version of Kubernetes: tried again until it is answered or [`VERSION_TIMEOUT`] is over.
+    pub(in crate::webhook) async fn version(&self, now: fn() -> SystemTime) -> Result<KubernetesVersion, String> {
+        let mut why = "no answer".to_owned();
+        let answered = timeout(VERSION_TIMEOUT, async {
+            loop {
+                match self.call(Request::ReadVersion, now()).await {
+                    Ok(answer) => break version(answer),
+                    Err(failure) if failure.reason == Reason::Unreachable => why = failure.message,
+                    Err(failure) => break Err(failure.message),
+                }
+                sleep(VERSION_PAUSE).await;
+            }
+        });
+        answered.await.unwrap_or(Err(why))
+    }
+
     /// `now` is what this replica's clock says, to hold against the API server's.
     pub(super) async fn call(&self, request: Request, now: SystemTime) -> Answer {
         let about = About::new(&request, &self.names);
@@ -177,7 +204,7 @@ impl Cluster {
 
     async fn answer(&self, request: Request, about: &About, now: SystemTime) -> Answer {
         let (method, content_type, body) = match &request {
-            Request::ReadSecret | Request::ReadConfiguration => (Method::GET, None, None),
+            Request::ReadSecret | Request::ReadConfiguration | Request::ReadVersion => (Method::GET, None, None),
             Request::CreateSecret(secret) => (Method::POST, Some("application/json"), Some(secret)),
             Request::UpdateSecret(secret) => (Method::PUT, Some("application/json"), Some(secret)),
             Request::PatchConfiguration(patch) => (Method::PATCH, Some("application/json-patch+json"), Some(patch)),
@@ -274,6 +301,16 @@ fn read(path: &Path, what: &str) -> io::Result<Zeroizing<Vec<u8>>> {
         .map_err(|error| io::Error::other(format!("cannot read {what} from {}: {error}", path.display())))
 }
 
+/// What `/version` says (<https://pkg.go.dev/k8s.io/apimachinery/pkg/version#Info>).
+fn version(answer: Option<Value>) -> Result<KubernetesVersion, String> {
+    let answer = answer.unwrap_or_default();
+    let text = answer["gitVersion"].as_str().unwrap_or_default();
+    text.parse().map_err(|why| {
+        let text: String = text.chars().take(64).collect();
+        format!("the API server's answer {text:?} {why}")
+    })
+}
+
 /// What time it is by the clock of whoever answers.
 fn date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()
@@ -314,7 +351,7 @@ impl About {
             ..
         } = names;
         let verb = match request {
-            Request::ReadSecret | Request::ReadConfiguration => "get",
+            Request::ReadSecret | Request::ReadConfiguration | Request::ReadVersion => "get",
             Request::CreateSecret(_) => "create",
             Request::UpdateSecret(_) => "update",
             Request::PatchConfiguration(_) => "patch",
@@ -327,6 +364,7 @@ impl About {
             Request::UpdateSecret(_) => format!("{secrets}/{secret}?fieldManager=podkey"),
             Request::ReadConfiguration => format!("{configurations}/{configuration}"),
             Request::PatchConfiguration(_) => format!("{configurations}/{configuration}?fieldManager=podkey"),
+            Request::ReadVersion => "/version".to_owned(),
         };
         let (object, rule) = match request {
             Request::CreateSecret(_) => (
@@ -345,6 +383,10 @@ impl About {
                     "a ClusterRole with the verb {verb} on mutatingwebhookconfigurations.admissionregistration.k8s.io, \
                      resourceNames [{configuration}]"
                 ),
+            ),
+            Request::ReadVersion => (
+                "Kubernetes' version".to_owned(),
+                "the ClusterRole system:public-info-viewer, which every cluster has,".to_owned(),
             ),
         };
         Self {
@@ -430,10 +472,89 @@ impl About {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::json;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio_rustls::TlsAcceptor;
 
     use super::*;
+
+    /// An API server that gives these answers (status line's end, body) to one call each.
+    pub(in crate::webhook) async fn answering(answers: &'static [(&'static str, &'static str)]) -> Cluster {
+        let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let der = certified.cert.der().clone();
+        let key = rustls_pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+        let config = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![der.clone()], key)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            for (status, body) in answers {
+                let (tcp, _) = listener.accept().await.unwrap();
+                let mut tls = acceptor.accept(tcp).await.unwrap();
+                let mut request = vec![0; 4096];
+                let length = tls.read(&mut request).await.unwrap();
+                let request = String::from_utf8_lossy(&request[..length]).to_ascii_lowercase();
+                assert!(request.starts_with("get /version http/1.1\r\n"), "{request}");
+                assert!(request.contains("\r\nauthorization: bearer t\r\n"), "{request}");
+                let length = body.len();
+                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}");
+                tls.write_all(answer.as_bytes()).await.unwrap();
+                tls.shutdown().await.unwrap();
+            }
+        });
+        Cluster {
+            server: format!("https://localhost:{port}").parse().unwrap(),
+            name: ServerName::try_from("localhost").unwrap(),
+            roots: Roots::Der(vec![der.to_vec()]),
+            token: Token::Text("t".into()),
+            names: ByItself::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_version_is_what_the_api_server_says() {
+        const OK: &str = r#"{"major":"1","minor":"33+","gitVersion":"v1.33.5+k3s1"}"#;
+        let version = async |answers| answering(answers).await.version(SystemTime::now).await;
+        assert_eq!(version(&[("200 OK", OK)]).await.unwrap().to_string(), "1.33");
+        let second = version(&[("503 Service Unavailable", "starting"), ("200 OK", OK)]).await;
+        assert_eq!(second.unwrap().to_string(), "1.33", "not tried again");
+        for (answers, why) in [
+            (
+                &[("403 Forbidden", r#"{"message":"no"}"#)][..],
+                "system:public-info-viewer",
+            ),
+            (
+                &[("401 Unauthorized", "{}")],
+                "does not accept podkey's service-account token",
+            ),
+            (&[("200 OK", "[]")], "no JSON object"),
+            (&[("200 OK", "{}")], "\"\" is no version of Kubernetes"),
+            (
+                &[("200 OK", r#"{"gitVersion":"new"}"#)],
+                "\"new\" is no version of Kubernetes",
+            ),
+        ] {
+            let error = version(answers).await.unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_server_that_does_not_answer_holds_nothing_up() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut cluster = answering(&[]).await;
+        let port = listener.local_addr().unwrap().port();
+        cluster.server = format!("https://localhost:{port}").parse().unwrap();
+        let started = tokio::time::Instant::now();
+        cluster.version(SystemTime::now).await.unwrap_err();
+        assert!(started.elapsed() <= VERSION_TIMEOUT + VERSION_PAUSE);
+    }
 
     const DAY: Duration = Duration::from_secs(86400);
 

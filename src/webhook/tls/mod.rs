@@ -26,6 +26,8 @@ use super::metrics::Metrics;
 
 pub(super) use cluster::Cluster;
 pub use cluster::ClusterError;
+#[cfg(test)]
+pub(super) use cluster::tests::answering;
 pub use files::CertificateError;
 pub(super) use files::{CertificateFiles, poll};
 pub use upkeep::ByItself;

@@ -84,6 +84,7 @@ impl Store {
         match request {
             Request::ReadSecret => Ok(self.secret.clone()),
             Request::ReadConfiguration => Ok(self.configuration.clone()),
+            Request::ReadVersion => Ok(None),
             Request::CreateSecret(_) if self.secret.is_some() => conflict(),
             Request::UpdateSecret(secret)
                 if version(&self.secret) != Some(secret["metadata"]["resourceVersion"].clone()) =>

@@ -19,7 +19,7 @@ use super::steps::{Clock, ConfigurationSeen, Found, Memory, Publish, SecretSeen,
 use crate::webhook::metrics::{Metrics, TlsFailure};
 
 /// What `podkey serve` is told about making its own certificate.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ByItself {
     /// The Service by which the API server calls us.
     pub service: String,

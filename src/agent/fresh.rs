@@ -1,0 +1,108 @@
+//! `init`'s half of a plan whose files are kept fresh: it shows them in the layout that the sidecar changes, tells how they
+//! are, and hands over its token.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use super::delivery::{Answers, Delivery};
+use super::files::Rendered;
+use super::handover::{Handover, Held};
+use super::init::Surroundings;
+use super::outcome::{Delivered, Target};
+use super::report::{Code, Failure};
+use super::view::{FileState, FileStatus, Status, View, below_files};
+use crate::plan::{Destination, ENV_DIR, Plan, SECRETS_DIR};
+use crate::vault::Session;
+
+/// What is kept of the reads for the sidecar.
+pub(super) struct Obtained {
+    /// When they began, on the machine's own clock.
+    pub since: Duration,
+    sources: Vec<(String, Held)>,
+}
+
+impl Obtained {
+    pub(super) fn new(since: Duration, answers: &Answers) -> Self {
+        let sources = answers.all().map(|(wanted, reading)| {
+            let lease = reading.and_then(|reading| reading.lease.as_ref());
+            (wanted.path.to_string(), Held::new(wanted, lease))
+        });
+        Self {
+            since,
+            sources: sources.collect(),
+        }
+    }
+
+    /// Hands it to the sidecar with the session.
+    pub(super) fn hand_over(self, session: &Session, surroundings: &Surroundings) -> Result<(), Failure> {
+        let requests = self.sources.len() as u64;
+        let sources = self.sources.into_iter().map(|(_, held)| held).collect();
+        let handover = Handover::delivered(session, requests, self.since, sources);
+        // No session has such a token.
+        let handover = handover.ok_or_else(|| Failure::new(Code::CannotWrite, "the client token is no text", ""))?;
+        write(&handover, surroundings)
+    }
+}
+
+/// Shows these files and no others, and tells how they are.
+pub(super) fn publish(
+    plan: &Plan,
+    surroundings: &Surroundings,
+    obtained: &Obtained,
+    files: Vec<Rendered>,
+    delivery: &Delivery,
+) -> Result<(), Failure> {
+    let mut view = open(surroundings)?;
+    let mut before: BTreeSet<String> = view.places().map(str::to_owned).collect();
+    for Rendered { place, mode, bytes } in files {
+        let place = below_files(&place);
+        before.remove(place);
+        view.put(place, bytes, mode);
+    }
+    for place in before {
+        view.remove(&place);
+    }
+    view.swap()?;
+    let files = delivery.delivered.iter().map(|delivered| obtained.status(delivered));
+    let mut files: BTreeMap<String, FileStatus> = files.collect();
+    for file in &plan.files {
+        if let Destination::Relative(place) = &file.file {
+            files.entry(place.clone()).or_insert_with(|| FileStatus {
+                reason: Some("it was not there when the pod started".to_owned()),
+                ..FileStatus::new(file.secret.as_str(), FileState::Gone)
+            });
+        }
+    }
+    view.tell(&Status::new(files))
+}
+
+/// Leaves no file, and nothing to keep fresh.
+pub(super) fn leave_nothing(surroundings: &Surroundings) -> Result<(), Failure> {
+    let mut view = open(surroundings)?;
+    view.clear()?;
+    view.tell(&Status::failed())?;
+    write(&Handover::Failed, surroundings)
+}
+
+impl Obtained {
+    fn status(&self, delivered: &Delivered) -> (String, FileStatus) {
+        let place = match &delivered.to {
+            Target::File(path) => path.trim_start_matches(SECRETS_DIR).trim_start_matches('/').to_owned(),
+            Target::Env(name) => format!("{ENV_DIR}/{name}"),
+        };
+        let held = self.sources.iter().find(|(secret, _)| *secret == delivered.secret);
+        let mut status = FileStatus::new(&delivered.secret, FileState::Fresh);
+        status.version = delivered.version;
+        status.last_success = Some(SystemTime::now());
+        status.holds(held.map_or(&Held::Static, |(_, held)| held));
+        (place, status)
+    }
+}
+
+fn open(surroundings: &Surroundings) -> Result<View, Failure> {
+    View::open(|path| surroundings.path(path), surroundings.root.is_some())
+}
+
+fn write(handover: &Handover<'_>, surroundings: &Surroundings) -> Result<(), Failure> {
+    handover.write(|path| surroundings.path(path), surroundings.root.is_some())
+}

@@ -1,0 +1,863 @@
+//! Does what the schedule says is due, with one try each, and shows the containers what came of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::time::{Instant as Timer, sleep};
+
+use super::Never;
+use crate::agent::delivery::{EnvOrder, FileOrder, Order, check_field_files};
+use crate::agent::files::Rendered;
+use crate::agent::handover::{self, Handover, Held, boot_time};
+use crate::agent::init::{Surroundings, order};
+use crate::agent::on_change::Actions;
+use crate::agent::outcome::{Delivered, Manifest, Outcome, Target};
+use crate::agent::report::{Code, Failure};
+use crate::agent::tools;
+use crate::agent::view::{FileState, FileStatus, Status, View, below_files};
+use crate::job::select;
+use crate::plan::{
+    ApiPath, Destination, ENV_DIR, FILES_DIR, Login, Plan, SECRETS_DIR, TOKEN_FILE, VOLUME_DIR, WhenGone,
+};
+use crate::schedule::{self, Grant, Lifetime, Schedule, Source, State, TokenNumber, Work};
+use crate::secret::Secret;
+use crate::vault::{Credential, Deadline, Kind, Reading, Renewed, Revoked, Session, Stop, Vault, VaultError, Wanted};
+
+/// One request, from its connection to its whole answer.
+const REQUEST: Duration = Duration::from_secs(15);
+/// Between two lines about failures, and two tries to write what could not be written.
+const QUIET: Duration = Duration::from_secs(60);
+/// The longest sleep.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// All that it knows. No secret but its tokens, and what could not be written yet.
+pub(super) struct Sidecar<'a> {
+    surroundings: &'a Surroundings,
+    plan: &'a Plan,
+    login: &'a Login,
+    stop: &'a Stop,
+    vault: Vault,
+    order: Order<'a, ApiPath>,
+    sources: Vec<Known>,
+    schedule: Schedule,
+    sessions: BTreeMap<TokenNumber, Session>,
+    current: TokenNumber,
+    view: View,
+    /// By their paths below the directory that the containers see.
+    files: BTreeMap<String, File>,
+    told: BTreeMap<String, FileStatus>,
+    actions: Actions,
+    /// When something last failed and was said, and whether nothing has succeeded since.
+    complained: Option<Duration>,
+    failing: bool,
+    /// When what could not be written is tried again.
+    write_again: Option<Duration>,
+}
+
+/// Something that is read.
+struct Known {
+    wanted: Wanted,
+    held: Held,
+    /// When the server last gave it.
+    success: Option<SystemTime>,
+    /// Why it did not the last time.
+    reason: Option<String>,
+}
+
+/// A file that the containers see, or saw.
+struct File {
+    by: By,
+    secret: String,
+    /// Seen to be made so by this process, not taken from an earlier one's words.
+    sure: bool,
+    /// Of what is in it.
+    version: Option<u64>,
+    /// Of what the next swap puts into it.
+    coming: Option<u64>,
+    state: FileState,
+    reason: Option<String>,
+}
+
+/// What makes a file: its number among the files, or the variables, of the order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    File(usize),
+    Variable(usize),
+}
+
+impl<'a> Sidecar<'a> {
+    /// Goes on from where `init`, or an earlier sidecar, ended. None where there is nothing to keep fresh, because the job is to
+    /// fail.
+    pub(super) fn start(
+        surroundings: &'a Surroundings,
+        plan: &'a Plan,
+        stop: &'a Stop,
+    ) -> Result<Option<Self>, Failure> {
+        let (Some(refresh), Some(login)) = (&plan.refresh, &plan.login) else {
+            let why = "the plan has nothing to keep fresh";
+            return Err(Failure::new(
+                Code::BadPlan,
+                why,
+                "podkey's webhook adds the sidecar with podkey.dev/refresh",
+            ));
+        };
+        let vault = Vault::new(&plan.connection, Deadline::Try(REQUEST))?;
+        let view = View::open(|path| surroundings.path(path), surroundings.root.is_some())?;
+        let told = view.status().map(|status| status.files).unwrap_or_default();
+        let order = order(plan);
+        let wanted = order.wanted();
+        let files = known_files(&order, &view, &told);
+
+        let now = boot_time();
+        let taken = handover::receive(
+            |path| surroundings.path(path),
+            |handover| match handover {
+                Handover::Failed => None,
+                Handover::Delivered(delivered) => {
+                    let age = now.saturating_sub(delivered.read);
+                    let sources = delivered.sources.clone();
+                    Some(delivered.session().map(|session| (session, sources, age)))
+                }
+            },
+        );
+        let handed = match taken {
+            Ok(Some(None)) => {
+                tracing::info!(
+                    "podkey-init delivered nothing, and left that to the job: there is nothing to keep fresh"
+                );
+                return Ok(None);
+            }
+            Ok(Some(Some(handed))) => handed.filter(|(_, sources, _)| sources.len() == wanted.len()),
+            Ok(None) => None,
+            Err(reason) => {
+                tracing::warn!(reason, "the handover of podkey-init cannot be used");
+                None
+            }
+        };
+        let mut sessions = BTreeMap::new();
+        let mut token = None;
+        let mut ages = Vec::new();
+        let mut sources: Vec<Known> = wanted
+            .into_iter()
+            .map(|wanted| Known::new(wanted, &order, &files, &told))
+            .collect();
+        match handed {
+            Some(((session, logged_in), held, read)) => {
+                tracing::info!(
+                    accessor = session.accessor,
+                    secrets = sources.len(),
+                    interval = %refresh.interval,
+                    "keeping the files fresh, with the client token of podkey-init"
+                );
+                token = Some(schedule::Held {
+                    what: grant(&session),
+                    age: logged_in,
+                });
+                sessions.insert(TokenNumber::default(), session);
+                for (source, held) in sources.iter_mut().zip(held) {
+                    source.held = held;
+                    ages.push(Some(read));
+                }
+            }
+            None => {
+                tracing::info!(
+                    secrets = sources.len(),
+                    interval = %refresh.interval,
+                    "keeping the files fresh; there is no client token from before, so with a new one"
+                );
+                ages.extend(sources.iter().map(|source| source.age(&order, &files, &told)));
+            }
+        }
+        let held: Vec<_> = sources
+            .iter()
+            .zip(ages)
+            .map(|(source, age)| {
+                Some(schedule::Held {
+                    what: source.held.lifetime(),
+                    age: age?,
+                })
+            })
+            .collect();
+        let seed = fastrand::u64(..);
+        let schedule = Schedule::new(now, seed, refresh.interval.duration(), token, &held);
+        let shown = surroundings.path(VOLUME_DIR).join(FILES_DIR);
+        Ok(Some(Self {
+            surroundings,
+            plan,
+            login,
+            stop,
+            vault,
+            order,
+            sources,
+            schedule,
+            sessions,
+            current: TokenNumber::default(),
+            view,
+            files,
+            told,
+            actions: Actions::new(refresh.on_change.clone(), shown),
+            complained: None,
+            failing: false,
+            write_again: None,
+        }))
+    }
+
+    /// Works and sleeps, for ever.
+    pub(super) async fn run(&mut self) -> Never {
+        loop {
+            while !self.stop.is_asked()
+                && let Some(work) = self.schedule.due(boot_time())
+            {
+                self.carry_out(work).await;
+            }
+            if self.stop.is_asked() {
+                return std::future::pending().await;
+            }
+            let now = boot_time();
+            if self.write_again.is_some_and(|at| at <= now) {
+                self.publish();
+            }
+            self.tell();
+            // Whatever is in between may forget an idle connection.
+            self.vault.hang_up();
+            let after = |at: Duration| at.saturating_sub(now);
+            let clear_up = self.view.clear_up_due();
+            let clear_up = clear_up.map(|at| at.saturating_duration_since(Instant::now()));
+            let wakes = [Some(after(self.schedule.wake())), self.write_again.map(after), clear_up];
+            let wait = wakes.into_iter().flatten().min().unwrap_or(LONGEST);
+            sleep(wait.min(LONGEST)).await;
+            self.view.clear_up();
+        }
+    }
+
+    /// Gives every token back, all of them within the limit, and with them their leases. Tells how many may be left.
+    pub(super) async fn revoke_all(&mut self, limit: Duration) -> usize {
+        let end = Timer::now() + limit;
+        let mut left = 0;
+        // The one in use first.
+        while let Some((_, session)) = self.sessions.pop_last() {
+            let revoked = self
+                .vault
+                .revoke(&session, end.saturating_duration_since(Timer::now()))
+                .await;
+            left += usize::from(revoked != Revoked::Yes);
+        }
+        left
+    }
+
+    async fn carry_out(&mut self, work: Work) {
+        match work {
+            Work::Login(number) => {
+                let result = self.log_in(number).await;
+                self.schedule.logged_in(boot_time(), result);
+            }
+            Work::RenewToken => {
+                let result = match self.sessions.get(&self.current) {
+                    Some(session) => self.vault.renew_token(session).await.map(|renewed| Grant {
+                        ttl: renewed.ttl,
+                        renewable: renewed.renewable,
+                        uses: session.uses,
+                    }),
+                    None => Err(self.no_session()),
+                };
+                let result = self.heard("the client token was not renewed", result);
+                if let (Ok(grant), Some(session)) = (&result, self.sessions.get_mut(&self.current)) {
+                    session.ttl = grant.ttl;
+                    tracing::debug!(
+                        accessor = session.accessor,
+                        ttl_s = grant.ttl.as_secs(),
+                        "client token renewed"
+                    );
+                }
+                self.schedule.token_renewed(boot_time(), result);
+            }
+            Work::Read(sources) => {
+                let mut results = Vec::with_capacity(sources.len());
+                for source in sources {
+                    let answer = match (self.sources.get(source.0), self.sessions.get(&self.current)) {
+                        (Some(known), Some(session)) => self.vault.read_one(session, &known.wanted).await,
+                        _ => Err(self.no_session()),
+                    };
+                    let result = self.take(source, answer);
+                    results.push((source, result));
+                    if matches!(result, Err(schedule::Failure::Away | schedule::Failure::Throttled(_))) {
+                        break;
+                    }
+                }
+                self.publish();
+                self.schedule.read(boot_time(), &results);
+            }
+            Work::ReadLeased(source, permit) => {
+                // A connection that the server has just closed would cost the permit.
+                self.vault.hang_up();
+                let (answer, unused) = match (self.sources.get(source.0), self.sessions.get(&self.current)) {
+                    (Some(known), Some(session)) => {
+                        match self.vault.read_leased(session, &known.wanted, permit).await {
+                            Ok(reading) => (Ok(reading), None),
+                            Err((error, permit)) => (Err(error), permit),
+                        }
+                    }
+                    _ => (Err(self.no_session()), Some(permit)),
+                };
+                let result = self.take(source, answer);
+                self.publish();
+                if let Some(permit) = unused {
+                    self.schedule.unused(permit);
+                }
+                self.schedule.read(boot_time(), &[(source, result)]);
+            }
+            Work::RenewLease(source) => {
+                let result = match (self.sources.get(source.0), self.sessions.get(&self.current)) {
+                    (
+                        Some(Known {
+                            wanted,
+                            held: Held::Lease { id, .. },
+                            ..
+                        }),
+                        Some(session),
+                    ) => self.vault.renew_lease(session, wanted.path.as_str(), id).await,
+                    _ => Err(self.no_session()),
+                };
+                let result = self.heard("a lease was not renewed", result);
+                let result = result.map(|Renewed { ttl, renewable }| Lifetime::Lease { ttl, renewable });
+                if result.is_ok()
+                    && let Some(known) = self.sources.get_mut(source.0)
+                {
+                    known.success = Some(SystemTime::now());
+                    known.reason = None;
+                    tracing::debug!(secret = %known.wanted.path, ?result, "lease renewed");
+                }
+                self.schedule.lease_renewed(boot_time(), source, result);
+            }
+            Work::Revoke(number) => {
+                let revoked = match self.sessions.get(&number) {
+                    Some(session) => self.vault.revoke(session, REQUEST).await,
+                    None => Revoked::Yes,
+                };
+                let result = match revoked {
+                    Revoked::Yes | Revoked::Refused => Ok(()),
+                    Revoked::Unanswered => Err(schedule::Failure::Away),
+                };
+                if result.is_ok() {
+                    self.sessions.remove(&number);
+                }
+                self.schedule.revoked(boot_time(), number, result);
+            }
+        }
+    }
+
+    async fn log_in(&mut self, number: TokenNumber) -> Result<Grant, schedule::Failure> {
+        let token_file = self.surroundings.path(TOKEN_FILE);
+        let result = self
+            .vault
+            .login(self.login, Credential::File(&token_file), self.stop)
+            .await;
+        let session = self.heard("the login failed", result)?;
+        tracing::info!(
+            connection = self.plan.connection.name,
+            mount = %self.login.mount,
+            role = %self.login.role,
+            accessor = session.accessor,
+            ttl_s = session.ttl.as_secs(),
+            policies = session.policies.join(","),
+            "logged in"
+        );
+        if session.uses == 1 {
+            let why = "the role's token_num_uses is 1: such a token cannot be used and then revoked";
+            self.complain(
+                "the login is of no use",
+                why,
+                "raise token_num_uses of the role, or set it to 0",
+            );
+            self.vault.revoke(&session, REQUEST).await;
+            return Err(schedule::Failure::Failed);
+        }
+        let grant = grant(&session);
+        self.sessions.insert(number, session);
+        self.current = number;
+        Ok(grant)
+    }
+
+    /// Takes in what was read, or why it was not: the next [`Self::publish`] shows it.
+    fn take(&mut self, source: Source, answer: Result<Reading, VaultError>) -> Result<Lifetime, schedule::Failure> {
+        let Some(known) = self.sources.get_mut(source.0) else {
+            return Err(schedule::Failure::Failed);
+        };
+        match &answer {
+            Ok(reading) => {
+                known.held = Held::new(&known.wanted, reading.lease.as_ref());
+                known.success = Some(SystemTime::now());
+                known.reason = None;
+            }
+            Err(error) => known.reason = Some(error.message.clone()),
+        }
+        let lifetime = known.held.lifetime();
+        let wanted = known.wanted.clone();
+        let files = (0..self.order.files.len()).map(By::File);
+        let made: Vec<By> = files.chain((0..self.order.env.len()).map(By::Variable)).collect();
+        for by in made {
+            if self.wanted(by).as_ref() != Some(&wanted) {
+                continue;
+            }
+            let rendered = match &answer {
+                Ok(reading) => self.render(by, reading),
+                Err(error) if error.kind == Kind::NotFound => Err(error.clone().into()),
+                Err(_) => continue,
+            };
+            let version = answer.as_ref().ok().and_then(|reading| reading.version);
+            let rendered = rendered.and_then(|files| self.check(by, &wanted.path, &files).map(|()| files));
+            match rendered {
+                Ok(files) => self.show(by, files, version),
+                Err(failure) => self.show_not(by, &failure),
+            }
+        }
+        self.heard("a secret was not read", answer).map(|_| lifetime)
+    }
+
+    fn wanted(&self, by: By) -> Option<Wanted> {
+        match by {
+            By::File(number) => self.order.files.get(number).map(FileOrder::wanted),
+            By::Variable(number) => self.order.env.get(number).map(EnvOrder::wanted),
+        }
+    }
+
+    fn render(&self, by: By, reading: &Reading) -> Result<Vec<Rendered>, Failure> {
+        Ok(match by {
+            By::File(number) => match self.order.files.get(number) {
+                Some(order) => order
+                    .render(reading)?
+                    .into_iter()
+                    .map(|(_, rendered)| rendered)
+                    .collect(),
+                None => Vec::new(),
+            },
+            By::Variable(number) => match self.order.env.get(number) {
+                Some(order) => {
+                    let variables = order.render(reading)?;
+                    variables
+                        .iter()
+                        .map(|variable| variable.file(self.plan.env_mode))
+                        .collect()
+                }
+                None => Vec::new(),
+            },
+        })
+    }
+
+    /// Whether files whose names came with their secret can be beside all others.
+    fn check(&self, by: By, path: &ApiPath, files: &[Rendered]) -> Result<(), Failure> {
+        let places: BTreeSet<&str> = files.iter().map(|file| below_files(&file.place)).collect();
+        let mut others = self
+            .files
+            .iter()
+            .filter(|(place, file)| file.by != by && file.sure && self.view.has(place));
+        if let Some((place, file)) = others.find(|(place, _)| places.contains(place.as_str())) {
+            let message = format!("{place} is made of {} already, and of {path}", file.secret);
+            return Err(Failure::new(Code::BadData, message, "rename the field"));
+        }
+        let By::File(number) = by else { return Ok(()) };
+        let is_each = |number: usize| {
+            let order = self.order.files.get(number);
+            order.is_some_and(|order| matches!(order.file.file, Destination::EachField(_)))
+        };
+        if !is_each(number) {
+            return Ok(());
+        }
+        let others = self.files.iter().filter_map(|(place, file)| match file.by {
+            By::File(other) if other != number && is_each(other) && self.view.has(place) => {
+                Some((place.clone(), self.order.files.get(other)?.path.clone()))
+            }
+            _ => None,
+        });
+        let own = places.iter().map(|place| ((*place).to_owned(), path.clone()));
+        let all: Vec<_> = others
+            .chain(own)
+            .map(|(place, path)| (Destination::Relative(place), path))
+            .collect();
+        check_field_files(self.plan, all.iter().map(|(file, path)| (file, path)))
+    }
+
+    /// The next swap shows these files, and no others of this origin.
+    fn show(&mut self, by: By, files: Vec<Rendered>, version: Option<u64>) {
+        let secret = self
+            .wanted(by)
+            .map(|wanted| wanted.path.to_string())
+            .unwrap_or_default();
+        let mut before = self.places(by);
+        for Rendered { place, mode, bytes } in files {
+            let place = below_files(&place);
+            before.remove(place);
+            self.view.put(place, bytes, mode);
+            let file = self
+                .files
+                .entry(place.to_owned())
+                .or_insert_with(|| File::new(by, &secret));
+            (file.by, file.sure) = (by, true);
+            (file.state, file.reason, file.coming) = (FileState::Fresh, None, version);
+            if !self.view.changes(place) {
+                file.version = version;
+            }
+        }
+        let gone = Failure::new(Code::NotFound, format!("the field is gone from {secret}"), "");
+        for place in before {
+            self.take_away(&place, &gone);
+        }
+    }
+
+    /// The secret, or its field, is gone, or cannot be made a file of.
+    fn show_not(&mut self, by: By, failure: &Failure) {
+        let mut places = self.places(by);
+        if let (true, By::File(number)) = (places.is_empty(), by)
+            && let Some(order) = self.order.files.get(number)
+            && let Destination::Relative(place) = &order.file.file
+        {
+            self.files.insert(place.clone(), File::new(by, order.path.as_str()));
+            places.insert(place.clone());
+        }
+        for place in places {
+            match failure.code {
+                Code::NotFound => self.take_away(&place, failure),
+                _ => {
+                    if let Some(file) = self.files.get_mut(&place) {
+                        (file.state, file.reason) = (FileState::Invalid, Some(failure.message.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// What its secret is made of is gone: what becomes of the file is its author's choice.
+    fn take_away(&mut self, place: &str, failure: &Failure) {
+        let Some(file) = self.files.get_mut(place) else {
+            return;
+        };
+        (file.state, file.reason) = (FileState::Gone, Some(failure.message.clone()));
+        let by_order = match file.by {
+            By::File(number) => self.order.files.get(number),
+            By::Variable(_) => None,
+        };
+        file.coming = None;
+        match by_order.map_or(WhenGone::Keep, |order| order.file.when_gone) {
+            _ if !self.view.has(place) => {}
+            WhenGone::Keep => file.coming = file.version,
+            WhenGone::Delete => self.view.remove(place),
+            WhenGone::Fail => self.view.put(place, Secret::from(Vec::new()), 0),
+        }
+    }
+
+    fn places(&self, by: By) -> BTreeSet<String> {
+        let files = self.files.iter().filter(|(_, file)| file.by == by);
+        files.map(|(place, _)| place.clone()).collect()
+    }
+
+    /// Shows the containers all that changed, at once, and tells whoever is to know.
+    fn publish(&mut self) {
+        if !self.view.has_changes() {
+            return;
+        }
+        self.write_again = None;
+        let changed = match self.view.swap() {
+            Ok(changed) => changed,
+            Err(failure) => {
+                self.write_again = Some(boot_time() + QUIET);
+                self.complain("the files could not be changed", &failure.message, &failure.hint);
+                return;
+            }
+        };
+        for place in &changed {
+            let Some(file) = self.files.get_mut(place) else {
+                continue;
+            };
+            let old_version = std::mem::replace(&mut file.version, file.coming);
+            tracing::info!(
+                file = place,
+                secret = file.secret,
+                old_version,
+                version = file.version,
+                "{}",
+                match (self.view.has(place), file.state) {
+                    (false, _) => "file removed: its secret is gone",
+                    (true, FileState::Gone) => "file emptied: its secret is gone",
+                    (true, _) => "file changed",
+                }
+            );
+        }
+        let view = &self.view;
+        let each = |by| match by {
+            By::File(number) => self
+                .order
+                .files
+                .get(number)
+                .is_none_or(|order| matches!(order.file.file, Destination::EachField(_))),
+            By::Variable(_) => true,
+        };
+        // A field's name may never come again.
+        self.files.retain(|place, file| view.has(place) || !each(file.by));
+        self.say_what_is_delivered();
+        self.actions.run();
+    }
+
+    /// Leaves the job hooks, and `exec`, what is delivered now.
+    fn say_what_is_delivered(&mut self) {
+        if !self.plan.exec && self.plan.job.is_none() {
+            return;
+        }
+        let env = format!("{ENV_DIR}/");
+        let there = self
+            .files
+            .iter()
+            .filter(|(place, _)| self.view.has(place) && !self.view.is_closed(place));
+        let delivered = there.map(|(place, file)| Delivered {
+            to: match (file.by, place.strip_prefix(&env)) {
+                (By::Variable(_), Some(name)) => Target::Env(name.to_owned()),
+                _ => Target::File(format!("{SECRETS_DIR}/{place}")),
+            },
+            secret: file.secret.clone(),
+            version: file.version,
+        });
+        let manifest = Manifest {
+            accessor: self
+                .sessions
+                .get(&self.current)
+                .map(|session| session.accessor.clone())
+                .unwrap_or_default(),
+            delivered: delivered.collect(),
+            leases: Vec::new(),
+        };
+        if let Err(failure) = tools::commit(self.surroundings, &Outcome::Delivered(manifest)) {
+            self.complain(
+                "what is delivered could not be written down",
+                &failure.message,
+                &failure.hint,
+            );
+        }
+    }
+
+    /// Writes the status, if it changed, and logs files whose state did.
+    fn tell(&mut self) {
+        let (now, clock) = (boot_time(), SystemTime::now());
+        let mut all = BTreeMap::new();
+        for (place, file) in &self.files {
+            let wanted = self.wanted(file.by);
+            let number = self
+                .sources
+                .iter()
+                .position(|source| Some(&source.wanted) == wanted.as_ref());
+            let (Some(number), Some(known)) = (number, number.and_then(|number| self.sources.get(number))) else {
+                continue;
+            };
+            let scheduled = match self.schedule.state(Source(number), now) {
+                State::Fresh => FileState::Fresh,
+                State::Stale => FileState::Stale,
+                State::Denied => FileState::Denied,
+                State::Gone => FileState::Gone,
+                State::Expired => FileState::Expired,
+            };
+            let unwritten = if self.view.changes(place) {
+                FileState::Unwritten
+            } else {
+                FileState::Fresh
+            };
+            let state = file.state.max(scheduled).max(unwritten);
+            let reason = file.reason.as_ref().or(known.reason.as_ref());
+            let next_try = self.schedule.next_try(Source(number));
+            let mut status = FileStatus {
+                version: file.version,
+                reason: reason.filter(|_| state != FileState::Fresh).cloned(),
+                last_success: known.success,
+                next_try: next_try.and_then(|at| clock.checked_add(at.saturating_sub(now))),
+                ..FileStatus::new(&file.secret, state)
+            };
+            status.holds(&known.held);
+            let before = self.told.get(place).map_or(FileState::Fresh, |told| told.state);
+            if before != state {
+                say(place, &status, before);
+            }
+            all.insert(place.clone(), status);
+        }
+        if all == self.told {
+            return;
+        }
+        match self.view.tell(&Status::new(all.clone())) {
+            Ok(()) => self.told = all,
+            Err(failure) => self.complain("the status could not be written", &failure.message, &failure.hint),
+        }
+    }
+
+    fn no_session(&self) -> VaultError {
+        VaultError::new(Kind::Denied, "there is no client token", "")
+    }
+
+    /// A result as the schedule wants it. What failed is logged, once in a while.
+    fn heard<T>(&mut self, what: &str, result: Result<T, VaultError>) -> Result<T, schedule::Failure> {
+        match result {
+            Ok(done) => {
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!("the server answers as it should again");
+                }
+                Ok(done)
+            }
+            Err(error) => {
+                let failure = match error.kind {
+                    Kind::Unavailable | Kind::Trust => schedule::Failure::Away,
+                    Kind::RateLimited => schedule::Failure::Throttled(error.retry_after),
+                    Kind::Denied => schedule::Failure::Denied,
+                    Kind::NotFound => schedule::Failure::Gone,
+                    Kind::Failing | Kind::NotVault | Kind::NotReadable | Kind::Setup => schedule::Failure::Failed,
+                };
+                if failure != schedule::Failure::Gone {
+                    self.failing = true;
+                    self.complain(what, &error.message, &error.hint);
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// One line about all that fails, no more often than once a minute.
+    fn complain(&mut self, what: &str, reason: &str, hint: &str) {
+        let now = boot_time();
+        if self.complained.is_none_or(|at| now.saturating_sub(at) >= QUIET) {
+            self.complained = Some(now);
+            tracing::warn!(
+                reason,
+                hint,
+                "{what}: the files stay as they are, and it is tried again"
+            );
+        } else {
+            tracing::debug!(reason, hint, "{what}");
+        }
+    }
+}
+
+/// A file's state changed. What is only late has been complained of.
+fn say(place: &str, status: &FileStatus, before: FileState) {
+    let FileStatus { secret, reason, .. } = status;
+    let reason = reason.as_deref();
+    match (status.state, before) {
+        (FileState::Fresh, FileState::Stale) | (FileState::Stale | FileState::Unwritten, _) => {
+            tracing::debug!(file = place, secret, reason, state = ?status.state, "state");
+        }
+        (FileState::Fresh, _) => tracing::info!(file = place, secret, "the file is fresh again"),
+        (state, _) => tracing::warn!(file = place, secret, reason, ?state, "the file is not fresh"),
+    }
+}
+
+impl File {
+    fn new(by: By, secret: &str) -> Self {
+        Self {
+            by,
+            secret: secret.to_owned(),
+            sure: false,
+            version: None,
+            coming: None,
+            state: FileState::Fresh,
+            reason: None,
+        }
+    }
+}
+
+impl Known {
+    /// As far as the status tells.
+    fn new(
+        wanted: Wanted,
+        order: &Order<'_, ApiPath>,
+        files: &BTreeMap<String, File>,
+        told: &BTreeMap<String, FileStatus>,
+    ) -> Self {
+        let mut known = Self {
+            wanted,
+            held: Held::Static,
+            success: None,
+            reason: None,
+        };
+        let told = known.told(order, files, told);
+        known.held = match told.map(FileStatus::held) {
+            None | Some(Held::Static) if known.wanted.data.is_some() => Held::Unknown,
+            None => Held::Static,
+            Some(held) => held,
+        };
+        known.success = told.and_then(|told| told.last_success);
+        known
+    }
+
+    /// How long ago the server last gave it, where the status tells.
+    fn age(
+        &self,
+        order: &Order<'_, ApiPath>,
+        files: &BTreeMap<String, File>,
+        told: &BTreeMap<String, FileStatus>,
+    ) -> Option<Duration> {
+        let told = self.told(order, files, told)?;
+        match self.held {
+            // That it was not there when it was asked for is an answer too.
+            Held::Static => Some(told.age().unwrap_or_default()),
+            _ => told.age(),
+        }
+    }
+
+    fn told<'t>(
+        &self,
+        order: &Order<'_, ApiPath>,
+        files: &BTreeMap<String, File>,
+        told: &'t BTreeMap<String, FileStatus>,
+    ) -> Option<&'t FileStatus> {
+        let of_it = |file: &File| match file.by {
+            By::File(number) => order.files.get(number).map(FileOrder::wanted).as_ref() == Some(&self.wanted),
+            By::Variable(number) => order.env.get(number).map(EnvOrder::wanted).as_ref() == Some(&self.wanted),
+        };
+        let mut of_it = files.iter().filter(|(_, file)| of_it(file));
+        of_it.find_map(|(place, _)| told.get(place))
+    }
+}
+
+/// The files that are there, or were, as far as the plan and the status tell what they are made of.
+fn known_files(order: &Order<'_, ApiPath>, view: &View, told: &BTreeMap<String, FileStatus>) -> BTreeMap<String, File> {
+    let mut files = BTreeMap::new();
+    let places: BTreeSet<&str> = view.places().chain(told.keys().map(String::as_str)).collect();
+    for place in places {
+        let status = told.get(place);
+        let of_secret = |path: &ApiPath| status.is_some_and(|status| status.secret == path.as_str());
+        let exact = order.files.iter().position(|order| below_files(&order.place) == place);
+        let variable = || {
+            let name = place.strip_prefix(ENV_DIR)?.strip_prefix('/')?;
+            let mut env = order.env.iter();
+            env.position(|order| of_secret(&order.path) && select::may_make(order.select, name))
+        };
+        let each = || {
+            let each = |order: &FileOrder<'_, ApiPath>| match &order.file.file {
+                Destination::EachField(name) => name.may_make(place),
+                Destination::Absolute(_) | Destination::Relative(_) => false,
+            };
+            order
+                .files
+                .iter()
+                .position(|order| each(order) && of_secret(&order.path))
+        };
+        let by = exact.map(By::File).or_else(|| variable().map(By::Variable));
+        let Some(by) = by.or_else(|| each().map(By::File)) else {
+            continue;
+        };
+        let secret = match by {
+            By::File(number) => order.files.get(number).map(|order| order.path.as_str()),
+            By::Variable(number) => order.env.get(number).map(|order| order.path.as_str()),
+        };
+        let mut file = File::new(by, secret.unwrap_or_default());
+        file.version = status.and_then(|status| status.version);
+        file.coming = file.version;
+        file.state = match status.map(|status| status.state) {
+            Some(state @ (FileState::Gone | FileState::Invalid)) => state,
+            _ => FileState::Fresh,
+        };
+        files.insert(place.to_owned(), file);
+    }
+    files
+}
+
+fn grant(session: &Session) -> Grant {
+    Grant {
+        ttl: session.ttl,
+        renewable: session.renewable && !session.is_batch(),
+        uses: session.uses,
+    }
+}

@@ -1,0 +1,102 @@
+//! The version of Kubernetes, for what only newer ones can do.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+/// Major and minor, such as `1.33`. What stands behind them (`v1.33.5+k3s1`, `v1.29.4-gke.1043002`) decides nothing here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct KubernetesVersion {
+    major: u32,
+    minor: u32,
+}
+
+impl KubernetesVersion {
+    /// The first that keeps an init container with `restartPolicy: Always` running beside the others. Older ones drop the
+    /// field, and the pod waits for ever for a sidecar to end.
+    /// <https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/>
+    pub const NATIVE_SIDECARS: Self = Self { major: 1, minor: 29 };
+}
+
+impl FromStr for KubernetesVersion {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number = |part: Option<&str>| {
+            let part = part?;
+            // `+33` parses too.
+            part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse().ok())?
+        };
+        let text = text.strip_prefix('v').unwrap_or(text);
+        let mut parts = text.split(['.', '-', '+']);
+        match (number(parts.next()), number(parts.next())) {
+            (Some(major), Some(minor)) => Ok(Self { major, minor }),
+            _ => Err("is no version of Kubernetes such as \"1.33\""),
+        }
+    }
+}
+
+impl TryFrom<String> for KubernetesVersion {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for KubernetesVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_its_first_two_numbers() {
+        for (text, expected) in [
+            ("1.33", "1.33"),
+            ("v1.33.13", "1.33"),
+            ("v1.29.4-gke.1043002", "1.29"),
+            ("v1.32.5+rke2r1", "1.32"),
+            ("1.30+", "1.30"),
+            ("v1.34.0-alpha.1", "1.34"),
+            ("2.0", "2.0"),
+        ] {
+            assert_eq!(
+                text.parse::<KubernetesVersion>().unwrap().to_string(),
+                expected,
+                "{text}"
+            );
+        }
+        for bad in [
+            "",
+            "v",
+            "1",
+            "1.",
+            ".1",
+            "1.x",
+            "one.two",
+            "vv1.33",
+            "1.99999999999",
+            "-1.2",
+            "1.+33",
+        ] {
+            assert!(bad.parse::<KubernetesVersion>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn nine_comes_before_ten() {
+        let version = |text: &str| text.parse::<KubernetesVersion>().unwrap();
+        assert!(version("1.9") < KubernetesVersion::NATIVE_SIDECARS);
+        assert!(version("1.28.15") < KubernetesVersion::NATIVE_SIDECARS);
+        assert!(version("1.29.0") >= KubernetesVersion::NATIVE_SIDECARS);
+        assert!(version("1.100") >= KubernetesVersion::NATIVE_SIDECARS);
+        assert!(version("2.0") >= KubernetesVersion::NATIVE_SIDECARS);
+    }
+}

@@ -1,0 +1,624 @@
+//! The schedule's rules, one by one.
+
+use super::*;
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const START: Duration = Duration::from_secs(1000);
+const HOUR: Duration = Duration::from_secs(3600);
+const FIRST: Source = Source(0);
+const STATIC: Lifetime = Lifetime::Static;
+
+fn lease(ttl: u64, renewable: bool) -> Lifetime {
+    Lifetime::Lease {
+        ttl: secs(ttl),
+        renewable,
+    }
+}
+
+fn grant(ttl: u64, renewable: bool) -> Grant {
+    Grant {
+        ttl: secs(ttl),
+        renewable,
+        uses: 0,
+    }
+}
+
+/// A schedule with the time, in which all answers come at once.
+struct Case {
+    schedule: Schedule,
+    now: Duration,
+}
+
+/// With a token that never ends.
+fn case(interval: u64, held: &[Lifetime]) -> Case {
+    with_token(interval, grant(0, false), held)
+}
+
+fn with_token(interval: u64, token: Grant, held: &[Lifetime]) -> Case {
+    let age = Duration::ZERO;
+    let held: Vec<_> = held.iter().map(|what| Some(Held { what: *what, age })).collect();
+    let token = Held { what: token, age };
+    Case {
+        schedule: Schedule::new(START, 7, secs(interval), Some(token), &held),
+        now: START,
+    }
+}
+
+impl Case {
+    /// Sleeps till the next work.
+    fn work(&mut self) -> Work {
+        if let Some(work) = self.schedule.due(self.now) {
+            return work;
+        }
+        let wake = self.schedule.wake();
+        assert!(wake > self.now, "sleeps not at all");
+        self.now = wake;
+        self.schedule.due(wake).expect("woken for nothing")
+    }
+
+    fn since_start(&self) -> f64 {
+        (self.now - START).as_secs_f64()
+    }
+
+    fn read(&mut self, result: Result<Lifetime, Failure>) {
+        self.schedule.read(self.now, &[(FIRST, result)]);
+    }
+
+    /// The next work is a read that needs a permit; returns when, since the start.
+    fn reads(&mut self, result: Result<Lifetime, Failure>) -> f64 {
+        let work = self.work();
+        let Work::ReadLeased(source, permit) = work else {
+            panic!("{:?}: {work:?}", self.now)
+        };
+        assert_eq!(source, FIRST);
+        if result.is_err() && result != Err(Failure::Failed) {
+            self.schedule.unused(permit);
+        }
+        self.read(result);
+        self.since_start()
+    }
+
+    fn renews(&mut self, result: Result<Lifetime, Failure>) -> f64 {
+        let work = self.work();
+        assert!(matches!(work, Work::RenewLease(FIRST)), "{:?}: {work:?}", self.now);
+        self.schedule.lease_renewed(self.now, FIRST, result);
+        self.since_start()
+    }
+
+    fn reads_static(&mut self, result: Result<Lifetime, Failure>) -> f64 {
+        let work = self.work();
+        let Work::Read(sources) = work else {
+            panic!("{:?}: {work:?}", self.now)
+        };
+        let results: Vec<_> = sources.iter().map(|source| (*source, result)).collect();
+        self.schedule.read(self.now, &results);
+        self.since_start()
+    }
+
+    fn logs_in(&mut self, result: Result<Grant, Failure>) -> f64 {
+        let work = self.work();
+        assert!(matches!(work, Work::Login(_)), "{:?}: {work:?}", self.now);
+        self.schedule.logged_in(self.now, result);
+        self.since_start()
+    }
+
+    fn renews_token(&mut self, result: Result<Grant, Failure>) -> f64 {
+        let work = self.work();
+        assert!(matches!(work, Work::RenewToken), "{:?}: {work:?}", self.now);
+        self.schedule.token_renewed(self.now, result);
+        self.since_start()
+    }
+
+    fn state(&self) -> State {
+        self.schedule.state(FIRST, self.now)
+    }
+}
+
+#[track_caller]
+fn about(found: f64, from: f64, to: f64) {
+    assert!((from..=to).contains(&found), "{found} is not from {from} to {to}");
+}
+
+#[test]
+fn static_secrets_are_read_together_each_interval_give_or_take_a_tenth() {
+    let mut case = case(100, &[STATIC, STATIC, STATIC]);
+    let mut last = case.reads_static(Ok(STATIC));
+    about(last, 1.0, 100.0);
+    let mut pauses = Vec::new();
+    for _ in 0..1000 {
+        let work = case.work();
+        assert!(matches!(&work, Work::Read(sources) if sources.len() == 3), "{work:?}");
+        case.schedule
+            .read(case.now, &[0, 1, 2].map(|index| (Source(index), Ok(STATIC))));
+        pauses.push(case.since_start() - last);
+        last = case.since_start();
+    }
+    let (least, most) = (
+        pauses.iter().copied().fold(f64::MAX, f64::min),
+        pauses.iter().copied().fold(0.0, f64::max),
+    );
+    about(least, 90.0, 91.0);
+    about(most, 109.0, 110.0);
+}
+
+#[test]
+fn pods_that_start_together_read_at_different_times() {
+    let first: Vec<_> = (0..100)
+        .map(|seed| {
+            let token = Held {
+                what: grant(0, false),
+                age: Duration::ZERO,
+            };
+            let held = [Some(Held {
+                what: STATIC,
+                age: Duration::ZERO,
+            })];
+            Schedule::new(START, seed, secs(100), Some(token), &held).wake() - START
+        })
+        .collect();
+    for tenth in 1..10 {
+        let before = first.iter().filter(|first| **first < secs(10 * tenth)).count() as u64;
+        about(before as f64, (10 * tenth) as f64 - 15.0, (10 * tenth) as f64 + 15.0);
+    }
+}
+
+#[test]
+fn what_failed_is_read_again_by_itself_and_then_with_the_others() {
+    let mut case = case(100, &[STATIC, STATIC]);
+    let Work::Read(sources) = case.work() else { panic!() };
+    assert_eq!(sources, [Source(0), Source(1)]);
+    let round = [(Source(0), Err(Failure::Failed)), (Source(1), Ok(STATIC))];
+    case.schedule.read(case.now, &round);
+    assert_eq!(case.state(), State::Stale);
+    let failed = case.since_start();
+    let Work::Read(sources) = case.work() else { panic!() };
+    assert_eq!(sources, [Source(0)]);
+    about(case.since_start() - failed, 5.0, 10.0);
+    case.read(Ok(STATIC));
+    assert_eq!(case.state(), State::Fresh);
+    let Work::Read(sources) = case.work() else { panic!() };
+    assert_eq!(sources, [Source(0), Source(1)]);
+}
+
+#[test]
+fn a_lease_is_renewed_at_about_two_thirds_for_ever() {
+    let mut case = case(86400, &[lease(1000, true)]);
+    let mut last = 0.0;
+    for _ in 0..50 {
+        let now = case.renews(Ok(lease(1000, true)));
+        about(now - last, 600.0, 650.0);
+        last = now;
+    }
+}
+
+#[test]
+fn a_lease_that_cannot_be_renewed_further_is_read_again() {
+    // The answer to the renewal, and how much later the secret is read, with the rest of the old term at 350 to 400.
+    for (answer, from, to) in [
+        (lease(300, true), 180.0, 195.0),
+        (lease(1000, false), 600.0, 650.0),
+        (lease(0, true), 210.0, 260.0),
+        (STATIC, 210.0, 260.0),
+        (lease(1, true), 1.0, 1.0),
+    ] {
+        let mut case = case(86400, &[lease(1000, true)]);
+        let renewed = case.renews(Ok(answer));
+        about(renewed, 600.0, 650.0);
+        let read = case.reads(Ok(lease(1000, true)));
+        about(read - renewed, from, to);
+        about(case.renews(Ok(lease(1000, true))) - read, 600.0, 650.0);
+    }
+    let mut case = case(86400, &[lease(1000, false)]);
+    about(case.reads(Ok(lease(1000, false))), 600.0, 650.0);
+}
+
+#[test]
+fn absurd_durations_are_clamped() {
+    for ttl in [u64::MAX, u64::MAX / 2] {
+        let mut case = with_token(ttl, grant(ttl, true), &[lease(ttl, true), STATIC]);
+        let wake = case.schedule.wake();
+        about((wake - START).as_secs_f64(), 1.0, LONGEST.as_secs_f64());
+        case.now = wake;
+        assert!(case.schedule.due(wake).is_some());
+    }
+    let mut case = with_token(86400, grant(1000, true), &[lease(1000, true)]);
+    for _ in 0..2 {
+        match case.work() {
+            Work::RenewLease(source) => {
+                case.schedule.lease_renewed(case.now, source, Ok(lease(u64::MAX, true)));
+            }
+            Work::RenewToken => case.schedule.token_renewed(case.now, Ok(grant(u64::MAX, true))),
+            work => panic!("{work:?}"),
+        }
+    }
+    about((case.schedule.wake() - START).as_secs_f64(), 1e8, 1e9);
+}
+
+#[test]
+fn renewals_that_fail_for_ever_cost_one_credential_in_a_ttl() {
+    let mut case = case(86400, &[lease(60, true)]);
+    let (mut reads, mut renewals, mut last) = (0, 0, None);
+    while case.since_start() < 600.0 {
+        match case.work() {
+            Work::RenewLease(_) => {
+                assert!(last.is_none_or(|last| case.now >= last + LEAST));
+                last = Some(case.now);
+                renewals += 1;
+                case.schedule.lease_renewed(case.now, FIRST, Err(Failure::Failed));
+            }
+            Work::ReadLeased(_, _permit) => {
+                reads += 1;
+                case.read(Ok(lease(60, true)));
+            }
+            work => panic!("{work:?}"),
+        }
+        assert_ne!(case.state(), State::Expired);
+    }
+    assert!((10..=12).contains(&reads), "{reads} reads");
+    assert!(renewals <= 10 * reads, "{renewals} renewals");
+}
+
+#[test]
+fn when_all_fails_the_limiter_still_counts() {
+    let mut case = case(86400, &[lease(60, true)]);
+    let mut reads = 0;
+    while case.since_start() < 600.0 {
+        match case.work() {
+            Work::RenewLease(_) => case.schedule.lease_renewed(case.now, FIRST, Err(Failure::Failed)),
+            Work::ReadLeased(_, _permit) => {
+                reads += 1;
+                case.read(Err(Failure::Failed));
+            }
+            work => panic!("{work:?}"),
+        }
+    }
+    assert!((3..=20).contains(&reads), "{reads} reads");
+    assert_eq!(case.state(), State::Expired);
+}
+
+#[test]
+fn a_lease_that_is_gone_is_read_again_once() {
+    for failure in [Failure::Gone, Failure::Denied] {
+        let mut case = case(86400, &[lease(1000, true)]);
+        let renewed = case.renews(Err(failure));
+        assert_eq!(case.state() == State::Expired, failure == Failure::Gone);
+        assert_eq!(case.reads(Ok(lease(1000, true))), renewed);
+        about(case.renews(Ok(lease(1000, true))) - renewed, 600.0, 650.0);
+    }
+    // One that was made just before waits for the limiter.
+    let mut case = case(86400, &[lease(40, true)]);
+    let renewed = case.renews(Err(Failure::Gone));
+    about(renewed, 24.0, 26.0);
+    assert_eq!(case.reads(Ok(lease(40, true))), 30.0);
+}
+
+#[test]
+fn a_certificate_is_made_anew_before_it_ends() {
+    let certificate = Lifetime::Ends { ttl: 24 * HOUR };
+    let mut case = case(86400, &[certificate]);
+    let day = 86400.0;
+    let first = case.reads(Err(Failure::Failed));
+    about(first, 0.60 * day, 0.65 * day);
+    // A try that failed may have made one: the next is a third of its life later, and in time.
+    let second = case.reads(Ok(certificate));
+    about(second - first, day / 3.0, day / 3.0 + 1.0);
+    about(second, 0.0, day);
+    assert_eq!(case.state(), State::Fresh);
+}
+
+#[test]
+fn a_write_without_a_known_end_is_repeated_each_interval_but_not_within_30_seconds() {
+    for (interval, least, most) in [(5, 30.0, 36.0), (100, 90.0, 110.0)] {
+        let mut case = case(interval, &[Lifetime::Unknown]);
+        let mut last = case.reads(Ok(Lifetime::Unknown));
+        about(last, 30.0, 30.0 + interval as f64);
+        for _ in 0..20 {
+            let now = case.reads(Ok(Lifetime::Unknown));
+            about(now - last, least, most);
+            last = now;
+        }
+    }
+}
+
+#[test]
+fn what_ever_had_a_lease_needs_a_permit_for_ever() {
+    let mut case = case(5, &[STATIC]);
+    let first = case.reads_static(Ok(lease(60, false)));
+    let second = case.reads(Ok(STATIC));
+    about(second - first, 36.0, 39.0);
+    about(case.reads(Ok(STATIC)) - second, 30.0, 36.0);
+}
+
+#[test]
+fn a_token_that_never_ends_is_left_alone() {
+    let mut case = case(86400, &[STATIC]);
+    for _ in 0..1000 {
+        case.reads_static(Ok(STATIC));
+    }
+}
+
+#[test]
+fn a_periodic_token_is_renewed_for_ever_and_one_at_its_maximum_replaced() {
+    let mut case = with_token(86400, grant(1000, true), &[lease(9000, true)]);
+    let mut last = 0.0;
+    for _ in 0..2 {
+        let now = case.renews_token(Ok(grant(1000, true)));
+        about(now - last, 600.0, 650.0);
+        last = now;
+    }
+    let shorter = case.renews_token(Ok(grant(600, true)));
+    // Its lease would have been renewed later: it is read with the new token, and then the old one revoked.
+    let login = case.logs_in(Ok(grant(1000, true)));
+    about(login - shorter, 360.0, 390.0);
+    assert!(case.schedule.keeps(TokenNumber(0)) && case.schedule.keeps(TokenNumber(1)));
+    assert_eq!(case.reads(Ok(lease(9000, true))), login);
+    let Work::Revoke(number) = case.work() else { panic!() };
+    assert_eq!((number, case.since_start()), (TokenNumber(0), login));
+    case.schedule.revoked(case.now, number, Ok(()));
+    assert!(!case.schedule.keeps(TokenNumber(0)));
+    case.renews_token(Ok(grant(1000, true)));
+}
+
+#[test]
+fn a_token_that_is_not_renewable_is_replaced_in_time_and_a_lease_never_outlives_it() {
+    let mut case = with_token(86400, grant(1000, false), &[lease(9000, true)]);
+    about(case.logs_in(Err(Failure::Failed)), 600.0, 650.0);
+    while case.since_start() < 1000.0 {
+        assert_eq!(case.state(), State::Fresh);
+        case.logs_in(Err(Failure::Failed));
+    }
+    case.now = START + secs(1000);
+    assert_eq!(case.state(), State::Expired);
+    let login = case.logs_in(Ok(grant(1000, false)));
+    assert_eq!(case.reads(Ok(lease(9000, true))), login);
+    assert_eq!(case.state(), State::Fresh);
+    // The old token ended by itself.
+    assert!(!case.schedule.keeps(TokenNumber(0)));
+}
+
+#[test]
+fn the_old_token_lives_until_its_lease_is_replaced() {
+    let mut case = with_token(86400, grant(1000, false), &[lease(900, false)]);
+    about(case.reads(Ok(lease(900, false))), 540.0, 585.0);
+    let login = case.logs_in(Ok(grant(1000, false)));
+    about(login, 600.0, 650.0);
+    // The limiter goes first.
+    let read = case.reads(Ok(lease(900, false)));
+    about(read - login, 30.0, 300.0);
+    assert!(matches!(case.work(), Work::Revoke(TokenNumber(0))));
+    assert_eq!(case.since_start(), read);
+}
+
+#[test]
+fn a_token_that_cannot_be_renewed_after_all_is_replaced_at_once() {
+    for failure in [Failure::Denied, Failure::Gone] {
+        let mut case = with_token(86400, grant(1000, true), &[]);
+        let renewal = case.renews_token(Err(failure));
+        assert_eq!(case.logs_in(Ok(grant(1000, true))), renewal);
+    }
+    // One whose renewal fails is tried, and replaced when nine tenths are over.
+    let mut case = with_token(86400, grant(1000, true), &[]);
+    let login = loop {
+        match case.work() {
+            Work::RenewToken => case.schedule.token_renewed(case.now, Err(Failure::Failed)),
+            Work::Login(_) => break case.since_start(),
+            work => panic!("{work:?}"),
+        }
+    };
+    assert_eq!(login, 900.0);
+}
+
+#[test]
+fn a_token_with_few_uses_is_replaced_before_the_last() {
+    let few = Grant {
+        uses: 4,
+        ..grant(0, false)
+    };
+    let mut case = with_token(100, few, &[STATIC, STATIC]);
+    let sources = [(Source(0), Ok(STATIC)), (Source(1), Ok(STATIC))];
+    let Work::Read(_) = case.work() else { panic!() };
+    case.schedule.read(case.now, &sources);
+    let Work::Read(first) = case.work() else { panic!() };
+    assert_eq!(first, [Source(0)], "one use is left, and one to revoke it");
+    case.schedule.read(case.now, &sources[..1]);
+    case.logs_in(Ok(few));
+    let Work::Read(second) = case.work() else { panic!() };
+    assert_eq!(second, [Source(1)]);
+    case.schedule.read(case.now, &sources[1..]);
+    assert!(matches!(case.work(), Work::Revoke(TokenNumber(0))));
+    // A token for one request is as good as none.
+    let mut case = with_token(100, Grant { uses: 1, ..few }, &[STATIC]);
+    let first = case.logs_in(Ok(Grant { uses: 1, ..few }));
+    about(case.logs_in(Ok(few)) - first, 5.0, 10.0);
+}
+
+#[test]
+fn while_the_server_is_away_for_a_day_it_is_asked_each_five_minutes() {
+    let mut case = with_token(15, grant(3600, true), &[lease(3600, true), STATIC]);
+    let mut asked = Vec::new();
+    while case.since_start() < 86400.0 {
+        asked.push(case.since_start());
+        match case.work() {
+            Work::Login(_) => case.schedule.logged_in(case.now, Err(Failure::Away)),
+            Work::RenewToken => case.schedule.token_renewed(case.now, Err(Failure::Away)),
+            Work::RenewLease(_) => case.schedule.lease_renewed(case.now, FIRST, Err(Failure::Away)),
+            Work::ReadLeased(_, permit) => {
+                case.schedule.unused(permit);
+                case.read(Err(Failure::Away));
+            }
+            Work::Read(sources) => case.schedule.read(case.now, &[(sources[0], Err(Failure::Away))]),
+            work @ Work::Revoke(_) => panic!("{work:?}"),
+        }
+    }
+    about(asked.len() as f64, 86400.0 / 300.0, 86400.0 / 225.0 + 60.0);
+    let pauses: Vec<_> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    about(pauses[1], 4.9, 10.0);
+    about(pauses[2], 9.9, 20.0);
+    assert!(pauses.iter().skip(1).all(|pause| (0.9..=300.1).contains(pause)));
+    assert_eq!(case.state(), State::Expired);
+    assert_eq!(case.schedule.state(Source(1), case.now), State::Stale);
+    // Back: all is done at once, each thing once.
+    let back = case.logs_in(Ok(grant(3600, true)));
+    let mut works = 0;
+    while case.schedule.wake() <= case.now || works == 0 {
+        match case.schedule.due(case.now) {
+            Some(Work::ReadLeased(_, _permit)) => case.read(Ok(lease(3600, true))),
+            Some(Work::Read(sources)) => case.schedule.read(case.now, &[(sources[0], Ok(STATIC))]),
+            other => panic!("{other:?}"),
+        }
+        works += 1;
+    }
+    assert_eq!((works, case.since_start()), (2, back));
+    assert_eq!(case.state(), State::Fresh);
+}
+
+#[test]
+fn after_a_suspend_of_hours_everything_is_done_once() {
+    let mut case = with_token(15, grant(3600, true), &[lease(3600, true), STATIC]);
+    case.reads_static(Ok(STATIC));
+    case.now += 10 * HOUR;
+    assert_eq!(case.state(), State::Expired);
+    let back = case.logs_in(Ok(grant(3600, true)));
+    let mut works = Vec::new();
+    while let Some(work) = case.schedule.due(case.now) {
+        match &work {
+            Work::ReadLeased(..) => case.read(Ok(lease(3600, true))),
+            Work::Read(_) => case.schedule.read(case.now, &[(Source(1), Ok(STATIC))]),
+            _ => {}
+        }
+        works.push(work);
+    }
+    assert_eq!(works.len(), 2, "{works:?}");
+    about(case.reads_static(Ok(STATIC)) - back, 13.5, 16.5);
+}
+
+#[test]
+fn a_clock_that_went_back_is_not_believed() {
+    let mut case = case(100, &[STATIC]);
+    case.reads_static(Ok(STATIC));
+    let wake = case.schedule.wake();
+    assert!(case.schedule.due(Duration::ZERO).is_none());
+    assert_eq!(case.schedule.wake(), wake);
+}
+
+#[test]
+fn retry_after_is_honoured_and_pauses_shrink_step_by_step() {
+    for (asked, from, to) in [
+        (None, 5.0, 10.0),
+        (Some(secs(0)), 5.0, 10.0),
+        (Some(secs(40)), 45.0, 50.0),
+        (Some(secs(u64::MAX)), 305.0, 310.0),
+    ] {
+        let mut case = case(15, &[STATIC]);
+        let first = case.reads_static(Err(Failure::Throttled(asked)));
+        about(case.reads_static(Ok(STATIC)) - first, from, to);
+    }
+    let mut case = case(15, &[STATIC]);
+    for _ in 0..5 {
+        case.reads_static(Err(Failure::Throttled(None)));
+    }
+    let mut last = case.reads_static(Ok(STATIC));
+    for pause in [80.0, 40.0, 20.0, 16.5, 16.5] {
+        let now = case.reads_static(Ok(STATIC));
+        about(now - last, pause / 2.0, pause);
+        last = now;
+    }
+}
+
+#[test]
+fn a_denied_read_is_answered_by_one_login() {
+    let mut case = case(15, &[STATIC, STATIC]);
+    let denied = [(Source(0), Err(Failure::Denied)), (Source(1), Ok(STATIC))];
+    let Work::Read(_) = case.work() else { panic!() };
+    case.schedule.read(case.now, &denied);
+    assert_eq!(case.state(), State::Denied);
+    let login = case.logs_in(Ok(grant(0, false)));
+    let (mut reads, mut other) = (0, 0);
+    let again = loop {
+        match case.work() {
+            Work::Login(_) => break case.since_start(),
+            Work::Revoke(number) => case.schedule.revoked(case.now, number, Ok(())),
+            Work::Read(sources) => {
+                let results = sources.iter().map(|source| denied[source.0]);
+                case.schedule.read(case.now, &results.collect::<Vec<_>>());
+                reads += u32::from(sources.contains(&FIRST));
+                other += u32::from(sources.contains(&Source(1)));
+            }
+            work => panic!("{work:?}"),
+        }
+    };
+    about(again - login, 3600.0, 3900.0);
+    about(f64::from(reads), 15.0, 25.0);
+    about(f64::from(other), 3600.0 / 16.5, 3900.0 / 13.5);
+}
+
+#[test]
+fn a_sidecar_that_was_killed_logs_in_and_reads_again_as_the_limiter_lets_it() {
+    let held = |what, age| Some(Held { what, age: secs(age) });
+    let held = [
+        held(STATIC, 500),
+        held(lease(3600, true), 500),
+        held(Lifetime::Ends { ttl: secs(3600) }, 500),
+        None,
+    ];
+    let mut case = Case {
+        schedule: Schedule::new(START, 7, secs(600), None, &held),
+        now: START,
+    };
+    assert_eq!(case.schedule.next_try(FIRST), None);
+    assert_eq!(case.state(), State::Stale);
+    assert_eq!(case.logs_in(Ok(grant(3600, true))), 0.0);
+    assert_eq!(case.reads_static(Ok(STATIC)), 0.0);
+    let mut read = Vec::new();
+    while read.len() < 3 {
+        match case.work() {
+            Work::ReadLeased(source, _permit) => {
+                read.push((source.0, case.since_start()));
+                let lifetime = if source.0 == 3 { STATIC } else { lease(3600, true) };
+                case.schedule.read(case.now, &[(source, Ok(lifetime))]);
+            }
+            Work::Read(sources) => {
+                let results = sources.iter().map(|source| (*source, Ok(STATIC)));
+                case.schedule.read(case.now, &results.collect::<Vec<_>>());
+            }
+            work => panic!("{work:?}"),
+        }
+    }
+    let at = |index| read.iter().find(|(source, _)| *source == index).unwrap().1;
+    assert_eq!(at(3), 30.0, "an unknown past counts as read just now");
+    about(at(1), 700.0, 770.0);
+    about(at(2), 3600.0 * 0.6 - 500.0, 3600.0 * 0.65 - 500.0);
+}
+
+#[test]
+fn nothing_is_given_out_twice_though_nobody_says_what_came_of_it() {
+    let mut case = with_token(15, grant(60, true), &[lease(60, true), STATIC]);
+    for _ in 0..200 {
+        let before = case.now;
+        let mut works = 0;
+        while case.schedule.due(case.now).is_some() {
+            works += 1;
+        }
+        assert!(works <= 6);
+        case.now = case.schedule.wake();
+        assert!(case.now > before);
+    }
+}
+
+#[test]
+fn people_see_when_the_next_try_is() {
+    let mut case = case(15, &[STATIC, lease(1000, true)]);
+    assert_eq!(case.schedule.next_try(FIRST), Some(case.schedule.wake()));
+    about(
+        (case.schedule.next_try(Source(1)).unwrap() - START).as_secs_f64(),
+        600.0,
+        650.0,
+    );
+    case.reads_static(Err(Failure::Away));
+    assert_eq!(case.schedule.next_try(FIRST), Some(case.schedule.wake()));
+    assert_eq!(case.schedule.next_try(Source(9)), None);
+    assert_eq!(case.schedule.state(Source(9), case.now), State::Stale);
+}

@@ -1,0 +1,421 @@
+//! The sidecar as a process: what it takes over and gives back, that it never ends with a failure, whatever it is given, and
+//! that it goes on where another ended.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::deliver::bao;
+use crate::job_pod::Pod;
+use crate::process::stuck;
+use crate::support::agent::Agent;
+use crate::support::fake_vault::{FakeVault, Reply, bytes, json as answer, logged_in, secret_body};
+use crate::support::http::Request;
+use crate::support::openbao::OpenBao;
+
+/// A pod with one fresh file of this secret, `init` done.
+pub(crate) fn fresh(bao: &OpenBao, secret: &str) -> Agent {
+    put(bao, secret, "canary-first");
+    let agent = Agent::for_bao(bao)
+        .refresh("5s")
+        .canary("canary-first")
+        .canary("canary-second");
+    let agent = agent.file(json!({"secret": secret, "key": "a", "format": "raw", "file": "a", "mode": "0440"}));
+    agent.run().expect(0, &["delivered 1 file"]);
+    agent
+}
+
+pub(crate) fn put(bao: &OpenBao, secret: &str, value: &str) {
+    bao.write(secret, &json!({"data": {"a": value}}));
+}
+
+/// The accessors of all logins that a log tells of.
+pub(crate) fn accessors(log: &[Value]) -> Vec<String> {
+    let logins = log.iter().filter(|line| line["message"] == "logged in");
+    logins
+        .map(|line| line["accessor"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn log_of(stderr: &str) -> Vec<Value> {
+    stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Whether there is such a token.
+pub(crate) fn lives(bao: &OpenBao, accessor: &str) -> bool {
+    let (status, _) = bao.call_in("", "POST", "auth/token/lookup-accessor", &json!({"accessor": accessor}));
+    status == 200
+}
+
+fn handover(agent: &Agent) -> std::path::PathBuf {
+    agent.root().join("podkey/handover/handover.json")
+}
+
+#[test]
+fn init_hands_its_token_over_and_the_sidecar_gives_it_back_at_the_end() {
+    for signal in ["-TERM", "-INT"] {
+        let bao = bao();
+        let secret = format!("arc-runners/data/handed{signal}");
+        put(bao, &secret, "canary-first");
+        let agent = fresh(bao, &secret);
+        let run = agent.run();
+        let [accessor] = accessors(&log_of(&run.stderr)).try_into().unwrap();
+        assert!(lives(bao, &accessor), "init does not revoke it");
+        assert!(run.stderr.contains("the sidecar has it"), "{}", run.stderr);
+        assert!(!run.stderr.contains("WARN"), "{}", run.stderr);
+        let found = fs::metadata(handover(&agent)).unwrap();
+        assert_eq!(found.mode() & 0o7777, 0o600);
+        assert_eq!(agent.status()["files"]["a"]["version"], 2);
+
+        let mut sidecar = agent.sidecar();
+        sidecar.until_said("with the client token of podkey-init");
+        assert!(!handover(&agent).exists(), "unlinked as soon as it was read");
+        assert_eq!(fs::read_dir(agent.root().join("podkey/handover")).unwrap().count(), 0);
+        put(bao, &secret, "canary-second");
+        agent.until("the change", |agent| {
+            agent.text("a").as_deref() == Some("canary-second")
+        });
+        assert!(sidecar.runs() && lives(bao, &accessor));
+        sidecar.signal(signal);
+        let log = sidecar.ended();
+        assert!(accessors(&log).is_empty(), "the same token all the time");
+        assert!(!lives(bao, &accessor), "{signal}: revoked at the end");
+        let last = log.last().unwrap()["message"].as_str().unwrap();
+        assert!(last.ends_with("nothing was left at the server"), "{last}");
+        let termination = fs::read_to_string(agent.root().join("dev/termination-log")).unwrap();
+        assert!(
+            termination.starts_with("podkey 0 stage=refresh connection=main: stopped by SIG"),
+            "{termination}"
+        );
+    }
+}
+
+#[test]
+fn killed_and_started_anew_it_logs_in_for_itself_and_knows_what_is_there() {
+    let bao = bao();
+    let secret = "arc-runners/data/killed";
+    let agent = fresh(bao, secret);
+    let first = agent.sidecar();
+    first.until_said("with the client token of podkey-init");
+    first.kill();
+    let before = fs::metadata(agent.secrets().join("a")).unwrap();
+
+    let second = agent.sidecar();
+    second.until_said("there is no client token from before");
+    agent.until("it is read again", |agent| {
+        agent.status()["files"]["a"]["state"] == "fresh"
+    });
+    second.until_said("logged in");
+    agent.until("a read", |_| {
+        bao.audit()
+            .iter()
+            .filter(|entry| entry["type"] == "response" && entry["request"]["path"] == secret)
+            .count()
+            >= 2
+    });
+    let after = fs::metadata(agent.secrets().join("a")).unwrap();
+    assert_eq!(
+        (before.ino(), before.mtime_nsec()),
+        (after.ino(), after.mtime_nsec()),
+        "unchanged, so not written"
+    );
+    put(bao, secret, "canary-second");
+    agent.until("the change", |agent| {
+        agent.text("a").as_deref() == Some("canary-second")
+    });
+    let log = second.stop();
+    let changed: Vec<_> = log.iter().filter(|line| line["message"] == "file changed").collect();
+    assert_eq!(changed.len(), 1, "{changed:?}");
+    assert_eq!(
+        (&changed[0]["old_version"], &changed[0]["version"]),
+        (&json!(1), &json!(2)),
+        "it knew the version"
+    );
+    let [accessor] = accessors(&log).try_into().unwrap();
+    assert!(!lives(bao, &accessor));
+}
+
+#[test]
+fn files_of_fields_and_variables_have_their_origin_also_after_it_was_killed() {
+    let bao = bao();
+    let secret = "arc-runners/data/origins";
+    let put = |data: Value| drop(bao.write(secret, &json!({"data": data})));
+    put(json!({"a": "1", "b": "1"}));
+    let each = |directory: &str, when_gone: &str| {
+        let file = format!("{directory}/{{{{ .SecretKey }}}}");
+        json!({"secret": secret, "format": "raw", "file": file, "mode": "0440", "whenGone": when_gone})
+    };
+    let agent = Agent::for_bao(bao)
+        .refresh("5s")
+        .file(each("x", "delete"))
+        .file(each("y", "keep"))
+        .with(
+            "/env",
+            json!([
+                {"secret": secret, "select": {"value": {"at": ["a"], "name": "ONE"}}},
+                {"secret": secret, "select": {"value": {"at": ["b"], "name": "TWO"}}},
+                {"secret": secret, "select": {"upperCase": {"prefix": "P_"}}},
+            ]),
+        );
+    agent.run().expect(0, &["delivered 4 files and 4 variables"]);
+    agent.sidecar().kill();
+    put(json!({"a": "2", "c": "2"}));
+    let sidecar = agent.sidecar();
+    agent.until("the change", |agent| agent.text("x/a").as_deref() == Some("2"));
+    for (place, text) in [
+        ("x/a", Some("2")),
+        ("x/b", None),
+        ("x/c", Some("2")),
+        ("y/a", Some("2")),
+        ("y/b", Some("1")),
+        ("y/c", Some("2")),
+        ("env/ONE", Some("2")),
+        ("env/TWO", Some("1")),
+        ("env/P_A", Some("2")),
+        ("env/P_B", Some("1")),
+        ("env/P_C", Some("2")),
+    ] {
+        assert_eq!(agent.text(place).as_deref(), text, "{place}");
+    }
+    for (place, state) in [("y/a", "fresh"), ("y/b", "gone"), ("env/TWO", "gone")] {
+        agent.until(place, |agent| agent.status()["files"][place]["state"] == state);
+    }
+    sidecar.stop();
+}
+
+#[test]
+fn a_failure_that_is_left_to_the_job_leaves_nothing_to_keep_fresh() {
+    let bao = bao();
+    let pod = Pod::new(Agent::for_bao(bao).refresh("5s")).file(
+        json!({"secret": "arc-runners/data/never-there", "key": "a", "format": "raw", "file": "a", "mode": "0400"}),
+    );
+    pod.init().expect(0, &["left to the job hook"]);
+    assert_eq!(pod.agent.status()["state"], "failed");
+    put(bao, "arc-runners/data/never-there", "too late");
+    for _ in 0..2 {
+        let mut sidecar = pod.agent.sidecar();
+        sidecar.until_said("there is nothing to keep fresh");
+        assert!(sidecar.runs());
+        assert!(accessors(&sidecar.stop()).is_empty());
+        assert_eq!(pod.agent.text("a"), None);
+    }
+    // A start that succeeds after one that failed, and one that fails after one that succeeded.
+    pod.init().expect(0, &["delivered 1 file"]);
+    let sidecar = pod.agent.sidecar();
+    sidecar.until_said("with the client token of podkey-init");
+    sidecar.stop();
+    bao.delete("arc-runners/data/never-there");
+    pod.init().expect(0, &["left to the job hook"]);
+    assert_eq!(pod.agent.text("a"), None);
+    let left: Vec<_> = pod
+        .agent
+        .all_files()
+        .into_iter()
+        .filter(|file| !file.contains("..data") && !file.contains(".status"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn whatever_it_is_given_it_waits_for_its_end_and_ends_well() {
+    let fake = FakeVault::plain(logged_in(|_, _| stuck()));
+    let agent = || Agent::for_fake(&fake).refresh("5s");
+    let no_refresh = Agent::for_fake(&fake);
+    for (agent, told) in [
+        (agent().raw_plan("{"), "does not parse"),
+        (agent().raw_plan(""), "does not parse"),
+        (agent().raw_plan(r#"{"version":7}"#), "version 7"),
+        (agent().with("/refresh/interval", json!("1s")), "shorter than 5s"),
+        (agent().env("PODKEY_BUDGET", "never"), "PODKEY_BUDGET"),
+        (no_refresh, "nothing to keep fresh"),
+    ] {
+        let mut sidecar = agent.sidecar();
+        sidecar.until_said("the files stay as they are");
+        assert!(sidecar.runs());
+        let log = sidecar.stop();
+        let reason = log.iter().find(|line| line["level"] == "ERROR").unwrap()["reason"].to_string();
+        assert!(reason.contains(told), "{reason}");
+    }
+    // What an earlier process left is garbage, or none of ours.
+    let agent = agent();
+    let logged_in = |what: &str| {
+        let sidecar = agent.sidecar();
+        agent.until(what, |_| sidecar.said("logged in").len() == 1);
+        sidecar.stop();
+        assert!(!handover(&agent).exists(), "{what}");
+    };
+    fs::create_dir_all(agent.secrets()).unwrap();
+    fs::create_dir_all(handover(&agent).parent().unwrap()).unwrap();
+    for garbage in ["", "{", "null", r#"{"delivered":{}}"#, "\u{0}\u{1}"] {
+        fs::write(handover(&agent), garbage).unwrap();
+        fs::write(agent.secrets().join(".status.json"), garbage).unwrap();
+        logged_in(garbage);
+    }
+}
+
+#[test]
+fn a_volume_that_is_not_there_or_was_tampered_with_is_told_and_waited_with() {
+    let fake = FakeVault::plain(logged_in(|_, _| stuck()));
+    let outside = tempfile::tempdir().unwrap();
+    let agent = Agent::for_fake(&fake).refresh("5s");
+    std::os::unix::fs::symlink(outside.path(), agent.secrets()).unwrap();
+    let sidecar = agent.sidecar();
+    sidecar.until_said("the files stay as they are");
+    sidecar.stop();
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn answers_that_make_no_sense_leave_the_files_as_they_are() {
+    let nonsense: [fn() -> Reply; 8] = [
+        || answer(200, "no json"),
+        || answer(200, "{}"),
+        || answer(200, r#"{"data":null}"#),
+        || answer(200, r#"{"data":{"data":[],"metadata":{"version":1}}}"#),
+        || answer(500, r#"{"errors":["internal error"]}"#),
+        || Reply::Last(bytes(302, "Location: http://127.0.0.1:1/\r\n", "")),
+        || {
+            Reply::Last(bytes(
+                200,
+                "Content-Type: text/html\r\n",
+                "<html>canary-of-a-proxy</html>",
+            ))
+        },
+        || Reply::Last(b"\x00\xff garbage".to_vec()),
+    ];
+    let good = || answer(200, &secret_body(r#"{"data":{"a":"first"},"metadata":{"version":1}}"#));
+    let last = || answer(200, &secret_body(r#"{"data":{"a":"last"},"metadata":{"version":2}}"#));
+    std::thread::scope(|scope| {
+        for bad in nonsense {
+            scope.spawn(move || {
+                let fake = FakeVault::plain(logged_in(move |_, n| match n {
+                    0 => good(),
+                    1 | 2 => bad(),
+                    _ => last(),
+                }));
+                let agent = Agent::for_fake(&fake).refresh("5s").canary("canary-of-a-proxy");
+                agent.run().expect(0, &[]);
+                let sidecar = agent.sidecar();
+                let reads = || {
+                    fake.requests()
+                        .iter()
+                        .filter(|request| request.target == "/v1/kv/data/web")
+                        .count()
+                };
+                agent.until("a try that fails", |_| reads() >= 2);
+                agent.until("the state", |agent| agent.status()["files"]["a"]["state"] == "stale");
+                assert_eq!(agent.text("a").as_deref(), Some("first"));
+                assert!(agent.status()["files"]["a"]["reason"].is_string());
+                agent.until("better days", |agent| agent.text("a").as_deref() == Some("last"));
+                let log = sidecar.stop();
+                let warned = log.iter().filter(|line| line["level"] == "WARN").count();
+                assert_eq!(warned, 1, "one line a minute: {log:?}");
+            });
+        }
+    });
+}
+
+#[test]
+fn it_ends_within_its_time_whatever_is_under_way() {
+    let slow_login = |request: &Request| request.target.ends_with("/login");
+    let stuck_at: [(&str, fn(&Request) -> bool); 3] = [
+        ("login", slow_login),
+        ("read", |request| request.target.ends_with("/web")),
+        ("revocation", |request| request.target.ends_with("/revoke-self")),
+    ];
+    for (what, is_stuck) in stuck_at {
+        let fake = FakeVault::plain(move |request: &Request, n| match is_stuck(request) {
+            true => stuck(),
+            false => logged_in(|_, _| answer(200, &secret_body(r#"{"a":"1"}"#)))(request, n),
+        });
+        let agent = Agent::for_fake(&fake).refresh("5s");
+        let sidecar = agent.sidecar();
+        agent.until(what, |_| {
+            fake.requests()
+                .iter()
+                .any(|request| is_stuck(request) || what == "revocation" && slow_login(request))
+        });
+        let begun = Instant::now();
+        let log = sidecar.stop();
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "{what}: {:?}",
+            begun.elapsed()
+        );
+        let last = log.last().unwrap()["message"].as_str().unwrap();
+        assert_eq!(last.contains("may be left"), what != "read", "{what}: {last}");
+    }
+}
+
+#[test]
+fn a_login_on_its_way_is_let_finish_so_that_its_token_can_be_revoked() {
+    let fake = FakeVault::plain(|request: &Request, n| {
+        if request.target.ends_with("/login") {
+            sleep(Duration::from_millis(400));
+        }
+        logged_in(|_, _| stuck())(request, n)
+    });
+    let agent = Agent::for_fake(&fake).refresh("5s");
+    let sidecar = agent.sidecar();
+    agent.until("the login", |_| fake.requests().len() == 1);
+    let log = sidecar.stop();
+    assert_eq!(fake.requests().last().unwrap().target, "/v1/auth/token/revoke-self");
+    assert!(log.last().unwrap()["message"].to_string().contains("nothing was left"));
+}
+
+#[test]
+fn nobody_needs_to_read_its_log() {
+    let bao = bao();
+    let agent = fresh(bao, "arc-runners/data/unread");
+    let mut command = agent.command_for("sidecar");
+    let mut child = command.spawn().unwrap();
+    drop(child.stderr.take());
+    put(bao, "arc-runners/data/unread", "canary-second");
+    agent.until("the change", |agent| {
+        agent.text("a").as_deref() == Some("canary-second")
+    });
+    crate::process::send("-TERM", &child);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn as_the_first_process_of_a_container_it_obeys_signals_too() {
+    let agent = fresh(bao(), "arc-runners/data/first-process");
+    let sidecar = agent.command_for("sidecar");
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child=KILL"]);
+    if !Command::new("unshare")
+        .args(["--pid", "--fork", "true"])
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        eprintln!("skipped: no namespace can be made here (needs root)");
+        return;
+    }
+    command.arg(sidecar.get_program()).args(sidecar.get_args());
+    command
+        .env_clear()
+        .envs(sidecar.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env("PATH", std::env::var_os("PATH").unwrap());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let running = agent.sidecar_by(command);
+    running.until_said("with the client token of podkey-init");
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", running.id())).unwrap();
+    let inner = children.split_whitespace().next().unwrap();
+    let status = fs::read_to_string(format!("/proc/{inner}/status")).unwrap();
+    assert!(
+        status
+            .lines()
+            .any(|line| line.starts_with("NSpid:") && line.ends_with("\t1")),
+        "{status}"
+    );
+    Command::new("kill").args(["-TERM", inner]).status().unwrap();
+    running.ended();
+}

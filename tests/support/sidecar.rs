@@ -1,0 +1,170 @@
+//! The agent as a sidecar, beside the test: its log as it comes, what the containers see, and how it ends. However it ends, it
+//! is checked for what must hold at all times: exit code 0, and no secret in its log.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::sync::{Arc, Mutex};
+use std::thread::{JoinHandle, sleep};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::agent::Agent;
+
+/// How long anything may take that has no time of its own. No test asserts that something is fast.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running sidecar. Killed when dropped.
+pub struct Sidecar<'a> {
+    agent: &'a Agent,
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Agent {
+    /// Starts the sidecar of this pod.
+    pub fn sidecar(&self) -> Sidecar<'_> {
+        self.sidecar_by(self.command_for("sidecar"))
+    }
+
+    /// The same by another command.
+    pub fn sidecar_by(&self, mut command: Command) -> Sidecar<'_> {
+        let mut child = command.spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let read = Arc::clone(&lines);
+        let reader = std::thread::spawn(move || {
+            for line in stderr.lines() {
+                read.lock().unwrap().push(line.unwrap());
+            }
+        });
+        Sidecar {
+            agent: self,
+            child,
+            lines,
+            reader: Some(reader),
+        }
+    }
+
+    /// What is at this path below `/podkey/secrets`, as the containers see it.
+    pub fn seen(&self, place: &str) -> Option<Vec<u8>> {
+        std::fs::read(self.secrets().join(place)).ok()
+    }
+
+    /// The same as text.
+    pub fn text(&self, place: &str) -> Option<String> {
+        self.seen(place).map(|bytes| String::from_utf8(bytes).unwrap())
+    }
+
+    /// The directory that containers see as `/podkey/secrets`.
+    pub fn secrets(&self) -> PathBuf {
+        self.volume().join("files")
+    }
+
+    /// What the sidecar tells of its files.
+    pub fn status(&self) -> Value {
+        let text = self.text(".status.json").unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// Waits until something is as it should be.
+    #[track_caller]
+    pub fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+        let begun = Instant::now();
+        while !holds(self) {
+            assert!(begun.elapsed() < PATIENCE, "it never came: {what}; {}", self.status());
+            sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Sidecar<'_> {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Every line so far.
+    pub fn log(&self) -> Vec<Value> {
+        let lines = self.lines.lock().unwrap();
+        lines
+            .iter()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+            .collect()
+    }
+
+    /// The lines with this in their message.
+    pub fn said(&self, message: &str) -> Vec<Value> {
+        let mut log = self.log();
+        log.retain(|line| line["message"].as_str().is_some_and(|text| text.contains(message)));
+        log
+    }
+
+    #[track_caller]
+    pub fn until_said(&self, message: &str) {
+        self.agent.until(message, |_| !self.said(message).is_empty());
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Ends it as the kubelet does at the end of a pod, and gives all that it said.
+    #[track_caller]
+    pub fn stop(self) -> Vec<Value> {
+        self.signal("-TERM");
+        self.ended()
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn ended(mut self) -> Vec<Value> {
+        let status = self.child.wait().unwrap();
+        self.reader.take().unwrap().join().unwrap();
+        let log = self.log();
+        assert_eq!(status.code(), Some(0), "{log:?}");
+        let last = log.last().unwrap();
+        assert_eq!(
+            (&last["code"], &last["stage"]),
+            (&0.into(), &"refresh".into()),
+            "{last}"
+        );
+        self.check();
+        log
+    }
+
+    /// No secret in its log, nor in what it tells of its files.
+    #[track_caller]
+    fn check(&self) {
+        let status = self.agent.text(".status.json").unwrap_or_default();
+        let lines = self.lines.lock().unwrap().join("\n");
+        for canary in self.agent.canaries() {
+            assert!(canary.len() > 8, "a canary that short proves nothing");
+            for (place, text) in [("log", &lines), ("status", &status)] {
+                assert!(!text.contains(canary.as_str()), "a secret in the {place}: {text}");
+            }
+        }
+    }
+
+    /// Ends it as running out of memory does.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.reader.take().unwrap().join().unwrap();
+        self.check();
+    }
+}
+
+impl Drop for Sidecar<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
