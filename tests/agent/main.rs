@@ -27,6 +27,7 @@ mod job_temp;
 mod plan;
 mod process;
 mod sidecar_life;
+mod sidecar_pod;
 mod sidecar_process;
 mod sidecar_token;
 mod tls;
