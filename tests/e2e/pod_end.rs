@@ -69,6 +69,7 @@ const KILLED: usize = 10;
 
 /// Certificates with leases are the credentials here: they go when the token that made them does.
 struct Certificates<'a> {
+    namespace: &'a Namespace,
     vault: Vault<'a>,
     mount: String,
 }
@@ -95,7 +96,11 @@ impl<'a> Certificates<'a> {
             ROLE,
             &json!({"audience": "vault", "token_ttl": "90s", "token_max_ttl": "90s"}),
         );
-        Self { vault, mount }
+        Self {
+            namespace,
+            vault,
+            mount,
+        }
     }
 
     fn pod(&self, name: &str, script: &str) -> Value {
@@ -114,42 +119,52 @@ impl<'a> Certificates<'a> {
         )
     }
 
+    #[track_caller]
+    fn start(&self, kind: &str, count: usize, script: &str) -> Vec<Pod<'a>> {
+        let names = (0..count).map(|number| format!("{kind}-{number}"));
+        names
+            .map(|name| self.namespace.create(&self.pod(&name, script)))
+            .collect()
+    }
+
     fn leases(&self) -> usize {
         let path = format!("/v1/sys/leases/lookup/{}/issue/app", self.mount);
         let list = self.vault.api.call("LIST", &path, &Value::Null).json();
         list["data"]["keys"].as_array().map_or(0, Vec::len)
     }
 
-    /// Waits until no more is left than that; gives what was.
+    /// Waits until nothing is left; gives how many seconds.
     #[track_caller]
-    fn left(&self, at_most: usize) -> (usize, usize) {
+    fn none_left(&self) -> f64 {
+        let begun = Instant::now();
         let mut left = (0, 0);
         wait(LIMIT, || {
             left = (self.vault.tokens(), self.leases());
-            (left.0 <= at_most && left.1 <= at_most).then_some(left)
+            (left == (0, 0)).then_some(())
         })
-        .unwrap_or_else(|| panic!("tokens and leases left: {left:?}"))
+        .unwrap_or_else(|| panic!("tokens and leases left: {left:?}"));
+        begun.elapsed().as_secs_f64()
     }
 }
 
 #[test]
 fn no_lease_and_no_token_outlives_a_pod_but_that_of_a_killed_one_which_ends_by_itself() {
-    let namespace = Namespace::new("left");
-    let certificates = Certificates::new(&namespace);
-    let start = |kind: &str, count: usize, script: &str| -> Vec<_> {
-        let names = (0..count).map(|number| format!("{kind}-{number}"));
-        names
-            .map(|name| namespace.create(&certificates.pod(&name, script)))
-            .collect()
-    };
+    let [namespace, other] = ["left", "left-killed"].map(Namespace::new);
+    let (certificates, of_killed) = (Certificates::new(&namespace), Certificates::new(&other));
 
-    let normal = start("normal", NORMAL, "grep -q certificate /podkey/secrets/web.json");
+    // First those whose tokens end last.
+    let killed = of_killed.start("killed", KILLED, FOREVER);
+    kill(&killed);
+    let begun = Instant::now();
+    let after_killed = (of_killed.vault.tokens(), of_killed.leases());
+
+    let normal = certificates.start("normal", NORMAL, "grep -q certificate /podkey/secrets/web.json");
     normal.iter().for_each(|pod| {
         pod.succeeds();
     });
-    let after_normal = certificates.left(0);
+    let after_normal = certificates.none_left();
 
-    let cancelled = start("cancelled", CANCELLED, FOREVER);
+    let cancelled = certificates.start("cancelled", CANCELLED, FOREVER);
     cancelled.iter().for_each(|pod| {
         pod.running();
     });
@@ -159,27 +174,25 @@ fn no_lease_and_no_token_outlives_a_pod_but_that_of_a_killed_one_which_ends_by_i
         (CANCELLED, CANCELLED)
     );
     cancelled.iter().for_each(|pod| cluster().delete(&pod.path()));
-    let after_cancelled = certificates.left(0);
+    let after_cancelled = certificates.none_left();
 
-    let killed = start("killed", KILLED, FOREVER);
-    let running: Vec<_> = killed.iter().map(Pod::running).collect();
-    let uids: Vec<_> = running
-        .iter()
-        .map(|pod| format!("-e {}", pod["metadata"]["uid"].as_str().unwrap().replace('-', "[-_]")))
-        .collect();
+    of_killed.none_left();
+    println!(
+        "tokens and leases left after {NORMAL} pods that end: none {after_normal:.0} s later; {CANCELLED} deleted: none \
+         {after_cancelled:.0} s later; {KILLED} killed: {after_killed:?}, and none {:.0} s later",
+        begun.elapsed().as_secs_f64()
+    );
+}
+
+/// Kills all processes of running pods, the sandboxes' too, by a pod that may see the node's.
+fn kill(pods: &[Pod<'_>]) {
+    let uid = |pod: &Pod<'_>| pod.running()["metadata"]["uid"].as_str().unwrap().replace('-', "[-_]");
+    let uids: Vec<_> = pods.iter().map(|pod| format!("-e {}", uid(pod))).collect();
     let script = format!(
         "for p in /proc/[0-9]*; do grep -q {} $p/cgroup 2>/dev/null && kill -9 ${{p#/proc/}}; done; true",
         uids.join(" ")
     );
     let mut killer = merge(pod("killer", &script), &json!({"spec": {"hostPID": true}}));
     killer["spec"]["containers"][0]["securityContext"] = json!({"privileged": true});
-    namespace.create(&killer).succeeds();
-    let after_killed = (certificates.vault.tokens(), certificates.leases());
-    let begun = Instant::now();
-    let in_the_end = certificates.left(0);
-    println!(
-        "left (tokens, leases) after {NORMAL} pods that end: {after_normal:?}; {CANCELLED} deleted: {after_cancelled:?}; \
-         {KILLED} killed: {after_killed:?}, and {in_the_end:?} {:.0} s later",
-        begun.elapsed().as_secs_f64()
-    );
+    pods[0].namespace.create(&killer).succeeds();
 }
