@@ -688,3 +688,24 @@ fn a_quota_of_hours_ago_is_forgotten() {
     };
     assert_eq!((source, case.since_start()), (Source(1), back));
 }
+
+#[test]
+fn what_lasts_is_counted_from_the_request() {
+    let mut case = case(86400, &[lease(1000, true)]);
+    assert!(matches!(case.work(), Work::RenewLease(_)));
+    let asked = case.since_start();
+    case.now += secs(100);
+    case.schedule.lease_renewed(case.now, FIRST, Ok(lease(1000, true)));
+    about(case.renews(Ok(lease(1000, true))) - asked, 600.0, 650.0);
+}
+
+#[test]
+fn under_a_quota_a_login_is_paced_together_with_what_comes_after_it() {
+    let mut case = with_token(15, grant(100, false), &[STATIC]);
+    for _ in 0..2 {
+        case.reads_static(Err(Failure::Throttled(None)));
+    }
+    case.now += secs(200);
+    let login = case.logs_in(Ok(grant(100, false)));
+    assert_eq!(case.reads_static(Ok(STATIC)), login);
+}
