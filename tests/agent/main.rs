@@ -28,6 +28,7 @@ mod job_temp;
 mod on_change;
 mod plan;
 mod process;
+mod sidecar_footprint;
 mod sidecar_life;
 mod sidecar_pod;
 mod sidecar_process;
