@@ -476,6 +476,25 @@ fn a_token_with_few_uses_is_replaced_before_the_last() {
     about(case.logs_in(Ok(few)) - first, 5.0, 10.0);
 }
 
+/// A token of 20 seconds ends while the server is away for 25.
+#[test]
+fn tries_that_a_near_end_hurries_do_not_make_the_later_ones_rare() {
+    let mut case = with_token(5, grant(20, true), &[STATIC]);
+    let mut tries = 0;
+    while case.since_start() < 25.0 {
+        tries += 1;
+        match case.work() {
+            Work::Login(_) => case.schedule.logged_in(case.now, Err(Failure::Away)),
+            Work::RenewToken => case.schedule.token_renewed(case.now, Err(Failure::Away)),
+            Work::Read(sources) => case.schedule.read(case.now, &[(sources[0], Err(Failure::Away))]),
+            work => panic!("{work:?}"),
+        }
+    }
+    assert!(tries > 5, "{tries}");
+    let wait = case.schedule.wake().saturating_sub(case.now).as_secs();
+    assert!(wait <= 40, "{wait} s after {tries} tries");
+}
+
 #[test]
 fn while_the_server_is_away_for_a_day_it_is_asked_each_five_minutes() {
     let mut case = with_token(15, grant(3600, true), &[lease(3600, true), STATIC]);

@@ -11,8 +11,12 @@ use crate::agent::outcome::{self, Manifest, OUTCOME, Outcome, Target};
 use crate::agent::report::{Code, Failure};
 use crate::plan::{BIN_DIR, Destination, ENV_DIR, Plan, SECRETS_DIR};
 
-/// Clears all that the plan could have delivered. Everything is tried; the first failure is told.
+/// Clears all that the plan could have delivered. Everything is tried; the first failure is told. Files that are kept fresh are
+/// the sidecar's, who takes its tokens and leases back when the pod ends; here they cannot even be written.
 pub(super) fn clear(hook: &Hook, plan: &Plan) -> Result<(), Failure> {
+    if plan.refresh.is_some() {
+        return temp::remove(hook, plan);
+    }
     let mut outcome = Ok(());
     let directory = match Staged::open(&hook.path(SECRETS_DIR), false) {
         Ok(directory) => Some(directory),
@@ -47,7 +51,12 @@ pub(super) fn clear(hook: &Hook, plan: &Plan) -> Result<(), Failure> {
 /// Clears what can be found without the plan: all that is in the directory, the files that `init` says it delivered, and the
 /// copies. Everything is tried; the first failure is told.
 pub(super) fn clear_unplanned(hook: &Hook) -> Result<(), Failure> {
-    let directory = remove_all_in(&hook.path(SECRETS_DIR));
+    let secrets = hook.path(SECRETS_DIR);
+    let directory = match files::current(&secrets) == secrets {
+        true => remove_all_in(&secrets),
+        // The sidecar's, see above.
+        false => Ok(()),
+    };
     let copies = temp::directory(hook).map_or(Ok(()), |copies| remove_all_in(&copies));
     let manifest = match outcome::read(&hook.path(&format!("{BIN_DIR}/{OUTCOME}"))) {
         Ok(Outcome::Delivered(manifest)) => manifest,

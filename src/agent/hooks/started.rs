@@ -504,7 +504,7 @@ fn exports(
     for Variable { name, value } in &own {
         exported.push(name, value).map_err(refused)?;
     }
-    if !present.is_empty() {
+    if !present.is_empty() && it.plan.refresh.is_none() {
         // They will be in the environment of every step; files beside it would only be one more place to look.
         Staged::open(&secrets, false)?.remove_all(ENV_DIR)?;
     }

@@ -313,10 +313,12 @@ fn remove_tree(parent: impl AsFd, name: impl rustix::path::Arg + Copy) -> Result
     let directory = openat(&parent, name, DIRECTORY, Mode::empty())?;
     let mut outcome = Ok(());
     for name in entries(&directory)? {
-        outcome = outcome.and(remove_tree(&directory, name.as_str()));
+        let removed = remove_tree(&directory, name.as_str());
+        outcome = outcome.and(removed);
     }
     drop(directory);
-    outcome.and(unlinkat(&parent, name, AtFlags::REMOVEDIR))
+    let removed = unlinkat(&parent, name, AtFlags::REMOVEDIR);
+    outcome.and(removed)
 }
 
 #[cfg(test)]
