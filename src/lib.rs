@@ -49,6 +49,7 @@
 //! 5. `job`: what a GitHub Actions job gets through the runner's hooks; its `masks` say what the log hides.
 //! 6. `migrate`: what replaces vault-action in a workflow; pure, beside `inject`, and on nothing but `job`.
 //! 7. `vault`: how we speak to Vault and OpenBao, and which failure is worth another try.
+//! 8. `schedule`: when the sidecar logs in, renews, reads again and revokes; pure, and tried for years of simulated time.
 //!
 //! Two programs, two features: `podkey` (`webhook`) and `podkey-agent` (`agent`), so that the agent, which runs in every
 //! pod, carries no server and no Kubernetes types.

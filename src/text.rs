@@ -27,7 +27,7 @@ pub(crate) fn takes_over(name: &str) -> bool {
         "PODKEY_",
         "RUNNER_",
     ];
-    const NAMES: [&str; 55] = [
+    const NAMES: [&str; 56] = [
         // Shells and the loader.
         "BASHOPTS",
         "BASH_ENV",
@@ -36,6 +36,7 @@ pub(crate) fn takes_over(name: &str) -> bool {
         "ENV",
         "EUID",
         "GCONV_PATH",
+        "GLIBC_TUNABLES",
         "HOME",
         "IFS",
         "LOCPATH",

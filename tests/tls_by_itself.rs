@@ -825,6 +825,10 @@ fn a_missing_right_is_named() {
     let says = |text: &str| install.eventually(text, || install.log().contains(text));
     says("may not get the Secret");
     says("resourceNames [podkey-ca]");
+    // Whoever has no right at all may ask for the version.
+    let version = api.get("/version").unwrap();
+    let number = |name: &str| version[name].as_str().unwrap().trim_end_matches('+').to_owned();
+    says(&format!("\"version\":\"{}.{}\"", number("major"), number("minor")));
     assert_eq!(install.replicas[0].admin_get("/readyz").0, 503);
     api.patch(&role, json!({"rules": [rules[1]]}));
     says("may not create the Secret");

@@ -155,7 +155,7 @@ impl<P> Order<'_, P> {
             // What a server may say is not always a time that a clock can show.
             let until = now
                 .checked_add(lasts)
-                .unwrap_or(now + Duration::from_secs(u32::MAX.into()));
+                .unwrap_or_else(|| now + Duration::from_secs(u32::MAX.into()));
             delivery.leases.push(LeaseEnd::new(wanted.path.as_str(), until));
         }
         Ok(delivery)

@@ -116,8 +116,8 @@ mod tests {
             ),
             ("/tmp/{{ .SecretBaseName }}", "kv/data/kubeconfig", "/tmp/kubeconfig"),
             // The first /data/ is the engine's, another one is the secret's.
-            ("{{ .MountPath }}/{{ .SecretPath }}", "kv/data/data/x", "kv/data/x"),
-            ("{{ .MountPath }}/{{ .SecretPath }}", "data/data/x", "data/x"),
+            ("{{ .MountPath }}.{{ .SecretPath }}", "kv/data/data/x", "kv.data/x"),
+            ("{{ .MountPath }}.{{ .SecretPath }}", "data/data/x", "data.x"),
             ("{{ .MountPath }}", "kv", "kv"),
         ] {
             assert_eq!(resolved(text, path).as_deref(), Ok(expected), "{text} of {path}");

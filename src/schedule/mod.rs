@@ -222,8 +222,8 @@ enum Todo {
 }
 
 impl Schedule {
-    /// `token` is the one of the handover, whose number is the default one; without it, leases that are `held` count as lost, but their
-    /// past still counts for the limiter. Sources whose past is not known are `None`.
+    /// `token` is the one of the handover, whose number is the default one; without it, leases that are `held` count as lost,
+    /// but their past still counts for the limiter. Sources whose past is not known are `None`.
     pub(crate) fn new(
         now: Duration,
         seed: u64,
@@ -383,35 +383,33 @@ impl Schedule {
 
     /// What there is to do about one source with this token.
     fn due_of(&self, source: Source, token: &Token) -> impl Iterator<Item = Due> {
-        let read = |retry: &Retry, replace: Duration| Due {
-            at: retry.next.max(replace).max(self.limiter.free(source)),
-            until: token.term.end,
-            todo: Todo::ReadLeased(source),
-        };
-        let both = self.items.get(source.0).map(
-            |Item {
-                 life, retry, renewals, ..
-             }| match life {
+        let both = self.items.get(source.0).map(|item| {
+            let read = |replace: Duration| Due {
+                at: item.retry.next.max(replace).max(self.limiter.free(source)),
+                until: token.term.end,
+                todo: Todo::ReadLeased(source),
+            };
+            match &item.life {
                 Life::Static => {
                     let read = Due {
-                        at: retry.next,
+                        at: item.retry.next,
                         until: token.term.end,
                         todo: Todo::Read,
                     };
                     (read, None)
                 }
-                Life::Unknown => (read(retry, Duration::ZERO), None),
-                Life::Ends(term) => (read(retry, term.replace), None),
+                Life::Unknown => (read(Duration::ZERO), None),
+                Life::Ends(term) => (read(term.replace), None),
                 Life::Lease(term, with) => {
                     let renew = term.renew.filter(|_| *with == token.number).map(|at| Due {
-                        at: at.max(renewals.next),
+                        at: at.max(item.renewals.next),
                         until: term.end.min(token.term.end),
                         todo: Todo::RenewLease(source),
                     });
-                    (read(retry, term.replace), renew)
+                    (read(term.replace), renew)
                 }
-            },
-        );
+            }
+        });
         both.into_iter()
             .flat_map(|(read, renew)| std::iter::once(read).chain(renew))
     }
@@ -423,13 +421,10 @@ impl Schedule {
     /// What came of a login.
     pub(crate) fn logged_in(&mut self, now: Duration, result: Result<Grant, Failure>) {
         // A token for a single request could be used for it or revoked, not both.
-        let result = result.and_then(|grant| {
-            if grant.uses == 1 {
-                Err(Failure::Failed)
-            } else {
-                Ok(grant)
-            }
-        });
+        let result = match result {
+            Ok(grant) if grant.uses == 1 => Err(Failure::Failed),
+            result => result,
+        };
         // A login is of no use without what comes after it: it is paced together with that.
         if let Err(failure) = &result {
             self.answered(now, Some(failure));
@@ -445,19 +440,20 @@ impl Schedule {
                 let token = self.new_token(TokenNumber(self.logins), now, age, grant);
                 let old = self.token.replace(token);
                 for (index, item) in self.items.iter_mut().enumerate() {
-                    if let Life::Lease(term, with) = &mut item.life {
-                        // Pods that lost their tokens together must not read again together, once the limiter lets them.
-                        let wait = self.limiter.free(Source(index)).saturating_sub(now);
-                        let more = (wait / 10).min(5 * 60 * LEAST).mul_f64(self.rng.f64());
-                        item.retry.next = item.retry.next.max(now + wait + more);
-                        if let Some(old) = old.as_ref().filter(|old| old.number == *with) {
-                            term.end = term.end.min(old.term.end);
-                        }
-                        term.give_up(now);
-                    }
                     if item.state == State::Denied {
                         item.retry.next = now;
                     }
+                    let Life::Lease(term, with) = &mut item.life else {
+                        continue;
+                    };
+                    if let Some(old) = old.as_ref().filter(|old| old.number == *with) {
+                        term.end = term.end.min(old.term.end);
+                    }
+                    term.give_up(now);
+                    // Pods that lost their tokens together must not read again together, once the limiter lets them.
+                    let wait = self.limiter.free(Source(index)).saturating_sub(now);
+                    let more = (wait / 10).min(5 * 60 * LEAST).mul_f64(self.rng.f64());
+                    item.retry.next = item.retry.next.max(now + wait + more);
                 }
                 self.replaced.extend(old.map(|old| Replaced {
                     number: old.number,
@@ -561,7 +557,8 @@ impl Schedule {
         all.any(|kept| kept == number)
     }
 
-    /// Takes back a permit that no credential can have come of: the request was not sent, or refused with a 4xx or as by a sealed server.
+    /// Takes back a permit that no credential can have come of: the request was not sent, or refused with a 4xx, or by a
+    /// sealed server.
     pub(crate) fn unused(&mut self, permit: Permit) {
         self.limiter.unused(permit);
     }
@@ -683,10 +680,11 @@ impl Schedule {
                 },
             },
             Failure::Denied => {
+                // It is renewed as before until then: the login may fail.
                 if let Some(token) = &mut self.token
                     && (!was_denied || now.saturating_sub(token.since) >= LOGIN_FOR_DENIED)
                 {
-                    token.term.give_up(now);
+                    token.term.replace = now;
                 }
                 self.again(retry, now, end)
             }

@@ -114,7 +114,7 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let brisk = seed % 100 == 0;
+        let brisk = seed.is_multiple_of(100);
         let interval = match brisk {
             true => length(&mut rng, 5 * SECOND, MINUTE),
             false => length(&mut rng, 2 * MINUTE, 24 * HOUR),
@@ -776,7 +776,7 @@ fn simulate(seeds: std::ops::Range<u64>) -> u64 {
 
 #[test]
 fn whatever_happens_the_laws_hold() {
-    let works = simulate(0..300);
+    let works = simulate(0..200);
     println!("{works} works");
     assert!(works > 100_000, "too little was checked: {works}");
 }

@@ -262,6 +262,47 @@ fn renewals_that_fail_for_ever_cost_one_credential_in_a_ttl() {
 }
 
 #[test]
+fn tries_come_closer_as_the_end_comes_nearer() {
+    for failure in [Failure::Failed, Failure::Away] {
+        let mut case = case(86400, &[lease(1000, true)]);
+        let (mut last, mut tries) = (600.0, 0);
+        while case.since_start() < 995.0 {
+            match case.work() {
+                Work::RenewLease(_) => case.schedule.lease_renewed(case.now, FIRST, Err(failure)),
+                Work::ReadLeased(_, permit) => {
+                    case.schedule.unused(permit);
+                    case.read(Err(failure));
+                }
+                work => panic!("{work:?}"),
+            }
+            let now = case.since_start();
+            about(now - last, 0.0, (1000.0 - last) / 4.0 + 1.0);
+            (last, tries) = (now, tries + 1);
+        }
+        assert!((12..60).contains(&tries), "{tries} tries");
+    }
+}
+
+#[test]
+fn a_token_whose_replacement_fails_is_renewed_as_before() {
+    let mut case = with_token(15, grant(1000, true), &[STATIC, lease(9000, true)]);
+    let mut renewed = 0;
+    while case.since_start() < 5000.0 {
+        match case.work() {
+            Work::Read(_) => case.read(Err(Failure::Denied)),
+            Work::Login(_) => case.schedule.logged_in(case.now, Err(Failure::Denied)),
+            Work::RenewToken => {
+                renewed += 1;
+                case.schedule.token_renewed(case.now, Ok(grant(1000, true)));
+            }
+            work => panic!("{work:?}"),
+        }
+        assert_eq!(case.schedule.state(Source(1), case.now), State::Fresh);
+    }
+    assert!((7..9).contains(&renewed), "{renewed} renewals");
+}
+
+#[test]
 fn when_all_fails_the_limiter_still_counts() {
     let mut case = case(86400, &[lease(60, true)]);
     let mut reads = 0;
@@ -621,4 +662,29 @@ fn people_see_when_the_next_try_is() {
     assert_eq!(case.schedule.next_try(FIRST), Some(case.schedule.wake()));
     assert_eq!(case.schedule.next_try(Source(9)), None);
     assert_eq!(case.schedule.state(Source(9), case.now), State::Stale);
+}
+
+#[test]
+fn whoever_waits_longest_is_next() {
+    // Under a quota only one of them has its turn at a time: nobody may starve.
+    let mut case = case(100, &[lease(1000, true), STATIC]);
+    case.now += secs(700);
+    let Work::Read(sources) = case.work() else { panic!() };
+    assert_eq!(sources, [Source(1)]);
+    case.schedule.read(case.now, &[(Source(1), Ok(STATIC))]);
+    case.renews(Ok(lease(1000, true)));
+}
+
+#[test]
+fn a_quota_of_hours_ago_is_forgotten() {
+    let mut case = case(15, &[STATIC, lease(36_000, true)]);
+    for _ in 0..8 {
+        case.reads_static(Err(Failure::Throttled(None)));
+    }
+    case.now += 7 * HOUR;
+    let back = case.reads_static(Ok(STATIC));
+    let Work::RenewLease(source) = case.work() else {
+        panic!()
+    };
+    assert_eq!((source, case.since_start()), (Source(1), back));
 }

@@ -495,7 +495,8 @@ fn what_is_skipped_when_it_does_not_exist_is_told_with_its_hint_and_nothing_else
     // It is there, and can never be read.
     let fake = reads(|| answer(405, r#"{"errors":["unsupported operation"]}"#));
     let run = skipping(&fake);
-    run.run().expect(66, &["unsupported operation", "written, not read"]);
+    run.run()
+        .expect(66, &["unsupported operation", "such a path is written"]);
     assert!(run.all_files().is_empty());
 }
 

@@ -13,6 +13,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use serde_json::{Value, json};
 
+use crate::job_pod::Pod;
 use crate::support::agent::{Agent, Ended};
 use crate::support::fake_vault::{FakeVault, Reply, json as answer, logged_in, secret_body};
 use crate::support::openbao::{ACCOUNT, MOUNT, NAMESPACE, OpenBao};
@@ -104,11 +105,11 @@ impl OpenBao {
     }
 }
 
-fn agent() -> Agent {
+pub(crate) fn agent() -> Agent {
     Agent::for_bao(&engines().bao).with("/login/role", json!("engines"))
 }
 
-fn file(path: &str, data: &Value, key: &str, place: &str) -> Value {
+pub(crate) fn file(path: &str, data: &Value, key: &str, place: &str) -> Value {
     let mut file = json!({"secret": path, "key": key, "format": "raw", "file": place, "mode": "0444"});
     if !data.is_null() {
         file["data"] = data.clone();
@@ -116,7 +117,7 @@ fn file(path: &str, data: &Value, key: &str, place: &str) -> Value {
     file
 }
 
-fn text(agent: &Agent, place: &str) -> String {
+pub(crate) fn text(agent: &Agent, place: &str) -> String {
     String::from_utf8(agent.delivered(place)).unwrap()
 }
 
@@ -147,7 +148,7 @@ fn ttl(ended: &Ended, path: &str) -> Option<u64> {
 }
 
 /// How often a path was asked for by the role's tokens, with this in the body.
-fn asked(path: &str, common_name: &str) -> usize {
+pub(crate) fn asked(path: &str, common_name: &str) -> usize {
     let hashed = engines()
         .bao
         .write("sys/audit-hash/file", &json!({"input": common_name}));
@@ -463,4 +464,48 @@ fn names_that_come_with_a_secret_take_no_other_files_place() {
         )
         .canary("canary-value");
     agent.run().expect(65, &["the directory of the variables"]);
+}
+
+#[test]
+fn files_named_by_their_fields_are_masked_and_cleared_with_the_job() {
+    for directory in ["", "db/"] {
+        let fake = FakeVault::plain(logged_in(|_, n| match n {
+            0 => answer(
+                200,
+                &secret_body(r#"{"user":"canary-user-name","password":"canary-of-fields-1"}"#),
+            ),
+            _ => answer(404, r#"{"errors":[]}"#),
+        }));
+        let each = json!({
+            "secret": "kv/web", "format": "raw", "file": format!("{directory}{{{{ .SecretKey }}}}"), "mode": "0400",
+        });
+        let pod = Pod::new(Agent::for_fake(&fake).with("/files", json!([each])));
+        let mut pod = pod.canary("canary-of-fields-1").ready();
+        assert_eq!(
+            pod.text(&format!("podkey/secrets/{directory}password")),
+            "canary-of-fields-1"
+        );
+        let step = pod.started();
+        assert!(!step.failed, "{}", step.raw);
+        for secret in ["canary-user-name", "canary-of-fields-1"] {
+            assert!(step.raw.contains(&format!("::add-mask::{secret}")), "{}", step.raw);
+        }
+        pod.completed();
+        assert_eq!(pod.left(), [""; 0], "{directory:?}");
+    }
+}
+
+#[test]
+fn a_failure_that_is_left_to_the_job_leaves_no_file_of_a_field() {
+    let fake = FakeVault::plain(logged_in(|_, n| match n {
+        0 => answer(200, &secret_body(r#"{"user":"canary-user-name"}"#)),
+        _ => answer(404, r#"{"errors":[]}"#),
+    }));
+    let each = json!({"secret": "kv/web", "format": "raw", "file": "db/{{ .SecretKey }}", "mode": "0400"});
+    let pod = Pod::new(Agent::for_fake(&fake).with("/files", json!([each])));
+    pod.init().expect(0, &["delivered 1 file"]);
+    assert_eq!(pod.agent.all_files(), ["files/db/user"]);
+    // As the kubelet does where the node has started anew.
+    pod.init().expect(0, &["kv/web"]);
+    assert_eq!(pod.agent.all_files(), [""; 0]);
 }

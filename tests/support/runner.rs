@@ -338,6 +338,12 @@ impl Runner {
         match &step.env {
             Ok(set) => {
                 for (name, value) in set {
+                    // An error is shown, and all the others count.
+                    if name.eq_ignore_ascii_case("NODE_OPTIONS") {
+                        let why = "Can't store NODE_OPTIONS output parameter using '$GITHUB_ENV' command.".to_owned();
+                        step.annotations.push(("error".into(), String::new(), why));
+                        continue;
+                    }
                     self.job_env.insert(name.clone(), value.clone());
                     step.debug.push(self.masked(&format!("{name}='{value}'")));
                 }
@@ -666,9 +672,6 @@ pub fn read_env(text: &str) -> Result<BTreeMap<String, String>, String> {
             }
             _ => return Err(format!("Invalid format {line:?}")),
         };
-        if name.eq_ignore_ascii_case("NODE_OPTIONS") {
-            return Err("Can't store NODE_OPTIONS output parameter using '$GITHUB_ENV' command.".to_owned());
-        }
         set.insert(name, value);
     }
     Ok(set)

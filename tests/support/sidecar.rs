@@ -166,5 +166,8 @@ impl Drop for Sidecar<'_> {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the sidecar's log:\n{}", self.lines.lock().unwrap().join("\n"));
+        }
     }
 }

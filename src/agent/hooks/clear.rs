@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::{Hook, temp};
 use crate::agent::files::{self, Staged};
-use crate::agent::outcome::{self, OUTCOME, Outcome, Target};
+use crate::agent::outcome::{self, Manifest, OUTCOME, Outcome, Target};
 use crate::agent::report::{Code, Failure};
 use crate::plan::{BIN_DIR, Destination, ENV_DIR, Plan, SECRETS_DIR};
 
@@ -47,21 +47,17 @@ pub(super) fn clear(hook: &Hook, plan: &Plan) -> Result<(), Failure> {
 /// Clears what can be found without the plan: all that is in the directory, the files that `init` says it delivered, and the
 /// copies. Everything is tried; the first failure is told.
 pub(super) fn clear_unplanned(hook: &Hook) -> Result<(), Failure> {
-    let mut outcome = remove_all_in(&hook.path(SECRETS_DIR));
-    if let Ok(Outcome::Delivered(manifest)) = outcome::read(&hook.path(&format!("{BIN_DIR}/{OUTCOME}"))) {
-        for delivered in &manifest.delivered {
-            match &delivered.to {
-                Target::File(path) if !Path::new(path).starts_with(SECRETS_DIR) => {
-                    outcome = outcome.and(empty(hook, path));
-                }
-                Target::File(_) | Target::Env(_) => {}
-            }
-        }
-    }
-    match temp::directory(hook) {
-        Some(copies) => outcome.and(remove_all_in(&copies)),
-        None => outcome,
-    }
+    let directory = remove_all_in(&hook.path(SECRETS_DIR));
+    let copies = temp::directory(hook).map_or(Ok(()), |copies| remove_all_in(&copies));
+    let manifest = match outcome::read(&hook.path(&format!("{BIN_DIR}/{OUTCOME}"))) {
+        Ok(Outcome::Delivered(manifest)) => manifest,
+        _ => Manifest::default(),
+    };
+    let emptied = manifest.delivered.iter().map(|delivered| match &delivered.to {
+        Target::File(path) if !Path::new(path).starts_with(SECRETS_DIR) => empty(hook, path),
+        Target::File(_) | Target::Env(_) => Ok(()),
+    });
+    emptied.fold(directory.and(copies), Result::and)
 }
 
 /// Removes all that is in a directory, and follows no link. The directory itself may be a mount, and stays.

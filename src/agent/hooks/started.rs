@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write as _};
 use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::OFlags;
@@ -30,7 +31,8 @@ use crate::job::masks::Masks;
 use crate::job::policy;
 use crate::job::summary::{self, Given};
 use crate::plan::{
-    BIN_DIR, Destination, ENV_DIR, EnvName, JOB_STARTED, MAX_RENDERED_BYTES, Mask, NEXT_JOB_STARTED_ENV, SECRETS_DIR,
+    BIN_DIR, Destination, ENV_DIR, EnvName, FieldName, JOB_STARTED, MAX_RENDERED_BYTES, Mask, Mode,
+    NEXT_JOB_STARTED_ENV, SECRETS_DIR,
 };
 use crate::secret::Secret;
 use crate::vault::{Session, Stop, Vault, clean};
@@ -242,25 +244,61 @@ enum Seen {
     Unreadable(String),
 }
 
+impl Seen {
+    fn at(place: &Path, mode: Mode) -> Self {
+        let closed = || {
+            let found = std::fs::symlink_metadata(place);
+            found.is_ok_and(|found| found.is_file() && found.len() == 0 && found.permissions().mode() & 0o777 == 0)
+        };
+        match files::read(place, MAX_RENDERED_BYTES) {
+            Ok(Some(bytes)) if bytes.is_empty() && closed() && mode.bits() != 0 => Self::Closed,
+            Ok(Some(bytes)) => Self::Secret(bytes),
+            Ok(None) => Self::Missing,
+            Err(_) if closed() => Self::Closed,
+            Err(error) => Self::Unreadable(error.to_string()),
+        }
+    }
+}
+
+/// The files of a secret's fields, whose names came with it: those that are there and could be. (What only looks
+/// like one is masked too: that does no harm.)
+fn field_files(hook: &Hook, name: &FieldName) -> Vec<String> {
+    let directory = match name.directory() {
+        "" => SECRETS_DIR.to_owned(),
+        directory => format!("{SECRETS_DIR}/{directory}"),
+    };
+    let Ok(entries) = std::fs::read_dir(hook.path(&directory)) else {
+        return Vec::new();
+    };
+    let files = entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_dir()));
+    let paths = files.filter_map(|entry| Some(format!("{directory}/{}", entry.file_name().to_str()?)));
+    paths
+        .filter(|path| {
+            let place = path.strip_prefix(SECRETS_DIR).and_then(|place| place.strip_prefix('/'));
+            place.is_some_and(|place| name.may_make(place))
+        })
+        .collect()
+}
+
 impl Present {
     fn read(hook: &Hook, it: &HookPlan) -> Result<Self, Failure> {
-        let files = it.plan.files.iter().map(|file| {
-            let path = file.file.path().into_owned();
-            let place = hook.path(&path);
-            let closed = || {
-                let found = std::fs::symlink_metadata(&place);
-                found.is_ok_and(|found| found.is_file() && found.len() == 0 && found.permissions().mode() & 0o777 == 0)
+        let known: Vec<_> = it.plan.destinations().map(|file| file.path().into_owned()).collect();
+        let mut files = Vec::new();
+        for file in &it.plan.files {
+            let paths = match &file.file {
+                Destination::EachField(name) => field_files(hook, name)
+                    .into_iter()
+                    .filter(|path| !known.contains(path))
+                    .collect(),
+                one => vec![one.path().into_owned()],
             };
-            let seen = match files::read(&place, MAX_RENDERED_BYTES) {
-                Ok(Some(bytes)) if bytes.is_empty() && closed() && file.mode.bits() != 0 => Seen::Closed,
-                Ok(Some(bytes)) => Seen::Secret(bytes),
-                Ok(None) => Seen::Missing,
-                Err(_) if closed() => Seen::Closed,
-                Err(error) => Seen::Unreadable(error.to_string()),
-            };
-            (path, seen)
-        });
-        let files = files.collect();
+            files.extend(paths.into_iter().map(|path| {
+                let seen = Seen::at(&hook.path(&path), file.mode);
+                (path, seen)
+            }));
+        }
         let mut variables = BTreeMap::new();
         let directory = hook.path(&format!("{SECRETS_DIR}/{ENV_DIR}"));
         let cannot = |error: std::io::Error| {
@@ -386,7 +424,7 @@ fn own_user(it: &HookPlan) -> Result<(), Failure> {
 /// The webhook event that began the run, which the runner wrote for its steps.
 fn event(hook: &Hook) -> Option<String> {
     let file = hook.text("GITHUB_EVENT_PATH")?;
-    let bytes = files::read(std::path::Path::new(file), MAX_EVENT).ok()??;
+    let bytes = files::read(Path::new(file), MAX_EVENT).ok()??;
     String::from_utf8(bytes.expose().to_vec()).ok()
 }
 

@@ -69,7 +69,7 @@ fn a_program_is_known_by_its_own_name_too() {
     // At most 15 bytes: the kernel cuts it there.
     let name = format!("pk{}", std::process::id());
     let program = dir.path().join(&name);
-    std::fs::copy("/bin/sleep", &program).unwrap();
+    symlink("/bin/sleep", &program).unwrap();
     // As nginx does, it shows another command line.
     let mut sleeper = Sleeper(
         Command::new(&program)
@@ -163,13 +163,15 @@ fn another_users_process_is_told_with_a_hint() {
     let program = dir.path().join("test");
     std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
     let again = "agent::on_change::tests::another_users_process_is_told_with_a_hint";
-    let tested = Command::new(program)
-        .args(["--exact", again])
-        .env(NAME, &name)
-        .uid(65534)
-        .gid(65534)
-        .output()
-        .unwrap();
+    let mut tested = Command::new(program);
+    tested.args(["--exact", again]).env(NAME, &name).uid(65534).gid(65534);
+    let tested = loop {
+        match tested.output() {
+            // Another test's child still has the file open that we wrote, until it becomes its program.
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {}
+            ended => break ended.unwrap(),
+        }
+    };
     let printed = String::from_utf8_lossy(&tested.stdout);
     assert!(tested.status.success() && printed.contains("1 passed"), "{printed}");
     assert!(foreign.0.try_wait().unwrap().is_none());
