@@ -75,7 +75,8 @@ struct Certificates<'a> {
 }
 
 impl<'a> Certificates<'a> {
-    fn new(namespace: &'a Namespace) -> Self {
+    /// Tokens end by themselves after so long.
+    fn new(namespace: &'a Namespace, ttl: &str) -> Self {
         let vault = Vault::new(namespace);
         let mount = vault.engine("pki", "issue/app", "update");
         let insist = |path: &str, body: Value| vault.api.insist("POST", &format!("/v1/{mount}/{path}"), &body);
@@ -87,10 +88,9 @@ impl<'a> Certificates<'a> {
             "roles/app",
             json!({"allow_any_name": true, "key_type": "ec", "generate_lease": true, "ttl": "1h"}),
         );
-        // So long a killed pod's token lives on.
         vault.role(
             ROLE,
-            &json!({"audience": "vault", "token_ttl": "90s", "token_max_ttl": "90s"}),
+            &json!({"audience": "vault", "token_ttl": ttl, "token_max_ttl": ttl}),
         );
         Self {
             namespace,
@@ -142,7 +142,8 @@ impl<'a> Certificates<'a> {
 #[test]
 fn no_lease_and_no_token_outlives_a_pod_but_that_of_a_killed_one_which_ends_by_itself() {
     let [namespace, other] = ["left", "left-killed"].map(Namespace::new);
-    let (certificates, of_killed) = (Certificates::new(&namespace), Certificates::new(&other));
+    // So short is what is left of killed pods; what is left of others would be seen.
+    let (certificates, of_killed) = (Certificates::new(&namespace, "20m"), Certificates::new(&other, "90s"));
 
     // First those whose tokens end last.
     let killed = of_killed.start("killed", KILLED, FOREVER);
