@@ -13,6 +13,9 @@ use crate::plan::{BIN_DIR, Destination, ENV_DIR, Plan, SECRETS_DIR};
 
 /// Clears all that the plan could have delivered. Everything is tried; the first failure is told.
 pub(super) fn clear(hook: &Hook, plan: &Plan) -> Result<(), Failure> {
+    if plan.refresh.is_some() {
+        return temp::remove(hook, plan).and(nothing_stays(hook, plan));
+    }
     let mut outcome = Ok(());
     let directory = match Staged::open(&hook.path(SECRETS_DIR), false) {
         Ok(directory) => Some(directory),
@@ -42,6 +45,22 @@ pub(super) fn clear(hook: &Hook, plan: &Plan) -> Result<(), Failure> {
     }
     let copies = temp::remove(hook, plan);
     outcome.and(copies)
+}
+
+/// What only the sidecar may write cannot be taken from a job.
+fn nothing_stays(hook: &Hook, plan: &Plan) -> Result<(), Failure> {
+    let nothing = match fs::read_dir(hook.secrets(plan)?) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    };
+    match nothing {
+        true => Ok(()),
+        false => Err(Failure::new(
+            Code::CannotWrite,
+            format!("{SECRETS_DIR} is kept fresh, as podkey.dev/refresh asks, and stays readable until the pod ends"),
+            "without podkey.dev/refresh the hooks clear the files",
+        )),
+    }
 }
 
 /// Clears what can be found without the plan: all that is in the directory, the files that `init` says it delivered, and the

@@ -22,7 +22,7 @@ use super::files;
 use super::outcome::{MAX_OUTCOME, PLAN};
 use super::report::{Code, Failure, Report, Stage};
 use crate::job::commands::{self, Level};
-use crate::plan::{BIN_DIR, JOB_COMPLETED, JobPlan, NEXT_JOB_COMPLETED_ENV, Plan};
+use crate::plan::{BIN_DIR, CURRENT, JOB_COMPLETED, JobPlan, NEXT_JOB_COMPLETED_ENV, Plan, SECRETS_DIR};
 
 /// What a hook works on, as `main` found it.
 #[derive(Debug)]
@@ -49,6 +49,22 @@ impl Hook {
     /// A path of the container, below the root.
     fn path(&self, absolute: &str) -> PathBuf {
         super::below(self.root.as_deref(), absolute)
+    }
+
+    /// Where the files are that the containers see at [`SECRETS_DIR`], as they are now: where they are kept fresh, links lead
+    /// to them, which may lead elsewhere the next moment.
+    fn secrets(&self, plan: &Plan) -> Result<PathBuf, Failure> {
+        let secrets = self.path(SECRETS_DIR);
+        if plan.refresh.is_none() {
+            return Ok(secrets);
+        }
+        files::Generations::current(&secrets).map_err(|error| {
+            Failure::new(
+                Code::BadPlan,
+                format!("cannot read {SECRETS_DIR}/{CURRENT}: {error}"),
+                "podkey-init makes it, and nothing but podkey-sidecar should change it: let the pod be made anew",
+            )
+        })
     }
 
     /// The plan as `init` left it.

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, readlinkat, renameat, symlinkat, unlinkat};
@@ -73,6 +73,20 @@ impl Generations {
         }
         generations.clear_up();
         Ok(generations)
+    }
+
+    /// Where the current generation of such a directory is, for who may only read it: a place where nothing is if there is
+    /// none. It stays for some seconds after it was replaced.
+    pub(in crate::agent) fn current(directory: &Path) -> std::io::Result<PathBuf> {
+        let link = directory.join(CURRENT);
+        match std::fs::read_link(&link) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(link),
+            Err(error) => Err(error),
+            Ok(target) => match target.to_str().filter(|target| is_generation(target)) {
+                Some(target) => Ok(directory.join(target)),
+                None => Err(std::io::Error::other("it leads to no generation of podkey's")),
+            },
+        }
     }
 
     /// What a file of the current generation has in it, if it is there and may be read: its bytes, at most `limit` of them,
