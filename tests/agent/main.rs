@@ -22,6 +22,7 @@ mod job_cases;
 mod job_init;
 mod job_own;
 mod job_pod;
+mod job_refresh;
 mod job_runner;
 mod job_started;
 mod job_temp;
