@@ -12,7 +12,7 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, readlinkat, renameat, symlinkat, unlinkat};
@@ -73,20 +73,6 @@ impl Generations {
         }
         generations.clear_up();
         Ok(generations)
-    }
-
-    /// Where the current generation of such a directory is, for who may only read it: a place where nothing is if there is
-    /// none. It stays for some seconds after it was replaced.
-    pub(in crate::agent) fn current(directory: &Path) -> std::io::Result<PathBuf> {
-        let link = directory.join(CURRENT);
-        match std::fs::read_link(&link) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(link),
-            Err(error) => Err(error),
-            Ok(target) => match target.to_str().filter(|target| is_generation(target)) {
-                Some(target) => Ok(directory.join(target)),
-                None => Err(std::io::Error::other("it leads to no generation of podkey's")),
-            },
-        }
     }
 
     /// What a file of the current generation has in it, if it is there and may be read: its bytes, at most `limit` of them,
@@ -252,7 +238,8 @@ fn name_generation() -> String {
     format!("..{now}.{:016x}", fastrand::u64(..))
 }
 
-fn is_generation(name: &str) -> bool {
+/// Whether a directory beside [`CURRENT`] is one of ours, by its name.
+pub(super) fn is_generation(name: &str) -> bool {
     let parts = name.strip_prefix("..").and_then(|rest| rest.split_once('.'));
     parts.is_some_and(|(time, random)| {
         time.len() == 19
@@ -327,10 +314,12 @@ fn remove_tree(parent: impl AsFd, name: impl rustix::path::Arg + Copy) -> Result
     let directory = openat(&parent, name, DIRECTORY, Mode::empty())?;
     let mut outcome = Ok(());
     for name in entries(&directory)? {
-        outcome = outcome.and(remove_tree(&directory, name.as_str()));
+        let removed = remove_tree(&directory, name.as_str());
+        outcome = outcome.and(removed);
     }
     drop(directory);
-    outcome.and(unlinkat(&parent, name, AtFlags::REMOVEDIR))
+    let removed = unlinkat(&parent, name, AtFlags::REMOVEDIR);
+    outcome.and(removed)
 }
 
 #[cfg(test)]
