@@ -62,12 +62,7 @@ fn variables(root: Option<&Path>) -> Result<Vec<(EnvName, Secret)>, Failure> {
         Target::File(_) => None,
     });
     // All of one moment: a sidecar may change them meanwhile.
-    let secrets = below(root, SECRETS_DIR);
-    let current = files::Generations::current(&secrets).map_err(|error| {
-        let why = format!("{SECRETS_DIR} cannot be read: {error}");
-        bad(why, "nothing but podkey may write there: let the pod be made anew")
-    })?;
-    let directory = current.unwrap_or(secrets).join(ENV_DIR);
+    let directory = files::current(&below(root, SECRETS_DIR)).join(ENV_DIR);
     names
         .map(|name| {
             let name: EnvName = name

@@ -2,7 +2,6 @@
 //! read-only, and cannot take it away.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::json;
 
@@ -125,15 +124,18 @@ fn a_failure_of_inits_leaves_nothing_that_stays() {
 }
 
 #[test]
-fn a_link_that_is_none_of_podkeys_is_not_followed() {
-    let mut pod = pod().ready();
-    let secrets = pod.path("podkey/secrets");
-    let elsewhere = pod.runner.dir().join("elsewhere");
-    fs::create_dir_all(elsewhere.join("env")).unwrap();
-    fs::write(elsewhere.join("env/API_TOKEN"), "forged-by-somebody").unwrap();
-    fs::remove_file(secrets.join("..data")).unwrap();
-    std::os::unix::fs::symlink(Path::new(&elsewhere), secrets.join("..data")).unwrap();
-    let step = hook(&mut pod, "job-started.sh");
-    step.fails(&["..data"]);
-    assert_eq!(step.variable("API_TOKEN"), None);
+fn a_link_to_anything_but_a_generation_is_not_followed() {
+    for target in ["..", "..elsewhere"] {
+        let mut pod = pod().ready();
+        let secrets = pod.path("podkey/secrets");
+        fs::create_dir_all(secrets.join(target).join("env")).unwrap();
+        for place in ["a", "env/API_TOKEN"] {
+            fs::write(secrets.join(target).join(place), "forged-by-somebody").unwrap();
+        }
+        fs::remove_file(secrets.join("..data")).unwrap();
+        std::os::unix::fs::symlink(target, secrets.join("..data")).unwrap();
+        let step = hook(&mut pod, "job-started.sh");
+        step.fails(&["/podkey/secrets/a cannot be read"]);
+        assert_eq!(step.variable("API_TOKEN"), None);
+    }
 }

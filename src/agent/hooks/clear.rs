@@ -6,16 +6,18 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use super::{Hook, temp};
-use crate::agent::files::{self, Generations, Staged};
+use crate::agent::files::{self, Staged};
 use crate::agent::outcome::{self, Manifest, OUTCOME, Outcome, Target};
 use crate::agent::report::{Code, Failure};
-use crate::plan::{BIN_DIR, Destination, ENV_DIR, Plan, SECRETS_DIR};
+use crate::plan::{BIN_DIR, Destination, ENV_DIR, Plan, SECRETS_DIR, STATUS};
 
 /// Clears all that the plan could have delivered. Everything is tried; the first failure is told. Files that are kept fresh are
 /// the sidecar's, who takes its tokens and leases back when the pod ends; here they cannot even be written.
 pub(super) fn clear(hook: &Hook, plan: &Plan) -> Result<(), Failure> {
     if plan.refresh.is_some() {
-        return temp::remove(hook, plan).and(nothing_stays(hook, plan));
+        let copies = temp::remove(hook, plan);
+        let stays = nothing_stays(hook);
+        return copies.and(stays);
     }
     let mut outcome = Ok(());
     let directory = match Staged::open(&hook.path(SECRETS_DIR), false) {
@@ -48,15 +50,14 @@ pub(super) fn clear(hook: &Hook, plan: &Plan) -> Result<(), Failure> {
     outcome.and(copies)
 }
 
-/// What only the sidecar may write cannot be taken from a job.
-fn nothing_stays(hook: &Hook, plan: &Plan) -> Result<(), Failure> {
-    let nothing = match fs::read_dir(hook.secrets(plan)?) {
-        Ok(mut entries) => entries.next().is_none(),
-        Err(error) => error.kind() == ErrorKind::NotFound,
-    };
-    match nothing {
-        true => Ok(()),
-        false => Err(Failure::new(
+/// Who reads that a job got no secret must know that its `always()` steps can still read those.
+fn nothing_stays(hook: &Hook) -> Result<(), Failure> {
+    // Without `init`'s files there is no directory of them, or an empty one.
+    let current = files::current(&hook.path(SECRETS_DIR));
+    let files = fs::read_dir(current).into_iter().flatten().flatten();
+    match files.filter(|file| file.file_name() != STATUS).count() {
+        0 => Ok(()),
+        _ => Err(Failure::new(
             Code::CannotWrite,
             format!("{SECRETS_DIR} is kept fresh, as podkey.dev/refresh asks, and stays readable until the pod ends"),
             "without podkey.dev/refresh the hooks clear the files",
@@ -68,10 +69,10 @@ fn nothing_stays(hook: &Hook, plan: &Plan) -> Result<(), Failure> {
 /// copies. Everything is tried; the first failure is told.
 pub(super) fn clear_unplanned(hook: &Hook) -> Result<(), Failure> {
     let secrets = hook.path(SECRETS_DIR);
-    let directory = match Generations::current(&secrets) {
-        Ok(None) => remove_all_in(&secrets),
+    let directory = match files::current(&secrets) == secrets {
+        true => remove_all_in(&secrets),
         // The sidecar's, see above.
-        _ => Ok(()),
+        false => Ok(()),
     };
     let copies = temp::directory(hook).map_or(Ok(()), |copies| remove_all_in(&copies));
     let manifest = match outcome::read(&hook.path(&format!("{BIN_DIR}/{OUTCOME}"))) {

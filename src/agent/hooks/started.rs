@@ -262,51 +262,45 @@ impl Seen {
 
 /// The files of a secret's fields, whose names came with it: those that are there and could be. (What only looks
 /// like one is masked too: that does no harm.)
-fn field_files(secrets: &Path, name: &FieldName) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(secrets.join(name.directory())) else {
+fn field_files(hook: &Hook, name: &FieldName) -> Vec<String> {
+    let directory = match name.directory() {
+        "" => SECRETS_DIR.to_owned(),
+        directory => format!("{SECRETS_DIR}/{directory}"),
+    };
+    let Ok(entries) = std::fs::read_dir(hook.path(&directory)) else {
         return Vec::new();
     };
     let files = entries
         .flatten()
         .filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_dir()));
-    let places = files.filter_map(|entry| {
-        let file = entry.file_name();
-        let file = file.to_str()?;
-        Some(match name.directory() {
-            "" => file.to_owned(),
-            directory => format!("{directory}/{file}"),
+    let paths = files.filter_map(|entry| Some(format!("{directory}/{}", entry.file_name().to_str()?)));
+    paths
+        .filter(|path| {
+            let place = path.strip_prefix(SECRETS_DIR).and_then(|place| place.strip_prefix('/'));
+            place.is_some_and(|place| name.may_make(place))
         })
-    });
-    places
-        .filter(|place| name.may_make(place))
-        .map(|place| format!("{SECRETS_DIR}/{place}"))
         .collect()
 }
 
 impl Present {
     fn read(hook: &Hook, it: &HookPlan) -> Result<Self, Failure> {
-        let secrets = hook.secrets(&it.plan)?;
-        let at = |path: &str| match path.strip_prefix(SECRETS_DIR).and_then(|place| place.strip_prefix('/')) {
-            Some(place) => secrets.join(place),
-            None => hook.path(path),
-        };
         let known: Vec<_> = it.plan.destinations().map(|file| file.path().into_owned()).collect();
         let mut files = Vec::new();
         for file in &it.plan.files {
             let paths = match &file.file {
-                Destination::EachField(name) => field_files(&secrets, name)
+                Destination::EachField(name) => field_files(hook, name)
                     .into_iter()
                     .filter(|path| !known.contains(path))
                     .collect(),
                 one => vec![one.path().into_owned()],
             };
             files.extend(paths.into_iter().map(|path| {
-                let seen = Seen::at(&at(&path), file.mode);
+                let seen = Seen::at(&hook.path(&path), file.mode);
                 (path, seen)
             }));
         }
         let mut variables = BTreeMap::new();
-        let directory = secrets.join(ENV_DIR);
+        let directory = hook.path(&format!("{SECRETS_DIR}/{ENV_DIR}"));
         let cannot = |error: std::io::Error| {
             Failure::new(
                 Code::BadPlan,

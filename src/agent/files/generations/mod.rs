@@ -12,7 +12,7 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, readlinkat, renameat, symlinkat, unlinkat};
@@ -73,19 +73,6 @@ impl Generations {
         }
         generations.clear_up();
         Ok(generations)
-    }
-
-    /// Where the current generation of such a directory is, if there is one, for who may only read it. It stays for some
-    /// seconds after it was replaced.
-    pub(in crate::agent) fn current(directory: &Path) -> std::io::Result<Option<PathBuf>> {
-        match std::fs::read_link(directory.join(CURRENT)) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-            Ok(target) => match target.to_str().filter(|target| is_generation(target)) {
-                Some(target) => Ok(Some(directory.join(target))),
-                None => Err(std::io::Error::other("it leads to no generation of podkey's")),
-            },
-        }
     }
 
     /// What a file of the current generation has in it, if it is there and may be read: its bytes, at most `limit` of them,
@@ -251,7 +238,8 @@ fn name_generation() -> String {
     format!("..{now}.{:016x}", fastrand::u64(..))
 }
 
-fn is_generation(name: &str) -> bool {
+/// Whether a directory beside [`CURRENT`] is one of ours, by its name.
+pub(super) fn is_generation(name: &str) -> bool {
     let parts = name.strip_prefix("..").and_then(|rest| rest.split_once('.'));
     parts.is_some_and(|(time, random)| {
         time.len() == 19
