@@ -17,7 +17,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-pub(super) use self::generations::{Content, Generations};
+pub(super) use self::generations::{Content, Generations, of_now};
 use super::report::{Code, Failure};
 use crate::secret::Secret;
 

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, readlinkat, renameat, symlinkat, unlinkat};
@@ -219,6 +219,20 @@ impl Generations {
         for name in names.filter(|name| is_ours(&self.directory, name)) {
             let _ = unlinkat(&self.directory, name.as_str(), AtFlags::empty());
         }
+    }
+}
+
+/// Where the files of now are, below the directory that the containers see: what is read from there belongs together, and has
+/// no link in its place. That directory itself where there are no generations in it.
+pub(in crate::agent) fn of_now(seen: PathBuf) -> PathBuf {
+    let current = std::fs::read_link(seen.join(CURRENT)).ok();
+    match current
+        .as_deref()
+        .and_then(Path::to_str)
+        .filter(|name| is_generation(name))
+    {
+        Some(current) => seen.join(current),
+        None => seen,
     }
 }
 
