@@ -668,7 +668,8 @@ impl<'a> Sidecar<'a> {
                 next_try: next_try.and_then(|at| clock.checked_add(at.saturating_sub(now))),
                 ..FileStatus::new(&file.secret, state)
             };
-            status.holds(&known.held);
+            let token = self.sessions.get(&self.current).map(|session| session.ttl);
+            status.holds(&known.held, token.unwrap_or_default());
             let before = self.told.get(place).map_or(FileState::Fresh, |told| told.state);
             if before != state {
                 say(place, &status, before);
