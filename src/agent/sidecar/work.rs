@@ -552,10 +552,10 @@ impl<'a> Sidecar<'a> {
 
     /// Shows the containers all that changed, at once, and tells whoever is to know.
     fn publish(&mut self) {
+        self.write_again = None;
         if !self.view.has_changes() {
             return;
         }
-        self.write_again = None;
         let changed = match self.view.swap() {
             Ok(changed) => changed,
             Err(failure) => {
