@@ -232,11 +232,7 @@ impl Delivery {
     fn count(&mut self, bytes: &Secret) -> Result<(), Failure> {
         self.bytes += bytes.len();
         match self.bytes > MAX_RENDERED_BYTES {
-            true => Err(Failure::new(
-                Code::BadData,
-                "the files and variables together are larger than 4 MiB",
-                "deliver fewer or smaller secrets",
-            )),
+            true => Err(Failure::too_large()),
             false => Ok(()),
         }
     }

@@ -19,10 +19,12 @@ pub(super) struct Obtained {
     /// When they began, on the machine's own clock.
     pub since: Duration,
     sources: Vec<(String, Held)>,
+    /// How long the client token lasts.
+    token: Duration,
 }
 
 impl Obtained {
-    pub(super) fn new(since: Duration, answers: &Answers) -> Self {
+    pub(super) fn new(since: Duration, answers: &Answers, session: &Session) -> Self {
         let sources = answers.all().map(|(wanted, reading)| {
             let lease = reading.and_then(|reading| reading.lease.as_ref());
             (wanted.path.to_string(), Held::new(wanted, lease))
@@ -30,6 +32,7 @@ impl Obtained {
         Self {
             since,
             sources: sources.collect(),
+            token: session.ttl,
         }
     }
 
@@ -94,7 +97,7 @@ impl Obtained {
         let mut status = FileStatus::new(&delivered.secret, FileState::Fresh);
         status.version = delivered.version;
         status.last_success = Some(SystemTime::now());
-        status.holds(held.map_or(&Held::Static, |(_, held)| held));
+        status.holds(held.map_or(&Held::Static, |(_, held)| held), self.token);
         (place, status)
     }
 }

@@ -347,7 +347,7 @@ async fn read(
     let clock = Clock::start();
     let delivery = order.render(&answers, session)?;
     delivery.check_field_files(plan)?;
-    let obtained = plan.refresh.is_some().then(|| Obtained::new(begun, &answers));
+    let obtained = plan.refresh.is_some().then(|| Obtained::new(begun, &answers, session));
     if obtained.is_none() {
         answers.warn_of_ends();
     }

@@ -88,6 +88,15 @@ impl Failure {
             hint: hint.into(),
         }
     }
+
+    /// More than may be delivered.
+    pub(super) fn too_large() -> Self {
+        Self::new(
+            Code::BadData,
+            "the files and variables together are larger than 4 MiB",
+            "deliver fewer or smaller secrets",
+        )
+    }
 }
 
 impl From<VaultError> for Failure {

@@ -109,6 +109,8 @@ pub(super) struct Refusal {
     pub warnings: Vec<String>,
     /// The header `Retry-After`, in seconds.
     pub retry_after: Option<Duration>,
+    /// The body is one of Vault's, not of something in front of it.
+    pub from_vault: bool,
     /// A KV v2 version that is no more: which, and what became of it.
     pub gone: Option<GoneVersion>,
     /// The body says that it came from a TLS server which was spoken to in clear text.

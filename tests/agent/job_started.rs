@@ -607,3 +607,26 @@ fn the_kubeconfig_of_scenario_1_is_masked_leaf_by_leaf() {
     assert!(pod.runner.masked("apiVersion: v1").contains("apiVersion"), "no secret");
     assert!(pod.path("tmp/kubeconfig").exists());
 }
+
+#[test]
+fn files_that_a_sidecar_keeps_fresh_are_found_and_masked() {
+    for file in ["config", "web/config", "{{ .SecretKey }}"] {
+        let fake = FakeVault::plain(logged_in(|_, _| {
+            answer(200, &secret_body(r#"{"a":"canary-kept-fresh"}"#))
+        }));
+        let plan = json!([{"secret": "kv/web", "format": "raw", "file": file, "mode": "0400"}]);
+        let mut pod = Pod::new(Agent::for_fake(&fake).refresh("5s")).with("/files", plan);
+        if !file.contains("{{") {
+            pod = pod.with("/files/0/key", json!("a"));
+        }
+        pod.init().expect(0, &[]);
+        pod.mount();
+        let step = pod.started();
+        assert_eq!(step.code, 0, "{file}: {}", step.raw);
+        assert!(
+            step.raw.contains("::add-mask::canary-kept-fresh"),
+            "{file}: {}",
+            step.raw
+        );
+    }
+}

@@ -420,3 +420,94 @@ fn as_the_first_process_of_a_container_it_obeys_signals_too() {
     Command::new("kill").args(["-TERM", inner]).status().unwrap();
     running.ended();
 }
+
+#[test]
+fn a_404_of_something_in_front_of_the_server_takes_no_file_away() {
+    let good = || answer(200, &secret_body(r#"{"data":{"a":"first"},"metadata":{"version":1}}"#));
+    let pages = ["default backend - 404", r#"{"status":404,"error":"Not Found"}"#];
+    for (when_gone, page) in [("delete", pages[0]), ("fail", pages[1])] {
+        let fake = FakeVault::plain(logged_in(move |_, n| match n {
+            0 => good(),
+            _ => answer(404, page),
+        }));
+        let agent = Agent::for_fake(&fake)
+            .refresh("5s")
+            .with("/files/0/whenGone", json!(when_gone));
+        agent.run().expect(0, &[]);
+        let sidecar = agent.sidecar();
+        agent.until("the state", |agent| agent.status()["state"] == "stale");
+        assert_eq!(agent.text("a").as_deref(), Some("first"));
+        sidecar.stop();
+    }
+}
+
+#[test]
+fn secrets_that_grow_too_large_together_leave_the_files_as_they_are() {
+    let good = |value: &str| {
+        answer(
+            200,
+            &secret_body(&format!(r#"{{"data":{{"a":"{value}"}},"metadata":{{"version":1}}}}"#)),
+        )
+    };
+    let fake = FakeVault::plain(logged_in(move |_, n| match n {
+        0 => good("first"),
+        1 => good(&"x".repeat(1024 * 1024)),
+        _ => good("last"),
+    }));
+    let mut agent = Agent::for_fake(&fake).refresh("5s");
+    for number in 1..64 {
+        agent = agent.file(json!({
+            "secret": "kv/data/web", "key": "a", "format": "raw", "file": format!("a{number}"), "mode": "0440",
+        }));
+    }
+    agent.run().expect(0, &[]);
+    let sidecar = agent.sidecar();
+    agent.until("the state", |agent| agent.status()["state"] == "invalid");
+    for place in ["a", "a1", "a63"] {
+        assert_eq!(agent.text(place).as_deref(), Some("first"), "none of them");
+    }
+    let reason = agent.status()["files"]["a"]["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("larger than 4 MiB"), "{reason}");
+    agent.until("better days", |agent| agent.text("a63").as_deref() == Some("last"));
+    sidecar.stop();
+}
+
+#[test]
+fn a_change_that_could_not_be_written_and_is_taken_back_leaves_nothing_to_do() {
+    let good = |data: &str| {
+        answer(
+            200,
+            &secret_body(&format!(r#"{{"data":{data},"metadata":{{"version":1}}}}"#)),
+        )
+    };
+    let fake = FakeVault::plain(logged_in(move |_, n| match n {
+        1 => good(r#"{"a":"x","b":"y"}"#),
+        _ => good(r#"{"a":"x"}"#),
+    }));
+    let agent = Agent::for_fake(&fake).refresh("5s").with(
+        "/files",
+        json!([{
+            "secret": "kv/data/web", "format": "raw", "file": "{{ .SecretKey }}", "mode": "0440", "whenGone": "delete",
+        }]),
+    );
+    agent.run().expect(0, &[]);
+    // Nothing of podkey's: it is not replaced.
+    fs::write(agent.secrets().join("b"), "foreign").unwrap();
+    let sidecar = agent.sidecar();
+    sidecar.until_said("the files could not be changed");
+    // It would be tried again after a minute.
+    sleep(Duration::from_secs(62));
+    let status = || {
+        fs::metadata(agent.secrets().join(".status.json"))
+            .map(|file| file.ino())
+            .ok()
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..200 {
+        seen.extend(status());
+        sleep(Duration::from_millis(10));
+    }
+    // One for each read.
+    assert!(seen.len() < 10, "told {} times and more in two seconds", seen.len());
+    sidecar.stop();
+}

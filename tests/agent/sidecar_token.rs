@@ -331,3 +331,19 @@ fn pods_leave_neither_tokens_nor_leases_however_they_end() {
         sleep(Duration::from_millis(200));
     }
 }
+
+#[test]
+fn a_killed_sidecars_lease_is_replaced_before_its_token_ends_though_it_alone_would_last_longer() {
+    let bao = server();
+    let agent = certificate(&bao, "leased").with("/login/role", json!("60s"));
+    agent.run().expect(0, &[]);
+    // Once with what `init` told, and once with what a sidecar did.
+    for _ in 0..2 {
+        let sidecar = agent.sidecar();
+        agent.until("the next try", |agent| {
+            agent.status()["files"]["tls/cert.pem"]["nextTry"].is_string()
+        });
+        sidecar.kill();
+        assert_eq!(agent.status()["files"]["tls/cert.pem"]["ttlSeconds"], 60);
+    }
+}

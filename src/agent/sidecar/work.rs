@@ -17,7 +17,8 @@ use crate::agent::tools;
 use crate::agent::view::{FileState, FileStatus, Status, View, below_files};
 use crate::job::select;
 use crate::plan::{
-    ApiPath, Destination, ENV_DIR, FILES_DIR, Login, Plan, SECRETS_DIR, TOKEN_FILE, VOLUME_DIR, WhenGone,
+    ApiPath, Destination, ENV_DIR, FILES_DIR, Login, MAX_RENDERED_BYTES, Plan, SECRETS_DIR, TOKEN_FILE, VOLUME_DIR,
+    WhenGone,
 };
 use crate::schedule::{self, Grant, Lifetime, Schedule, Source, State, TokenNumber, Work};
 use crate::secret::Secret;
@@ -394,16 +395,27 @@ impl<'a> Sidecar<'a> {
         let lifetime = known.held.lifetime();
         let wanted = known.wanted.clone();
         let files = (0..self.order.files.len()).map(By::File);
-        let made: Vec<By> = files.chain((0..self.order.env.len()).map(By::Variable)).collect();
-        for by in made {
-            if self.wanted(by).as_ref() != Some(&wanted) {
-                continue;
-            }
+        let mut made: Vec<By> = files.chain((0..self.order.env.len()).map(By::Variable)).collect();
+        made.retain(|by| self.wanted(*by).as_ref() == Some(&wanted));
+        let others = self.files.iter().filter(|(_, file)| !made.contains(&file.by));
+        let mut bytes: usize = others.map(|(place, _)| self.view.size(place)).sum();
+        let mut all = Vec::with_capacity(made.len());
+        for by in &made {
             let rendered = match &answer {
-                Ok(reading) => self.render(by, reading),
+                Ok(reading) => self.render(*by, reading),
                 Err(error) if error.kind == Kind::NotFound => Err(error.clone().into()),
                 Err(_) => continue,
             };
+            bytes += rendered.iter().flatten().map(|file| file.bytes.len()).sum::<usize>();
+            all.push((*by, rendered));
+            if bytes > MAX_RENDERED_BYTES {
+                // None of them, so that those of one secret go together, and no more of them in memory.
+                let failure = Failure::too_large();
+                all = made.iter().map(|by| (*by, Err(failure.clone()))).collect();
+                break;
+            }
+        }
+        for (by, rendered) in all {
             let version = answer.as_ref().ok().and_then(|reading| reading.version);
             let rendered = rendered.and_then(|files| self.check(by, &wanted.path, &files).map(|()| files));
             match rendered {
@@ -552,10 +564,10 @@ impl<'a> Sidecar<'a> {
 
     /// Shows the containers all that changed, at once, and tells whoever is to know.
     fn publish(&mut self) {
+        self.write_again = None;
         if !self.view.has_changes() {
             return;
         }
-        self.write_again = None;
         let changed = match self.view.swap() {
             Ok(changed) => changed,
             Err(failure) => {
@@ -668,7 +680,8 @@ impl<'a> Sidecar<'a> {
                 next_try: next_try.and_then(|at| clock.checked_add(at.saturating_sub(now))),
                 ..FileStatus::new(&file.secret, state)
             };
-            status.holds(&known.held);
+            let token = self.sessions.get(&self.current).map(|session| session.ttl);
+            status.holds(&known.held, token.unwrap_or_default());
             let before = self.told.get(place).map_or(FileState::Fresh, |told| told.state);
             if before != state {
                 say(place, &status, before);

@@ -28,6 +28,7 @@ struct Seen {
     /// None where it cannot be read.
     content: Option<[u8; 32]>,
     mode: u32,
+    size: usize,
 }
 
 enum Change {
@@ -41,11 +42,11 @@ impl View {
         let generations = Generations::open(&root(VOLUME_DIR), FILES_DIR, create)?;
         let mut seen = BTreeMap::new();
         for place in generations.places() {
-            let (content, mode) = match generations.read(&place, MAX_RENDERED_BYTES) {
-                Some((bytes, mode)) => (Some(hash(&bytes)), mode),
-                None => (None, 0),
+            let (content, mode, size) = match generations.read(&place, MAX_RENDERED_BYTES) {
+                Some((bytes, mode)) => (Some(hash(&bytes)), mode, bytes.len()),
+                None => (None, 0, 0),
             };
-            seen.insert(place, Seen { content, mode });
+            seen.insert(place, Seen { content, mode, size });
         }
         Ok(Self {
             generations,
@@ -75,6 +76,7 @@ impl View {
         let wanted = Seen {
             content: Some(hash(&bytes)),
             mode,
+            size: bytes.len(),
         };
         if self.seen.get(place) == Some(&wanted) {
             self.changes.remove(place);
@@ -89,6 +91,15 @@ impl View {
             self.changes.insert(place.to_owned(), Change::Remove);
         } else {
             self.changes.remove(place);
+        }
+    }
+
+    /// How many bytes the file has, or will have.
+    pub(super) fn size(&self, place: &str) -> usize {
+        match self.changes.get(place) {
+            Some(Change::Put(bytes, _)) => bytes.len(),
+            Some(Change::Remove) => 0,
+            None => self.seen.get(place).map_or(0, |seen| seen.size),
         }
     }
 
@@ -129,8 +140,8 @@ impl View {
         for (place, change) in changes {
             match change {
                 Change::Put(bytes, mode) => {
-                    let content = Some(hash(&bytes));
-                    self.seen.insert(place.clone(), Seen { content, mode });
+                    let (content, size) = (Some(hash(&bytes)), bytes.len());
+                    self.seen.insert(place.clone(), Seen { content, mode, size });
                 }
                 Change::Remove => drop(self.seen.remove(&place)),
             }

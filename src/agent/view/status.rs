@@ -86,11 +86,12 @@ impl FileStatus {
         }
     }
 
-    /// Says how long it is good for.
-    pub(in crate::agent) fn holds(&mut self, held: &Held) {
+    /// Says how long it is good for. A lease ends with its client `token`, whose TTL is zero where it never ends.
+    pub(in crate::agent) fn holds(&mut self, held: &Held, token: Duration) {
         (self.ttl_seconds, self.leased) = match held {
             Held::Static => (None, false),
-            Held::Lease { ttl, .. } => (Some(ttl.as_secs()), true),
+            Held::Lease { ttl, .. } if token.is_zero() => (Some(ttl.as_secs()), true),
+            Held::Lease { ttl, .. } => (Some(ttl.min(&token).as_secs()), true),
             Held::Ends { ttl } => (Some(ttl.as_secs()), false),
             Held::Unknown => (Some(0), false),
         };

@@ -233,6 +233,7 @@ pub(super) fn reading(answer: Answered, wanted: &Wanted) -> Result<Reading, Fail
         Some(Versioned { data: None, metadata }) => {
             return Err(FailedTry::Refused(Box::new(Refusal {
                 status: 404,
+                from_vault: true,
                 gone: Some(gone(&metadata)),
                 ..Refusal::default()
             })));
@@ -283,6 +284,9 @@ pub(super) fn refusal(answer: &Answered, path: &str) -> Refusal {
         ..Refusal::default()
     };
     if let Ok(envelope) = envelope(&answer.body) {
+        refusal.from_vault = [envelope.errors, envelope.warnings, envelope.data]
+            .iter()
+            .any(Option::is_some);
         refusal.errors = texts(envelope.errors, &answer.confidential);
         refusal.warnings = warnings(&envelope, &answer.confidential);
         refusal.gone = envelope

@@ -47,7 +47,7 @@ pub(super) fn refused(wanted: &Wanted, role: &str, since_login: Duration, refusa
             format!("no secret at {path}"),
             "the mount is a KV v2 engine: its paths are written <mount>/data/<secret>",
         ),
-        (404, None) => not_found(
+        (404, None) if refusal.from_vault => not_found(
             match (wanted.version, refusal.errors.is_empty()) {
                 (_, false) => format!("no secret at {path} ({words})"),
                 (Some(version), true) => format!("no version {version} of a secret at {path}"),

@@ -57,6 +57,7 @@ fn write(lost: u32) -> Step<'static> {
 fn refused(status: u16, errors: &[&str]) -> FailedTry {
     FailedTry::Refused(Box::new(Refusal {
         status,
+        from_vault: true,
         errors: errors.iter().map(ToString::to_string).collect(),
         ..Refusal::default()
     }))
@@ -305,11 +306,18 @@ fn refused_reads() {
     }
     let refusal = Refusal {
         status: 404,
+        from_vault: true,
         warnings: vec!["Invalid path for a versioned K/V secrets engine. See the API docs".into()],
         ..Refusal::default()
     };
     let verdict = classify(read(SECOND), &FailedTry::Refused(Box::new(refusal)));
     check(&verdict, None, Kind::NotFound, &["<mount>/data/<secret>"]);
+    let refusal = Refusal {
+        status: 404,
+        ..Refusal::default()
+    };
+    let verdict = classify(read(SECOND), &FailedTry::Refused(Box::new(refusal)));
+    check(&verdict, None, Kind::NotVault, &["is no Vault answer"]);
 }
 
 #[test]
