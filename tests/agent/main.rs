@@ -33,6 +33,7 @@ mod sidecar_footprint;
 mod sidecar_life;
 mod sidecar_pod;
 mod sidecar_process;
+mod sidecar_storm;
 mod sidecar_token;
 mod tls;
 mod volume;

@@ -15,7 +15,9 @@ use crate::plan::{BIN_DIR, Destination, ENV_DIR, Plan, SECRETS_DIR, STATUS};
 /// the sidecar's, who takes its tokens and leases back when the pod ends; here they cannot even be written.
 pub(super) fn clear(hook: &Hook, plan: &Plan) -> Result<(), Failure> {
     if plan.refresh.is_some() {
-        return temp::remove(hook, plan).and_then(|()| nothing_stays(hook));
+        let copies = temp::remove(hook, plan);
+        let stays = nothing_stays(hook);
+        return copies.and(stays);
     }
     let mut outcome = Ok(());
     let directory = match Staged::open(&hook.path(SECRETS_DIR), false) {
