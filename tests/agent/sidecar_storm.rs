@@ -41,7 +41,7 @@ fn many_sidecars_ask_as_often_as_computed_and_give_way_under_a_quota() {
             let agent = Agent::for_bao(&bao)
                 .refresh(&format!("{INTERVAL}s"))
                 .env("PODKEY_LOG", "error");
-            let agent = agent.program(&[program.clone()]).file(file.clone());
+            let agent = agent.program(std::slice::from_ref(&program)).file(file.clone());
             agent.run().expect(0, &[]);
             agent
         })
