@@ -42,7 +42,7 @@ test-dist: dist .tools/bin/bao
 
 # What needs the cluster for itself runs last, one test at a time.
 e2e: rust ## every end-to-end test, in the cluster of `make cluster` or the one of PODKEY_E2E_KUBECONFIG
-	.ci/tools helm kubectl
+	.ci/tools helm kubectl postgres
 	if [[ -z $${PODKEY_E2E_KUBECONFIG:-} ]]; then
 		$(MAKE) dist ARCHES=$(NATIVE_ARCH)
 		tests/cluster/cluster up

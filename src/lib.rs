@@ -1,6 +1,6 @@
 //! podkey hands pods their Vault or OpenBao secrets: a mutating admission webhook (`podkey serve`) adds an init
 //! container to pods that ask for it by annotation, and that container (`podkey-agent init`) logs in with the pod's
-//! own service-account token and writes the secrets as files.
+//! own service-account token and writes the secrets as files. A sidecar keeps them fresh, where the pod asks for that.
 //!
 //! # The picture
 //!
@@ -10,19 +10,22 @@
 //! ─────────┼───────────────────┼──── edges: async, I/O ──────────┼──────────────────────
 //!          ▼                   │                                 │
 //!    ┌─ webhook/ ──────────────┴┐            ┌─ agent/ ──────────┴──────┐
-//!    │ server, review,          │            │ init, job hooks, files   │
-//!    │ tls, config              │            └───┬──────────────┬───────┘
+//!    │ server, review,          │            │ init, sidecar,           │
+//!    │ tls, config              │            │ job hooks, files         │
+//!    │                          │            └───┬──────────────┬───────┘
 //!    └───────┬──────────────────┘                │              ▼
 //!            │                                   │       ┌─ vault/ ──────────────┐
-//!            │                                   │       │ login, read, revoke,  │──▶ Vault / OpenBao
-//!            │                                   │       │ transport             │
+//!            │                                   │       │ login, read, renew,   │──▶ Vault / OpenBao
+//!            │                                   │       │ revoke, transport     │
 //!            │                                   │       └──────┬────────────────┘
 //! ───────────┼──────────── pure: no async, no clock, no I/O ────┼───────────────────────
 //!            ▼                                   ▼              │
 //!    ┌─ inject/ ─────────┐              ┌─ render/ ─────────┐   │
 //!    │ annotations,      │              │ decode, format    │   │
 //!    │ policy, pod, patch│              └───────┬───────────┘   │
-//!    └───────┬───────────┘                      │               │
+//!    └───────┬───────────┘                      │     ┌─ schedule/ ───────────┐
+//!            │                                  │     │ limiter, term, pace   │◀─ agent/, vault/
+//!            │                                  │     └─────────┬─────────────┘
 //!            ▼                                  │               │
 //!    ┌─ job/ ──────────────────────────┐        │               │
 //!    │ vault-action's grammar, masks,  │◀─ agent/               │
@@ -46,6 +49,7 @@
 //!    never calls anyone.
 //! 4. `agent::init`: plan → token file → login → reads → render all in memory → write all → revoke → exit. Then
 //!    `agent::hooks`: what a runner's job gets of it, and when that is taken away again.
+//!    `agent::sidecar`: what `init` handed over → what the schedule says is due → one swap that shows all that changed → …
 //! 5. `job`: what a GitHub Actions job gets through the runner's hooks; its `masks` say what the log hides.
 //! 6. `migrate`: what replaces vault-action in a workflow; pure, beside `inject`, and on nothing but `job`.
 //! 7. `vault`: how we speak to Vault and OpenBao, and which failure is worth another try.

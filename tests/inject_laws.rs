@@ -941,31 +941,31 @@ fn many_of_the_generated_pods_are_injected() {
     use proptest::strategy::ValueTree;
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
-    let pods: Vec<_> = (0..600)
+    let pods: Vec<_> = (0..2000)
         .map(|_| pod().new_tree(&mut runner).unwrap().current())
         .filter(|pod| check(pod).unwrap())
         .collect();
-    assert!(pods.len() > 80, "{} of 600", pods.len());
+    assert!(pods.len() > 80, "{} of 2000", pods.len());
     let with_hooks = |pod: &&Value| {
         let labels = &pod["metadata"]["labels"];
         let wished = &pod["metadata"]["annotations"]["podkey.dev/job-hooks"];
         wished == "true" || (*wished != "false" && !labels["actions-ephemeral-runner"].is_null())
     };
     let hooks = pods.iter().filter(with_hooks).count();
-    assert!(hooks > 10, "{hooks} of 600 with hooks");
+    assert!(hooks > 10, "{hooks} of 2000 with hooks");
     let starts = |pod: &&Value| {
         let annotations = &pod["metadata"]["annotations"];
         annotations["podkey.dev/env"].is_string() && annotations["podkey.dev/export"] != "false" && !with_hooks(pod)
     };
     let exec = pods.iter().filter(starts).count();
-    assert!(exec > 25, "{exec} of 600 with exec");
+    assert!(exec > 25, "{exec} of 2000 with exec");
     let refresh = |pod: &&Value| {
         pod["metadata"]["annotations"]["podkey.dev/refresh"]
             .as_str()
             .is_some_and(|refresh| refresh != "never")
     };
     let fresh = pods.iter().filter(refresh);
-    assert!(fresh.clone().count() > 20, "{} of 600 with refresh", fresh.count());
+    assert!(fresh.clone().count() > 20, "{} of 2000 with refresh", fresh.count());
     for (key, word) in [("on-change", "signal:"), ("files", "SecretKey"), ("files", "data:")] {
         let text = |pod: &&Value| {
             pod["metadata"]["annotations"][format!("podkey.dev/{key}")]
@@ -976,7 +976,7 @@ fn many_of_the_generated_pods_are_injected() {
             .clone()
             .filter(|pod| text(pod).is_some_and(|text| text.contains(word)))
             .count();
-        assert!(found > 0, "none of 600 with {word}");
+        assert!(found > 0, "none of 2000 with {word}");
     }
 }
 

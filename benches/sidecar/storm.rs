@@ -21,6 +21,8 @@ pub(crate) struct Effort {
     settle: Duration,
     steady: Duration,
     sealed: Duration,
+    /// Until all have noticed, and found their pace.
+    paced: Duration,
     limited: Duration,
 }
 
@@ -30,6 +32,7 @@ pub(crate) const FULL: Effort = Effort {
     settle: Duration::from_secs(30),
     steady: Duration::from_secs(60),
     sealed: Duration::from_secs(30),
+    paced: Duration::from_secs(90),
     limited: Duration::from_secs(60),
 };
 pub(crate) const QUICK: Effort = Effort {
@@ -38,6 +41,7 @@ pub(crate) const QUICK: Effort = Effort {
     settle: Duration::from_secs(4),
     steady: Duration::from_secs(3),
     sealed: Duration::from_secs(2),
+    paced: Duration::from_secs(3),
     limited: Duration::from_secs(3),
 };
 
@@ -68,13 +72,16 @@ pub(crate) fn measure(bench: &Bench, effort: &Effort) -> anyhow::Result<String> 
         .bao
         .write("sys/quotas/config", &json!({"enable_rate_limit_audit_logging": true}));
     bench.bao.write(QUOTA, &json!({"rate": quota, "path": "arc-runners/"}));
-    let first = span(effort.limited);
+    let pacing = span(effort.paced);
     let limited = span(effort.limited);
     bench.bao.delete(QUOTA);
     let recovering = span(effort.settle);
     let recovered = span(effort.steady);
 
     let seconds = seconds(bench);
+    // A renewal of each token, now and then, is not counted in what is wanted.
+    let most = (11.0 * wanted).round() / 10.0;
+    let as_wanted = |span: &Span| aim(mean(&seconds, span), most, "");
     let mut table = Table::new(&[
         "requests a second",
         "s",
@@ -84,18 +91,18 @@ pub(crate) fn measure(bench: &Bench, effort: &Effort) -> anyhow::Result<String> 
         "",
     ]);
     for (name, span, aim) in [
-        ("steady", &steady, aim(mean(&seconds, &steady), 1.1 * wanted, "")),
+        ("steady", &steady, as_wanted(&steady)),
         ("while the server is sealed: not in its audit log", &sealed, no_aim()),
         ("unsealed: at first", &back, no_aim()),
-        ("then", &after, aim(mean(&seconds, &after), 1.1 * wanted, "")),
-        ("under the quota, at first", &first, no_aim()),
+        ("then", &after, as_wanted(&after)),
+        ("under the quota, at first", &pacing, no_aim()),
         (
             "under the quota, then",
             &limited,
             aim(mean(&seconds, &limited), 2.0 * quota, ""),
         ),
         ("without the quota again: at first", &recovering, no_aim()),
-        ("then", &recovered, aim(mean(&seconds, &recovered), 1.1 * wanted, "")),
+        ("then", &recovered, as_wanted(&recovered)),
     ] {
         let [its_aim, met] = aim;
         table.row(&[

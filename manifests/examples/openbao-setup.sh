@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The server's side of the two examples: a secret, a policy that reads it, and a role for the pods' service account.
+# The server's side of the three examples: a secret, a policy that reads it, and a role for the pods' service account.
 # Works the same with OpenBao (bao) and Vault (BAO=vault). Needs an address and a token with rights, as bao takes them.
 #
 #   openbao-setup.sh KUBECONFIG-FILE GITHUB-PAT-FILE [KUBERNETES-API-ADDRESS CA-FILE REVIEWER-TOKEN-FILE]
@@ -51,3 +51,20 @@ enable auth kubernetes kubernetes
     bound_service_account_names=github-runner \
     bound_service_account_namespaces=github-runners \
     audience=vault token_policies=github-runner token_ttl=20m
+
+# 3. An app whose password changes: refreshed-deployment.yaml
+enable secrets kvv2 -version=2 kv
+"$bao" kv get -mount=kvv2 webapp/config >/dev/null 2>&1 ||
+    "$bao" kv put -mount=kvv2 webapp/config username=static-user password="$(head -c 24 /dev/urandom | base64)"
+
+"$bao" policy write webapp - <<'POLICY'
+path "kvv2/data/webapp/config" { capabilities = ["read"] }
+POLICY
+
+# The sidecar renews its token, and logs in again when that is no longer possible.
+enable auth demo-auth-mount kubernetes
+"$bao" write auth/demo-auth-mount/config "${cluster[@]}"
+"$bao" write auth/demo-auth-mount/role/role1 \
+    bound_service_account_names=default \
+    bound_service_account_namespaces=app \
+    audience=vault token_policies=webapp token_ttl=24h

@@ -61,15 +61,15 @@ fn variables(root: Option<&Path>) -> Result<Vec<(EnvName, Secret)>, Failure> {
         Target::Env(name) => Some(name),
         Target::File(_) => None,
     });
-    // Once: the sidecar may change them in between.
-    let now = files::of_now(below(root, SECRETS_DIR));
+    // All of one moment: a sidecar may change them meanwhile.
+    let directory = files::current(&below(root, SECRETS_DIR)).join(ENV_DIR);
     names
         .map(|name| {
             let name: EnvName = name
                 .parse()
                 .map_err(|why| bad(format!("the variable {}: {why}", clean(name, 64)), ""))?;
             let file = format!("{SECRETS_DIR}/{ENV_DIR}/{name}");
-            let value = files::read(&now.join(ENV_DIR).join(name.as_str()), MAX_RENDERED_BYTES).map_err(|error| {
+            let value = files::read(&directory.join(name.as_str()), MAX_RENDERED_BYTES).map_err(|error| {
                 bad(
                     format!("the value of {name} cannot be read from {file}: {error}"),
                     "declare the container's runAsUser, so that podkey-init writes for that user",

@@ -141,3 +141,34 @@ fn report(report: &Report, surroundings: &Surroundings) -> u8 {
     );
     report.code()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sidecar is this test itself, run again as a process.
+    #[test]
+    fn a_sidecar_with_a_bug_ends_as_if_all_were_well_and_says_nothing_but_where() {
+        const AGAIN: &str = "PODKEY_TEST_PANIC";
+        if std::env::var_os(AGAIN).is_some() {
+            harden();
+            end_well();
+            panic!("canary-of-a-panic");
+        }
+        let ended = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "agent::tests::a_sidecar_with_a_bug_ends_as_if_all_were_well_and_says_nothing_but_where",
+            ])
+            .arg("--nocapture")
+            .env(AGAIN, "1")
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{stderr}");
+        assert!(stderr.contains("it gave up at src/agent/mod.rs"), "{stderr}");
+        assert!(!stderr.contains("canary"), "{stderr}");
+        // The test did not simply pass.
+        assert!(!String::from_utf8(ended.stdout).unwrap().contains("test result"));
+    }
+}

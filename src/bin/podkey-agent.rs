@@ -62,10 +62,7 @@ fn main() -> ExitCode {
     let hook = |root| {
         agent::leave_no_core();
         telemetry::init_plain(level.as_deref(), agent::PlainLines);
-        Hook {
-            variables: std::env::vars_os().collect(),
-            root,
-        }
+        Hook::new(std::env::vars_os().collect(), root)
     };
     ExitCode::from(match cli.command {
         // Without a logger: what is printed here, the command did not say.

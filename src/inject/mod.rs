@@ -403,6 +403,13 @@ fn warnings(pod: &Pod<'_>, injection: &Injection<'_, '_, '_>) -> Warnings {
                 .to_owned(),
         );
     }
+    // The sidecar alone may write: the hooks cannot take the files away.
+    if injection.tool == Tool::Hooks && injection.delivery == Delivery::Refreshed {
+        warnings.push(
+            "podkey: with refresh, steps with always() can read the files of a job that the hooks refuse, such as a fork's"
+                .to_owned(),
+        );
+    }
     if injection.state == State::Outgrown {
         warnings.push(
             "podkey: a container with another user came after podkey-init, and may not be able to read the files"

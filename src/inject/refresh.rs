@@ -3,7 +3,7 @@
 use super::annotations::InjectionRequest;
 use super::config::Config;
 use super::files::{FileRequest, Source};
-use super::keys::{FILES, ON_CHANGE, REFRESH};
+use super::keys::{EXPORT, FILES, ON_CHANGE, REFRESH};
 use super::kubernetes::KubernetesVersion;
 use super::pod::Pod;
 use super::problem::{Problems, quoted};
@@ -91,6 +91,13 @@ pub(super) fn check(
         problems.push(
             REFRESH,
             "has nothing to keep fresh, because the job reads all of it, once: write \"never\"",
+        );
+    }
+    if request.export == Some(false) && !request.job_env.is_empty() {
+        problems.push(
+            EXPORT,
+            "cannot be \"false\" for podkey.dev/job-env with podkey.dev/refresh, which lets nobody but podkey-sidecar write files: \
+             remove it, or write \"never\" there",
         );
     }
     for file in &request.files {

@@ -104,10 +104,23 @@ impl Job {
         });
         Self {
             id,
-            runs_on: job.runs_on.as_str().map(str::to_owned),
+            runs_on: only_label(&job.runs_on).map(str::to_owned),
             lines: begin..usize::MAX,
             steps: steps.collect(),
         }
+    }
+}
+
+/// The label of a job's machine, if it is the only one: beside others GitHub's own labels are a scale set's.
+fn only_label(runs_on: &Value) -> Option<&str> {
+    match runs_on {
+        Value::String(label) => Some(label),
+        Value::Array(labels) => match &labels[..] {
+            [label] => label.as_str(),
+            _ => None,
+        },
+        Value::Object(machine) if !machine.contains_key("group") => only_label(machine.get("labels")?),
+        _ => None,
     }
 }
 

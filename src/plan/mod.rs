@@ -262,6 +262,9 @@ impl Plan {
                 "which would write again what its job policy refuses",
             ));
         }
+        if self.job.iter().any(|job| !job.export && !job.env.is_empty()) {
+            return Err(PlanError::Refresh("and only the sidecar may write files of variables"));
+        }
         if let Some(file) = self.job.iter().flat_map(|job| &job.files).next() {
             return Err(PlanError::File(
                 file.file.clone(),
@@ -756,6 +759,7 @@ mod tests {
             Plan::parse(&with_job.to_env_value().unwrap()).map_err(|error| error.to_string())
         };
         assert!(job(|_| {}).is_ok());
+        assert!(job(|j| j.export = false).is_err_and(|why| why.contains("only the sidecar may write")));
         assert!(job(|j| j.files = plan().job.unwrap().files).is_err_and(|why| why.contains("which the job reads")));
         assert!(job(|j| j.policies = plan().job.unwrap().policies).is_err_and(|why| why.contains("job policy")));
         assert!(text(|p| (p.files, p.env) = (Vec::new(), Vec::new())).contains("0 files"));

@@ -7,8 +7,9 @@
 //!
 //! The rules:
 //!
-//! - A secret without a lease is read again each interval ± 10 %, all such secrets of the pod together. The first time comes at a
-//!   random moment of the first interval, so that pods which started together do not stay together.
+//! - A secret without a lease is read again after the interval less up to a tenth of it, so that no change is older than the
+//!   interval when it is seen; all such secrets of the pod together. The first time comes at a random moment of the first
+//!   interval, so that pods which started together do not stay together.
 //! - A lease, and the token, is renewed at about two thirds of its TTL ([`term`]). What cannot be renewed, or no further
 //!   (its maximum TTL is near), is replaced at that time; what failed to be renewed, after nine tenths. Tries come more
 //!   often as the end comes nearer, but never twice in a second.
@@ -739,8 +740,9 @@ impl Schedule {
         lives.any(|life| matches!(life, Life::Lease(_, with) if *with == number))
     }
 
+    /// Never all of it: the read and the swap take their time too.
     fn jittered_interval(&mut self) -> Duration {
-        self.interval.mul_f64(0.9 + 0.2 * self.rng.f64())
+        self.interval.mul_f64(0.9 + 0.09 * self.rng.f64())
     }
 }
 

@@ -40,6 +40,8 @@ pub(super) struct Pace {
     backoff: Backoff,
     level: u32,
     throttled: bool,
+    /// When the level last rose.
+    risen: Duration,
     /// Nothing is asked before.
     pub(super) until: Duration,
 }
@@ -50,13 +52,17 @@ impl Pace {
             backoff,
             level: 0,
             throttled: false,
+            risen: Duration::ZERO,
             until: Duration::ZERO,
         }
     }
 
     /// The server is away.
     pub(super) fn away(&mut self, now: Duration, end: Option<Duration>, rng: &mut Rng) {
-        self.rise(now);
+        // Tries that something's near end has hurried do not make the later ones rarer.
+        if self.level == 0 || now >= self.risen + self.backoff.grown(self.level) / 2 {
+            self.rise(now);
+        }
         self.until = now + self.backoff.pause(self.level, now, end, rng);
     }
 
@@ -84,6 +90,7 @@ impl Pace {
 
     fn rise(&mut self, now: Duration) {
         self.forget(now);
+        self.risen = now;
         if self.level == 0 || self.backoff.grown(self.level) < CAP {
             self.level += 1;
         }

@@ -16,7 +16,7 @@ fn delivers(words: &[PathBuf]) {
     assert_eq!(agent.mode("single/0"), 0o400);
 }
 
-fn dist(architecture: &str) -> PathBuf {
+pub(crate) fn dist(architecture: &str) -> PathBuf {
     let dist = std::env::var_os("PODKEY_DIST").map_or_else(|| root().join("dist"), PathBuf::from);
     dist.join(architecture).join("podkey-agent")
 }

@@ -341,7 +341,7 @@ fn own(folder: &Path, owner: u32, mode: u32) {
 
 /// Puts words in front of a command that bind a folder read-only, in a mount namespace of its own. None: this machine does
 /// not let us.
-fn read_only(folder: &Path) -> Option<Vec<PathBuf>> {
+pub(crate) fn read_only(folder: &Path) -> Option<Vec<PathBuf>> {
     let script = format!(
         "mount --bind {0} {0} && mount -o remount,ro,bind {0} && exec \"$@\"",
         folder.display()

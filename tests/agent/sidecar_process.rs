@@ -322,7 +322,8 @@ fn answers_that_make_no_sense_leave_the_files_as_they_are() {
 #[test]
 fn it_ends_within_its_time_whatever_is_under_way() {
     let slow_login = |request: &Request| request.target.ends_with("/login");
-    let stuck_at: [(&str, fn(&Request) -> bool); 3] = [
+    type Is = fn(&Request) -> bool;
+    let stuck_at: [(&str, Is); 3] = [
         ("login", slow_login),
         ("read", |request| request.target.ends_with("/web")),
         ("revocation", |request| request.target.ends_with("/revoke-self")),

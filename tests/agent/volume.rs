@@ -11,10 +11,10 @@ use crate::deliver::{KUBECONFIG, bao, kubeconfig};
 use crate::support::agent::Agent;
 
 /// A tmpfs over the agent's volume, if this machine lets us mount one.
-struct Tmpfs<'a>(&'a Path);
+pub(crate) struct Tmpfs<'a>(&'a Path);
 
 impl<'a> Tmpfs<'a> {
-    fn mount(at: &'a Path, options: &str) -> Option<Self> {
+    pub(crate) fn mount(at: &'a Path, options: &str) -> Option<Self> {
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", options, "podkey-test"])
             .arg(at)

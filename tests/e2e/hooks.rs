@@ -132,9 +132,12 @@ fn a_hook_of_the_author_s_own_runs_after_ours_and_its_exit_code_counts() {
         json!([{"name": "ACTIONS_RUNNER_HOOK_JOB_STARTED", "value": "/tmp/own.sh"}]);
     let log = namespace.create(&definition).succeeds();
     println!("{log}");
+    let started = section(&log, "started");
     assert!(
-        section(&log, "started").ends_with("the author was here\nexit 7\n"),
+        started.contains("\nthe author was here\n") && started.ends_with("exit 7\n"),
         "{log}"
     );
+    // The job that it failed has none of ours.
+    assert!(!section(&log, "job").contains(SECRET), "{log}");
     assert!(log.ends_with(&format!("== end\n{SECRET}")), "{log}");
 }

@@ -50,6 +50,9 @@ mod install_plain;
 mod job_view;
 mod pod_end;
 mod pods;
+#[path = "../support/postgres.rs"]
+#[allow(dead_code, reason = "the other tests use all of it")]
+mod postgres;
 mod raft;
 mod reach;
 mod refresh;

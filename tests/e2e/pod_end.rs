@@ -75,26 +75,22 @@ struct Certificates<'a> {
 }
 
 impl<'a> Certificates<'a> {
-    fn new(namespace: &'a Namespace) -> Self {
+    /// Tokens end by themselves after so long.
+    fn new(namespace: &'a Namespace, ttl: &str) -> Self {
         let vault = Vault::new(namespace);
-        let mount = format!("pki-{}", namespace.name);
-        let insist = |path: &str, body: Value| vault.api.insist("POST", &format!("/v1/{path}"), &body);
-        insist(&format!("sys/mounts/{mount}"), json!({"type": "pki"}));
-        namespace.delete_later(&vault.api, format!("/v1/sys/mounts/{mount}"));
+        let mount = vault.engine("pki", "issue/app", "update");
+        let insist = |path: &str, body: Value| vault.api.insist("POST", &format!("/v1/{mount}/{path}"), &body);
         insist(
-            &format!("{mount}/root/generate/internal"),
+            "root/generate/internal",
             json!({"common_name": "podkey e2e", "key_type": "ec"}),
         );
         insist(
-            &format!("{mount}/roles/app"),
+            "roles/app",
             json!({"allow_any_name": true, "key_type": "ec", "generate_lease": true, "ttl": "1h"}),
         );
-        let rule = format!("path \"{mount}/issue/app\" {{ capabilities = [\"create\", \"update\"] }}");
-        insist(&format!("sys/policies/acl/{}", namespace.name), json!({"policy": rule}));
-        // So long a killed pod's token lives on.
         vault.role(
             ROLE,
-            &json!({"audience": "vault", "token_ttl": "90s", "token_max_ttl": "90s"}),
+            &json!({"audience": "vault", "token_ttl": ttl, "token_max_ttl": ttl}),
         );
         Self {
             namespace,
@@ -107,9 +103,7 @@ impl<'a> Certificates<'a> {
         let file = json!([{
             "secret": format!("{}/issue/app", self.mount), "data": {"common_name": "app.example.com"}, "file": "web.json",
         }]);
-        let annotations = json!({
-            "podkey.dev/role": ROLE, "podkey.dev/auth-mount": self.vault.auth, "podkey.dev/files": file.to_string(),
-        });
+        let annotations = self.vault.annotations_of(&file);
         fresh(
             merge(
                 patient(name, script),
@@ -128,9 +122,7 @@ impl<'a> Certificates<'a> {
     }
 
     fn leases(&self) -> usize {
-        let path = format!("/v1/sys/leases/lookup/{}/issue/app", self.mount);
-        let list = self.vault.api.call("LIST", &path, &Value::Null).json();
-        list["data"]["keys"].as_array().map_or(0, Vec::len)
+        self.vault.leases(&format!("{}/issue/app", self.mount))
     }
 
     /// Waits until nothing is left; gives how many seconds.
@@ -150,7 +142,8 @@ impl<'a> Certificates<'a> {
 #[test]
 fn no_lease_and_no_token_outlives_a_pod_but_that_of_a_killed_one_which_ends_by_itself() {
     let [namespace, other] = ["left", "left-killed"].map(Namespace::new);
-    let (certificates, of_killed) = (Certificates::new(&namespace), Certificates::new(&other));
+    // So short is what is left of killed pods; what is left of others would be seen.
+    let (certificates, of_killed) = (Certificates::new(&namespace, "20m"), Certificates::new(&other, "90s"));
 
     // First those whose tokens end last.
     let killed = of_killed.start("killed", KILLED, FOREVER);

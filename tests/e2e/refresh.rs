@@ -5,11 +5,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::api::cluster;
+use crate::harness::control::control;
 use crate::harness::install::kubectl;
 use crate::harness::namespace::Namespace;
 use crate::harness::openbao::Vault;
 use crate::harness::pod::{Pod, container, definition, fresh, init_containers, pod, status, watch};
 use crate::harness::{LIMIT, merge, wait};
+use crate::postgres::{ADMIN, ADMIN_PASSWORD, Postgres};
 
 fn password() -> Value {
     json!([{"secret": "web", "key": "password", "file": "password"}])
@@ -113,6 +115,64 @@ fn scenario_4_files_follow_within_30_seconds_and_the_deployment_does_not_drift()
         1,
         "the same pod"
     );
+}
+
+/// A user of a real PostgreSQL: the same for as long as its lease can be renewed, then another one, and none after the pod.
+#[test]
+fn scenario_4_dynamic_credentials_are_renewed_replaced_and_gone_with_the_pod() {
+    if control("a database beside OpenBao").is_none() {
+        return;
+    }
+    let postgres = Postgres::start();
+    let namespace = Namespace::new("dynamic");
+    let vault = Vault::new(&namespace);
+    let mount = vault.engine("database", "creds/app", "read");
+    let insist = |path: &str, body: &Value| vault.api.insist("POST", &format!("/v1/{mount}/{path}"), body);
+    insist(
+        "config/main",
+        &json!({
+            "plugin_name": "postgresql-database-plugin", "allowed_roles": "*",
+            "connection_url": format!("postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{}/postgres?sslmode=disable", postgres.port),
+            "username": ADMIN, "password": ADMIN_PASSWORD,
+        }),
+    );
+    let create = "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'";
+    insist(
+        "roles/app",
+        &json!({"db_name": "main", "default_ttl": "20s", "max_ttl": "75s", "creation_statements": create}),
+    );
+    let secret = format!("{mount}/creds/app");
+    let files = json!([
+        {"secret": secret, "key": "username", "file": "username"},
+        {"secret": secret, "key": "password", "file": "password"},
+    ]);
+    let app = json!({
+        "metadata": {"annotations": vault.annotations_of(&files)}, "spec": {"terminationGracePeriodSeconds": 30},
+    });
+    let pod = namespace.create(&fresh(merge(pod("app", &watch("username")), &app), "1h"));
+    pod.running();
+    let users = || postgres.admin("select count(*) from pg_roles where rolname like 'v-%'");
+    let works = || {
+        let read = |file: &str| pod.exec("main", &["cat", &format!("/podkey/secrets/{file}")]).unwrap();
+        let (user, password) = (read("username"), read("password"));
+        postgres.ask(&user, &password, "select 1").map(|_| user)
+    };
+    let first = works().unwrap();
+    assert_eq!(users(), "1", "read once, by podkey-init");
+    // More than twice its TTL.
+    std::thread::sleep(Duration::from_secs(45));
+    assert_eq!(works().as_deref(), Ok(first.as_str()));
+    assert_eq!(users(), "1");
+    assert_eq!(pod.log("main").lines().count(), 1, "the files stayed");
+
+    wait(LIMIT, || (pod.log("main").lines().count() == 2).then_some(())).unwrap_or_else(|| panic!("{}", pod.story()));
+    let second = works().unwrap();
+    assert_ne!(second, first);
+    cluster().delete(&pod.path());
+    wait(LIMIT, || {
+        (users() == "0" && vault.tokens() == 0 && vault.leases(&secret) == 0).then_some(())
+    })
+    .unwrap_or_else(|| panic!("{} users, {} tokens are left", users(), vault.tokens()));
 }
 
 #[test]

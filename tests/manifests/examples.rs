@@ -13,8 +13,10 @@ fn every_example_parses_and_has_only_fields_that_kubernetes_knows() {
     for file in yaml_files("manifests/examples") {
         assert!(!documents(&file).is_empty());
     }
-    let deployment = documents(&root().join("manifests/examples/runner-deployment.yaml"));
-    deployment.iter().for_each(knows_every_field);
+    for file in ["runner-deployment.yaml", "refreshed-deployment.yaml"] {
+        let deployment = documents(&root().join("manifests/examples").join(file));
+        deployment.iter().for_each(knows_every_field);
+    }
 }
 
 /// The injected pod, as `podkey inject` prints it.
@@ -105,6 +107,22 @@ fn the_runner_deployment_example_gives_the_entrypoint_its_token() {
         Some(path.as_str()),
         "which the container's command reads"
     );
+}
+
+#[test]
+fn the_refreshed_deployment_example_has_a_sidecar() {
+    let documents = documents(&root().join("manifests/examples/refreshed-deployment.yaml"));
+    let deployment = documents
+        .iter()
+        .find(|document| document["kind"] == "Deployment")
+        .unwrap();
+    let pod = &inject(deployment, "app");
+    let plan = plan(pod);
+    assert_eq!(plan["refresh"]["interval"], "30s");
+    assert!(plan.to_string().contains("demo-auth-mount"), "{plan}");
+    assert_eq!(pod["spec"]["initContainers"][1]["name"], "podkey-sidecar");
+    let path = format!("{}/password", podkey::plan::SECRETS_DIR);
+    assert_eq!(env_of(pod, "PASSWORD_FILE"), Some(path.as_str()));
 }
 
 #[test]

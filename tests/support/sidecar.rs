@@ -16,8 +16,9 @@ use super::agent::Agent;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running sidecar. Killed when dropped.
-pub struct Sidecar<'a> {
-    agent: &'a Agent,
+pub struct Sidecar {
+    canaries: Vec<String>,
+    status: PathBuf,
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
     reader: Option<JoinHandle<()>>,
@@ -25,12 +26,12 @@ pub struct Sidecar<'a> {
 
 impl Agent {
     /// Starts the sidecar of this pod.
-    pub fn sidecar(&self) -> Sidecar<'_> {
+    pub fn sidecar(&self) -> Sidecar {
         self.sidecar_by(self.command_for("sidecar"))
     }
 
     /// The same by another command.
-    pub fn sidecar_by(&self, mut command: Command) -> Sidecar<'_> {
+    pub fn sidecar_by(&self, mut command: Command) -> Sidecar {
         let mut child = command.spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -41,7 +42,8 @@ impl Agent {
             }
         });
         Sidecar {
-            agent: self,
+            canaries: self.canaries().to_vec(),
+            status: self.secrets().join(".status.json"),
             child,
             lines,
             reader: Some(reader),
@@ -80,7 +82,7 @@ impl Agent {
     }
 }
 
-impl Sidecar<'_> {
+impl Sidecar {
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -103,7 +105,15 @@ impl Sidecar<'_> {
 
     #[track_caller]
     pub fn until_said(&self, message: &str) {
-        self.agent.until(message, |_| !self.said(message).is_empty());
+        let begun = Instant::now();
+        while self.said(message).is_empty() {
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "it was never said: {message}; {:?}",
+                self.log()
+            );
+            sleep(Duration::from_millis(20));
+        }
     }
 
     pub fn signal(&self, signal: &str) {
@@ -143,9 +153,9 @@ impl Sidecar<'_> {
     /// No secret in its log, nor in what it tells of its files.
     #[track_caller]
     fn check(&self) {
-        let status = self.agent.text(".status.json").unwrap_or_default();
+        let status = std::fs::read_to_string(&self.status).unwrap_or_default();
         let lines = self.lines.lock().unwrap().join("\n");
-        for canary in self.agent.canaries() {
+        for canary in &self.canaries {
             assert!(canary.len() > 8, "a canary that short proves nothing");
             for (place, text) in [("log", &lines), ("status", &status)] {
                 assert!(!text.contains(canary.as_str()), "a secret in the {place}: {text}");
@@ -162,7 +172,7 @@ impl Sidecar<'_> {
     }
 }
 
-impl Drop for Sidecar<'_> {
+impl Drop for Sidecar {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rustix::fs::{
@@ -17,8 +17,9 @@ use rustix::fs::{
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-pub(super) use self::generations::{Content, Generations, of_now};
+pub(super) use self::generations::{Content, Generations};
 use super::report::{Code, Failure};
+use crate::plan::CURRENT;
 use crate::secret::Secret;
 
 /// One file to write.
@@ -287,6 +288,15 @@ fn remove_where(directory: impl AsFd, unwanted: impl Fn(&[u8]) -> bool) -> Resul
         outcome = outcome.and(removed);
     }
     outcome
+}
+
+/// Where the files of a directory that containers see are now: it changes where a sidecar keeps them fresh, and where it led to
+/// a moment ago stays as it was for a moment more.
+pub(super) fn current(directory: &Path) -> PathBuf {
+    match std::fs::read_link(directory.join(CURRENT)) {
+        Ok(target) if target.to_str().is_some_and(generations::is_generation) => directory.join(target),
+        _ => directory.to_owned(),
+    }
 }
 
 /// The content of a file that the containers see, at most `limit` bytes of it; none where it is not there.

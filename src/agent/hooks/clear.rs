@@ -9,10 +9,16 @@ use super::{Hook, temp};
 use crate::agent::files::{self, Staged};
 use crate::agent::outcome::{self, Manifest, OUTCOME, Outcome, Target};
 use crate::agent::report::{Code, Failure};
-use crate::plan::{BIN_DIR, Destination, ENV_DIR, Plan, SECRETS_DIR};
+use crate::plan::{BIN_DIR, Destination, ENV_DIR, Plan, SECRETS_DIR, STATUS};
 
-/// Clears all that the plan could have delivered. Everything is tried; the first failure is told.
+/// Clears all that the plan could have delivered. Everything is tried; the first failure is told. Files that are kept fresh are
+/// the sidecar's, who takes its tokens and leases back when the pod ends; here they cannot even be written.
 pub(super) fn clear(hook: &Hook, plan: &Plan) -> Result<(), Failure> {
+    if plan.refresh.is_some() {
+        let copies = temp::remove(hook, plan);
+        let stays = nothing_stays(hook);
+        return copies.and(stays);
+    }
     let mut outcome = Ok(());
     let directory = match Staged::open(&hook.path(SECRETS_DIR), false) {
         Ok(directory) => Some(directory),
@@ -44,10 +50,30 @@ pub(super) fn clear(hook: &Hook, plan: &Plan) -> Result<(), Failure> {
     outcome.and(copies)
 }
 
+/// Who reads that a job got no secret must know that its `always()` steps can still read those.
+fn nothing_stays(hook: &Hook) -> Result<(), Failure> {
+    // Without `init`'s files there is no directory of them, or an empty one.
+    let current = files::current(&hook.path(SECRETS_DIR));
+    let files = fs::read_dir(current).into_iter().flatten().flatten();
+    match files.filter(|file| file.file_name() != STATUS).count() {
+        0 => Ok(()),
+        _ => Err(Failure::new(
+            Code::CannotWrite,
+            format!("{SECRETS_DIR} is kept fresh, as podkey.dev/refresh asks, and stays readable until the pod ends"),
+            "without podkey.dev/refresh the hooks clear the files",
+        )),
+    }
+}
+
 /// Clears what can be found without the plan: all that is in the directory, the files that `init` says it delivered, and the
 /// copies. Everything is tried; the first failure is told.
 pub(super) fn clear_unplanned(hook: &Hook) -> Result<(), Failure> {
-    let directory = remove_all_in(&hook.path(SECRETS_DIR));
+    let secrets = hook.path(SECRETS_DIR);
+    let directory = match files::current(&secrets) == secrets {
+        true => remove_all_in(&secrets),
+        // The sidecar's, see above.
+        false => Ok(()),
+    };
     let copies = temp::directory(hook).map_or(Ok(()), |copies| remove_all_in(&copies));
     let manifest = match outcome::read(&hook.path(&format!("{BIN_DIR}/{OUTCOME}"))) {
         Ok(Outcome::Delivered(manifest)) => manifest,

@@ -8,7 +8,15 @@ use super::clear::{clear, clear_unplanned};
 pub(super) fn run(hook: &Hook) {
     let job = hook.job();
     let cleared = match hook.plan() {
-        Ok(it) => clear(hook, &it.plan),
+        Ok(it) => {
+            let cleared = clear(hook, &it.plan);
+            if let (Err(failure), true) = (&cleared, it.plan.refresh.is_some()) {
+                // It was asked for.
+                tracing::info!("{job}: {}", failure.message);
+                return;
+            }
+            cleared
+        }
         Err(failure) => clear_unplanned(hook).and(Err(failure)),
     };
     match cleared {

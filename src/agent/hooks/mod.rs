@@ -13,6 +13,7 @@ mod own;
 mod started;
 mod temp;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -22,15 +23,17 @@ use super::files;
 use super::outcome::{MAX_OUTCOME, PLAN};
 use super::report::{Code, Failure, Report, Stage};
 use crate::job::commands::{self, Level};
-use crate::plan::{BIN_DIR, JOB_COMPLETED, JobPlan, NEXT_JOB_COMPLETED_ENV, Plan};
+use crate::plan::{BIN_DIR, JOB_COMPLETED, JobPlan, NEXT_JOB_COMPLETED_ENV, Plan, SECRETS_DIR};
 
 /// What a hook works on, as `main` found it.
 #[derive(Debug)]
 pub struct Hook {
     /// The environment: the runner's variables, those of the job, and the proxy's.
-    pub variables: BTreeMap<OsString, OsString>,
+    variables: BTreeMap<OsString, OsString>,
     /// The prefix of every path of the plan, outside a container.
-    pub root: Option<PathBuf>,
+    root: Option<PathBuf>,
+    /// The delivered files as they were when one of them was first asked for: a sidecar may change them meanwhile.
+    secrets: OnceCell<PathBuf>,
 }
 
 /// The plan of a pod that has job hooks.
@@ -40,15 +43,34 @@ struct HookPlan {
 }
 
 impl Hook {
+    /// In this environment, with this prefix of every path (outside a container).
+    pub fn new(variables: BTreeMap<OsString, OsString>, root: Option<PathBuf>) -> Self {
+        Self {
+            variables,
+            root,
+            secrets: OnceCell::new(),
+        }
+    }
+
     /// A variable that is text and not empty.
     fn text(&self, name: &str) -> Option<&str> {
         let value = self.variables.get(std::ffi::OsStr::new(name))?.to_str()?;
         (!value.is_empty()).then_some(value)
     }
 
-    /// A path of the container, below the root.
+    /// A path of the container, below the root. What is delivered in [`SECRETS_DIR`] is that of one moment, always the same.
     fn path(&self, absolute: &str) -> PathBuf {
-        super::below(self.root.as_deref(), absolute)
+        let below = |path| super::below(self.root.as_deref(), path);
+        let delivered = absolute
+            .strip_prefix(SECRETS_DIR)
+            .and_then(|rest| rest.strip_prefix('/'));
+        match delivered {
+            Some(place) => self
+                .secrets
+                .get_or_init(|| files::current(&below(SECRETS_DIR)))
+                .join(place),
+            None => below(absolute),
+        }
     }
 
     /// The plan as `init` left it.

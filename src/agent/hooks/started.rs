@@ -262,12 +262,12 @@ impl Seen {
 
 /// The files of a secret's fields, whose names came with it: those that are there and could be. (What only looks
 /// like one is masked too: that does no harm.)
-fn field_files(now: &Path, name: &FieldName) -> Vec<String> {
+fn field_files(hook: &Hook, name: &FieldName) -> Vec<String> {
     let directory = match name.directory() {
         "" => SECRETS_DIR.to_owned(),
         directory => format!("{SECRETS_DIR}/{directory}"),
     };
-    let Ok(entries) = std::fs::read_dir(now.join(name.directory())) else {
+    let Ok(entries) = std::fs::read_dir(hook.path(&directory)) else {
         return Vec::new();
     };
     let files = entries
@@ -285,28 +285,22 @@ fn field_files(now: &Path, name: &FieldName) -> Vec<String> {
 impl Present {
     fn read(hook: &Hook, it: &HookPlan) -> Result<Self, Failure> {
         let known: Vec<_> = it.plan.destinations().map(|file| file.path().into_owned()).collect();
-        // Once: the sidecar may change the files in between.
-        let now = files::of_now(hook.path(SECRETS_DIR));
         let mut files = Vec::new();
         for file in &it.plan.files {
             let paths = match &file.file {
-                Destination::EachField(name) => field_files(&now, name)
+                Destination::EachField(name) => field_files(hook, name)
                     .into_iter()
                     .filter(|path| !known.contains(path))
                     .collect(),
                 one => vec![one.path().into_owned()],
             };
             files.extend(paths.into_iter().map(|path| {
-                let below = path
-                    .strip_prefix(SECRETS_DIR)
-                    .map(|place| place.trim_start_matches('/'));
-                let place = below.map_or_else(|| hook.path(&path), |place| now.join(place));
-                let seen = Seen::at(&place, file.mode);
+                let seen = Seen::at(&hook.path(&path), file.mode);
                 (path, seen)
             }));
         }
         let mut variables = BTreeMap::new();
-        let directory = now.join(ENV_DIR);
+        let directory = hook.path(&format!("{SECRETS_DIR}/{ENV_DIR}"));
         let cannot = |error: std::io::Error| {
             Failure::new(
                 Code::BadPlan,
@@ -361,6 +355,8 @@ impl Present {
                             format!("the runner must be user {}, whom podkey-init wrote for", it.job.user),
                         ));
                     }
+                    // The sidecar does as `when-gone` says, and no hook could have.
+                    _ if it.plan.refresh.is_some() => continue,
                     _ => (path, "file"),
                 },
                 Target::Env(name) if self.variables.contains_key(name) => continue,
@@ -510,7 +506,7 @@ fn exports(
     for Variable { name, value } in &own {
         exported.push(name, value).map_err(refused)?;
     }
-    if !present.is_empty() {
+    if !present.is_empty() && it.plan.refresh.is_none() {
         // They will be in the environment of every step; files beside it would only be one more place to look.
         Staged::open(&secrets, false)?.remove_all(ENV_DIR)?;
     }

@@ -173,10 +173,7 @@ pub(super) fn auth(answer: &Answered) -> Result<Auth, FailedTry> {
 /// Reads the answer to the renewal of a token.
 pub(super) fn renewed_token(answer: &Answered) -> Result<Renewed, FailedTry> {
     let envelope = envelope(&answer.body)?;
-    warn(
-        &warnings(&envelope, &answer.confidential),
-        "the renewal of the client token",
-    );
+    expected(&envelope, answer);
     let block: Option<AuthBlock<'_>> = envelope.auth.and_then(|block| object(block.get()));
     let block = block.ok_or(FailedTry::Nonsense("it has no readable auth block"))?;
     Ok(Renewed {
@@ -185,10 +182,17 @@ pub(super) fn renewed_token(answer: &Answered) -> Result<Renewed, FailedTry> {
     })
 }
 
+/// A server warns of each renewal that comes near the maximum TTL. So does the TTL that it gives.
+fn expected(envelope: &Envelope<'_>, answer: &Answered) {
+    for warning in warnings(envelope, &answer.confidential) {
+        tracing::debug!(warning, "the server warns of a renewal");
+    }
+}
+
 /// Reads the answer to the renewal of a lease.
 pub(super) fn renewed_lease(answer: &Answered) -> Result<Renewed, FailedTry> {
     let envelope = envelope(&answer.body)?;
-    warn(&warnings(&envelope, &answer.confidential), "the renewal of a lease");
+    expected(&envelope, answer);
     match envelope.lease_duration {
         Some(ttl) => Ok(Renewed {
             ttl: Duration::from_secs(ttl),

@@ -67,7 +67,7 @@ pub(super) fn refused(wanted: &Wanted, role: &str, since_login: Duration, refusa
                 if wanted.data.is_none() { "read" } else { "written" }
             ),
             match wanted.data {
-                None => "such a path is written: say with what in the entry's `data`",
+                None => "such a path is written, not read: say with what in the entry's `data`",
                 Some(_) => "such a path is read: leave `data` out",
             },
         ),

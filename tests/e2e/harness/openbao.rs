@@ -103,6 +103,27 @@ impl<'a> Vault<'a> {
         }
     }
 
+    /// Mounts an engine of the test's own, and lets pods do this at a path below it. Gives the mount.
+    pub fn engine(&self, kind: &str, path: &str, capability: &str) -> String {
+        let mount = format!("{kind}-{}", self.namespace.name);
+        self.api
+            .insist("POST", &format!("/v1/sys/mounts/{mount}"), &json!({"type": kind}));
+        self.namespace
+            .delete_later(&self.api, format!("/v1/sys/mounts/{mount}"));
+        let rule = format!("path \"{mount}/{path}\" {{ capabilities = [\"{capability}\"] }}");
+        let policy = format!("/v1/sys/policies/acl/{}", self.namespace.name);
+        self.api.insist("POST", &policy, &json!({"policy": rule}));
+        mount
+    }
+
+    /// How many leases there are below a path.
+    pub fn leases(&self, path: &str) -> usize {
+        let list = self
+            .api
+            .call("LIST", &format!("/v1/sys/leases/lookup/{path}"), &Value::Null);
+        list.json()["data"]["keys"].as_array().map_or(0, Vec::len)
+    }
+
     /// A role for the namespace's service accounts, with the test's policy; what is given comes over that.
     pub fn role(&self, name: &str, over: &Value) {
         let role = merge(
@@ -153,6 +174,11 @@ impl<'a> Vault<'a> {
         for file in files.as_array_mut().unwrap() {
             file["secret"] = json!(format!("{}/data/{}", self.kv, file["secret"].as_str().unwrap()));
         }
+        self.annotations_of(&files)
+    }
+
+    /// The same with whole paths.
+    pub fn annotations_of(&self, files: &Value) -> Value {
         json!({
             "podkey.dev/role": ROLE, "podkey.dev/auth-mount": self.auth, "podkey.dev/files": files.to_string(),
         })

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, readlinkat, renameat, symlinkat, unlinkat};
@@ -222,20 +222,6 @@ impl Generations {
     }
 }
 
-/// Where the files of now are, below the directory that the containers see: what is read from there belongs together, and has
-/// no link in its place. That directory itself where there are no generations in it.
-pub(in crate::agent) fn of_now(seen: PathBuf) -> PathBuf {
-    let current = std::fs::read_link(seen.join(CURRENT)).ok();
-    match current
-        .as_deref()
-        .and_then(Path::to_str)
-        .filter(|name| is_generation(name))
-    {
-        Some(current) => seen.join(current),
-        None => seen,
-    }
-}
-
 /// A generation that nobody sees yet: dropped, it is removed.
 struct Unfinished<'a>(&'a OwnedFd, &'a str);
 
@@ -252,7 +238,8 @@ fn name_generation() -> String {
     format!("..{now}.{:016x}", fastrand::u64(..))
 }
 
-fn is_generation(name: &str) -> bool {
+/// Whether a directory beside [`CURRENT`] is one of ours, by its name.
+pub(super) fn is_generation(name: &str) -> bool {
     let parts = name.strip_prefix("..").and_then(|rest| rest.split_once('.'));
     parts.is_some_and(|(time, random)| {
         time.len() == 19
@@ -327,10 +314,12 @@ fn remove_tree(parent: impl AsFd, name: impl rustix::path::Arg + Copy) -> Result
     let directory = openat(&parent, name, DIRECTORY, Mode::empty())?;
     let mut outcome = Ok(());
     for name in entries(&directory)? {
-        outcome = outcome.and(remove_tree(&directory, name.as_str()));
+        let removed = remove_tree(&directory, name.as_str());
+        outcome = outcome.and(removed);
     }
     drop(directory);
-    outcome.and(unlinkat(&parent, name, AtFlags::REMOVEDIR))
+    let removed = unlinkat(&parent, name, AtFlags::REMOVEDIR);
+    outcome.and(removed)
 }
 
 #[cfg(test)]
