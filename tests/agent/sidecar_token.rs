@@ -244,7 +244,12 @@ fn a_server_that_is_away_is_waited_for_and_found_again() {
     agent.until("the state", |agent| agent.status()["state"] == "fresh");
     assert!(!sidecar.said("the server answers as it should again").is_empty());
     assert_eq!(sidecar.said("logged in").len(), 1);
-    sidecar.stop();
+    let log = sidecar.stop();
+    let last = log.last().unwrap()["message"].as_str().unwrap();
+    assert!(
+        last.ends_with("nothing was left at the server"),
+        "the token that ended meanwhile is no loss: {last}"
+    );
 }
 
 #[test]

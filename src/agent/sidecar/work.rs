@@ -251,6 +251,8 @@ impl<'a> Sidecar<'a> {
             Work::Login(number) => {
                 let result = self.log_in(number).await;
                 self.schedule.logged_in(boot_time(), result);
+                // Tokens that ended by themselves are nobody's to revoke.
+                self.sessions.retain(|number, _| self.schedule.keeps(*number));
             }
             Work::RenewToken => {
                 let result = match self.sessions.get(&self.current) {
