@@ -214,6 +214,8 @@ impl<'a> Sidecar<'a> {
             if self.stop.is_asked() {
                 return std::future::pending().await;
             }
+            // What ended by itself is nobody's to revoke.
+            self.sessions.retain(|number, _| self.schedule.keeps(*number));
             let now = boot_time();
             if self.write_again.is_some_and(|at| at <= now) {
                 self.publish();
@@ -251,8 +253,6 @@ impl<'a> Sidecar<'a> {
             Work::Login(number) => {
                 let result = self.log_in(number).await;
                 self.schedule.logged_in(boot_time(), result);
-                // Tokens that ended by themselves are nobody's to revoke.
-                self.sessions.retain(|number, _| self.schedule.keeps(*number));
             }
             Work::RenewToken => {
                 let result = match self.sessions.get(&self.current) {
