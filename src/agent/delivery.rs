@@ -15,7 +15,7 @@ use crate::plan::{
 };
 use crate::render::{self, Fields};
 use crate::secret::{Lease, Secret};
-use crate::vault::{Kind, Reading, Session, Vault, VaultError, Wanted};
+use crate::vault::{Reading, Session, Vault, VaultError, Wanted};
 
 /// A file to make, with the path to read for it.
 pub(super) struct FileOrder<'a, P> {
@@ -197,7 +197,7 @@ impl Answers {
         let mut all = self.wanted.iter().zip(&self.readings);
         match all.find(|(one, _)| *one == wanted) {
             Some((_, Ok(reading))) => Ok(Found::Secret(reading)),
-            Some((_, Err(missing))) if missing.kind == Kind::NotFound => Ok(Found::Nothing(missing)),
+            Some((_, Err(missing))) if missing.kind.is_missing() => Ok(Found::Nothing(missing)),
             Some((_, Err(error))) => Err(error.clone().into()),
             // Every secret of the order was wanted.
             None => Err(Failure::new(

@@ -103,11 +103,11 @@ impl From<VaultError> for Failure {
     fn from(error: VaultError) -> Self {
         let code = match error.kind {
             Kind::Setup => Code::BadPlan,
-            Kind::NotFound | Kind::NotReadable => Code::NotFound,
+            Kind::NotFound | Kind::NoEngine | Kind::NotReadable => Code::NotFound,
             Kind::Unavailable | Kind::Failing => Code::Unavailable,
             Kind::RateLimited => Code::RateLimited,
             Kind::NotVault => Code::NotVault,
-            Kind::Denied => Code::Denied,
+            Kind::Denied | Kind::Refused => Code::Denied,
             Kind::Trust => Code::Trust,
         };
         Self::new(code, error.message, error.hint)

@@ -12,6 +12,8 @@ pub(crate) enum Kind {
     Setup,
     /// There is no such path, version or auth mount.
     NotFound,
+    /// No engine is mounted there, which may be true of one server only, and for a moment: nothing is said of the secret.
+    NoEngine,
     /// The path is there, but it is none that can be read.
     NotReadable,
     /// Not reachable, sealed, not initialised, or failing, until the budget ran out.
@@ -22,10 +24,19 @@ pub(crate) enum Kind {
     RateLimited,
     /// The answer is none that Vault or OpenBao would give.
     NotVault,
-    /// The server refused.
+    /// The server refused: who asks may not.
     Denied,
+    /// The server refused this very request, whoever asks.
+    Refused,
     /// The server's certificate is not to be trusted, or there is nothing to judge it by.
     Trust,
+}
+
+impl Kind {
+    /// Whether nothing was found there, which `ignore-not-found` passes over.
+    pub(crate) fn is_missing(self) -> bool {
+        matches!(self, Self::NotFound | Self::NoEngine)
+    }
 }
 
 /// A failure that ends the run: what happened, and what to do about it.

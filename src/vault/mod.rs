@@ -289,7 +289,7 @@ impl Vault {
                 let result = self.read(link, session, one, &Asking::again()).await;
                 match &result {
                     Ok(reading) => taken.set(taken.get() + reading.size()),
-                    Err(error) if error.kind == Kind::NotFound && allow_missing => {}
+                    Err(error) if error.kind.is_missing() && allow_missing => {}
                     Err(error) => return Err(error.clone()),
                 }
                 if taken.get() > MAX_ANSWERS {
@@ -473,7 +473,7 @@ impl Vault {
     /// A wrong namespace looks like a missing path or a missing right: it is named where that could be.
     fn named(&self, mut error: VaultError) -> VaultError {
         if let Some(namespace) = &self.namespace
-            && matches!(error.kind, Kind::Denied | Kind::NotFound)
+            && matches!(error.kind, Kind::Denied | Kind::NotFound | Kind::NoEngine)
             && !error.hint.contains("(namespace ")
         {
             error.hint = format!("{} (namespace {namespace})", error.hint)

@@ -424,8 +424,13 @@ fn as_the_first_process_of_a_container_it_obeys_signals_too() {
 #[test]
 fn a_404_of_something_in_front_of_the_server_takes_no_file_away() {
     let good = || answer(200, &secret_body(r#"{"data":{"a":"first"},"metadata":{"version":1}}"#));
-    let pages = ["default backend - 404", r#"{"status":404,"error":"Not Found"}"#];
-    for (when_gone, page) in [("delete", pages[0]), ("fail", pages[1])] {
+    let pages = [
+        "default backend - 404",
+        r#"{"status":404,"error":"Not Found"}"#,
+        // The engine's mount, not the secret: a standby says so that has not heard of it yet.
+        r#"{"errors":["no handler for route \"kv/data/web\". route entry not found."]}"#,
+    ];
+    for (when_gone, page) in [("delete", pages[0]), ("fail", pages[1]), ("delete", pages[2])] {
         let fake = FakeVault::plain(logged_in(move |_, n| match n {
             0 => good(),
             _ => answer(404, page),
@@ -439,6 +444,41 @@ fn a_404_of_something_in_front_of_the_server_takes_no_file_away() {
         assert_eq!(agent.text("a").as_deref(), Some("first"));
         sidecar.stop();
     }
+}
+
+#[test]
+fn a_request_that_the_server_refuses_is_no_reason_to_log_in_again() {
+    let good = || answer(200, &secret_body(r#"{"data":{"a":"first"},"metadata":{"version":1}}"#));
+    let fake = FakeVault::plain(logged_in(move |_, n| match n {
+        0 => good(),
+        _ => answer(400, r#"{"errors":["common name web not allowed by this role"]}"#),
+    }));
+    let agent = Agent::for_fake(&fake).refresh("5s");
+    agent.run().expect(0, &[]);
+    let sidecar = agent.sidecar();
+    agent.until("the state", |agent| agent.status()["state"] == "stale");
+    let reason = agent.status()["files"]["a"]["reason"].to_string();
+    assert!(reason.contains("not allowed by this role"), "{reason}");
+    let log = sidecar.stop();
+    assert!(log.iter().all(|line| line["message"] != "logged in"), "{log:?}");
+}
+
+#[test]
+fn what_the_server_warns_of_at_each_read_is_said_once() {
+    let read = |value: &str| {
+        let body =
+            format!(r#"{{"data":{{"data":{{"a":"{value}"}},"metadata":{{"version":1}}}},"warnings":["old engine"]}}"#);
+        answer(200, &body)
+    };
+    let fake = FakeVault::plain(logged_in(move |_, n| read(&format!("value-{n}"))));
+    let agent = Agent::for_fake(&fake).refresh("5s");
+    agent.run().expect(0, &[]);
+    let sidecar = agent.sidecar();
+    agent.until("a third read", |agent| agent.text("a").as_deref() == Some("value-2"));
+    let log = sidecar.stop();
+    let loud = log.iter().filter(|line| line["level"] == "WARN");
+    let warned = loud.filter(|line| line["warning"] == "old engine").count();
+    assert_eq!(warned, 1, "{log:?}");
 }
 
 #[test]

@@ -5,6 +5,8 @@ mod work;
 
 use std::time::Duration;
 
+use tokio::time::sleep;
+
 use self::work::Sidecar;
 use super::init::{Surroundings, read_plan};
 use super::report::{Failure, Stage};
@@ -12,6 +14,8 @@ use super::signals::{self, Signals};
 use crate::plan::Plan;
 use crate::vault::Stop;
 
+/// What cannot be started is tried again, so late: nothing but a new pod may help.
+const START_AGAIN: Duration = Duration::from_secs(60);
 /// All that is done after a signal is done within two seconds.
 const REVOKE: Duration = Duration::from_millis(1000);
 
@@ -72,12 +76,14 @@ async fn keep_fresh<'a>(
     stop: &'a Stop,
     place: &mut Option<Sidecar<'a>>,
 ) -> Never {
-    match Sidecar::start(surroundings, plan, stop) {
-        Ok(Some(sidecar)) => place.insert(sidecar).run().await,
-        Ok(None) => std::future::pending().await,
-        Err(failure) => {
-            complain(&failure);
-            std::future::pending().await
+    loop {
+        match Sidecar::start(surroundings, plan, stop) {
+            Ok(Some(sidecar)) => match place.insert(sidecar).run().await {},
+            Ok(None) => return std::future::pending().await,
+            Err(failure) => {
+                complain(&failure);
+                sleep(START_AGAIN).await;
+            }
         }
     }
 }

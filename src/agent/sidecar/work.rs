@@ -718,7 +718,12 @@ impl<'a> Sidecar<'a> {
                     Kind::RateLimited => schedule::Failure::Throttled(error.retry_after),
                     Kind::Denied => schedule::Failure::Denied,
                     Kind::NotFound => schedule::Failure::Gone,
-                    Kind::Failing | Kind::NotVault | Kind::NotReadable | Kind::Setup => schedule::Failure::Failed,
+                    Kind::Failing
+                    | Kind::NoEngine
+                    | Kind::NotVault
+                    | Kind::NotReadable
+                    | Kind::Refused
+                    | Kind::Setup => schedule::Failure::Failed,
                 };
                 if failure != schedule::Failure::Gone {
                     self.failing = true;

@@ -2,7 +2,9 @@
 //! server or the other leaves out.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap};
@@ -19,6 +21,8 @@ use super::renew::Renewed;
 use super::transport::Answered;
 use crate::secret::{Lease, Secret};
 
+/// So many warnings of the server's are told, and not more.
+const MAX_SAID: usize = 256;
 /// Deeper JSON is no secret. `serde_json` limits what it parses, but not what it skips.
 const MAX_DEPTH: usize = 64;
 
@@ -345,9 +349,16 @@ fn warnings(envelope: &Envelope<'_>, confidential: &[Secret]) -> Vec<String> {
     texts(envelope.warnings, confidential)
 }
 
+/// Each once: a sidecar reads the same for ever.
 fn warn(warnings: &[String], what: &str) {
+    static SAID: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
+    let Ok(mut said) = SAID.lock() else { return };
     for warning in warnings {
-        tracing::warn!(of = what, warning, "the server warns");
+        if said.len() < MAX_SAID && said.insert((what.to_owned(), warning.clone())) {
+            tracing::warn!(of = what, warning, "the server warns");
+        } else {
+            tracing::debug!(of = what, warning, "the server warns");
+        }
     }
 }
 

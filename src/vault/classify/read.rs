@@ -47,6 +47,11 @@ pub(super) fn refused(wanted: &Wanted, role: &str, since_login: Duration, refusa
             format!("no secret at {path}"),
             "the mount is a KV v2 engine: its paths are written <mount>/data/<secret>",
         ),
+        (404, None) if refusal.says("no handler for route") => fatal(
+            Kind::NoEngine,
+            format!("no secrets engine is mounted at {path} ({words})"),
+            "check the path, and the connection's namespace",
+        ),
         (404, None) if refusal.from_vault => not_found(
             match (wanted.version, refusal.errors.is_empty()) {
                 (_, false) => format!("no secret at {path} ({words})"),
@@ -87,7 +92,7 @@ pub(super) fn refused(wanted: &Wanted, role: &str, since_login: Duration, refusa
                 Some(_) => "correct the entry's `data`, or what the engine's role allows",
             };
             fatal(
-                Kind::Denied,
+                Kind::Refused,
                 format!("the server refuses to {verb} {path} ({words})"),
                 hint,
             )

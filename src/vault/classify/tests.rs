@@ -272,7 +272,7 @@ fn refused_reads() {
         Kind::NotReadable,
         &["unsupported operation"],
     );
-    check(&at_read(400, &["bad role"]), None, Kind::Denied, &["bad role"]);
+    check(&at_read(400, &["bad role"]), None, Kind::Refused, &["bad role"]);
     check(&at_read(400, &[]), None, Kind::NotVault, &[]);
     check(&at_read(418, &[]), None, Kind::NotVault, &["418"]);
     for (destroyed, texts) in [
@@ -332,13 +332,13 @@ fn refused_writes() {
     check(
         &verdict(400, &["common name web not allowed by this role"]),
         None,
-        Kind::Denied,
+        Kind::Refused,
         &["refuses to write kv/data/web", "not allowed by this role", "`data`"],
     );
     check(
         &verdict(404, &["no handler for route"]),
         None,
-        Kind::NotFound,
+        Kind::NoEngine,
         &["no handler"],
     );
     check(
