@@ -70,7 +70,6 @@ mod json;
 #[cfg(feature = "agent")]
 pub mod render;
 #[cfg(feature = "agent")]
-#[allow(dead_code, reason = "the sidecar that uses it comes next")]
 mod schedule;
 #[cfg(feature = "agent")]
 mod secret;

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
+use super::Surroundings;
 use super::delivery::{Answers, Delivery};
 use super::files::Rendered;
 use super::handover::{Handover, Held};
-use super::init::Surroundings;
 use super::outcome::{Delivered, Target};
 use super::report::{Code, Failure};
 use super::view::{FileState, FileStatus, Status, View, below_files};

@@ -2,13 +2,11 @@
 //! everything → revoke → exit. All or nothing.
 
 use std::cell::{Cell, OnceCell};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use super::Clock;
 use super::delivery::{Delivery, EnvOrder, FileOrder, Order};
 use super::exec;
 use super::files::{Rendered, Staged};
@@ -18,6 +16,7 @@ use super::outcome::{Manifest, Outcome};
 use super::report::{Code, Failure, Report, Stage};
 use super::signals::{self, Signals};
 use super::tools;
+use super::{Clock, Surroundings};
 use crate::plan::{
     ApiPath, Budget, Destination, ENV_DIR, FILES_DIR, Login, MAX_PLAN_BYTES, OnFailure, PLAN_ENV, Plan, TOKEN_FILE,
     VOLUME_DIR,
@@ -32,24 +31,6 @@ pub const BUDGET_ENV: &str = "PODKEY_BUDGET";
 /// With a login's grace, all that is done after a signal is done within two seconds: the container's own may be short.
 const REVOKE_AFTER_SIGNAL: Duration = Duration::from_millis(1000);
 const REVOKE: Duration = Duration::from_secs(2);
-
-/// What `init` works on, as `main` found it.
-#[derive(Debug)]
-pub struct Surroundings {
-    /// The text of `PODKEY_PLAN`.
-    pub plan: Option<std::ffi::OsString>,
-    /// The text of `PODKEY_BUDGET`.
-    pub budget: Option<std::ffi::OsString>,
-    /// The prefix of every path, outside a container.
-    pub root: Option<PathBuf>,
-}
-
-impl Surroundings {
-    /// A path of the container, below the root.
-    pub fn path(&self, absolute: &str) -> PathBuf {
-        super::below(self.root.as_deref(), absolute)
-    }
-}
 
 /// How far a run is; read again when a signal stops it.
 struct Progress {

@@ -22,12 +22,30 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 pub use self::hooks::{Hook, PlainLines, job_completed, job_started};
-pub use self::init::{BUDGET_ENV, Surroundings};
+pub use self::init::BUDGET_ENV;
 use self::report::{Code, Failure, Report, Stage};
 use crate::vault::clean;
 
 /// Where the kubelet reads a container's last words.
 pub const TERMINATION_LOG: &str = "/dev/termination-log";
+
+/// What a program of the agent's works on, as `main` found it.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// The text of `PODKEY_PLAN`.
+    pub plan: Option<OsString>,
+    /// The text of `PODKEY_BUDGET`.
+    pub budget: Option<OsString>,
+    /// The prefix of every path, outside a container.
+    pub root: Option<PathBuf>,
+}
+
+impl Surroundings {
+    /// A path of the container, below the root.
+    pub fn path(&self, absolute: &str) -> PathBuf {
+        below(self.root.as_deref(), absolute)
+    }
+}
 
 /// No other process of the same user may read this one's memory or environment, nor a core file of it, and a panic tells
 /// where it was but not its message, which could quote data. The first thing in `main`: everything after it handles secrets.

@@ -3,8 +3,8 @@
 
 use std::fs::File;
 
+use super::Surroundings;
 use super::files::{Rendered, Staged};
-use super::init::Surroundings;
 use super::outcome::{OUTCOME, Outcome, PLAN};
 use super::report::{Code, Failure};
 use crate::plan::{AGENT, BIN_DIR, JOB_COMPLETED, JOB_STARTED};

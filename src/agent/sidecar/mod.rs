@@ -8,9 +8,10 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use self::work::Sidecar;
-use super::init::{Surroundings, read_plan};
+use super::init::read_plan;
 use super::report::{Failure, Stage};
 use super::signals::{self, Signals};
+use crate::agent::Surroundings;
 use crate::plan::Plan;
 use crate::vault::Stop;
 

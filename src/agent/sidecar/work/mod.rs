@@ -1,27 +1,23 @@
 //! Does what the schedule says is due, with one try each, and shows the containers what came of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod files;
+
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::{Instant as Timer, sleep};
 
+use self::files::{By, File, known_files};
 use super::Never;
-use crate::agent::delivery::{EnvOrder, FileOrder, Order, check_field_files};
-use crate::agent::files::Rendered;
+use crate::agent::Surroundings;
+use crate::agent::delivery::{EnvOrder, FileOrder, Order};
 use crate::agent::handover::{self, Handover, Held, boot_time};
-use crate::agent::init::{Surroundings, order};
+use crate::agent::init::order;
 use crate::agent::on_change::Actions;
-use crate::agent::outcome::{Delivered, Manifest, Outcome, Target};
 use crate::agent::report::{Code, Failure};
-use crate::agent::tools;
-use crate::agent::view::{FileState, FileStatus, Status, View, below_files};
-use crate::job::select;
-use crate::plan::{
-    ApiPath, Destination, ENV_DIR, FILES_DIR, Login, MAX_RENDERED_BYTES, Plan, SECRETS_DIR, TOKEN_FILE, VOLUME_DIR,
-    WhenGone,
-};
+use crate::agent::view::{FileState, FileStatus, Status, View};
+use crate::plan::{ApiPath, FILES_DIR, Login, MAX_RENDERED_BYTES, Plan, TOKEN_FILE, VOLUME_DIR};
 use crate::schedule::{self, Grant, Lifetime, Schedule, Source, State, TokenNumber, Work};
-use crate::secret::Secret;
 use crate::vault::{Credential, Deadline, Kind, Reading, Renewed, Revoked, Session, Stop, Vault, VaultError, Wanted};
 
 /// One request, from its connection to its whole answer.
@@ -63,27 +59,6 @@ struct Known {
     success: Option<SystemTime>,
     /// Why it did not the last time.
     reason: Option<String>,
-}
-
-/// A file that the containers see, or saw.
-struct File {
-    by: By,
-    secret: String,
-    /// Seen to be made so by this process, not taken from an earlier one's words.
-    sure: bool,
-    /// Of what is in it.
-    version: Option<u64>,
-    /// Of what the next swap puts into it.
-    coming: Option<u64>,
-    state: FileState,
-    reason: Option<String>,
-}
-
-/// What makes a file: its number among the files, or the variables, of the order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
-    File(usize),
-    Variable(usize),
 }
 
 impl<'a> Sidecar<'a> {
@@ -428,225 +403,6 @@ impl<'a> Sidecar<'a> {
         self.heard("a secret was not read", answer).map(|_| lifetime)
     }
 
-    fn wanted(&self, by: By) -> Option<Wanted> {
-        match by {
-            By::File(number) => self.order.files.get(number).map(FileOrder::wanted),
-            By::Variable(number) => self.order.env.get(number).map(EnvOrder::wanted),
-        }
-    }
-
-    fn render(&self, by: By, reading: &Reading) -> Result<Vec<Rendered>, Failure> {
-        Ok(match by {
-            By::File(number) => match self.order.files.get(number) {
-                Some(order) => order
-                    .render(reading)?
-                    .into_iter()
-                    .map(|(_, rendered)| rendered)
-                    .collect(),
-                None => Vec::new(),
-            },
-            By::Variable(number) => match self.order.env.get(number) {
-                Some(order) => {
-                    let variables = order.render(reading)?;
-                    variables
-                        .iter()
-                        .map(|variable| variable.file(self.plan.env_mode))
-                        .collect()
-                }
-                None => Vec::new(),
-            },
-        })
-    }
-
-    /// Whether files whose names came with their secret can be beside all others.
-    fn check(&self, by: By, path: &ApiPath, files: &[Rendered]) -> Result<(), Failure> {
-        let places: BTreeSet<&str> = files.iter().map(|file| below_files(&file.place)).collect();
-        let mut others = self
-            .files
-            .iter()
-            .filter(|(place, file)| file.by != by && file.sure && self.view.has(place));
-        if let Some((place, file)) = others.find(|(place, _)| places.contains(place.as_str())) {
-            let message = format!("{place} is made of {} already, and of {path}", file.secret);
-            return Err(Failure::new(Code::BadData, message, "rename the field"));
-        }
-        let By::File(number) = by else { return Ok(()) };
-        let is_each = |number: usize| {
-            let order = self.order.files.get(number);
-            order.is_some_and(|order| matches!(order.file.file, Destination::EachField(_)))
-        };
-        if !is_each(number) {
-            return Ok(());
-        }
-        let others = self.files.iter().filter_map(|(place, file)| match file.by {
-            By::File(other) if other != number && is_each(other) && self.view.has(place) => {
-                Some((place.clone(), self.order.files.get(other)?.path.clone()))
-            }
-            _ => None,
-        });
-        let own = places.iter().map(|place| ((*place).to_owned(), path.clone()));
-        let all: Vec<_> = others
-            .chain(own)
-            .map(|(place, path)| (Destination::Relative(place), path))
-            .collect();
-        check_field_files(self.plan, all.iter().map(|(file, path)| (file, path)))
-    }
-
-    /// The next swap shows these files, and no others of this origin.
-    fn show(&mut self, by: By, files: Vec<Rendered>, version: Option<u64>) {
-        let secret = self
-            .wanted(by)
-            .map(|wanted| wanted.path.to_string())
-            .unwrap_or_default();
-        let mut before = self.places(by);
-        for Rendered { place, mode, bytes } in files {
-            let place = below_files(&place);
-            before.remove(place);
-            self.view.put(place, bytes, mode);
-            let file = self
-                .files
-                .entry(place.to_owned())
-                .or_insert_with(|| File::new(by, &secret));
-            (file.by, file.sure) = (by, true);
-            (file.state, file.reason, file.coming) = (FileState::Fresh, None, version);
-            if !self.view.changes(place) {
-                file.version = version;
-            }
-        }
-        let gone = Failure::new(Code::NotFound, format!("the field is gone from {secret}"), "");
-        for place in before {
-            self.take_away(&place, &gone);
-        }
-    }
-
-    /// The secret, or its field, is gone, or cannot be made a file of.
-    fn show_not(&mut self, by: By, failure: &Failure) {
-        let mut places = self.places(by);
-        if let (true, By::File(number)) = (places.is_empty(), by)
-            && let Some(order) = self.order.files.get(number)
-            && let Destination::Relative(place) = &order.file.file
-        {
-            self.files.insert(place.clone(), File::new(by, order.path.as_str()));
-            places.insert(place.clone());
-        }
-        for place in places {
-            match failure.code {
-                Code::NotFound => self.take_away(&place, failure),
-                _ => {
-                    if let Some(file) = self.files.get_mut(&place) {
-                        (file.state, file.reason) = (FileState::Invalid, Some(failure.message.clone()));
-                    }
-                }
-            }
-        }
-    }
-
-    /// What its secret is made of is gone: what becomes of the file is its author's choice.
-    fn take_away(&mut self, place: &str, failure: &Failure) {
-        let Some(file) = self.files.get_mut(place) else {
-            return;
-        };
-        (file.state, file.reason) = (FileState::Gone, Some(failure.message.clone()));
-        let by_order = match file.by {
-            By::File(number) => self.order.files.get(number),
-            By::Variable(_) => None,
-        };
-        file.coming = None;
-        match by_order.map_or(WhenGone::Keep, |order| order.file.when_gone) {
-            _ if !self.view.has(place) => {}
-            WhenGone::Keep => file.coming = file.version,
-            WhenGone::Delete => self.view.remove(place),
-            WhenGone::Fail => self.view.put(place, Secret::from(Vec::new()), 0),
-        }
-    }
-
-    fn places(&self, by: By) -> BTreeSet<String> {
-        let files = self.files.iter().filter(|(_, file)| file.by == by);
-        files.map(|(place, _)| place.clone()).collect()
-    }
-
-    /// Shows the containers all that changed, at once, and tells whoever is to know.
-    fn publish(&mut self) {
-        self.write_again = None;
-        if !self.view.has_changes() {
-            return;
-        }
-        let changed = match self.view.swap() {
-            Ok(changed) => changed,
-            Err(failure) => {
-                self.write_again = Some(boot_time() + QUIET);
-                self.complain("the files could not be changed", &failure.message, &failure.hint);
-                return;
-            }
-        };
-        for place in &changed {
-            let Some(file) = self.files.get_mut(place) else {
-                continue;
-            };
-            let old_version = std::mem::replace(&mut file.version, file.coming);
-            tracing::info!(
-                file = place,
-                secret = file.secret,
-                old_version,
-                version = file.version,
-                "{}",
-                match (self.view.has(place), file.state) {
-                    (false, _) => "file removed: its secret is gone",
-                    (true, FileState::Gone) => "file emptied: its secret is gone",
-                    (true, _) => "file changed",
-                }
-            );
-        }
-        let view = &self.view;
-        let each = |by| match by {
-            By::File(number) => self
-                .order
-                .files
-                .get(number)
-                .is_none_or(|order| matches!(order.file.file, Destination::EachField(_))),
-            By::Variable(_) => true,
-        };
-        // A field's name may never come again.
-        self.files.retain(|place, file| view.has(place) || !each(file.by));
-        self.say_what_is_delivered();
-        self.actions.run();
-    }
-
-    /// Leaves the job hooks, and `exec`, what is delivered now.
-    fn say_what_is_delivered(&mut self) {
-        if !self.plan.exec && self.plan.job.is_none() {
-            return;
-        }
-        let env = format!("{ENV_DIR}/");
-        let there = self
-            .files
-            .iter()
-            .filter(|(place, _)| self.view.has(place) && !self.view.is_closed(place));
-        let delivered = there.map(|(place, file)| Delivered {
-            to: match (file.by, place.strip_prefix(&env)) {
-                (By::Variable(_), Some(name)) => Target::Env(name.to_owned()),
-                _ => Target::File(format!("{SECRETS_DIR}/{place}")),
-            },
-            secret: file.secret.clone(),
-            version: file.version,
-        });
-        let manifest = Manifest {
-            accessor: self
-                .sessions
-                .get(&self.current)
-                .map(|session| session.accessor.clone())
-                .unwrap_or_default(),
-            delivered: delivered.collect(),
-            leases: Vec::new(),
-        };
-        if let Err(failure) = tools::commit(self.surroundings, &Outcome::Delivered(manifest)) {
-            self.complain(
-                "what is delivered could not be written down",
-                &failure.message,
-                &failure.hint,
-            );
-        }
-    }
-
     /// Writes the status, if it changed, and logs files whose state did.
     fn tell(&mut self) {
         let (now, clock) = (boot_time(), SystemTime::now());
@@ -763,20 +519,6 @@ fn say(place: &str, status: &FileStatus, before: FileState) {
     }
 }
 
-impl File {
-    fn new(by: By, secret: &str) -> Self {
-        Self {
-            by,
-            secret: secret.to_owned(),
-            sure: false,
-            version: None,
-            coming: None,
-            state: FileState::Fresh,
-            reason: None,
-        }
-    }
-}
-
 impl Known {
     /// As far as the status tells.
     fn new(
@@ -829,49 +571,6 @@ impl Known {
         let mut of_it = files.iter().filter(|(_, file)| of_it(file));
         of_it.find_map(|(place, _)| told.get(place))
     }
-}
-
-/// The files that are there, or were, as far as the plan and the status tell what they are made of.
-fn known_files(order: &Order<'_, ApiPath>, view: &View, told: &BTreeMap<String, FileStatus>) -> BTreeMap<String, File> {
-    let mut files = BTreeMap::new();
-    let places: BTreeSet<&str> = view.places().chain(told.keys().map(String::as_str)).collect();
-    for place in places {
-        let status = told.get(place);
-        let of_secret = |path: &ApiPath| status.is_some_and(|status| status.secret == path.as_str());
-        let exact = order.files.iter().position(|order| below_files(&order.place) == place);
-        let variable = || {
-            let name = place.strip_prefix(ENV_DIR)?.strip_prefix('/')?;
-            let mut env = order.env.iter();
-            env.position(|order| of_secret(&order.path) && select::may_make(order.select, name))
-        };
-        let each = || {
-            let each = |order: &FileOrder<'_, ApiPath>| match &order.file.file {
-                Destination::EachField(name) => name.may_make(place),
-                Destination::Absolute(_) | Destination::Relative(_) => false,
-            };
-            order
-                .files
-                .iter()
-                .position(|order| each(order) && of_secret(&order.path))
-        };
-        let by = exact.map(By::File).or_else(|| variable().map(By::Variable));
-        let Some(by) = by.or_else(|| each().map(By::File)) else {
-            continue;
-        };
-        let secret = match by {
-            By::File(number) => order.files.get(number).map(|order| order.path.as_str()),
-            By::Variable(number) => order.env.get(number).map(|order| order.path.as_str()),
-        };
-        let mut file = File::new(by, secret.unwrap_or_default());
-        file.version = status.and_then(|status| status.version);
-        file.coming = file.version;
-        file.state = match status.map(|status| status.state) {
-            Some(state @ (FileState::Gone | FileState::Invalid)) => state,
-            _ => FileState::Fresh,
-        };
-        files.insert(place.to_owned(), file);
-    }
-    files
 }
 
 fn grant(session: &Session) -> Grant {
