@@ -90,6 +90,13 @@ pub(super) fn check(
                 "is a variable of the runner's own, which cannot name the copy of podkey.dev/job-temp: take another name",
             );
         }
+        let each = |file: &&FileRequest| matches!(file.file, Destination::EachField(_));
+        for file in request.files.iter().filter(each) {
+            problems.push(
+                format!("{}.file", file.place()),
+                "is one file for each field, which podkey.dev/job-temp cannot copy: deliver each field by its own entry with a key",
+            );
+        }
     }
     check_runner(pod, request, readers, user, problems)
 }
