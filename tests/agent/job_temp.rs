@@ -36,6 +36,10 @@ fn each_file_has_a_copy_which_its_variable_names_until_the_job_ends() {
     let copy = temp(&pod).join("podkey/tmp/kubeconfig");
     assert_eq!(step.variable("KUBECONFIG"), copy.to_str());
     assert_eq!(step.env.as_ref().unwrap().len(), 1);
+    // A step in a container has another name for it, and finds the same file there.
+    let inside = pod.runner.in_container("KUBECONFIG").unwrap();
+    assert_eq!(inside, "/__w/_temp/podkey/tmp/kubeconfig");
+    assert_eq!(pod.runner.outside_container(&inside).as_ref(), Some(&copy));
     for (copy, mode) in [
         (copy.clone(), 0o600),
         (temp(&pod).join("podkey/podkey/secrets/d/b"), 0o644),

@@ -155,6 +155,21 @@ impl Runner {
         self.dir.path()
     }
 
+    /// A variable of the job's as a step in a container has it: a value that is a path of the work directory, or begins with one,
+    /// is written as the container's (`ContainerInfo.TranslateToContainerPath`). Other directories are not mounted there.
+    pub fn in_container(&self, name: &str) -> Option<String> {
+        let (value, work) = (self.job_env.get(name)?, self.dir.path().join("_work"));
+        let below = value.strip_prefix(work.to_str()?);
+        let inside = below.filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        Some(inside.map_or_else(|| value.clone(), |rest| format!("/__w{rest}")))
+    }
+
+    /// What a path in such a container is on the runner, if anything.
+    pub fn outside_container(&self, path: &str) -> Option<PathBuf> {
+        let below = path.strip_prefix("/__w/")?;
+        Some(self.dir.path().join("_work").join(below))
+    }
+
     /// The listener's start: the file `.env` in its folder, where there is one, overwrites its environment. A job that writes
     /// there comes too late: the runner is ephemeral, and reads it no second time.
     pub fn start(&mut self) {
