@@ -188,6 +188,28 @@ fn files_of_fields_and_variables_have_their_origin_also_after_it_was_killed() {
 }
 
 #[test]
+fn a_field_that_moved_to_another_secret_is_that_ones_file_though_its_own_was_kept() {
+    let bao = bao();
+    let secrets = ["arc-runners/data/moved-from", "arc-runners/data/moved-to"];
+    let put = |secret: &str, data: Value| drop(bao.write(secret, &json!({"data": data})));
+    put(secrets[0], json!({"foo": "old", "x": "1"}));
+    put(secrets[1], json!({"y": "1"}));
+    let all = secrets.map(|secret| json!({"secret": secret, "select": {"upperCase": {"prefix": ""}}}));
+    let agent = fresh(bao, "arc-runners/data/moved").with("/env", json!(all));
+    agent.run().expect(0, &["3 variables"]);
+    let sidecar = agent.sidecar();
+    put(secrets[0], json!({"x": "1"}));
+    agent.until("it is gone", |agent| {
+        agent.status()["files"]["env/FOO"]["state"] == "gone"
+    });
+    assert_eq!(agent.text("env/FOO").as_deref(), Some("old"), "kept");
+    put(secrets[1], json!({"y": "2", "foo": "new"}));
+    agent.until("the other's", |agent| agent.text("env/FOO").as_deref() == Some("new"));
+    assert_eq!(agent.text("env/Y").as_deref(), Some("2"));
+    sidecar.stop();
+}
+
+#[test]
 fn a_failure_that_is_left_to_the_job_leaves_nothing_to_keep_fresh() {
     let bao = bao();
     let pod = Pod::new(Agent::for_bao(bao).refresh("5s")).file(

@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, readlinkat, renameat, symlinkat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, readlinkat, renameat, statat, symlinkat, unlinkat};
 use rustix::io::Errno;
 
 use super::{DIRECTORY, Staged, cannot, content, enter, existing, sweep};
@@ -78,11 +78,15 @@ impl Generations {
     /// What a file of the current generation has in it, if it is there and may be read: its bytes, at most `limit` of them,
     /// and its permission bits.
     pub(in crate::agent) fn read(&self, place: &str, limit: usize) -> Option<(Secret, u32)> {
-        use std::os::unix::fs::PermissionsExt as _;
         let (parent, name) = place.rsplit_once('/').unwrap_or(("", place));
         let directory = existing(&self.opened().ok()??, parent).ok()??;
+        let found = statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let mode = found.st_mode & 0o7777;
+        // One that is closed to all, because its secret is gone, cannot even be opened by its owner.
+        if found.st_size == 0 && FileType::from_raw_mode(found.st_mode) == FileType::RegularFile {
+            return Some((Secret::from(Vec::new()), mode));
+        }
         let file = std::fs::File::from(openat(&directory, name, READING, Mode::empty()).ok()?);
-        let mode = file.metadata().ok()?.permissions().mode() & 0o7777;
         Some((content(file, limit).ok()?, mode))
     }
 

@@ -73,7 +73,9 @@ impl Sidecar<'_> {
         let mut others = self
             .files
             .iter()
-            .filter(|(place, file)| file.by != by && file.sure && self.view.has(place));
+            .filter(|(place, file)| file.by != by && file.sure && self.view.has(place))
+            // Another may take the place of one that is only kept.
+            .filter(|(_, file)| file.state != FileState::Gone);
         if let Some((place, file)) = others.find(|(place, _)| places.contains(place.as_str())) {
             let message = format!("{place} is made of {} already, and of {path}", file.secret);
             return Err(Failure::new(Code::BadData, message, "rename the field"));
@@ -221,7 +223,7 @@ impl Sidecar<'_> {
     }
 
     /// Leaves the job hooks, and `exec`, what is delivered now.
-    fn say_what_is_delivered(&mut self) {
+    pub(super) fn say_what_is_delivered(&mut self) {
         if !self.plan.exec && self.plan.job.is_none() {
             return;
         }

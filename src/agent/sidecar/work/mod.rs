@@ -353,6 +353,8 @@ impl<'a> Sidecar<'a> {
         let grant = grant(&session);
         self.sessions.insert(number, session);
         self.current = number;
+        // With this token's accessor, and with whatever a killed sidecar had no time to say.
+        self.say_what_is_delivered();
         Ok(grant)
     }
 
