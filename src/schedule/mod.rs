@@ -451,9 +451,13 @@ impl Schedule {
                         term.end = term.end.min(old.term.end);
                     }
                     term.give_up(now);
-                    // Pods that lost their tokens together must not read again together, once the limiter lets them.
+                    // Pods that lost their tokens together must not read again together, once the limiter lets them: but
+                    // before the end of what there is.
                     let wait = self.limiter.free(Source(index)).saturating_sub(now);
-                    let more = (wait / 10).min(5 * 60 * LEAST).mul_f64(self.rng.f64());
+                    let most = (wait / 10).min(5 * 60 * LEAST);
+                    let left = term.end.saturating_sub(now + wait);
+                    let most = if left.is_zero() { most } else { most.min(left / 2) };
+                    let more = most.mul_f64(self.rng.f64());
                     item.retry.next = item.retry.next.max(now + wait + more);
                 }
                 self.replaced.extend(old.map(|old| Replaced {

@@ -781,6 +781,12 @@ fn whatever_happens_the_laws_hold() {
     assert!(works > 100_000, "too little was checked: {works}");
 }
 
+/// After a new login the wait for the limiter was made longer by a jitter that went past the end of the lease.
+#[test]
+fn a_lease_whose_reading_waits_for_the_limiter_is_read_before_it_ends() {
+    simulate(6908..6909);
+}
+
 /// Two halves, for two cores: 10 s in a release build, some minutes in a debug build.
 #[test]
 #[ignore = "takes minutes in a debug build"]
