@@ -33,7 +33,6 @@ mod sidecar_footprint;
 mod sidecar_life;
 mod sidecar_pod;
 mod sidecar_process;
-mod sidecar_storm;
 mod sidecar_token;
 mod tls;
 mod volume;
