@@ -2,14 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::api::cluster;
 use crate::harness::churn::{Churn, Outcome};
 use crate::harness::install::{self, NAME, helm, kubectl};
 use crate::harness::namespace::Namespace;
 use crate::harness::openbao::Vault;
 use crate::harness::pod::pod;
 use crate::harness::settings::settings;
-use crate::harness::{LIMIT, wait};
 use crate::install::{inventory, nothing_left};
 
 /// The file as it is, with an image and a config of ours: what its reader writes into it.
@@ -48,7 +46,9 @@ struct Again<'a>(&'a str);
 impl Drop for Again<'_> {
     fn drop(&mut self) {
         let _ = kubectl(&["delete", "--ignore-not-found", "-f", "-"], self.0);
-        let _ = install::upgrade(NAME, NAME, &install::values());
+        if install::upgrade(NAME, NAME, &install::values()).is_ok() && !std::thread::panicking() {
+            install::reached();
+        }
     }
 }
 
@@ -69,9 +69,7 @@ fn the_plain_manifest_comes_and_goes_with_kubectl() {
     // Among others: the namespace enforces Pod Security `restricted`.
     assert!(!said.contains("Warning"), "{said}");
     install::ready();
-    // Nodes know the way to the replicas a moment later.
-    let ask = || namespace.try_create_as(cluster(), &app("asked"), "?dryRun=All");
-    wait(LIMIT, || ask().is_success().then_some(())).unwrap_or_else(|| panic!("{:?}", ask()));
+    install::reached();
     assert_eq!(namespace.create(&app("app")).succeeds(), "s3cret");
     let said = kubectl(&["apply", "-f", "-"], &manifest).unwrap();
     // What podkey has written is not undone.

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use super::api::{Answer, cluster};
 use super::command::run;
+use super::namespace::Namespace;
+use super::pod::pod;
 use super::settings::settings;
 use super::{LIMIT, wait};
 
@@ -97,6 +99,7 @@ pub fn connect(name: &str, connection: Value, ca: &str) {
     values["config"]["connections"][name] = connection;
     upgrade(NAME, NAME, &values).unwrap_or_else(|error| panic!("helm: {error}\n{}", story()));
     replicas();
+    reached();
 }
 
 fn install() {
@@ -106,6 +109,17 @@ fn install() {
     // The image may be another one under the same name, and a replica of before would answer as that one did.
     restart();
     replicas();
+    reached();
+}
+
+/// Waits until podkey answers for pods: nodes know the way to its replicas a moment after these are ready.
+pub fn reached() {
+    let namespace = Namespace::bare("reached", &json!({}));
+    let refused = json!({"metadata": {"annotations": {"podkey.dev/files": "no list"}}});
+    let refused = super::merge(pod("refused", "true"), &refused);
+    let answer = || namespace.try_create_as(cluster(), &refused, "?dryRun=All").message();
+    let by_podkey = || answer().contains("denied the request").then_some(());
+    wait(LIMIT, by_podkey).unwrap_or_else(|| panic!("pods do not reach podkey: {}\n{}", answer(), story()));
 }
 
 /// Waits until no other run on this machine uses the cluster: two would install podkey over each other. The lock is on the
