@@ -31,7 +31,27 @@ impl Raft {
         let (ca, token) = (read("PODKEY_E2E_OPENBAO_CA"), read("PODKEY_E2E_OPENBAO_TOKEN_FILE"));
         let servers = addresses(&beside);
         let servers = servers.map(|address| server(address, &ca, token.trim())).collect();
-        Some(Self { beside, servers })
+        let raft = Self { beside, servers };
+        raft.all_vote();
+        Some(raft)
+    }
+
+    /// Waits until each may become the leader. The first one makes voters of the others after some ten seconds, if it leads for
+    /// that long.
+    fn all_vote(&self) {
+        let path = "/v1/sys/storage/raft/configuration";
+        let servers = || {
+            let answer = self.servers[0].insist("GET", path, &Value::Null).json();
+            answer["data"]["config"]["servers"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default()
+        };
+        let all = || {
+            let voters = servers().iter().filter(|server| server["voter"] == true).count();
+            (voters == SERVERS.len()).then_some(())
+        };
+        wait(LIMIT, all).unwrap_or_else(|| panic!("not all vote: {:#?}", servers()));
     }
 
     /// Connects podkey with the servers by one address, as the connection `raft`.
