@@ -54,7 +54,9 @@ pub(super) fn each(value: &[u8], is_masked: bool, mut add: impl FnMut(String)) {
     for digits in HEX {
         let mut hex = vec![0; 2 * value.len()];
         for (pair, byte) in hex.chunks_exact_mut(2).zip(value) {
-            pair.copy_from_slice(&[digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]]);
+            // Not as one slice: a small build would copy these two bytes by a call, which takes longer than all the rest.
+            pair[0] = digits[usize::from(byte >> 4)];
+            pair[1] = digits[usize::from(byte & 15)];
         }
         if let Ok(hex) = String::from_utf8(hex) {
             add(hex);
