@@ -29,13 +29,12 @@ use http::Method;
 use hyper::body::Bytes;
 use tokio::time::{timeout, timeout_at};
 
-pub(crate) use self::answer::Reading;
+pub(crate) use self::answer::{Reading, Renewed};
 use self::classify::{FailedTry, Patience, Pause, Step, Verdict, classify};
 pub(crate) use self::error::{Kind, VaultError, clean};
 pub(crate) use self::github::IdTokenSource;
 pub(crate) use self::login::{Credential, Jwt};
 pub(crate) use self::proxy::ProxyVariables;
-pub(crate) use self::renew::Renewed;
 pub(crate) use self::retry::Deadline;
 use self::retry::Tries;
 pub(crate) use self::session::{Handed, Session};
@@ -48,9 +47,6 @@ const MAX_ANSWERS: usize = 8 * 1024 * 1024;
 /// How many reads one connection is good for before another one is worth its handshake, and how many there may be.
 const READS_PER_CONNECTION: usize = 8;
 const MAX_CONNECTIONS: usize = 4;
-/// What a standby answers that cannot pass a request on. Another server may be able to: the connection is not kept, so that
-/// the next try may reach that one.
-const STANDBY: u16 = 307;
 /// The kubelet may be late with the token.
 const TOKEN_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -266,9 +262,6 @@ impl Vault {
             Ok(Ok(answer)) => answer,
         };
         pending.answered();
-        if answer.status == STANDBY {
-            self.hang_up();
-        }
         if answer.status != 200 {
             return Ok(Err(FailedTry::Refused(answer::refusal(&answer, "").into())));
         }
@@ -411,15 +404,10 @@ impl Vault {
             let failure = match answered {
                 Err(_) => return Err(self.named(tries.out_of_time())),
                 Ok(Err(error)) => FailedTry::Transport(error),
-                Ok(Ok(answer)) => {
-                    if answer.status == STANDBY {
-                        *link = Link::default();
-                    }
-                    match take(answer) {
-                        Ok(taken) => return Ok(taken),
-                        Err(failure) => failure,
-                    }
-                }
+                Ok(Ok(answer)) => match take(answer) {
+                    Ok(taken) => return Ok(taken),
+                    Err(failure) => failure,
+                },
             };
             tries.pause(self.with_namespace(classify(step(lost), &failure))).await?;
         }

@@ -1,26 +1,17 @@
 //! Makes tokens and leases last longer: one request each, tried as the run's [`Deadline`](super::Deadline) says.
 
 use std::cell::Cell;
-use std::time::Duration;
 
 use http::Method;
 use hyper::body::Bytes;
 use serde::Serialize;
 
+use super::Vault;
+use super::answer::{self, Renewed};
 use super::classify::{FailedTry, Step};
 use super::error::VaultError;
 use super::session::Session;
 use super::transport::{Answered, Outgoing, target};
-use super::{Vault, answer};
-
-/// What a renewal gave: never rely on having got what was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Renewed {
-    /// How long it lasts from now on.
-    pub(crate) ttl: Duration,
-    /// Whether it can be extended again.
-    pub(crate) renewable: bool,
-}
 
 impl Vault {
     /// Extends the client token by its own TTL, or by what is left of its maximum.

@@ -432,6 +432,20 @@ fn a_connection_closed_while_idle_is_replaced_without_a_word() {
 }
 
 #[test]
+fn a_server_that_cannot_answer_now_is_asked_again_over_a_new_connection_which_may_reach_another() {
+    for (status, connections) in [(307, 2), (472, 2), (473, 2), (500, 2), (503, 2), (412, 1)] {
+        for failing in 0..2 {
+            let fake = FakeVault::plain(move |request: &Request, n| match n == failing {
+                true => answer(status, r#"{"errors":["not now"]}"#),
+                false => logged_in(|_, _| web())(request, n),
+            });
+            agent(&fake).run().expect(0, &[]);
+            assert_eq!(fake.connections(), connections, "{status} for request {failing}");
+        }
+    }
+}
+
+#[test]
 fn a_login_that_may_have_been_carried_out_is_not_sent_again_in_silence() {
     // A denial keeps the connection open, so the second login goes over it.
     let fake = FakeVault::plain(|request: &Request, n| match n {

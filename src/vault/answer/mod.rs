@@ -17,7 +17,6 @@ use super::classify::{FailedTry, has_data_segment};
 use super::error::{GoneVersion, Refusal, clean};
 use super::lifetime;
 use super::redact::redact;
-use super::renew::Renewed;
 use super::transport::Answered;
 use crate::secret::{Lease, Secret};
 
@@ -38,6 +37,15 @@ pub(super) struct Auth {
     pub(super) batch: bool,
     /// How often the token may be used; 0 means without end.
     pub(super) uses: u64,
+}
+
+/// What a renewal gave: never rely on having got what was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Renewed {
+    /// How long it lasts from now on.
+    pub(crate) ttl: Duration,
+    /// Whether it can be extended again.
+    pub(crate) renewable: bool,
 }
 
 /// A secret as it was read: its data is a part of the answer's own buffer.
