@@ -13,10 +13,11 @@ mod own;
 mod started;
 mod temp;
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use self::console::PlainLines;
 use super::files;
@@ -24,6 +25,10 @@ use super::outcome::{MAX_OUTCOME, PLAN};
 use super::report::{Code, Failure, Report, Stage};
 use crate::job::commands::{self, Level};
 use crate::plan::{BIN_DIR, JOB_COMPLETED, JobPlan, NEXT_JOB_COMPLETED_ENV, Plan, SECRETS_DIR};
+use crate::vault::{Session, Stop, Vault};
+
+/// Of the started hook's deadline, so much is kept for clearing and for giving the client token back.
+const LAST: Duration = Duration::from_secs(2);
 
 /// What a hook works on, as `main` found it.
 #[derive(Debug)]
@@ -40,6 +45,33 @@ pub struct Hook {
 struct HookPlan {
     plan: Plan,
     job: JobPlan,
+}
+
+/// How far a run of the started hook is; read again when the deadline or a signal ends it.
+struct Progress {
+    stage: Cell<Stage>,
+    /// The server and the job's own client token, once there is one.
+    session: OnceCell<(Vault, Session)>,
+    /// A delivered secret lives only as long as the client token.
+    keep_token: Cell<bool>,
+    stop: Stop,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self {
+            stage: Cell::new(Stage::Job),
+            session: OnceCell::new(),
+            keep_token: Cell::new(false),
+            stop: Stop::default(),
+        }
+    }
+
+    async fn revoke(&mut self) {
+        if let Some((vault, session)) = self.session.take() {
+            vault.revoke(&session, LAST).await;
+        }
+    }
 }
 
 impl Hook {

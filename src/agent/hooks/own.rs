@@ -4,8 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::started::Progress;
-use super::{Hook, HookPlan};
+use super::{Hook, HookPlan, Progress};
 use crate::agent::Clock;
 use crate::agent::delivery::{Delivery, EnvOrder, FileOrder, Order, Variable};
 use crate::agent::files::{self, Rendered, Staged};

@@ -1,7 +1,6 @@
 //! `podkey-agent job-started`, in this order: masks before anything else is printed; what `init` says of itself; the job
 //! policy; the job's own secrets; leases that have ended; exports; what the job got. Whatever goes wrong, no secret stays.
 
-use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write as _};
 use std::num::NonZeroU64;
@@ -18,7 +17,7 @@ use super::console::say;
 use super::next;
 use super::own::{self, OwnSecrets};
 use super::temp;
-use super::{Hook, HookPlan};
+use super::{Hook, HookPlan, LAST, Progress};
 use crate::agent::delivery::Variable;
 use crate::agent::files::{self, Staged};
 use crate::agent::outcome::{self, Delivered, Manifest, OUTCOME, Outcome, Target};
@@ -35,10 +34,7 @@ use crate::plan::{
     NEXT_JOB_STARTED_ENV, SECRETS_DIR,
 };
 use crate::secret::Secret;
-use crate::vault::{Session, Stop, Vault, clean};
-
-/// Of the hook's deadline, so much is kept for clearing and for giving the client token back.
-const LAST: Duration = Duration::from_secs(2);
+use crate::vault::clean;
 
 /// Why the job fails.
 enum Refusal {
@@ -51,24 +47,6 @@ enum Refusal {
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
-    }
-}
-
-/// How far a run is; read again when the deadline or a signal ends it.
-pub(super) struct Progress {
-    pub(super) stage: Cell<Stage>,
-    /// The server and the job's own client token, once there is one.
-    pub(super) session: OnceCell<(Vault, Session)>,
-    /// A delivered secret lives only as long as the client token.
-    keep_token: Cell<bool>,
-    pub(super) stop: Stop,
-}
-
-impl Progress {
-    async fn revoke(&mut self) {
-        if let Some((vault, session)) = self.session.take() {
-            vault.revoke(&session, LAST).await;
-        }
     }
 }
 
@@ -89,12 +67,7 @@ pub(super) async fn run(hook: &Hook) -> Result<u8, Report> {
             return Err(with_leftovers(report, clear_unplanned(hook)));
         }
     };
-    let mut progress = Progress {
-        stage: Cell::new(Stage::Job),
-        session: OnceCell::new(),
-        keep_token: Cell::new(false),
-        stop: Stop::default(),
-    };
+    let mut progress = Progress::new();
     let outcome = both(hook, &it, &mut progress, &mut signals).await;
     if let (Ok(0), Some((_, session))) = (&outcome, progress.session.get()) {
         tracing::info!(

@@ -26,7 +26,6 @@ use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
 use super::authority::CLOCK_ERROR;
-use super::upkeep::ByItself;
 use crate::inject::KubernetesVersion;
 use crate::webhook::file;
 
@@ -39,6 +38,19 @@ const VERSION_PAUSE: Duration = Duration::from_millis(500);
 const MAX_ANSWER_BYTES: usize = 3 * 1024 * 1024;
 /// So much of what the API server says about a refusal is worth reading.
 const MAX_MESSAGE: usize = 400;
+
+/// What `podkey serve` is told about making its own certificate.
+#[derive(Debug, Clone, Default)]
+pub struct ByItself {
+    /// The Service by which the API server calls us.
+    pub service: String,
+    /// Where the Service and the Secret are.
+    pub namespace: String,
+    /// The Secret that holds the certificate authority.
+    pub secret: String,
+    /// The MutatingWebhookConfiguration whose `caBundle` we keep.
+    pub webhook_configuration: String,
+}
 
 /// Why there is no way to the API server.
 #[derive(Debug, thiserror::Error)]

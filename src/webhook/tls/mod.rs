@@ -25,12 +25,11 @@ use x509_parser::certificate::X509Certificate;
 use super::metrics::Metrics;
 
 pub(super) use cluster::Cluster;
-pub use cluster::ClusterError;
 #[cfg(test)]
 pub(super) use cluster::tests::answering;
+pub use cluster::{ByItself, ClusterError};
 pub use files::CertificateError;
 pub(super) use files::{CertificateFiles, poll};
-pub use upkeep::ByItself;
 pub(super) use upkeep::{Upkeep, keep};
 
 /// The certificate that each new handshake gets. None at first, where it is ours to make.

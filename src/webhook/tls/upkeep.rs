@@ -13,23 +13,10 @@ use super::Certificate;
 use super::authority::Authority;
 #[cfg(test)]
 use super::authority::Leaf;
-use super::cluster::{Answer, Cluster, Failure, Reason, Request};
+use super::cluster::{Answer, ByItself, Cluster, Failure, Reason, Request};
 use super::keyring::{Contents, Keyring, read_bundle, write_bundle};
 use super::steps::{Clock, ConfigurationSeen, Found, Memory, Publish, SecretSeen, SecretStep, Steps, steps};
 use crate::webhook::metrics::{Metrics, TlsFailure};
-
-/// What `podkey serve` is told about making its own certificate.
-#[derive(Debug, Clone, Default)]
-pub struct ByItself {
-    /// The Service by which the API server calls us.
-    pub service: String,
-    /// Where the Service and the Secret are.
-    pub namespace: String,
-    /// The Secret that holds the certificate authority.
-    pub secret: String,
-    /// The MutatingWebhookConfiguration whose `caBundle` we keep.
-    pub webhook_configuration: String,
-}
 
 /// Between two looks at Secret and configuration, give or take a tenth.
 const PAUSE: Duration = Duration::from_secs(15);
