@@ -2,69 +2,20 @@
 
 use std::str::FromStr;
 
-use super::files::{self, FileRequest, Source};
+use super::files;
 use super::job_policy;
 use super::keys::{
     AUTH_MOUNT, CONNECTION, CONTAINERS, ENV, EXPORT, FILES, IGNORE_NOT_FOUND, INJECTED, JOB_ENV, JOB_HOOKS, JOB_POLICY,
     JOB_TEMP, KEYS, MASK, ON_CHANGE, ON_FAILURE, PREFIX, REFRESH, ROLE,
 };
-use super::parts::Delivery;
 use super::pod::Annotations;
 use super::problem::{Problems, did_you_mean, one_of, quoted, unquoted};
+use super::request::InjectionRequest;
 use super::{refresh, variables};
-use crate::plan::{ApiPath, EnvSecret, Interval, Invalid, JobPolicy, Mask, OnChange, OnFailure, PathTemplate, Role};
+use crate::plan::{Invalid, Mask, OnFailure};
 
 /// The longest list of container names, in bytes.
 const MAX_CONTAINERS_BYTES: usize = 4096;
-
-/// The author's wishes, parsed, with nothing filled in.
-#[derive(Debug, Default)]
-pub(super) struct InjectionRequest {
-    pub(super) connection: Option<String>,
-    pub(super) role: Option<Role>,
-    pub(super) auth_mount: Option<ApiPath>,
-    /// Those that `init` reads before those that the job reads; else in the author's order.
-    pub(super) files: Vec<FileRequest>,
-    pub(super) env: Vec<EnvSecret>,
-    pub(super) job_env: Vec<EnvSecret<PathTemplate>>,
-    /// None: exported, by the job hooks or by the agent in front of a command.
-    pub(super) export: Option<bool>,
-    pub(super) mask: Option<Mask>,
-    /// None: on in a runner pod.
-    pub(super) job_hooks: Option<bool>,
-    pub(super) job_policy: Option<JobPolicy>,
-    /// Copies of the files are to go where a job's container sees them.
-    pub(super) job_temp: bool,
-    /// None: the job's affair where there are job hooks.
-    pub(super) on_failure: Option<OnFailure>,
-    /// How often the secrets are read again. None: they are not.
-    pub(super) refresh: Option<Interval>,
-    pub(super) on_change: Vec<OnChange>,
-    /// None: the default for the kind of pod.
-    pub(super) containers: Option<Vec<String>>,
-    pub(super) ignore_not_found: bool,
-}
-
-impl InjectionRequest {
-    /// Whether there are values of variables to keep in files, be it until they are exported.
-    pub(super) fn has_variables(&self) -> bool {
-        !self.env.is_empty() || !self.job_env.is_empty()
-    }
-
-    /// For how long podkey cares for the files.
-    pub(super) fn delivery(&self) -> Delivery {
-        match self.refresh {
-            None => Delivery::Once,
-            Some(_) => Delivery::Refreshed,
-        }
-    }
-
-    /// Whether all there is to read is for the job, so that `init` needs no login.
-    pub(super) fn only_job_reads(&self) -> bool {
-        let is_job = |file: &FileRequest| matches!(file.secret, Source::Job(_));
-        self.env.is_empty() && self.files.iter().all(is_job) && !(self.files.is_empty() && self.job_env.is_empty())
-    }
-}
 
 /// The key without the prefix that all of them have.
 fn bare(key: &str) -> &str {

@@ -1,12 +1,12 @@
 //! Variables where no job hooks export them: the agent stands in front of the containers' own commands, sets the variables in
 //! its environment, and becomes the command. The values are never in the pod's spec.
 
-use super::annotations::InjectionRequest;
 use super::hooks;
 use super::keys::{ENV, EXPORT, JOB_HOOKS};
 use super::pod::{Container, Text};
 use super::pod::{EnvVar, Pod};
 use super::problem::{Problems, quoted};
+use super::request::InjectionRequest;
 use crate::plan::{EXEC, Select};
 
 /// Whether the agent is to start the containers' commands.

@@ -2,23 +2,20 @@
 //! and every reason why that cannot work.
 //! <https://docs.github.com/en/actions/how-tos/manage-runners/self-hosted-runners/run-scripts>
 
-use super::annotations::InjectionRequest;
 use super::config::Connection;
 use super::files::{FileRequest, Source};
 use super::keys::{
     CONNECTION, CONTAINERS, ENV, EXPORT, JOB_ENV, JOB_HOOKS, JOB_POLICY, JOB_TEMP, MASK, ON_FAILURE, REFRESH,
 };
 use super::parts::{Access, Delivery};
-use super::pod::{Container, EnvVar, Pod};
+use super::pod::{Container, EnvVar, Pod, RUNNER};
 use super::problem::{Problems, quoted};
 use super::readers::{Reader, ReaderUser};
+use super::request::InjectionRequest;
 use crate::plan::{
     Destination, EnvName, JOB_COMPLETED, JOB_STARTED, JobPlan, Mode, NEXT_JOB_COMPLETED_ENV, NEXT_JOB_STARTED_ENV,
     OnFailure, Select,
 };
-
-/// The container that runs the jobs, as ARC names it.
-pub(super) const RUNNER: &str = "runner";
 
 /// Whether the pod's job hooks are to be on.
 pub(super) fn are_on(pod: &Pod<'_>, request: &InjectionRequest) -> bool {

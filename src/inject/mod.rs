@@ -1,6 +1,7 @@
 //! The decision: what to do with a pod that is about to be created. Pure: the same pod, namespace and config give the same
 //! answer, byte for byte, with no clock, no network, no disk and no cluster.
 
+mod additions;
 mod annotations;
 mod config;
 mod exec;
@@ -20,6 +21,7 @@ mod problem;
 mod qos;
 mod readers;
 mod refresh;
+mod request;
 mod variables;
 mod yaml;
 
@@ -31,14 +33,15 @@ pub use pod::{Pod, Text, UnreadablePod};
 pub use policy::AllowRule;
 pub use problem::{Problem, Problems};
 
-use annotations::InjectionRequest;
+use additions::Additions;
 use keys::{CONNECTION, ENV, FILES, ROLE};
 use parts::{Access, Delivery, Tool, VOLUMES};
 use patch::List;
 use pod::{Annotations, Container};
 use present::State;
 use problem::{did_you_mean, quoted};
-use readers::{Additions, Reader, ReaderUser};
+use readers::{Reader, ReaderUser};
+use request::InjectionRequest;
 use serde_json::value::RawValue;
 
 use crate::plan::{JobPlan, Login, MAX_PLAN_BYTES, Mode, PLAN_VERSION, Plan, Refresh};
@@ -141,7 +144,7 @@ fn resolve<'p, 'a, 'c>(
     variables::check(&request, problems);
     refresh::check(pod, config, &request, user, problems);
     order::check(pod, &readers, problems);
-    let read_only = readers::read_only_volumes(pod);
+    let read_only = additions::read_only_volumes(pod);
     let readers: Vec<_> = readers
         .into_iter()
         .map(|reader| {

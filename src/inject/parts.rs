@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::config::{AgentConfig, AgentResources};
+use super::config::agent::{AgentConfig, AgentResources};
 use super::pod;
 use crate::plan::{
     BIN_DIR, Destination, FILES_DIR, HANDOVER_DIR, MAX_RENDERED_BYTES, PLAN_ENV, SECRETS_DIR, SINGLE_DIR, TOKEN_DIR,

@@ -11,6 +11,9 @@ use serde_json::value::RawValue;
 
 use super::keys::PREFIX;
 
+/// The container of a runner pod that runs the jobs, as ARC names it.
+pub(super) const RUNNER: &str = "runner";
+
 /// There are fewer keys than this; who writes more has made a mistake with each, or wants to keep us busy.
 const MAX_ANNOTATIONS: usize = 32;
 
@@ -286,7 +289,7 @@ impl Pod<'_> {
         }
     }
 
-    /// Whether ARC made it to run a job.
+    /// Whether ARC made it to run a job, in the container [`RUNNER`].
     pub fn is_runner(&self) -> bool {
         self.metadata.labels.as_ref().is_some_and(|labels| labels.is_runner)
     }

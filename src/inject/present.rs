@@ -2,7 +2,6 @@
 
 use serde_json::value::RawValue;
 
-use super::annotations::InjectionRequest;
 use super::config::Connection;
 use super::parts::{
     self, Access, BIN_VOLUME, CONTAINERS, Delivery, HANDOVER_VOLUME, INIT_CONTAINER, SECRETS_VOLUME, SIDECAR,
@@ -10,6 +9,7 @@ use super::parts::{
 };
 use super::pod::{Container, Pod};
 use super::problem::{Problems, quoted};
+use super::request::InjectionRequest;
 use crate::plan::{Mode, PLAN_ENV, Plan};
 
 /// Whether a pod carries our parts already.

@@ -1,6 +1,5 @@
 //! The annotations `podkey.dev/refresh` and `podkey.dev/on-change`, and every reason why what they ask for cannot be.
 
-use super::annotations::InjectionRequest;
 use super::config::Config;
 use super::files::{FileRequest, Source};
 use super::keys::{EXPORT, FILES, ON_CHANGE, REFRESH};
@@ -8,6 +7,7 @@ use super::kubernetes::KubernetesVersion;
 use super::pod::Pod;
 use super::problem::{Problems, quoted};
 use super::readers::ReaderUser;
+use super::request::InjectionRequest;
 use crate::plan::{Destination, ENV_DIR, Interval, MAX_ON_CHANGE, OnChange, SECRETS_DIR, WhenGone};
 
 /// The longest list of actions, in bytes.

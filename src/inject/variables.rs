@@ -2,10 +2,10 @@
 
 use std::str::FromStr;
 
-use super::annotations::InjectionRequest;
 use super::files;
 use super::keys::{ENV, JOB_ENV};
 use super::problem::{Problems, quoted};
+use super::request::InjectionRequest;
 use crate::job::grammar;
 use crate::plan::{Destination, ENV_DIR, EnvName, EnvSecret, Invalid, PathTemplate, Select};
 

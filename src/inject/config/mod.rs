@@ -2,6 +2,9 @@
 //!
 //! Parsing is pure: the file's text comes in, and a function that reads the CA files it names.
 
+pub(super) mod agent;
+mod error;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -9,11 +12,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_saphyr::UserMessageFormatter;
 
+pub use self::agent::{AgentConfig, AgentResources};
+pub use self::error::ConfigError;
+use self::error::wrong;
 use super::kubernetes::KubernetesVersion;
 use super::parts::{self, OwnContainers};
 use super::policy::AllowRule;
-use super::problem::did_you_mean;
-use super::qos::Quantity;
 use crate::plan::{
     self, ApiPath, Audience, AuthMethod, Budget, DEFAULT_HOOK_DEADLINE, JobLogin, JobPolicy, MAX_PLAN_BYTES, Role,
     ServerName,
@@ -32,150 +36,6 @@ pub struct Config {
     pub allow_shared_process_namespace: bool,
     /// The cluster's version; none: not known, and taken as new enough for everything.
     pub kubernetes_version: Option<KubernetesVersion>,
-}
-
-/// What podkey's own containers look like.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct AgentConfig {
-    /// The image that holds `/podkey-agent`.
-    pub image: String,
-    /// `Always`, `IfNotPresent` or `Never`; left out: Kubernetes' own default for the image's tag.
-    #[serde(default)]
-    pub image_pull_policy: Option<PullPolicy>,
-    /// The user of podkey's containers where the reader's is 0, unknown, or not one; none for OpenShift, which picks it.
-    #[serde(default = "default_run_as_user")]
-    pub run_as_user: Option<i64>,
-    /// CPU and memory.
-    #[serde(default)]
-    pub resources: AgentResources,
-}
-
-fn default_run_as_user() -> Option<i64> {
-    Some(65532)
-}
-
-/// <https://kubernetes.io/docs/concepts/containers/images/#image-pull-policy>
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[allow(missing_docs, reason = "Kubernetes' own three words")]
-pub enum PullPolicy {
-    Always,
-    IfNotPresent,
-    Never,
-}
-
-impl PullPolicy {
-    /// As Kubernetes writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Always => "Always",
-            Self::IfNotPresent => "IfNotPresent",
-            Self::Never => "Never",
-        }
-    }
-}
-
-/// Requests and limits. Namespaces with a ResourceQuota refuse containers without them, so there is always a default.
-/// What is given replaces it whole, so that there can be a limit for memory and none for CPU.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(from = "ResourcesFile")]
-pub struct AgentResources {
-    /// By resource. One that is left out is Kubernetes' affair, which takes the limit.
-    pub requests: BTreeMap<String, Quantity>,
-    /// By resource.
-    pub limits: BTreeMap<String, Quantity>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ResourcesFile {
-    #[serde(default)]
-    requests: Option<BTreeMap<String, Quantity>>,
-    #[serde(default)]
-    limits: Option<BTreeMap<String, Quantity>>,
-}
-
-impl From<ResourcesFile> for AgentResources {
-    fn from(file: ResourcesFile) -> Self {
-        let limits = file.limits.unwrap_or_else(default_limits);
-        let requests = file.requests.unwrap_or_else(|| {
-            // A limit below our default for the request is request enough.
-            let mut requests = default_requests();
-            requests.retain(|name, request| !exceeds(request, limits.get(name)));
-            requests
-        });
-        Self { requests, limits }
-    }
-}
-
-fn exceeds(request: &Quantity, limit: Option<&Quantity>) -> bool {
-    limit.is_some_and(|limit| request.amount() > limit.amount())
-}
-
-/// What a container without devices may have. Kubernetes knows others, and refuses a pod with one it does not know.
-const RESOURCES: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
-
-impl AgentResources {
-    /// Finds what would make the API server refuse each injected pod, or the kubelet kill it at once.
-    fn check(&self) -> Result<(), ConfigError> {
-        for (field, quantities) in [("requests", &self.requests), ("limits", &self.limits)] {
-            for (name, quantity) in quantities {
-                let key = format!("agent.resources.{field}.{name}");
-                if !RESOURCES.contains(&name.as_str()) {
-                    let hint = did_you_mean(name, RESOURCES);
-                    return wrong(key, format!("is none of {}{hint}", RESOURCES.join(", ")));
-                }
-                let amount = quantity.amount();
-                if field == "limits" && amount == 0.0 {
-                    return wrong(key, "is 0: leave it out where there is to be no limit");
-                }
-                if name != "cpu" && amount > 0.0 && amount < 1024.0 {
-                    return wrong(key, format!("\"{quantity}\" is not even 1Ki: write 64Mi, say"));
-                }
-            }
-        }
-        for (name, request) in &self.requests {
-            let limit = self.limits.get(name);
-            if let (true, Some(limit)) = (exceeds(request, limit), limit) {
-                let default = if self.limits == default_limits() {
-                    ", which is the default"
-                } else {
-                    ""
-                };
-                return wrong(
-                    format!("agent.resources.requests.{name}"),
-                    format!(
-                        "{request} is more than the limit of {limit}{default}: set agent.resources.limits.{name} to {request} or more"
-                    ),
-                );
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Default for AgentResources {
-    fn default() -> Self {
-        Self {
-            requests: default_requests(),
-            limits: default_limits(),
-        }
-    }
-}
-
-fn default_requests() -> BTreeMap<String, Quantity> {
-    quantities("10m", "16Mi")
-}
-
-fn default_limits() -> BTreeMap<String, Quantity> {
-    quantities("500m", "64Mi")
-}
-
-fn quantities(cpu: &str, memory: &str) -> BTreeMap<String, Quantity> {
-    [("cpu", cpu), ("memory", memory)]
-        .into_iter()
-        .filter_map(|(name, text)| Some((name.to_owned(), text.parse().ok()?)))
-        .collect()
 }
 
 /// A server, with what the plan says of it and what only the webhook needs.
@@ -212,29 +72,6 @@ pub struct JobConnection {
     pub policy: Option<JobPolicy>,
     /// How long one hook may take.
     pub deadline: Budget,
-}
-
-/// Why a config cannot be used. Names the place in it, and the line where there is one.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// No YAML, an unknown key, a value of the wrong type.
-    #[error("{0}")]
-    Yaml(String),
-    /// A value that parses and cannot work.
-    #[error("{key}: {message}")]
-    Value {
-        /// The place, such as `connections.default.address`.
-        key: String,
-        /// What is wrong and what to do.
-        message: String,
-    },
-}
-
-fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Result<T, ConfigError> {
-    Err(ConfigError::Value {
-        key: key.into(),
-        message: message.into(),
-    })
 }
 
 /// Nothing that we serialise can fail; if it ever does, the start does.
@@ -536,6 +373,7 @@ impl ConnectionFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inject::qos::Quantity;
 
     const DOCUMENTED: &str = r#"
 agent:
