@@ -1,6 +1,8 @@
 //! Measures `podkey-agent init` beside `bao agent` and a small Go program, on one OpenBao server, with the same secret
 //! and the same login. `benches/run` calls it; `benches/README.md` says how each number is made.
 
+#[path = "../bao_agent.rs"]
+mod bao_agent;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 #[path = "../table.rs"]
@@ -177,28 +179,14 @@ impl Bench {
         let text = format!(
             r#"
             exit_after_auth = true
-            vault {{
-              address = "{address}"
-              ca_cert = "{ca}"
-            }}
-            auto_auth {{
-              method "jwt" {{
-                mount_path = "auth/{JWT_MOUNT}"
-                config = {{
-                  path = "{TOKEN}"
-                  role = "{ROLE}"
-                  remove_jwt_after_reading = false
-                }}
-              }}
-            }}
+            {login}
             template {{
               contents = "{{{{ with secret \"{SECRET}\" }}}}{{{{ .Data.data.{KEY} | base64Decode }}}}{{{{ end }}}}"
               destination = "{FILE}"
               perms = "0400"
             }}
             "#,
-            address = self.bao.address(),
-            ca = self.bao.directory().join("ca.pem").display(),
+            login = bao_agent::login(&self.bao, TOKEN, ROLE),
         );
         fs::write(&config, text)?;
         Ok(Program {

@@ -2,6 +2,8 @@
 //! it reads, and how soon a change is in the file. Then 500 of it at one server. `benches/run` calls it; `benches/README.md`
 //! says how each number is made.
 
+#[path = "../bao_agent.rs"]
+mod bao_agent;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 #[path = "../table.rs"]
@@ -128,30 +130,16 @@ impl Bench {
     }
 
     fn bao_agent_config(&self, secrets: usize, interval: Duration) -> anyhow::Result<String> {
-        let mut text = format!(
+        let mut text = bao_agent::login(&self.bao, TOKEN, ROLE);
+        writeln!(
+            text,
             r#"
-            vault {{
-              address = "{address}"
-              ca_cert = "{ca}"
-            }}
-            auto_auth {{
-              method "jwt" {{
-                mount_path = "auth/{JWT_MOUNT}"
-                config = {{
-                  path = "{TOKEN}"
-                  role = "{ROLE}"
-                  remove_jwt_after_reading = false
-                }}
-              }}
-            }}
             template_config {{
-              static_secret_render_interval = "{interval}"
+              static_secret_render_interval = "{}s"
             }}
             "#,
-            address = self.bao.address(),
-            ca = self.bao.directory().join("ca.pem").display(),
-            interval = format_args!("{}s", interval.as_secs()),
-        );
+            interval.as_secs(),
+        )?;
         for number in 0..secrets {
             writeln!(
                 text,

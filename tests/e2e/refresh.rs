@@ -62,12 +62,7 @@ fn scenario_3_a_value_that_changed_is_in_the_pod_within_15_seconds() {
 #[test]
 fn scenario_4_files_follow_within_30_seconds_and_the_deployment_does_not_drift() {
     let namespace = Namespace::new("app");
-    let vault = Vault::at(
-        &namespace,
-        &format!("demo-auth-mount-{}", namespace.name),
-        &namespace.name,
-    );
-    vault.role("role1", &json!({"audience": "vault", "token_ttl": "24h"}));
+    let vault = Vault::of_scenario_4(&namespace);
     let config = |password: &str| json!({"username": "static-user", "password": password});
     vault.put("webapp/config", &config("first"));
     let files = json!([

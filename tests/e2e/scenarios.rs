@@ -397,12 +397,7 @@ fn scenario_3_one_connection_of_the_operator_serves_any_namespace() {
 #[test]
 fn scenario_4_the_whole_secret_arrives_for_the_default_service_account() {
     let namespace = Namespace::new("app");
-    let vault = Vault::at(
-        &namespace,
-        &format!("demo-auth-mount-{}", namespace.name),
-        &namespace.name,
-    );
-    vault.role("role1", &json!({"audience": "vault", "token_ttl": "24h"}));
+    let vault = Vault::of_scenario_4(&namespace);
     vault.put(
         "webapp/config",
         &json!({"username": "static-user", "password": "it's $HOME"}),

@@ -21,7 +21,8 @@ fn write(volume: &Path, files: &[Rendered]) -> Result<usize, Failure> {
     staged.publish()
 }
 
-fn names(dir: &Path) -> Vec<String> {
+/// What is in a directory, in order.
+pub(super) fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

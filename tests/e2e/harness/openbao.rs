@@ -68,6 +68,17 @@ impl<'a> Vault<'a> {
         Self::set_up(openbao(), namespace, auth, kv)
     }
 
+    /// Sets it up as scenario 4 has it, with its `role1`; what a cluster has once is named after the namespace.
+    pub fn of_scenario_4(namespace: &'a Namespace) -> Self {
+        let vault = Self::at(
+            namespace,
+            &format!("demo-auth-mount-{}", namespace.name),
+            &namespace.name,
+        );
+        vault.role("role1", &json!({"audience": "vault", "token_ttl": "24h"}));
+        vault
+    }
+
     fn set_up(api: &Api, namespace: &'a Namespace, auth: &str, kv: &str) -> Self {
         let account = "openbao-reviewer";
         namespace.service_account(account);

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
+use crate::agent::files::tests::names;
 
 fn open(dir: &Path) -> Generations {
     Generations::open(dir, "files", false).unwrap()
@@ -25,15 +26,6 @@ fn put(generations: &mut Generations, files: &[(&str, &str)]) -> Result<(), Fail
         .map(|(place, text)| (*place, Content::New(text, 0o440)))
         .collect();
     generations.swap(&files)
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
 }
 
 /// The names that are no generation's.
