@@ -58,7 +58,7 @@ const LEAST_PUNCTUATION: usize = 8;
 /// Smaller numbers inside a structured value are not hidden.
 const LEAST_DIGITS: usize = 6;
 /// Shorter texts are no base64 that anyone would look into.
-const LEAST_BASE64: usize = 16;
+const LEAST_BASE64: usize = 8;
 
 /// Words that are never hidden, in small letters: every log is full of them.
 #[rustfmt::skip]
@@ -286,9 +286,13 @@ impl Masks {
         left: &mut usize,
         unmasked: &mut Unmasked,
     ) {
+        // A byte order mark is in the file and in no value.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let body = text.trim_end_matches(['\n', '\r']);
         let one_line = scan::end_of_line(body) == body.len();
-        let whole = one_line && self.add_piece(body, origin, line, unmasked);
+        let masked = one_line && self.add_piece(body, origin, line, unmasked);
+        // The white space around it too is in its encodings, and the runner has none.
+        let whole = masked && body.trim().len() == body.len();
         if origin != Origin::Line && verdict(body.trim(), origin) == Verdict::Hide {
             self.add_encodings(body.as_bytes(), whole, unmasked);
         }

@@ -177,8 +177,21 @@ fn of_line<'a>(number: usize, line: &'a str, lines: &mut Lines<'a>, pieces: &mut
         None if is_item || rest.starts_with(['"', '\'', '{', '[']) => {
             yaml_value(number, "".into(), rest, lines, pieces)
         }
-        None => pieces.push(Piece::line(number, rest)),
+        None => {
+            pieces.push(Piece::line(number, rest));
+            // Behind a name of any characters, or at the end of a list or object of several lines.
+            match rest.split_once(": ") {
+                Some((_, value)) => yaml_value(number, "".into(), value.trim(), lines, pieces),
+                None if unclosed(rest) != rest => pieces.push(Piece::value(number, "", unclosed(rest))),
+                None => {}
+            }
+        }
     }
+}
+
+/// Without what closes a list or an object that began in an earlier line, or goes on in the next.
+fn unclosed(text: &str) -> &str {
+    text.trim_end_matches([',', '}', ']', ' ', '\t'])
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -315,12 +328,8 @@ fn yaml_value<'a>(
         Some(b'"' | b'\'') => quoted_value(number, key, value, lines, pieces),
         Some(b'{' | b'[') => flow(number, key, value, lines.most, pieces),
         Some(_) => {
-            let text = match value.find(" #") {
-                Some(comment) => value[..comment].trim_end(),
-                None => value,
-            };
-            // In a list or object of several lines.
-            let bare = text.strip_suffix(',').unwrap_or(text);
+            let text = uncommented(value);
+            let bare = unclosed(text);
             if bare.len() != text.len() {
                 pieces.push(Piece::value(number, key.clone(), bare));
             }
@@ -344,8 +353,18 @@ fn assigned<'a>(number: usize, key: Cow<'a, str>, value: &'a str, lines: &mut Li
     if value.starts_with(['"', '\'']) {
         quoted_value(number, key, value, lines, pieces);
     } else if !value.is_empty() {
+        let text = uncommented(value);
+        if text.len() != value.len() {
+            pieces.push(Piece::value(number, key.clone(), text));
+        }
         pieces.push(Piece::value(number, key, value));
     }
+}
+
+/// Without the comment at its end, if that is one.
+fn uncommented(value: &str) -> &str {
+    let comment = [" #", "\t#"].iter().filter_map(|begin| value.find(begin)).min();
+    comment.map_or(value, |at| value[..at].trim_end())
 }
 
 /// The lines of a block scalar: those that follow and are indented as the first of them, or more. (The line of its key is

@@ -468,3 +468,59 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn base64_of_a_value_with_white_space_around_it_was_in_sight() {
+    for value in [
+        "abcdefgh ",
+        " abcdefgh",
+        "\tabcdefg\t",
+        "abcdefghij  ",
+        r#"{"k": "abcdefgh "}"#,
+    ] {
+        let inside = value.trim_start_matches(r#"{"k": ""#).trim_end_matches(r#""}"#);
+        assert_eq!(shown(&smart(value), &STANDARD.encode(inside)), "***", "{value:?}");
+    }
+}
+
+#[test]
+fn a_value_of_dotenv_before_a_comment_was_in_sight() {
+    for value in [
+        "DB=x\nPASSWORD=s3cret99 # production\n",
+        "export PASSWORD=s3cret99\t# it is old # very",
+    ] {
+        assert_eq!(shown(&smart(value), "a s3cret99 b"), "a *** b", "{value:?}");
+        assert!(!shown(&smart(value), value).contains("s3cret99"), "{value:?}");
+    }
+    // No comment.
+    assert_eq!(shown(&smart("PASSWORD=s3cret#99"), "s3cret#99"), "***");
+}
+
+#[test]
+fn values_behind_odd_names_and_in_lists_of_several_lines_were_in_sight() {
+    for value in [
+        "a: 1\nDatabase Password: s3cret99\n",
+        "a: 1\nsvc@example.com: s3cret99",
+        "https://ghcr.io: s3cret99\nb: 2",
+        "Database Password: |\n  s3cret99\n",
+        "a: {user: bob12345,\n  pass: s3cret99}\n",
+        "[ aaaa1111,\n  s3cret99 ]",
+        "a: [ aaaa1111,\n  s3cret99,\n  bbbb2222 ]",
+        "\u{feff}PASSWORD=s3cret99\nb=2",
+        "\u{feff}{\"password\": \"s3cret99\"}",
+        "\u{feff}s3cret99",
+    ] {
+        assert_eq!(shown(&smart(value), "a s3cret99 b"), "a *** b", "{value:?}");
+    }
+}
+
+#[test]
+fn a_short_password_in_base64_was_in_sight() {
+    for value in [
+        "data:\n  password: czNjcmV0OTk=\n",
+        r#"{"k": "czNjcmV0OTk="}"#,
+        "czNjcmV0OTk=",
+    ] {
+        assert_eq!(shown(&smart(value), "a s3cret99 b"), "a *** b", "{value:?}");
+    }
+}
