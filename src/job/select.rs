@@ -4,8 +4,6 @@
 //! A string is given as it is, anything else as JSON without white space, its numbers as the server wrote them (JavaScript
 //! would round them). Null is the text `null`.
 
-use std::collections::BTreeSet;
-
 use zeroize::Zeroizing;
 
 use super::grammar::normalized;
@@ -94,13 +92,6 @@ pub fn may_make(select: &Select, variable: &str) -> bool {
     }
 }
 
-/// The names that come more than once. As with vault-action the last value wins (a whole secret can so be laid over another);
-/// unlike there, the job is to be told.
-pub fn repeated<'a>(names: impl IntoIterator<Item = &'a EnvName>) -> BTreeSet<&'a EnvName> {
-    let mut seen = BTreeSet::new();
-    names.into_iter().filter(|name| !seen.insert(*name)).collect()
-}
-
 /// The value at the end of the way.
 fn value_at(at: &[Step], data: &str) -> Result<Secret, SelectError> {
     let shown = || {
@@ -122,7 +113,7 @@ fn value_at(at: &[Step], data: &str) -> Result<Secret, SelectError> {
                 if index > 0 {
                     out.push(b',');
                 }
-                out.extend_from_slice(&json::compact(item));
+                out.extend_from_slice(&json_text(item));
             }
             out.push(b']');
             Ok(out.into())
@@ -158,12 +149,28 @@ fn names<T>(members: &[(std::borrow::Cow<'_, str>, T)]) -> String {
 
 fn value(json: &str, at: impl Fn() -> String) -> Result<Secret, SelectError> {
     if !json.starts_with('"') {
-        return Ok(json::compact(json).into());
+        return Ok(json_text(json).into());
     }
     match serde_json::from_str::<String>(json) {
         Ok(text) => Ok(text.into_bytes().into()),
         Err(_) => Err(SelectError::NotText { at: at() }),
     }
+}
+
+/// JSON without the white space between its tokens, its strings as JavaScript writes them: a server in Go escapes `&`, `<` and `>`
+/// too. Numbers stay as the server wrote them.
+fn json_text(json: &str) -> Zeroizing<Vec<u8>> {
+    let mut out = Zeroizing::new(Vec::with_capacity(json.len()));
+    for token in json::tokens(json) {
+        let is_escaped = token.starts_with('"') && token.contains('\\');
+        // A lone surrogate, which is no text, stays.
+        let text = is_escaped.then(|| serde_json::from_str::<String>(token).ok().map(Zeroizing::new));
+        match text.flatten().and_then(|text| serde_json::to_vec(&*text).ok()) {
+            Some(written) => out.extend_from_slice(&Zeroizing::new(written)),
+            None => out.extend_from_slice(token.as_bytes()),
+        }
+    }
+    out
 }
 
 /// What a step finds: one value as it is, or a sequence of them (which JSONata gathers, and which is no list of the secret's).
@@ -367,12 +374,15 @@ mod tests {
     }
 
     #[test]
-    fn names_that_meet_are_told() {
-        let names: Vec<EnvName> = ["AB", "C", "AB", "AB"]
-            .iter()
-            .map(|name| name.parse().unwrap())
-            .collect();
-        assert_eq!(repeated(&names), BTreeSet::from([&names[0]]));
+    fn a_map_has_the_characters_that_a_server_in_go_escapes() {
+        let data =
+            r#"{"db":{"url":"postgres://h/d?a=1\u0026b=\u003cx\u003e","n":1.10,"quoted":"\"\n","\u0026":"\ud800"}}"#;
+        for selector in ["db | X", "$.$ | X"] {
+            let values = selected(selector, data).unwrap();
+            let expected = r#"{"url":"postgres://h/d?a=1&b=<x>","n":1.10,"quoted":"\"\n","&":"\ud800"}"#;
+            let text: String = values.iter().map(|(_, value)| value.as_str()).collect();
+            assert!(text.contains(expected), "{selector}: {text}");
+        }
     }
 
     #[test]
