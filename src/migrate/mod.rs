@@ -36,24 +36,26 @@ pub fn vault_action(name: &str, text: &str) -> Result<Migration, NoWorkflow> {
         text: String::new(),
         is_whole: true,
     };
-    let mut steps = 0;
+    let mut earlier: Vec<Earlier<'_>> = Vec::new();
     for job in &jobs {
         for step in job.steps.iter().filter(|step| step.is_vault_action()) {
-            steps += 1;
-            let mut replacement = Replacement::new(name, text, job, step);
-            replacement.read();
+            let mut replacement = Replacement::new(name, text, job, step, &earlier);
+            let kept = replacement.read();
             migration.is_whole &= replacement.lost.is_empty();
             if !migration.text.is_empty() {
                 migration.text.push('\n');
             }
             migration.text.push_str(&replacement.show());
+            let line = step.line;
+            earlier.push(Earlier { job, line, kept });
         }
     }
-    if steps > 1 {
+    if earlier.len() > 1 {
         let _ = writeln!(
             migration.text,
-            "\n{name}: these are {steps} steps, and a pod template has each annotation once: put the entries of one key together. \
-            One role, auth mount and connection are for all of them; where they differ, give the jobs scale sets of their own"
+            "\n{name}: these are {} steps, and a pod template has each annotation once: put the entries of one key together, equal \
+            ones once. All other annotations are for all entries; where they differ, give the jobs scale sets of their own",
+            earlier.len()
         );
     }
     if migration.text.is_empty() {
@@ -74,6 +76,15 @@ struct Replacement<'a> {
     operator: Vec<String>,
     hints: Vec<String>,
     lost: Vec<String>,
+    /// The steps before it.
+    earlier: &'a [Earlier<'a>],
+}
+
+/// A step that was shown.
+struct Earlier<'a> {
+    job: &'a Job,
+    line: usize,
+    kept: Vec<Kept>,
 }
 
 /// An entry that podkey takes, as it was written.
@@ -132,7 +143,7 @@ const INPUTS: [&str; 27] = [
 ];
 
 impl<'a> Replacement<'a> {
-    fn new(file: &'a str, text: &'a str, job: &'a Job, step: &'a Step) -> Self {
+    fn new(file: &'a str, text: &'a str, job: &'a Job, step: &'a Step, earlier: &'a [Earlier<'a>]) -> Self {
         Self {
             file,
             text,
@@ -143,6 +154,7 @@ impl<'a> Replacement<'a> {
             operator: Vec::new(),
             hints: Vec::new(),
             lost: Vec::new(),
+            earlier,
         }
     }
 
@@ -168,7 +180,8 @@ impl<'a> Replacement<'a> {
             .filter(|encoding| matches!(*encoding, "base64" | "hex"))
     }
 
-    fn read(&mut self) {
+    /// Gives the entries that podkey takes.
+    fn read(&mut self) -> Vec<Kept> {
         let identity = self.login();
         self.connection();
         let kept = self.secrets();
@@ -182,6 +195,7 @@ impl<'a> Replacement<'a> {
         self.deliver(&kept, identity, !uses.is_empty());
         self.decoded_later(&kept);
         self.circumstances();
+        kept
     }
 
     /// How vault-action logs in, and how podkey does.
@@ -326,16 +340,20 @@ impl<'a> Replacement<'a> {
             return kept;
         };
         for written in split(text) {
-            let written = with_placeholders(&written);
+            let (path, rest) = written.split_at(end_of_path(&written));
+            let (path, rest) = (with_placeholders(path), rest.to_owned());
+            let written = format!("{path}{rest}");
             let shown = quoted(&written);
-            if let Some(expression) = expression(&written) {
-                self.lose(
-                    &format!("secrets: {shown}"),
-                    &format!(
-                        "podkey does not know {expression}. Paths of podkey.dev/job-env may have {{repository}}, {{owner}}, \
-                        {{ref_name}}, {{job}} and {{environment}}; for others keep vault-action"
-                    ),
-                );
+            let unknown = |expression: &str| {
+                format!(
+                    "podkey does not know {expression}. Paths of podkey.dev/job-env may have {{repository}}, {{owner}}, \
+                    {{ref_name}}, {{job}} and {{environment}}; for others keep vault-action"
+                )
+            };
+            let misplaced = |expression: &str| format!("{expression} is in no path: write the key and the name out");
+            let why = expression(&path).map(unknown);
+            if let Some(why) = why.or_else(|| expression(&rest).map(misplaced)) {
+                self.lose(&format!("secrets: {shown}"), &why);
                 continue;
             }
             let parsed = grammar::parse::<PathTemplate>(&written);
@@ -343,7 +361,19 @@ impl<'a> Replacement<'a> {
             match (parsed, entry) {
                 (Ok(mut secrets), Some(entry)) => {
                     let Some(secret) = secrets.pop() else { continue };
-                    if let Some(other) = kept.iter().find(|other| same_name(&other.secret, &secret)) {
+                    // One pod has the variables of all of a job's steps.
+                    let of_job = self
+                        .earlier
+                        .iter()
+                        .filter(|earlier| std::ptr::eq(earlier.job, self.job));
+                    let of_job = of_job
+                        .flat_map(|earlier| &earlier.kept)
+                        .filter(|other| other.secret != secret);
+                    let same = kept
+                        .iter()
+                        .chain(of_job)
+                        .find(|other| same_name(&other.secret, &secret));
+                    if let Some(other) = same {
                         let other = other.written.clone();
                         self.lose(
                             &format!("secrets: {shown}"),
@@ -354,6 +384,7 @@ impl<'a> Replacement<'a> {
                         );
                         continue;
                     }
+                    self.compare(&secret);
                     kept.push(Kept {
                         output: grammar::output(&entry),
                         written: rewritten(&entry),
@@ -369,6 +400,23 @@ impl<'a> Replacement<'a> {
             }
         }
         kept
+    }
+
+    /// Says where another job has another secret in the same variable.
+    fn compare(&mut self, secret: &EnvSecret<PathTemplate>) {
+        let of_others = self
+            .earlier
+            .iter()
+            .filter(|earlier| !std::ptr::eq(earlier.job, self.job));
+        let mut of_others = of_others.flat_map(|earlier| earlier.kept.iter().map(|kept| (earlier.line, kept)));
+        let same = of_others.find(|(_, other)| same_name(&other.secret, secret) && other.secret != *secret);
+        if let (Some((line, other)), Some(name)) = (same, name_of(secret)) {
+            self.hints.push(format!(
+                "{name} is another secret in the step at line {line} ({}): give the two jobs scale sets of their own, or one of \
+                the two another name",
+                quoted(&other.written)
+            ));
+        }
     }
 
     /// One use of the step in the workflow.
@@ -525,6 +573,11 @@ impl<'a> Replacement<'a> {
                 "this is GitHub's own machine, where podkey is not: name a scale set of yours, or keep vault-action here",
             );
         }
+        if let Some(machine) = self.job.runs_on.as_deref().and_then(expression) {
+            self.hints.push(format!(
+                "runs-on: {machine}: where that is a machine of GitHub's own, podkey is not: name a scale set of yours"
+            ));
+        }
     }
 
     fn lose(&mut self, what: &str, instead: &str) {
@@ -591,6 +644,18 @@ fn split(text: &str) -> Vec<String> {
     }
     entries.retain(|entry| !entry.trim().is_empty());
     entries.iter().map(|entry| entry.trim().to_owned()).collect()
+}
+
+/// Where the path of an entry ends: at the first white space that is in no expression.
+fn end_of_path(entry: &str) -> usize {
+    let mut at = 0;
+    while let Some(c) = entry[at..].chars().next().filter(|c| !c.is_whitespace()) {
+        at += match entry[at..].starts_with("${{") {
+            true => expression(&entry[at..]).map_or(1, str::len),
+            false => c.len_utf8(),
+        };
+    }
+    at
 }
 
 /// The first expression in a text.
