@@ -47,7 +47,7 @@ pub(super) fn check(
     problems: &mut Problems,
 ) -> Option<u32> {
     let policy = connection.and_then(|connection| connection.job.policy.as_ref());
-    if request.refresh.is_some() && (request.job_policy.is_some() || policy.is_some()) {
+    if request.refresh.is_some() && (request.job_policy.is_some() || policy.is_some() && are_on(pod, request)) {
         problems.push(
             REFRESH,
             "cannot be together with a job policy, because it would write again what the policy refused: write \"never\"",
