@@ -151,35 +151,27 @@ fn send(signal: Signal, name: &str) -> Result<String, Failed> {
     let running = processes(Path::new("/proc"))
         .map_err(|error| Failed::new(format!("cannot look for processes in /proc: {error}"), ""))?;
     let targets = named(&running, name, getpid().as_raw_nonzero().get());
-    let mut sent = 0;
+    let (mut sent, mut refused) = (0, Vec::new());
     for pid in &targets {
         match kill_process(*pid, signal) {
             Ok(()) => sent += 1,
             // It has just ended.
             Err(Errno::SRCH) => {}
-            Err(Errno::PERM) => {
-                return Err(Failed::new(
-                    format!(
-                        "process {} ({name}) may not be signalled from here",
-                        pid.as_raw_nonzero()
-                    ),
-                    "it runs as another user than podkey-sidecar: declare the same runAsUser for the pod and its containers",
-                ));
-            }
-            Err(error) => {
-                return Err(Failed::new(
-                    format!("process {} ({name}): {error}", pid.as_raw_nonzero()),
-                    "",
-                ));
-            }
+            Err(error) => refused.push(format!("process {} ({name}): {error}", pid.as_raw_nonzero())),
         }
     }
-    match sent {
-        0 => Err(Failed::new(
+    // With another try for the rest, those that got it would get it again.
+    match (sent, refused.len()) {
+        (0, 0) => Err(Failed::new(
             format!("no process is called {name}"),
             "it is the program's own name, such as nginx; the pod needs shareProcessNamespace: true",
         )),
-        _ => Ok(format!("processes signalled: {sent}")),
+        (0, _) => Err(Failed::new(
+            refused.join(", "),
+            "it runs as another user than podkey-sidecar: declare the same runAsUser for the pod and its containers",
+        )),
+        (_, 0) => Ok(format!("processes signalled: {sent}")),
+        (_, more) => Ok(format!("processes signalled: {sent}; not allowed: {more}")),
     }
 }
 

@@ -148,8 +148,14 @@ fn another_users_process_is_told_with_a_hint() {
     if let Ok(name) = std::env::var(NAME) {
         // This very test again, as the user who may not.
         let failed = told(&format!("signal:SIGTERM:{name}"), Path::new("/")).unwrap_err();
-        assert!(failed.why.contains("may not be signalled"), "{failed:?}");
+        assert!(failed.why.contains("not permitted"), "{failed:?}");
         assert!(failed.hint.contains("runAsUser"), "{failed:?}");
+        // It keeps nobody else's from being told, who then is not told again.
+        let mut own = [Sleeper::called(&name), Sleeper::called(&name)];
+        let outcome = told(&format!("signal:SIGTERM:{name}"), Path::new("/")).unwrap();
+        assert_eq!(outcome, "processes signalled: 2; not allowed: 1");
+        own.iter_mut()
+            .for_each(|own| assert!(own.0.wait().unwrap().signal().is_some()));
         return;
     }
     if !rustix::process::geteuid().is_root() {
