@@ -21,7 +21,6 @@ use crate::plan::{
     ApiPath, Budget, Destination, ENV_DIR, FILES_DIR, Login, MAX_PLAN_BYTES, OnFailure, PLAN_ENV, Plan, TOKEN_FILE,
     VOLUME_DIR,
 };
-use crate::render;
 use crate::secret::Secret;
 use crate::vault::{self, Credential, Revoked, Session, Stop, Vault, clean};
 
@@ -165,11 +164,6 @@ pub(super) fn read_plan(surroundings: &Surroundings) -> Result<(Plan, Budget), F
         return Err(bad(format!("{PLAN_ENV} is longer than {MAX_PLAN_BYTES} bytes")));
     }
     let plan = Plan::parse(text).map_err(|error| bad(format!("{PLAN_ENV}: {}", clean(&error.to_string(), 512))))?;
-    let files = plan.files.iter().map(|file| (&file.file, render::check(file)));
-    let job_files = plan.job.iter().flat_map(|job| &job.files);
-    for (file, checked) in files.chain(job_files.map(|file| (&file.file, render::check(file)))) {
-        checked.map_err(|error| bad(format!("{PLAN_ENV}: file {file}: {error}")))?;
-    }
     let budget = match &surroundings.budget {
         None => plan.budget,
         Some(text) => text

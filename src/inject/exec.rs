@@ -3,8 +3,7 @@
 
 use super::hooks;
 use super::keys::{ENV, EXPORT, JOB_HOOKS};
-use super::pod::{Container, Text};
-use super::pod::{EnvVar, Pod};
+use super::pod::{Container, EnvVar, Pod, Text};
 use super::problem::{Problems, quoted};
 use super::request::InjectionRequest;
 use crate::plan::{EXEC, Select};

@@ -3,11 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Deserialize;
-
 /// Major and minor, such as `1.33`. What stands behind them (`v1.33.5+k3s1`, `v1.29.4-gke.1043002`) decides nothing here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KubernetesVersion {
     major: u32,
     minor: u32,
@@ -35,14 +32,6 @@ impl FromStr for KubernetesVersion {
             (Some(major), Some(minor)) => Ok(Self { major, minor }),
             _ => Err("is no version of Kubernetes such as \"1.33\""),
         }
-    }
-}
-
-impl TryFrom<String> for KubernetesVersion {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
     }
 }
 

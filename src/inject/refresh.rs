@@ -8,7 +8,7 @@ use super::pod::Pod;
 use super::problem::{Problems, quoted};
 use super::readers::ReaderUser;
 use super::request::InjectionRequest;
-use crate::plan::{Destination, ENV_DIR, Interval, MAX_ON_CHANGE, OnChange, SECRETS_DIR, WhenGone};
+use crate::plan::{Destination, Interval, MAX_ON_CHANGE, OnChange, SECRETS_DIR, WhenGone};
 
 /// The longest list of actions, in bytes.
 const MAX_ACTIONS_BYTES: usize = 16 * 1024;
@@ -184,10 +184,7 @@ fn check_signal(pod: &Pod<'_>, config: &Config, action: &OnChange, user: ReaderU
 
 /// What podkey replaces as a whole would take the touched file with it.
 fn check_touched(request: &InjectionRequest, action: &OnChange, problems: &mut Problems) {
-    let Some(touched) = action.touched() else { return };
-    let variables = Destination::Relative(ENV_DIR.to_owned());
-    let mut files = request.files.iter().map(|file| &file.file);
-    if touched.is_reserved() || touched.is_beside(&variables) || files.any(|file| touched.is_beside(file)) {
+    if action.replaced(request.files.iter().map(|file| &file.file)).is_some() {
         problems.push(
             ON_CHANGE,
             format!(

@@ -285,11 +285,11 @@ impl Plan {
         if refresh.on_change.len() > MAX_ON_CHANGE {
             return Err(PlanError::OnChange(refresh.on_change.len()));
         }
-        let env = Destination::Relative(ENV_DIR.to_owned());
-        let replaced = |touched: &Destination| {
-            touched.is_reserved() || touched.is_beside(&env) || self.destinations().any(|file| touched.is_beside(file))
-        };
-        match refresh.on_change.iter().filter_map(OnChange::touched).find(replaced) {
+        match refresh
+            .on_change
+            .iter()
+            .find_map(|action| action.replaced(self.destinations()))
+        {
             Some(touched) => Err(PlanError::File(
                 touched,
                 "which is to be touched where podkey replaces files",
@@ -412,12 +412,24 @@ pub struct PlannedFile<P = ApiPath> {
     pub when_gone: WhenGone,
 }
 
+impl<P> PlannedFile<P> {
+    /// What it is made of, and how it is written.
+    fn check_content(&self) -> Result<(), PlanError> {
+        let wrong = |why| Err(PlanError::File(self.file.clone(), why));
+        match (&self.file, &self.key, self.format, self.decode) {
+            (Destination::EachField(_), None, Format::Raw, _) => Ok(()),
+            (Destination::EachField(_), ..) => wrong("one for each field, which has neither a key nor a format"),
+            (_, None, Format::Raw, _) => wrong("in the format raw, which needs a key"),
+            (_, None, _, decode) if !decode.is_none() => wrong("which is decoded, and that needs a key"),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl PlannedFile {
     fn check(&self) -> Result<(), PlanError> {
+        self.check_content()?;
         let wrong = |why| Err(PlanError::File(self.file.clone(), why));
-        if matches!(self.file, Destination::EachField(_)) && (self.key.is_some() || self.format != Format::Raw) {
-            return wrong("one for each field, which has neither a key nor a format");
-        }
         match &self.data {
             Some(_) if self.version.is_some() => wrong("with a version of what is written rather than read"),
             Some(_) if self.secret.is_the_servers_own() => Err(PlanError::Written(self.secret.clone())),
@@ -436,7 +448,7 @@ impl PlannedFile<PathTemplate> {
         if self.data.is_some() || !self.when_gone.is_keep() {
             return wrong("for the job, with what only init and the sidecar do");
         }
-        Ok(())
+        self.check_content()
     }
 }
 
@@ -821,6 +833,10 @@ mod tests {
         };
         assert!(file(|f| f.when_gone = WhenGone::Delete).contains("never looked for again"));
         assert!(file(|f| f.file = "{{ .SecretKey }}".parse().unwrap()).contains("neither a key nor a format"));
+        let whole = |f: &mut PlannedFile| f.key = None;
+        assert!(file(whole).contains("raw, which needs a key"));
+        let decoded = |f: &mut PlannedFile| (f.key, f.format, f.decode) = (None, Format::Json, Decode::Base64);
+        assert!(file(decoded).contains("decoded, and that needs a key"));
         assert!(file(|f| (f.version, f.data) = (variable().version, Some(data()))).contains("a version of what"));
         assert!(file(|f| (f.secret, f.data) = ("sys/x".parse().unwrap(), Some(data()))).contains("the server's own"));
         assert!(

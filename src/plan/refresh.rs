@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Destination, Invalid, checked_text, invalid};
+use super::{Destination, ENV_DIR, Invalid, checked_text, invalid};
 use crate::text::is_printable;
 
 /// Where `podkey-init` and `podkey-sidecar`, and nobody else, mount the volume `podkey-handover`.
@@ -126,6 +126,15 @@ impl OnChange {
             Self::Touch(path) => Some(Destination::Relative(path.clone())),
             Self::Signal(..) | Self::Post(_) => None,
         }
+    }
+
+    /// The same where podkey replaces it, with these files, as a whole.
+    pub fn replaced<'a>(&self, mut files: impl Iterator<Item = &'a Destination>) -> Option<Destination> {
+        let touched = self.touched()?;
+        let variables = Destination::Relative(ENV_DIR.to_owned());
+        let is_replaced =
+            touched.is_reserved() || touched.is_beside(&variables) || files.any(|file| touched.is_beside(file));
+        is_replaced.then_some(touched)
     }
 }
 

@@ -192,7 +192,6 @@ fn each_field(
 
 /// The bytes of one file, from the fields of its secret.
 pub fn render<P>(file: &PlannedFile<P>, fields: &Fields<'_>) -> Result<Secret, RenderError> {
-    check(file)?;
     let Some(key) = file.key.as_deref() else {
         let whole: Vec<(&str, Value<'_>)> = fields
             .fields
@@ -204,7 +203,7 @@ pub fn render<P>(file: &PlannedFile<P>, fields: &Fields<'_>) -> Result<Secret, R
             Format::Yaml => Ok(format::yaml(&whole).into()),
             Format::Dotenv => format::dotenv(&whole, Chosen::ByWriter).map(Secret::from),
             Format::Properties => format::properties(&whole).map(Secret::from),
-            Format::Raw => Err(RenderError::Plan(RAW_NEEDS_KEY)),
+            Format::Raw => Err(RenderError::Plan("the format raw needs a key")),
         };
     };
     let json = match fields.fields.get(key) {
@@ -283,25 +282,6 @@ fn pem_blocks(json: &str) -> Option<Zeroizing<Vec<u8>>> {
         out.push(b'\n');
     }
     Some(out)
-}
-
-const RAW_NEEDS_KEY: &str = "the format raw needs a key";
-
-/// What of a planned file can be judged before anything was read.
-pub fn check<P>(file: &PlannedFile<P>) -> Result<(), RenderError> {
-    if let Destination::EachField(_) = file.file {
-        return match (&file.key, file.format) {
-            (None, Format::Raw) => Ok(()),
-            _ => Err(RenderError::Plan(
-                "one file for each field has neither a key nor a format",
-            )),
-        };
-    }
-    match (&file.key, file.format, file.decode) {
-        (None, Format::Raw, _) => Err(RenderError::Plan(RAW_NEEDS_KEY)),
-        (None, _, decode) if decode != Decode::None => Err(RenderError::Plan("decode needs a key")),
-        _ => Ok(()),
-    }
 }
 
 fn value<'a>(field: &str, json: &'a str) -> Result<Value<'a>, RenderError> {

@@ -168,13 +168,6 @@ fn data_that_is_no_object_of_distinct_fields_is_refused() {
     assert!(matches!(lone, RenderError::NotText { .. }), "{lone}");
 }
 
-#[test]
-fn plans_that_make_no_sense_are_refused_before_anything_is_read() {
-    assert!(check(&file(None, Decode::None, Format::Raw)).is_err());
-    assert!(check(&file(None, Decode::Base64, Format::Json)).is_err());
-    assert!(check(&file(Some("a"), Decode::Base64, Format::Raw)).is_ok());
-}
-
 proptest! {
     #[test]
     fn raw_and_json_give_every_value_back(value in any::<String>()) {
