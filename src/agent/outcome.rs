@@ -1,5 +1,5 @@
 //! What `init` leaves for the job hooks and for `exec`: how it ended. Written last, so that without it nothing counts as
-//! delivered. Names, paths and versions, no value.
+//! delivered. A sidecar keeps it true. Names, paths and versions, no value.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -37,7 +37,7 @@ pub(super) fn read(file: &Path) -> Result<Outcome, String> {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Manifest {
-    /// Names the client token of `init` in the server's audit log; empty where nothing was read.
+    /// Names the client token in the server's audit log, that of `init` or the sidecar's newest; empty where nothing was read.
     pub accessor: String,
     /// Each file and variable.
     pub delivered: Vec<Delivered>,

@@ -1,4 +1,5 @@
-//! The only code that writes to disk. Files are first written whole under temporary names, then all renamed; every
+//! Writes what is delivered, and nobody else does. (A job's variables are appended to the runner's own file by its hook, and what
+//! `on-change` touches is made there.) Files are first written whole under temporary names, then all renamed; every
 //! directory is opened from the one above it, and no symbolic link is ever followed or replaced. [`generations`] replaces
 //! many files at once.
 

@@ -155,7 +155,7 @@ async fn started(hook: &Hook, it: &HookPlan, progress: &Progress) -> Result<Prom
     own_user(it)?;
     present.check(&manifest, it)?;
     tracing::info!(
-        "{}: what podkey-init read, it read with the token of accessor {}",
+        "{}: what the pod delivers, it read with the token of accessor {}",
         hook.job(),
         or_none(&manifest.accessor)
     );
