@@ -174,16 +174,17 @@ fn of_line<'a>(number: usize, line: &'a str, lines: &mut Lines<'a>, pieces: &mut
     match name_and_value(rest) {
         Some((key, Separator::Colon, value)) => yaml_value(number, key, value, lines, pieces),
         Some((key, Separator::Equals, value)) => assigned(number, key, value, lines, pieces),
-        None if is_item || rest.starts_with(['"', '\'', '{', '[']) => {
-            yaml_value(number, "".into(), rest, lines, pieces)
-        }
         None => {
-            pieces.push(Piece::line(number, rest));
+            let is_structured = rest.starts_with(['"', '\'', '{', '[']);
+            match is_item || is_structured {
+                true => yaml_value(number, "".into(), rest, lines, pieces),
+                false => pieces.push(Piece::line(number, rest)),
+            }
             // Behind a name of any characters, or at the end of a list or object of several lines.
             match rest.split_once(": ") {
-                Some((_, value)) => yaml_value(number, "".into(), value.trim(), lines, pieces),
-                None if unclosed(rest) != rest => pieces.push(Piece::value(number, "", unclosed(rest))),
-                None => {}
+                Some((_, value)) if !is_structured => yaml_value(number, "".into(), value.trim(), lines, pieces),
+                None if !is_item && unclosed(rest) != rest => pieces.push(Piece::value(number, "", unclosed(rest))),
+                _ => {}
             }
         }
     }
