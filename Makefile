@@ -48,7 +48,11 @@ e2e: rust ## every end-to-end test, in the cluster of `make cluster` or the one 
 		tests/cluster/cluster up
 		set -a; eval "$$(tests/cluster/cluster env)"; set +a
 	fi
-	[[ -z $${PODKEY_E2E_CONTROL:-} ]] || $(CARGO) test --locked --test tls_by_itself
+	if [[ -n $${PODKEY_E2E_CONTROL:-} ]]; then
+		.ci/tools kube-newest
+		$(CARGO) test --locked --test tls_by_itself
+		"$$PODKEY_E2E_CONTROL" down tls-by-itself
+	fi
 	$(CARGO) test --locked --test e2e -- --test-threads 6 $(foreach module,$(ALONE),--skip $(module)::)
 	$(CARGO) test --locked --test e2e -- --test-threads 1 $(foreach module,$(ALONE),$(module)::)
 

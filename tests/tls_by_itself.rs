@@ -15,7 +15,7 @@
 
 mod support;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -242,6 +242,8 @@ impl Install {
             eventually("ready", || replica.is_ready(), &self.replicas);
         }
         self.show_endpoints();
+        // The API server learns of endpoints and CAs a moment later.
+        self.eventually("pods are injected", || create_pod(self).is_ok());
     }
 
     /// The endpoint objects of both kinds: older API servers resolve a Service by Endpoints, newer ones by EndpointSlices.
@@ -259,14 +261,21 @@ impl Install {
         } else {
             api.create(&endpoints, object);
         }
-        for slice in api.get(&slices).unwrap()["items"].as_array().unwrap() {
-            api.delete(&format!("{slices}/{}", slice["metadata"]["name"].as_str().unwrap()));
-        }
+        let name = |slice: &Value| slice["metadata"]["name"].as_str().unwrap().to_owned();
+        let listed = api.get(&slices).unwrap();
+        let mut before: BTreeSet<_> = listed["items"].as_array().unwrap().iter().map(name).collect();
         for replica in &self.replicas {
             let port = replica.listen.port();
+            // One that is there stays: nobody may see a Service that leads nowhere.
+            if before.remove(&format!("podkey-{port}")) {
+                continue;
+            }
             api.create(&slices, json!({"metadata": {"name": format!("podkey-{port}"), "labels": {"kubernetes.io/service-name": "podkey"}},
                 "addressType": "IPv4", "ports": [{"name": "webhook", "port": port, "protocol": "TCP"}],
                 "endpoints": [{"addresses": [api.host], "conditions": {"ready": true}}]}));
+        }
+        for gone in before {
+            api.delete(&format!("{slices}/{gone}"));
         }
     }
 
@@ -274,7 +283,7 @@ impl Install {
     fn keep(&mut self, count: usize) {
         let ended = self.replicas.split_off(count);
         self.show_endpoints();
-        std::thread::sleep(Duration::from_secs(1));
+        std::thread::sleep(Duration::from_secs(5));
         drop(ended);
     }
 
@@ -481,7 +490,7 @@ fn eventually(what: &str, mut happened: impl FnMut() -> bool, replicas: &[Replic
 }
 
 /// Creates pods through the API server, and shakes hands with every replica, all the while `during` runs. Every pod must be
-/// injected and every handshake verify against the published `caBundle`.
+/// injected and every handshake verify against the published `caBundle`; there are more than ten of each.
 fn without_one_failure(install: &Install, during: impl FnOnce()) {
     let stop = AtomicBool::new(false);
     let (pods, handshakes) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -512,7 +521,16 @@ fn without_one_failure(install: &Install, during: impl FnOnce()) {
             }
         });
         // Also when `during` panics, the threads must end.
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(during));
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            during();
+            // On a slow machine that was too short for so many.
+            install.eventually("more than ten pods and handshakes", || {
+                let enough = [&pods, &handshakes]
+                    .iter()
+                    .all(|count| count.load(Ordering::Relaxed) > 10);
+                enough || !failures.lock().unwrap().is_empty()
+            });
+        }));
         stop.store(true, Ordering::Relaxed);
         if let Err(panic) = result {
             std::panic::resume_unwind(panic);
@@ -526,7 +544,6 @@ fn without_one_failure(install: &Install, during: impl FnOnce()) {
         failures.len()
     );
     assert!(failures.is_empty(), "{failures:#?}\n{}", install.log());
-    assert!(pods > 10 && handshakes > 10);
 }
 
 fn create_pod(install: &Install) -> Result<(), String> {
@@ -673,9 +690,12 @@ fn a_ca_that_ages_is_replaced_and_nobody_notices() {
         &secrets,
         json!({"metadata": {"name": "podkey-ca"}, "type": "Opaque", "data": data}),
     );
+    // From before it is published: that comes early in the start.
+    let begun = Instant::now();
     install.start(3);
     without_one_failure(&install, || {
-        let took = install.eventually("the next CA signs", || install.value("tls.crt") != certificate);
+        install.eventually("the next CA signs", || install.value("tls.crt") != certificate);
+        let took = begun.elapsed();
         println!("the next CA signs after {took:?}");
         assert!(took > Duration::from_secs(50), "too early: API servers need time");
     });
@@ -839,7 +859,6 @@ fn a_missing_right_is_named() {
     says("may not get the MutatingWebhookConfiguration");
     api.patch(&cluster_role, json!({"rules": cluster_rules}));
     install.are_ready();
-    create_pod(&install).unwrap();
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Answers that a real server won't give on demand: nothing of them is trusted, believed or shown.
 
-use std::io::Write;
+use std::io::{BufRead as _, BufReader, Read as _, Write};
 use std::net::TcpListener;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -520,8 +520,12 @@ fn a_server_that_comes_up_late_is_waited_for() {
     let address = format!("http://127.0.0.1:{port}");
     let base = reads(web);
     let late = agent(&base).with("/connection/address", json!(address)).budget("20s");
-    let child = late.spawn();
-    sleep(Duration::from_millis(600));
+    let mut child = late.spawn();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("cannot be reached") {
+        assert_ne!(log.read_line(&mut said).unwrap(), 0, "{said}");
+    }
     let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
     let to = base.port;
     std::thread::spawn(move || {
@@ -533,9 +537,10 @@ fn a_server_that_comes_up_late_is_waited_for() {
             std::thread::spawn(move || std::io::copy(&mut from_server, &mut to_client));
         }
     });
-    let run = late.check(child.wait_with_output().unwrap(), Duration::ZERO);
-    run.expect(0, &[]);
-    assert!(run.stderr.contains("cannot be reached"), "{}", run.stderr);
+    log.read_to_string(&mut said).unwrap();
+    let mut output = child.wait_with_output().unwrap();
+    output.stderr = said.into_bytes();
+    late.check(output, Duration::ZERO).expect(0, &[]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::deliver::{bao, kubeconfig};
+use crate::process::wait_for;
 use crate::support::agent::Agent;
 use crate::support::jwt::{API_AUDIENCE, Claims, Cluster};
 use crate::support::openbao::{ACCOUNT, JWT_MOUNT, MOUNT, NAMESPACE};
@@ -76,7 +77,10 @@ fn a_reviewer_that_is_away_for_a_moment_is_waited_for() {
     );
     agent.token(&cluster.sign(&Claims::new(NAMESPACE, ACCOUNT, API_AUDIENCE)));
     let child = agent.spawn();
-    sleep(Duration::from_millis(700));
+    wait_for(|| {
+        let mut asked = bao().audit().into_iter();
+        asked.any(|line| line["type"] == "response" && line["request"]["path"] == "auth/flaky/login")
+    });
     cluster.broken.store(false, Ordering::SeqCst);
     let run = agent.check(child.wait_with_output().unwrap(), Duration::ZERO);
     run.expect(0, &[]);

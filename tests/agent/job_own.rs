@@ -4,13 +4,13 @@
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::job_pod::{Pod, variable};
-use crate::process::{send, wait_for};
+use crate::process::{Signalled, send, wait_for};
 use crate::support::agent::Agent;
 use crate::support::ca::Ca;
 use crate::support::fake_vault::{FakeVault, Reply, json as answer, logged_in, secret_body};
@@ -314,7 +314,9 @@ fn a_login_of_the_jobs_on_its_way_is_let_finish_so_that_its_token_can_be_revoked
         );
     };
     // A signal comes.
-    let fake = slow_login(|| std::thread::sleep(Duration::from_millis(400)));
+    let signalled = Signalled::default();
+    let seen = signalled.clone();
+    let fake = slow_login(move || seen.wait());
     let mut pod = on(Agent::for_fake(&fake));
     let (hook, arguments) = pod.hook_call("job-started.sh");
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -326,20 +328,15 @@ fn a_login_of_the_jobs_on_its_way_is_let_finish_so_that_its_token_can_be_revoked
             .is_some_and(|request| request.target.contains(JOB_MOUNT))
     });
     send("-INT", &child);
+    signalled.set();
     let step = pod.runner.take(child.wait_with_output().unwrap());
     step.fails(&["podkey 143", "stopped by SIGINT"]);
     revoked(&fake);
-    // The time is over: of four seconds two are for reading.
-    let spawned = Arc::new(OnceLock::<Instant>::new());
-    let clock = Arc::clone(&spawned);
-    let fake = slow_login(move || {
-        let answered = Duration::from_millis(2500);
-        std::thread::sleep(answered.saturating_sub(clock.wait().elapsed()));
-    });
+    // The time is over: of four seconds two are for reading, which begins with asking GitHub.
+    let fake = slow_login(|| std::thread::sleep(Duration::from_millis(2200)));
     let mut pod = may_read(Agent::for_fake(&fake))
         .with("/job/deadline", json!("4s"))
         .ready();
-    spawned.set(Instant::now()).unwrap();
     pod.started().fails(&["podkey 69"]);
     revoked(&fake);
 }

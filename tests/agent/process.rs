@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command};
+use std::sync::{Arc, OnceLock};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,22 @@ pub(crate) fn send(signal: &str, child: &Child) {
 
 pub(crate) fn stuck() -> Reply {
     Reply::Custom(Box::new(|_: &mut dyn Write| sleep(Duration::from_secs(20))))
+}
+
+/// A signal that is sent, as a server under way sees it.
+#[derive(Clone, Default)]
+pub(crate) struct Signalled(Arc<OnceLock<()>>);
+
+impl Signalled {
+    pub(crate) fn set(&self) {
+        self.0.set(()).unwrap();
+    }
+
+    /// Waits for it, and until it was most likely seen: less than the grace of a login.
+    pub(crate) fn wait(&self) {
+        self.0.wait();
+        sleep(Duration::from_millis(50));
+    }
 }
 
 pub(crate) fn wait_for(what: impl Fn() -> bool) {
@@ -51,9 +68,11 @@ fn a_signal_stops_it_at_any_stage_with_the_token_revoked() {
 
 #[test]
 fn a_login_on_its_way_is_let_finish_so_that_its_token_can_be_revoked() {
-    let fake = FakeVault::plain(|request: &Request, n| match n {
+    let signalled = Signalled::default();
+    let seen = signalled.clone();
+    let fake = FakeVault::plain(move |request: &Request, n| match n {
         0 => {
-            sleep(Duration::from_millis(400));
+            seen.wait();
             answer(200, &login_body())
         }
         _ => logged_in(|_, _| stuck())(request, n),
@@ -62,6 +81,7 @@ fn a_login_on_its_way_is_let_finish_so_that_its_token_can_be_revoked() {
     let child = agent.spawn();
     wait_for(|| fake.requests().len() == 1);
     send("-TERM", &child);
+    signalled.set();
     agent
         .check(child.wait_with_output().unwrap(), Duration::ZERO)
         .expect(143, &[]);
@@ -123,12 +143,12 @@ fn tokens_are_back_to_where_they_were_after_many_runs_however_they_end() {
         &json!({"data": {"config": wrapped(KUBECONFIG)}}),
     );
     let before = bao.tokens();
-    let outcomes: Vec<i32> = std::thread::scope(|scope| {
+    let outcomes: Vec<(i32, bool)> = std::thread::scope(|scope| {
         let runs: Vec<_> = (0..4_u64)
             .map(|worker| {
                 let bao = &bao;
                 scope.spawn(move || {
-                    let mut codes = Vec::new();
+                    let mut outcomes = Vec::new();
                     for round in 0..20_u64 {
                         let number = worker * 20 + round;
                         let mut agent = Agent::for_bao(bao).file(kubeconfig());
@@ -151,17 +171,21 @@ fn tokens_are_back_to_where_they_were_after_many_runs_however_they_end() {
                         if run.code != 0 {
                             assert!(agent.all_files().is_empty(), "{}", run.stderr);
                         }
-                        codes.push(run.code);
+                        outcomes.push((run.code, run.stderr.contains("until its TTL")));
                     }
-                    codes
+                    outcomes
                 })
             })
             .collect();
         runs.into_iter().flat_map(|run| run.join().unwrap()).collect()
     });
-    assert!(outcomes.iter().all(|code| [0, 66, 143].contains(code)), "{outcomes:?}");
-    assert!(outcomes.contains(&0) && outcomes.contains(&66), "{outcomes:?}");
-    assert_eq!(bao.tokens(), before, "{outcomes:?}");
+    let codes: Vec<i32> = outcomes.iter().map(|(code, _)| *code).collect();
+    assert!(codes.iter().all(|code| [0, 66, 143].contains(code)), "{codes:?}");
+    assert!(codes.contains(&0) && codes.contains(&66), "{codes:?}");
+    // On a slow machine a signal may end a run whose login takes longer than its grace: that is told.
+    let told = outcomes.iter().filter(|(_, told)| *told).count();
+    let left = bao.tokens() - before;
+    assert!(left <= told, "{left} tokens are left, {told} told: {outcomes:?}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::deliver::bao;
 use crate::job_pod::Pod;
-use crate::process::stuck;
+use crate::process::{Signalled, stuck};
 use crate::support::agent::Agent;
 use crate::support::fake_vault::{FakeVault, Reply, bytes, json as answer, logged_in, secret_body};
 use crate::support::http::Request;
@@ -376,16 +376,20 @@ fn it_ends_within_its_time_whatever_is_under_way() {
 
 #[test]
 fn a_login_on_its_way_is_let_finish_so_that_its_token_can_be_revoked() {
-    let fake = FakeVault::plain(|request: &Request, n| {
+    let signalled = Signalled::default();
+    let seen = signalled.clone();
+    let fake = FakeVault::plain(move |request: &Request, n| {
         if request.target.ends_with("/login") {
-            sleep(Duration::from_millis(400));
+            seen.wait();
         }
         logged_in(|_, _| stuck())(request, n)
     });
     let agent = Agent::for_fake(&fake).refresh("5s");
     let sidecar = agent.sidecar();
     agent.until("the login", |_| fake.requests().len() == 1);
-    let log = sidecar.stop();
+    sidecar.signal("-TERM");
+    signalled.set();
+    let log = sidecar.ended();
     assert_eq!(fake.requests().last().unwrap().target, "/v1/auth/token/revoke-self");
     assert!(log.last().unwrap()["message"].to_string().contains("nothing was left"));
 }

@@ -472,7 +472,7 @@ func (c *cluster) down() error {
 		}
 	}
 	// Before the folder goes: what is still mounted there must not go with it. The kernel takes a moment for interfaces.
-	if err := wait(5*time.Second, c.left); err != nil {
+	if err := wait(time.Minute, c.left); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(c.dir); err != nil {

@@ -228,11 +228,13 @@ fn pods_wait_for_openbao_restarted_sealed_for_20_seconds_and_down_for_60() {
 
     let restarted = apps.start("restarted", 3);
     control.restart("openbao");
+    all_succeed(&restarted);
 
     let unsealed = control.seal_openbao();
     let while_sealed = apps.start("sealed", 3);
     std::thread::sleep(Duration::from_secs(20));
     drop(unsealed);
+    all_succeed(&while_sealed);
 
     let up = control.stop("openbao");
     let down = Instant::now();
@@ -252,8 +254,6 @@ fn pods_wait_for_openbao_restarted_sealed_for_20_seconds_and_down_for_60() {
         "3 pods succeeded within {:.1} s of OpenBao's return",
         back.elapsed().as_secs_f64()
     );
-    all_succeed(&while_sealed);
-    all_succeed(&restarted);
 }
 
 #[test]

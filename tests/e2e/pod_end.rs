@@ -8,18 +8,10 @@ use serde_json::{Value, json};
 use crate::harness::api::cluster;
 use crate::harness::namespace::Namespace;
 use crate::harness::openbao::{ROLE, Vault};
-use crate::harness::pod::{Pod, fresh, pod};
+use crate::harness::pod::{Pod, fresh, patient, pod};
 use crate::harness::{LIMIT, merge, wait};
 
 const FOREVER: &str = "trap 'exit 0' TERM; while :; do sleep 0.1; done";
-
-/// A pod with as much time to end as usual.
-fn patient(name: &str, script: &str) -> Value {
-    merge(
-        pod(name, script),
-        &json!({"spec": {"terminationGracePeriodSeconds": 30}}),
-    )
-}
 
 fn median(values: &mut [Duration]) -> Duration {
     values.sort_unstable();

@@ -9,7 +9,7 @@ use crate::harness::control::control;
 use crate::harness::install::kubectl;
 use crate::harness::namespace::Namespace;
 use crate::harness::openbao::Vault;
-use crate::harness::pod::{Pod, container, definition, fresh, init_containers, pod, status, watch};
+use crate::harness::pod::{Pod, container, definition, fresh, init_containers, patient, pod, status, watch};
 use crate::harness::{LIMIT, merge, wait};
 use crate::postgres::{ADMIN, ADMIN_PASSWORD, Postgres};
 
@@ -17,8 +17,9 @@ fn password() -> Value {
     json!([{"secret": "web", "key": "password", "file": "password"}])
 }
 
-/// Changes the value so often, and gives how long the pod took to show each, in seconds. None may take much longer than
-/// the interval with its jitter: the slack is for a busy machine.
+/// Changes the value so often, and gives how long the pod took to show each, in seconds. At least every second one may not take
+/// much longer than the interval with its jitter; one now and then may, where pods that start beside this one keep the
+/// machine busy.
 #[track_caller]
 fn changes(pod: &Pod<'_>, times: usize, interval: Duration, mut put: impl FnMut(&str)) -> Vec<f64> {
     let took: Vec<_> = (0..times)
@@ -28,8 +29,11 @@ fn changes(pod: &Pod<'_>, times: usize, interval: Duration, mut put: impl FnMut(
             pod.shows(&value)
         })
         .collect();
-    let slack = Duration::from_secs(10);
-    assert!(took.iter().all(|took| *took < interval + slack), "{took:?}");
+    let mut sorted = took.clone();
+    sorted.sort_unstable();
+    let (usual, longest) = (sorted[(times - 1) / 2], sorted[times - 1]);
+    assert!(usual < interval + Duration::from_secs(10), "{took:?}");
+    assert!(longest < interval + Duration::from_secs(30), "{took:?}");
     took.iter().map(Duration::as_secs_f64).collect()
 }
 
@@ -138,17 +142,15 @@ fn scenario_4_dynamic_credentials_are_renewed_replaced_and_gone_with_the_pod() {
     let create = "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'";
     insist(
         "roles/app",
-        &json!({"db_name": "main", "default_ttl": "20s", "max_ttl": "75s", "creation_statements": create}),
+        &json!({"db_name": "main", "default_ttl": "20s", "max_ttl": "100s", "creation_statements": create}),
     );
     let secret = format!("{mount}/creds/app");
     let files = json!([
         {"secret": secret, "key": "username", "file": "username"},
         {"secret": secret, "key": "password", "file": "password"},
     ]);
-    let app = json!({
-        "metadata": {"annotations": vault.annotations_of(&files)}, "spec": {"terminationGracePeriodSeconds": 30},
-    });
-    let pod = namespace.create(&fresh(merge(pod("app", &watch("username")), &app), "1h"));
+    let annotations = json!({"metadata": {"annotations": vault.annotations_of(&files)}});
+    let pod = namespace.create(&fresh(merge(patient("app", &watch("username")), &annotations), "1h"));
     pod.running();
     let users = || postgres.admin("select count(*) from pg_roles where rolname like 'v-%'");
     let works = || {
@@ -180,7 +182,7 @@ fn a_job_with_the_sidecar_completes() {
     let vault = Vault::new(&namespace);
     vault.put("web", &json!({"password": "s3cret"}));
     let template = fresh(
-        vault.annotate(pod("job", "cat /podkey/secrets/password"), &password()),
+        vault.annotate(patient("job", "cat /podkey/secrets/password"), &password()),
         "5s",
     );
     let jobs = namespace.group_path("batch/v1", "jobs");
@@ -242,7 +244,7 @@ fn a_sidecar_that_is_killed_comes_back_and_the_main_container_does_not_notice() 
     pod.shows("second");
 
     // And a job ends well that loses its sidecar.
-    let lines = "sleep 6; cat /podkey/secrets/password";
+    let lines = "until [ -e /tmp/go ]; do sleep 0.2; done; cat /podkey/secrets/password";
     let definition = fresh(
         vault.annotate(crate::harness::pod::pod("job", lines), &password()),
         "5s",
@@ -250,6 +252,7 @@ fn a_sidecar_that_is_killed_comes_back_and_the_main_container_does_not_notice() 
     let job = namespace.create(&definition);
     job.running();
     kill(&job, "podkey-agent");
+    job.exec("main", &["touch", "/tmp/go"]).unwrap();
     assert_eq!(job.succeeds(), "second");
 }
 

@@ -533,7 +533,7 @@ fn a_new_certificate_is_used_and_open_connections_live_on() {
 
 #[test]
 fn on_sigterm_it_drains_before_it_goes() {
-    let mut webhook = Webhook::start_with(&["--grace", "3s"]);
+    let mut webhook = Webhook::start_with(&["--grace", "10s"]);
     let body = bytes(&review(pod()));
     assert_eq!(webhook.admin_get("/readyz").status, 200);
     let mut idle = webhook.connect();
@@ -548,6 +548,8 @@ fn on_sigterm_it_drains_before_it_goes() {
 
     webhook.signal("-TERM");
     eventually("not ready", || webhook.admin_get("/readyz").status == 503);
+    under_way.write(&body[100..]).unwrap();
+    assert_eq!(under_way.read_reply().unwrap().status, 200, "what was under way ends");
     assert_eq!(webhook.admin_get("/healthz").status, 200, "alive as long as it serves");
     // From now on it leaves to the others what belongs to the certificate.
     swap_certificate(webhook.folder.path(), &webhook.ca.leaf(&[NAME]));
@@ -557,8 +559,6 @@ fn on_sigterm_it_drains_before_it_goes() {
     assert_eq!(reply.status, 200, "an open connection is still served");
     assert!(reply.closes(), "and told to go elsewhere");
     assert_eq!(webhook.post(&body).status, 200, "a new connection too");
-    under_way.write(&body[100..]).unwrap();
-    assert_eq!(under_way.read_reply().unwrap().status, 200, "what was under way ends");
     assert_eq!(webhook.wait().code(), Some(0));
     assert!(std::net::TcpStream::connect(webhook.listen).is_err());
 }

@@ -177,15 +177,25 @@ pub fn ready() {
 
 /// The webhook's pods, those that are about to go too.
 pub fn pods() -> Vec<Value> {
+    pods_in(NAME)
+}
+
+/// The same of the release in this namespace.
+fn pods_in(namespace: &str) -> Vec<Value> {
     let selector = format!("labelSelector=app.kubernetes.io%2Fname%3D{NAME}");
-    let pods = cluster().get(&format!("/api/v1/namespaces/{NAME}/pods?{selector}"));
+    let pods = cluster().get(&format!("/api/v1/namespaces/{namespace}/pods?{selector}"));
     pods["items"].as_array().cloned().unwrap_or_default()
 }
 
 /// The webhook's pods, once those that are being replaced are gone.
 pub fn replicas() -> Vec<String> {
+    replicas_in(NAME)
+}
+
+/// The same of the release in this namespace.
+pub fn replicas_in(namespace: &str) -> Vec<String> {
     wait(LIMIT, || {
-        let pods = pods();
+        let pods = pods_in(namespace);
         let stays = |pod: &Value| pod["metadata"]["deletionTimestamp"].is_null() && pod["status"]["phase"] == "Running";
         let name = |pod: &Value| pod["metadata"]["name"].as_str().unwrap().to_owned();
         pods.iter().all(stays).then(|| pods.iter().map(name).collect())

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::api::{Answer, Api, cluster, kubernetes_host};
 use super::namespace::Namespace;
 use super::settings::settings;
-use super::{merge, wait};
+use super::{LIMIT, merge, wait};
 
 /// OpenBao, as root.
 pub fn openbao() -> &'static Api {
@@ -165,6 +165,19 @@ impl<'a> Vault<'a> {
     pub fn login(&self, role: &str, jwt: &str) -> Answer {
         let path = format!("/v1/auth/{}/login", self.auth);
         self.api.call("POST", &path, &json!({"role": role, "jwt": jwt}))
+    }
+
+    /// Logs in as a pod would, once: the API server learns a moment late that OpenBao may review tokens.
+    #[track_caller]
+    pub fn admits(&self, role: &str, jwt: &str) {
+        let mut said = String::new();
+        wait(LIMIT, || {
+            let login = self.login(role, jwt);
+            let admitted = login.is_success().then_some(());
+            said = login.text;
+            admitted
+        })
+        .unwrap_or_else(|| panic!("{role}: {said}"));
     }
 
     /// How many tokens there are of pods in the test's namespace.

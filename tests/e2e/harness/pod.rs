@@ -21,6 +21,14 @@ pub fn pod(name: &str, script: &str) -> Value {
     })
 }
 
+/// The same with as much time to end as usual.
+pub fn patient(name: &str, script: &str) -> Value {
+    merge(
+        pod(name, script),
+        &json!({"spec": {"terminationGracePeriodSeconds": 30}}),
+    )
+}
+
 /// Shows a file of `/podkey/secrets` each time that its content is another, until it is asked to end.
 pub fn watch(file: &str) -> String {
     format!(

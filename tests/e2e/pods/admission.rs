@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::harness::api::cluster;
-use crate::harness::merge;
 use crate::harness::namespace::Namespace;
 use crate::harness::openbao::Vault;
 use crate::harness::pod::{definition, fresh, init_containers, pod};
+use crate::harness::{LIMIT, merge, wait};
 
 /// A secret with one file of it asked for.
 fn one_file(vault: &Vault<'_>) -> Value {
@@ -56,6 +56,12 @@ fn a_quota_and_a_limit_range_count_podkey_init_as_any_init_container() {
             }},
         }),
     );
+    // Until it is counted, nothing is admitted under it.
+    let counted = || {
+        let quota = cluster().get(&namespace.path("resourcequotas/quota"));
+        quota["status"]["hard"].is_object().then_some(())
+    };
+    wait(LIMIT, counted).expect("the quota is counted");
     let mut app = pod("app", SHOW);
     app["spec"]["containers"][0]["resources"] =
         json!({"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"cpu": "200m", "memory": "64Mi"}});
@@ -86,15 +92,17 @@ fn a_quota_and_a_limit_range_count_podkey_init_as_any_init_container() {
     // A range that podkey-init is outside of refuses the pod, and says by what.
     cluster().delete(&namespace.path("limitranges/range"));
     cluster().create(&namespace.path("limitranges"), &range("20m"));
-    let answer = namespace.try_create(&vault.annotate(pod("below", SHOW), &files));
-    println!("below a LimitRange's minimum: {} {}", answer.status, answer.message());
-    assert_eq!(answer.status, 403);
+    let below = vault.annotate(pod("below", SHOW), &files);
+    // The API server may know the range of before a moment longer.
+    let refused = wait(LIMIT, || {
+        let answer = namespace.try_create_as(cluster(), &below, "?dryRun=All");
+        (answer.status == 403).then(|| answer.message())
+    })
+    .expect("the pod is refused");
+    println!("below a LimitRange's minimum: {refused}");
     assert!(
-        answer
-            .message()
-            .contains("minimum cpu usage per Container is 20m, but request is 10m"),
-        "{}",
-        answer.message()
+        refused.contains("minimum cpu usage per Container is 20m, but request is 10m"),
+        "{refused}"
     );
 }
 
@@ -189,7 +197,7 @@ fn a_pod_with_a_mistake_is_refused_with_every_problem_at_once() {
             },
         }),
     );
-    crate::harness::wait(crate::harness::LIMIT, || {
+    wait(LIMIT, || {
         namespace
             .events()
             .iter()
