@@ -233,6 +233,8 @@ impl Vault {
             if stop.is_asked() {
                 return Err(tries.out_of_time());
             }
+            // Of several servers behind one address, the one that refuses may be behind the others: not that one again.
+            self.hang_up();
             tries.pause(verdict).await?;
         }
     }

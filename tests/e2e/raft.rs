@@ -10,7 +10,7 @@ use crate::harness::api::{Api, cluster};
 use crate::harness::control::{Beside, control};
 use crate::harness::install;
 use crate::harness::namespace::Namespace;
-use crate::harness::openbao::{Vault, server};
+use crate::harness::openbao::{ROLE, Vault, server};
 use crate::harness::pod::{Pod, fresh, pod, status, watch};
 use crate::harness::{LIMIT, merge, wait};
 
@@ -87,19 +87,31 @@ impl Raft {
     }
 
     fn leader(&self) -> Option<&Api> {
-        self.servers.iter().find(|server| leads(server))
+        let is = |server: &&Api| {
+            let answer = server.try_call("GET", "/v1/sys/leader", &Value::Null);
+            answer.is_ok_and(|answer| answer.json()["is_self"] == true)
+        };
+        self.servers.iter().find(is)
     }
 
-    /// Makes another one lead, and waits until it does.
-    fn step_down(&self) {
-        let before = wait(LIMIT, || {
-            let leader = self.leader()?;
-            let answer = leader.try_call("PUT", "/v1/sys/step-down", &Value::Null).ok()?;
-            answer.is_success().then_some(leader)
-        })
-        .expect("one leads, and steps down");
-        wait(LIMIT, || (!leads(before)).then_some(())).expect("it does");
-        wait(LIMIT, || self.leader()).expect("another one leads");
+    /// Lets whoever leads do so for five seconds, however long the election took, and asks it to step down. Gives whether it was.
+    fn step_down(&self) -> bool {
+        wait(LIMIT, || self.leader()).expect("one leads");
+        std::thread::sleep(Duration::from_secs(5));
+        let asked = |leader: &Api| leader.try_call("PUT", "/v1/sys/step-down", &Value::Null);
+        self.leader()
+            .is_some_and(|leader| asked(leader).is_ok_and(|answer| answer.is_success()))
+    }
+
+    /// What a test has of it, once every server takes logins: standbys look for the config of a new auth method each half minute.
+    fn vault<'a>(&self, namespace: &'a Namespace) -> Vault<'a> {
+        let mut vault = Vault::on(&self.servers[0], namespace);
+        let jwt = namespace.token("default", Some("vault"));
+        for server in &self.servers {
+            vault.api = server.clone();
+            vault.admits(ROLE, &jwt);
+        }
+        vault
     }
 
     /// All of them start again, and stay sealed.
@@ -116,11 +128,6 @@ impl Raft {
             self.beside.control.run(&["start", name, &self.beside.name]);
         }
     }
-}
-
-fn leads(server: &Api) -> bool {
-    let answer = server.try_call("GET", "/v1/sys/leader", &Value::Null);
-    answer.is_ok_and(|answer| answer.json()["is_self"] == true)
 }
 
 fn addresses(beside: &Beside) -> impl Iterator<Item = &str> {
@@ -152,7 +159,7 @@ fn a_hundred_pods_start_while_each_leader_steps_down_after_five_seconds() {
     };
     let namespace = Namespace::new("step-down");
     raft.serve(&namespace);
-    let vault = Vault::on(&raft.servers[0], &namespace);
+    let vault = raft.vault(&namespace);
     vault.put("web", &json!({"password": SECRET}));
 
     let (begun, done) = (Instant::now(), AtomicBool::new(false));
@@ -160,10 +167,7 @@ fn a_hundred_pods_start_while_each_leader_steps_down_after_five_seconds() {
         let steps = scope.spawn(|| {
             let mut steps = 0;
             while !done.load(Ordering::Relaxed) {
-                raft.step_down();
-                steps += 1;
-                // However long an election takes, who wins it leads for so long.
-                std::thread::sleep(Duration::from_secs(5));
+                steps += usize::from(raft.step_down());
             }
             steps
         });
@@ -202,7 +206,7 @@ fn pods_wait_until_the_three_are_unsealed_and_those_that_run_keep_their_files() 
     };
     let namespace = Namespace::new("raft-sealed");
     raft.serve(&namespace);
-    let vault = Vault::on(&raft.servers[0], &namespace);
+    let vault = raft.vault(&namespace);
     vault.put("web", &json!({"password": SECRET}));
     let mut kept_fresh = fresh(app(&vault, "fresh"), "5s");
     kept_fresh["spec"]["containers"][0]["command"] = json!(["sh", "-c", watch("password")]);
