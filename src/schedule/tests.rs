@@ -98,6 +98,20 @@ impl Case {
         self.since_start()
     }
 
+    /// As the sidecar does it: where the server is away, or says 429, the rest is not asked for.
+    fn reads_until_one_fails(&mut self, sources: &[Source], mut ask: impl FnMut(Source) -> Result<Lifetime, Failure>) {
+        let mut results = Vec::new();
+        for source in sources {
+            let result = ask(*source);
+            results.push((*source, result));
+            if matches!(result, Err(Failure::Away | Failure::Throttled(_))) {
+                break;
+            }
+        }
+        self.schedule.read(self.now, &results);
+        self.schedule.unread(&sources[results.len()..]);
+    }
+
     fn logs_in(&mut self, result: Result<Grant, Failure>) -> f64 {
         let work = self.work();
         assert!(matches!(work, Work::Login(_)), "{:?}: {work:?}", self.now);
@@ -180,7 +194,67 @@ fn what_failed_is_read_again_by_itself_and_then_with_the_others() {
     case.read(Ok(STATIC));
     assert_eq!(case.state(), State::Fresh);
     let Work::Read(sources) = case.work() else { panic!() };
-    assert_eq!(sources, [Source(0), Source(1)]);
+    assert_eq!(sources, [Source(1), Source(0)], "who was asked for last is behind");
+}
+
+#[test]
+fn a_secret_that_always_fails_keeps_no_other_from_being_read() {
+    for (failure, least) in [
+        (Failure::Away, 3600.0 / 16.5),
+        (Failure::Failed, 3600.0 / 16.5),
+        // Nobody is asked more often than that, whoever is throttled.
+        (Failure::Throttled(None), 3600.0 / 310.0),
+    ] {
+        let mut case = case(15, &[STATIC, STATIC, STATIC]);
+        let mut read = [0_u32; 3];
+        while case.since_start() < 3600.0 {
+            let Work::Read(sources) = case.work() else { panic!() };
+            case.reads_until_one_fails(&sources, |source| match source {
+                FIRST => Err(failure),
+                Source(good) => {
+                    read[good] += 1;
+                    Ok(STATIC)
+                }
+            });
+            assert_ne!(case.state(), State::Fresh);
+        }
+        for good in [1, 2] {
+            about(f64::from(read[good]), least * 0.9, 3600.0 / 13.5);
+        }
+    }
+}
+
+#[test]
+fn all_that_was_to_be_read_is_stale_while_the_server_is_away_though_it_was_asked_for_one_alone() {
+    for failure in [Failure::Away, Failure::Throttled(None)] {
+        let mut case = case(15, &[STATIC, STATIC, STATIC]);
+        let states = |case: &Case| [0, 1, 2].map(|index| case.schedule.state(Source(index), case.now));
+        for _ in 0..5 {
+            let Work::Read(sources) = case.work() else { panic!() };
+            assert_eq!(sources.len(), 3);
+            case.reads_until_one_fails(&sources, |_| Err(failure));
+            assert!(case.schedule.due(case.now).is_none());
+            assert_eq!(states(&case), [State::Stale; 3]);
+        }
+        assert_eq!(case.schedule.next_try(FIRST), Some(case.schedule.wake()));
+        case.reads_static(Ok(STATIC));
+        assert_eq!(states(&case), [State::Fresh; 3]);
+    }
+}
+
+#[test]
+fn what_waits_for_the_tokens_turn_is_stale_while_the_server_is_away() {
+    let mut case = with_token(15, grant(60, true), &[STATIC]);
+    while case.since_start() < 59.0 {
+        match case.work() {
+            Work::Read(_) => case.read(Ok(STATIC)),
+            Work::RenewToken => case.schedule.token_renewed(case.now, Err(Failure::Away)),
+            Work::Login(_) => case.schedule.logged_in(case.now, Err(Failure::Away)),
+            work => panic!("{work:?}"),
+        }
+    }
+    assert!(case.schedule.due(case.now).is_none());
+    assert_eq!(case.state(), State::Stale);
 }
 
 #[test]

@@ -4,6 +4,8 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -571,5 +573,46 @@ fn a_change_that_could_not_be_written_and_is_taken_back_leaves_nothing_to_do() {
     }
     // One for each read.
     assert!(seen.len() < 10, "told {} times and more in two seconds", seen.len());
+    sidecar.stop();
+}
+
+/// A KV v2 secret's answer with this in its field `a`.
+fn secret(value: &str) -> Reply {
+    let data = format!(r#"{{"data":{{"a":"{value}"}},"metadata":{{"version":1}}}}"#);
+    answer(200, &secret_body(&data))
+}
+
+/// A pod with another file `b`, of another secret.
+fn with_another(fake: &FakeVault) -> Agent {
+    Agent::for_fake(fake)
+        .refresh("5s")
+        .file(json!({"secret": "kv/data/other", "key": "a", "format": "raw", "file": "b", "mode": "0440"}))
+}
+
+#[test]
+fn a_secret_that_always_fails_keeps_no_other_from_being_fresh_and_in_an_outage_all_are_stale() {
+    let is_away = Arc::new(AtomicBool::new(false));
+    let away = Arc::clone(&is_away);
+    let fake = FakeVault::plain(logged_in(move |request, n| match n {
+        0 | 1 => secret("first"),
+        _ if request.target == "/v1/kv/data/web" || away.load(Ordering::SeqCst) => {
+            answer(503, r#"{"errors":["this path is down"]}"#)
+        }
+        n => secret(&format!("value-{n}")),
+    }));
+    let agent = with_another(&fake);
+    agent.run().expect(0, &[]);
+    let sidecar = agent.sidecar();
+    let mut seen = std::collections::BTreeSet::new();
+    agent.until("several changes of the other", |agent| {
+        seen.extend(agent.text("b"));
+        seen.len() == 4 && agent.status()["files"]["a"]["state"] == "stale"
+    });
+    assert_eq!(agent.text("a").as_deref(), Some("first"));
+    is_away.store(true, Ordering::SeqCst);
+    agent.until("the other is stale too", |agent| {
+        let of_other = &agent.status()["files"]["b"];
+        of_other["state"] == "stale" && of_other["reason"].to_string().contains("this path is down")
+    });
     sidecar.stop();
 }

@@ -251,19 +251,29 @@ impl<'a> Sidecar<'a> {
             }
             Work::Read(sources) => {
                 let mut results = Vec::with_capacity(sources.len());
-                for source in sources {
+                for source in &sources {
                     let answer = match (self.sources.get(source.0), self.sessions.get(&self.current)) {
                         (Some(known), Some(session)) => self.vault.read_one(session, &known.wanted).await,
                         _ => Err(self.no_session()),
                     };
-                    let result = self.take(source, answer);
-                    results.push((source, result));
+                    let result = self.take(*source, answer);
+                    results.push((*source, result));
                     if matches!(result, Err(schedule::Failure::Away | schedule::Failure::Throttled(_))) {
                         break;
                     }
                 }
                 self.publish();
+                let (asked, unread) = sources.split_at(results.len());
+                let why = asked
+                    .last()
+                    .and_then(|source| self.sources.get(source.0)?.reason.clone());
+                for source in unread {
+                    if let Some(known) = self.sources.get_mut(source.0) {
+                        known.reason.clone_from(&why);
+                    }
+                }
                 self.schedule.read(boot_time(), &results);
+                self.schedule.unread(unread);
             }
             Work::ReadLeased(source, permit) => {
                 // A connection that the server has just closed would cost the permit.
