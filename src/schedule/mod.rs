@@ -606,6 +606,21 @@ impl Schedule {
         }
     }
 
+    /// When the next state gets worse by itself, while nothing can be done about it.
+    pub(crate) fn worsens(&self) -> Option<Duration> {
+        let all = self
+            .items
+            .iter()
+            .enumerate()
+            .filter_map(|(index, item)| match &item.life {
+                Life::Lease(term, with) => Some(self.lease_end(term, *with)),
+                Life::Ends(term) => Some(term.end),
+                Life::Static | Life::Unknown if item.state == State::Fresh => Some(self.free(Source(index), item)),
+                Life::Static | Life::Unknown => None,
+            });
+        all.filter(|at| *at > self.asked).min()
+    }
+
     /// From when a source may be read, for all that is known of it.
     fn free(&self, source: Source, item: &Item) -> Duration {
         match item.life {
@@ -614,10 +629,14 @@ impl Schedule {
         }
     }
 
-    /// When a source is read or its lease renewed next, as things stand; none while there is no token to do it with.
+    /// When a source is read or its lease renewed next, as things stand: without a token to do it with, when the next login
+    /// is.
     pub(crate) fn next_try(&self, source: Source) -> Option<Duration> {
-        let token = self.token.as_ref().filter(|token| token.is_good(self.asked))?;
-        self.due_of(source, token).map(|due| self.paced(due.at)).min()
+        let item = self.items.get(source.0)?;
+        match self.token.as_ref().filter(|token| token.is_good(self.asked)) {
+            Some(token) => self.due_of(source, token).map(|due| self.paced(due.at)).min(),
+            None => Some(self.paced(self.login.next.max(self.free(source, item)))),
+        }
     }
 
     fn new_token(&mut self, number: TokenNumber, now: Duration, age: Duration, grant: Grant) -> Token {

@@ -243,6 +243,43 @@ fn all_that_was_to_be_read_is_stale_while_the_server_is_away_though_it_was_asked
 }
 
 #[test]
+fn without_a_token_and_with_its_login_refused_no_secret_is_fresh() {
+    let mut case = with_token(15, grant(60, false), &[STATIC]);
+    while case.since_start() < 120.0 {
+        match case.work() {
+            Work::Read(_) => case.read(Ok(STATIC)),
+            Work::Login(_) => case.schedule.logged_in(case.now, Err(Failure::Denied)),
+            work => panic!("{work:?}"),
+        }
+    }
+    assert!(case.schedule.due(case.now).is_none());
+    assert_eq!(case.state(), State::Stale);
+    assert_eq!(case.schedule.worsens(), None);
+    assert_eq!(case.schedule.next_try(FIRST), Some(case.schedule.wake()));
+    case.logs_in(Ok(grant(60, false)));
+    case.reads_static(Ok(STATIC));
+    assert_eq!(case.state(), State::Fresh);
+}
+
+#[test]
+fn what_gets_worse_before_the_next_try_is_told_in_time() {
+    let mut case = with_token(1000, grant(10, false), &[STATIC, Lifetime::Ends { ttl: secs(2000) }]);
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        let worse = case.schedule.worsens().unwrap();
+        if worse < case.schedule.wake() {
+            case.now = worse;
+            assert!(case.schedule.due(worse).is_none());
+            told.push([0, 1].map(|index| case.schedule.state(Source(index), worse)));
+        } else {
+            case.logs_in(Err(Failure::Denied));
+        }
+    }
+    assert_eq!(told, [[State::Stale, State::Fresh], [State::Stale, State::Expired]]);
+    assert_eq!(case.schedule.worsens(), None);
+}
+
+#[test]
 fn what_waits_for_the_tokens_turn_is_stale_while_the_server_is_away() {
     let mut case = with_token(15, grant(60, true), &[STATIC]);
     while case.since_start() < 59.0 {
@@ -702,7 +739,7 @@ fn a_sidecar_that_was_killed_logs_in_and_reads_again_as_the_limiter_lets_it() {
         schedule: Schedule::new(START, 7, secs(600), None, &held),
         now: START,
     };
-    assert_eq!(case.schedule.next_try(FIRST), None);
+    assert_eq!(case.schedule.next_try(FIRST), Some(START));
     assert_eq!(case.state(), State::Stale);
     assert_eq!(case.logs_in(Ok(grant(3600, true))), 0.0);
     assert_eq!(case.reads_static(Ok(STATIC)), 0.0);

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::deliver::bao;
 use crate::job_pod::Pod;
 use crate::process::stuck;
 use crate::support::agent::Agent;
-use crate::support::fake_vault::{FakeVault, Reply, bytes, json as answer, logged_in, secret_body};
+use crate::support::fake_vault::{FakeVault, Reply, bytes, json as answer, logged_in, login_body, secret_body};
 use crate::support::http::Request;
 use crate::support::openbao::OpenBao;
 
@@ -614,5 +614,33 @@ fn a_secret_that_always_fails_keeps_no_other_from_being_fresh_and_in_an_outage_a
         let of_other = &agent.status()["files"]["b"];
         of_other["state"] == "stale" && of_other["reason"].to_string().contains("this path is down")
     });
+    sidecar.stop();
+}
+
+#[test]
+fn once_its_token_is_over_and_the_login_is_refused_no_file_is_called_fresh() {
+    let logins = AtomicUsize::new(0);
+    let fake = FakeVault::plain(move |request: &Request, n| match request.target.ends_with("/login") {
+        // A token of ten seconds, and no other.
+        true if logins.fetch_add(1, Ordering::SeqCst) == 0 => answer(
+            200,
+            &login_body()
+                .replace("600", "10")
+                .replace("\"renewable\":true", "\"renewable\":false"),
+        ),
+        true => answer(403, r#"{"errors":["service account name not authorized"]}"#),
+        false => logged_in(|_, _| secret("first"))(request, n),
+    });
+    let agent = Agent::for_fake(&fake).refresh("5s");
+    agent.run().expect(0, &[]);
+    let sidecar = agent.sidecar();
+    agent.until("the state", |agent| agent.status()["files"]["a"]["state"] == "stale");
+    let told = agent.status()["files"]["a"].clone();
+    assert!(
+        told["reason"].to_string().contains("does not take this pod's token"),
+        "{told}"
+    );
+    assert!(told["nextTry"].is_string(), "{told}");
+    assert_eq!(agent.text("a").as_deref(), Some("first"));
     sidecar.stop();
 }

@@ -47,6 +47,8 @@ pub(super) struct Sidecar<'a> {
     /// When something last failed and was said, and whether nothing has succeeded since.
     complained: Option<Duration>,
     failing: bool,
+    /// Why there is no token, or none for longer, where the last login or renewal failed.
+    no_token: Option<String>,
     /// When what could not be written is tried again.
     write_again: Option<Duration>,
 }
@@ -174,6 +176,7 @@ impl<'a> Sidecar<'a> {
             actions: Actions::new(refresh.on_change.clone(), shown),
             complained: None,
             failing: false,
+            no_token: None,
             write_again: None,
         }))
     }
@@ -201,7 +204,13 @@ impl<'a> Sidecar<'a> {
             let after = |at: Duration| at.saturating_sub(now);
             let clear_up = self.view.clear_up_due();
             let clear_up = clear_up.map(|at| at.saturating_duration_since(Instant::now()));
-            let wakes = [Some(after(self.schedule.wake())), self.write_again.map(after), clear_up];
+            let wakes = [
+                Some(after(self.schedule.wake())),
+                // Only to tell of it.
+                self.schedule.worsens().map(after),
+                self.write_again.map(after),
+                clear_up,
+            ];
             let wait = wakes.into_iter().flatten().min().unwrap_or(LONGEST);
             sleep(wait.min(LONGEST)).await;
             self.view.clear_up();
@@ -238,6 +247,7 @@ impl<'a> Sidecar<'a> {
                     }),
                     None => Err(self.no_session()),
                 };
+                self.no_token = result.as_ref().err().map(|error| error.message.clone());
                 let result = self.heard("the client token was not renewed", result);
                 if let (Ok(grant), Some(session)) = (&result, self.sessions.get_mut(&self.current)) {
                     session.ttl = grant.ttl;
@@ -340,6 +350,7 @@ impl<'a> Sidecar<'a> {
             .vault
             .login(self.login, Credential::File(&token_file), self.stop)
             .await;
+        self.no_token = result.as_ref().err().map(|error| error.message.clone());
         let session = self.heard("the login failed", result)?;
         tracing::info!(
             connection = self.plan.connection.name,
@@ -352,6 +363,7 @@ impl<'a> Sidecar<'a> {
         );
         if session.uses == 1 {
             let why = "the role's token_num_uses is 1: such a token cannot be used and then revoked";
+            self.no_token = Some(why.to_owned());
             self.complain(
                 "the login is of no use",
                 why,
@@ -441,7 +453,11 @@ impl<'a> Sidecar<'a> {
                 FileState::Fresh
             };
             let state = file.state.max(scheduled).max(unwritten);
-            let reason = file.reason.as_ref().or(known.reason.as_ref());
+            let reason = file
+                .reason
+                .as_ref()
+                .or(known.reason.as_ref())
+                .or(self.no_token.as_ref());
             let next_try = self.schedule.next_try(Source(number));
             let mut status = FileStatus {
                 version: file.version,
