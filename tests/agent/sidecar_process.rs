@@ -644,3 +644,18 @@ fn once_its_token_is_over_and_the_login_is_refused_no_file_is_called_fresh() {
     assert_eq!(agent.text("a").as_deref(), Some("first"));
     sidecar.stop();
 }
+
+#[test]
+fn a_login_whose_auth_method_is_not_there_is_complained_of() {
+    let fake = FakeVault::plain(|_: &Request, _| answer(404, r#"{"errors":["no handler for route"]}"#));
+    let agent = Agent::for_fake(&fake).refresh("5s");
+    let sidecar = agent.sidecar();
+    sidecar.until_said("the login failed");
+    let warned = sidecar.said("the login failed").remove(0);
+    assert_eq!(warned["level"], "WARN");
+    assert!(
+        warned["reason"].to_string().contains("no auth method is mounted"),
+        "{warned}"
+    );
+    sidecar.stop();
+}
