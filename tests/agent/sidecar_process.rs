@@ -659,3 +659,75 @@ fn a_login_whose_auth_method_is_not_there_is_complained_of() {
     );
     sidecar.stop();
 }
+
+#[test]
+fn files_of_one_secret_stay_together_when_one_of_them_cannot_be_made() {
+    let pair = |cert: &str, key: &str, version: u64| {
+        let data = format!(r#"{{"data":{{"cert":"{cert}","key":"{key}"}},"metadata":{{"version":{version}}}}}"#);
+        answer(200, &secret_body(&data))
+    };
+    let mended = Arc::new(AtomicBool::new(false));
+    let is_mended = Arc::clone(&mended);
+    let fake = FakeVault::plain(logged_in(move |_, n| match n {
+        0 => pair("b25l", "b25l", 1),
+        _ if !is_mended.load(Ordering::SeqCst) => pair("dHdv", "no base64!", 2),
+        _ => pair("dGhyZWU=", "dGhyZWU=", 3),
+    }));
+    let file = |key: &str| json!({"secret": "kv/data/web", "key": key, "decode": "base64", "format": "raw", "file": key, "mode": "0440"});
+    let agent = Agent::for_fake(&fake)
+        .refresh("5s")
+        .with("/files", json!([file("cert"), file("key")]))
+        .with("/refresh/onChange", json!(["touch:changed"]));
+    agent.run().expect(0, &[]);
+    let sidecar = agent.sidecar();
+    let pair = || ["cert", "key"].map(|place| agent.text(place).unwrap());
+    agent.until("the state", |agent| agent.status()["state"] == "invalid");
+    assert_eq!(pair(), ["one", "one"], "no half of the second version");
+    for place in ["cert", "key"] {
+        let told = agent.status()["files"][place].clone();
+        assert_eq!(
+            (&told["state"], &told["version"]),
+            (&json!("invalid"), &json!(1)),
+            "{told}"
+        );
+        assert!(told["reason"].to_string().contains("base64"), "{told}");
+    }
+    assert_eq!(agent.seen("changed"), None, "nothing changed");
+    mended.store(true, Ordering::SeqCst);
+    agent.until("the third version", |agent| {
+        agent.text("key").as_deref() == Some("three")
+    });
+    assert_eq!(pair(), ["three", "three"]);
+    agent.until("the state", |agent| agent.status()["state"] == "fresh");
+    sidecar.stop();
+}
+
+#[test]
+fn two_sets_of_variables_of_one_secret_whose_names_meet_leave_all_as_it_was() {
+    let fake = FakeVault::plain(logged_in(|_, n| {
+        let data = match n {
+            0 => r#"{"data":{"a":"one","p_b":"one"},"metadata":{"version":1}}"#,
+            // Both make P_A of it.
+            1 => r#"{"data":{"a":"two","p_a":"two"},"metadata":{"version":2}}"#,
+            _ => r#"{"data":{"a":"three","p_b":"three"},"metadata":{"version":3}}"#,
+        };
+        answer(200, &secret_body(data))
+    }));
+    let set = |prefix: &str| json!({"secret": "kv/data/web", "select": {"upperCase": {"prefix": prefix}}});
+    let agent = Agent::for_fake(&fake)
+        .refresh("5s")
+        .with("/files", json!([]))
+        .with("/env", json!([set(""), set("P_")]));
+    agent.run().expect(0, &[]);
+    let sidecar = agent.sidecar();
+    agent.until("the state", |agent| agent.status()["state"] == "invalid");
+    for (place, text) in [
+        ("env/A", Some("one")),
+        ("env/P_B", Some("one")),
+        ("env/P_A", Some("one")),
+    ] {
+        assert_eq!(agent.text(place).as_deref(), text, "{place}");
+    }
+    agent.until("better days", |agent| agent.text("env/P_A").as_deref() == Some("three"));
+    sidecar.stop();
+}

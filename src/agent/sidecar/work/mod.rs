@@ -401,6 +401,7 @@ impl<'a> Sidecar<'a> {
         let others = self.files.iter().filter(|(_, file)| !made.contains(&file.by));
         let mut bytes: usize = others.map(|(place, _)| self.view.size(place)).sum();
         let mut all = Vec::with_capacity(made.len());
+        let mut unusable = None;
         for by in &made {
             let rendered = match &answer {
                 Ok(reading) => self.render(*by, reading),
@@ -408,17 +409,23 @@ impl<'a> Sidecar<'a> {
                 Err(_) => continue,
             };
             bytes += rendered.iter().flatten().map(|file| file.bytes.len()).sum::<usize>();
+            unusable = match &rendered {
+                Err(failure) if failure.code != Code::NotFound => Some(failure.clone()),
+                _ if bytes > MAX_RENDERED_BYTES => Some(Failure::too_large()),
+                _ => None,
+            };
             all.push((*by, rendered));
-            if bytes > MAX_RENDERED_BYTES {
-                // None of them, so that those of one secret go together, and no more of them in memory.
-                let failure = Failure::too_large();
-                all = made.iter().map(|by| (*by, Err(failure.clone()))).collect();
+            if unusable.is_some() {
+                // No more of them in memory.
                 break;
             }
         }
+        if let Some(failure) = unusable.or_else(|| self.check(&wanted.path, &all).err()) {
+            // None of them, so that those of one secret go together.
+            all = made.iter().map(|by| (*by, Err(failure.clone()))).collect();
+        }
+        let version = answer.as_ref().ok().and_then(|reading| reading.version);
         for (by, rendered) in all {
-            let version = answer.as_ref().ok().and_then(|reading| reading.version);
-            let rendered = rendered.and_then(|files| self.check(by, &wanted.path, &files).map(|()| files));
             match rendered {
                 Ok(files) => self.show(by, files, version),
                 Err(failure) => self.show_not(by, &failure),
