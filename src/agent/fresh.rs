@@ -26,8 +26,11 @@ pub(super) struct Obtained {
 impl Obtained {
     pub(super) fn new(since: Duration, answers: &Answers, session: &Session) -> Self {
         let sources = answers.all().map(|(wanted, reading)| {
-            let lease = reading.and_then(|reading| reading.lease.as_ref());
-            (wanted.path.to_string(), Held::new(wanted, lease))
+            let held = match reading {
+                Some(reading) => Held::new(wanted, reading.lease.as_ref()),
+                None => Held::missing(wanted),
+            };
+            (wanted.path.to_string(), held)
         });
         Self {
             since,

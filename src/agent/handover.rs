@@ -63,6 +63,14 @@ pub(super) enum Held {
 }
 
 impl Held {
+    /// Of something that was not there. What comes in its place may be a credential.
+    pub(super) fn missing(wanted: &Wanted) -> Self {
+        match wanted.may_mint() {
+            true => Self::Unknown,
+            false => Self::Static,
+        }
+    }
+
     /// Of an answer to what was wanted.
     pub(super) fn new(wanted: &Wanted, lease: Option<&Lease>) -> Self {
         match lease {

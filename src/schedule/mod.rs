@@ -81,7 +81,7 @@ pub(crate) enum Lifetime {
     Lease { ttl: Duration, renewable: bool },
     /// It ends by itself, and nothing can be done about that: a certificate.
     Ends { ttl: Duration },
-    /// It was made by a write, and nothing says how long it is good for.
+    /// Nothing says how long it is good for: it was made by a write, or was not there so far and may be anything.
     Unknown,
 }
 
@@ -677,7 +677,7 @@ impl Schedule {
         let Some(item) = self.items.get_mut(source.0) else {
             return;
         };
-        item.mints |= lifetime != Lifetime::Static;
+        item.mints |= matches!(lifetime, Lifetime::Lease { .. } | Lifetime::Ends { .. });
         item.state = State::Fresh;
         item.renewals = Retry::default();
         item.retry = Retry {
@@ -704,7 +704,7 @@ impl Schedule {
                 Life::Unknown
             }
         };
-        if item.mints {
+        if !matches!(item.life, Life::Static) {
             self.limiter.made(source, now, made.min(LONGEST));
         }
     }

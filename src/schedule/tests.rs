@@ -476,6 +476,26 @@ fn a_write_without_a_known_end_is_repeated_each_interval_but_not_within_30_secon
 }
 
 #[test]
+fn what_was_not_there_needs_a_permit_until_it_turns_out_to_be_a_plain_secret() {
+    let mut case = case(5, &[Lifetime::Unknown]);
+    let mut last = case.reads(Err(Failure::Gone));
+    about(last, 30.0, 35.0);
+    // A request that was refused made nothing: it is looked for each interval.
+    for _ in 0..3 {
+        let now = case.reads(Err(Failure::Gone));
+        about(now - last, 4.5, 5.0);
+        last = now;
+    }
+    // An answer that was lost may have made one.
+    let lost = case.reads(Err(Failure::Failed));
+    let found = case.reads(Ok(STATIC));
+    about(found - lost, 30.0, 36.0);
+    let plain = case.reads_static(Ok(STATIC));
+    about(plain - found, 1.0, 5.0);
+    about(case.reads_static(Ok(STATIC)) - plain, 4.5, 5.0);
+}
+
+#[test]
 fn what_ever_had_a_lease_needs_a_permit_for_ever() {
     let mut case = case(5, &[STATIC]);
     let first = case.reads_static(Ok(lease(60, false)));

@@ -30,7 +30,7 @@ use hyper::body::Bytes;
 use tokio::time::{timeout, timeout_at};
 
 pub(crate) use self::answer::{Reading, Renewed};
-use self::classify::{FailedTry, Patience, Pause, Step, Verdict, classify};
+use self::classify::{FailedTry, Patience, Pause, Step, Verdict, classify, has_data_segment};
 pub(crate) use self::error::{Kind, VaultError, clean};
 pub(crate) use self::github::IdTokenSource;
 pub(crate) use self::login::{Credential, Jwt};
@@ -71,6 +71,14 @@ pub(crate) struct Wanted {
     pub version: Option<u64>,
     /// What the path is written with, where it is not read: the answer is the secret.
     pub data: Option<Data>,
+}
+
+impl Wanted {
+    /// Whether reading it may make a new credential, for all that can be told before it was ever read: not where the path
+    /// looks like a KV v2 engine's.
+    pub(crate) fn may_mint(&self) -> bool {
+        self.data.is_some() || !has_data_segment(self.path.as_str())
+    }
 }
 
 /// What came of giving a token back.

@@ -731,3 +731,36 @@ fn two_sets_of_variables_of_one_secret_whose_names_meet_leave_all_as_it_was() {
     agent.until("better days", |agent| agent.text("env/P_A").as_deref() == Some("three"));
     sidecar.stop();
 }
+
+#[test]
+fn what_was_not_there_at_the_start_may_be_a_credential_unless_it_is_a_kv_v2_secret() {
+    let fake = FakeVault::plain(logged_in(|request, _| match request.target.as_str() {
+        "/v1/kv/data/web" => secret("there"),
+        _ => answer(404, r#"{"errors":[]}"#),
+    }));
+    let file =
+        |secret: &str, file: &str| json!({"secret": secret, "key": "a", "format": "raw", "file": file, "mode": "0440"});
+    let agent = Agent::for_fake(&fake)
+        .refresh("5s")
+        .with("/ignoreNotFound", json!(true))
+        .file(file("kv/data/other", "other"))
+        .file(file("database/creds/web", "user"));
+    agent.run().expect(0, &["delivered 1 file"]);
+    let handed: Value = serde_json::from_slice(&fs::read(handover(&agent)).unwrap()).unwrap();
+    assert_eq!(handed["delivered"]["sources"], json!(["static", "static", "unknown"]));
+    // So it is for a sidecar that has the status alone.
+    fs::remove_file(handover(&agent)).unwrap();
+    for _ in 0..2 {
+        let sidecar = agent.sidecar();
+        sidecar.until_said("logged in");
+        agent.until("what is told", |agent| {
+            agent.status()["files"]["user"]["nextTry"].is_string()
+        });
+        let ttl = |place: &str| agent.status()["files"][place]["ttlSeconds"].clone();
+        assert_eq!(
+            [ttl("a"), ttl("other"), ttl("user")],
+            [Value::Null, Value::Null, json!(0)]
+        );
+        sidecar.kill();
+    }
+}

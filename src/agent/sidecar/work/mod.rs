@@ -569,12 +569,13 @@ impl Known {
             reason: None,
         };
         let told = known.told(order, files, told);
+        known.success = told.and_then(|told| told.last_success);
         known.held = match told.map(FileStatus::held) {
+            None | Some(Held::Static) if known.success.is_none() => Held::missing(&known.wanted),
             None | Some(Held::Static) if known.wanted.data.is_some() => Held::Unknown,
             None => Held::Static,
             Some(held) => held,
         };
-        known.success = told.and_then(|told| told.last_success);
         known
     }
 
