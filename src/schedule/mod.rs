@@ -116,7 +116,7 @@ pub(crate) enum Work {
 pub(crate) enum Failure {
     /// The server cannot be asked now: not reached, no whole answer, sealed, without a leader, 412, 502, 503, 504.
     Away,
-    /// 429, with its `Retry-After` where there is one.
+    /// 429, with its `Retry-After` where there is one; or a server that is away and says when to come again.
     Throttled(Option<Duration>),
     /// 403.
     Denied,

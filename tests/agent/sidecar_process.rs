@@ -15,7 +15,9 @@ use crate::deliver::bao;
 use crate::job_pod::Pod;
 use crate::process::stuck;
 use crate::support::agent::Agent;
-use crate::support::fake_vault::{FakeVault, Reply, bytes, json as answer, logged_in, login_body, secret_body};
+use crate::support::fake_vault::{
+    FakeVault, Reply, bytes, json as answer, logged_in, login_body, secret_body, with_headers,
+};
 use crate::support::http::Request;
 use crate::support::openbao::OpenBao;
 
@@ -762,5 +764,30 @@ fn what_was_not_there_at_the_start_may_be_a_credential_unless_it_is_a_kv_v2_secr
             [Value::Null, Value::Null, json!(0)]
         );
         sidecar.kill();
+    }
+}
+
+#[test]
+fn a_server_that_says_when_to_come_again_is_asked_no_sooner() {
+    for status in [429, 503] {
+        let fake = FakeVault::plain(logged_in(move |_, n| match n {
+            0 => secret("first"),
+            _ => with_headers(
+                status,
+                "Content-Type: application/json\r\nRetry-After: 200\r\n",
+                r#"{"errors":[]}"#,
+            ),
+        }));
+        let agent = Agent::for_fake(&fake).refresh("5s");
+        agent.run().expect(0, &[]);
+        let sidecar = agent.sidecar();
+        agent.until("the state", |agent| agent.status()["state"] == "stale");
+        let told = agent.status();
+        let at = |text: &Value| humantime::parse_rfc3339(text.as_str().unwrap()).unwrap();
+        let wait = at(&told["files"]["a"]["nextTry"])
+            .duration_since(at(&told["updated"]))
+            .unwrap();
+        assert!(wait >= Duration::from_secs(199), "{status}: {wait:?}");
+        sidecar.stop();
     }
 }

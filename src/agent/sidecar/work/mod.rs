@@ -505,6 +505,8 @@ impl<'a> Sidecar<'a> {
             }
             Err(error) => {
                 let failure = match error.kind {
+                    // Who says when to come again is taken at its word.
+                    Kind::Unavailable if error.retry_after.is_some() => schedule::Failure::Throttled(error.retry_after),
                     Kind::Unavailable | Kind::Trust => schedule::Failure::Away,
                     Kind::RateLimited => schedule::Failure::Throttled(error.retry_after),
                     Kind::Denied => schedule::Failure::Denied,
