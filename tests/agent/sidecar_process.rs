@@ -791,3 +791,22 @@ fn a_server_that_says_when_to_come_again_is_asked_no_sooner() {
         sidecar.stop();
     }
 }
+
+#[test]
+fn a_start_that_fails_leaves_no_token_of_init_at_the_server() {
+    let fake = FakeVault::plain(logged_in(|_, _| secret("first")));
+    let outside = tempfile::tempdir().unwrap();
+    let agent = Agent::for_fake(&fake).refresh("5s");
+    agent.run().expect(0, &[]);
+    fs::remove_dir_all(agent.secrets()).unwrap();
+    std::os::unix::fs::symlink(outside.path(), agent.secrets()).unwrap();
+    let sidecar = agent.sidecar();
+    sidecar.until_said("the files stay as they are");
+    assert!(!handover(&agent).exists());
+    let log = sidecar.stop();
+    assert_eq!(fake.requests().last().unwrap().target, "/v1/auth/token/revoke-self");
+    assert!(
+        log.last().unwrap()["message"].to_string().contains("nothing was left"),
+        "{log:?}"
+    );
+}

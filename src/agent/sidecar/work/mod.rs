@@ -53,6 +53,14 @@ pub(super) struct Sidecar<'a> {
     write_again: Option<Duration>,
 }
 
+/// What `init` handed over. Times are the machine's own.
+pub(super) struct Handed {
+    session: Session,
+    logged_in: Duration,
+    sources: Vec<Held>,
+    read: Duration,
+}
+
 /// Something that is read.
 struct Known {
     wanted: Wanted,
@@ -65,12 +73,24 @@ struct Known {
 
 impl<'a> Sidecar<'a> {
     /// Goes on from where `init`, or an earlier sidecar, ended. None where there is nothing to keep fresh, because the job is to
-    /// fail.
+    /// fail. What `init` handed over is in `handed`, for the next start or to be revoked, until a start that succeeds takes it.
     pub(super) fn start(
         surroundings: &'a Surroundings,
         plan: &'a Plan,
         stop: &'a Stop,
+        handed: &mut Option<Handed>,
     ) -> Result<Option<Self>, Failure> {
+        // Before anything can fail.
+        match receive(surroundings, handed) {
+            Ok(false) => {
+                tracing::info!(
+                    "podkey-init delivered nothing, and left that to the job: there is nothing to keep fresh"
+                );
+                return Ok(None);
+            }
+            Ok(true) => {}
+            Err(reason) => tracing::warn!(reason, "the handover of podkey-init cannot be used"),
+        }
         let (Some(refresh), Some(login)) = (&plan.refresh, &plan.login) else {
             let why = "the plan has nothing to keep fresh";
             return Err(Failure::new(
@@ -87,31 +107,6 @@ impl<'a> Sidecar<'a> {
         let files = known_files(&order, &view, &told);
 
         let now = boot_time();
-        let taken = handover::receive(
-            |path| surroundings.path(path),
-            |handover| match handover {
-                Handover::Failed => None,
-                Handover::Delivered(delivered) => {
-                    let age = now.saturating_sub(delivered.read);
-                    let sources = delivered.sources.clone();
-                    Some(delivered.session().map(|session| (session, sources, age)))
-                }
-            },
-        );
-        let handed = match taken {
-            Ok(Some(None)) => {
-                tracing::info!(
-                    "podkey-init delivered nothing, and left that to the job: there is nothing to keep fresh"
-                );
-                return Ok(None);
-            }
-            Ok(Some(Some(handed))) => handed.filter(|(_, sources, _)| sources.len() == wanted.len()),
-            Ok(None) => None,
-            Err(reason) => {
-                tracing::warn!(reason, "the handover of podkey-init cannot be used");
-                None
-            }
-        };
         let mut sessions = BTreeMap::new();
         let mut token = None;
         let mut ages = Vec::new();
@@ -119,8 +114,9 @@ impl<'a> Sidecar<'a> {
             .into_iter()
             .map(|wanted| Known::new(wanted, &order, &files, &told))
             .collect();
-        match handed {
-            Some(((session, logged_in), held, read)) => {
+        match handed.take_if(|handed| handed.sources.len() == sources.len()) {
+            Some(handed) => {
+                let session = handed.session;
                 tracing::info!(
                     accessor = session.accessor,
                     secrets = sources.len(),
@@ -129,12 +125,12 @@ impl<'a> Sidecar<'a> {
                 );
                 token = Some(schedule::Held {
                     what: grant(&session),
-                    age: logged_in,
+                    age: now.saturating_sub(handed.logged_in),
                 });
                 sessions.insert(TokenNumber::default(), session);
-                for (source, held) in sources.iter_mut().zip(held) {
+                for (source, held) in sources.iter_mut().zip(handed.sources) {
                     source.held = held;
-                    ages.push(Some(read));
+                    ages.push(Some(now.saturating_sub(handed.read)));
                 }
             }
             None => {
@@ -553,6 +549,38 @@ fn say(place: &str, status: &FileStatus, before: FileState) {
         }
         (FileState::Fresh, _) => tracing::info!(file = place, secret, "the file is fresh again"),
         (state, _) => tracing::warn!(file = place, secret, reason, ?state, "the file is not fresh"),
+    }
+}
+
+/// Takes what `init` left. False where that is nothing, because the job is to fail.
+fn receive(surroundings: &Surroundings, handed: &mut Option<Handed>) -> Result<bool, String> {
+    let received = handover::receive(
+        |path| surroundings.path(path),
+        |handover| match handover {
+            Handover::Failed => false,
+            Handover::Delivered(delivered) => {
+                let (logged_in, read) = (delivered.logged_in, delivered.read);
+                let sources = delivered.sources.clone();
+                *handed = delivered.session().map(|session| Handed {
+                    session,
+                    logged_in,
+                    sources,
+                    read,
+                });
+                true
+            }
+        },
+    );
+    Ok(received?.unwrap_or(true))
+}
+
+impl Handed {
+    /// Gives the token back, within the limit, where no sidecar could be started that has it. Tells how many may be left.
+    pub(super) async fn revoke(&self, plan: &Plan, limit: Duration) -> usize {
+        match Vault::new(&plan.connection, Deadline::Try(limit)) {
+            Ok(vault) => usize::from(vault.revoke(&self.session, limit).await != Revoked::Yes),
+            Err(_) => 1,
+        }
     }
 }
 
