@@ -145,7 +145,7 @@ impl Stop {
 }
 
 /// A login from its first byte to its whole answer. Dropped in between, by whatever ends it, it warns of the token.
-struct Pending<'a>(&'a Stop);
+struct Pending<'a>(&'a Stop, Deadline);
 
 impl Pending<'_> {
     fn answered(self) {
@@ -157,9 +157,9 @@ impl Drop for Pending<'_> {
     fn drop(&mut self) {
         if self.0.login_sent.replace(false) {
             self.0.token_lost.set(true);
-            tracing::warn!(
+            self.1.warn(format_args!(
                 "a login had no whole answer: the server may have made a client token that lasts until its TTL"
-            );
+            ));
         }
     }
 }
@@ -253,7 +253,7 @@ impl Vault {
         tries: &mut Tries,
         stop: &Stop,
     ) -> Result<Result<Session, FailedTry>, VaultError> {
-        let pending = Pending(stop);
+        let pending = Pending(stop, self.deadline);
         let mut link = self.first.take();
         let exchanged = {
             let mut exchange = std::pin::pin!(self.transport.exchange(&mut link, out));
@@ -403,11 +403,10 @@ impl Vault {
             let answered = timeout_at(self.deadline.end(), self.transport.exchange(link, out)).await;
             if !matches!(answered, Ok(Ok(_))) && !out.repeatable && out.sent.get() {
                 lost += 1;
-                tracing::warn!(
-                    lost,
+                self.deadline.warn(format_args!(
                     "{} had no whole answer: the server may have made a secret that nobody has, until its TTL ends",
                     step(lost)
-                );
+                ));
             }
             let failure = match answered {
                 Err(_) => return Err(self.named(tries.out_of_time())),
@@ -460,11 +459,10 @@ impl Vault {
                 Revoked::Refused
             }
             Ok(Err(_)) | Err(_) => {
-                tracing::warn!(
-                    accessor,
-                    ttl_s = session.ttl.as_secs(),
-                    "no answer to the revocation of the client token: it may last until its TTL"
-                );
+                // Who may try again tells of it himself.
+                if let Deadline::Run(..) = self.deadline {
+                    session.may_last();
+                }
                 Revoked::Unanswered
             }
         }

@@ -29,6 +29,14 @@ impl Deadline {
         Self::Run(Instant::now(), total)
     }
 
+    /// Warns of what one try left behind. Who tries for ever tells of his failures as often as is good for his log.
+    pub(super) fn warn(&self, what: std::fmt::Arguments<'_>) {
+        match self {
+            Self::Run(..) => tracing::warn!("{what}"),
+            Self::Try(_) => tracing::debug!("{what}"),
+        }
+    }
+
     /// When it ends, for a request that begins now.
     pub(crate) fn end(&self) -> Instant {
         match self {

@@ -810,3 +810,42 @@ fn a_start_that_fails_leaves_no_token_of_init_at_the_server() {
         "{log:?}"
     );
 }
+
+#[test]
+fn while_one_secret_is_denied_nothing_says_that_all_is_well_again() {
+    let allowed = Arc::new(AtomicBool::new(false));
+    let is_allowed = Arc::clone(&allowed);
+    let fake = FakeVault::plain(logged_in(move |request, n| match n {
+        0 | 1 => secret("first"),
+        n if request.target != "/v1/kv/data/web" => secret(&format!("value-{n}")),
+        _ if is_allowed.load(Ordering::SeqCst) => secret("last"),
+        _ => answer(403, r#"{"errors":["permission denied"]}"#),
+    }));
+    let agent = with_another(&fake);
+    agent.run().expect(0, &[]);
+    let sidecar = agent.sidecar();
+    let mut seen = std::collections::BTreeSet::new();
+    agent.until("several changes of the other", |agent| {
+        if agent.status()["files"]["a"]["state"] == "denied" {
+            seen.extend(agent.text("b"));
+        }
+        seen.len() == 3
+    });
+    let again = "the server answers as it should again";
+    assert!(sidecar.said(again).is_empty(), "{:?}", sidecar.log());
+    allowed.store(true, Ordering::SeqCst);
+    agent.until("better days", |agent| agent.text("a").as_deref() == Some("last"));
+    sidecar.until_said(again);
+    sidecar.stop();
+}
+
+#[test]
+fn logins_and_writes_without_an_answer_are_one_line_a_minute() {
+    let fake = FakeVault::plain(|_: &Request, _| Reply::Last(Vec::new()));
+    let agent = Agent::for_fake(&fake).refresh("5s");
+    let sidecar = agent.sidecar();
+    agent.until("three logins", |_| fake.requests().len() == 3);
+    let log = sidecar.stop();
+    let warned: Vec<_> = log.iter().filter(|line| line["level"] == "WARN").collect();
+    assert_eq!(warned.len(), 1, "{warned:?}");
+}

@@ -44,11 +44,10 @@ pub(super) struct Sidecar<'a> {
     files: BTreeMap<String, File>,
     told: BTreeMap<String, FileStatus>,
     actions: Actions,
-    /// When something last failed and was said, and whether nothing has succeeded since.
+    /// When something last failed and was said.
     complained: Option<Duration>,
-    failing: bool,
-    /// Why there is no token, or none for longer, where the last login or renewal failed.
-    no_token: Option<String>,
+    /// What failed and has not succeeded since, a source or else the token, and why.
+    failing: BTreeMap<Option<Source>, String>,
     /// When what could not be written is tried again.
     write_again: Option<Duration>,
 }
@@ -171,8 +170,7 @@ impl<'a> Sidecar<'a> {
             told,
             actions: Actions::new(refresh.on_change.clone(), shown),
             complained: None,
-            failing: false,
-            no_token: None,
+            failing: BTreeMap::new(),
             write_again: None,
         }))
     }
@@ -219,11 +217,7 @@ impl<'a> Sidecar<'a> {
         let mut left = 0;
         // The one in use first.
         while let Some((_, session)) = self.sessions.pop_last() {
-            let revoked = self
-                .vault
-                .revoke(&session, end.saturating_duration_since(Timer::now()))
-                .await;
-            left += usize::from(revoked != Revoked::Yes);
+            left += give_back(&self.vault, &session, end.saturating_duration_since(Timer::now())).await;
         }
         left
     }
@@ -243,8 +237,7 @@ impl<'a> Sidecar<'a> {
                     }),
                     None => Err(self.no_session()),
                 };
-                self.no_token = result.as_ref().err().map(|error| error.message.clone());
-                let result = self.heard("the client token was not renewed", result);
+                let result = self.heard(None, "the client token was not renewed", result);
                 if let (Ok(grant), Some(session)) = (&result, self.sessions.get_mut(&self.current)) {
                     session.ttl = grant.ttl;
                     tracing::debug!(
@@ -312,7 +305,7 @@ impl<'a> Sidecar<'a> {
                     ) => self.vault.renew_lease(session, wanted.path.as_str(), id).await,
                     _ => Err(self.no_session()),
                 };
-                let result = self.heard("a lease was not renewed", result);
+                let result = self.heard(Some(source), "a lease was not renewed", result);
                 let result = result.map(|Renewed { ttl, renewable }| Lifetime::Lease { ttl, renewable });
                 if result.is_ok()
                     && let Some(known) = self.sources.get_mut(source.0)
@@ -330,7 +323,14 @@ impl<'a> Sidecar<'a> {
                 };
                 let result = match revoked {
                     Revoked::Yes | Revoked::Refused => Ok(()),
-                    Revoked::Unanswered => Err(schedule::Failure::Away),
+                    Revoked::Unanswered => {
+                        self.complain(
+                            "a client token that was replaced is not revoked yet",
+                            "there was no answer",
+                            "",
+                        );
+                        Err(schedule::Failure::Away)
+                    }
                 };
                 if result.is_ok() {
                     self.sessions.remove(&number);
@@ -346,8 +346,7 @@ impl<'a> Sidecar<'a> {
             .vault
             .login(self.login, Credential::File(&token_file), self.stop)
             .await;
-        self.no_token = result.as_ref().err().map(|error| error.message.clone());
-        let session = self.heard("the login failed", result)?;
+        let session = self.heard(None, "the login failed", result)?;
         tracing::info!(
             connection = self.plan.connection.name,
             mount = %self.login.mount,
@@ -359,7 +358,7 @@ impl<'a> Sidecar<'a> {
         );
         if session.uses == 1 {
             let why = "the role's token_num_uses is 1: such a token cannot be used and then revoked";
-            self.no_token = Some(why.to_owned());
+            self.failing.insert(None, why.to_owned());
             self.complain(
                 "the login is of no use",
                 why,
@@ -427,7 +426,8 @@ impl<'a> Sidecar<'a> {
                 Err(failure) => self.show_not(by, &failure),
             }
         }
-        self.heard("a secret was not read", answer).map(|_| lifetime)
+        self.heard(Some(source), "a secret was not read", answer)
+            .map(|_| lifetime)
     }
 
     /// Writes the status, if it changed, and logs files whose state did.
@@ -460,7 +460,8 @@ impl<'a> Sidecar<'a> {
                 .reason
                 .as_ref()
                 .or(known.reason.as_ref())
-                .or(self.no_token.as_ref());
+                // Without its token nothing can be asked for.
+                .or_else(|| self.failing.get(&None));
             let next_try = self.schedule.next_try(Source(number));
             let mut status = FileStatus {
                 version: file.version,
@@ -490,11 +491,16 @@ impl<'a> Sidecar<'a> {
         VaultError::new(Kind::Denied, "there is no client token", "")
     }
 
-    /// A result as the schedule wants it. What failed is logged, once in a while.
-    fn heard<T>(&mut self, what: &str, result: Result<T, VaultError>) -> Result<T, schedule::Failure> {
+    /// A result of a source, or of the token, as the schedule wants it. What failed is logged, once in a while.
+    fn heard<T>(
+        &mut self,
+        of: Option<Source>,
+        what: &str,
+        result: Result<T, VaultError>,
+    ) -> Result<T, schedule::Failure> {
         match result {
             Ok(done) => {
-                if std::mem::take(&mut self.failing) {
+                if self.failing.remove(&of).is_some() && self.failing.is_empty() {
                     tracing::info!("the server answers as it should again");
                 }
                 Ok(done)
@@ -514,8 +520,10 @@ impl<'a> Sidecar<'a> {
                     | Kind::Refused
                     | Kind::Setup => schedule::Failure::Failed,
                 };
-                if failure != schedule::Failure::Gone {
-                    self.failing = true;
+                if failure == schedule::Failure::Gone {
+                    self.failing.remove(&of);
+                } else {
+                    self.failing.insert(of, error.message.clone());
                     self.complain(what, &error.message, &error.hint);
                 }
                 Err(failure)
@@ -574,11 +582,20 @@ fn receive(surroundings: &Surroundings, handed: &mut Option<Handed>) -> Result<b
     Ok(received?.unwrap_or(true))
 }
 
+/// Gives a token back at the end. Tells how many may be left.
+async fn give_back(vault: &Vault, session: &Session, limit: Duration) -> usize {
+    let revoked = vault.revoke(session, limit).await;
+    if revoked == Revoked::Unanswered {
+        session.may_last();
+    }
+    usize::from(revoked != Revoked::Yes)
+}
+
 impl Handed {
     /// Gives the token back, within the limit, where no sidecar could be started that has it. Tells how many may be left.
     pub(super) async fn revoke(&self, plan: &Plan, limit: Duration) -> usize {
         match Vault::new(&plan.connection, Deadline::Try(limit)) {
-            Ok(vault) => usize::from(vault.revoke(&self.session, limit).await != Revoked::Yes),
+            Ok(vault) => give_back(&vault, &self.session, limit).await,
             Err(_) => 1,
         }
     }
