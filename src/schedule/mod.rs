@@ -77,7 +77,7 @@ pub(crate) struct Grant {
 pub(crate) enum Lifetime {
     /// Until somebody changes it: a plain read that came without a lease.
     Static,
-    /// It has a lease.
+    /// It has a lease. With a TTL of zero it lasts as long as its token.
     Lease { ttl: Duration, renewable: bool },
     /// It ends by itself, and nothing can be done about that: a certificate.
     Ends { ttl: Duration },
@@ -676,6 +676,14 @@ impl Schedule {
         };
         let Some(item) = self.items.get_mut(source.0) else {
             return;
+        };
+        // One without a TTL of its own lasts as long as its token, as all of them do at the most.
+        let lifetime = match (lifetime, &self.token) {
+            (Lifetime::Lease { ttl, .. }, Some(_)) if ttl.is_zero() => Lifetime::Lease {
+                ttl: left.saturating_add(age),
+                renewable: false,
+            },
+            (lifetime, _) => lifetime,
         };
         item.mints |= matches!(lifetime, Lifetime::Lease { .. } | Lifetime::Ends { .. });
         item.state = State::Fresh;

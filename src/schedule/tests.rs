@@ -565,6 +565,27 @@ fn the_old_token_lives_until_its_lease_is_replaced() {
 }
 
 #[test]
+fn a_lease_without_a_ttl_does_not_lose_its_token_before_it_is_replaced() {
+    let mut case = with_token(15, grant(1000, false), &[lease(0, true), STATIC]);
+    let Work::Read(_) = case.work() else { panic!() };
+    case.schedule.read(case.now, &[(Source(1), Err(Failure::Denied))]);
+    case.logs_in(Ok(grant(1000, false)));
+    let read = loop {
+        match case.work() {
+            Work::Read(_) => case.schedule.read(case.now, &[(Source(1), Ok(STATIC))]),
+            Work::ReadLeased(_, _permit) => {
+                case.read(Ok(lease(0, true)));
+                break case.since_start();
+            }
+            work => panic!("{work:?}"),
+        }
+    };
+    about(read, 1000.0 / 3.0, 1000.0);
+    assert!(matches!(case.work(), Work::Revoke(TokenNumber(0))));
+    assert_eq!(case.since_start(), read);
+}
+
+#[test]
 fn a_token_that_cannot_be_renewed_after_all_is_replaced_at_once() {
     for failure in [Failure::Denied, Failure::Gone] {
         let mut case = with_token(86400, grant(1000, true), &[]);
