@@ -49,6 +49,8 @@ use self::term::{LONGEST, Term};
 const LEAST: Duration = Duration::from_secs(1);
 /// Logins are at least this far apart, however short the tokens live.
 const BETWEEN_LOGINS: Duration = Duration::from_secs(10);
+/// Over so much time at the most pods that lost their tokens together read their leased secrets again.
+const SPREAD: Duration = Duration::from_secs(300);
 /// A read that stays denied is tried with a new token again after this: a role's new policies are in new tokens only.
 const LOGIN_FOR_DENIED: Duration = Duration::from_secs(3600);
 
@@ -461,7 +463,7 @@ impl Schedule {
                     // Pods that lost their tokens together must not read again together, once the limiter lets them: but
                     // before the end of what there is.
                     let wait = self.limiter.free(Source(index)).saturating_sub(now);
-                    let most = (wait / 10).min(5 * 60 * LEAST);
+                    let most = (wait / 10).min(SPREAD);
                     let left = term.end.saturating_sub(now + wait);
                     let most = if left.is_zero() { most } else { most.min(left / 2) };
                     let more = most.mul_f64(self.rng.f64());

@@ -840,7 +840,7 @@ fn while_one_secret_is_denied_nothing_says_that_all_is_well_again() {
 }
 
 #[test]
-fn logins_and_writes_without_an_answer_are_one_line_a_minute() {
+fn logins_without_an_answer_are_one_line_a_minute() {
     let fake = FakeVault::plain(|_: &Request, _| Reply::Last(Vec::new()));
     let agent = Agent::for_fake(&fake).refresh("5s");
     let sidecar = agent.sidecar();
@@ -848,4 +848,37 @@ fn logins_and_writes_without_an_answer_are_one_line_a_minute() {
     let log = sidecar.stop();
     let warned: Vec<_> = log.iter().filter(|line| line["level"] == "WARN").collect();
     assert_eq!(warned.len(), 1, "{warned:?}");
+}
+
+#[test]
+fn each_file_has_its_own_place_and_end_in_the_status_of_init() {
+    let fake = FakeVault::plain(logged_in(|request, _| {
+        let ttl = request.body.len();
+        let lease = format!(r#""lease_id":"pki/issue/web/x","renewable":false,"lease_duration":{ttl}"#);
+        answer(200, &format!(r#"{{{lease},"data":{{"a":"canary-first"}}}}"#))
+    }));
+    let of = |common_name: &str, file: &str| {
+        json!({
+            "secret": "pki/issue/web", "data": {"common_name": common_name}, "key": "a", "format": "raw", "file": file,
+            "mode": "0440",
+        })
+    };
+    let agent = Agent::for_fake(&fake).refresh("5s").with(
+        "/files",
+        json!([of("a", "short"), of("a-longer-name", "podkey/secrets/x")]),
+    );
+    agent.run().expect(0, &["delivered 2 files"]);
+    let status = agent.status();
+    let files: Vec<_> = status["files"].as_object().unwrap().iter().collect();
+    let ttls: Vec<_> = files
+        .iter()
+        .map(|(place, file)| (place.as_str(), &file["ttlSeconds"]))
+        .collect();
+    assert_eq!(
+        ttls,
+        [
+            ("podkey/secrets/x", &json!(r#"{"common_name":"a-longer-name"}"#.len())),
+            ("short", &json!(r#"{"common_name":"a"}"#.len())),
+        ]
+    );
 }

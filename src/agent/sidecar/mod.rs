@@ -3,6 +3,7 @@
 
 mod work;
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -75,8 +76,6 @@ pub(super) async fn run(surroundings: &Surroundings) -> super::init::Ended {
     ended(Some(&plan), format!("stopped by {name}, {tokens}"))
 }
 
-enum Never {}
-
 /// Goes on for ever. Whoever ends it finds the sidecar in `place`, to revoke its tokens, or in `handed` what could not be
 /// started with.
 async fn keep_fresh<'a>(
@@ -85,7 +84,7 @@ async fn keep_fresh<'a>(
     stop: &'a Stop,
     handed: &mut Option<Handed>,
     place: &mut Option<Sidecar<'a>>,
-) -> Never {
+) -> Infallible {
     loop {
         match Sidecar::start(surroundings, plan, stop, handed) {
             Ok(Some(sidecar)) => match place.insert(sidecar).run().await {},

@@ -3,12 +3,12 @@
 mod files;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::{Instant as Timer, sleep};
 
 use self::files::{By, File, known_files};
-use super::Never;
 use crate::agent::Surroundings;
 use crate::agent::delivery::{EnvOrder, FileOrder, Order};
 use crate::agent::handover::{self, Handover, Held, boot_time};
@@ -176,7 +176,7 @@ impl<'a> Sidecar<'a> {
     }
 
     /// Works and sleeps, for ever.
-    pub(super) async fn run(&mut self) -> Never {
+    pub(super) async fn run(&mut self) -> Infallible {
         loop {
             while !self.stop.is_asked()
                 && let Some(work) = self.schedule.due(boot_time())
