@@ -53,6 +53,8 @@ pub(super) struct Delivery {
     pub variables: Vec<Variable>,
     /// What of it came from where.
     pub delivered: Vec<Delivered>,
+    /// What each of these was made of.
+    pub made_of: Vec<Wanted>,
     /// What of it ends.
     pub leases: Vec<LeaseEnd>,
     /// Some of it ends with the client token.
@@ -127,6 +129,7 @@ impl<P> Order<'_, P> {
                     secret: path.to_string(),
                     version: reading.version,
                 });
+                delivery.made_of.push(order.wanted());
                 delivery.files.push(rendered);
             }
         }
@@ -142,6 +145,7 @@ impl<P> Order<'_, P> {
             for variable in order.render(reading)? {
                 delivery.count(&variable.value)?;
                 delivery.add(variable, path, reading.version)?;
+                delivery.made_of.push(order.wanted());
             }
         }
         let now = SystemTime::now();

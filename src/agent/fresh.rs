@@ -12,13 +12,13 @@ use super::outcome::{Delivered, Target};
 use super::report::{Code, Failure};
 use super::view::{FileState, FileStatus, Status, View, below_files};
 use crate::plan::{Destination, ENV_DIR, Plan, SECRETS_DIR};
-use crate::vault::Session;
+use crate::vault::{Session, Wanted};
 
 /// What is kept of the reads for the sidecar.
 pub(super) struct Obtained {
     /// When they began, on the machine's own clock.
     pub since: Duration,
-    sources: Vec<(String, Held)>,
+    sources: Vec<(Wanted, Held)>,
     /// How long the client token lasts.
     token: Duration,
 }
@@ -26,8 +26,11 @@ pub(super) struct Obtained {
 impl Obtained {
     pub(super) fn new(since: Duration, answers: &Answers, session: &Session) -> Self {
         let sources = answers.all().map(|(wanted, reading)| {
-            let lease = reading.and_then(|reading| reading.lease.as_ref());
-            (wanted.path.to_string(), Held::new(wanted, lease))
+            let held = match reading {
+                Some(reading) => Held::new(wanted, reading.lease.as_ref()),
+                None => Held::missing(wanted),
+            };
+            (wanted.clone(), held)
         });
         Self {
             since,
@@ -66,7 +69,8 @@ pub(super) fn publish(
         view.remove(&place);
     }
     view.swap()?;
-    let files = delivery.delivered.iter().map(|delivered| obtained.status(delivered));
+    let delivered = delivery.delivered.iter().zip(&delivery.made_of);
+    let files = delivered.map(|(delivered, wanted)| obtained.status(delivered, wanted));
     let mut files: BTreeMap<String, FileStatus> = files.collect();
     for file in &plan.files {
         if let Destination::Relative(place) = &file.file {
@@ -88,12 +92,13 @@ pub(super) fn leave_nothing(surroundings: &Surroundings) -> Result<(), Failure> 
 }
 
 impl Obtained {
-    fn status(&self, delivered: &Delivered) -> (String, FileStatus) {
+    fn status(&self, delivered: &Delivered, wanted: &Wanted) -> (String, FileStatus) {
+        let below = |path: &str| path.strip_prefix(SECRETS_DIR)?.strip_prefix('/').map(str::to_owned);
         let place = match &delivered.to {
-            Target::File(path) => path.trim_start_matches(SECRETS_DIR).trim_start_matches('/').to_owned(),
+            Target::File(path) => below(path).unwrap_or_else(|| path.clone()),
             Target::Env(name) => format!("{ENV_DIR}/{name}"),
         };
-        let held = self.sources.iter().find(|(secret, _)| *secret == delivered.secret);
+        let held = self.sources.iter().find(|(source, _)| source == wanted);
         let mut status = FileStatus::new(&delivered.secret, FileState::Fresh);
         status.version = delivered.version;
         status.last_success = Some(SystemTime::now());

@@ -35,7 +35,7 @@ pub(super) struct Delivered<'a> {
     #[serde(borrow)]
     session: Handed<'a>,
     /// When the login was, on the machine's own clock.
-    logged_in: Duration,
+    pub logged_in: Duration,
     /// When the reads began, likewise.
     pub read: Duration,
     /// Of each thing that was wanted, in the plan's order.
@@ -63,6 +63,14 @@ pub(super) enum Held {
 }
 
 impl Held {
+    /// Of something that was not there. What comes in its place may be a credential.
+    pub(super) fn missing(wanted: &Wanted) -> Self {
+        match wanted.may_mint() {
+            true => Self::Unknown,
+            false => Self::Static,
+        }
+    }
+
     /// Of an answer to what was wanted.
     pub(super) fn new(wanted: &Wanted, lease: Option<&Lease>) -> Self {
         match lease {
@@ -120,10 +128,9 @@ impl<'a> Handover<'a> {
 }
 
 impl Delivered<'_> {
-    /// The session, and how long ago its login was.
-    pub(super) fn session(self) -> Option<(Session, Duration)> {
-        let age = boot_time().saturating_sub(self.logged_in);
-        Some((Session::resume(self.session, age)?, age))
+    /// The session.
+    pub(super) fn session(self) -> Option<Session> {
+        Session::resume(self.session, boot_time().saturating_sub(self.logged_in))
     }
 }
 

@@ -18,7 +18,9 @@
 //!   it is in use any more.
 //! - Whatever may make a new credential needs a [`Permit`] of the [`limiter`].
 //! - A server that is away, or says 429, gets no request at all for a while ([`pace`]). What else fails is tried
-//!   again by itself, with a growing pause. Files stay as they are meanwhile.
+//!   again by itself, with a growing pause; so is what gets no answer from a server that answers others. Files stay as they
+//!   are meanwhile.
+//! - Secrets without a lease take turns: none waits for another one that always fails.
 //! - A read that was allowed and is denied now is answered by one new login: the token may be gone, or its role may have other
 //!   policies. If that does not help, it is a failure like others.
 //! - What was missed, while the machine was suspended or the server away, is done once.
@@ -47,6 +49,8 @@ use self::term::{LONGEST, Term};
 const LEAST: Duration = Duration::from_secs(1);
 /// Logins are at least this far apart, however short the tokens live.
 const BETWEEN_LOGINS: Duration = Duration::from_secs(10);
+/// Over so much time at the most pods that lost their tokens together read their leased secrets again.
+const SPREAD: Duration = Duration::from_secs(300);
 /// A read that stays denied is tried with a new token again after this: a role's new policies are in new tokens only.
 const LOGIN_FOR_DENIED: Duration = Duration::from_secs(3600);
 
@@ -75,11 +79,11 @@ pub(crate) struct Grant {
 pub(crate) enum Lifetime {
     /// Until somebody changes it: a plain read that came without a lease.
     Static,
-    /// It has a lease.
+    /// It has a lease. With a TTL of zero it lasts as long as its token.
     Lease { ttl: Duration, renewable: bool },
     /// It ends by itself, and nothing can be done about that: a certificate.
     Ends { ttl: Duration },
-    /// It was made by a write, and nothing says how long it is good for.
+    /// Nothing says how long it is good for: it was made by a write, or was not there so far and may be anything.
     Unknown,
 }
 
@@ -98,7 +102,8 @@ pub(crate) enum Work {
     Login(TokenNumber),
     /// Renew the token. Then [`Schedule::token_renewed`].
     RenewToken,
-    /// Read these, none of which has ever had a lease. Then [`Schedule::read`], for those that were asked for.
+    /// Read these, none of which has ever had a lease. Then [`Schedule::read`], for those that were asked for, and
+    /// [`Schedule::unread`] for the others.
     Read(Vec<Source>),
     /// Read or write this one, which may make a new credential. Then [`Schedule::read`].
     ReadLeased(Source, Permit),
@@ -113,7 +118,7 @@ pub(crate) enum Work {
 pub(crate) enum Failure {
     /// The server cannot be asked now: not reached, no whole answer, sealed, without a leader, 412, 502, 503, 504.
     Away,
-    /// 429, with its `Retry-After` where there is one.
+    /// 429, with its `Retry-After` where there is one; or a server that is away and says when to come again.
     Throttled(Option<Duration>),
     /// 403.
     Denied,
@@ -128,7 +133,7 @@ pub(crate) enum Failure {
 pub(crate) enum State {
     /// As the server had it when it was last due.
     Fresh,
-    /// What there is comes from earlier: the last try failed, or there was none yet.
+    /// What there is comes from earlier: the last try failed, or there was none yet, or none when it was due.
     Stale,
     /// The last read was denied.
     Denied,
@@ -151,6 +156,8 @@ pub(crate) struct Schedule {
     logins: u32,
     login: Retry,
     items: Vec<Item>,
+    /// All sources. Who was asked for last is behind.
+    turns: Vec<Source>,
     /// When all static sources are read next.
     round: Duration,
     /// When somebody last asked what is due: what comes of that work is counted from then.
@@ -254,6 +261,7 @@ impl Schedule {
             logins: 0,
             login: Retry::default(),
             items: held.iter().map(|_| unread()).collect(),
+            turns: (0..held.len()).map(Source).collect(),
             round,
             asked: now,
         };
@@ -334,10 +342,11 @@ impl Schedule {
                 let left = self.token.as_ref().and_then(|token| token.uses);
                 let left = left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
                 let mut sources = Vec::new();
-                for (index, item) in self.items.iter_mut().enumerate() {
+                for source in &self.turns {
+                    let item = &mut self.items[source.0];
                     if matches!(item.life, Life::Static) && item.retry.next <= now && sources.len() < left {
                         item.retry.next = next;
-                        sources.push(Source(index));
+                        sources.push(*source);
                     }
                 }
                 self.use_token(sources.len() as u64);
@@ -386,14 +395,14 @@ impl Schedule {
     fn due_of(&self, source: Source, token: &Token) -> impl Iterator<Item = Due> {
         let both = self.items.get(source.0).map(|item| {
             let read = |replace: Duration| Due {
-                at: item.retry.next.max(replace).max(self.limiter.free(source)),
+                at: self.free(source, item).max(replace),
                 until: token.term.end,
                 todo: Todo::ReadLeased(source),
             };
             match &item.life {
                 Life::Static => {
                     let read = Due {
-                        at: item.retry.next,
+                        at: self.free(source, item),
                         until: token.term.end,
                         todo: Todo::Read,
                     };
@@ -454,7 +463,7 @@ impl Schedule {
                     // Pods that lost their tokens together must not read again together, once the limiter lets them: but
                     // before the end of what there is.
                     let wait = self.limiter.free(Source(index)).saturating_sub(now);
-                    let most = (wait / 10).min(5 * 60 * LEAST);
+                    let most = (wait / 10).min(SPREAD);
                     let left = term.end.saturating_sub(now + wait);
                     let most = if left.is_zero() { most } else { most.min(left / 2) };
                     let more = most.mul_f64(self.rng.f64());
@@ -499,19 +508,34 @@ impl Schedule {
     /// What came of reading each of these, once the files are as the answers say.
     pub(crate) fn read(&mut self, now: Duration, results: &[(Source, Result<Lifetime, Failure>)]) {
         let age = now.saturating_sub(self.asked);
+        let throttled = |failure: &&Failure| matches!(failure, Failure::Throttled(_));
+        let is_answer = |failure: &Failure| *failure != Failure::Away && !throttled(&failure);
+        // Who answers others is not away.
+        let answers = results
+            .iter()
+            .any(|(_, result)| result.as_ref().err().is_none_or(is_answer));
         for (source, result) in results {
+            self.turns.retain(|other| other != source);
+            self.turns.push(*source);
             match *result {
                 Ok(lifetime) => self.learn(*source, now, age, lifetime),
+                Err(Failure::Away) if answers => self.read_failed(*source, now, Failure::Failed),
                 Err(failure) => self.read_failed(*source, now, failure),
             }
         }
         // With what was learned: a pause ends before a lease does.
         let failures = || results.iter().filter_map(|(_, result)| result.as_ref().err());
-        let throttled = failures().find(|failure| matches!(failure, Failure::Throttled(_)));
-        self.answered(
-            now,
-            throttled.or_else(|| failures().find(|failure| **failure == Failure::Away)),
-        );
+        let away = failures().find(|failure| **failure == Failure::Away && !answers);
+        self.answered(now, failures().find(throttled).or(away));
+    }
+
+    /// These were given out to be read and not asked for: one before them found the server away. They are due as before.
+    pub(crate) fn unread(&mut self, sources: &[Source]) {
+        for source in sources {
+            if let Some(item) = self.items.get_mut(source.0) {
+                item.retry.next = self.asked;
+            }
+        }
     }
 
     /// What came of renewing a lease.
@@ -576,14 +600,45 @@ impl Schedule {
         match &item.life {
             Life::Lease(term, with) if self.lease_end(term, *with) <= now => State::Expired,
             Life::Ends(term) if term.end <= now => State::Expired,
+            // What holds it up may last: the server is away, or takes no login.
+            Life::Static | Life::Unknown if item.state == State::Fresh && self.free(source, item) <= self.asked => {
+                State::Stale
+            }
             _ => item.state,
         }
     }
 
-    /// When a source is read or its lease renewed next, as things stand; none while there is no token to do it with.
+    /// When the next state gets worse by itself, while nothing can be done about it.
+    pub(crate) fn worsens(&self) -> Option<Duration> {
+        let all = self
+            .items
+            .iter()
+            .enumerate()
+            .filter_map(|(index, item)| match &item.life {
+                Life::Lease(term, with) => Some(self.lease_end(term, *with)),
+                Life::Ends(term) => Some(term.end),
+                Life::Static | Life::Unknown if item.state == State::Fresh => Some(self.free(Source(index), item)),
+                Life::Static | Life::Unknown => None,
+            });
+        all.filter(|at| *at > self.asked).min()
+    }
+
+    /// From when a source may be read, for all that is known of it.
+    fn free(&self, source: Source, item: &Item) -> Duration {
+        match item.life {
+            Life::Static => item.retry.next,
+            _ => item.retry.next.max(self.limiter.free(source)),
+        }
+    }
+
+    /// When a source is read or its lease renewed next, as things stand: without a token to do it with, when the next login
+    /// is.
     pub(crate) fn next_try(&self, source: Source) -> Option<Duration> {
-        let token = self.token.as_ref().filter(|token| token.is_good(self.asked))?;
-        self.due_of(source, token).map(|due| self.paced(due.at)).min()
+        let item = self.items.get(source.0)?;
+        match self.token.as_ref().filter(|token| token.is_good(self.asked)) {
+            Some(token) => self.due_of(source, token).map(|due| self.paced(due.at)).min(),
+            None => Some(self.paced(self.login.next.max(self.free(source, item)))),
+        }
     }
 
     fn new_token(&mut self, number: TokenNumber, now: Duration, age: Duration, grant: Grant) -> Token {
@@ -624,7 +679,15 @@ impl Schedule {
         let Some(item) = self.items.get_mut(source.0) else {
             return;
         };
-        item.mints |= lifetime != Lifetime::Static;
+        // One without a TTL of its own lasts as long as its token, as all of them do at the most.
+        let lifetime = match (lifetime, &self.token) {
+            (Lifetime::Lease { ttl, .. }, Some(_)) if ttl.is_zero() => Lifetime::Lease {
+                ttl: left.saturating_add(age),
+                renewable: false,
+            },
+            (lifetime, _) => lifetime,
+        };
+        item.mints |= matches!(lifetime, Lifetime::Lease { .. } | Lifetime::Ends { .. });
         item.state = State::Fresh;
         item.renewals = Retry::default();
         item.retry = Retry {
@@ -651,7 +714,7 @@ impl Schedule {
                 Life::Unknown
             }
         };
-        if item.mints {
+        if !matches!(item.life, Life::Static) {
             self.limiter.made(source, now, made.min(LONGEST));
         }
     }

@@ -489,15 +489,16 @@ impl World {
             Work::Read(sources) => {
                 self.law(!sources.is_empty(), "reads nothing");
                 let mut results = Vec::new();
-                for source in sources {
+                for source in &sources {
                     let result = self.read_one(source.0, hindrance);
-                    results.push((source, result));
-                    if hindrance.is_some() {
+                    results.push((*source, result));
+                    if matches!(result, Err(Failure::Away | Failure::Throttled(_))) {
                         break;
                     }
                 }
                 self.time += self.latency;
                 self.schedule.read(self.time, &results);
+                self.schedule.unread(&sources[results.len()..]);
             }
             Work::ReadLeased(source, permit) => {
                 let made = self.sources[source.0].made;
@@ -627,7 +628,9 @@ impl World {
             if self.rng.bool() {
                 self.make(index, token, false);
             }
-            return Err(Failure::Failed);
+            // Something in front of the server answers for this path alone, or nobody does.
+            let by_path = self.seed % 4 == 1;
+            return Err(if by_path { Failure::Away } else { Failure::Failed });
         }
         if self.is_lost() {
             self.make(index, token, false);
@@ -637,7 +640,11 @@ impl World {
         if lifetime == Lifetime::Static {
             let source = &self.sources[index];
             let trouble = self.trouble.max(source.trouble);
-            let late = self.time > source.read + self.interval.mul_f64(1.1) + 20 * SECOND;
+            // One that fails alone looks like a server that is away, for a pause or two, until another one is asked for.
+            let mut all = self.sources.iter();
+            let one_fails = all.any(|other| other.trouble + 15 * MINUTE >= source.read);
+            let pause = if one_fails { 10 * MINUTE } else { ZERO };
+            let late = self.time > source.read + self.interval.mul_f64(1.1) + pause + 20 * SECOND;
             // Pauses have to shrink first.
             let excused = trouble + 15 * MINUTE >= source.read;
             self.law(!late || excused, "a static secret is read too late");

@@ -130,14 +130,15 @@ impl Storm {
             }
             Work::Read(sources) => {
                 let mut results = Vec::new();
-                for source in sources {
+                for source in &sources {
                     let result = self.ask().and(known);
-                    results.push((source, result.map(|()| Lifetime::Static)));
+                    results.push((*source, result.map(|()| Lifetime::Static)));
                     if matches!(result, Err(Failure::Away | Failure::Throttled(_))) {
                         break;
                     }
                 }
                 self.pods[index].schedule.read(now, &results);
+                self.pods[index].schedule.unread(&sources[results.len()..]);
             }
             Work::ReadLeased(source, permit) => {
                 let result = self.ask().and(known).map(|()| LEASE);

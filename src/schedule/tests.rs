@@ -98,6 +98,20 @@ impl Case {
         self.since_start()
     }
 
+    /// As the sidecar does it: where the server is away, or says 429, the rest is not asked for.
+    fn reads_until_one_fails(&mut self, sources: &[Source], mut ask: impl FnMut(Source) -> Result<Lifetime, Failure>) {
+        let mut results = Vec::new();
+        for source in sources {
+            let result = ask(*source);
+            results.push((*source, result));
+            if matches!(result, Err(Failure::Away | Failure::Throttled(_))) {
+                break;
+            }
+        }
+        self.schedule.read(self.now, &results);
+        self.schedule.unread(&sources[results.len()..]);
+    }
+
     fn logs_in(&mut self, result: Result<Grant, Failure>) -> f64 {
         let work = self.work();
         assert!(matches!(work, Work::Login(_)), "{:?}: {work:?}", self.now);
@@ -180,7 +194,104 @@ fn what_failed_is_read_again_by_itself_and_then_with_the_others() {
     case.read(Ok(STATIC));
     assert_eq!(case.state(), State::Fresh);
     let Work::Read(sources) = case.work() else { panic!() };
-    assert_eq!(sources, [Source(0), Source(1)]);
+    assert_eq!(sources, [Source(1), Source(0)], "who was asked for last is behind");
+}
+
+#[test]
+fn a_secret_that_always_fails_keeps_no_other_from_being_read() {
+    for (failure, least) in [
+        (Failure::Away, 3600.0 / 16.5),
+        (Failure::Failed, 3600.0 / 16.5),
+        // Nobody is asked more often than that, whoever is throttled.
+        (Failure::Throttled(None), 3600.0 / 310.0),
+    ] {
+        let mut case = case(15, &[STATIC, STATIC, STATIC]);
+        let mut read = [0_u32; 3];
+        while case.since_start() < 3600.0 {
+            let Work::Read(sources) = case.work() else { panic!() };
+            case.reads_until_one_fails(&sources, |source| match source {
+                FIRST => Err(failure),
+                Source(good) => {
+                    read[good] += 1;
+                    Ok(STATIC)
+                }
+            });
+            assert_ne!(case.state(), State::Fresh);
+        }
+        for good in [1, 2] {
+            about(f64::from(read[good]), least * 0.9, 3600.0 / 13.5);
+        }
+    }
+}
+
+#[test]
+fn all_that_was_to_be_read_is_stale_while_the_server_is_away_though_it_was_asked_for_one_alone() {
+    for failure in [Failure::Away, Failure::Throttled(None)] {
+        let mut case = case(15, &[STATIC, STATIC, STATIC]);
+        let states = |case: &Case| [0, 1, 2].map(|index| case.schedule.state(Source(index), case.now));
+        for _ in 0..5 {
+            let Work::Read(sources) = case.work() else { panic!() };
+            assert_eq!(sources.len(), 3);
+            case.reads_until_one_fails(&sources, |_| Err(failure));
+            assert!(case.schedule.due(case.now).is_none());
+            assert_eq!(states(&case), [State::Stale; 3]);
+        }
+        assert_eq!(case.schedule.next_try(FIRST), Some(case.schedule.wake()));
+        case.reads_static(Ok(STATIC));
+        assert_eq!(states(&case), [State::Fresh; 3]);
+    }
+}
+
+#[test]
+fn without_a_token_and_with_its_login_refused_no_secret_is_fresh() {
+    let mut case = with_token(15, grant(60, false), &[STATIC]);
+    while case.since_start() < 120.0 {
+        match case.work() {
+            Work::Read(_) => case.read(Ok(STATIC)),
+            Work::Login(_) => case.schedule.logged_in(case.now, Err(Failure::Denied)),
+            work => panic!("{work:?}"),
+        }
+    }
+    assert!(case.schedule.due(case.now).is_none());
+    assert_eq!(case.state(), State::Stale);
+    assert_eq!(case.schedule.worsens(), None);
+    assert_eq!(case.schedule.next_try(FIRST), Some(case.schedule.wake()));
+    case.logs_in(Ok(grant(60, false)));
+    case.reads_static(Ok(STATIC));
+    assert_eq!(case.state(), State::Fresh);
+}
+
+#[test]
+fn what_gets_worse_before_the_next_try_is_told_in_time() {
+    let mut case = with_token(1000, grant(10, false), &[STATIC, Lifetime::Ends { ttl: secs(2000) }]);
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        let worse = case.schedule.worsens().unwrap();
+        if worse < case.schedule.wake() {
+            case.now = worse;
+            assert!(case.schedule.due(worse).is_none());
+            told.push([0, 1].map(|index| case.schedule.state(Source(index), worse)));
+        } else {
+            case.logs_in(Err(Failure::Denied));
+        }
+    }
+    assert_eq!(told, [[State::Stale, State::Fresh], [State::Stale, State::Expired]]);
+    assert_eq!(case.schedule.worsens(), None);
+}
+
+#[test]
+fn what_waits_for_the_tokens_turn_is_stale_while_the_server_is_away() {
+    let mut case = with_token(15, grant(60, true), &[STATIC]);
+    while case.since_start() < 59.0 {
+        match case.work() {
+            Work::Read(_) => case.read(Ok(STATIC)),
+            Work::RenewToken => case.schedule.token_renewed(case.now, Err(Failure::Away)),
+            Work::Login(_) => case.schedule.logged_in(case.now, Err(Failure::Away)),
+            work => panic!("{work:?}"),
+        }
+    }
+    assert!(case.schedule.due(case.now).is_none());
+    assert_eq!(case.state(), State::Stale);
 }
 
 #[test]
@@ -365,6 +476,26 @@ fn a_write_without_a_known_end_is_repeated_each_interval_but_not_within_30_secon
 }
 
 #[test]
+fn what_was_not_there_needs_a_permit_until_it_turns_out_to_be_a_plain_secret() {
+    let mut case = case(5, &[Lifetime::Unknown]);
+    let mut last = case.reads(Err(Failure::Gone));
+    about(last, 30.0, 35.0);
+    // A request that was refused made nothing: it is looked for each interval.
+    for _ in 0..3 {
+        let now = case.reads(Err(Failure::Gone));
+        about(now - last, 4.5, 5.0);
+        last = now;
+    }
+    // An answer that was lost may have made one.
+    let lost = case.reads(Err(Failure::Failed));
+    let found = case.reads(Ok(STATIC));
+    about(found - lost, 30.0, 36.0);
+    let plain = case.reads_static(Ok(STATIC));
+    about(plain - found, 1.0, 5.0);
+    about(case.reads_static(Ok(STATIC)) - plain, 4.5, 5.0);
+}
+
+#[test]
 fn what_ever_had_a_lease_needs_a_permit_for_ever() {
     let mut case = case(5, &[STATIC]);
     let first = case.reads_static(Ok(lease(60, false)));
@@ -429,6 +560,27 @@ fn the_old_token_lives_until_its_lease_is_replaced() {
     // The limiter goes first.
     let read = case.reads(Ok(lease(900, false)));
     about(read - login, 30.0, 300.0);
+    assert!(matches!(case.work(), Work::Revoke(TokenNumber(0))));
+    assert_eq!(case.since_start(), read);
+}
+
+#[test]
+fn a_lease_without_a_ttl_does_not_lose_its_token_before_it_is_replaced() {
+    let mut case = with_token(15, grant(1000, false), &[lease(0, true), STATIC]);
+    let Work::Read(_) = case.work() else { panic!() };
+    case.schedule.read(case.now, &[(Source(1), Err(Failure::Denied))]);
+    case.logs_in(Ok(grant(1000, false)));
+    let read = loop {
+        match case.work() {
+            Work::Read(_) => case.schedule.read(case.now, &[(Source(1), Ok(STATIC))]),
+            Work::ReadLeased(_, _permit) => {
+                case.read(Ok(lease(0, true)));
+                break case.since_start();
+            }
+            work => panic!("{work:?}"),
+        }
+    };
+    about(read, 1000.0 / 3.0, 1000.0);
     assert!(matches!(case.work(), Work::Revoke(TokenNumber(0))));
     assert_eq!(case.since_start(), read);
 }
@@ -628,7 +780,7 @@ fn a_sidecar_that_was_killed_logs_in_and_reads_again_as_the_limiter_lets_it() {
         schedule: Schedule::new(START, 7, secs(600), None, &held),
         now: START,
     };
-    assert_eq!(case.schedule.next_try(FIRST), None);
+    assert_eq!(case.schedule.next_try(FIRST), Some(START));
     assert_eq!(case.state(), State::Stale);
     assert_eq!(case.logs_in(Ok(grant(3600, true))), 0.0);
     assert_eq!(case.reads_static(Ok(STATIC)), 0.0);

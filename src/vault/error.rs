@@ -10,9 +10,10 @@ use crate::text::is_printable;
 pub(crate) enum Kind {
     /// The pod's own set-up is wrong: no service-account token to log in with.
     Setup,
-    /// There is no such path, version or auth mount.
+    /// There is no such path or version.
     NotFound,
-    /// No engine is mounted there, which may be true of one server only, and for a moment: nothing is said of the secret.
+    /// No engine or auth method is mounted there, which may be true of one server only, and for a moment: nothing is said of
+    /// the secret.
     NoEngine,
     /// The path is there, but it is none that can be read.
     NotReadable,

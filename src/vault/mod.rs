@@ -30,7 +30,7 @@ use hyper::body::Bytes;
 use tokio::time::{timeout, timeout_at};
 
 pub(crate) use self::answer::{Reading, Renewed};
-use self::classify::{FailedTry, Patience, Pause, Step, Verdict, classify};
+use self::classify::{FailedTry, Patience, Pause, Step, Verdict, classify, has_data_segment};
 pub(crate) use self::error::{Kind, VaultError, clean};
 pub(crate) use self::github::IdTokenSource;
 pub(crate) use self::login::{Credential, Jwt};
@@ -71,6 +71,14 @@ pub(crate) struct Wanted {
     pub version: Option<u64>,
     /// What the path is written with, where it is not read: the answer is the secret.
     pub data: Option<Data>,
+}
+
+impl Wanted {
+    /// Whether reading it may make a new credential, for all that can be told before it was ever read: not where the path
+    /// looks like a KV v2 engine's.
+    pub(crate) fn may_mint(&self) -> bool {
+        self.data.is_some() || !has_data_segment(self.path.as_str())
+    }
 }
 
 /// What came of giving a token back.
@@ -137,7 +145,7 @@ impl Stop {
 }
 
 /// A login from its first byte to its whole answer. Dropped in between, by whatever ends it, it warns of the token.
-struct Pending<'a>(&'a Stop);
+struct Pending<'a>(&'a Stop, Deadline);
 
 impl Pending<'_> {
     fn answered(self) {
@@ -149,9 +157,9 @@ impl Drop for Pending<'_> {
     fn drop(&mut self) {
         if self.0.login_sent.replace(false) {
             self.0.token_lost.set(true);
-            tracing::warn!(
+            self.1.warn(format_args!(
                 "a login had no whole answer: the server may have made a client token that lasts until its TTL"
-            );
+            ));
         }
     }
 }
@@ -247,7 +255,7 @@ impl Vault {
         tries: &mut Tries,
         stop: &Stop,
     ) -> Result<Result<Session, FailedTry>, VaultError> {
-        let pending = Pending(stop);
+        let pending = Pending(stop, self.deadline);
         let mut link = self.first.take();
         let exchanged = {
             let mut exchange = std::pin::pin!(self.transport.exchange(&mut link, out));
@@ -397,11 +405,10 @@ impl Vault {
             let answered = timeout_at(self.deadline.end(), self.transport.exchange(link, out)).await;
             if !matches!(answered, Ok(Ok(_))) && !out.repeatable && out.sent.get() {
                 lost += 1;
-                tracing::warn!(
-                    lost,
+                self.deadline.warn(format_args!(
                     "{} had no whole answer: the server may have made a secret that nobody has, until its TTL ends",
                     step(lost)
-                );
+                ));
             }
             let failure = match answered {
                 Err(_) => return Err(self.named(tries.out_of_time())),
@@ -454,11 +461,10 @@ impl Vault {
                 Revoked::Refused
             }
             Ok(Err(_)) | Err(_) => {
-                tracing::warn!(
-                    accessor,
-                    ttl_s = session.ttl.as_secs(),
-                    "no answer to the revocation of the client token: it may last until its TTL"
-                );
+                // Who may try again tells of it himself.
+                if let Deadline::Run(..) = self.deadline {
+                    session.may_last();
+                }
                 Revoked::Unanswered
             }
         }

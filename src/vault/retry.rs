@@ -29,6 +29,14 @@ impl Deadline {
         Self::Run(Instant::now(), total)
     }
 
+    /// Warns of what one try left behind. Who tries for ever tells of his failures as often as is good for his log.
+    pub(super) fn warn(&self, what: std::fmt::Arguments<'_>) {
+        match self {
+            Self::Run(..) => tracing::warn!("{what}"),
+            Self::Try(_) => tracing::debug!("{what}"),
+        }
+    }
+
     /// When it ends, for a request that begins now.
     pub(crate) fn end(&self) -> Instant {
         match self {
@@ -124,10 +132,10 @@ impl Tries {
 }
 
 impl VaultError {
-    /// With the wait that the server asked for, if it did.
+    /// With the wait that the server asked for, if it did. Who has a schedule knows how much of it to honour.
     fn after(mut self, pause: Pause) -> Self {
         if let Pause::Throttled(asked) = pause {
-            self.retry_after = asked.map(|asked| asked.min(LONGEST_RETRY_AFTER));
+            self.retry_after = asked;
         }
         self
     }
@@ -232,7 +240,7 @@ mod tests {
             (Pause::Jitter, None),
             (Pause::Throttled(None), None),
             (Pause::Throttled(Some(Duration::from_secs(7))), Some(7)),
-            (Pause::Throttled(Some(Duration::from_secs(9000))), Some(60)),
+            (Pause::Throttled(Some(Duration::from_secs(9000))), Some(9000)),
         ] {
             let verdict = Verdict::Retry(pause, Patience::Budget, error(Kind::RateLimited));
             let told = tries.pause(verdict).await.unwrap_err();

@@ -69,6 +69,15 @@ impl Session {
         self.batch
     }
 
+    /// Warns that nobody knows whether the token was revoked.
+    pub(crate) fn may_last(&self) {
+        tracing::warn!(
+            accessor = self.accessor,
+            ttl_s = self.ttl.as_secs(),
+            "no answer to the revocation of the client token: it may last until its TTL"
+        );
+    }
+
     /// How long ago the login was.
     pub(crate) fn age(&self) -> Duration {
         self.since.elapsed()

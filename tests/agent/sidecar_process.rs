@@ -4,6 +4,8 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -13,7 +15,9 @@ use crate::deliver::bao;
 use crate::job_pod::Pod;
 use crate::process::{Signalled, stuck};
 use crate::support::agent::Agent;
-use crate::support::fake_vault::{FakeVault, Reply, bytes, json as answer, logged_in, secret_body};
+use crate::support::fake_vault::{
+    FakeVault, Reply, bytes, json as answer, logged_in, login_body, secret_body, with_headers,
+};
 use crate::support::http::Request;
 use crate::support::openbao::OpenBao;
 
@@ -576,4 +580,309 @@ fn a_change_that_could_not_be_written_and_is_taken_back_leaves_nothing_to_do() {
     // One for each read.
     assert!(seen.len() < 10, "told {} times and more in two seconds", seen.len());
     sidecar.stop();
+}
+
+/// A KV v2 secret's answer with this in its field `a`.
+fn secret(value: &str) -> Reply {
+    let data = format!(r#"{{"data":{{"a":"{value}"}},"metadata":{{"version":1}}}}"#);
+    answer(200, &secret_body(&data))
+}
+
+/// A pod with another file `b`, of another secret.
+fn with_another(fake: &FakeVault) -> Agent {
+    Agent::for_fake(fake)
+        .refresh("5s")
+        .file(json!({"secret": "kv/data/other", "key": "a", "format": "raw", "file": "b", "mode": "0440"}))
+}
+
+#[test]
+fn a_secret_that_always_fails_keeps_no_other_from_being_fresh_and_in_an_outage_all_are_stale() {
+    let is_away = Arc::new(AtomicBool::new(false));
+    let away = Arc::clone(&is_away);
+    let fake = FakeVault::plain(logged_in(move |request, n| match n {
+        0 | 1 => secret("first"),
+        _ if request.target == "/v1/kv/data/web" || away.load(Ordering::SeqCst) => {
+            answer(503, r#"{"errors":["this path is down"]}"#)
+        }
+        n => secret(&format!("value-{n}")),
+    }));
+    let agent = with_another(&fake);
+    agent.run().expect(0, &[]);
+    let sidecar = agent.sidecar();
+    let mut seen = std::collections::BTreeSet::new();
+    agent.until("several changes of the other", |agent| {
+        seen.extend(agent.text("b"));
+        seen.len() == 4 && agent.status()["files"]["a"]["state"] == "stale"
+    });
+    assert_eq!(agent.text("a").as_deref(), Some("first"));
+    is_away.store(true, Ordering::SeqCst);
+    agent.until("the other is stale too", |agent| {
+        let of_other = &agent.status()["files"]["b"];
+        of_other["state"] == "stale" && of_other["reason"].to_string().contains("this path is down")
+    });
+    sidecar.stop();
+}
+
+#[test]
+fn once_its_token_is_over_and_the_login_is_refused_no_file_is_called_fresh() {
+    let logins = AtomicUsize::new(0);
+    let fake = FakeVault::plain(move |request: &Request, n| match request.target.ends_with("/login") {
+        // A token of ten seconds, and no other.
+        true if logins.fetch_add(1, Ordering::SeqCst) == 0 => answer(
+            200,
+            &login_body()
+                .replace("600", "10")
+                .replace("\"renewable\":true", "\"renewable\":false"),
+        ),
+        true => answer(403, r#"{"errors":["service account name not authorized"]}"#),
+        false => logged_in(|_, _| secret("first"))(request, n),
+    });
+    let agent = Agent::for_fake(&fake).refresh("5s");
+    agent.run().expect(0, &[]);
+    let sidecar = agent.sidecar();
+    agent.until("the state", |agent| agent.status()["files"]["a"]["state"] == "stale");
+    let told = agent.status()["files"]["a"].clone();
+    assert!(
+        told["reason"].to_string().contains("does not take this pod's token"),
+        "{told}"
+    );
+    assert!(told["nextTry"].is_string(), "{told}");
+    assert_eq!(agent.text("a").as_deref(), Some("first"));
+    sidecar.stop();
+}
+
+#[test]
+fn a_login_whose_auth_method_is_not_there_is_complained_of() {
+    let fake = FakeVault::plain(|_: &Request, _| answer(404, r#"{"errors":["no handler for route"]}"#));
+    let agent = Agent::for_fake(&fake).refresh("5s");
+    let sidecar = agent.sidecar();
+    sidecar.until_said("the login failed");
+    let warned = sidecar.said("the login failed").remove(0);
+    assert_eq!(warned["level"], "WARN");
+    assert!(
+        warned["reason"].to_string().contains("no auth method is mounted"),
+        "{warned}"
+    );
+    sidecar.stop();
+}
+
+#[test]
+fn files_of_one_secret_stay_together_when_one_of_them_cannot_be_made() {
+    let pair = |cert: &str, key: &str, version: u64| {
+        let data = format!(r#"{{"data":{{"cert":"{cert}","key":"{key}"}},"metadata":{{"version":{version}}}}}"#);
+        answer(200, &secret_body(&data))
+    };
+    let mended = Arc::new(AtomicBool::new(false));
+    let is_mended = Arc::clone(&mended);
+    let fake = FakeVault::plain(logged_in(move |_, n| match n {
+        0 => pair("b25l", "b25l", 1),
+        _ if !is_mended.load(Ordering::SeqCst) => pair("dHdv", "no base64!", 2),
+        _ => pair("dGhyZWU=", "dGhyZWU=", 3),
+    }));
+    let file = |key: &str| json!({"secret": "kv/data/web", "key": key, "decode": "base64", "format": "raw", "file": key, "mode": "0440"});
+    let agent = Agent::for_fake(&fake)
+        .refresh("5s")
+        .with("/files", json!([file("cert"), file("key")]))
+        .with("/refresh/onChange", json!(["touch:changed"]));
+    agent.run().expect(0, &[]);
+    let sidecar = agent.sidecar();
+    let pair = || ["cert", "key"].map(|place| agent.text(place).unwrap());
+    agent.until("the state", |agent| agent.status()["state"] == "invalid");
+    assert_eq!(pair(), ["one", "one"], "no half of the second version");
+    for place in ["cert", "key"] {
+        let told = agent.status()["files"][place].clone();
+        assert_eq!(
+            (&told["state"], &told["version"]),
+            (&json!("invalid"), &json!(1)),
+            "{told}"
+        );
+        assert!(told["reason"].to_string().contains("base64"), "{told}");
+    }
+    assert_eq!(agent.seen("changed"), None, "nothing changed");
+    mended.store(true, Ordering::SeqCst);
+    agent.until("the third version", |agent| {
+        agent.text("key").as_deref() == Some("three")
+    });
+    assert_eq!(pair(), ["three", "three"]);
+    agent.until("the state", |agent| agent.status()["state"] == "fresh");
+    sidecar.stop();
+}
+
+#[test]
+fn two_sets_of_variables_of_one_secret_whose_names_meet_leave_all_as_it_was() {
+    let fake = FakeVault::plain(logged_in(|_, n| {
+        let data = match n {
+            0 => r#"{"data":{"a":"one","p_b":"one"},"metadata":{"version":1}}"#,
+            // Both make P_A of it.
+            1 => r#"{"data":{"a":"two","p_a":"two"},"metadata":{"version":2}}"#,
+            _ => r#"{"data":{"a":"three","p_b":"three"},"metadata":{"version":3}}"#,
+        };
+        answer(200, &secret_body(data))
+    }));
+    let set = |prefix: &str| json!({"secret": "kv/data/web", "select": {"upperCase": {"prefix": prefix}}});
+    let agent = Agent::for_fake(&fake)
+        .refresh("5s")
+        .with("/files", json!([]))
+        .with("/env", json!([set(""), set("P_")]));
+    agent.run().expect(0, &[]);
+    let sidecar = agent.sidecar();
+    agent.until("the state", |agent| agent.status()["state"] == "invalid");
+    for (place, text) in [
+        ("env/A", Some("one")),
+        ("env/P_B", Some("one")),
+        ("env/P_A", Some("one")),
+    ] {
+        assert_eq!(agent.text(place).as_deref(), text, "{place}");
+    }
+    agent.until("better days", |agent| agent.text("env/P_A").as_deref() == Some("three"));
+    sidecar.stop();
+}
+
+#[test]
+fn what_was_not_there_at_the_start_may_be_a_credential_unless_it_is_a_kv_v2_secret() {
+    let fake = FakeVault::plain(logged_in(|request, _| match request.target.as_str() {
+        "/v1/kv/data/web" => secret("there"),
+        _ => answer(404, r#"{"errors":[]}"#),
+    }));
+    let file =
+        |secret: &str, file: &str| json!({"secret": secret, "key": "a", "format": "raw", "file": file, "mode": "0440"});
+    let agent = Agent::for_fake(&fake)
+        .refresh("5s")
+        .with("/ignoreNotFound", json!(true))
+        .file(file("kv/data/other", "other"))
+        .file(file("database/creds/web", "user"));
+    agent.run().expect(0, &["delivered 1 file"]);
+    let handed: Value = serde_json::from_slice(&fs::read(handover(&agent)).unwrap()).unwrap();
+    assert_eq!(handed["delivered"]["sources"], json!(["static", "static", "unknown"]));
+    // So it is for a sidecar that has the status alone.
+    fs::remove_file(handover(&agent)).unwrap();
+    for _ in 0..2 {
+        let sidecar = agent.sidecar();
+        sidecar.until_said("logged in");
+        agent.until("what is told", |agent| {
+            agent.status()["files"]["user"]["nextTry"].is_string()
+        });
+        let ttl = |place: &str| agent.status()["files"][place]["ttlSeconds"].clone();
+        assert_eq!(
+            [ttl("a"), ttl("other"), ttl("user")],
+            [Value::Null, Value::Null, json!(0)]
+        );
+        sidecar.kill();
+    }
+}
+
+#[test]
+fn a_server_that_says_when_to_come_again_is_asked_no_sooner() {
+    for status in [429, 503] {
+        let fake = FakeVault::plain(logged_in(move |_, n| match n {
+            0 => secret("first"),
+            _ => with_headers(
+                status,
+                "Content-Type: application/json\r\nRetry-After: 200\r\n",
+                r#"{"errors":[]}"#,
+            ),
+        }));
+        let agent = Agent::for_fake(&fake).refresh("5s");
+        agent.run().expect(0, &[]);
+        let sidecar = agent.sidecar();
+        agent.until("the state", |agent| agent.status()["state"] == "stale");
+        let told = agent.status();
+        let at = |text: &Value| humantime::parse_rfc3339(text.as_str().unwrap()).unwrap();
+        let wait = at(&told["files"]["a"]["nextTry"])
+            .duration_since(at(&told["updated"]))
+            .unwrap();
+        assert!(wait >= Duration::from_secs(199), "{status}: {wait:?}");
+        sidecar.stop();
+    }
+}
+
+#[test]
+fn a_start_that_fails_leaves_no_token_of_init_at_the_server() {
+    let fake = FakeVault::plain(logged_in(|_, _| secret("first")));
+    let outside = tempfile::tempdir().unwrap();
+    let agent = Agent::for_fake(&fake).refresh("5s");
+    agent.run().expect(0, &[]);
+    fs::remove_dir_all(agent.secrets()).unwrap();
+    std::os::unix::fs::symlink(outside.path(), agent.secrets()).unwrap();
+    let sidecar = agent.sidecar();
+    sidecar.until_said("the files stay as they are");
+    assert!(!handover(&agent).exists());
+    let log = sidecar.stop();
+    assert_eq!(fake.requests().last().unwrap().target, "/v1/auth/token/revoke-self");
+    assert!(
+        log.last().unwrap()["message"].to_string().contains("nothing was left"),
+        "{log:?}"
+    );
+}
+
+#[test]
+fn while_one_secret_is_denied_nothing_says_that_all_is_well_again() {
+    let allowed = Arc::new(AtomicBool::new(false));
+    let is_allowed = Arc::clone(&allowed);
+    let fake = FakeVault::plain(logged_in(move |request, n| match n {
+        0 | 1 => secret("first"),
+        n if request.target != "/v1/kv/data/web" => secret(&format!("value-{n}")),
+        _ if is_allowed.load(Ordering::SeqCst) => secret("last"),
+        _ => answer(403, r#"{"errors":["permission denied"]}"#),
+    }));
+    let agent = with_another(&fake);
+    agent.run().expect(0, &[]);
+    let sidecar = agent.sidecar();
+    let mut seen = std::collections::BTreeSet::new();
+    agent.until("several changes of the other", |agent| {
+        if agent.status()["files"]["a"]["state"] == "denied" {
+            seen.extend(agent.text("b"));
+        }
+        seen.len() == 3
+    });
+    let again = "the server answers as it should again";
+    assert!(sidecar.said(again).is_empty(), "{:?}", sidecar.log());
+    allowed.store(true, Ordering::SeqCst);
+    agent.until("better days", |agent| agent.text("a").as_deref() == Some("last"));
+    sidecar.until_said(again);
+    sidecar.stop();
+}
+
+#[test]
+fn logins_without_an_answer_are_one_line_a_minute() {
+    let fake = FakeVault::plain(|_: &Request, _| Reply::Last(Vec::new()));
+    let agent = Agent::for_fake(&fake).refresh("5s");
+    let sidecar = agent.sidecar();
+    agent.until("three logins", |_| fake.requests().len() == 3);
+    let log = sidecar.stop();
+    let warned: Vec<_> = log.iter().filter(|line| line["level"] == "WARN").collect();
+    assert_eq!(warned.len(), 1, "{warned:?}");
+}
+
+#[test]
+fn each_file_has_its_own_place_and_end_in_the_status_of_init() {
+    let fake = FakeVault::plain(logged_in(|request, _| {
+        let ttl = request.body.len();
+        let lease = format!(r#""lease_id":"pki/issue/web/x","renewable":false,"lease_duration":{ttl}"#);
+        answer(200, &format!(r#"{{{lease},"data":{{"a":"canary-first"}}}}"#))
+    }));
+    let of = |common_name: &str, file: &str| {
+        json!({
+            "secret": "pki/issue/web", "data": {"common_name": common_name}, "key": "a", "format": "raw", "file": file,
+            "mode": "0440",
+        })
+    };
+    let agent = Agent::for_fake(&fake).refresh("5s").with(
+        "/files",
+        json!([of("a", "short"), of("a-longer-name", "podkey/secrets/x")]),
+    );
+    agent.run().expect(0, &["delivered 2 files"]);
+    let status = agent.status();
+    let files: Vec<_> = status["files"].as_object().unwrap().iter().collect();
+    let ttls: Vec<_> = files
+        .iter()
+        .map(|(place, file)| (place.as_str(), &file["ttlSeconds"]))
+        .collect();
+    assert_eq!(
+        ttls,
+        [
+            ("podkey/secrets/x", &json!(r#"{"common_name":"a-longer-name"}"#.len())),
+            ("short", &json!(r#"{"common_name":"a"}"#.len())),
+        ]
+    );
 }

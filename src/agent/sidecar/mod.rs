@@ -3,11 +3,12 @@
 
 mod work;
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
-use self::work::Sidecar;
+use self::work::{Handed, Sidecar};
 use super::init::read_plan;
 use super::report::{Failure, Stage};
 use super::signals::{self, Signals};
@@ -43,9 +44,9 @@ pub(super) async fn run(surroundings: &Surroundings) -> super::init::Ended {
         }
     };
     let stop = Stop::default();
-    let mut sidecar = None;
+    let (mut handed, mut sidecar) = (None, None);
     let name = {
-        let mut work = std::pin::pin!(keep_fresh(surroundings, &plan, &stop, &mut sidecar));
+        let mut work = std::pin::pin!(keep_fresh(surroundings, &plan, &stop, &mut handed, &mut sidecar));
         tokio::select! {
             never = &mut work => match never {},
             told = signals.next() => {
@@ -54,12 +55,19 @@ pub(super) async fn run(surroundings: &Surroundings) -> super::init::Ended {
             }
         }
     };
-    let left = match &mut sidecar {
-        None => 0,
-        Some(sidecar) => tokio::select! {
-            left = sidecar.revoke_all(REVOKE) => left,
-            _ = signals.next() => 1,
-        },
+    let revoke = async {
+        let mut left = 0;
+        if let Some(sidecar) = &mut sidecar {
+            left += sidecar.revoke_all(REVOKE).await;
+        }
+        if let Some(handed) = &handed {
+            left += handed.revoke(&plan, REVOKE).await;
+        }
+        left
+    };
+    let left = tokio::select! {
+        left = revoke => left,
+        _ = signals.next() => 1,
     };
     let tokens = match (left, stop.token_may_be_lost()) {
         (0, false) => "nothing was left at the server",
@@ -68,17 +76,17 @@ pub(super) async fn run(surroundings: &Surroundings) -> super::init::Ended {
     ended(Some(&plan), format!("stopped by {name}, {tokens}"))
 }
 
-enum Never {}
-
-/// Goes on for ever. Whoever ends it finds the sidecar in `place`, to revoke its tokens.
+/// Goes on for ever. Whoever ends it finds the sidecar in `place`, to revoke its tokens, or in `handed` what could not be
+/// started with.
 async fn keep_fresh<'a>(
     surroundings: &'a Surroundings,
     plan: &'a Plan,
     stop: &'a Stop,
+    handed: &mut Option<Handed>,
     place: &mut Option<Sidecar<'a>>,
-) -> Never {
+) -> Infallible {
     loop {
-        match Sidecar::start(surroundings, plan, stop) {
+        match Sidecar::start(surroundings, plan, stop, handed) {
             Ok(Some(sidecar)) => match place.insert(sidecar).run().await {},
             Ok(None) => return std::future::pending().await,
             Err(failure) => {

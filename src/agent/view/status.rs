@@ -55,9 +55,9 @@ pub(in crate::agent) struct FileStatus {
 pub(in crate::agent) enum FileState {
     /// As the server had it when it was last asked.
     Fresh,
-    /// What is in it comes from earlier: the last try failed, or there was none yet.
+    /// What is in it comes from earlier: the last try failed, or there was none yet, or none when it was due.
     Stale,
-    /// The server has something else that cannot be made a file of.
+    /// The server has something else, of which this file, or another one of the same secret, cannot be made.
     Invalid,
     /// There is something else, and it cannot be written.
     Unwritten,

@@ -24,7 +24,7 @@ pub(super) fn refused(login: &Login, identity: &str, refusal: &Refusal) -> Verdi
         return retry(
             Pause::Jitter,
             Patience::For(Duration::from_secs(10)),
-            Kind::NotFound,
+            Kind::NoEngine,
             format!("no auth method is mounted at auth/{mount} ({words})"),
             "check the auth mount and the connection's namespace",
         );

@@ -138,10 +138,10 @@ fn refused_logins() {
             404,
             "no handler for route \"auth/x/login\"",
             no_mount,
-            Kind::NotFound,
+            Kind::NoEngine,
             &["no auth method", "my-cluster/arc-runners"],
         ),
-        (403, "no handler for route", no_mount, Kind::NotFound, &[]),
+        (403, "no handler for route", no_mount, Kind::NoEngine, &[]),
         (
             400,
             "audience claim found in JWT but no audiences bound to the role",

@@ -67,38 +67,55 @@ impl Sidecar<'_> {
         })
     }
 
-    /// Whether files whose names came with their secret can be beside all others.
-    pub(super) fn check(&self, by: By, path: &ApiPath, files: &[Rendered]) -> Result<(), Failure> {
-        let places: BTreeSet<&str> = files.iter().map(|file| below_files(&file.place)).collect();
-        let mut others = self
-            .files
-            .iter()
-            .filter(|(place, file)| file.by != by && file.sure && self.view.has(place))
-            // Another may take the place of one that is only kept.
-            .filter(|(_, file)| file.state != FileState::Gone);
-        if let Some((place, file)) = others.find(|(place, _)| places.contains(place.as_str())) {
-            let message = format!("{place} is made of {} already, and of {path}", file.secret);
-            return Err(Failure::new(Code::BadData, message, "rename the field"));
-        }
-        let By::File(number) = by else { return Ok(()) };
-        let is_each = |number: usize| {
-            let order = self.order.files.get(number);
-            order.is_some_and(|order| matches!(order.file.file, Destination::EachField(_)))
+    /// Whether all files that a secret now makes can be beside each other and beside those of other secrets. (Names may come
+    /// with the secret.)
+    pub(super) fn check(&self, path: &ApiPath, made: &[(By, Result<Vec<Rendered>, Failure>)]) -> Result<(), Failure> {
+        let twice = |place: &str, secret: &str| {
+            let message = format!("{place} is made of {secret} already, and of {path}");
+            Err(Failure::new(Code::BadData, message, "rename the field"))
         };
-        if !is_each(number) {
+        let is_each = |by: By| match by {
+            By::File(number) => {
+                let order = self.order.files.get(number);
+                order.is_some_and(|order| matches!(order.file.file, Destination::EachField(_)))
+            }
+            By::Variable(_) => false,
+        };
+        let rendered = made.iter().flat_map(|(by, files)| {
+            let files = files.iter().flatten();
+            files.map(|file| (below_files(&file.place), *by))
+        });
+        let mut places = BTreeMap::new();
+        for (place, by) in rendered {
+            if places.insert(place, by).is_some() {
+                return twice(place, path.as_str());
+            }
+        }
+        let others = || {
+            let others = self.files.iter().filter(|(place, _)| self.view.has(place));
+            others.filter(|(_, file)| !made.iter().any(|(by, _)| *by == file.by))
+        };
+        let mut taken = others()
+            // Another may take the place of one that is only kept.
+            .filter(|(_, file)| file.sure && file.state != FileState::Gone);
+        if let Some((place, file)) = taken.find(|(place, _)| places.contains_key(place.as_str())) {
+            return twice(place, &file.secret);
+        }
+        let own = places.iter().filter(|(_, by)| is_each(**by));
+        let own: Vec<_> = own
+            .map(|(place, _)| (Destination::Relative((*place).to_owned()), path.clone()))
+            .collect();
+        if own.is_empty() {
             return Ok(());
         }
-        let others = self.files.iter().filter_map(|(place, file)| match file.by {
-            By::File(other) if other != number && is_each(other) && self.view.has(place) => {
-                Some((place.clone(), self.order.files.get(other)?.path.clone()))
-            }
+        let others = others().filter_map(|(place, file)| match file.by {
+            By::File(number) if is_each(file.by) => Some((
+                Destination::Relative(place.clone()),
+                self.order.files.get(number)?.path.clone(),
+            )),
             _ => None,
         });
-        let own = places.iter().map(|place| ((*place).to_owned(), path.clone()));
-        let all: Vec<_> = others
-            .chain(own)
-            .map(|(place, path)| (Destination::Relative(place), path))
-            .collect();
+        let all: Vec<_> = others.chain(own).collect();
         check_field_files(self.plan, all.iter().map(|(file, path)| (file, path)))
     }
 

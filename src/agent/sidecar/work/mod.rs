@@ -3,12 +3,12 @@
 mod files;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::{Instant as Timer, sleep};
 
 use self::files::{By, File, known_files};
-use super::Never;
 use crate::agent::Surroundings;
 use crate::agent::delivery::{EnvOrder, FileOrder, Order};
 use crate::agent::handover::{self, Handover, Held, boot_time};
@@ -44,11 +44,20 @@ pub(super) struct Sidecar<'a> {
     files: BTreeMap<String, File>,
     told: BTreeMap<String, FileStatus>,
     actions: Actions,
-    /// When something last failed and was said, and whether nothing has succeeded since.
+    /// When something last failed and was said.
     complained: Option<Duration>,
-    failing: bool,
+    /// What failed and has not succeeded since, a source or else the token, and why.
+    failing: BTreeMap<Option<Source>, String>,
     /// When what could not be written is tried again.
     write_again: Option<Duration>,
+}
+
+/// What `init` handed over. Times are the machine's own.
+pub(super) struct Handed {
+    session: Session,
+    logged_in: Duration,
+    sources: Vec<Held>,
+    read: Duration,
 }
 
 /// Something that is read.
@@ -63,12 +72,24 @@ struct Known {
 
 impl<'a> Sidecar<'a> {
     /// Goes on from where `init`, or an earlier sidecar, ended. None where there is nothing to keep fresh, because the job is to
-    /// fail.
+    /// fail. What `init` handed over is in `handed`, for the next start or to be revoked, until a start that succeeds takes it.
     pub(super) fn start(
         surroundings: &'a Surroundings,
         plan: &'a Plan,
         stop: &'a Stop,
+        handed: &mut Option<Handed>,
     ) -> Result<Option<Self>, Failure> {
+        // Before anything can fail.
+        match receive(surroundings, handed) {
+            Ok(false) => {
+                tracing::info!(
+                    "podkey-init delivered nothing, and left that to the job: there is nothing to keep fresh"
+                );
+                return Ok(None);
+            }
+            Ok(true) => {}
+            Err(reason) => tracing::warn!(reason, "the handover of podkey-init cannot be used"),
+        }
         let (Some(refresh), Some(login)) = (&plan.refresh, &plan.login) else {
             let why = "the plan has nothing to keep fresh";
             return Err(Failure::new(
@@ -85,31 +106,6 @@ impl<'a> Sidecar<'a> {
         let files = known_files(&order, &view, &told);
 
         let now = boot_time();
-        let taken = handover::receive(
-            |path| surroundings.path(path),
-            |handover| match handover {
-                Handover::Failed => None,
-                Handover::Delivered(delivered) => {
-                    let age = now.saturating_sub(delivered.read);
-                    let sources = delivered.sources.clone();
-                    Some(delivered.session().map(|session| (session, sources, age)))
-                }
-            },
-        );
-        let handed = match taken {
-            Ok(Some(None)) => {
-                tracing::info!(
-                    "podkey-init delivered nothing, and left that to the job: there is nothing to keep fresh"
-                );
-                return Ok(None);
-            }
-            Ok(Some(Some(handed))) => handed.filter(|(_, sources, _)| sources.len() == wanted.len()),
-            Ok(None) => None,
-            Err(reason) => {
-                tracing::warn!(reason, "the handover of podkey-init cannot be used");
-                None
-            }
-        };
         let mut sessions = BTreeMap::new();
         let mut token = None;
         let mut ages = Vec::new();
@@ -117,8 +113,9 @@ impl<'a> Sidecar<'a> {
             .into_iter()
             .map(|wanted| Known::new(wanted, &order, &files, &told))
             .collect();
-        match handed {
-            Some(((session, logged_in), held, read)) => {
+        match handed.take_if(|handed| handed.sources.len() == sources.len()) {
+            Some(handed) => {
+                let session = handed.session;
                 tracing::info!(
                     accessor = session.accessor,
                     secrets = sources.len(),
@@ -127,12 +124,12 @@ impl<'a> Sidecar<'a> {
                 );
                 token = Some(schedule::Held {
                     what: grant(&session),
-                    age: logged_in,
+                    age: now.saturating_sub(handed.logged_in),
                 });
                 sessions.insert(TokenNumber::default(), session);
-                for (source, held) in sources.iter_mut().zip(held) {
+                for (source, held) in sources.iter_mut().zip(handed.sources) {
                     source.held = held;
-                    ages.push(Some(read));
+                    ages.push(Some(now.saturating_sub(handed.read)));
                 }
             }
             None => {
@@ -173,13 +170,13 @@ impl<'a> Sidecar<'a> {
             told,
             actions: Actions::new(refresh.on_change.clone(), shown),
             complained: None,
-            failing: false,
+            failing: BTreeMap::new(),
             write_again: None,
         }))
     }
 
     /// Works and sleeps, for ever.
-    pub(super) async fn run(&mut self) -> Never {
+    pub(super) async fn run(&mut self) -> Infallible {
         loop {
             while !self.stop.is_asked()
                 && let Some(work) = self.schedule.due(boot_time())
@@ -201,7 +198,13 @@ impl<'a> Sidecar<'a> {
             let after = |at: Duration| at.saturating_sub(now);
             let clear_up = self.view.clear_up_due();
             let clear_up = clear_up.map(|at| at.saturating_duration_since(Instant::now()));
-            let wakes = [Some(after(self.schedule.wake())), self.write_again.map(after), clear_up];
+            let wakes = [
+                Some(after(self.schedule.wake())),
+                // Only to tell of it.
+                self.schedule.worsens().map(after),
+                self.write_again.map(after),
+                clear_up,
+            ];
             let wait = wakes.into_iter().flatten().min().unwrap_or(LONGEST);
             sleep(wait.min(LONGEST)).await;
             self.view.clear_up();
@@ -214,11 +217,7 @@ impl<'a> Sidecar<'a> {
         let mut left = 0;
         // The one in use first.
         while let Some((_, session)) = self.sessions.pop_last() {
-            let revoked = self
-                .vault
-                .revoke(&session, end.saturating_duration_since(Timer::now()))
-                .await;
-            left += usize::from(revoked != Revoked::Yes);
+            left += give_back(&self.vault, &session, end.saturating_duration_since(Timer::now())).await;
         }
         left
     }
@@ -238,7 +237,7 @@ impl<'a> Sidecar<'a> {
                     }),
                     None => Err(self.no_session()),
                 };
-                let result = self.heard("the client token was not renewed", result);
+                let result = self.heard(None, "the client token was not renewed", result);
                 if let (Ok(grant), Some(session)) = (&result, self.sessions.get_mut(&self.current)) {
                     session.ttl = grant.ttl;
                     tracing::debug!(
@@ -251,19 +250,29 @@ impl<'a> Sidecar<'a> {
             }
             Work::Read(sources) => {
                 let mut results = Vec::with_capacity(sources.len());
-                for source in sources {
+                for source in &sources {
                     let answer = match (self.sources.get(source.0), self.sessions.get(&self.current)) {
                         (Some(known), Some(session)) => self.vault.read_one(session, &known.wanted).await,
                         _ => Err(self.no_session()),
                     };
-                    let result = self.take(source, answer);
-                    results.push((source, result));
+                    let result = self.take(*source, answer);
+                    results.push((*source, result));
                     if matches!(result, Err(schedule::Failure::Away | schedule::Failure::Throttled(_))) {
                         break;
                     }
                 }
                 self.publish();
+                let (asked, unread) = sources.split_at(results.len());
+                let why = asked
+                    .last()
+                    .and_then(|source| self.sources.get(source.0)?.reason.clone());
+                for source in unread {
+                    if let Some(known) = self.sources.get_mut(source.0) {
+                        known.reason.clone_from(&why);
+                    }
+                }
                 self.schedule.read(boot_time(), &results);
+                self.schedule.unread(unread);
             }
             Work::ReadLeased(source, permit) => {
                 // A connection that the server has just closed would cost the permit.
@@ -296,7 +305,7 @@ impl<'a> Sidecar<'a> {
                     ) => self.vault.renew_lease(session, wanted.path.as_str(), id).await,
                     _ => Err(self.no_session()),
                 };
-                let result = self.heard("a lease was not renewed", result);
+                let result = self.heard(Some(source), "a lease was not renewed", result);
                 let result = result.map(|Renewed { ttl, renewable }| Lifetime::Lease { ttl, renewable });
                 if result.is_ok()
                     && let Some(known) = self.sources.get_mut(source.0)
@@ -314,7 +323,14 @@ impl<'a> Sidecar<'a> {
                 };
                 let result = match revoked {
                     Revoked::Yes | Revoked::Refused => Ok(()),
-                    Revoked::Unanswered => Err(schedule::Failure::Away),
+                    Revoked::Unanswered => {
+                        self.complain(
+                            "a client token that was replaced is not revoked yet",
+                            "there was no answer",
+                            "",
+                        );
+                        Err(schedule::Failure::Away)
+                    }
                 };
                 if result.is_ok() {
                     self.sessions.remove(&number);
@@ -330,7 +346,7 @@ impl<'a> Sidecar<'a> {
             .vault
             .login(self.login, Credential::File(&token_file), self.stop)
             .await;
-        let session = self.heard("the login failed", result)?;
+        let session = self.heard(None, "the login failed", result)?;
         tracing::info!(
             connection = self.plan.connection.name,
             mount = %self.login.mount,
@@ -342,6 +358,7 @@ impl<'a> Sidecar<'a> {
         );
         if session.uses == 1 {
             let why = "the role's token_num_uses is 1: such a token cannot be used and then revoked";
+            self.failing.insert(None, why.to_owned());
             self.complain(
                 "the login is of no use",
                 why,
@@ -379,6 +396,7 @@ impl<'a> Sidecar<'a> {
         let others = self.files.iter().filter(|(_, file)| !made.contains(&file.by));
         let mut bytes: usize = others.map(|(place, _)| self.view.size(place)).sum();
         let mut all = Vec::with_capacity(made.len());
+        let mut unusable = None;
         for by in &made {
             let rendered = match &answer {
                 Ok(reading) => self.render(*by, reading),
@@ -386,23 +404,30 @@ impl<'a> Sidecar<'a> {
                 Err(_) => continue,
             };
             bytes += rendered.iter().flatten().map(|file| file.bytes.len()).sum::<usize>();
+            unusable = match &rendered {
+                Err(failure) if failure.code != Code::NotFound => Some(failure.clone()),
+                _ if bytes > MAX_RENDERED_BYTES => Some(Failure::too_large()),
+                _ => None,
+            };
             all.push((*by, rendered));
-            if bytes > MAX_RENDERED_BYTES {
-                // None of them, so that those of one secret go together, and no more of them in memory.
-                let failure = Failure::too_large();
-                all = made.iter().map(|by| (*by, Err(failure.clone()))).collect();
+            if unusable.is_some() {
+                // No more of them in memory.
                 break;
             }
         }
+        if let Some(failure) = unusable.or_else(|| self.check(&wanted.path, &all).err()) {
+            // None of them, so that those of one secret go together.
+            all = made.iter().map(|by| (*by, Err(failure.clone()))).collect();
+        }
+        let version = answer.as_ref().ok().and_then(|reading| reading.version);
         for (by, rendered) in all {
-            let version = answer.as_ref().ok().and_then(|reading| reading.version);
-            let rendered = rendered.and_then(|files| self.check(by, &wanted.path, &files).map(|()| files));
             match rendered {
                 Ok(files) => self.show(by, files, version),
                 Err(failure) => self.show_not(by, &failure),
             }
         }
-        self.heard("a secret was not read", answer).map(|_| lifetime)
+        self.heard(Some(source), "a secret was not read", answer)
+            .map(|_| lifetime)
     }
 
     /// Writes the status, if it changed, and logs files whose state did.
@@ -431,7 +456,12 @@ impl<'a> Sidecar<'a> {
                 FileState::Fresh
             };
             let state = file.state.max(scheduled).max(unwritten);
-            let reason = file.reason.as_ref().or(known.reason.as_ref());
+            let reason = file
+                .reason
+                .as_ref()
+                .or(known.reason.as_ref())
+                // Without its token nothing can be asked for.
+                .or_else(|| self.failing.get(&None));
             let next_try = self.schedule.next_try(Source(number));
             let mut status = FileStatus {
                 version: file.version,
@@ -461,17 +491,24 @@ impl<'a> Sidecar<'a> {
         VaultError::new(Kind::Denied, "there is no client token", "")
     }
 
-    /// A result as the schedule wants it. What failed is logged, once in a while.
-    fn heard<T>(&mut self, what: &str, result: Result<T, VaultError>) -> Result<T, schedule::Failure> {
+    /// A result of a source, or of the token, as the schedule wants it. What failed is logged, once in a while.
+    fn heard<T>(
+        &mut self,
+        of: Option<Source>,
+        what: &str,
+        result: Result<T, VaultError>,
+    ) -> Result<T, schedule::Failure> {
         match result {
             Ok(done) => {
-                if std::mem::take(&mut self.failing) {
+                if self.failing.remove(&of).is_some() && self.failing.is_empty() {
                     tracing::info!("the server answers as it should again");
                 }
                 Ok(done)
             }
             Err(error) => {
                 let failure = match error.kind {
+                    // Who says when to come again is taken at its word.
+                    Kind::Unavailable if error.retry_after.is_some() => schedule::Failure::Throttled(error.retry_after),
                     Kind::Unavailable | Kind::Trust => schedule::Failure::Away,
                     Kind::RateLimited => schedule::Failure::Throttled(error.retry_after),
                     Kind::Denied => schedule::Failure::Denied,
@@ -483,8 +520,10 @@ impl<'a> Sidecar<'a> {
                     | Kind::Refused
                     | Kind::Setup => schedule::Failure::Failed,
                 };
-                if failure != schedule::Failure::Gone {
-                    self.failing = true;
+                if failure == schedule::Failure::Gone {
+                    self.failing.remove(&of);
+                } else {
+                    self.failing.insert(of, error.message.clone());
                     self.complain(what, &error.message, &error.hint);
                 }
                 Err(failure)
@@ -521,6 +560,47 @@ fn say(place: &str, status: &FileStatus, before: FileState) {
     }
 }
 
+/// Takes what `init` left. False where that is nothing, because the job is to fail.
+fn receive(surroundings: &Surroundings, handed: &mut Option<Handed>) -> Result<bool, String> {
+    let received = handover::receive(
+        |path| surroundings.path(path),
+        |handover| match handover {
+            Handover::Failed => false,
+            Handover::Delivered(delivered) => {
+                let (logged_in, read) = (delivered.logged_in, delivered.read);
+                let sources = delivered.sources.clone();
+                *handed = delivered.session().map(|session| Handed {
+                    session,
+                    logged_in,
+                    sources,
+                    read,
+                });
+                true
+            }
+        },
+    );
+    Ok(received?.unwrap_or(true))
+}
+
+/// Gives a token back at the end. Tells how many may be left.
+async fn give_back(vault: &Vault, session: &Session, limit: Duration) -> usize {
+    let revoked = vault.revoke(session, limit).await;
+    if revoked == Revoked::Unanswered {
+        session.may_last();
+    }
+    usize::from(revoked != Revoked::Yes)
+}
+
+impl Handed {
+    /// Gives the token back, within the limit, where no sidecar could be started that has it. Tells how many may be left.
+    pub(super) async fn revoke(&self, plan: &Plan, limit: Duration) -> usize {
+        match Vault::new(&plan.connection, Deadline::Try(limit)) {
+            Ok(vault) => give_back(&vault, &self.session, limit).await,
+            Err(_) => 1,
+        }
+    }
+}
+
 impl Known {
     /// As far as the status tells.
     fn new(
@@ -536,12 +616,13 @@ impl Known {
             reason: None,
         };
         let told = known.told(order, files, told);
+        known.success = told.and_then(|told| told.last_success);
         known.held = match told.map(FileStatus::held) {
+            None | Some(Held::Static) if known.success.is_none() => Held::missing(&known.wanted),
             None | Some(Held::Static) if known.wanted.data.is_some() => Held::Unknown,
             None => Held::Static,
             Some(held) => held,
         };
-        known.success = told.and_then(|told| told.last_success);
         known
     }
 
