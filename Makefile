@@ -68,6 +68,7 @@ bench-cluster: rust ## what podkey costs a pod, in the cluster of `make cluster`
 # The static binaries: Rust's own musl and linker, and zig as the C compiler for ring, for both machines, whatever machine
 # this is. (zig as the linker would put its own allocator and memcpy in: more memory, and slower.) Cargo's home is taken
 # out of the paths in panic messages, so that two people's builds are alike; the project's own paths are relative anyway.
+# Where the program may be moved in memory, its own addresses are listed in the short form that musl 1.2.4 and newer read.
 dist: rust ## static binaries for amd64 and arm64 in dist/
 	@.ci/tools zig
 	$(foreach arch,$(ARCHES),$(call static,$(arch),$(target-$(arch)),$(zig-$(arch))))
@@ -79,7 +80,7 @@ zig-amd64 := x86_64-linux-musl
 zig-arm64 := aarch64-linux-musl
 define static-flags
 export ZIG_TARGET=$(2) CC_$(subst -,_,$(1))=$(CURDIR)/.ci/zig-cc SOURCE_DATE_EPOCH=0
-export RUSTFLAGS="-Clink-self-contained=yes -Clinker=rust-lld -Clinker-flavor=ld.lld --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo"
+export RUSTFLAGS="-Clink-self-contained=yes -Clinker=rust-lld -Clinker-flavor=ld.lld -Clink-arg=--pack-dyn-relocs=relr --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo"
 endef
 define static
 $(call static-flags,$(2),$(3))

@@ -289,7 +289,7 @@ impl Pod<'_> {
         }
     }
 
-    /// Whether ARC made it to run a job, in the container [`RUNNER`].
+    /// Whether ARC made it to run a job, in the container `runner`.
     pub fn is_runner(&self) -> bool {
         self.metadata.labels.as_ref().is_some_and(|labels| labels.is_runner)
     }
