@@ -3,21 +3,26 @@
 use serde::Deserialize;
 
 use super::pod::Pod;
-use crate::plan::{ApiPath, PathTemplate, Pattern, Plan};
+use crate::plan::{ApiPath, PathTemplate, Pattern, Plan, pattern};
 
 /// One rule. All fields must match, and a field left out matches all.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AllowRule {
     /// Namespaces of pods.
+    #[serde(default, deserialize_with = "pattern::list")]
     pub namespaces: Option<Vec<Pattern>>,
     /// Service accounts of pods.
+    #[serde(default, deserialize_with = "pattern::list")]
     pub service_accounts: Option<Vec<Pattern>>,
     /// Vault roles.
+    #[serde(default, deserialize_with = "pattern::list")]
     pub roles: Option<Vec<Pattern>>,
     /// Mounts of auth methods.
+    #[serde(default, deserialize_with = "pattern::list")]
     pub auth_mounts: Option<Vec<Pattern>>,
     /// API paths of secrets.
+    #[serde(default, deserialize_with = "pattern::list")]
     pub secrets: Option<Vec<Pattern>>,
 }
 

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
-use super::{ApiPath, Budget, Destination, Invalid, Pattern, PlannedFile, Role, checked_text, invalid, is_false};
+use super::{
+    ApiPath, Budget, Destination, Invalid, Pattern, PlannedFile, Role, checked_text, invalid, is_false, pattern,
+};
 use crate::text::{is_printable, takes_over};
 
 /// Where the `runner` container mounts the volume `podkey-bin` (read-only), and `podkey-init` (to fill it).
@@ -384,10 +386,10 @@ impl fmt::Display for PathTemplate {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct JobPolicy {
     /// Repositories, such as `octo-org/*`.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "list")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "pattern::list")]
     pub repositories: Option<Vec<Pattern>>,
     /// Events, such as `push` or `workflow_dispatch`.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "list")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "pattern::list")]
     pub events: Option<Vec<Pattern>>,
     /// Only jobs of a protected branch or tag.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -395,11 +397,6 @@ pub struct JobPolicy {
     /// Jobs of a pull request from another repository.
     #[serde(default, skip_serializing_if = "Forks::are_denied")]
     pub forks: Forks,
-}
-
-/// A list that is there without an item must not allow everything.
-fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Pattern>>, D::Error> {
-    Vec::deserialize(deserializer).map(Some)
 }
 
 /// Whether a job of a pull request from another repository gets the secrets. GitHub gives it none of its own.

@@ -17,7 +17,7 @@ mod destination;
 mod job;
 mod name;
 mod path;
-mod pattern;
+pub(crate) mod pattern;
 mod refresh;
 
 pub use self::address::{Address, ServerName};

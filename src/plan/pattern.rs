@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Invalid, PathTemplate, Piece, Placeholder, checked_text, invalid};
 
@@ -13,6 +13,11 @@ use super::{Invalid, PathTemplate, Piece, Placeholder, checked_text, invalid};
 pub struct Pattern(String);
 
 checked_text!(Pattern);
+
+/// Reads a list of them that may be left out. One that is there without an item must not allow everything.
+pub(crate) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Pattern>>, D::Error> {
+    Vec::deserialize(deserializer).map(Some)
+}
 
 impl FromStr for Pattern {
     type Err = Invalid;

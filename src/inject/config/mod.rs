@@ -554,6 +554,7 @@ connections:
                 "kubernetesVersion: \"new\" is no version of Kubernetes such as \"1.33\"",
             ),
             (connection("allow: "), "allow is there without a rule"),
+            (connection("allow: [{secrets: }]"), "line 3"),
             (
                 "agent: {image: i, resources: {limits: {cpu: lots}}}\nconnections: {d: {address: 'https://v'}}".into(),
                 "line 1",
