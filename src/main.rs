@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use podkey::inject::{Config, Problems};
+use podkey::inject::Config;
 use podkey::telemetry::{self, LogFormat};
 use podkey::webhook::offline::{self, Offline, OfflineError};
 use podkey::webhook::{self, ByItself, Options, Tls};
@@ -248,7 +248,7 @@ fn inject(args: &InjectArgs) -> ExitCode {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(problems)) => {
             for problem in problems.iter() {
-                let _ = writeln!(std::io::stderr(), "{}: {}", problem.key, problem.message);
+                let _ = writeln!(std::io::stderr(), "{problem}");
             }
             ExitCode::FAILURE
         }
@@ -259,7 +259,7 @@ fn inject(args: &InjectArgs) -> ExitCode {
     }
 }
 
-fn try_inject(args: &InjectArgs) -> anyhow::Result<Result<(), Problems>> {
+fn try_inject(args: &InjectArgs) -> anyhow::Result<Result<(), Vec<String>>> {
     let config = webhook::load(&args.config)?;
     let manifest = read_manifest(&args.filename)?;
     match offline::inject(&manifest, args.namespace.as_deref(), &config) {

@@ -83,7 +83,7 @@ fn run(root: &Path, folder: &Path) -> Result<Outcome, String> {
     let mut outcome = Outcome::new();
     match offline::inject(&manifest, namespace, &config) {
         Err(OfflineError::Denied(problems)) => {
-            let lines: Vec<_> = problems.iter().map(|p| format!("{}: {}\n", p.key, p.message)).collect();
+            let lines: Vec<_> = problems.iter().map(|problem| format!("{problem}\n")).collect();
             outcome.insert("denied.txt", lines.concat());
         }
         Err(error) => return Err(error.to_string()),

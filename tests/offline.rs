@@ -316,6 +316,25 @@ fn the_problems_of_every_document_are_told_with_its_name() {
 }
 
 #[test]
+fn problems_beyond_the_first_64_were_left_out_without_a_word() {
+    let entry = "{secret: a//b, key: k, file: ../f, mode: x}, ".repeat(40);
+    let bad = POD
+        .replace(
+            "'- {secret: kv/data/web, key: token, file: /run-time/token, env: TOKEN_FILE}'",
+            &format!("'[{entry}]'"),
+        )
+        .replace("spec:", "    podkey.dev/bogus: x\nspec:");
+    let ended = inject(CONFIG, &bad, &[]);
+    assert_eq!(ended.code, 1);
+    assert!(
+        ended.stderr.contains("podkey.dev/bogus: is no annotation"),
+        "{}",
+        ended.stderr
+    );
+    assert!(ended.stderr.contains("podkey.dev/files[39].mode"), "{}", ended.stderr);
+}
+
+#[test]
 fn an_error_is_told_once_with_its_cause() {
     let podkey = |args: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_podkey")).args(args).output().unwrap();

@@ -22,7 +22,9 @@ pub struct Problems {
 }
 
 /// The most problems that are kept.
-const MAX_KEPT: usize = 64;
+const MAX_KEPT: usize = 256;
+/// The most candidates that are compared with what was written.
+const MAX_CANDIDATES: usize = 64;
 
 impl Problems {
     /// Adds one.
@@ -99,10 +101,10 @@ pub(super) fn did_you_mean<'a>(written: &str, candidates: impl IntoIterator<Item
     candidates
         .into_iter()
         // Names of containers are candidates too, and a pod may have any number.
-        .take(MAX_KEPT)
+        .take(MAX_CANDIDATES)
         .map(|candidate| {
             (
-                strsim::damerau_levenshtein(&written.to_lowercase(), candidate),
+                strsim::damerau_levenshtein(&written.to_lowercase(), &candidate.to_lowercase()),
                 candidate,
             )
         })

@@ -4,7 +4,7 @@ use json_patch::Patch;
 use serde_json::{Map, Value, json};
 use serde_saphyr::UserMessageFormatter;
 
-use crate::inject::{Config, Decision, Pod, Problems, decide};
+use crate::inject::{Config, Decision, Pod, Problem, Problems, decide};
 
 /// What a manifest becomes.
 #[derive(Debug)]
@@ -26,9 +26,9 @@ pub enum OfflineError {
     /// The manifest has no pod in it.
     #[error("{0}")]
     Kind(String),
-    /// The webhook would refuse the pod.
-    #[error("{0}")]
-    Denied(Problems),
+    /// The webhook would refuse the pod: a line for each problem.
+    #[error("{}", .0.join("; "))]
+    Denied(Vec<String>),
     /// The pod is none.
     #[error("{0}")]
     Pod(String),
@@ -71,7 +71,7 @@ pub fn inject(manifest: &str, namespace: Option<&str>, config: &Config) -> Resul
     let mut shown: Vec<Offline> = Vec::new();
     let mut podless = Vec::new();
     let mut skipped = Vec::new();
-    let mut denied = Problems::default();
+    let mut denied = Vec::new();
     for document in documents {
         let name = name_of(&document)?;
         let prefix = if several { format!("{name}: ") } else { String::new() };
@@ -89,9 +89,7 @@ pub fn inject(manifest: &str, namespace: Option<&str>, config: &Config) -> Resul
                 shown.push(offline);
             }
             Err(OfflineError::Denied(problems)) => {
-                for problem in problems.iter() {
-                    denied.push(format!("{prefix}{}", problem.key), &problem.message);
-                }
+                denied.extend(problems.iter().map(|problem| format!("{prefix}{problem}")));
             }
             Err(error) => return Err(error.of(&prefix)),
         }
@@ -109,6 +107,19 @@ pub fn inject(manifest: &str, namespace: Option<&str>, config: &Config) -> Resul
     };
     last.notes.append(&mut skipped);
     Ok(shown)
+}
+
+/// A line for each problem, and one for those that are too many.
+fn lines(problems: &Problems) -> Vec<String> {
+    let told = problems
+        .iter()
+        .map(|Problem { key, message }| format!("{key}: {message}"));
+    let mut lines: Vec<String> = told.collect();
+    let more = problems.len() - lines.len();
+    if more > 0 {
+        lines.push(format!("and {more} problems more"));
+    }
+    lines
 }
 
 /// Reads a manifest as `kubectl apply` does, which is YAML 1.1: `0644` is 420 and `yes` is true.
@@ -200,7 +211,7 @@ fn decide_one(mut pod: Value, namespace: Option<&str>, config: &Config) -> Resul
                 notes,
             })
         }
-        Decision::Deny(problems) => Err(OfflineError::Denied(problems)),
+        Decision::Deny(problems) => Err(OfflineError::Denied(lines(&problems))),
         Decision::Inject(patch, notes) => {
             let broken =
                 |error: &dyn std::fmt::Display| OfflineError::Pod(format!("the patch does not apply: {error}"));
