@@ -224,6 +224,7 @@ async fn deliver(
         delivery.leases.clear();
     } else {
         let mut staged = Staged::open(&surroundings.path(VOLUME_DIR), surroundings.root.is_some())?;
+        staged.make_directory(FILES_DIR)?;
         for file in &rendered {
             staged.stage(file)?;
             // A signal is seen here, and dropping `staged` removes what was written.
@@ -392,6 +393,7 @@ fn leave_no_secret(plan: &Plan, surroundings: &Surroundings) -> Result<(), Failu
         return fresh::leave_nothing(surroundings);
     }
     let mut staged = Staged::open(&surroundings.path(VOLUME_DIR), surroundings.root.is_some())?;
+    staged.make_directory(FILES_DIR)?;
     let destinations = plan.destinations().enumerate();
     for (destination, place) in destinations.map(|(index, destination)| (destination, destination.place(index))) {
         match closed(destination, place.clone()) {

@@ -204,6 +204,11 @@ impl Staged {
         Ok(count)
     }
 
+    /// Makes a directory below the volume where it is missing: the kubelet would make it another one's, for all to write.
+    pub(super) fn make_directory(&mut self, path: &str) -> Result<(), Failure> {
+        self.directory(path).map(drop)
+    }
+
     /// The directory at `path` below the volume, made where it is missing, its stale temporary files swept once.
     fn directory(&mut self, path: &str) -> Result<Rc<OwnedFd>, Failure> {
         if let Some(known) = self.directories.get(path) {
