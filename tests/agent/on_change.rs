@@ -36,7 +36,7 @@ fn an_app_is_told_by_signal_file_and_request_once_the_files_are_there() {
     let pod = pod(
         "on-change",
         &[
-            format!("signal:SIGHUP:{process}"),
+            format!("signal:SIGUSR1:{process}"),
             "touch:told".into(),
             format!("http:POST:{}/-/reload", web.address()),
         ],
@@ -53,7 +53,7 @@ fn an_app_is_told_by_signal_file_and_request_once_the_files_are_there() {
     assert_eq!(pod.text("a").unwrap(), "canary-two", "told after the swap");
     assert_eq!(
         app.wait().unwrap().signal(),
-        Some(rustix::process::Signal::HUP.as_raw())
+        Some(rustix::process::Signal::USR1.as_raw())
     );
     pod.until("the app was asked", |_| !web.requests().is_empty());
     let requests = web.requests();

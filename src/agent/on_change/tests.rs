@@ -78,10 +78,10 @@ fn a_program_is_known_by_its_own_name_too() {
             .spawn()
             .unwrap(),
     );
-    told(&format!("signal:SIGHUP:{name}"), dir.path()).unwrap();
+    told(&format!("signal:SIGUSR1:{name}"), dir.path()).unwrap();
     assert_eq!(
         sleeper.0.wait().unwrap().signal(),
-        Some(rustix::process::Signal::HUP.as_raw())
+        Some(rustix::process::Signal::USR1.as_raw())
     );
 }
 
