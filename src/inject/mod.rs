@@ -40,6 +40,7 @@ use patch::List;
 use pod::{Annotations, Container};
 use present::State;
 use problem::{did_you_mean, quoted};
+use qos::Asks;
 use readers::{Reader, ReaderUser};
 use request::InjectionRequest;
 use serde_json::value::RawValue;
@@ -217,7 +218,7 @@ impl Injection<'_, '_, '_> {
             patch.prepend(&format!("{}/command", reader.pointer), additions.command)?;
         }
         if self.state == State::New {
-            let containers = config.containers.of(self.tool, self.delivery, qos::is_guaranteed(pod));
+            let containers = config.containers.of(self.tool, self.delivery, Asks::of(pod));
             let containers: Vec<_> = containers
                 .iter()
                 .map(|container| container.to_json(&self.plan, self.run_as_user))

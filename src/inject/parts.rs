@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::config::agent::{AgentConfig, AgentResources};
 use super::pod;
+use super::qos::Asks;
 use crate::plan::{
     BIN_DIR, Destination, FILES_DIR, HANDOVER_DIR, MAX_RENDERED_BYTES, PLAN_ENV, SECRETS_DIR, SINGLE_DIR, TOKEN_DIR,
     VOLUME_DIR,
@@ -77,39 +78,46 @@ pub(super) enum Access {
 /// podkey's own containers as text, for every kind of pod there is.
 #[derive(Debug, Clone)]
 pub(super) struct OwnContainers {
-    /// Without `podkey-bin`, and with it; for pods that are not Guaranteed, and for those that are.
-    once: [[ContainerText; 2]; 2],
+    /// Without `podkey-bin`, and with it; by what they [ask for](Asks::ALL).
+    once: [Vec<ContainerText>; 2],
     /// Likewise, `podkey-init` and the sidecar.
-    refreshed: [[[ContainerText; 2]; 2]; 2],
+    refreshed: [Vec<[ContainerText; 2]>; 2],
 }
 
 impl OwnContainers {
     pub(super) fn prepare(agent: &AgentConfig) -> Result<Self, serde_json::Error> {
         use {Delivery::*, Program::*};
-        let text =
-            |program, tool, delivery, guaranteed| ContainerText::prepare(agent, program, tool, delivery, guaranteed);
-        let once = |tool| Ok::<_, serde_json::Error>([text(Init, tool, Once, false)?, text(Init, tool, Once, true)?]);
-        let both = |tool, guaranteed| {
-            Ok::<_, serde_json::Error>([
-                text(Init, tool, Refreshed, guaranteed)?,
-                text(Sidecar, tool, Refreshed, guaranteed)?,
-            ])
+        let text = |program, tool, delivery, asks| ContainerText::prepare(agent, program, tool, delivery, asks);
+        let once = |tool| {
+            Asks::ALL
+                .into_iter()
+                .map(move |asks| text(Init, tool, Once, asks))
+                .collect::<Result<_, _>>()
+        };
+        let refreshed = |tool| {
+            let both = move |asks| {
+                Ok([
+                    text(Init, tool, Refreshed, asks)?,
+                    text(Sidecar, tool, Refreshed, asks)?,
+                ])
+            };
+            Asks::ALL
+                .into_iter()
+                .map(both)
+                .collect::<Result<_, serde_json::Error>>()
         };
         Ok(Self {
             once: [once(Tool::None)?, once(Tool::Hooks)?],
-            refreshed: [
-                [both(Tool::None, false)?, both(Tool::None, true)?],
-                [both(Tool::Hooks, false)?, both(Tool::Hooks, true)?],
-            ],
+            refreshed: [refreshed(Tool::None)?, refreshed(Tool::Hooks)?],
         })
     }
 
     /// Those that a pod like this gets, in their order.
-    pub(super) fn of(&self, tool: Tool, delivery: Delivery, guaranteed: bool) -> &[ContainerText] {
-        let (bin, guaranteed) = (usize::from(tool != Tool::None), usize::from(guaranteed));
+    pub(super) fn of(&self, tool: Tool, delivery: Delivery, asks: Asks) -> &[ContainerText] {
+        let (bin, asks) = (usize::from(tool != Tool::None), asks as usize);
         match delivery {
-            Delivery::Once => std::slice::from_ref(&self.once[bin][guaranteed]),
-            Delivery::Refreshed => &self.refreshed[bin][guaranteed],
+            Delivery::Once => std::slice::from_ref(&self.once[bin][asks]),
+            Delivery::Refreshed => &self.refreshed[bin][asks],
         }
     }
 }
@@ -137,7 +145,7 @@ impl ContainerText {
         program: Program,
         tool: Tool,
         delivery: Delivery,
-        guaranteed: bool,
+        asks: Asks,
     ) -> Result<Self, serde_json::Error> {
         // Two values that stand for themselves nowhere else in the text.
         const PLAN: &str = "\0plan";
@@ -145,7 +153,7 @@ impl ContainerText {
         let text = |user| {
             let volumes = VOLUMES.into_iter().filter(|volume| needs(volume, tool, delivery));
             serde_json::to_string(&Container {
-                resources: Some(resources(&agent.resources, guaranteed)),
+                resources: resources(&agent.resources, asks),
                 ..container(agent, program, PLAN, user, volumes)
             })
         };
@@ -229,7 +237,10 @@ fn container(
 }
 
 /// A Guaranteed pod needs requests that equal the limits, for CPU and memory both.
-fn resources(resources: &AgentResources, guaranteed: bool) -> ResourceRequirements {
+fn resources(resources: &AgentResources, asks: Asks) -> Option<ResourceRequirements> {
+    if asks == Asks::Nothing {
+        return None;
+    }
     let quantities = |from: &BTreeMap<String, super::qos::Quantity>| -> BTreeMap<String, Quantity> {
         from.iter()
             .map(|(name, quantity)| (name.clone(), Quantity(quantity.to_string())))
@@ -237,7 +248,7 @@ fn resources(resources: &AgentResources, guaranteed: bool) -> ResourceRequiremen
     };
     let mut requests = quantities(&resources.requests);
     let mut limits = quantities(&resources.limits);
-    if guaranteed {
+    if asks == Asks::Guaranteed {
         let defaults = AgentResources::default();
         for (name, default) in quantities(&defaults.limits) {
             let limit = limits
@@ -247,11 +258,11 @@ fn resources(resources: &AgentResources, guaranteed: bool) -> ResourceRequiremen
         }
     }
     let given = |quantities: BTreeMap<_, _>| Some(quantities).filter(|quantities| !quantities.is_empty());
-    ResourceRequirements {
+    Some(ResourceRequirements {
         claims: None,
         limits: given(limits),
         requests: given(requests),
-    }
+    })
 }
 
 /// Each of [`VOLUMES`], of which a pod gets those that it [`needs`].

@@ -88,6 +88,9 @@ pub struct Spec<'a> {
     /// The older name of the same field.
     #[serde(borrow, default)]
     pub service_account: Option<Text<'a>>,
+    /// For all containers together.
+    #[serde(borrow, default)]
+    pub resources: Option<Resources<'a>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -93,9 +93,42 @@ fn same(a: &RawValue, b: &RawValue) -> bool {
     }
 }
 
+/// What podkey's own containers ask for, so that the pod stays what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// What the operator says.
+    Configured,
+    /// The same, with requests that equal the limits.
+    Guaranteed,
+    /// Nothing: the pod has resources for all its containers together, and the API server refuses it where theirs are more.
+    /// <https://kubernetes.io/docs/tasks/configure-pod-container/assign-pod-level-resources/>
+    Nothing,
+}
+
+impl Asks {
+    /// For every kind of pod.
+    pub(super) const ALL: [Self; 3] = [Self::Configured, Self::Guaranteed, Self::Nothing];
+
+    pub(super) fn of(pod: &Pod<'_>) -> Self {
+        let given = pod
+            .spec
+            .resources
+            .iter()
+            .flat_map(|resources| [&resources.limits, &resources.requests]);
+        match given
+            .flatten()
+            .any(|given| given.cpu.is_some() || given.memory.is_some())
+        {
+            true => Self::Nothing,
+            false if is_guaranteed(pod) => Self::Guaranteed,
+            false => Self::Configured,
+        }
+    }
+}
+
 /// Whether the pod is Guaranteed: every container, init containers too, has CPU and memory limits, and requests that equal
 /// them (a request left out counts as the limit).
-pub(super) fn is_guaranteed(pod: &Pod<'_>) -> bool {
+fn is_guaranteed(pod: &Pod<'_>) -> bool {
     pod.all_containers().all(|container| {
         let Some(resources) = &container.resources else {
             return false;
