@@ -145,19 +145,22 @@ impl Stop {
 }
 
 /// A login from its first byte to its whole answer. Dropped in between, by whatever ends it, it warns of the token.
-struct Pending<'a>(&'a Stop, Deadline);
+struct Pending<'a> {
+    stop: &'a Stop,
+    deadline: Deadline,
+}
 
 impl Pending<'_> {
     fn answered(self) {
-        self.0.login_sent.set(false);
+        self.stop.login_sent.set(false);
     }
 }
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
-        if self.0.login_sent.replace(false) {
-            self.0.token_lost.set(true);
-            self.1.warn(format_args!(
+        if self.stop.login_sent.replace(false) {
+            self.stop.token_lost.set(true);
+            self.deadline.warn(format_args!(
                 "a login had no whole answer: the server may have made a client token that lasts until its TTL"
             ));
         }
@@ -241,8 +244,6 @@ impl Vault {
             if stop.is_asked() {
                 return Err(tries.out_of_time());
             }
-            // Of several servers behind one address, the one that refuses may be behind the others: not that one again.
-            self.hang_up();
             tries.pause(verdict).await?;
         }
     }
@@ -255,7 +256,10 @@ impl Vault {
         tries: &mut Tries,
         stop: &Stop,
     ) -> Result<Result<Session, FailedTry>, VaultError> {
-        let pending = Pending(stop, self.deadline);
+        let pending = Pending {
+            stop,
+            deadline: self.deadline,
+        };
         let mut link = self.first.take();
         let exchanged = {
             let mut exchange = std::pin::pin!(self.transport.exchange(&mut link, out));

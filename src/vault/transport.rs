@@ -162,9 +162,10 @@ impl Transport {
                 Err(_) if !success => Zeroizing::default(),
                 Err(error) => return Err(error),
             };
-            // A node that cannot answer now, or a standby that can neither answer nor pass the request on (307, 472, 473), may be
-            // the wrong one: the next try looks the address up again.
-            if !matches!(parts.status.as_u16(), 307 | 472 | 473 | 500..) {
+            // A node that cannot answer now, a standby that can neither answer nor pass the request on (307, 472, 473), or one that
+            // knows an auth method's new config later than the others, may be the wrong one: the next try looks the address up again.
+            let login_refused = out.jwt.is_some() && !success;
+            if !login_refused && !matches!(parts.status.as_u16(), 307 | 472 | 473 | 500..) {
                 link.0 = Some((open, tokio::time::Instant::now()));
             }
             return Ok(Answered {
