@@ -1,8 +1,10 @@
 //! Being told to stop: the two signals that say so, and the moment more that a login has which is under way.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::report::{Code, Failure};
@@ -55,6 +57,13 @@ impl Signals {
             _ = self.terminate.recv() => Told::Terminate,
         }
     }
+
+    /// The signal that has come already, if any.
+    pub(super) async fn pending(&mut self) -> Option<Told> {
+        // Signals come through a pipe, which the runtime reads when a task yields.
+        yield_now().await;
+        timeout(Duration::ZERO, self.next()).await.ok()
+    }
 }
 
 /// Stops the work, to be dropped after this. A login that is under way may be about to bring a client token that nobody else
@@ -66,5 +75,20 @@ pub(super) async fn stop<T>(work: Pin<&mut impl Future<Output = T>>, stop: &Stop
             _ = timeout(LOGIN_GRACE, work) => {}
             _ = signals.next() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{getpid, kill_process};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_signal_that_came_while_nobody_waited_is_seen() {
+        let mut signals = Signals::handle().unwrap();
+        assert!(signals.pending().await.is_none());
+        kill_process(getpid(), Told::Interrupt.signal()).unwrap();
+        assert!(matches!(signals.pending().await, Some(Told::Interrupt)));
     }
 }

@@ -154,8 +154,10 @@ fn a_runner_that_reads_nothing_does_not_keep_the_hook_and_its_secrets_for_ever()
 
 #[test]
 fn a_hook_that_is_told_to_stop_leaves_no_secret() {
-    for signal in ["-INT", "-TERM"] {
+    // A runner that an entrypoint started with `./run.sh &` hands on SIGINT as ignored.
+    for (signal, ignored) in [("-INT", false), ("-TERM", false), ("-INT", true), ("-TERM", true)] {
         let (mut pod, github) = stuck(pod());
+        pod.runner.ignores_signals = ignored;
         let child = waiting(&mut pod, &github);
         // The wrapper has become the agent: the signal that the runner sends to its own child reaches it.
         send(signal, &child);

@@ -493,6 +493,34 @@ fn the_signals_of_a_cancelled_job_reach_the_authors_hook() {
 }
 
 #[test]
+fn the_authors_hooks_end_on_a_signal_that_the_runner_ignores() {
+    for (hook, variable) in [
+        ("job-started.sh", "PODKEY_NEXT_JOB_STARTED"),
+        ("job-completed.sh", "PODKEY_NEXT_JOB_COMPLETED"),
+    ] {
+        for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+            let mut pod = pod(&fake()).ready();
+            pod.runner.ignores_signals = true;
+            let ready = pod.runner.dir().join("ready");
+            let script = format!(
+                "trap 'exit {code}' INT TERM\n: >{}\nwhile :; do sleep 0.05; done\n",
+                ready.display()
+            );
+            next(&mut pod, variable, "own.sh", &script);
+            let (hook, arguments) = pod.hook_call(hook);
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let child = pod.runner.spawn(&hook, &arguments);
+            crate::process::wait_for(|| ready.exists());
+            crate::process::send(signal, &child);
+            let step = pod.runner.take(crate::process::ended(child));
+            pod.check(&step);
+            assert_eq!(step.code, code, "{variable}: {}", step.raw);
+            assert!(pod.left().is_empty() && pod.is_closed("tmp/secret"), "{:?}", pod.left());
+        }
+    }
+}
+
+#[test]
 fn a_last_hook_of_the_authors_that_cannot_be_run_fails_no_job() {
     let mut pod = pod(&fake()).ready();
     for hook in ["/nonexistent.sh", "/etc/passwd"] {

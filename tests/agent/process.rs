@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Output};
 use std::sync::{Arc, OnceLock};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -48,6 +48,16 @@ pub(crate) fn wait_for(what: impl Fn() -> bool) {
         assert!(begun.elapsed() < Duration::from_secs(20), "it never came");
         sleep(Duration::from_millis(5));
     }
+}
+
+/// What a child has written, once it has ended; one that goes on is killed after a while.
+pub(crate) fn ended(mut child: Child) -> Output {
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_secs(20) {
+        sleep(Duration::from_millis(5));
+    }
+    let _ = child.kill();
+    child.wait_with_output().unwrap()
 }
 
 #[test]

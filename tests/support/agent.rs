@@ -185,6 +185,7 @@ impl Agent {
 
     /// The same for another of the agent's commands.
     pub fn command_for(&self, subcommand: &str) -> Command {
+        super::signals::children_start_with_defaults();
         let mut command = Command::new(&self.program[0]);
         command
             .env_clear()

@@ -24,11 +24,13 @@ pub mod postgres;
 pub mod runner;
 #[cfg(feature = "agent")]
 pub mod sidecar;
+pub mod signals;
 #[cfg(feature = "webhook")]
 pub mod webhook;
 
 /// One of our two programs, as it was built for this test, or for the example that runs beside it.
 pub fn program(name: &str) -> std::path::PathBuf {
+    signals::children_start_with_defaults();
     let built = match name {
         "podkey" => option_env!("CARGO_BIN_EXE_podkey"),
         _ => option_env!("CARGO_BIN_EXE_podkey-agent"),

@@ -28,6 +28,8 @@ pub struct Runner {
     pub user: Option<u32>,
     /// How long a cancelled step may go on after SIGINT, and then after SIGTERM.
     pub patience: [Duration; 2],
+    /// Whether it hands on SIGINT and SIGTERM as ignored, as a runner does that an entrypoint started with `./run.sh &`.
+    pub ignores_signals: bool,
     secrets: Vec<String>,
     files: usize,
 }
@@ -110,6 +112,7 @@ impl Runner {
             job_path: Vec::new(),
             user: None,
             patience: [Duration::from_millis(7500), Duration::from_millis(2500)],
+            ignores_signals: false,
             secrets: Vec::new(),
             files: 0,
         };
@@ -223,8 +226,18 @@ impl Runner {
                 .map(move |folder| folder.join(name))
                 .find(|shell| shell.is_file())
         };
-        let shell = shell("bash").or_else(|| shell("sh"));
-        let mut command = Command::new(shell.unwrap_or_else(|| "/bin/sh".into()));
+        let shell = shell("bash")
+            .or_else(|| shell("sh"))
+            .unwrap_or_else(|| "/bin/sh".into());
+        super::signals::children_start_with_defaults();
+        let mut command = match self.ignores_signals {
+            true => {
+                let mut ignoring = Command::new("/bin/sh");
+                ignoring.args(["-c", "trap '' INT TERM; exec \"$@\"", "sh"]).arg(shell);
+                ignoring
+            }
+            false => Command::new(shell),
+        };
         command.arg("-e").arg(hook).args(arguments).env_clear();
         for (variable, kind) in kinds {
             let file = self.command_file(kind);

@@ -3,9 +3,20 @@
 
 use super::Hook;
 use super::clear::{clear, clear_unplanned};
+use crate::agent::signals::{Signals, Told};
 
-/// Clears, and says so.
-pub(super) fn run(hook: &Hook) {
+/// Clears and logs the outcome. Gives the signal that came meanwhile, if any: clearing is not interrupted.
+///
+/// A runner that an entrypoint started with `./run.sh &` hands on SIGINT as ignored (POSIX, "Asynchronous Lists"). A handled
+/// signal gets its default action back when the process becomes the author's hook, so that hook ends on SIGINT.
+pub(super) async fn run(hook: &Hook) -> Option<Told> {
+    // Where signals cannot be handled, the secrets are cleared all the same.
+    let signals = Signals::handle();
+    clear_and_log(hook);
+    signals.ok()?.pending().await
+}
+
+fn clear_and_log(hook: &Hook) {
     let job = hook.job();
     let cleared = match hook.plan() {
         Ok(it) => {

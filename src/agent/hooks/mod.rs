@@ -150,8 +150,12 @@ pub fn job_started(hook: &Hook) -> u8 {
 }
 
 /// Runs `podkey-agent job-completed`, which never fails, and then becomes the hook that the pod's author set, if it can be run.
+/// A signal that comes meanwhile ends the process with 128 and the signal's number once the secrets are cleared; the author's
+/// hook does not start then.
 pub fn job_completed(hook: &Hook) -> u8 {
-    completed::run(hook);
+    if let Ok(Some(told)) = super::block_on(completed::run(hook)) {
+        return 128 + told.signal().as_raw() as u8;
+    }
     if let Err(failure) = next::become_it(hook, NEXT_JOB_COMPLETED_ENV, JOB_COMPLETED) {
         annotate(Level::Warning, &Report::new(Stage::Job, None, &Err(failure)));
     }
