@@ -262,7 +262,14 @@ impl<'a> Entry<'a, '_> {
                     "{} is the server's own: `data` writes to secrets engines only, not to auth, cubbyhole, identity or sys",
                     quoted(path.as_str())
                 )),
-                Some(Source::Init(_)) | None => None,
+                Some(Source::Init(path)) => path.changes_its_engine().map(|segment| {
+                    format!(
+                        "{} is no endpoint that answers with a secret: {} makes a write there change the engine. `data` is for endpoints such as pki/issue/NAME, ssh/sign/NAME and transit/decrypt/NAME. To read a secret, remove `data`",
+                        quoted(path.as_str()),
+                        quoted(segment)
+                    )
+                }),
+                None => None,
                 Some(Source::Job(path)) => Some(format!(
                     "{} would be written by each job: `data` is for what init reads, so remove it, or `as: job`",
                     quoted(path.as_path().as_str())
