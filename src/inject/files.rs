@@ -264,7 +264,7 @@ impl<'a> Entry<'a, '_> {
                 )),
                 Some(Source::Init(path)) => path.changes_its_engine().map(|segment| {
                     format!(
-                        "{} is no endpoint that answers with a secret: {} makes a write there change the engine. `data` is for endpoints such as pki/issue/NAME, ssh/sign/NAME and transit/decrypt/NAME. To read a secret, remove `data`",
+                        "{} cannot be written: a write to {} changes what the engine stores. `data` is for endpoints that answer with a secret, such as pki/issue/NAME, ssh/sign/NAME, transit/decrypt/NAME; to read a secret, remove `data`",
                         quoted(path.as_str()),
                         quoted(segment)
                     )

@@ -363,11 +363,15 @@ fn check_policy(
         return;
     };
     problems.keep_for_operator(no_rule);
+    let access = match plan.files.iter().any(|file| file.data.is_some()) {
+        true => "read all of these secrets, and write those with `data`,",
+        false => "read all of these secrets",
+    };
     // Says what the caller knows already, and nothing of the rules: anyone who reaches the webhook may probe it.
     problems.push(
         CONNECTION,
         format!(
-            "no rule of the operator's for {} lets the service account {} of the namespace {} read all of these secrets with this role and auth mount: ask the operator",
+            "no rule of the operator's for {} lets the service account {} of the namespace {} {access} with this role and auth mount: ask the operator",
             quoted(&connection.server.name),
             quoted(pod.service_account()),
             quoted(namespace)

@@ -24,9 +24,12 @@ pub struct AllowRule {
     /// Mounts of auth methods.
     #[serde(default, deserialize_with = "pattern::list")]
     pub auth_mounts: Option<Vec<Pattern>>,
-    /// API paths of secrets.
+    /// API paths of secrets, those that `data` writes included.
     #[serde(default, deserialize_with = "pattern::list")]
     pub secrets: Option<Vec<Pattern>>,
+    /// API paths that `data` may write. Left out: none, because a rule for reading must not be one for writing.
+    #[serde(default, deserialize_with = "pattern::list")]
+    pub writes: Option<Vec<Pattern>>,
 }
 
 /// A condition of a rule, in the order in which the rule's fields stand.
@@ -37,15 +40,17 @@ enum Condition {
     Roles,
     AuthMounts,
     Secrets,
+    Writes,
 }
 
 impl Condition {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Namespaces,
         Self::ServiceAccounts,
         Self::Roles,
         Self::AuthMounts,
         Self::Secrets,
+        Self::Writes,
     ];
 
     /// The rule's field, as the operator writes it.
@@ -56,6 +61,7 @@ impl Condition {
             Self::Roles => "roles",
             Self::AuthMounts => "authMounts",
             Self::Secrets => "secrets",
+            Self::Writes => "writes",
         }
     }
 }
@@ -148,6 +154,13 @@ impl AllowRule {
                 paths
                     .find_map(|path| unmet(&self.secrets, path.as_str()))
                     .or_else(|| self.first_unmet_of_the_job(plan))
+            }
+            // A job only reads.
+            Condition::Writes => {
+                let written = plan.files.iter().filter(|file| file.data.is_some());
+                let mut paths = written.map(|file| file.secret.as_str());
+                let patterns = self.writes.as_deref().unwrap_or_default();
+                paths.find(|path| !patterns.iter().any(|pattern| pattern.matches(path)))
             }
         }
     }

@@ -809,6 +809,15 @@ mod tests {
         assert!(text(|p| p.files = vec![p.files[0].clone(); 65]).contains("66 files"));
         assert!(text(|p| p.files.push(p.files[0].clone())).contains("/tmp/kubeconfig and /tmp/kubeconfig"));
         assert!(text(|p| p.files[0].secret = "auth/token/lookup-self".parse().unwrap()).contains("about tokens"));
+        fn written(p: &mut Plan, path: &str) {
+            let data = [("a".to_owned(), Value::Text("b".to_owned()))];
+            (p.files[0].secret, p.files[0].data) = (
+                path.parse().unwrap(),
+                Some(std::collections::BTreeMap::from(data).try_into().unwrap()),
+            );
+        }
+        assert!(text(|p| written(p, "kv/data/web")).contains("changes its engine"));
+        assert!(text(|p| written(p, "ns1/sys/mounts/x")).contains("the server's own"));
         assert!(text(|p| p.connection.address = "http://vault".parse().unwrap()).contains("allowInsecureHttp"));
         assert!(text(|p| p.env = vec![variable(); 257]).contains("257 variables"));
         assert!(text(|p| p.env[0].secret = "cubbyhole/x".parse().unwrap()).contains("about tokens"));
