@@ -262,7 +262,14 @@ impl<'a> Entry<'a, '_> {
                     "{} is the server's own: `data` writes to secrets engines only, not to auth, cubbyhole, identity or sys",
                     quoted(path.as_str())
                 )),
-                Some(Source::Init(_)) | None => None,
+                Some(Source::Init(path)) => path.changes_its_engine().map(|segment| {
+                    format!(
+                        "{} cannot be written: a write to {} changes what the engine stores. `data` is for endpoints that answer with a secret, such as pki/issue/NAME, ssh/sign/NAME, transit/decrypt/NAME; to read a secret, remove `data`",
+                        quoted(path.as_str()),
+                        quoted(segment)
+                    )
+                }),
+                None => None,
                 Some(Source::Job(path)) => Some(format!(
                     "{} would be written by each job: `data` is for what init reads, so remove it, or `as: job`",
                     quoted(path.as_path().as_str())

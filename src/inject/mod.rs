@@ -3,6 +3,7 @@
 
 mod additions;
 mod annotations;
+mod asker;
 mod config;
 mod exec;
 mod files;
@@ -25,12 +26,13 @@ mod request;
 mod variables;
 mod yaml;
 
+pub use asker::Asker;
 pub use config::{AgentConfig, AgentResources, Config, ConfigError, Connection, JobConnection};
 pub use keys::{INJECTED, PREFIX};
 pub use kubernetes::KubernetesVersion;
 pub use patch::PodPatch;
 pub use pod::{Pod, Text, UnreadablePod};
-pub use policy::AllowRule;
+pub use policy::{AllowRule, NoRule};
 pub use problem::{Problem, Problems};
 
 use additions::Additions;
@@ -357,14 +359,19 @@ fn check_policy(
     problems: &mut Problems,
 ) {
     let Some(rules) = &connection.allow else { return };
-    if rules.iter().any(|rule| rule.allows(pod, namespace, plan)) {
+    let Err(no_rule) = policy::check(rules, pod, namespace, plan) else {
         return;
-    }
+    };
+    problems.keep_for_operator(no_rule);
+    let access = match plan.files.iter().any(|file| file.data.is_some()) {
+        true => "read all of these secrets, and write those with `data`,",
+        false => "read all of these secrets",
+    };
     // Says what the caller knows already, and nothing of the rules: anyone who reaches the webhook may probe it.
     problems.push(
         CONNECTION,
         format!(
-            "no rule of the operator's for {} lets the service account {} of the namespace {} read all of these secrets with this role and auth mount: ask the operator",
+            "no rule of the operator's for {} lets the service account {} of the namespace {} {access} with this role and auth mount: ask the operator",
             quoted(&connection.server.name),
             quoted(pod.service_account()),
             quoted(namespace)

@@ -39,6 +39,9 @@ pub struct Metadata<'a> {
     pub annotations: Option<Annotations<'a>>,
     #[serde(default)]
     pub labels: Option<Labels>,
+    /// Parsed only for a pod that is refused.
+    #[serde(borrow, default, rename = "ownerReferences")]
+    pub owner_references: Option<&'a RawValue>,
 }
 
 /// Our annotations, and the one that marks a mirror pod.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::policy::NoRule;
 pub(super) use crate::text::{quoted, unquoted};
 
 /// One thing to mend.
@@ -19,6 +20,7 @@ pub struct Problem {
 pub struct Problems {
     kept: Vec<Problem>,
     left_out: usize,
+    no_rule: Option<NoRule>,
 }
 
 /// The most problems that are kept.
@@ -37,6 +39,17 @@ impl Problems {
             key: key.into(),
             message: message.into(),
         });
+    }
+
+    /// Keeps for the operator which of his rules comes nearest. The author is told that none allows it, and no more.
+    pub(super) fn keep_for_operator(&mut self, no_rule: NoRule) {
+        self.no_rule = Some(no_rule);
+    }
+
+    /// Why none of the operator's allow rules matches, where that is a problem: for the operator's log alone, never for the
+    /// answer.
+    pub fn no_rule(&self) -> Option<&NoRule> {
+        self.no_rule.as_ref()
     }
 
     /// Whether nothing is wrong.

@@ -28,6 +28,9 @@ pub enum PlaceholderError {
     /// What comes of it is no path.
     #[error("the path {0} {1}")]
     Path(String, Invalid),
+    /// What comes of it is an endpoint that answers with tokens.
+    #[error("the path {0} is about tokens, not a secret")]
+    Tokens(String),
 }
 
 /// Fills in a path. `environment` is the claim of GitHub's token, the only place that tells it.
@@ -57,7 +60,12 @@ pub fn fill(path: &PathTemplate, facts: &JobFacts, environment: Option<&str>) ->
             },
         }
     }
-    ApiPath::with_literal_percent(filled.clone()).map_err(|why| PlaceholderError::Path(quoted(&filled), why))
+    match ApiPath::with_literal_percent(filled.clone()) {
+        // A job's name or a branch's could complete a path that the webhook has seen without it.
+        Ok(path) if path.holds_tokens() => Err(PlaceholderError::Tokens(quoted(&filled))),
+        Ok(path) => Ok(path),
+        Err(why) => Err(PlaceholderError::Path(quoted(&filled), why)),
+    }
 }
 
 fn is_unreserved(byte: u8) -> bool {
@@ -186,6 +194,18 @@ mod tests {
             ("a/{repository}", facts("o/..", "m", "b"), None, "\"o/..\" cannot stand"),
             ("a/{repository}", facts("o/r%2f", "m", "b"), None, "cannot stand"),
             ("a/{owner}", facts("/r", "m", "b"), None, "cannot stand"),
+            (
+                "{job}/token/{ref_name}",
+                facts("o/r", "lookup-self", "auth"),
+                None,
+                "\"auth/token/lookup-self\" is about tokens",
+            ),
+            (
+                "ns/auth/token/{ref_name}",
+                facts("o/r", "create", "b"),
+                None,
+                "is about tokens",
+            ),
             (
                 "a/{job}",
                 facts("o/r", "m", &"x".repeat(2000)),

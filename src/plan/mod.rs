@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 mod address;
 mod data;
 mod destination;
+mod endpoint;
 mod job;
 mod name;
 mod path;
@@ -166,6 +167,9 @@ pub enum PlanError {
     /// A path that is no secrets engine's, and is to be written.
     #[error("the path {0} is the server's own, which no data is written to")]
     Written(ApiPath),
+    /// A path that is written changes its engine.
+    #[error("the path {0} is written with data, which changes its engine: it answers with no secret")]
+    ChangesEngine(ApiPath),
     /// The connection is plain http, and its operator did not allow that.
     #[error("the connection's address is http:// without allowInsecureHttp")]
     InsecureHttp,
@@ -433,6 +437,7 @@ impl PlannedFile {
         match &self.data {
             Some(_) if self.version.is_some() => wrong("with a version of what is written rather than read"),
             Some(_) if self.secret.is_the_servers_own() => Err(PlanError::Written(self.secret.clone())),
+            Some(_) if self.secret.changes_its_engine().is_some() => Err(PlanError::ChangesEngine(self.secret.clone())),
             _ => Ok(()),
         }
     }
@@ -804,6 +809,15 @@ mod tests {
         assert!(text(|p| p.files = vec![p.files[0].clone(); 65]).contains("66 files"));
         assert!(text(|p| p.files.push(p.files[0].clone())).contains("/tmp/kubeconfig and /tmp/kubeconfig"));
         assert!(text(|p| p.files[0].secret = "auth/token/lookup-self".parse().unwrap()).contains("about tokens"));
+        fn written(p: &mut Plan, path: &str) {
+            let data = [("a".to_owned(), Value::Text("b".to_owned()))];
+            (p.files[0].secret, p.files[0].data) = (
+                path.parse().unwrap(),
+                Some(std::collections::BTreeMap::from(data).try_into().unwrap()),
+            );
+        }
+        assert!(text(|p| written(p, "kv/data/web")).contains("changes its engine"));
+        assert!(text(|p| written(p, "ns1/sys/mounts/x")).contains("the server's own"));
         assert!(text(|p| p.connection.address = "http://vault".parse().unwrap()).contains("allowInsecureHttp"));
         assert!(text(|p| p.env = vec![variable(); 257]).contains("257 variables"));
         assert!(text(|p| p.env[0].secret = "cubbyhole/x".parse().unwrap()).contains("about tokens"));

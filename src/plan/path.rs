@@ -5,7 +5,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::destination::contains;
 use super::{Invalid, checked_text, invalid};
 use crate::text::is_printable;
 
@@ -27,27 +26,6 @@ impl ApiPath {
     /// Its segments, none of them empty.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
-    }
-}
-
-impl ApiPath {
-    /// Whether reading it as a secret could give away the client token that reads: `auth/token/lookup-self` answers with it,
-    /// also below the name of a namespace.
-    pub fn holds_tokens(&self) -> bool {
-        let path = self.0.to_ascii_lowercase();
-        ["auth/token", "sys/wrapping", "cubbyhole"]
-            .iter()
-            .any(|place| contains(place, &path))
-            || path.ends_with("/auth/token/lookup-self")
-    }
-
-    /// Whether it is the server's own rather than a secrets engine's, also below the name of a namespace. Written to, these
-    /// make tokens that nobody revokes, change policies, or end the agent's own token; what they answer is no secret.
-    pub fn is_the_servers_own(&self) -> bool {
-        const OWN: [&str; 4] = ["auth", "cubbyhole", "identity", "sys"];
-        let path = self.0.to_ascii_lowercase();
-        let (directories, last) = path.rsplit_once('/').unwrap_or(("", &path));
-        OWN.contains(&last) && directories.is_empty() || directories.split('/').any(|segment| OWN.contains(&segment))
     }
 }
 
@@ -137,48 +115,6 @@ mod tests {
 
     fn error<T: FromStr<Err = Invalid> + fmt::Debug>(text: &str) -> String {
         text.parse::<T>().expect_err(text).to_string()
-    }
-
-    #[test]
-    fn the_server_s_own_paths_are_told_from_those_of_engines() {
-        let own = |text: &str| text.parse::<ApiPath>().unwrap().is_the_servers_own();
-        for text in [
-            "sys/policies/acl/x",
-            "auth/approle/role/web/secret-id",
-            "AUTH/kubernetes/login",
-            "identity/entity",
-            "identity",
-            "cubbyhole/x",
-            "team-a/sys/seal",
-            "team-a/sub/auth/token/create",
-        ] {
-            assert!(own(text), "{text}");
-        }
-        for text in [
-            "pki/issue/web",
-            "ssh/sign/sys",
-            "transit/sign/auth",
-            "system/x",
-            "kv/data/authors/x",
-        ] {
-            assert!(!own(text), "{text}");
-        }
-    }
-
-    #[test]
-    fn no_path_gives_the_reader_s_own_token_away() {
-        let holds = |text: &str| text.parse::<ApiPath>().unwrap().holds_tokens();
-        for text in [
-            "auth/token/lookup-self",
-            "Auth/Token/x",
-            "cubbyhole/x",
-            "team-a/auth/token/lookup-self",
-        ] {
-            assert!(holds(text), "{text}");
-        }
-        for text in ["kv/data/auth/token", "kv/auth/token/x", "auth/tokens/x"] {
-            assert!(!holds(text), "{text}");
-        }
     }
 
     #[test]

@@ -109,7 +109,7 @@ pub fn inject(manifest: &str, namespace: Option<&str>, config: &Config) -> Resul
     Ok(shown)
 }
 
-/// A line for each problem, and one for those that are too many.
+/// A line for each problem, one for those that are too many, and one for the allow rule that comes nearest.
 fn lines(problems: &Problems) -> Vec<String> {
     let told = problems
         .iter()
@@ -119,6 +119,8 @@ fn lines(problems: &Problems) -> Vec<String> {
     if more > 0 {
         lines.push(format!("and {more} problems more"));
     }
+    // Whoever has the config may know its rules.
+    lines.extend(problems.no_rule().map(|no_rule| format!("note: {no_rule}")));
     lines
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::metrics::AdmissionResult;
-use crate::inject::{Config, Decision, Pod, Text, decide};
+use crate::inject::{Asker, Config, Decision, Pod, Text, decide};
 
 /// The answer to one request body.
 pub(super) struct Answer {
@@ -30,6 +30,10 @@ pub(super) struct Log {
     /// The pod's name, or its `generateName` while it has none.
     pub(super) name: String,
     pub(super) problems: Option<String>,
+    /// Of a pod that is refused.
+    pub(super) asker: Option<Asker>,
+    /// Which of the operator's rules comes nearest, where none allows the pod. Never in the answer.
+    pub(super) rules: Option<String>,
 }
 
 /// The body is no AdmissionReview v1: there is no uid to answer to.
@@ -110,6 +114,8 @@ impl<Object> Request<'_, Object> {
             namespace: self.namespace.as_deref().unwrap_or_default().to_owned(),
             name: name.unwrap_or_default().to_owned(),
             problems: None,
+            asker: None,
+            rules: None,
         }
     }
 }
@@ -195,6 +201,8 @@ fn answer_pod<Object>(request: &Request<'_, Object>, pod: &Pod<'_>, config: &Con
         Decision::Deny(problems) => {
             let message = problems.to_string();
             log.problems = Some(message.clone());
+            log.asker = Some(Asker::of(pod, config));
+            log.rules = problems.no_rule().map(ToString::to_string);
             respond(&request.uid, Allowed::No(&message), AdmissionResult::Denied, log)
         }
     }

@@ -403,12 +403,18 @@ impl Shared {
                 let duration = started.elapsed();
                 self.metrics.admission(answer.result, duration);
                 let (log, decision) = (&answer.log, answer.result.as_str());
+                let asker = log.asker.as_ref();
                 tracing::info!(
                     uid = log.uid,
                     namespace = log.namespace,
                     name = log.name,
                     decision,
                     problems = log.problems,
+                    rules = log.rules,
+                    connection = asker.map(|asker| asker.connection.as_str()),
+                    role = asker.map(|asker| asker.role.as_str()),
+                    service_account = asker.map(|asker| asker.service_account.as_str()),
+                    owner = asker.map(|asker| asker.owner.as_str()),
                     duration_us = duration.as_micros() as u64,
                     "admission"
                 );

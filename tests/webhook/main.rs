@@ -505,6 +505,77 @@ fn the_log_has_one_line_for_each_admission_and_nothing_of_the_pod() {
 }
 
 #[test]
+fn a_denial_is_logged_with_who_asked_for_what() {
+    let webhook = Webhook::start();
+    let mut denied = pod();
+    denied["metadata"]["annotations"]["podkey.dev/files"] = "canary-in-the-annotation".into();
+    denied["metadata"]["ownerReferences"] = json!([
+        {"apiVersion": "v1", "kind": "ConfigMap", "name": "first", "uid": "1"},
+        {"apiVersion": "actions.github.com/v1alpha1", "kind": "EphemeralRunner", "name": "gha-rs-7xk2p", "uid": "2", "controller": true},
+    ]);
+    webhook.post(&bytes(&review(denied.clone())));
+    denied["metadata"]["annotations"]["podkey.dev/connection"] = "x\n".repeat(5_000).into();
+    denied["metadata"]["annotations"]["podkey.dev/role"] = "y".repeat(5_000).into();
+    denied["spec"]["serviceAccountName"] = "z".repeat(5_000).into();
+    denied["metadata"]["ownerReferences"] = json!([{"kind": "K".repeat(5_000), "name": "n"}]);
+    webhook.post(&bytes(&review(denied.clone())));
+    denied["metadata"]["ownerReferences"] = json!({"kind": ["no list"]});
+    webhook.post(&bytes(&review(denied)));
+    let lines = admissions(&webhook, 3);
+    let told =
+        |line: &Value| ["connection", "role", "service_account", "owner"].map(|key| line[key].as_str().map(str::len));
+    assert_eq!(lines[0]["owner"], "EphemeralRunner/gha-rs-7xk2p");
+    assert_eq!(lines[0]["connection"], "default");
+    assert_eq!(lines[0]["role"], "secret-role");
+    assert_eq!(lines[0]["service_account"], "arc-runner-set-gha-rs-no-permission");
+    assert_eq!(told(&lines[1]), [Some(253), Some(0), Some(253), Some(253)]);
+    assert_eq!(lines[2]["owner"], "");
+    assert!(!webhook.log().join("").contains("canary-in-the-annotation"));
+}
+
+/// The log says to the operator which condition of which rule failed, and the answer does not.
+#[test]
+fn a_denial_by_the_allow_rules_is_logged_with_the_nearest_rule_and_what_it_does_not_match() {
+    let webhook = Webhook::start();
+    let mut denied = pod();
+    denied["metadata"]["annotations"]["podkey.dev/files"] = "- {secret: other/data/x, file: relative}".into();
+    let message = String::from_utf8(webhook.post(&bytes(&review(denied.clone()))).body).unwrap();
+    assert!(
+        !message.contains("allow[") && !message.contains("does not match"),
+        "{message}"
+    );
+    let mut elsewhere = review(denied);
+    elsewhere["request"]["namespace"] = "another".into();
+    webhook.post(&bytes(&elsewhere));
+    webhook.post(&bytes(&review(pod())));
+    let lines = admissions(&webhook, 3);
+    assert_eq!(
+        lines[0]["rules"],
+        "allow[0] comes nearest: secrets does not match \"other/data/x\""
+    );
+    assert_eq!(
+        lines[1]["rules"],
+        "allow[0] comes nearest: namespaces does not match \"another\", secrets does not match \"other/data/x\""
+    );
+    assert!(
+        lines[2].get("rules").is_none() && lines[2].get("role").is_none(),
+        "{}",
+        lines[2]
+    );
+}
+
+/// The log's lines of admissions, as soon as there are so many.
+fn admissions(webhook: &Webhook, count: usize) -> Vec<Value> {
+    let read = || -> Vec<Value> {
+        let log = webhook.log();
+        let lines = log.iter().filter(|line| line.contains("\"message\":\"admission\""));
+        lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    eventually("lines of admissions", || read().len() == count);
+    read()
+}
+
+#[test]
 fn a_new_certificate_is_used_and_open_connections_live_on() {
     let webhook = Webhook::start();
     let body = bytes(&review(pod()));
