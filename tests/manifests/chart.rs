@@ -657,8 +657,8 @@ fn ephemeral_containers_are_kept_from_podkey_s_volumes() {
     assert_eq!(binding["validationActions"], json!(["Deny"]));
 }
 
-#[test]
-fn after_the_installation_helm_says_what_to_do_next() {
+/// What Helm prints after an installation with these values.
+fn notes(values: &Value) -> String {
     let args = [
         "install",
         "podkey",
@@ -668,12 +668,14 @@ fn after_the_installation_helm_says_what_to_do_next() {
         "--dry-run=client",
         "--hide-secret",
     ];
-    let notes = |values: Value| {
-        let output = helm(&args, &with_required(values));
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        text(&output.stdout).split_once("NOTES:").unwrap().1.to_owned()
-    };
-    let own = notes(json!({}));
+    let output = helm(&args, &with_required(values.clone()));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout).split_once("NOTES:").unwrap().1.to_owned()
+}
+
+#[test]
+fn after_the_installation_helm_says_what_to_do_next() {
+    let own = notes(&json!({}));
     for part in [
         "rollout status deployment/podkey",
         "mutatingwebhookconfiguration podkey.platform",
@@ -683,12 +685,53 @@ fn after_the_installation_helm_says_what_to_do_next() {
         assert!(own.contains(part), "no {part} in {own}");
     }
     assert!(!own.contains("podkey-tls"));
-    let files = notes(json!({"tls": {"mode": "files"}}));
+    let files = notes(&json!({"tls": {"mode": "files"}}));
     assert!(
         files.contains("Secret podkey-tls") && files.contains("podkey.platform.svc"),
         "{files}"
     );
     assert!(files.contains("tls.files.caBundle is empty"), "{files}");
+}
+
+#[test]
+fn helm_warns_where_the_way_out_is_open_and_of_what_the_account_can_do() {
+    const ACCOUNT: &str = "every object of the";
+    let cidrs = json!(["10.0.0.1/32"]);
+    for (values, warned, silent) in [
+        (
+            json!({}),
+            &["any address on the ports 443, 6443", "every pod may reach", ACCOUNT][..],
+            &[][..],
+        ),
+        (
+            json!({"networkPolicy": {"apiServerCidrs": cidrs}}),
+            &[ACCOUNT],
+            &["any address", "Every pod"],
+        ),
+        (
+            json!({"networkPolicy": {"enabled": false, "apiServerCidrs": cidrs}}),
+            &["nor whom podkey reaches", ACCOUNT],
+            &["any address"],
+        ),
+        (
+            json!({"tls": {"mode": "files"}}),
+            &["Every pod may reach"],
+            &["any address", ACCOUNT],
+        ),
+        (
+            json!({"tls": {"mode": "cert-manager"}, "networkPolicy": {"apiServerCidrs": cidrs}}),
+            &[],
+            &["WARNING"],
+        ),
+    ] {
+        let notes = notes(&values);
+        for text in warned {
+            assert!(notes.contains(text), "{values}: no {text:?} in {notes}");
+        }
+        for text in silent {
+            assert!(!notes.contains(text), "{values}: {text:?} in {notes}");
+        }
+    }
 }
 
 #[test]
