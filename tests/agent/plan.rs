@@ -107,18 +107,14 @@ fn without_a_plan_or_with_nonsense_on_the_command_line_it_says_so() {
 #[test]
 fn the_last_line_is_there_at_every_level_and_looks_as_the_others() {
     let fake = FakeVault::plain(logged_in(|_, _| answer(200, &secret_body(r#"{"a":"1"}"#))));
-    let text = Agent::for_fake(&fake).arg("--log-format").arg("text").run();
-    assert_eq!(text.code, 0, "{}", text.stderr);
-    assert!(
-        !text.stderr.lines().any(|line| line.starts_with('{')),
-        "{}",
-        text.stderr
-    );
-    let last = text.stderr.lines().last().unwrap();
-    assert!(
-        last.starts_with("podkey 0 stage=write connection=") && last.contains("delivered 1 file"),
-        "{last}"
-    );
+    let agent = Agent::for_fake(&fake).arg("--log-format").arg("text");
+    let output = agent.command().output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(!stderr.lines().any(|line| line.starts_with('{')), "{stderr}");
+    let termination = std::fs::read_to_string(agent.root().join("dev/termination-log")).unwrap();
+    assert_eq!(stderr.lines().last(), Some(&*termination));
+    assert!(termination.contains("delivered 1 file"), "{termination}");
     let quiet = Agent::for_fake(&fake).env("PODKEY_LOG", "off").run();
     quiet.expect(0, &[]);
     assert_eq!(quiet.stderr.lines().count(), 1);
