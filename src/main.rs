@@ -90,7 +90,7 @@ struct ServeArgs {
     #[arg(long, default_value = "podkey", value_name = "NAME", value_parser = dns_name)]
     webhook_configuration: String,
     /// How long new requests are served after SIGTERM
-    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = duration)]
     grace: Duration,
 }
 
@@ -117,6 +117,9 @@ enum Output {
     Patch,
 }
 
+/// What a shell says of a program that SIGPIPE ended: whoever reads our output has seen enough, as `head` has.
+const SIGPIPE: u8 = 141;
+
 /// EX_USAGE of sysexits.h: the command line, the config or the manifest cannot be used.
 const EX_USAGE: u8 = 64;
 
@@ -135,12 +138,19 @@ fn main() -> ExitCode {
         Command::Migrate(Migrate::VaultAction { workflows }) => match migrate(&workflows) {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::FAILURE,
-            Err(error) => {
-                let _ = writeln!(std::io::stderr(), "{}", chain(error));
-                ExitCode::from(EX_USAGE)
-            }
+            Err(error) => unusable(error),
         },
     }
+}
+
+/// Tells why there is nothing to show, unless nobody reads it any more.
+fn unusable(error: anyhow::Error) -> ExitCode {
+    let io = error.root_cause().downcast_ref::<std::io::Error>();
+    if io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe) {
+        return ExitCode::from(SIGPIPE);
+    }
+    let _ = writeln!(std::io::stderr(), "{}", chain(error));
+    ExitCode::from(EX_USAGE)
 }
 
 /// Tells whether every step of every workflow can be replaced whole.
@@ -162,8 +172,12 @@ fn pause(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => Err("there must be some time between two looks: write 10s, say".to_owned()),
         Ok(duration) => Ok(duration),
-        Err(error) => Err(error.to_string()),
+        Err(_) => duration(text),
     }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "is no duration: write 10s or 5m, say".to_owned())
 }
 
 /// A name as Kubernetes has them: it becomes part of an address.
@@ -252,10 +266,7 @@ fn inject(args: &InjectArgs) -> ExitCode {
             }
             ExitCode::FAILURE
         }
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "{}", chain(error));
-            ExitCode::from(EX_USAGE)
-        }
+        Err(error) => unusable(error),
     }
 }
 

@@ -149,7 +149,42 @@ fn what_cannot_be_used_ends_with_64_and_says_what() {
     for (config, manifest, args, expected) in [
         ("agent: {image: i}\nconection: {}", POD, &[][..], "line 2"),
         (CONFIG, "", &[], "the manifest is empty"),
-        (CONFIG, "a: [", &[], "is no YAML"),
+        (
+            CONFIG,
+            "a: [",
+            &[],
+            "the manifest cannot be read: it is no YAML in line 1",
+        ),
+        (
+            CONFIG,
+            "kind: Pod\nmetadata:\n  annotations:\n    podkey.dev/files: - secret: a\n",
+            &[],
+            "it is no YAML in line 4",
+        ),
+        (
+            CONFIG,
+            "a: 1\na: 2",
+            &[],
+            "line 2, column 1: the key \"a\" stands there a second time: remove one",
+        ),
+        (
+            CONFIG,
+            "a: *b",
+            &[],
+            "a reference (*name) has no anchor (&name) before it",
+        ),
+        (
+            CONFIG,
+            "{{ .Values.pod }}",
+            &[],
+            "put a value that has {{ … }} in it in quotes",
+        ),
+        (
+            CONFIG,
+            "image: {repository: web}\nreplicas: 2",
+            &[],
+            "helm template … | podkey inject --config FILE -f -",
+        ),
         (
             CONFIG,
             "apiVersion: v1\nkind: Service",
@@ -368,5 +403,104 @@ fn an_error_is_told_once_with_its_cause() {
     assert!(
         stderr.contains("invalid value '0s' for '--tls-poll <DURATION>': there must be some time"),
         "{stderr}"
+    );
+}
+
+/// `podkey inject | head -1`: whoever reads has seen enough, and no error is told of that.
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.yaml");
+    let manifest = folder.path().join("pods.yaml");
+    std::fs::write(&config, CONFIG).unwrap();
+    // More than a pipe holds.
+    std::fs::write(&manifest, format!("{POD}---\n").repeat(200)).unwrap();
+    let podkey = |args: &[&str]| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_podkey"))
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (config, manifest) = (config.to_str().unwrap(), manifest.to_str().unwrap());
+    for format in ["yaml", "json", "patch"] {
+        let ended = podkey(&["inject", "--config", config, "-f", manifest, "-o", format]);
+        assert_eq!(ended, (Some(141), String::new()), "{format}");
+    }
+    let workflow = folder.path().join("workflow.yaml");
+    std::fs::write(&workflow, "on: push\njobs: {a: {runs-on: x, steps: []}}\n").unwrap();
+    let (code, stderr) = podkey(&["migrate", "vault-action", workflow.to_str().unwrap()]);
+    assert!(code == Some(141) && stderr.is_empty(), "{code:?} {stderr}");
+}
+
+#[test]
+fn annotations_where_no_pod_gets_them_are_told_with_their_place() {
+    let object = |kind: &str, place: &str| {
+        format!(
+            "apiVersion: v1\nkind: {kind}\nmetadata: {{name: web, {place}: {{podkey.dev/role: web, podkey.dev/injected: x}}}}\n"
+        )
+    };
+    let pod_and_service = format!("{POD}---\n{}", object("Service", "annotations"));
+    let ended = inject(CONFIG, &pod_and_service, &[]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (1, ""), "{}", ended.stderr);
+    assert_eq!(
+        ended.stderr.lines().collect::<Vec<_>>(),
+        [
+            "Service/web: podkey.dev/role: stands in metadata.annotations, where no pod of the Service gets it: put it on the pod template of what makes the pods"
+        ]
+    );
+    // Some controllers hand their object's annotations on to its pods.
+    let other = object("Rollout", "annotations").replace("v1", "argoproj.io/v1alpha1");
+    let ended = inject(CONFIG, &format!("{POD}---\n{other}"), &[]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(
+        ended
+            .stderr
+            .contains("Rollout/web: has annotations of podkey, but podkey does not know its kind"),
+        "{}",
+        ended.stderr
+    );
+    let fine = inject(CONFIG, &format!("{POD}---\n{}", object("ConfigMap", "labels")), &[]);
+    assert_eq!(fine.code, 0, "{}", fine.stderr);
+}
+
+#[test]
+fn a_namespace_that_the_webhook_is_not_asked_in_is_noted() {
+    for namespace in ["kube-system", "kube-public", "kube-node-lease"] {
+        let ended = inject(CONFIG, POD, &["-n", namespace]);
+        assert_eq!(ended.code, 0);
+        assert!(
+            ended.stderr.contains(&format!("leaves the namespace {namespace} out")),
+            "{}",
+            ended.stderr
+        );
+    }
+    assert_eq!(inject(CONFIG, POD, &["-n", "kube-systems"]).stderr, "");
+}
+
+#[test]
+fn the_nearest_allow_rule_is_noted_for_whoever_has_the_config() {
+    let config = CONFIG.replace(
+        "auth:",
+        "allow: [{roles: [x], secrets: [x]}, {namespaces: [team], secrets: ['kv/**']}], auth:",
+    );
+    let ended = inject(&config, POD, &[]);
+    assert_eq!(ended.code, 1);
+    assert_eq!(
+        ended.stderr.lines().last(),
+        Some("note: allow[1] comes nearest: namespaces does not match \"default\"")
+    );
+    let nobody = inject(&CONFIG.replace("auth:", "allow: [], auth:"), POD, &[]);
+    assert!(
+        nobody
+            .stderr
+            .contains("note: allow is an empty list, which allows nobody"),
+        "{}",
+        nobody.stderr
     );
 }

@@ -24,6 +24,7 @@ use std::time::Instant;
 pub use self::hooks::{Hook, PlainLines, job_completed, job_started};
 pub use self::init::BUDGET_ENV;
 use self::report::{Code, Failure, Report, Stage};
+use crate::telemetry::LogFormat;
 use crate::vault::clean;
 
 /// Where the kubelet reads a container's last words.
@@ -38,6 +39,8 @@ pub struct Surroundings {
     pub budget: Option<OsString>,
     /// The prefix of every path, outside a container.
     pub root: Option<PathBuf>,
+    /// How the last line looks, like those before it.
+    pub log_format: LogFormat,
 }
 
 impl Surroundings {
@@ -70,12 +73,13 @@ pub fn leave_no_core() {
 }
 
 /// Runs `podkey-agent exec`: becomes the command, and reports only why it cannot. Gives the exit code.
-pub fn exec(command: &[OsString], root: Option<PathBuf>) -> u8 {
+pub fn exec(command: &[OsString], root: Option<PathBuf>, log_format: LogFormat) -> u8 {
     let failure = exec::run(command, root.as_deref());
     let surroundings = Surroundings {
         plan: None,
         budget: None,
         root,
+        log_format,
     };
     report(&Report::new(Stage::Exec, None, &Err(failure)), &surroundings)
 }
@@ -106,14 +110,15 @@ fn end_well() {
 }
 
 /// Reports a command line that cannot be understood. Gives the exit code.
-pub fn bad_usage(message: &str, root: Option<PathBuf>) -> u8 {
+pub fn bad_usage(message: &str, root: Option<PathBuf>, log_format: LogFormat) -> u8 {
     let failure = Failure::new(Code::BadPlan, message, "see podkey-agent --help");
     let surroundings = Surroundings {
         plan: None,
         budget: None,
         root,
+        log_format,
     };
-    report(&Report::new(Stage::Login, None, &Err(failure)), &surroundings)
+    report(&Report::new(Stage::Usage, None, &Err(failure)), &surroundings)
 }
 
 /// How long something took.
@@ -151,7 +156,7 @@ fn below(root: Option<&Path>, absolute: &str) -> PathBuf {
 
 fn report(report: &Report, surroundings: &Surroundings) -> u8 {
     // Standard error may be closed; the exit code still tells.
-    let _ = writeln!(std::io::stderr(), "{}", report.json());
+    let _ = writeln!(std::io::stderr(), "{}", report.last_line(surroundings.log_format));
     files::write_termination_message(
         &surroundings.path(TERMINATION_LOG),
         &report.text(),

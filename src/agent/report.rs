@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::render::RenderError;
+use crate::telemetry::LogFormat;
 use crate::vault::{Kind, VaultError, clean};
 
 /// The exit codes, after sysexits.h. Never 7: ARC reads that as an outdated runner.
@@ -36,6 +37,8 @@ pub(super) enum Code {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Stage {
+    /// Understanding the command line.
+    Usage,
     /// Everything up to having a client token: the plan, the service-account token, the login.
     Login,
     /// Reading the secrets.
@@ -56,6 +59,7 @@ impl Stage {
     /// As it is written in messages.
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::Usage => "usage",
             Self::Login => "login",
             Self::Read => "read",
             Self::Render => "render",
@@ -192,8 +196,15 @@ impl Report {
         self.code
     }
 
-    /// One line of JSON, whatever the log format.
-    pub(super) fn json(&self) -> String {
+    /// The last line on stderr: for programs, JSON with five fields; for people, as the termination message has it.
+    pub(super) fn last_line(&self, format: LogFormat) -> String {
+        match format {
+            LogFormat::Json => self.json(),
+            LogFormat::Text => self.text(),
+        }
+    }
+
+    fn json(&self) -> String {
         // Five plain fields: nothing in them can fail.
         serde_json::to_string(self).unwrap_or_default()
     }
@@ -247,10 +258,14 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_is_json_with_the_five_fields() {
-        let line = Report::new(Stage::Write, None, &Ok("wrote 1 file".into())).json();
+    fn the_last_line_is_json_with_the_five_fields_or_text_for_people() {
+        let report = Report::new(Stage::Write, None, &Ok("wrote 1 file".into()));
         assert_eq!(
-            line,
+            report.last_line(LogFormat::Text),
+            "podkey 0 stage=write connection=-: wrote 1 file."
+        );
+        assert_eq!(
+            report.last_line(LogFormat::Json),
             r#"{"code":0,"stage":"write","connection":"-","message":"wrote 1 file","hint":""}"#
         );
     }

@@ -54,7 +54,11 @@ fn main() -> ExitCode {
             let _ = error.print();
             return match error.use_stderr() {
                 false => ExitCode::SUCCESS,
-                true => ExitCode::from(agent::bad_usage("the command line cannot be understood", None)),
+                true => ExitCode::from(agent::bad_usage(
+                    "the command line cannot be understood",
+                    None,
+                    written_log_format(),
+                )),
             };
         }
     };
@@ -66,7 +70,7 @@ fn main() -> ExitCode {
     };
     ExitCode::from(match cli.command {
         // Without a logger: what is printed here, the command did not say.
-        Command::Exec { command } => agent::exec(&command, cli.root),
+        Command::Exec { command } => agent::exec(&command, cli.root, cli.log_format),
         Command::JobStarted => agent::job_started(&hook(cli.root)),
         Command::JobCompleted => agent::job_completed(&hook(cli.root)),
         command @ (Command::Init | Command::Sidecar) => {
@@ -76,6 +80,7 @@ fn main() -> ExitCode {
                 plan: std::env::var_os(podkey::plan::PLAN_ENV),
                 budget: std::env::var_os(agent::BUDGET_ENV),
                 root: cli.root,
+                log_format: cli.log_format,
             };
             match command {
                 Command::Sidecar => agent::sidecar(&surroundings),
@@ -83,4 +88,17 @@ fn main() -> ExitCode {
             }
         }
     })
+}
+
+/// The log format of a command line that cannot be understood as a whole.
+fn written_log_format() -> LogFormat {
+    let words: Vec<_> = std::env::args_os().collect();
+    let is_text = words
+        .windows(2)
+        .any(|words| words[0] == "--log-format" && words[1] == "text")
+        || words.iter().any(|word| word == "--log-format=text");
+    match is_text {
+        true => LogFormat::Text,
+        false => LogFormat::Json,
+    }
 }

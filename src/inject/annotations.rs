@@ -8,11 +8,11 @@ use super::keys::{
     AUTH_MOUNT, CONNECTION, CONTAINERS, ENV, EXPORT, FILES, IGNORE_NOT_FOUND, INJECTED, JOB_ENV, JOB_HOOKS, JOB_POLICY,
     JOB_TEMP, KEYS, MASK, ON_CHANGE, ON_FAILURE, PREFIX, REFRESH, ROLE,
 };
-use super::pod::Annotations;
+use super::pod::{Annotations, NoText};
 use super::problem::{Problems, did_you_mean, one_of, quoted, unquoted};
 use super::request::InjectionRequest;
 use super::{refresh, variables};
-use crate::plan::{Invalid, Mask, OnFailure};
+use crate::plan::{Invalid, Mask, OnFailure, spelling};
 
 /// The longest list of container names, in bytes.
 const MAX_CONTAINERS_BYTES: usize = 4096;
@@ -30,7 +30,7 @@ pub(super) fn asks(annotations: &Annotations<'_>) -> bool {
 /// Whether the pod says that this very version injected it.
 pub(super) fn says_injected(annotations: &Annotations<'_>) -> bool {
     let mut ours = annotations.ours.iter();
-    ours.any(|(key, value)| key == bare(INJECTED) && value.as_deref() == Some(crate::VERSION))
+    ours.any(|(key, value)| key == bare(INJECTED) && value.as_deref() == Ok(crate::VERSION))
 }
 
 /// Parses every annotation of ours and collects what is wrong with any of them.
@@ -51,16 +51,19 @@ pub(super) fn parse(annotations: &Annotations<'_>, problems: &mut Problems) -> I
             continue;
         };
         delivers |= matches!(key, FILES | ENV | JOB_ENV);
-        let Some(value) = value else {
-            problems.push(key, "is no text: put the value in quotes");
-            continue;
+        let value = match value {
+            Ok(value) => value,
+            Err(shape) => {
+                problems.push(key, no_text(key, *shape));
+                continue;
+            }
         };
         // A value is one line's worth; a block scalar's final newline is not part of it.
         let word = value.trim();
         match key {
             CONNECTION => request.connection = Some(word.to_owned()),
-            ROLE => request.role = checked(key, word, problems),
-            AUTH_MOUNT => request.auth_mount = checked(key, word, problems),
+            ROLE => request.role = checked(key, word, spelling::of_role, problems),
+            AUTH_MOUNT => request.auth_mount = checked(key, word, spelling::of_mount, problems),
             FILES => request.files = files::parse(value, problems),
             ENV => request.env = variables::parse(value, problems),
             JOB_ENV => request.job_env = variables::parse_for_job(value, problems),
@@ -88,10 +91,33 @@ pub(super) fn parse(annotations: &Annotations<'_>, problems: &mut Problems) -> I
     request
 }
 
-fn checked<T: FromStr<Err = Invalid>>(key: &str, value: &str, problems: &mut Problems) -> Option<T> {
-    value
-        .parse()
-        .map_err(|why| problems.push(key, format!("{} {why}", quoted(value))))
+/// Why an annotation's value is no text, and how to write what was meant.
+fn no_text(key: &str, shape: NoText) -> String {
+    let block = format!("write | after the key, as in `{key}: |`, and the value in the lines below, further in");
+    let what = match shape {
+        NoText::List => "is a YAML list, and an annotation's value is one text",
+        NoText::Map => "is a set of YAML fields, and an annotation's value is one text",
+        NoText::Null => "has no value",
+        NoText::Scalar => "is no text: put the value in quotes",
+    };
+    match (shape, key) {
+        (NoText::Scalar, _) => what.to_owned(),
+        (_, FILES | ENV | JOB_ENV | JOB_POLICY | ON_CHANGE) => format!("{what}: {block}"),
+        (NoText::List, CONTAINERS) => format!("{what}: write the names with commas between them, in quotes"),
+        (NoText::Null, _) => format!("{what}: write one, or remove the key"),
+        (NoText::List | NoText::Map, _) => format!("{what}: write one word, in quotes where it has braces"),
+    }
+}
+
+/// A word that another program would have taken in another spelling.
+fn checked<T: FromStr<Err = Invalid>>(
+    key: &str,
+    word: &str,
+    wrong: fn(&str) -> Option<String>,
+    problems: &mut Problems,
+) -> Option<T> {
+    spelling::parse(word, wrong)
+        .map_err(|why| problems.push(key, format!("{} {why}", quoted(word))))
         .ok()
 }
 

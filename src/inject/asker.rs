@@ -34,7 +34,7 @@ impl Asker {
             let annotations = pod.metadata.annotations.as_ref()?;
             let mut ours = annotations.ours.iter();
             let (_, value) = ours.find(|(name, _)| key.strip_prefix(PREFIX) == Some(name))?;
-            value.as_deref().map(str::trim)
+            value.as_deref().ok().map(str::trim)
         };
         let connection = word(CONNECTION).unwrap_or("default");
         let of_connection = || config.connections.get(connection)?.role.as_ref();

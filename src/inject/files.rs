@@ -10,6 +10,7 @@ use super::problem::{Problems, did_you_mean, one_of, quoted, unquoted};
 use super::yaml::{self, Node};
 use crate::plan::{
     ApiPath, Data, Decode, Destination, Format, Invalid, MAX_FILES, Mode, PathTemplate, PlannedFile, Value, WhenGone,
+    spelling,
 };
 use crate::text::{is_variable_name, takes_over};
 
@@ -180,8 +181,18 @@ impl<'a> Entry<'a, '_> {
                 self.problem(field, "has no value");
                 None
             }
-            Node::List(_) | Node::Map(_) => {
-                self.problem(field, "is no plain text");
+            Node::List(_) => {
+                self.problem(
+                    field,
+                    "is a list, and takes one text: write an entry of its own, with - in front, for each",
+                );
+                None
+            }
+            Node::Map(_) => {
+                self.problem(
+                    field,
+                    "is a set of fields, and takes one text: put a text that begins with { in quotes",
+                );
                 None
             }
         }
@@ -201,6 +212,14 @@ impl<'a> Entry<'a, '_> {
     fn required<T: std::str::FromStr<Err = Invalid>>(&mut self, field: &str, what: &str) -> Option<T> {
         self.needs(field, what);
         self.parsed(field)
+    }
+
+    /// The path of a secret.
+    fn path<T: std::str::FromStr<Err = Invalid>>(&mut self) -> Option<T> {
+        self.needs("secret", "the path to read, as in `vault read`");
+        self.checked("secret", |text| {
+            spelling::parse(text, spelling::of_path).map_err(|why| format!("{} {why}", quoted(text)))
+        })
     }
 
     fn needs(&mut self, field: &str, what: &str) {
@@ -234,15 +253,14 @@ impl<'a> Entry<'a, '_> {
 
     fn parse(mut self) -> Option<FileRequest> {
         let before = self.problems.len();
-        const PATH: &str = "the path to read, as in `vault read`";
         let secret = match self.checked("as", |text| {
             READERS
                 .contains(&text)
                 .then(|| text == "job")
                 .ok_or_else(|| one_of(text, &READERS))
         }) {
-            Some(true) => self.required("secret", PATH).map(Source::Job),
-            _ => self.required("secret", PATH).map(Source::Init),
+            Some(true) => self.path().map(Source::Job),
+            _ => self.path().map(Source::Init),
         };
         let (path, unfilled) = match &secret {
             Some(Source::Init(path)) => (Some(path), unfilled(path, "add `as: job`")),
@@ -286,13 +304,21 @@ impl<'a> Entry<'a, '_> {
         let file = match path {
             Some(path) => {
                 self.needs("file", "where the secret goes");
-                self.checked("file", |text| name::resolve(text, path))
+                self.checked("file", |text| match spelling::of_file(text) {
+                    Some(why) => Err(format!("{} {why}", quoted(text))),
+                    None => name::resolve(text, path),
+                })
             }
             None => self.required("file", "where the secret goes"),
         };
         let each_field = matches!(file, Some(Destination::EachField(_)));
         let key = self.checked("key", |text| match text {
             "" => Err("is empty: leave it out for the whole secret".to_owned()),
+            text if spelling::of_text(text).is_some() => Err(format!(
+                "{} {}",
+                quoted(text),
+                spelling::of_text(text).unwrap_or_default()
+            )),
             text if text.len() > 512 => Err(format!("{} is longer than 512 bytes", quoted(text))),
             text => Ok(text.to_owned()),
         });
@@ -501,7 +527,10 @@ mod tests {
                 &format!("{good}, mode: 0777}}"),
                 "f[0].mode: \"0777\" lets every user write",
             ),
-            (&format!("{good}, mode: [1]}}"), "f[0].mode: is no plain text"),
+            (
+                &format!("{good}, mode: [1]}}"),
+                "f[0].mode: is a list, and takes one text",
+            ),
             (&format!("{good}, mode: }}"), "f[0].mode: has no value"),
             (
                 &format!("{good}, decode: bas64}}"),

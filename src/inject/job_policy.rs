@@ -3,7 +3,7 @@
 use super::keys::JOB_POLICY;
 use super::problem::{Problems, did_you_mean, one_of, quoted, unquoted};
 use super::yaml::{self, Node};
-use crate::plan::{Forks, JobPolicy, Pattern};
+use crate::plan::{Forks, JobPolicy, Pattern, spelling};
 
 const FIELDS: [&str; 4] = ["repositories", "events", "protectedRefs", "forks"];
 
@@ -54,7 +54,9 @@ fn patterns(node: &Node<'_>) -> Result<Vec<Pattern>, String> {
         return Err("is an empty list, which allows no job: name at least one, or leave the field out".to_owned());
     }
     let pattern = |item: &Node<'_>| match item {
-        Node::Scalar(text) => text.parse().map_err(|why| format!("{} {why}", quoted(text))),
+        Node::Scalar(text) => {
+            spelling::parse(text, spelling::of_plain_text).map_err(|why| format!("{} {why}", quoted(text)))
+        }
         _ => Err(NO_LIST.to_owned()),
     };
     items.iter().map(pattern).collect()

@@ -2,9 +2,11 @@
 //! answer, byte for byte, with no clock, no network, no disk and no cluster.
 
 mod additions;
+mod advice;
 mod annotations;
 mod asker;
 mod config;
+mod engines;
 mod exec;
 mod files;
 mod hooks;
@@ -21,10 +23,12 @@ mod present;
 mod problem;
 mod qos;
 mod readers;
+mod references;
 mod refresh;
 mod request;
 mod variables;
 mod yaml;
+mod yaml_error;
 
 pub use asker::Asker;
 pub use config::{AgentConfig, AgentResources, Config, ConfigError, Connection, JobConnection};
@@ -34,6 +38,7 @@ pub use patch::PodPatch;
 pub use pod::{Pod, Text, UnreadablePod};
 pub use policy::{AllowRule, NoRule};
 pub use problem::{Problem, Problems};
+pub use yaml_error::explain;
 
 use additions::Additions;
 use keys::{CONNECTION, ENV, FILES, ROLE};
@@ -63,6 +68,9 @@ pub enum Decision {
 /// What to tell whoever creates the pod, besides the decision: one short ASCII line each, at most five. (The API server
 /// drops texts that are no valid header content, and cuts long ones.)
 pub type Warnings = Vec<String>;
+
+/// More than that nobody reads.
+const MAX_WARNINGS: usize = 5;
 
 /// Decides. `namespace` is the request's: a pod that is about to be created may not name its own.
 pub fn decide(pod: &Pod<'_>, namespace: &str, config: &Config) -> Decision {
@@ -104,6 +112,8 @@ struct Injection<'p, 'a, 'c> {
     tool: Tool,
     delivery: Delivery,
     run_as_user: Option<i64>,
+    /// What probably does not work, though nothing is wrong with it.
+    advice: Warnings,
 }
 
 /// Follows every wish as far as it goes, and tells all that is wrong on the way.
@@ -146,6 +156,9 @@ fn resolve<'p, 'a, 'c>(
     let hook_user = hooks::check(pod, &request, connection, &readers, user, problems);
     variables::check(&request, problems);
     refresh::check(pod, config, &request, user, problems);
+    references::check(&readers, tool, &request, problems);
+    let mut advice = advice::warnings(pod, &request, &readers, user, run_as_user);
+    engines::check(&request, problems, &mut advice);
     order::check(pod, &readers, problems);
     let read_only = additions::read_only_volumes(pod);
     let readers: Vec<_> = readers
@@ -193,6 +206,7 @@ fn resolve<'p, 'a, 'c>(
         tool,
         delivery: request.delivery(),
         run_as_user,
+        advice,
     })
 }
 
@@ -289,19 +303,33 @@ fn choose_connection<'c>(
     let name = request.connection.as_deref().unwrap_or("default");
     let found = config.connections.get(name);
     if found.is_none() {
-        let hint = did_you_mean(name, config.connections.keys().map(String::as_str));
-        match request.connection {
-            Some(_) => problems.push(
-                CONNECTION,
-                format!("{} is no connection of the operator's{hint}", quoted(name)),
-            ),
-            None => problems.push(
-                CONNECTION,
-                "is missing, and the operator has no connection named \"default\"",
-            ),
-        }
+        let known = known_connections(name, config);
+        problems.push(
+            CONNECTION,
+            match request.connection {
+                Some(_) => format!("{} is no connection of the operator's{known}", quoted(name)),
+                None => format!("is missing, and the operator has no connection named \"default\"{known}"),
+            },
+        );
     }
     found
+}
+
+/// The name that is nearest to what was written, or else the names that there are: they are for the pods' authors to choose
+/// from, and no secret.
+fn known_connections(written: &str, config: &Config) -> String {
+    const MOST: usize = 8;
+    let names = config.connections.keys().map(String::as_str);
+    let nearest = did_you_mean(written, names.clone());
+    if !nearest.is_empty() {
+        return nearest;
+    }
+    let more = match names.len().saturating_sub(MOST) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let names: Vec<_> = names.take(MOST).map(quoted).collect();
+    format!(": write one of {}{more}", names.join(", "))
 }
 
 fn login(request: &InjectionRequest, connection: &Connection, problems: &mut Problems) -> Option<Login> {
@@ -426,6 +454,15 @@ fn warnings(pod: &Pod<'_>, injection: &Injection<'_, '_, '_>) -> Warnings {
             "podkey: a container with another user came after podkey-init, and may not be able to read the files"
                 .to_owned(),
         );
+    }
+    // Who else may get a secret comes first; that a secret does not arrive is seen sooner or later.
+    warnings.extend_from_slice(&injection.advice);
+    if warnings.len() > MAX_WARNINGS {
+        let more = warnings.len() + 1 - MAX_WARNINGS;
+        warnings.truncate(MAX_WARNINGS - 1);
+        warnings.push(format!(
+            "podkey: and {more} warnings more, which come once these are mended"
+        ));
     }
     warnings
 }

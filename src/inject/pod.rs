@@ -47,13 +47,36 @@ pub struct Metadata<'a> {
 /// Our annotations, and the one that marks a mirror pod.
 #[derive(Debug, Default)]
 pub struct Annotations<'a> {
-    /// Without [`PREFIX`], in the pod's order; of two with one key the last, as the API server reads it. No value: it is no
-    /// text, which no API server lets through, but a manifest on disk may say `true` without quotes.
-    pub ours: Vec<(Cow<'a, str>, Option<Text<'a>>)>,
+    /// Without [`PREFIX`], in the pod's order; of two with one key the last, as the API server reads it.
+    pub ours: Vec<(Cow<'a, str>, Result<Text<'a>, NoText>)>,
     /// There are more of ours than any request has; those are not looked at.
     pub too_many: bool,
     /// `kubernetes.io/config.mirror`: the API server's image of a static pod, which no patch reaches.
     pub is_mirror: bool,
+}
+
+/// What an annotation's value is instead of text. No API server lets that through, but a manifest on disk may have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoText {
+    /// `key:` with nothing behind it.
+    Null,
+    /// Such as `true` without quotes.
+    Scalar,
+    /// A list, as of files without the `|` in front.
+    List,
+    /// A set of fields.
+    Map,
+}
+
+impl NoText {
+    fn of(raw: &RawValue) -> Self {
+        match raw.get().as_bytes().first() {
+            Some(b'[') => Self::List,
+            Some(b'{') => Self::Map,
+            Some(b'n') => Self::Null,
+            _ => Self::Scalar,
+        }
+    }
 }
 
 /// The two labels that tell ARC's pods.
@@ -190,6 +213,8 @@ pub struct Capabilities<'a> {
 pub struct PodSecurityContext {
     #[serde(default)]
     pub run_as_user: Option<i64>,
+    #[serde(default)]
+    pub run_as_group: Option<i64>,
     #[serde(default)]
     pub fs_group: Option<i64>,
 }
@@ -490,7 +515,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
                     match key {
                         Ok(key) => {
                             let raw: &'de RawValue = map.next_value()?;
-                            let value = serde_json::from_str(raw.get()).ok();
+                            let value = serde_json::from_str(raw.get()).map_err(|_| NoText::of(raw));
                             annotations.ours.retain(|(other, _)| *other != key);
                             if annotations.ours.len() < MAX_ANNOTATIONS {
                                 annotations.ours.push((key, value));

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::pod::Pod;
 use super::problem::quoted;
-use crate::plan::{PathTemplate, Pattern, Plan, pattern};
+use crate::plan::{PathTemplate, Pattern, Plan, pattern, spelling};
 
 /// One rule. All fields must match, and a field left out matches all.
 #[derive(Debug, Clone, Deserialize)]
@@ -120,6 +120,35 @@ pub(super) fn check<C>(rules: &[AllowRule], pod: &Pod<'_>, namespace: &str, plan
 }
 
 impl AllowRule {
+    /// A field with a pattern that no pod can match, and why: the rule would silently allow less than it says.
+    pub(super) fn matches_nothing(&self) -> Option<(&'static str, String)> {
+        let wrong = |patterns: &Option<Vec<Pattern>>, why: fn(&str) -> Option<String>| {
+            let patterns = patterns.iter().flatten().map(Pattern::to_string);
+            let mut told = patterns.filter_map(|text| Some(format!("{} {}", quoted(&text), why(&text)?)));
+            told.next()
+        };
+        let account = |text: &str| {
+            let name = text.rsplit([':', '/']).next().unwrap_or_default();
+            (name != text).then(|| format!("is no name of a service account alone: write {}", quoted(name)))
+        };
+        let secret = |text: &str| match text.strip_suffix('/') {
+            Some(folder) => Some(format!(
+                "ends with a slash, and no path does: write {}",
+                quoted(&format!("{folder}/**"))
+            )),
+            None => spelling::of_path(text),
+        };
+        let conditions = [
+            (Condition::Namespaces, wrong(&self.namespaces, spelling::of_plain_text)),
+            (Condition::ServiceAccounts, wrong(&self.service_accounts, account)),
+            (Condition::Roles, wrong(&self.roles, spelling::of_plain_text)),
+            (Condition::AuthMounts, wrong(&self.auth_mounts, spelling::of_mount)),
+            (Condition::Secrets, wrong(&self.secrets, secret)),
+        ];
+        let mut conditions = conditions.into_iter();
+        conditions.find_map(|(condition, why)| Some((condition.field(), why?)))
+    }
+
     /// Each condition that the pod does not meet, with its first value that does not match. None: the rule allows.
     fn unmet<'v, C>(
         &'v self,

@@ -8,7 +8,7 @@ use super::pod::Pod;
 use super::problem::{Problems, quoted};
 use super::readers::ReaderUser;
 use super::request::InjectionRequest;
-use crate::plan::{Destination, Interval, MAX_ON_CHANGE, OnChange, SECRETS_DIR, WhenGone};
+use crate::plan::{Destination, Interval, MAX_ON_CHANGE, OnChange, SECRETS_DIR, WhenGone, spelling};
 
 /// The longest list of actions, in bytes.
 const MAX_ACTIONS_BYTES: usize = 16 * 1024;
@@ -50,7 +50,7 @@ pub(super) fn parse_actions(text: &str, problems: &mut Problems) -> Vec<OnChange
         return Vec::new();
     }
     let mut parsed = |line: &str| {
-        line.parse()
+        spelling::parse(line, spelling::of_plain_text)
             .map_err(|why| problems.push(ON_CHANGE, format!("{} {why}", quoted(line))))
             .ok()
     };

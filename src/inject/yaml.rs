@@ -26,16 +26,19 @@ pub(super) fn parse(text: &str) -> Result<Node<'_>, String> {
     if text.len() > MAX_BYTES {
         return Err(format!("is longer than {MAX_BYTES} bytes"));
     }
-    let mut parser = Parser::new_from_str(text);
+    let mut parser = Input {
+        text,
+        parser: Parser::new_from_str(text),
+    };
     let node = loop {
-        match next(&mut parser)? {
+        match parser.next()? {
             (Event::StreamEnd, _) => return Ok(Node::Null),
             (Event::StreamStart | Event::DocumentStart(..), _) => {}
             (event, line) => break node(&mut parser, event, line, 0)?,
         }
     };
     loop {
-        match next(&mut parser)? {
+        match parser.next()? {
             (Event::StreamEnd, _) => return Ok(node),
             (Event::DocumentEnd, _) => {}
             (_, line) => return Err(format!("has a second document in line {line}")),
@@ -43,28 +46,55 @@ pub(super) fn parse(text: &str) -> Result<Node<'_>, String> {
     }
 }
 
-type Input<'a> = Parser<'a, granit_parser::StrInput<'a>>;
+struct Input<'a> {
+    text: &'a str,
+    parser: Parser<'a, granit_parser::StrInput<'a>>,
+}
 
-fn next<'a>(parser: &mut Input<'a>) -> Result<(Event<'a>, usize), String> {
-    loop {
-        match parser.next_event() {
-            None => return Ok((Event::StreamEnd, 0)),
-            Some(Ok((Event::Comment(..), _))) => {}
-            Some(Ok((event, span))) => return Ok((event, span.start.line())),
-            Some(Err(error)) => {
-                let at = error.marker();
-                return Err(format!(
-                    "is no YAML: {} in line {}, column {}",
-                    error.info(),
-                    at.line(),
-                    at.col() + 1
-                ));
+impl<'a> Input<'a> {
+    fn next(&mut self) -> Result<(Event<'a>, usize), String> {
+        loop {
+            match self.parser.next_event() {
+                None => return Ok((Event::StreamEnd, 0)),
+                Some(Ok((Event::Comment(..), _))) => {}
+                Some(Ok((event, span))) => return Ok((event, span.start.line())),
+                Some(Err(error)) => {
+                    let at = error.marker();
+                    return Err(broken(self.text, at.line(), at.col() + 1));
+                }
             }
         }
     }
 }
 
-fn node<'a>(parser: &mut Input<'a>, event: Event<'a>, line: usize, depth: usize) -> Result<Node<'a>, String> {
+/// Why a text is no YAML, as the end of a sentence, for who wrote it: a parser names the place where it gave up, and what it
+/// expected there in words of its own.
+pub(super) fn broken(text: &str, line: usize, column: usize) -> String {
+    let has_tab = |line: &str| line[..line.len() - line.trim_start().len()].contains('\t');
+    // The parser may have given up before the line with the tab.
+    let mut near = text.lines().zip(1..).skip(line.saturating_sub(2)).take(3);
+    if let Some((_, line)) = near.find(|(line, _)| has_tab(line)) {
+        return format!("is no YAML in line {line}: a tab stands in front of it, where YAML takes only spaces");
+    }
+    let written = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    let plain = written.split(['"', '\'']).step_by(2).collect::<String>();
+    let what = if plain.contains("{{") {
+        UNQUOTED
+    } else if let Some(c @ ('[' | '{' | '"' | '\'')) = written.chars().nth(column.saturating_sub(1)) {
+        return format!("is no YAML in line {line}, column {column}: the {c} there has no other that closes it");
+    } else if plain.matches(": ").count() > 1 && !plain.contains('{') {
+        "put a value that has a colon and a space in it in quotes"
+    } else {
+        "see there and before that place whether each quote and bracket has its other, and whether the fields of one entry stand \
+         below each other"
+    };
+    format!("is no YAML in line {line}, column {column}: {what}")
+}
+
+/// Two braces are a set of fields within another.
+pub(super) const UNQUOTED: &str = "put a value that has {{ … }} in it in quotes, as in '{{ .SecretKey }}'";
+
+fn node<'a>(input: &mut Input<'a>, event: Event<'a>, line: usize, depth: usize) -> Result<Node<'a>, String> {
     if depth > MAX_DEPTH {
         return Err(format!("is nested too deep in line {line}"));
     }
@@ -82,16 +112,16 @@ fn node<'a>(parser: &mut Input<'a>, event: Event<'a>, line: usize, depth: usize)
         Event::SequenceStart(..) => {
             let mut items = Vec::new();
             loop {
-                match next(parser)? {
+                match input.next()? {
                     (Event::SequenceEnd, _) => return Ok(Node::List(items)),
-                    (event, line) => items.push(node(parser, event, line, depth + 1)?),
+                    (event, line) => items.push(node(input, event, line, depth + 1)?),
                 }
             }
         }
         Event::MappingStart(..) => {
             let mut entries: Vec<(Cow<'a, str>, Node<'a>)> = Vec::new();
             loop {
-                let key = match next(parser)? {
+                let key = match input.next()? {
                     (Event::MappingEnd, _) => return Ok(Node::Map(entries)),
                     (_, line) if entries.len() == MAX_FIELDS => {
                         return Err(format!("has more than {MAX_FIELDS} fields in one set, in line {line}"));
@@ -105,10 +135,15 @@ fn node<'a>(parser: &mut Input<'a>, event: Event<'a>, line: usize, depth: usize)
                         }
                         key
                     }
+                    (Event::MappingStart(..), line) => {
+                        return Err(format!(
+                            "has two braces in line {line} that YAML reads as a set of fields: {UNQUOTED}"
+                        ));
+                    }
                     (_, line) => return Err(format!("has a key in line {line} that is no plain word")),
                 };
-                let (event, line) = next(parser)?;
-                entries.push((key, node(parser, event, line, depth + 1)?));
+                let (event, line) = input.next()?;
+                entries.push((key, node(input, event, line, depth + 1)?));
             }
         }
         _ => Err(format!("has an alias in line {line}, write the value out")),
@@ -149,6 +184,17 @@ mod tests {
             ("- a\n---\n- b", "second document in line 2"),
             ("a: 1\na: 2", "a second time in line 2"),
             ("? [a]\n: b", "no plain word"),
+            (
+                "file: {{ .SecretKey }}",
+                "has two braces in line 1 that YAML reads as a set of fields: put a value that has {{ … }} in it in quotes",
+            ),
+            ("- {file: {{ .SecretKey }}.env}", "has two braces in line 1"),
+            ("- a: b\n\tc: d", "is no YAML in line 2: a tab stands in front of it"),
+            (
+                "a: b: c",
+                "line 1, column 5: put a value that has a colon and a space in it in quotes",
+            ),
+            ("- a: b\n   c: d\n  e: f", "is no YAML in line 2, column 5: see there"),
             ("a: [", "is no YAML"),
             ("a: 'b", "is no YAML"),
             (&format!("{}a{}", "[".repeat(20), "]".repeat(20)), "nested too deep"),

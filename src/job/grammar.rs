@@ -21,7 +21,7 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
-use crate::plan::{ApiPath, EnvName, EnvSecret, Invalid, MAX_ENV_SECRETS, Select, Step};
+use crate::plan::{ApiPath, EnvName, EnvSecret, Invalid, MAX_ENV_SECRETS, Select, Step, spelling};
 use crate::text::quoted;
 
 /// The longest text that is looked at, in bytes.
@@ -84,12 +84,26 @@ pub fn entries(text: &str) -> impl Iterator<Item = Result<Entry<'_>, EntryProble
                     selector,
                     name,
                 }),
-                _ => Err(problem(format!(
-                    "({}) is not a path and a key: write \"path key | NAME\", with a ; between entries",
-                    quoted(entry)
-                ))),
+                (first, ..) => Err(problem(format!("({}) {}", quoted(entry), no_entry(spec, first)))),
             }
         })
+}
+
+/// Why the part before the name, which begins with `first`, is no path and key.
+fn no_entry(spec: &str, first: Option<&str>) -> String {
+    if spec.contains("{{")
+        && let Some(why) = spelling::of_path(spec)
+    {
+        return why;
+    }
+    // Of an entry that lacks its ; the rest is a path as well.
+    let mut words = spec.split_whitespace().skip(1);
+    let may_have_space = first.is_some_and(|first| first.contains('/')) && words.clone().count() > 1;
+    let space = match may_have_space && !words.any(|word| word.contains('/')) {
+        true => ". A path or a key with a space in it goes into podkey.dev/files, in fields of its own",
+        false => "",
+    };
+    format!("is not a path and a key: write \"path key | NAME\", with a ; between entries{space}")
 }
 
 /// Parses the whole text. `P` is the kind of path: an [`ApiPath`], or one with placeholders. Every problem is told at once.
@@ -162,7 +176,10 @@ fn parse_path<P: FromStr<Err = Invalid>>(text: &str) -> Result<(P, Option<NonZer
     };
     // vault-action sends such a path as it is, and the server redirects to what was meant.
     let path = path.trim_start_matches('/');
-    let secret = path.parse().map_err(|why: Invalid| why.to_string())?;
+    let secret = spelling::parse(path, spelling::of_path).map_err(|why| match why.contains("%, an escape") {
+        true => format!("{why}, as `secret` of podkey.dev/files, where a path may have spaces"),
+        false => why,
+    })?;
     match path.parse::<ApiPath>() {
         Ok(path) if path.holds_tokens() => Err("is about tokens, not a secret".to_owned()),
         _ => Ok((secret, version)),

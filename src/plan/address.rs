@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{Invalid, checked_text, invalid};
+use crate::text::quoted;
 
 /// A server's address: `https://host[:port]`, nothing after it. Plain `http` parses too; who uses it must ask
 /// [`Address::is_tls`].
@@ -43,14 +44,18 @@ impl FromStr for Address {
         let (tls, rest) = match text.split_once("://") {
             Some(("https", rest)) => (true, rest),
             Some(("http", rest)) => (false, rest),
-            _ => return invalid("does not begin with https://"),
+            _ => return invalid("does not begin with https://: write https://, host and port"),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.contains('@') {
-            return invalid("has a user or a password in it");
+            return invalid("has a user or a password in it: write https://, host and port alone");
         }
-        if rest.contains(['/', '?', '#', '\\']) {
-            return invalid("has something after host and port");
+        if let Some((server, _)) = rest.split_once(['/', '?', '#', '\\']) {
+            let scheme = if tls { "https" } else { "http" };
+            return invalid(format!(
+                "has something after host and port, where podkey puts /v1/ and the path itself: write {}",
+                quoted(&format!("{scheme}://{server}"))
+            ));
         }
         let Ok(authority) = rest.parse::<http::uri::Authority>() else {
             return invalid("has no valid host");

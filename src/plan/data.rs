@@ -59,6 +59,13 @@ impl From<Data> for BTreeMap<String, Value> {
     }
 }
 
+impl Data {
+    /// Each field's value.
+    pub fn values(&self) -> impl Iterator<Item = &Value> {
+        self.0.values()
+    }
+}
+
 impl Value {
     fn len(&self) -> usize {
         match self {

@@ -20,6 +20,7 @@ mod name;
 mod path;
 pub(crate) mod pattern;
 mod refresh;
+pub mod spelling;
 
 pub use self::address::{Address, ServerName};
 pub use self::data::{Data, Value};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::pem::{self, PemObject};
 
 use crate::inject::{Config, ConfigError};
 
@@ -65,11 +65,24 @@ fn read_ca(path: &Path) -> Result<String, String> {
     let mut pem = String::new();
     for (index, certificate) in CertificateDer::pem_slice_iter(text).enumerate() {
         let number = index + 1;
-        let certificate = certificate.map_err(|error| format!("has a broken certificate, number {number}: {error}"))?;
+        let certificate = certificate.map_err(|error| {
+            let why = match error {
+                pem::Error::MissingSectionEnd { .. } => "its line -----END … is missing",
+                pem::Error::IllegalSectionStart { .. } => "its line -----BEGIN … is not whole",
+                pem::Error::Base64Decode(_) => {
+                    "between its lines -----BEGIN and -----END is something that is no base64"
+                }
+                _ => "it cannot be read",
+            };
+            format!("has a broken certificate, number {number}: {why}")
+        })?;
         pem.push_str(&to_pem(&certificate));
-        roots
-            .add(certificate)
-            .map_err(|error| format!("has a certificate that cannot be trusted, number {number}: {error}"))?;
+        roots.add(certificate).map_err(|_| {
+            format!(
+                "has a certificate that cannot be trusted, number {number}: it is no X.509 certificate of version 3, as \
+                 \"openssl x509 -text\" shows"
+            )
+        })?;
     }
     if roots.is_empty() {
         return Err(format!("has no certificate in PEM form{}", why_no_pem(text)));
@@ -157,11 +170,11 @@ mod tests {
             ),
             (
                 &format!("{good}-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n"),
-                "number 2",
+                "number 2: between its lines -----BEGIN and -----END is something that is no base64",
             ),
             (
                 &format!("{good}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
-                "number 2",
+                "number 2: it is no X.509 certificate of version 3",
             ),
             (&good[..good.len() / 2], "ca.pem has"),
         ] {
@@ -233,10 +246,19 @@ mod tests {
             ),
             (b"\xef\xbb\xbf# only this\r\n\r\n", "config.yaml: has nothing in it"),
             (b"a\0\xff", "config.yaml: it is no text in UTF-8"),
-            (b"agent:\n\timage: i\n", "line 2 column 2: tabs"),
-            (b"agent: {image: i}\nagent: {image: i}\n", "line 2 column 1: duplicate"),
+            (
+                b"agent:\n\timage: i\n",
+                "it is no YAML in line 2: a tab stands in front of it",
+            ),
+            (
+                b"agent: {image: i}\nagent: {image: i}\n",
+                "line 2, column 1: the key \"agent\" stands there a second time",
+            ),
             (b"agent: {image: i}\nconnections:\n- d\n", "line 3"),
-            (b"apiVersion: v1\nkind: ConfigMap\n", "unknown field `apiVersion`"),
+            (
+                b"apiVersion: v1\nkind: ConfigMap\n",
+                "line 1, column 1: \"apiVersion\" is no key here: there are agent, connections, allowSharedProcessNamespace",
+            ),
             (b"agent: {image: i}\nconnections: {}\n---\na: b\n", "line 4"),
         ] {
             std::fs::write(&path, bad).unwrap();

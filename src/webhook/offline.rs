@@ -2,9 +2,8 @@
 
 use json_patch::Patch;
 use serde_json::{Map, Value, json};
-use serde_saphyr::UserMessageFormatter;
 
-use crate::inject::{Config, Decision, Pod, Problem, Problems, decide};
+use crate::inject::{Config, Decision, INJECTED, PREFIX, Pod, Problem, Problems, decide, explain};
 
 /// What a manifest becomes.
 #[derive(Debug)]
@@ -21,7 +20,7 @@ pub struct Offline {
 #[derive(Debug, thiserror::Error)]
 pub enum OfflineError {
     /// The text is no YAML.
-    #[error("the manifest is no YAML: {0}")]
+    #[error("the manifest cannot be read: {0}")]
     Yaml(String),
     /// The manifest has no pod in it.
     #[error("{0}")]
@@ -75,6 +74,9 @@ pub fn inject(manifest: &str, namespace: Option<&str>, config: &Config) -> Resul
     for document in documents {
         let name = name_of(&document)?;
         let prefix = if several { format!("{name}: ") } else { String::new() };
+        let (misplaced, unknown) = misplaced(&document);
+        denied.extend(misplaced.iter().map(|problem| format!("{prefix}{problem}")));
+        skipped.extend(unknown.map(|note| format!("{prefix}{note}")));
         let Some(pod) = pod_of(document).map_err(|error| error.of(&prefix))? else {
             skipped.push(format!("{prefix}skipped, podkey finds no pod in it"));
             podless.push(name);
@@ -109,6 +111,74 @@ pub fn inject(manifest: &str, namespace: Option<&str>, config: &Config) -> Resul
     Ok(shown)
 }
 
+/// A problem for each of our annotations that stands where no pod gets it; or, of a kind that podkey does not know, a note.
+fn misplaced(document: &Value) -> (Vec<String>, Option<String>) {
+    let keys = |pointer: &str| -> Vec<&str> {
+        let annotations = document
+            .pointer(pointer)
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten();
+        let ours = annotations.map(|(key, _)| key.as_str());
+        ours.filter(|key| key.starts_with(PREFIX) && *key != INJECTED).collect()
+    };
+    let (group, kind) = group_and_kind(document);
+    let template = match kind {
+        "Pod" => return (Vec::new(), None),
+        _ => template_of(group, kind),
+    };
+    let place = template.map(|place| format!("{place}/metadata/annotations"));
+    let right = place.as_deref().map(keys).unwrap_or_default();
+    let mend = match &place {
+        Some(place) => format!("move it to {}", place.trim_start_matches('/').replace('/', ".")),
+        None => "put it on the pod template of what makes the pods".to_owned(),
+    };
+    // Where people put them: on the object, on a CronJob's job, beside the template's metadata or among its labels.
+    let mut wrong = vec!["/metadata/annotations".to_owned(), "/spec/annotations".to_owned()];
+    if let Some(template) = template {
+        wrong.push("/spec/jobTemplate/metadata/annotations".to_owned());
+        wrong.push(format!("{template}/annotations"));
+        wrong.push(format!("{template}/metadata/labels"));
+        wrong.push(format!("{template}/spec/annotations"));
+    }
+    let mut problems: Vec<String> = Vec::new();
+    for pointer in wrong.iter().filter(|pointer| Some(*pointer) != place.as_ref()) {
+        for key in keys(pointer).into_iter().filter(|key| !right.contains(key)) {
+            let at = pointer.trim_start_matches('/').replace('/', ".");
+            problems.push(format!(
+                "{}: stands in {at}, where no pod of the {} gets it: {mend}",
+                key.escape_debug(),
+                kind.escape_debug()
+            ));
+        }
+    }
+    problems.dedup();
+    // Some controllers hand their object's annotations on to the pods.
+    if place.is_none() && !group.is_empty() {
+        let note =
+            "has annotations of podkey, but podkey does not know its kind: give the pod that its controller makes";
+        return (Vec::new(), (!problems.is_empty()).then(|| note.to_owned()));
+    }
+    (problems, None)
+}
+
+/// The group (empty: the core one) and the kind of an object.
+fn group_and_kind(document: &Value) -> (&str, &str) {
+    let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let group = text("/apiVersion").split_once('/').map_or("", |(group, _)| group);
+    (group, text("/kind"))
+}
+
+/// Where objects of this kind have their pod template.
+fn template_of(group: &str, kind: &str) -> Option<&'static str> {
+    let mut known = TEMPLATES.iter();
+    let (_, _, place) = known.find(|(known_group, known, _)| *known_group == group && *known == kind)?;
+    Some(place)
+}
+
+/// Namespaces that the chart leaves out of the webhook's configuration, whatever its release's own is.
+const LEFT_OUT: [&str; 3] = ["kube-system", "kube-node-lease", "kube-public"];
+
 /// A line for each problem, one for those that are too many, and one for the allow rule that comes nearest.
 fn lines(problems: &Problems) -> Vec<String> {
     let told = problems
@@ -131,7 +201,7 @@ fn lines(problems: &Problems) -> Vec<String> {
 fn read(manifest: &str) -> Result<Vec<Value>, OfflineError> {
     let options = serde_saphyr::options! { legacy_octal_numbers: true };
     let mut documents: Vec<Value> = serde_saphyr::from_multiple_with_options(manifest, options)
-        .map_err(|error| OfflineError::Yaml(error.render_with_formatter(&UserMessageFormatter)))?;
+        .map_err(|error| OfflineError::Yaml(explain(&error, manifest)))?;
     documents.retain(|document| !document.is_null());
     documents.iter_mut().for_each(whole_numbers);
     Ok(documents.into_iter().flat_map(unfold).collect())
@@ -163,7 +233,9 @@ fn name_of(document: &Value) -> Result<String, OfflineError> {
     let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str);
     let (Some(_), Some(kind)) = (text("/apiVersion"), text("/kind")) else {
         return Err(OfflineError::Kind(
-            "the manifest has a document without apiVersion and kind: is it one for Kubernetes?".to_owned(),
+            "the manifest has a document without apiVersion and kind, so it is none for Kubernetes. Of a chart and its values give \
+             what they make: helm template … | podkey inject --config FILE -f -"
+                .to_owned(),
         ));
     };
     let name = text("/metadata/name").or_else(|| text("/metadata/generateName"));
@@ -214,7 +286,12 @@ fn decide_one(mut pod: Value, namespace: Option<&str>, config: &Config) -> Resul
             })
         }
         Decision::Deny(problems) => Err(OfflineError::Denied(lines(&problems))),
-        Decision::Inject(patch, notes) => {
+        Decision::Inject(patch, mut notes) => {
+            if LEFT_OUT.contains(&&*namespace) {
+                notes.push(format!(
+                    "podkey: its chart leaves the namespace {namespace} out: the webhook is not asked there, and the pod gets no secret"
+                ));
+            }
             let broken =
                 |error: &dyn std::fmt::Display| OfflineError::Pod(format!("the patch does not apply: {error}"));
             let patch: Value = serde_json::from_slice(patch.as_json()).map_err(|error| broken(&error))?;
@@ -228,15 +305,11 @@ fn decide_one(mut pod: Value, namespace: Option<&str>, config: &Config) -> Resul
 /// The pod itself, or the one that a controller would make from the manifest's template; none where the kind has neither.
 fn pod_of(document: Value) -> Result<Option<Value>, OfflineError> {
     let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    let (api_version, kind) = (text("/apiVersion"), text("/kind"));
-    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    let (group, kind) = group_and_kind(&document);
     if group.is_empty() && kind == "Pod" {
         return Ok(Some(document));
     }
-    let Some((_, _, place)) = TEMPLATES
-        .iter()
-        .find(|(known_group, known, _)| *known_group == group && *known == kind)
-    else {
+    let Some(place) = template_of(group, kind) else {
         return Ok(None);
     };
     let Some(template) = document.pointer(place).and_then(Value::as_object) else {

@@ -77,8 +77,19 @@ fn without_a_plan_or_with_nonsense_on_the_command_line_it_says_so() {
         let (code, _, stderr) = run(args);
         assert_eq!(code, 64, "{args:?}");
         let last: serde_json::Value = serde_json::from_str(stderr.lines().last().unwrap()).unwrap();
-        assert_eq!(last["code"], 64, "{stderr}");
+        assert_eq!(
+            (&last["code"], &last["stage"]),
+            (&64.into(), &"usage".into()),
+            "{stderr}"
+        );
     }
+    let (code, _, stderr) = run(&["init", "--log-format", "text", "extra"]);
+    assert_eq!(code, 64);
+    let last = stderr.lines().last().unwrap();
+    assert!(
+        last.starts_with("podkey 64 stage=usage connection=-: the command line"),
+        "{stderr}"
+    );
     for args in [&["--version"][..], &["--help"], &["init", "--help"]] {
         let (code, stdout, _) = run(args);
         assert_eq!(code, 0);
@@ -94,11 +105,16 @@ fn without_a_plan_or_with_nonsense_on_the_command_line_it_says_so() {
 }
 
 #[test]
-fn the_last_line_is_json_in_every_log_format_and_level() {
+fn the_last_line_is_there_at_every_level_and_looks_as_the_others() {
     let fake = FakeVault::plain(logged_in(|_, _| answer(200, &secret_body(r#"{"a":"1"}"#))));
-    let run = Agent::for_fake(&fake).arg("--log-format").arg("text").run();
-    run.expect(0, &["delivered 1 file"]);
-    assert!(!run.stderr.lines().next().unwrap().starts_with('{'), "{}", run.stderr);
+    let agent = Agent::for_fake(&fake).arg("--log-format").arg("text");
+    let output = agent.command().output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(!stderr.lines().any(|line| line.starts_with('{')), "{stderr}");
+    let termination = std::fs::read_to_string(agent.root().join("dev/termination-log")).unwrap();
+    assert_eq!(stderr.lines().last(), Some(&*termination));
+    assert!(termination.contains("delivered 1 file"), "{termination}");
     let quiet = Agent::for_fake(&fake).env("PODKEY_LOG", "off").run();
     quiet.expect(0, &[]);
     assert_eq!(quiet.stderr.lines().count(), 1);

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_saphyr::UserMessageFormatter;
 
 pub use self::agent::{AgentConfig, AgentResources};
 pub use self::error::ConfigError;
@@ -18,9 +17,10 @@ use self::error::wrong;
 use super::kubernetes::KubernetesVersion;
 use super::parts::{self, OwnContainers};
 use super::policy::AllowRule;
+use super::yaml_error::explain;
 use crate::plan::{
     self, ApiPath, Audience, AuthMethod, Budget, DEFAULT_HOOK_DEADLINE, JobLogin, JobPolicy, MAX_PLAN_BYTES, Role,
-    ServerName,
+    ServerName, spelling,
 };
 
 /// The whole config.
@@ -206,8 +206,8 @@ impl Config {
                 "has nothing in it: it needs agent.image and connections".to_owned(),
             ));
         }
-        let file: ConfigFile = serde_saphyr::from_str(text)
-            .map_err(|error| ConfigError::Yaml(error.render_with_formatter(&UserMessageFormatter)))?;
+        let file: ConfigFile =
+            serde_saphyr::from_str(text).map_err(|error| ConfigError::Yaml(explain(&error, text)))?;
         if file.agent.image.trim().is_empty() {
             return wrong("agent.image", "is empty");
         }
@@ -256,7 +256,14 @@ impl ConnectionFile {
             );
         }
         fn parse<T: std::str::FromStr<Err = plan::Invalid>>(key: String, text: &str) -> Result<T, ConfigError> {
-            text.parse().or_else(|why| wrong(key, format!("{text:?} {why}")))
+            parse_unless(spelling::of_plain_text, key, text)
+        }
+        fn parse_unless<T: std::str::FromStr<Err = plan::Invalid>>(
+            wrong_spelling: fn(&str) -> Option<String>,
+            key: String,
+            text: &str,
+        ) -> Result<T, ConfigError> {
+            spelling::parse(text, wrong_spelling).or_else(|why| wrong(key, format!("{text:?} {why}")))
         }
         /// An empty text and one left out are the same.
         fn given(text: Option<&str>) -> Option<&str> {
@@ -313,16 +320,22 @@ impl ConnectionFile {
         }
         let login = role.map(|role| {
             Ok(JobLogin {
-                mount: parse(
+                mount: parse_unless(
+                    spelling::of_mount,
                     key("job.mount"),
                     given(job.mount.as_deref()).unwrap_or("jwt").trim_matches('/'),
                 )?,
-                role: parse(key("job.role"), role)?,
+                role: parse_unless(spelling::of_role, key("job.role"), role)?,
                 audience: given(job.audience.as_deref())
                     .map(|text| parse::<Audience>(key("job.audience"), text))
                     .transpose()?,
             })
         });
+        for (index, rule) in self.allow.iter().flatten().enumerate() {
+            if let Some((field, why)) = rule.matches_nothing() {
+                return wrong(format!("{}[{index}].{field}", key("allow")), why);
+            }
+        }
         let job = JobConnection {
             login: login.transpose()?,
             policy: job.policy,
@@ -359,10 +372,10 @@ impl ConnectionFile {
                 .transpose()?
                 .unwrap_or_default(),
             method,
-            mount: parse(key("auth.mount"), mount.trim_matches('/'))?,
+            mount: parse_unless(spelling::of_mount, key("auth.mount"), mount.trim_matches('/'))?,
             audience: audience.map(str::to_owned),
             role: given(Some(&self.auth.role))
-                .map(|text| parse(key("auth.role"), text))
+                .map(|text| parse_unless(spelling::of_role, key("auth.role"), text))
                 .transpose()?,
             job,
             allow: self.allow,
@@ -562,6 +575,183 @@ connections:
         ] {
             let error = parse(&text).expect_err(&text).to_string();
             assert!(error.contains(expected), "{text}\n=> {error}");
+        }
+    }
+
+    #[test]
+    fn what_another_program_would_have_taken_is_told_with_what_to_write() {
+        let connection =
+            |text: &str| format!("agent: {{image: i}}\nconnections:\n  d: {{address: 'https://v', {text}}}");
+        for (text, expected) in [
+            (
+                "agent: {image: i}\nconnections: {d: {address: 'https://v:8200/v1'}}".into(),
+                "connections.d.address: \"https://v:8200/v1\" has something after host and port, where podkey puts /v1/ and the \
+                 path itself: write \"https://v:8200\"",
+            ),
+            (
+                "agent: {image: i}\nconnections: {d: {address: 'http://v/ui/vault'}}".into(),
+                "write \"http://v\"",
+            ),
+            (
+                "agent: {image: i}\nconnections: {d: {address: '${VAULT_ADDR}'}}".into(),
+                "connections.d.address: \"${VAULT_ADDR}\" has \"${VAULT_ADDR}\", which nobody fills in here",
+            ),
+            (
+                connection("auth: {mount: auth/kubernetes}"),
+                "connections.d.auth.mount: \"auth/kubernetes\" is the path of a login: write the mount alone, without v1/, auth/ \
+                 and /login: \"kubernetes\"",
+            ),
+            (
+                connection("job: {role: r, mount: auth/github/login}"),
+                "connections.d.job.mount: \"auth/github/login\" is the path of a login",
+            ),
+            (
+                connection("auth: {role: auth/kubernetes/role/web}"),
+                "connections.d.auth.role: \"auth/kubernetes/role/web\" has a /, which no role has: write the role alone, \"web\"",
+            ),
+            (
+                connection("job: {role: '{{ x }}'}"),
+                "connections.d.job.role: \"{{ x }}\" has {{ … }}",
+            ),
+            (
+                connection("allow: [{secrets: ['a/**']}, {secrets: ['v1/secret/**']}]"),
+                "connections.d.allow[1].secrets: \"v1/secret/**\" begins with v1/, which podkey puts in front of each path: write \
+                 \"secret/**\"",
+            ),
+            (
+                connection("allow: [{secrets: ['secret/data/']}]"),
+                "connections.d.allow[0].secrets: \"secret/data/\" ends with a slash, and no path does: write \"secret/data/**\"",
+            ),
+            (
+                connection("allow: [{authMounts: ['auth/*']}]"),
+                "connections.d.allow[0].authMounts: \"auth/*\" is the path of a login",
+            ),
+            (
+                connection("allow: [{serviceAccounts: ['system:serviceaccount:web:app']}]"),
+                "connections.d.allow[0].serviceAccounts: \"system:serviceaccount:web:app\" is no name of a service account alone: \
+                 write \"app\"",
+            ),
+        ] {
+            let error = parse(&text).expect_err(&text).to_string();
+            assert!(error.contains(expected), "{text}\n=> {error}");
+        }
+        for good in [
+            "auth: {mount: authentik}",
+            "allow: [{secrets: ['**', 'v1/data/*', 'kv/data/100%']}]",
+            "namespace: team/",
+        ] {
+            assert!(parse(&connection(good)).is_ok(), "{good}");
+        }
+    }
+
+    /// The words of a library are for programmers: none of them is in a message, and each names its key and what to write.
+    #[test]
+    fn a_value_of_another_kind_is_told_in_our_own_words() {
+        let connection =
+            |text: &str| format!("agent: {{image: i}}\nconnections:\n  d: {{address: 'https://v', {text}}}");
+        for (text, expected) in [
+            (
+                connection("allow: [{secrets: }]"),
+                "line 3, column 45: secrets has another kind of value than it takes: write a list, such as [a, b]",
+            ),
+            (
+                connection("allow: {secrets: [a]}"),
+                "allow has another kind of value than it takes: write a list",
+            ),
+            (
+                connection("allow: [{secrets: a}]"),
+                "secrets has another kind of value than it takes: write a list",
+            ),
+            (
+                connection("auth: kubernetes"),
+                "auth has another kind of value than it takes: write fields below it",
+            ),
+            (
+                connection("auth: {role: [a]}"),
+                "role has another kind of value than it takes: write one text, in quotes",
+            ),
+            (
+                connection("allowInsecureHttp: maybe"),
+                "allowInsecureHttp has another kind of value than it takes: write true or false",
+            ),
+            (
+                connection("job: {policy: {repositories: a}}"),
+                "repositories has another kind of value than it takes: write a list",
+            ),
+            (
+                connection("job: {policy: {protectedRefs: 1}}"),
+                "protectedRefs has another kind of value",
+            ),
+            (
+                connection("auth: {method: ldap}"),
+                "\"ldap\" is none of kubernetes, jwt",
+            ),
+            (
+                connection("budgt: 1m"),
+                "\"budgt\" is no key here (did you mean \"budget\"?): there are address, caFile",
+            ),
+            (
+                connection("allow: [{roles: ['']}]"),
+                "is an empty pattern, which matches nothing",
+            ),
+            (connection("allow: "), "allow is there without a rule"),
+            (connection("job: {policy: }"), "policy is there without a field"),
+            (
+                "agent: {image: i}\nconnections: [a]".into(),
+                "connections has another kind of value than it takes: write fields",
+            ),
+            (
+                "agent: i\nconnections: {}".into(),
+                "agent has another kind of value than it takes: write fields",
+            ),
+            (
+                "agent: {image: i, runAsUser: root}\nconnections: {}".into(),
+                "runAsUser has another kind of value than it takes: write a whole number",
+            ),
+            (
+                "agent: {imagePullPolicy: always, image: i}\nconnections: {}".into(),
+                "\"always\" is none of Always, IfNotPresent, Never (did you mean \"Always\"?)",
+            ),
+            (
+                "agent: {image: i, resources: {limits: {cpu: lots}}}\nconnections: {}".into(),
+                "cpu is no quantity such as 500m or 64Mi",
+            ),
+            (
+                "agent: {imagePullPolicy: Always}\nconnections: {}".into(),
+                "the key image is missing",
+            ),
+            ("agent: {image: i}".into(), "the key connections is missing"),
+            (
+                "just text".into(),
+                "here stands another kind of value than podkey takes: write fields below it",
+            ),
+            (
+                "- a".into(),
+                "here stands another kind of value than podkey takes: write fields below it",
+            ),
+            ("agent: {image: i".into(), "it is no YAML in line"),
+            ("agent: {image: \"i}\n".into(), "it is no YAML in line"),
+            ("agent: {image: *i}".into(), "a reference (*name) has no anchor"),
+            (
+                "agent: {image: i}\nconnections: {}\n---\na: b".into(),
+                "a second document begins: write one",
+            ),
+        ] {
+            let error = parse(&text).expect_err(&text).to_string();
+            assert!(error.contains(expected), "{text}\n=> {error}");
+            for library in [
+                "expected",
+                "invalid type",
+                "mapping",
+                "sequence",
+                "scalar",
+                "unknown field",
+                "missing field",
+                "variant",
+                '`'.to_string().as_str(),
+            ] {
+                assert!(!error.contains(library), "{text}\n=> {error}");
+            }
         }
     }
 

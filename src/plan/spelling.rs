@@ -1,0 +1,409 @@
+//! What people write where a path, a mount, a role or a file's name belongs, because another program takes it: a URL, the
+//! API's own prefixes, a variable of a shell, an expression of GitHub or Helm. The server would answer each with a 403 or a
+//! 404 that says nothing, after minutes. Each answer here ends a sentence that begins with the text, and says what to write.
+
+use std::str::FromStr;
+
+use super::{ApiPath, Invalid};
+use crate::text::quoted;
+
+/// Parses a text, unless one of the functions below (`wrong`) says better what is wrong with it.
+pub fn parse<T: FromStr<Err = Invalid>>(text: &str, wrong: fn(&str) -> Option<String>) -> Result<T, String> {
+    match wrong(text) {
+        Some(why) => Err(why),
+        None => text.parse().map_err(|why: Invalid| why.to_string()),
+    }
+}
+
+/// What is wrong with a text that nobody fills in: podkey takes all of it as it stands.
+pub fn of_text(text: &str) -> Option<String> {
+    if text.contains("${{") {
+        return Some("has ${{ … }}, which GitHub fills in only in a workflow's file: write the text itself".to_owned());
+    }
+    if let Some(variable) = variable(text) {
+        return Some(format!(
+            "has {}, which nobody fills in here: write the text itself",
+            quoted(variable)
+        ));
+    }
+    None
+}
+
+/// The same of a text in which a brace has no meaning either.
+pub fn of_plain_text(text: &str) -> Option<String> {
+    of_text(text).or_else(|| {
+        text.contains("{{").then(|| {
+            "has {{ … }}, which Helm fills in only in a chart's templates: write the text itself, or put the manifest into \
+             the templates"
+                .to_owned()
+        })
+    })
+}
+
+/// What is wrong with the name of a file, which a shell would have changed.
+pub fn of_file(text: &str) -> Option<String> {
+    if text.starts_with('~')
+        && (text.len() == 1 || text.split('/').next().is_some_and(|first| first.len() < text.len()))
+    {
+        return Some(
+            "begins with ~, which no shell replaces here: write the whole path, such as /home/runner/.kube/config"
+                .to_owned(),
+        );
+    }
+    of_text(text).map(|why| why.replace("write the text itself", "write the whole path"))
+}
+
+/// What is wrong with the API path of a secret.
+pub fn of_path(text: &str) -> Option<String> {
+    // No path is as long; what is wrong then is the length.
+    if text.len() > 1024 {
+        return None;
+    }
+    if text.contains("${{") {
+        return Some(
+            "has ${{ … }}, which GitHub fills in only in a workflow's file: write the text itself, or let the job read the \
+             path with {repository}, {owner}, {ref_name}, {job} or {environment} in it"
+                .to_owned(),
+        );
+    }
+    if let Some(why) = of_plain_text(text) {
+        return Some(why);
+    }
+    if let Some((_, version)) = text.split_once("?version=") {
+        return Some(format!("has ?version=: write `version: {version}` beside it"));
+    }
+    let path = below_v1(text);
+    let decoded = decoded(path);
+    let plain = clean(&decoded);
+    let meant = meant(&plain, text, of_path);
+    if text.contains("://") {
+        return Some(format!("is a URL: write what stands behind /v1/ in it{meant}"));
+    }
+    // A mount of that very name is possible, and its KV version 2 has /data/ right behind it.
+    if plain.starts_with("v1/") && !plain.starts_with("v1/data/") {
+        let meant = self::meant(plain.trim_start_matches("v1/"), text, of_path);
+        return Some(format!(
+            "begins with v1/, which podkey puts in front of each path{meant}"
+        ));
+    }
+    slashes(text, &meant).or_else(|| (decoded != path).then(|| format!("has a %, an escape of URLs{meant}")))
+}
+
+/// What is wrong with the mount of an auth method.
+pub fn of_mount(text: &str) -> Option<String> {
+    if let Some(why) = of_plain_text(text) {
+        return Some(why);
+    }
+    if text.len() > 1024 {
+        return None;
+    }
+    let plain = clean(below_v1(text));
+    let mount = plain.trim_start_matches("v1/").trim_start_matches("auth/");
+    let mount = mount.trim_end_matches("/login");
+    let meant = meant(mount, text, of_mount);
+    if text.contains("://") {
+        return Some(format!(
+            "is a URL: write what stands between /auth/ and /login in it{meant}"
+        ));
+    }
+    if mount != plain {
+        return Some(format!(
+            "is the path of a login: write the mount alone, without v1/, auth/ and /login{}",
+            meant.replacen(": write ", ": ", 1)
+        ));
+    }
+    slashes(text, &meant)
+}
+
+/// What is wrong with the name of a role. The server's own roles for kubernetes and jwt have letters, digits, `_`, `-` and `.` in
+/// their names, and no other: tried with OpenBao 2.7.2.
+pub fn of_role(text: &str) -> Option<String> {
+    if let Some(why) = of_plain_text(text) {
+        return Some(why);
+    }
+    let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+    match text.rsplit_once('/') {
+        Some((_, name)) if !name.is_empty() && is_name(name) => Some(format!(
+            "has a /, which no role has: write the role alone, {}",
+            quoted(name)
+        )),
+        _ if is_name(text) => None,
+        _ => {
+            let c = text.chars().find(|c| !is_name(c.encode_utf8(&mut [0; 4])));
+            let c = c.unwrap_or_default();
+            Some(format!(
+                "has the character {c:?}, which no role of the server can have: write its plain name"
+            ))
+        }
+    }
+}
+
+/// `: write "…"`, where that can be written: it parses, and nothing is `wrong` with it in its turn.
+fn meant(path: &str, text: &str, wrong: fn(&str) -> Option<String>) -> String {
+    match path.parse::<ApiPath>() {
+        Ok(path) if path.as_str() != text && wrong(path.as_str()).is_none() => {
+            format!(": write {}", quoted(path.as_str()))
+        }
+        _ => String::new(),
+    }
+}
+
+fn slashes(text: &str, meant: &str) -> Option<String> {
+    let is_wrong = text.starts_with('/') || text.ends_with('/') || text.contains("//");
+    (is_wrong && !meant.is_empty()).then(|| format!("has an empty segment{meant}"))
+}
+
+/// What stands behind `/v1/` in a URL; of another text, all of it.
+fn below_v1(text: &str) -> &str {
+    match text.split_once("://") {
+        None => text,
+        Some((_, rest)) => match rest.split_once("/v1/") {
+            Some((_, path)) => path,
+            None => rest.split_once('/').map_or("", |(_, path)| path),
+        },
+    }
+}
+
+/// Without empty segments.
+fn clean(path: &str) -> String {
+    let segments: Vec<_> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    segments.join("/")
+}
+
+/// With the escapes of URLs replaced, if all of them are some.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let (byte, after) = match (first, after) {
+            (b'%', [high, low, after @ ..]) => match (hex(*high), hex(*low)) {
+                (Some(high), Some(low)) => (high * 16 + low, after),
+                _ => return text.to_owned(),
+            },
+            (b'%', _) => return text.to_owned(),
+            (byte, after) => (*byte, after),
+        };
+        bytes.push(byte);
+        rest = after;
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    let digit = char::from(digit).to_digit(16)?;
+    u8::try_from(digit).ok()
+}
+
+/// The first `$(NAME)`, `${NAME}` or `$NAME` (in capitals, two letters at least). `$$` is a dollar, as in Kubernetes.
+fn variable(text: &str) -> Option<&str> {
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        let found = &rest[at..];
+        rest = &found[1..];
+        let Some(first) = rest.chars().next() else { break };
+        match first {
+            '$' => rest = &rest[1..],
+            '(' | '{' => {
+                let close = if first == '(' { ')' } else { '}' };
+                let end = found.find(close).map_or(found.len(), |end| end + 1);
+                return Some(&found[..end]);
+            }
+            _ => {
+                let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+                let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
+                if end >= 2 && !first.is_ascii_digit() {
+                    return Some(&found[..=end]);
+                }
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_another_program_would_have_taken_as_a_path_is_told_with_what_to_write() {
+        for (text, expected) in [
+            (
+                "v1/secret/data/web",
+                "begins with v1/, which podkey puts in front of each path: write \"secret/data/web\"",
+            ),
+            (
+                "/v1/secret/data/web/",
+                "begins with v1/, which podkey puts in front of each path: write \"secret/data/web\"",
+            ),
+            (
+                "v1/v1/secret/web",
+                "begins with v1/, which podkey puts in front of each path: write \"secret/web\"",
+            ),
+            (
+                "https://vault:8200/v1/secret/data/web",
+                "is a URL: write what stands behind /v1/ in it: write \"secret/data/web\"",
+            ),
+            (
+                "https://vault:8200/ui",
+                "is a URL: write what stands behind /v1/ in it: write \"ui\"",
+            ),
+            ("https://vault:8200", "is a URL: write what stands behind /v1/ in it"),
+            ("/secret/data/web", "has an empty segment: write \"secret/data/web\""),
+            ("secret//data/web/", "has an empty segment: write \"secret/data/web\""),
+            (
+                "secret/data/my%20app",
+                "has a %, an escape of URLs: write \"secret/data/my app\"",
+            ),
+            (
+                "secret/data/a%2Fb",
+                "has a %, an escape of URLs: write \"secret/data/a/b\"",
+            ),
+            ("secret/data/%2e%2e/b", "has a %, an escape of URLs"),
+            (
+                "secret/data/web?version=3",
+                "has ?version=: write `version: 3` beside it",
+            ),
+            (
+                "secret/data/${{ github.repository }}",
+                "has ${{ … }}, which GitHub fills in only in a workflow's file: write the text itself, or let the job read the path with {repository}, {owner}, {ref_name}, {job} or {environment} in it",
+            ),
+            (
+                "secret/data/{{ .Values.app }}",
+                "has {{ … }}, which Helm fills in only in a chart's templates: write the text itself, or put the manifest into the templates",
+            ),
+            (
+                "secret/data/$(APP)/x",
+                "has \"$(APP)\", which nobody fills in here: write the text itself",
+            ),
+            (
+                "secret/data/${APP:-x}/x",
+                "has \"${APP:-x}\", which nobody fills in here: write the text itself",
+            ),
+            (
+                "secret/data/web-$ENV_1.x",
+                "has \"$ENV_1\", which nobody fills in here: write the text itself",
+            ),
+        ] {
+            assert_eq!(of_path(text).as_deref(), Some(expected), "{text}");
+        }
+        for good in [
+            "secret/data/web",
+            "v1/data/web",
+            "v1",
+            "kv/data/a b",
+            "kv/data/a$$(b)",
+            "kv/data/a$b",
+            "kv/data/x$",
+            "kv/data/100%",
+            "kv/data/{repository}",
+            "kv/data/~x",
+            "team/v1/x",
+            "a/$X/b",
+            "a/../b",
+            "kv/data/50%zz",
+        ] {
+            assert_eq!(of_path(good), None, "{good}");
+        }
+    }
+
+    #[test]
+    fn a_mount_is_told_from_the_path_of_a_login() {
+        const LOGIN: &str = "is the path of a login: write the mount alone, without v1/, auth/ and /login";
+        for (text, expected) in [
+            ("auth/kubernetes", format!("{LOGIN}: \"kubernetes\"")),
+            ("/auth/kubernetes/", format!("{LOGIN}: \"kubernetes\"")),
+            ("auth/my-cluster/arc/login", format!("{LOGIN}: \"my-cluster/arc\"")),
+            ("v1/auth/jwt/login", format!("{LOGIN}: \"jwt\"")),
+            ("kubernetes/login", format!("{LOGIN}: \"kubernetes\"")),
+            (
+                "https://vault/v1/auth/jwt/login",
+                "is a URL: write what stands between /auth/ and /login in it: write \"jwt\"".to_owned(),
+            ),
+            ("/kubernetes/", "has an empty segment: write \"kubernetes\"".to_owned()),
+            (
+                "$(MOUNT)",
+                "has \"$(MOUNT)\", which nobody fills in here: write the text itself".to_owned(),
+            ),
+        ] {
+            assert_eq!(of_mount(text), Some(expected), "{text}");
+        }
+        for good in [
+            "kubernetes",
+            "my-cluster/arc-runners",
+            "auth",
+            "login",
+            "authentik",
+            "x/auth",
+            "../x",
+            "",
+        ] {
+            assert_eq!(of_mount(good), None, "{good}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_no_role_is_told() {
+        for (text, why) in [
+            ("{{ .Values.role }}", "Helm"),
+            ("${{ inputs.role }}", "GitHub"),
+            ("$ROLE", "\"$ROLE\", which nobody fills in here"),
+            ("{role}", "'{', which no role of the server can have"),
+            ("<role>", "'<', which no role of the server can have"),
+            ("a b", "' ', which no role of the server can have"),
+            ("auth/kubernetes/role/actions", "write the role alone, \"actions\""),
+            ("a/", "'/', which no role of the server can have"),
+        ] {
+            assert!(
+                of_role(text).is_some_and(|told| told.contains(why)),
+                "{text}: {:?}",
+                of_role(text)
+            );
+        }
+        for good in ["actions", "arc-runner_1.x", ""] {
+            assert_eq!(of_role(good), None, "{good}");
+        }
+    }
+
+    #[test]
+    fn what_a_shell_would_have_replaced_in_a_file_s_name_is_told() {
+        for text in [
+            "~/.kube/config",
+            "~",
+            "~runner/x",
+            "$HOME/.kube/config",
+            "/home/${USER}/x",
+            "/a/$(HOME)",
+            "${{ runner.temp }}/x",
+        ] {
+            assert!(of_file(text).is_some(), "{text}");
+        }
+        for good in [
+            "/tmp/x~",
+            "backup~/x",
+            "~x",
+            "$x",
+            "/tmp/$$HOME",
+            "{{ .SecretKey }}",
+            "a$",
+        ] {
+            assert_eq!(of_file(good), None, "{good}");
+        }
+    }
+
+    proptest! {
+        /// What is proposed can be written: nothing is wrong with it in its turn.
+        #[test]
+        fn what_to_write_is_right(text in "(https://v)?/?(v1/|auth/|a|%20|%2F|\\$|\\$\\(|~|/|\\{|login|data/){0,8}") {
+            for (why, again) in [(of_path(&text), of_path as fn(&str) -> _), (of_mount(&text), of_mount)] {
+                let Some((_, proposed)) = why.as_deref().and_then(|why| why.rsplit_once(": ")) else { continue };
+                let Some(proposed) = proposed.trim_start_matches("write ").strip_prefix('"') else { continue };
+                let proposed = proposed.trim_end_matches('"');
+                if proposed.starts_with('$') { continue }
+                prop_assert!(proposed.parse::<ApiPath>().is_ok(), "{text}: {proposed}");
+                prop_assert_eq!(again(proposed), None, "{}: {}", text, proposed);
+            }
+        }
+    }
+}
