@@ -113,11 +113,11 @@ pub fn inject(manifest: &str, namespace: Option<&str>, config: &Config) -> Resul
 fn lines(problems: &Problems) -> Vec<String> {
     let told = problems
         .iter()
-        .map(|Problem { key, message }| format!("{key}: {message}"));
+        .map(|Problem { key, message, .. }| format!("{key}: {message}"));
     let mut lines: Vec<String> = told.collect();
     let more = problems.len() - lines.len();
     if more > 0 {
-        lines.push(format!("and {more} problems more"));
+        lines.push(format!("and at least {more} problems more"));
     }
     lines
 }
