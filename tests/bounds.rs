@@ -112,44 +112,71 @@ fn no_list_of_a_pod_multiplies_with_what_the_pod_asks_for() {
     let _alone = ONE_AT_A_TIME.lock();
     // Each problem that is kept is written, and no other.
     const PROBLEMS: usize = 64 * 20;
+    let mut failures = String::new();
     for list in lists::all() {
         for (bytes, texts, is_runner) in [
-            (20_000, Texts::Short, false),
-            (20_000, Texts::Deep, true),
-            (200_000, Texts::Short, true),
-            (200_000, Texts::Same, false),
-            (200_000, Texts::Long, false),
+            (10_000, Texts::Deep, true),
+            (10_000, Texts::Same, false),
+            (50_000, Texts::Short, true),
+            (50_000, Texts::Same, false),
         ] {
+            let (little, much) = (lists::pod(&list, 1, texts), lists::pod_of(&list, bytes, texts));
             let growth = |asks| {
-                let (little, _) = work(&asking(lists::pod(&list, 1, texts), asks, is_runner));
-                let (much, answer) = work(&asking(lists::pod_of(&list, bytes, texts), asks, is_runner));
+                let (little, _) = work(&asking(little.clone(), asks, is_runner));
+                let (much, answer) = work(&asking(much.clone(), asks, is_runner));
                 (much.allocations.saturating_sub(little.allocations), answer)
             };
             let ((once, _), (manifold, answer)) = (growth(Asks::Once), growth(Asks::Manifold));
-            assert!(
-                manifold <= 2 * once + PROBLEMS,
-                "{list}, {bytes} bytes, {texts:?}: {once} allocations for one file, {manifold} for 64: {answer}"
-            );
+            if manifold > 2 * once + PROBLEMS {
+                let case = format!("{list}, {bytes} bytes, {texts:?}, runner: {is_runner}");
+                failures += &format!("{case}: {once} allocations for one file, {manifold} for 64: {answer}\n");
+            }
         }
     }
+    assert!(failures.is_empty(), "{failures}");
 }
 
-/// A source of a projected volume, `{}`, once became four hundred bytes, and a container three hundred.
+/// A source of a projected volume, `{}`, once became four hundred bytes, and a container three hundred. (All that is ever
+/// asked for counts here, be it given back at once.)
 #[test]
 fn no_list_of_a_pod_fills_the_memory() {
     let _alone = ONE_AT_A_TIME.lock();
+    let mut failures = String::new();
     for list in lists::all() {
-        for texts in [Texts::Short, Texts::Same] {
-            let pod = asking(lists::pod_of(&list, 400_000, texts), Asks::Manifold, false);
-            let (work, answer) = work(&pod);
-            assert!(
-                work.bytes < 8 * pod.len() + 1_500_000,
-                "{list}: {} bytes for a pod of {}: {answer}",
-                work.bytes,
-                pod.len()
-            );
+        let pod = asking(lists::pod_of(&list, 150_000, Texts::Short), Asks::Manifold, false);
+        let (work, answer) = work(&pod);
+        if work.bytes > 12 * pod.len() + 1_500_000 {
+            failures += &format!("{list}: {} bytes for a pod of {}: {answer}\n", work.bytes, pod.len());
         }
     }
+    assert!(failures.is_empty(), "{failures}");
+}
+
+/// The memory of the sources was asked for where a pod carries podkey's parts already.
+#[test]
+fn a_million_sources_of_podkey_s_own_volume_are_not_kept() {
+    let _alone = ONE_AT_A_TIME.lock();
+    let config = Config::parse(CONFIG, |_| Err(String::new())).unwrap();
+    let mut pod = json!({"metadata": {}, "spec": {"containers": [{"name": "web", "command": ["x"]}]}});
+    pod = serde_json::from_str(&asking(pod, Asks::Once, false)).unwrap();
+    let text = pod.to_string();
+    let Decision::Inject(patch, _) = decide(&Pod::parse(&text).unwrap(), "ns", &config) else {
+        panic!("the pod is not injected");
+    };
+    let patch: json_patch::Patch = serde_json::from_slice(patch.as_json()).unwrap();
+    json_patch::patch(&mut pod, &patch).unwrap();
+    let volumes = pod["spec"]["volumes"].as_array_mut().unwrap();
+    let token = volumes
+        .iter_mut()
+        .find(|volume| volume["name"] == "podkey-token")
+        .unwrap();
+    token["projected"]["sources"] = vec![json!({}); 100_000].into();
+    let (work, answer) = work(&pod.to_string());
+    assert!(
+        answer.contains("podkey-token is another volume than podkey makes"),
+        "{answer}"
+    );
+    assert!(work.bytes < 1_000_000, "{work:?}");
 }
 
 /// Our own names did not count, so any number of containers, volumes and mounts could have them.

@@ -1103,7 +1103,9 @@ fn pods_of_3_mib_are_injected() {
 /// and each conflict was written down.
 #[test]
 fn eighty_thousand_volume_devices_are_refused_before_anything_is_compared() {
-    let files: String = (0..64).map(|n| format!("- {{secret: a, key: k, file: /d/{n}}}\n")).collect();
+    let files: String = (0..64)
+        .map(|n| format!("- {{secret: a, key: k, file: /d/{n}}}\n"))
+        .collect();
     let devices: Vec<_> = (0..80_000).map(|_| json!({"name": "d", "devicePath": "/d"})).collect();
     let pod = json!({
         "metadata": {"annotations": {"podkey.dev/role": "web", "podkey.dev/files": files}},
@@ -1117,8 +1119,12 @@ fn eighty_thousand_volume_devices_are_refused_before_anything_is_compared() {
 /// Of a product of two lists no more is written down than is kept.
 #[test]
 fn ten_thousand_conflicts_of_sixty_four_files_end_with_the_sixty_fourth_problem() {
-    let files: String = (0..64).map(|n| format!("- {{secret: a, key: k, file: /d/{n}}}\n")).collect();
-    let mounts: Vec<_> = (0..10_000).map(|n| json!({"name": "v", "mountPath": format!("/d/{}/{n}", n % 64)})).collect();
+    let files: String = (0..64)
+        .map(|n| format!("- {{secret: a, key: k, file: /d/{n}}}\n"))
+        .collect();
+    let mounts: Vec<_> = (0..10_000)
+        .map(|n| json!({"name": "v", "mountPath": format!("/d/{}/{n}", n % 64)}))
+        .collect();
     let pod = json!({
         "metadata": {"annotations": {"podkey.dev/role": "web", "podkey.dev/files": files}},
         "spec": {"containers": [{"name": "web", "volumeMounts": mounts}]}})

@@ -325,7 +325,10 @@ fn choose_connection<'c>(
     if found.is_none() {
         // No operator names a connection so.
         if name.is_empty() {
-            problems.push(CONNECTION, "is empty: write the name of one of the operator's connections");
+            problems.push(
+                CONNECTION,
+                "is empty: write the name of one of the operator's connections",
+            );
             return None;
         }
         let hint = did_you_mean(name, config.connections.keys().map(String::as_str));
