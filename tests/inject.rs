@@ -7,6 +7,7 @@
 //! | `namespace.txt` | the request's namespace; left out: the manifest's own, else `default` |
 //! | `patched.yaml` | expected: this pod, whole |
 //! | `denied.txt` | or: these problems, one a line |
+//! | `code.txt` | beside it, where the manifest is a pod: the answer's status code, 403 where only the template can be mended, 400 where the operator can mend it |
 //! | `ignored` | or: no patch, because nothing was asked for or the pod is out of reach |
 //! | `warnings.txt` | and these warnings, one a line; left out: none |
 //!
@@ -21,14 +22,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use podkey::VERSION;
-use podkey::inject::{Config, Decision, Pod, decide};
+use podkey::inject::{Config, Decision, Mender, Pod, decide};
 use podkey::webhook::offline::{self, OfflineError};
 use serde_json::Value;
 
 /// What is expected of a case, and what came of it: file names with their text.
 type Outcome = BTreeMap<&'static str, String>;
 
-const EXPECTATIONS: [&str; 4] = ["patched.yaml", "denied.txt", "ignored", "warnings.txt"];
+const EXPECTATIONS: [&str; 5] = ["patched.yaml", "denied.txt", "code.txt", "ignored", "warnings.txt"];
 
 #[test]
 fn every_case_comes_out_as_its_folder_says() {
@@ -119,6 +120,11 @@ fn decide_pod(pod: &Value, namespace: &str, config: &Config) -> Result<Outcome, 
                 return Err(format!("a problem has control characters: {line:?}"));
             }
             outcome.insert("denied.txt", lines.concat());
+            let code = match problems.mender() {
+                Mender::Author => "403\n",
+                Mender::Operator => "400\n",
+            };
+            outcome.insert("code.txt", code.to_owned());
             Vec::new()
         }
         Decision::Inject(patch, warnings) => {

@@ -1099,6 +1099,42 @@ fn pods_of_3_mib_are_injected() {
     assert!(check(&pod).unwrap());
 }
 
+/// Two pods like this once took 12 seconds, in which no probe was answered: each device was compared with each of 64 files,
+/// and each conflict was written down.
+#[test]
+fn eighty_thousand_volume_devices_are_refused_before_anything_is_compared() {
+    let files: String = (0..64)
+        .map(|n| format!("- {{secret: a, key: k, file: /d/{n}}}\n"))
+        .collect();
+    let devices: Vec<_> = (0..80_000).map(|_| json!({"name": "d", "devicePath": "/d"})).collect();
+    let pod = json!({
+        "metadata": {"annotations": {"podkey.dev/role": "web", "podkey.dev/files": files}},
+        "spec": {"containers": [{"name": "web", "volumeDevices": devices}]}});
+    assert_eq!(
+        decides(pod.to_string()),
+        Err("spec.containers.volumeDevices: has more than 1000 items: podkey looks at no such pod".to_owned())
+    );
+}
+
+/// Of a product of two lists no more is written down than is kept.
+#[test]
+fn ten_thousand_conflicts_of_sixty_four_files_end_with_the_sixty_fourth_problem() {
+    let files: String = (0..64)
+        .map(|n| format!("- {{secret: a, key: k, file: /d/{n}}}\n"))
+        .collect();
+    let mounts: Vec<_> = (0..10_000)
+        .map(|n| json!({"name": "v", "mountPath": format!("/d/{}/{n}", n % 64)}))
+        .collect();
+    let pod = json!({
+        "metadata": {"annotations": {"podkey.dev/role": "web", "podkey.dev/files": files}},
+        "spec": {"containers": [{"name": "web", "volumeMounts": mounts}]}})
+    .to_string();
+    let Decision::Deny(problems) = decide(&Pod::parse(&pod).unwrap(), "ns", &config()) else {
+        panic!("the pod is not refused");
+    };
+    assert_eq!((problems.iter().count(), problems.len()), (64, 64), "{problems}");
+}
+
 /// Each of these once filled hundreds of megabytes, or took seconds.
 #[test]
 fn what_would_keep_the_webhook_busy_is_denied_at_once() {

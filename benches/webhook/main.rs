@@ -2,6 +2,9 @@
 //! it, one mode after the other; `benches/README.md` says how each number is made.
 
 mod decide;
+mod heavy;
+#[path = "../../tests/support/lists.rs"]
+mod lists;
 mod load;
 mod null;
 #[path = "../pods.rs"]
@@ -25,6 +28,8 @@ fn main() -> anyhow::Result<()> {
         ["https", podkey, "--quick"] => whole::measure(podkey, whole::QUICK),
         ["decide", allocations] => decide::measure(allocations, false),
         ["decide", allocations, "--quick"] => decide::measure(allocations, true),
+        ["heavy"] => heavy::measure(false),
+        ["heavy", "--quick"] => heavy::measure(true),
         // The two that this program starts as processes of their own.
         ["null", listen, certificate, key, answer] => null::serve(listen, certificate, key, answer),
         ["decide-loop", entries, step, times] => decide::repeat(entries.parse()?, step, times.parse()?),

@@ -29,15 +29,18 @@ pub(super) fn warnings(
 /// In ARC's kubernetes mode steps run in pods that the runner makes, which have none of the runner's mounts.
 /// <https://github.com/actions/runner-container-hooks>
 fn of_jobs_in_own_pods(request: &InjectionRequest, readers: &[Reader<'_, '_>]) -> Option<String> {
+    const HOOKS: &str = "ACTIONS_RUNNER_CONTAINER_HOOKS";
+    const REQUIRED: &str = "ACTIONS_RUNNER_REQUIRE_JOB_CONTAINER";
     // Variables reach the steps: the runner passes them on.
     if request.files.is_empty() && request.export != Some(false) {
         return None;
     }
     let container = readers.iter().find_map(|reader| {
-        let env = reader.container.env();
-        let value = |name: &str| env.iter().rfind(|var| var.name == name).map(|var| var.value.as_deref());
-        value("ACTIONS_RUNNER_CONTAINER_HOOKS")?;
-        Some(value("ACTIONS_RUNNER_REQUIRE_JOB_CONTAINER").flatten() == Some("true"))
+        let env = reader
+            .container
+            .variables(|var| [HOOKS, REQUIRED].contains(&&*var.name));
+        env.get(HOOKS)?;
+        Some(env.get(REQUIRED).and_then(|var| var.value.as_deref()) == Some("true"))
     });
     let which = match container? {
         true => "steps",

@@ -1,5 +1,6 @@
 //! What the pod's author asks for, annotation by annotation.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use super::files;
@@ -138,15 +139,16 @@ fn boolean(key: &str, value: &str, problems: &mut Problems) -> Option<bool> {
 }
 
 fn containers(key: &str, value: &str, problems: &mut Problems) -> Option<Vec<String>> {
-    let mut names: Vec<String> = Vec::new();
     if value.len() > MAX_CONTAINERS_BYTES {
         problems.push(key, format!("is longer than {MAX_CONTAINERS_BYTES} bytes"));
-        return Some(names);
+        return Some(Vec::new());
     }
+    let mut seen = BTreeSet::new();
+    let mut names = Vec::new();
     for name in value.split(',').map(str::trim) {
         if name.is_empty() {
             problems.push(key, "has an empty name: write container names with commas between them");
-        } else if !names.iter().any(|other| other == name) {
+        } else if seen.insert(name) {
             names.push(name.to_owned());
         }
     }

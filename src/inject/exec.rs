@@ -3,7 +3,7 @@
 
 use super::hooks;
 use super::keys::{ENV, EXPORT, JOB_HOOKS};
-use super::pod::{Container, EnvVar, Pod, Text};
+use super::pod::{Container, Pod, Text, Variables};
 use super::problem::{Problems, quoted};
 use super::request::InjectionRequest;
 use crate::plan::{EXEC, Select};
@@ -24,15 +24,17 @@ pub(super) fn is_on(pod: &Pod<'_>, request: &InjectionRequest, problems: &Proble
 pub(super) fn words(container: &Container<'_>, problems: &mut Problems) -> &'static [&'static str] {
     let command = container.command();
     if command.is_empty() {
-        problems.push(
-            ENV,
-            format!(
-                "needs the command of the container {}, which only its image knows: write its ENTRYPOINT as `command` (and \
-                 its CMD as `args`), or leave it out of podkey.dev/containers, or add podkey.dev/export: \"false\" to get files in \
-                 /podkey/secrets/env instead",
-                quoted(&container.name)
-            ),
-        );
+        problems.push_with(|| {
+            (
+                ENV,
+                format!(
+                    "needs the command of the container {}, which only its image knows: write its ENTRYPOINT as `command` \
+                     (and its CMD as `args`), or leave it out of podkey.dev/containers, or add podkey.dev/export: \"false\" to \
+                     get files in /podkey/secrets/env instead",
+                    quoted(&container.name)
+                ),
+            )
+        });
         return &[];
     }
     // Another webhook may have put its own program in front of ours, and ours into the arguments.
@@ -49,21 +51,21 @@ pub(super) fn words(container: &Container<'_>, problems: &mut Problems) -> &'sta
 /// A variable that the container sets itself would be replaced, and nobody would see why.
 pub(super) fn check_env(
     container: &Container<'_>,
-    present: &[EnvVar<'_>],
+    present: &Variables<'_>,
     request: &InjectionRequest,
     problems: &mut Problems,
 ) {
     for env in &request.env {
         if let Select::Value { name, .. } = &env.select
-            && present.iter().any(|var| var.name == name.as_str())
+            && present.contains_key(name.as_str())
         {
-            problems.push(
-                ENV,
-                format!(
-                    "the container {} sets {name} itself: remove it there, or here",
-                    quoted(&container.name)
-                ),
-            );
+            problems.push_with(|| {
+                let container = quoted(&container.name);
+                (
+                    ENV,
+                    format!("the container {container} sets {name} itself: remove it there, or here"),
+                )
+            });
         }
     }
 }

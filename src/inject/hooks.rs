@@ -8,7 +8,7 @@ use super::keys::{
     CONNECTION, CONTAINERS, ENV, EXPORT, JOB_ENV, JOB_HOOKS, JOB_POLICY, JOB_TEMP, MASK, ON_FAILURE, REFRESH,
 };
 use super::parts::{Access, Delivery};
-use super::pod::{Container, EnvVar, Pod, RUNNER};
+use super::pod::{Container, Pod, RUNNER, Variables};
 use super::problem::{Problems, quoted};
 use super::readers::{Reader, ReaderUser};
 use super::request::InjectionRequest;
@@ -17,9 +17,21 @@ use crate::plan::{
     OnFailure, Select,
 };
 
+/// What names the runner's hooks to it: the one before a job, the one after.
+pub(super) const HOOK_VARIABLES: [&str; 2] = ["ACTIONS_RUNNER_HOOK_JOB_STARTED", "ACTIONS_RUNNER_HOOK_JOB_COMPLETED"];
+
 /// Whether the pod's job hooks are to be on.
 pub(super) fn are_on(pod: &Pod<'_>, request: &InjectionRequest) -> bool {
     request.job_hooks.unwrap_or_else(|| pod.is_runner())
+}
+
+/// What fails where the secrets cannot be had.
+pub(super) fn on_failure(pod: &Pod<'_>, request: &InjectionRequest) -> OnFailure {
+    let default = match are_on(pod, request) {
+        true => OnFailure::FailJob,
+        false => OnFailure::FailPod,
+    };
+    request.on_failure.unwrap_or(default)
 }
 
 /// The container whose job hooks are to be on.
@@ -67,10 +79,10 @@ pub(super) fn check(
             quoted(&connection.server.name)
         );
         for file in job_files(request) {
-            problems.push(format!("{}.as", file.place()), &*why);
+            problems.push_for_operator(format!("{}.as", file.place()), &*why);
         }
         if !request.job_env.is_empty() {
-            problems.push(JOB_ENV, why);
+            problems.push_for_operator(JOB_ENV, why);
         }
     }
     if request.export != Some(false) {
@@ -239,25 +251,25 @@ pub(super) fn plan(user: u32, request: &InjectionRequest, connection: &Connectio
 
 /// The variables that make the runner call the hooks, and that `container`, which has `present` already, still lacks. One that
 /// the author set stays, and is passed on to our hook, which runs it: Kubernetes expands a reference from the entries before
-/// it, and of two entries with one name uses the last.
+/// it.
 pub(super) fn variables(
     container: &Container<'_>,
-    present: &[EnvVar<'_>],
+    present: &Variables<'_>,
 ) -> impl Iterator<Item = (&'static str, &'static str)> {
     const HOOKS: [(&str, &str, (&str, &str)); 2] = [
         (
-            "ACTIONS_RUNNER_HOOK_JOB_STARTED",
+            HOOK_VARIABLES[0],
             JOB_STARTED,
             (NEXT_JOB_STARTED_ENV, "$(ACTIONS_RUNNER_HOOK_JOB_STARTED)"),
         ),
         (
-            "ACTIONS_RUNNER_HOOK_JOB_COMPLETED",
+            HOOK_VARIABLES[1],
             JOB_COMPLETED,
             (NEXT_JOB_COMPLETED_ENV, "$(ACTIONS_RUNNER_HOOK_JOB_COMPLETED)"),
         ),
     ];
     HOOKS.into_iter().flat_map(|(name, ours, next)| {
-        let last = present.iter().rfind(|var| var.name == name);
+        let last = present.get(name);
         let called = last.is_some_and(|var| var.value_from.is_none() && var.value.as_deref() == Some(ours));
         // What is in a ConfigMap nobody can see from here. Where it has no hook, the reference stays as it is written.
         let passed_on = !called && (last.is_some() || container.has_env_from());

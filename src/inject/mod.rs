@@ -6,10 +6,12 @@ mod advice;
 mod annotations;
 mod asker;
 mod config;
+mod destinations;
 mod engines;
 mod exec;
 mod files;
 mod hooks;
+mod items;
 mod job_policy;
 mod keys;
 mod kubernetes;
@@ -21,11 +23,13 @@ mod pod;
 mod policy;
 mod present;
 mod problem;
+mod programs;
 mod qos;
 mod readers;
 mod references;
 mod refresh;
 mod request;
+mod runner;
 mod variables;
 mod yaml;
 mod yaml_error;
@@ -37,11 +41,11 @@ pub use kubernetes::KubernetesVersion;
 pub use patch::PodPatch;
 pub use pod::{Pod, Text, UnreadablePod};
 pub use policy::{AllowRule, NoRule};
-pub use problem::{Problem, Problems};
+pub use problem::{Mender, Problem, Problems};
 pub use yaml_error::explain;
 
 use additions::Additions;
-use keys::{CONNECTION, ENV, FILES, ROLE};
+use keys::{CONNECTION, CONTAINERS, ENV, FILES, ROLE};
 use parts::{Access, Delivery, Tool, VOLUMES};
 use patch::List;
 use pod::{Annotations, Container};
@@ -52,7 +56,7 @@ use readers::{Reader, ReaderUser};
 use request::InjectionRequest;
 use serde_json::value::RawValue;
 
-use crate::plan::{JobPlan, Login, MAX_PLAN_BYTES, Mode, PLAN_VERSION, Plan, Refresh};
+use crate::plan::{JobPlan, Login, MAX_PLAN_BYTES, Mode, OnFailure, PLAN_VERSION, Plan, Refresh};
 
 /// What to do with a pod.
 #[derive(Debug)]
@@ -96,11 +100,15 @@ pub fn decide(pod: &Pod<'_>, namespace: &str, config: &Config) -> Decision {
         Ok(patch) => Decision::Inject(patch, warnings(pod, &injection)),
         // Nothing we serialise can fail; if it ever does, the pod must not start without its secrets.
         Err(error) => {
-            problems.push("podkey", format!("cannot write the patch: {error}"));
+            problems.push_for_operator("podkey", format!("cannot write the patch: {error}"));
             Decision::Deny(problems)
         }
     }
 }
+
+/// The most that podkey adds to the pod's own containers, in bytes: mounts and variables are files times containers, and a
+/// small pod must not get a large answer.
+const MAX_ADDED_BYTES: usize = 512 * 1024;
 
 /// All that a pod's patch is made of.
 struct Injection<'p, 'a, 'c> {
@@ -114,6 +122,8 @@ struct Injection<'p, 'a, 'c> {
     run_as_user: Option<i64>,
     /// What probably does not work, though nothing is wrong with it.
     advice: Warnings,
+    /// Where init fails, ARC is left with a pod that fails.
+    fails_for_arc: bool,
 }
 
 /// Follows every wish as far as it goes, and tells all that is wrong on the way.
@@ -125,11 +135,8 @@ fn resolve<'p, 'a, 'c>(
     problems: &mut Problems,
 ) -> Option<Injection<'p, 'a, 'c>> {
     // Comparing all that such a pod has with each other would take seconds.
-    if let Some((place, most)) = pod.exceeds() {
-        problems.push(
-            place,
-            format!("has more than {most} items: podkey looks at no such pod"),
-        );
+    if let Some((place, why)) = items::exceeded(pod) {
+        problems.push(place, why);
         return None;
     }
     let request = annotations::parse(wishes, problems);
@@ -160,23 +167,9 @@ fn resolve<'p, 'a, 'c>(
     let mut advice = advice::warnings(pod, &request, &readers, user, run_as_user);
     engines::check(&request, problems, &mut advice);
     order::check(pod, &readers, problems);
-    let read_only = additions::read_only_volumes(pod);
-    let readers: Vec<_> = readers
-        .into_iter()
-        .map(|reader| {
-            let calls_hooks = runner.is_some_and(|runner| std::ptr::eq(runner, reader.container));
-            let (tool, access) = match tool {
-                Tool::Hooks if calls_hooks => (tool, runner_access),
-                Tool::Exec => (tool, Access::Read),
-                Tool::Hooks | Tool::None => (Tool::None, Access::Read),
-            };
-            let files = request.files.iter().map(|file| &file.file);
-            let mut mounts = parts::mounts(files, request.has_variables(), access);
-            mounts.extend((tool != Tool::None).then(parts::bin_mount));
-            let additions = reader.additions(&read_only, tool, &request, mounts, problems);
-            (reader, additions)
-        })
-        .collect();
+    programs::check(&readers, &request, problems);
+    runner::check(pod, &request, problems);
+    let readers = additions(pod, readers, &request, tool, runner, problems);
     // What the pod lacks does not keep us from telling what is wrong with its plan; wishes that do not parse do.
     let (Some(connection), true) = (connection, understood && (login.is_some() || request.only_job_reads())) else {
         return None;
@@ -207,7 +200,48 @@ fn resolve<'p, 'a, 'c>(
         delivery: request.delivery(),
         run_as_user,
         advice,
+        fails_for_arc: pod.is_runner() && hooks::on_failure(pod, &request) == OnFailure::FailPod,
     })
+}
+
+/// What each of the readers lacks. `runner` is the one whose hooks are called.
+fn additions<'p, 'a>(
+    pod: &Pod<'_>,
+    readers: Vec<Reader<'p, 'a>>,
+    request: &InjectionRequest,
+    tool: Tool,
+    runner: Option<&Container<'_>>,
+    problems: &mut Problems,
+) -> Vec<(Reader<'p, 'a>, Additions)> {
+    let read_only = additions::read_only_volumes(pod);
+    let all = readers.len();
+    let mut with_additions = Vec::with_capacity(all);
+    let mut room = MAX_ADDED_BYTES;
+    for reader in readers {
+        let calls_hooks = runner.is_some_and(|runner| std::ptr::eq(runner, reader.container));
+        let (tool, access) = match tool {
+            Tool::Hooks if calls_hooks => (tool, hooks::access(request)),
+            Tool::Exec => (tool, Access::Read),
+            Tool::Hooks | Tool::None => (Tool::None, Access::Read),
+        };
+        let files = request.files.iter().map(|file| &file.file);
+        let mut mounts = parts::mounts(files, request.has_variables(), access);
+        mounts.extend((tool != Tool::None).then(parts::bin_mount));
+        let additions = reader.additions(&read_only, tool, request, mounts, problems);
+        let Some(rest) = room.checked_sub(additions.bytes()) else {
+            problems.push(
+                CONTAINERS,
+                format!(
+                    "are {all} that get the files, whose mounts and variables make more than {MAX_ADDED_BYTES} bytes: name \
+                     fewer containers, or write relative files, which have one mount together"
+                ),
+            );
+            break;
+        };
+        room = rest;
+        with_additions.push((reader, additions));
+    }
+    with_additions
 }
 
 impl Injection<'_, '_, '_> {
@@ -272,10 +306,10 @@ fn check_pod(pod: &Pod<'_>, config: &Config, problems: &mut Problems) {
         let why =
             "lets the pod's processes read podkey's: remove it, or ask the operator for allowSharedProcessNamespace";
         if pod.spec.host_pid == Some(true) {
-            problems.push("spec.hostPID", why);
+            problems.push_for_operator("spec.hostPID", why);
         }
         if pod.spec.share_process_namespace == Some(true) {
-            problems.push("spec.shareProcessNamespace", why);
+            problems.push_for_operator("spec.shareProcessNamespace", why);
         }
     }
 }
@@ -304,13 +338,18 @@ fn choose_connection<'c>(
     let found = config.connections.get(name);
     if found.is_none() {
         let known = known_connections(name, config);
-        problems.push(
-            CONNECTION,
-            match request.connection {
-                Some(_) => format!("{} is no connection of the operator's{known}", quoted(name)),
-                None => format!("is missing, and the operator has no connection named \"default\"{known}"),
-            },
-        );
+        match request.connection {
+            // No operator names a connection so.
+            Some(_) if name.is_empty() => problems.push(CONNECTION, format!("is empty{known}")),
+            Some(_) => problems.push_for_operator(
+                CONNECTION,
+                format!("{} is no connection of the operator's{known}", quoted(name)),
+            ),
+            None => problems.push_for_operator(
+                CONNECTION,
+                format!("is missing, and the operator has no connection named \"default\"{known}"),
+            ),
+        }
     }
     found
 }
@@ -396,7 +435,7 @@ fn check_policy(
         false => "read all of these secrets",
     };
     // Says what the caller knows already, and nothing of the rules: anyone who reaches the webhook may probe it.
-    problems.push(
+    problems.push_for_operator(
         CONNECTION,
         format!(
             "no rule of the operator's for {} lets the service account {} of the namespace {} {access} with this role and auth mount: ask the operator",
@@ -446,6 +485,12 @@ fn warnings(pod: &Pod<'_>, injection: &Injection<'_, '_, '_>) -> Warnings {
     if injection.tool == Tool::Hooks && injection.delivery == Delivery::Refreshed {
         warnings.push(
             "podkey: with refresh, steps with always() can read the files of a job that the hooks refuse, such as a fork's"
+                .to_owned(),
+        );
+    }
+    if injection.fails_for_arc {
+        warnings.push(
+            "podkey: with fail-pod ARC makes a refused runner anew for ever and shows no reason: use job hooks and fail-job"
                 .to_owned(),
         );
     }

@@ -24,13 +24,13 @@ pub(super) fn check(pod: &Pod<'_>, readers: &[Reader<'_, '_>], problems: &mut Pr
         .unwrap_or_else(|| position(pod));
     for early in &containers[..ours] {
         if readers.iter().any(|reader| std::ptr::eq(reader.container, early)) {
-            problems.push(
-                CONTAINERS,
-                format!(
-                    "{} runs before podkey-init and cannot have its files",
-                    quoted(&early.name)
-                ),
-            );
+            problems.push_with(|| {
+                let name = quoted(&early.name);
+                (
+                    CONTAINERS,
+                    format!("{name} runs before podkey-init and cannot have its files"),
+                )
+            });
         }
     }
 }

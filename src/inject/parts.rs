@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{
     SecurityContext, ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use serde::Deserialize;
 
 use super::config::agent::{AgentConfig, AgentResources};
 use super::pod;
@@ -325,19 +326,36 @@ pub(super) fn is_ours(volume: &pod::Volume<'_>, audience: Option<&str>) -> bool 
     if volume.name == BIN_VOLUME {
         return volume.empty_dir.is_some();
     }
-    let projected: Option<ProjectedVolumeSource> =
-        volume.projected.and_then(|raw| serde_json::from_str(raw.get()).ok());
-    match projected.and_then(|projected| projected.sources).as_deref() {
-        Some(
-            [
-                VolumeProjection {
-                    service_account_token: Some(token),
-                    ..
-                },
-            ],
-        ) => token.path == "token" && token.audience.as_deref().filter(|audience| !audience.is_empty()) == audience,
-        _ => false,
-    }
+    let projected = volume
+        .projected
+        .and_then(|raw| serde_json::from_str::<Projected<'_>>(raw.get()).ok());
+    projected.is_some_and(|Projected { sources: (source,) }| {
+        let token = source.service_account_token;
+        &*token.path == "token" && token.audience.as_deref().filter(|audience| !audience.is_empty()) == audience
+    })
+}
+
+/// A projected volume of one token and nothing else. (Kubernetes' own type has some hundred bytes for each source, and an
+/// author may write a million of them.)
+#[derive(Deserialize)]
+struct Projected<'a> {
+    #[serde(borrow)]
+    sources: (Source<'a>,),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Source<'a> {
+    #[serde(borrow)]
+    service_account_token: Token<'a>,
+}
+
+#[derive(Deserialize)]
+struct Token<'a> {
+    #[serde(borrow)]
+    path: pod::Text<'a>,
+    #[serde(borrow, default)]
+    audience: Option<pod::Text<'a>>,
 }
 
 /// A mount of one of our volumes in a container of the author's.

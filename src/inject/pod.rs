@@ -2,13 +2,15 @@
 //! being parsed, copied or judged: fields newer than this program are no reason to refuse a pod, and stay as they are.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 
 use serde::Deserialize;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::items::{Items, MOST_CONTAINERS, MOST_DEVICES, MOST_MOUNTS, MOST_VOLUMES};
 use super::keys::PREFIX;
 
 /// The container of a runner pod that runs the jobs, as ARC names it.
@@ -92,11 +94,11 @@ pub struct Labels {
 #[serde(rename_all = "camelCase")]
 pub struct Spec<'a> {
     #[serde(borrow, default)]
-    pub volumes: Option<Vec<Volume<'a>>>,
+    pub volumes: Option<Items<Volume<'a>, MOST_VOLUMES>>,
     #[serde(borrow, default)]
-    pub init_containers: Option<Vec<Container<'a>>>,
+    pub init_containers: Option<Items<Container<'a>, MOST_CONTAINERS>>,
     #[serde(borrow)]
-    pub containers: Vec<Container<'a>>,
+    pub containers: Items<Container<'a>, MOST_CONTAINERS>,
     #[serde(default)]
     pub security_context: Option<PodSecurityContext>,
     #[serde(default, rename = "hostPID")]
@@ -124,7 +126,7 @@ pub struct Spec<'a> {
 pub struct Container<'a> {
     #[serde(borrow)]
     pub name: Cow<'a, str>,
-    /// Parsed only where it matters, by [`Container::env`]: a pod may have thousands.
+    /// Parsed only where it matters, by [`Container::variables`]: a pod may have thousands.
     #[serde(borrow, default)]
     pub env: Option<RawList<'a>>,
     /// Likewise, by [`Container::has_env_from`].
@@ -136,12 +138,24 @@ pub struct Container<'a> {
     /// Likewise, by [`Container::args`].
     #[serde(borrow, default)]
     pub args: Option<&'a RawValue>,
+    /// Where a command without a leading slash begins. Empty: where the image says.
     #[serde(borrow, default)]
-    pub volume_mounts: Option<Vec<VolumeMount<'a>>>,
+    pub working_dir: Option<Text<'a>>,
+    /// Parsed only where it matters, by `programs`, as are the three probes.
     #[serde(borrow, default)]
-    pub volume_devices: Option<Vec<VolumeDevice<'a>>>,
+    pub lifecycle: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    pub security_context: Option<SecurityContext<'a>>,
+    pub liveness_probe: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub readiness_probe: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub startup_probe: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub volume_mounts: Option<Items<VolumeMount<'a>, MOST_MOUNTS>>,
+    #[serde(borrow, default)]
+    pub volume_devices: Option<Items<VolumeDevice<'a>, MOST_DEVICES>>,
+    #[serde(default)]
+    pub security_context: Option<SecurityContext>,
     #[serde(borrow, default)]
     pub resources: Option<Resources<'a>>,
     #[serde(borrow, default)]
@@ -164,7 +178,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawList<'a> {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct EnvVar<'a> {
+pub(super) struct EnvVar<'a> {
     #[serde(borrow)]
     pub name: Cow<'a, str>,
     #[serde(borrow, default)]
@@ -195,17 +209,24 @@ pub struct VolumeDevice<'a> {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct SecurityContext<'a> {
+pub struct SecurityContext {
     #[serde(default)]
     pub run_as_user: Option<i64>,
-    #[serde(borrow, default)]
-    pub capabilities: Option<Capabilities<'a>>,
+    #[serde(default)]
+    pub capabilities: Option<Capabilities>,
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Capabilities<'a> {
-    #[serde(borrow, default)]
-    pub drop: Option<Vec<Cow<'a, str>>>,
+pub struct Capabilities {
+    #[serde(default)]
+    pub drop: Option<Dropped>,
+}
+
+/// What a container gives up.
+#[derive(Debug, Default)]
+pub struct Dropped {
+    /// `DAC_OVERRIDE`, by which root reads what others own.
+    pub dac_override: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -352,32 +373,6 @@ impl Pod<'_> {
         }
     }
 
-    /// The first of the lists that we compare with each other that is longer than any cluster's, and what we would take.
-    pub fn exceeds(&self) -> Option<(&'static str, usize)> {
-        // Each of them may get a mount for each file, and the patch holds them all.
-        const MOST_CONTAINERS: usize = 256;
-        const MOST_VOLUMES: usize = 1000;
-        const MOST_MOUNTS: usize = 10_000;
-        // What we add does not count, or a pod at the limit would be refused on our second visit.
-        let theirs = |name: &str| !name.starts_with("podkey-");
-        let containers = self.all_containers().filter(|container| theirs(&container.name));
-        let volumes = self.spec.volumes.iter().flatten().filter(|volume| theirs(&volume.name));
-        let mounts = containers
-            .clone()
-            .flat_map(|container| container.volume_mounts.iter().flatten());
-        let lists = [
-            ("spec.containers", containers.count(), MOST_CONTAINERS),
-            ("spec.volumes", volumes.count(), MOST_VOLUMES),
-            (
-                "spec.containers.volumeMounts",
-                mounts.filter(|mount| theirs(&mount.name)).count(),
-                MOST_MOUNTS,
-            ),
-        ];
-        let mut lists = lists.into_iter();
-        lists.find_map(|(place, items, most)| (items > most).then_some((place, most)))
-    }
-
     /// Init containers and containers, in that order.
     pub fn all_containers(&self) -> impl Iterator<Item = &Container<'_>> + Clone {
         self.spec.init_containers.iter().flatten().chain(&self.spec.containers)
@@ -394,19 +389,26 @@ pub struct UnreadablePod {
     pub column: usize,
 }
 
+/// Variables by their names. Of two entries with one name Kubernetes uses the last, and so do we.
+pub(super) type Variables<'a> = BTreeMap<Cow<'a, str>, EnvVar<'a>>;
+
 impl<'a> Container<'a> {
-    /// Its environment variables. An entry that cannot be read is left out: the API server will refuse it.
-    pub fn env(&self) -> Vec<EnvVar<'a>> {
+    /// Those of its environment variables that are `wanted`. The others, of which there may be any number, are passed
+    /// over, as is an entry that cannot be read: the API server will refuse it.
+    pub(super) fn variables(&self, wanted: impl Fn(&EnvVar<'a>) -> bool) -> Variables<'a> {
         let Some(RawList(raw)) = &self.env else {
-            return Vec::new();
+            return Variables::new();
         };
-        let text = raw.get();
-        serde_json::from_str(text).unwrap_or_else(|_| {
-            let entries: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
-            entries
-                .into_iter()
-                .filter_map(|entry| serde_json::from_str(entry.get()).ok())
-                .collect()
+        let all = each(raw, |variables: &mut Variables<'a>, entry: EnvVar<'a>| {
+            keep(variables, entry, &wanted)
+        });
+        all.unwrap_or_else(|| {
+            each(raw, |variables, entry: &'a RawValue| {
+                if let Ok(entry) = serde_json::from_str(entry.get()) {
+                    keep(variables, entry, &wanted);
+                }
+            })
+            .unwrap_or_default()
         })
     }
 
@@ -428,10 +430,51 @@ impl<'a> Container<'a> {
         texts(self.args)
     }
 
+    /// How long the texts are that say what it runs.
+    pub(super) fn command_bytes(&self) -> usize {
+        let texts = [
+            self.command,
+            self.args,
+            self.lifecycle,
+            self.liveness_probe,
+            self.readiness_probe,
+            self.startup_probe,
+        ];
+        texts.into_iter().flatten().map(|text| text.get().len()).sum()
+    }
+
     /// Whether it is an init container that keeps running beside the others.
     pub fn is_native_sidecar(&self) -> bool {
         self.restart_policy.as_deref() == Some("Always")
     }
+}
+
+fn keep<'a>(variables: &mut Variables<'a>, entry: EnvVar<'a>, wanted: impl Fn(&EnvVar<'a>) -> bool) {
+    match wanted(&entry) {
+        true => drop(variables.insert(entry.name.clone(), entry)),
+        // It takes the place of an earlier entry with its name.
+        false => drop(variables.remove(&entry.name)),
+    }
+}
+
+/// Folds the items of a list, one after the other; none where one of them has another shape.
+fn each<'a, T: Deserialize<'a>, F: Default>(list: &'a RawValue, fold: impl FnMut(&mut F, T)) -> Option<F> {
+    struct EachVisitor<T, F, Fold>(Fold, std::marker::PhantomData<(T, F)>);
+    impl<'de, T: Deserialize<'de>, F: Default, Fold: FnMut(&mut F, T)> Visitor<'de> for EachVisitor<T, F, Fold> {
+        type Value = F;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+        fn visit_seq<S: SeqAccess<'de>>(mut self, mut items: S) -> Result<F, S::Error> {
+            let mut folded = F::default();
+            while let Some(item) = items.next_element()? {
+                (self.0)(&mut folded, item);
+            }
+            Ok(folded)
+        }
+    }
+    let visitor = EachVisitor(fold, std::marker::PhantomData);
+    serde::Deserializer::deserialize_seq(&mut serde_json::Deserializer::from_str(list.get()), visitor).ok()
 }
 
 fn texts<'a>(list: Option<&'a RawValue>) -> Vec<Text<'a>> {
@@ -496,6 +539,29 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
+impl<'de> Deserialize<'de> for Dropped {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct DroppedVisitor;
+        impl<'de> Visitor<'de> for DroppedVisitor {
+            type Value = Dropped;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of capabilities")
+            }
+            fn visit_seq<S: SeqAccess<'de>>(self, mut items: S) -> Result<Dropped, S::Error> {
+                let mut dropped = Dropped::default();
+                while let Some(Text(name)) = items.next_element()? {
+                    let bare = name.get(..4).filter(|start| start.eq_ignore_ascii_case("CAP_"));
+                    let bare = bare.map_or(&*name, |_| &name[4..]);
+                    dropped.dac_override |=
+                        name.eq_ignore_ascii_case("ALL") || bare.eq_ignore_ascii_case("DAC_OVERRIDE");
+                }
+                Ok(dropped)
+            }
+        }
+        deserializer.deserialize_seq(DroppedVisitor)
+    }
+}
+
 impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct AnnotationsVisitor;
@@ -515,6 +581,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
                     match key {
                         Ok(key) => {
                             let raw: &'de RawValue = map.next_value()?;
+                            if annotations.too_many {
+                                continue;
+                            }
                             let value = serde_json::from_str(raw.get()).map_err(|_| NoText::of(raw));
                             annotations.ours.retain(|(other, _)| *other != key);
                             if annotations.ours.len() < MAX_ANNOTATIONS {

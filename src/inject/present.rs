@@ -10,7 +10,7 @@ use super::parts::{
 use super::pod::{Container, Pod};
 use super::problem::{Problems, quoted};
 use super::request::InjectionRequest;
-use crate::plan::{Mode, PLAN_ENV, Plan};
+use crate::plan::{MAX_PLAN_BYTES, Mode, PLAN_ENV, Plan};
 
 /// Whether a pod carries our parts already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,10 +99,10 @@ fn check_sidecar(pod: &Pod<'_>, init: &Container<'_>, problems: &mut Problems) {
 
 /// The text of the plan that a container carries.
 fn plan_text(container: &Container<'_>) -> Option<String> {
-    let env = container.env();
-    // Of two entries with one name Kubernetes uses the last.
-    let text = env.iter().rfind(|var| var.name == PLAN_ENV)?.value.as_deref()?;
-    Some(text.to_owned())
+    let env = container.variables(|var| var.name == PLAN_ENV);
+    let text = env.get(PLAN_ENV)?.value.as_deref()?;
+    // What is longer is no plan of ours, and is not worth being parsed.
+    (text.len() <= MAX_PLAN_BYTES).then(|| text.to_owned())
 }
 
 /// The modes in the plan that the container carries, if it is this plan otherwise. A mode that the author left to us may be
@@ -167,21 +167,21 @@ pub(super) fn check_names(pod: &Pod<'_>, delivery: Delivery, problems: &mut Prob
         )
     {
         if parts::is_own(container) {
-            problems.push(
-                key,
-                format!(
-                    "the name {} is podkey's: give the container another",
-                    quoted(&container.name)
-                ),
-            );
+            problems.push_with(|| {
+                let name = quoted(&container.name);
+                (key, format!("the name {name} is podkey's: give the container another"))
+            });
         }
     }
     for volume in pod.spec.volumes.iter().flatten() {
         if !injected && VOLUMES.contains(&&*volume.name) {
-            problems.push(
-                "spec.volumes",
-                format!("the name {} is podkey's: give the volume another", quoted(&volume.name)),
-            );
+            problems.push_with(|| {
+                let name = quoted(&volume.name);
+                (
+                    "spec.volumes",
+                    format!("the name {name} is podkey's: give the volume another"),
+                )
+            });
         }
     }
 }
@@ -212,14 +212,13 @@ pub(super) fn check_mounts(
                 BIN_VOLUME if mount.read_only != Some(true) => "but not read-only, as podkey does",
                 _ => continue,
             };
-            problems.push(
-                "spec.containers",
-                format!(
-                    "the container {} mounts {}, {why}: remove the mount",
-                    quoted(&container.name),
-                    mount.name
-                ),
-            );
+            problems.push_with(|| {
+                let (container, volume) = (quoted(&container.name), &mount.name);
+                (
+                    "spec.containers",
+                    format!("the container {container} mounts {volume}, {why}: remove the mount"),
+                )
+            });
         }
     }
 }

@@ -5,6 +5,17 @@ use std::fmt;
 use super::policy::NoRule;
 pub(super) use crate::text::{quoted, unquoted};
 
+/// Who can mend a problem. The answer's status code says it, and ARC does something else for each: interface.md, "How the
+/// webhook answers".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mender {
+    /// Whoever writes the pod's template: an annotation or the pod's spec must change. Trying again is of no use.
+    Author,
+    /// The operator: his config or his cluster can let this very pod in, and then trying again is enough. The message turns
+    /// to him. (A guard that he set on purpose, such as a job policy, is the author's to obey.)
+    Operator,
+}
+
 /// One thing to mend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -12,32 +23,54 @@ pub struct Problem {
     pub key: String,
     /// What is wrong and what to do, as the rest of the sentence.
     pub message: String,
+    /// Who can do it.
+    pub mender: Mender,
 }
 
-/// Everything that is wrong with one pod's request. Keeps the first ones and counts the rest: a request with a million
-/// mistakes in it must not fill the memory with them.
+/// Everything that is wrong with one pod's request. Keeps the first problems and counts the rest: a request with a million
+/// mistakes in it must neither fill the memory nor cost the time to write them all down.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problems {
     kept: Vec<Problem>,
     left_out: usize,
     no_rule: Option<NoRule>,
+    /// Whether one of those left out is the author's.
+    author_left_out: bool,
 }
 
 /// The most problems that are kept.
-const MAX_KEPT: usize = 256;
-/// The most candidates that are compared with what was written.
+const MAX_KEPT: usize = 64;
+/// The most candidates that are compared with a text, and the longest of them in bytes.
 const MAX_CANDIDATES: usize = 64;
+const MAX_CANDIDATE_BYTES: usize = 128;
 
 impl Problems {
-    /// Adds one.
-    pub fn push(&mut self, key: impl Into<String>, message: impl Into<String>) {
-        if self.kept.len() == MAX_KEPT {
+    /// Adds a problem that the author can mend.
+    pub(super) fn push(&mut self, key: impl Into<String>, message: impl Into<String>) {
+        self.add(Mender::Author, || (key, message));
+    }
+
+    /// Likewise, and writes it only where it will be kept: for loops over lists of any length.
+    pub(super) fn push_with<K: Into<String>, M: Into<String>>(&mut self, problem: impl FnOnce() -> (K, M)) {
+        self.add(Mender::Author, problem);
+    }
+
+    /// Adds a problem that the operator can mend.
+    pub(super) fn push_for_operator(&mut self, key: impl Into<String>, message: impl Into<String>) {
+        self.add(Mender::Operator, || (key, message));
+    }
+
+    fn add<K: Into<String>, M: Into<String>>(&mut self, mender: Mender, problem: impl FnOnce() -> (K, M)) {
+        if self.is_full() {
             self.left_out += 1;
+            self.author_left_out |= mender == Mender::Author;
             return;
         }
+        let (key, message) = problem();
         self.kept.push(Problem {
             key: key.into(),
             message: message.into(),
+            mender,
         });
     }
 
@@ -57,7 +90,12 @@ impl Problems {
         self.kept.is_empty()
     }
 
-    /// How many there are, those left out too.
+    /// Whether no further problem is kept. Who looks for more in a product of two lists may stop.
+    pub(super) fn is_full(&self) -> bool {
+        self.kept.len() == MAX_KEPT
+    }
+
+    /// How many were found, those left out too. There may be more: nobody looks for all once there are enough.
     pub fn len(&self) -> usize {
         self.kept.len() + self.left_out
     }
@@ -65,6 +103,15 @@ impl Problems {
     /// Each of those kept, in the order found.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.kept.iter()
+    }
+
+    /// Who can mend them all. As long as one of them needs another template, nothing that the operator does lets this pod in.
+    pub fn mender(&self) -> Mender {
+        let operator_alone = self.iter().all(|problem| problem.mender == Mender::Operator);
+        match operator_alone && !self.author_left_out {
+            true => Mender::Operator,
+            false => Mender::Author,
+        }
     }
 }
 
@@ -84,14 +131,23 @@ impl fmt::Display for Problems {
             );
             written += line.len();
             if written > MAX_MESSAGE && index > 0 {
-                return write!(f, "; and {} more", self.len() - index);
+                return self.write_rest(f, self.len() - index);
             }
             f.write_str(&line)?;
         }
-        if self.left_out > 0 {
-            write!(f, "; and {} more", self.left_out)?;
+        match self.left_out {
+            0 => Ok(()),
+            rest => self.write_rest(f, rest),
         }
-        Ok(())
+    }
+}
+
+impl Problems {
+    fn write_rest(&self, f: &mut fmt::Formatter<'_>, rest: usize) -> fmt::Result {
+        match self.left_out {
+            0 => write!(f, "; and {rest} more"),
+            _ => write!(f, "; and at least {rest} more"),
+        }
     }
 }
 
@@ -111,17 +167,21 @@ pub(super) fn did_you_mean<'a>(written: &str, candidates: impl IntoIterator<Item
     if written.len() > 64 {
         return String::new();
     }
+    let written = written.to_lowercase();
+    let length = written.chars().count();
     candidates
         .into_iter()
-        // Names of containers are candidates too, and a pod may have any number.
+        // Names of containers are candidates too, and a pod may have any number, of any length.
         .take(MAX_CANDIDATES)
-        .map(|candidate| {
-            (
-                strsim::damerau_levenshtein(&written.to_lowercase(), &candidate.to_lowercase()),
-                candidate,
-            )
+        .filter(|candidate| candidate.len() <= MAX_CANDIDATE_BYTES)
+        .filter_map(|candidate| {
+            let near = (candidate.len() / 3).max(1);
+            let lowercase = candidate.to_lowercase();
+            // The distance is never less than the difference in length.
+            let distance = (lowercase.chars().count().abs_diff(length) <= near)
+                .then(|| strsim::damerau_levenshtein(&written, &lowercase))?;
+            (distance <= near).then_some((distance, candidate))
         })
-        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(1))
         .min()
         .map(|(_, candidate)| format!(" (did you mean {candidate:?}?)"))
         .unwrap_or_default()
@@ -148,6 +208,46 @@ mod tests {
         }
         let text = problems.to_string();
         assert!(text.len() < MAX_MESSAGE + 32, "{}", text.len());
-        assert!(text.ends_with(" more"), "{text}");
+        assert!(text.contains("; and at least ") && text.ends_with(" more"), "{text}");
+        let mut problems = Problems::default();
+        (0..MAX_KEPT).for_each(|_| problems.push("podkey.dev/files", "x".repeat(100)));
+        assert!(problems.to_string().ends_with("; and 30 more"), "{problems}");
+    }
+
+    #[test]
+    fn what_is_not_kept_is_not_even_written() {
+        let mut problems = Problems::default();
+        let mut written = 0;
+        for _ in 0..100_000 {
+            problems.push_with(|| {
+                written += 1;
+                ("key", "message")
+            });
+        }
+        assert_eq!((written, problems.len()), (MAX_KEPT, 100_000));
+    }
+
+    #[test]
+    fn the_operator_mends_only_what_needs_no_other_template() {
+        let of = |menders: &[Mender]| {
+            let mut problems = Problems::default();
+            for mender in menders {
+                match mender {
+                    Mender::Author => problems.push("a", "b"),
+                    Mender::Operator => problems.push_for_operator("a", "b"),
+                }
+            }
+            problems.mender()
+        };
+        assert_eq!(of(&[Mender::Operator]), Mender::Operator);
+        assert_eq!(of(&[Mender::Author]), Mender::Author);
+        assert_eq!(of(&[Mender::Operator, Mender::Author]), Mender::Author);
+        let many = vec![Mender::Operator; 1000];
+        assert_eq!(of(&many), Mender::Operator);
+        assert_eq!(
+            of(&[&many[..], &[Mender::Author]].concat()),
+            Mender::Author,
+            "the last, which is not kept"
+        );
     }
 }

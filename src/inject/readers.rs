@@ -16,6 +16,9 @@ pub(super) struct Reader<'p, 'a> {
 /// Containers that carry the pod's traffic and run no work of the author's.
 pub(super) const MESH_SIDECARS: [&str; 2] = ["istio-proxy", "linkerd-proxy"];
 
+/// The most names, those of the annotation together, that are looked at for the nearest.
+const MAX_HINTS: usize = 256;
+
 /// The user whom a runner pod's image runs as (<https://github.com/actions/runner>, images/Dockerfile).
 const RUNNER_UID: i64 = 1001;
 
@@ -52,14 +55,20 @@ pub(super) fn choose<'p, 'a>(
     } else {
         None
     };
+    // Each of the names is compared with each of the pod's.
+    let mut hints = MAX_HINTS;
     match (named, implied) {
         (Some(names), _) => names
             .iter()
             .filter_map(|name| {
                 let found = find(name);
                 if found.is_none() {
-                    let hint = did_you_mean(name, all.iter().map(|(_, container)| container.name.as_ref()));
-                    problems.push(CONTAINERS, format!("the pod has no container {}{hint}", quoted(name)));
+                    problems.push_with(|| {
+                        let candidates = all.iter().map(|(_, container)| container.name.as_ref());
+                        let hint = did_you_mean(name, candidates.take(hints));
+                        hints = hints.saturating_sub(all.len());
+                        (CONTAINERS, format!("the pod has no container {}{hint}", quoted(name)))
+                    });
                 }
                 found
             })
@@ -160,8 +169,5 @@ fn drops_dac_override(container: &Container<'_>) -> bool {
         .as_ref()
         .and_then(|context| context.capabilities.as_ref())
         .and_then(|caps| caps.drop.as_ref());
-    dropped.into_iter().flatten().any(|cap| {
-        let cap = cap.to_ascii_uppercase();
-        cap == "ALL" || cap.trim_start_matches("CAP_") == "DAC_OVERRIDE"
-    })
+    dropped.is_some_and(|dropped| dropped.dac_override)
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::keys::ENV;
 use super::parts::Tool;
-use super::pod::Container;
+use super::pod::{Container, EnvVar};
 use super::problem::{Problems, quoted};
 use super::readers::Reader;
 use super::request::InjectionRequest;
@@ -38,13 +38,16 @@ fn check_container(
     request: &InjectionRequest,
     problems: &mut Problems,
 ) {
-    let present = container.env();
-    let own: BTreeSet<&str> = present.iter().map(|var| &*var.name).collect();
+    let paths = || request.files.iter().filter_map(|file| file.env.as_deref());
+    let asked: BTreeSet<&str> = secrets.iter().copied().chain(paths()).collect();
+    let refers = |var: &EnvVar<'_>| var.value.as_deref().is_some_and(|value| value.contains("$("));
+    let present = container.variables(|var| asked.contains(&*var.name) || refers(var));
+    let own: BTreeSet<&str> = present.values().map(|var| &*var.name).collect();
     let mut told: BTreeSet<&str> = BTreeSet::new();
     let (command, args) = (container.command(), container.args());
     let words = command.iter().map(|word| ("command", &**word));
     let words = words.chain(args.iter().map(|word| ("args", &**word)));
-    let values = present.iter().filter_map(|var| Some(("env", var.value.as_deref()?)));
+    let values = present.values().filter_map(|var| Some(("env", var.value.as_deref()?)));
     // Names from a ConfigMap nobody can see from here.
     let secrets = secrets
         .iter()
@@ -53,12 +56,11 @@ fn check_container(
     for (field, text) in words.chain(values.clone()) {
         for name in references(text) {
             if let Some(name) = secrets.get(name).filter(|name| told.insert(name)) {
-                problems.push(ENV, unknown(container, field, name, tool));
+                problems.push_with(|| (ENV, unknown(container, field, name, tool)));
             }
         }
     }
-    let paths = request.files.iter().filter_map(|file| file.env.as_deref());
-    let paths: BTreeSet<&str> = paths.filter(|name| !own.contains(name)).collect();
+    let paths: BTreeSet<&str> = paths().filter(|name| !own.contains(name)).collect();
     if paths.is_empty() {
         return;
     }

@@ -77,7 +77,7 @@ pub(super) fn check(
         .kubernetes_version
         .filter(|version| *version < KubernetesVersion::NATIVE_SIDECARS)
     {
-        problems.push(
+        problems.push_for_operator(
             REFRESH,
             format!(
                 "needs Kubernetes {} or later, which keeps podkey-sidecar running beside the containers, and this is {version}: \

@@ -198,7 +198,8 @@ fn words(text: &str) -> Option<(Vec<Word<'_>>, &str)> {
             }
             _ => {
                 let end = rest.find(|c: char| c.is_whitespace() || "|\"`".contains(c));
-                let end = [end, rest.find("}}")].into_iter().flatten().min().unwrap_or(rest.len());
+                let word = &rest[..end.unwrap_or(rest.len())];
+                let end = word.find("}}").unwrap_or(word.len());
                 words.push(Word::Plain(&rest[..end]));
                 &rest[end..]
             }

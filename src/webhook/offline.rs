@@ -183,11 +183,11 @@ const LEFT_OUT: [&str; 3] = ["kube-system", "kube-node-lease", "kube-public"];
 fn lines(problems: &Problems) -> Vec<String> {
     let told = problems
         .iter()
-        .map(|Problem { key, message }| format!("{key}: {message}"));
+        .map(|Problem { key, message, .. }| format!("{key}: {message}"));
     let mut lines: Vec<String> = told.collect();
     let more = problems.len() - lines.len();
     if more > 0 {
-        lines.push(format!("and {more} problems more"));
+        lines.push(format!("and at least {more} problems more"));
     }
     // Whoever has the config may know its rules.
     lines.extend(problems.no_rule().map(|no_rule| format!("note: {no_rule}")));

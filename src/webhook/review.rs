@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::metrics::AdmissionResult;
-use crate::inject::{Asker, Config, Decision, Pod, Text, decide};
+use crate::inject::{Asker, Config, Decision, Mender, Pod, Text, decide};
 
 /// The answer to one request body.
 pub(super) struct Answer {
@@ -159,7 +159,13 @@ pub(super) fn answer(body: &[u8], config: &Config) -> Result<Answer, NoReview> {
             let mut log = request.log(None);
             let message = error.to_string();
             log.problems = Some(message.clone());
-            respond(&request.uid, Allowed::No(&message), AdmissionResult::Denied, log)
+            // The API server has read the pod before it sent it. A shape that podkey does not know is newer than podkey, and
+            // that is the operator's to mend.
+            let refusal = Refusal {
+                mender: Mender::Operator,
+                message: &message,
+            };
+            respond(&request.uid, Allowed::No(refusal), AdmissionResult::Denied, log)
         }
     }
 }
@@ -203,7 +209,11 @@ fn answer_pod<Object>(request: &Request<'_, Object>, pod: &Pod<'_>, config: &Con
             log.problems = Some(message.clone());
             log.asker = Some(Asker::of(pod, config));
             log.rules = problems.no_rule().map(ToString::to_string);
-            respond(&request.uid, Allowed::No(&message), AdmissionResult::Denied, log)
+            let refusal = Refusal {
+                mender: problems.mender(),
+                message: &message,
+            };
+            respond(&request.uid, Allowed::No(refusal), AdmissionResult::Denied, log)
         }
     }
 }
@@ -211,7 +221,13 @@ fn answer_pod<Object>(request: &Request<'_, Object>, pod: &Pod<'_>, config: &Con
 enum Allowed<'a> {
     Unchanged(&'a [String]),
     Patched(&'a [u8], &'a [String]),
-    No(&'a str),
+    No(Refusal<'a>),
+}
+
+/// Why a pod is refused, and who can change that.
+struct Refusal<'a> {
+    mender: Mender,
+    message: &'a str,
 }
 
 /// An AdmissionReview's `response`, but for the patch.
@@ -225,7 +241,10 @@ struct Response<'a> {
     warnings: &'a [String],
 }
 
-/// 400, and no reason: ARC gives a runner up for good on 403 and 422 and their reasons, and tries again on 400.
+/// The code says who can mend the refusal. On 403 ARC gives the runner up, shows the message in its status, and takes the
+/// mended template. On 400 ARC shows nothing and tries again with the same pod: that heals where the operator mends
+/// something, and never where the template is wrong. No reason beside the code: clients know what is forbidden by the code
+/// where the reason is none of Kubernetes' own.
 #[derive(Serialize)]
 struct Status<'a> {
     code: u16,
@@ -246,9 +265,13 @@ fn respond(uid: &str, allowed: Allowed<'_>, result: AdmissionResult, log: Log) -
             patch = Some(json);
             response.warnings = warnings;
         }
-        Allowed::No(message) => {
+        Allowed::No(Refusal { mender, message }) => {
+            let code = match mender {
+                Mender::Author => 403,
+                Mender::Operator => 400,
+            };
             response.allowed = false;
-            response.status = Some(Status { code: 400, message });
+            response.status = Some(Status { code, message });
         }
     }
     let mut body = String::with_capacity(512 + patch.map_or(0, |json| json.len() * 4 / 3));
