@@ -32,7 +32,7 @@
 //!    │ GITHUB_ENV, policy, placeholders│        │               │
 //!    └───────┬─────────────────────────┘        │               │
 //!            ▼                                  ▼               ▼
-//!    ┌──────── plan/: Plan       secret.rs: Secret, Lease     json.rs     text.rs ──────┐
+//!    ┌──────── plan/: Plan       secret.rs: Secret, Lease     json.rs     text/ ────────┐
 //!    └──────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!

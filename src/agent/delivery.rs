@@ -222,6 +222,11 @@ enum Found<'a> {
 fn unselected(error: &SelectError, path: &ApiPath) -> Failure {
     let (code, hint) = match error {
         SelectError::NoMatch { .. } => (Code::NotFound, "names of fields are exact, upper and lower case too"),
+        SelectError::Steering(_) => (
+            Code::BadData,
+            "write the fields that are wanted one by one (path field | NAME), or give the wildcard a prefix that ends with _ \
+             (path * | APP_)",
+        ),
         _ => (Code::BadData, "correct the secret, or the annotation that names it"),
     };
     Failure::new(code, format!("secret {path}: {error}"), hint)

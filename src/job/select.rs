@@ -4,12 +4,15 @@
 //! A string is given as it is, anything else as JSON without white space, its numbers as the server wrote them (JavaScript
 //! would round them). Null is the text `null`.
 
+use std::fmt;
+
 use zeroize::Zeroizing;
 
 use super::grammar::normalized;
 use crate::json;
 use crate::plan::{EnvName, Select, Step};
 use crate::secret::Secret;
+use crate::text::steers;
 
 /// Why there is no value. Names only, never a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +39,12 @@ pub enum SelectError {
         /// Why it cannot be one.
         problem: String,
     },
+    /// A wildcard would make variables that programs take orders from, and the secret's writer chose their names.
+    #[error(
+        "the wildcard would make variables that decide what programs run, load or connect to, and whoever writes the secret \
+         must not choose those: {0}"
+    )]
+    Steering(SteeringNames),
     /// A text that is no Unicode text (a lone surrogate).
     #[error("the value at {at:?} is no valid Unicode text")]
     NotText {
@@ -45,6 +54,49 @@ pub enum SelectError {
     /// The data is no JSON object.
     #[error("the secret's data is no JSON object")]
     NotAnObject,
+}
+
+/// The names of refused variables, for a message: as many as [`MAX_NAMES_BYTES`] hold, and the number of the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SteeringNames {
+    shown: String,
+    more: usize,
+}
+
+/// The longest list of [`SteeringNames`] in bytes: a report's message has room for it, and for what stands around it.
+const MAX_NAMES_BYTES: usize = 1536;
+
+impl SteeringNames {
+    /// Adds the variable that this field would be.
+    fn push(&mut self, field: &str, name: &str) {
+        let of = match field == name {
+            true => String::new(),
+            false => format!(" (the field {:?})", short(field)),
+        };
+        let item = format!("{:?}{of}", short(name));
+        if self.more > 0 || self.shown.len() + item.len() > MAX_NAMES_BYTES {
+            self.more += 1;
+            return;
+        }
+        if !self.shown.is_empty() {
+            self.shown.push_str(", ");
+        }
+        self.shown.push_str(&item);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.shown.is_empty()
+    }
+}
+
+impl fmt::Display for SteeringNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)?;
+        match self.more {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
 }
 
 /// The data that selections are made in: what is inside `data.data`, if that is an object, else `data` itself. That is how
@@ -62,17 +114,35 @@ pub fn inside(data: &str) -> &str {
 }
 
 /// The values that one entry asks for, each with its variable. `data` is a JSON object.
+///
+/// A wildcard that would make a variable of which [`steers`] holds makes none at all: a job without one of the variables that its
+/// author counts on would fail in the middle of its work, and the reason would stand in another log.
 pub fn select(select: &Select, data: &str) -> Result<Vec<(EnvName, Secret)>, SelectError> {
     let (prefix, upper_case) = match select {
         Select::Value { at, name } => return Ok(vec![(name.clone(), value_at(at, data)?)]),
         Select::UpperCase { prefix } => (prefix, true),
         Select::KeepCase { prefix } => (prefix, false),
     };
+    let written = |text: &str| match upper_case {
+        true => normalized(text).to_uppercase(),
+        false => normalized(text),
+    };
     let members = json::members(data).ok_or(SelectError::NotAnObject)?;
-    let mut values = Vec::with_capacity(members.len());
+    let own = written(prefix);
+    let mut refused = SteeringNames::default();
+    let mut named = Vec::with_capacity(members.len());
     for (field, json) in members {
-        let name = normalized(&format!("{prefix}{field}"));
-        let name = if upper_case { name.to_uppercase() } else { name };
+        let name = written(&format!("{prefix}{field}"));
+        if steers(&name, &own) {
+            refused.push(&field, &name);
+        }
+        named.push((field, name, json));
+    }
+    if !refused.is_empty() {
+        return Err(SelectError::Steering(refused));
+    }
+    let mut values = Vec::with_capacity(named.len());
+    for (field, name, json) in named {
         let name = name.parse::<EnvName>().map_err(|problem| SelectError::Name {
             field: short(&field),
             name: short(&name),
@@ -365,12 +435,85 @@ mod tests {
             assert_eq!(names(selector, data), expected, "case {case}");
         }
         for (data, expected) in [
-            (r#"{"path":"canary"}"#, "\"path\" makes the variable \"PATH\""),
+            (r#"{"path":"canary"}"#, "\"PATH\" (the field \"path\")"),
             (r#"{"--":"canary"}"#, "makes the variable \"\""),
         ] {
             let error = selected("*", data).unwrap_err().to_string();
             assert!(error.contains(expected) && !error.contains("canary"), "{error}");
         }
+    }
+
+    /// A field `MAKEFLAGS` with `--eval=$(shell …)` was exported, and `make` ran it.
+    #[test]
+    fn a_wildcard_over_a_secret_with_makeflags_made_a_variable_that_make_obeyed() {
+        for (selector, data, expected) in [
+            ("*", r#"{"ok":"canary","MAKEFLAGS":"canary"}"#, &["\"MAKEFLAGS\""][..]),
+            (
+                "*",
+                r#"{"make-flags":"canary","git.ssh":"x","db":"x","git_ssh":"x"}"#,
+                &[
+                    "\"MAKEFLAGS\" (the field \"make-flags\")",
+                    "\"GIT_SSH\"",
+                    "\"GIT__SSH\"",
+                ],
+            ),
+            (
+                "* | MAKEFL",
+                r#"{"a-g-s":"canary"}"#,
+                &["\"MAKEFLAGS\" (the field \"a-g-s\")"],
+            ),
+            ("* | l.d", r#"{"preload":"canary"}"#, &[]),
+            ("** | LD_", r#"{"PRELOAD":"canary"}"#, &["\"LD_PRELOAD\""]),
+            ("** | git_", r#"{"askpass":"canary"}"#, &["\"git_askpass\""]),
+            ("* | http-", r#"{"_proxy":"canary"}"#, &["\"HTTP_PROXY\""]),
+            // What becomes another letter in upper case: a long s, a ligature.
+            ("*", "{\"\u{17f}hell\":\"canary\"}", &["\"SHELL\""]),
+            ("*", "{\"c\u{fb02}ags\":\"canary\"}", &["\"CFLAGS\""]),
+        ] {
+            let made = selected(selector, data);
+            if expected.is_empty() {
+                assert!(made.is_ok(), "{selector}: {made:?}");
+                continue;
+            }
+            let error = made.unwrap_err().to_string();
+            assert!(!error.contains("canary") && !error.contains("\"DB\""), "{error}");
+            for text in expected {
+                assert!(error.contains(text), "{selector}: no {text} in {error}");
+            }
+        }
+        // What the author spells out is his own.
+        assert_eq!(one("MAKEFLAGS", r#"{"MAKEFLAGS":"-j2"}"#), "-j2");
+        let spelled = selected("f | MAKEFLAGS", r#"{"f":"-j2"}"#).unwrap();
+        assert_eq!(spelled, [("MAKEFLAGS".to_owned(), "-j2".to_owned())]);
+    }
+
+    #[test]
+    fn a_prefix_of_the_authors_own_lifts_the_refusal() {
+        for (selector, expected) in [
+            ("* | APP_", ["APP_DEPLOY_PATH", "APP_HTTP_PROXY", "APP_JAVA_OPTS"]),
+            ("** | app.", ["app__DEPLOY_PATH", "app__HTTP_PROXY", "app__JAVA_OPTS"]),
+        ] {
+            let data = r#"{"DEPLOY_PATH":"a","HTTP_PROXY":"b","JAVA_OPTS":"c"}"#;
+            let names: Vec<String> = selected(selector, data)
+                .unwrap()
+                .into_iter()
+                .map(|(name, _)| name)
+                .collect();
+            assert_eq!(names, expected);
+        }
+    }
+
+    #[test]
+    fn a_thousand_refused_names_make_a_short_message() {
+        let fields: Vec<String> = (0..1000)
+            .map(|n| format!("\"git_{n}_{}\":1", "x".repeat(100)))
+            .collect();
+        let error = selected("*", &format!("{{{}}}", fields.join(",")))
+            .unwrap_err()
+            .to_string();
+        assert!(error.len() < 2000 && error.contains("\"GIT_0_"), "{error}");
+        let shown = error.matches("(the field").count();
+        assert!(error.ends_with(&format!(" and {} more", 1000 - shown)), "{error}");
     }
 
     #[test]

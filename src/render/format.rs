@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::{RenderError, Value};
 use crate::json::{compact, tokens};
 use crate::plan::Format;
-use crate::text::{is_variable_name, takes_over};
+use crate::text::{is_variable_name, steers};
 
 type Bytes = Zeroizing<Vec<u8>>;
 
@@ -77,7 +77,7 @@ pub(super) enum Chosen {
 
 /// `NAME=value` lines that `sh` reads with `.` and gives back byte for byte.
 ///
-/// Names that would change how a shell or a job runs are refused, unless the plan names the field: the author then wants it,
+/// Names of variables that steer programs are refused, unless the plan names the field: the author then wants the variable,
 /// whereas any name in a whole secret is its writer's choice.
 pub(super) fn dotenv(fields: &[(&str, Value<'_>)], chosen: Chosen) -> Result<Bytes, RenderError> {
     let mut out = Zeroizing::new(Vec::new());
@@ -98,9 +98,8 @@ pub(super) fn dotenv(fields: &[(&str, Value<'_>)], chosen: Chosen) -> Result<Byt
         if !is_variable_name(key) {
             return refuse("its name is no variable name ([A-Za-z_][A-Za-z0-9_]*)");
         }
-        // The runner believes any GITHUB_ variable, and more of them come with each release.
-        if chosen == Chosen::ByWriter && (takes_over(key) || key.starts_with("GITHUB_")) {
-            return refuse("a variable of this name would change how the shell or the job runs");
+        if chosen == Chosen::ByWriter && steers(key, "") {
+            return refuse("a variable of this name decides what programs run, load or connect to");
         }
         if text.contains(&0) {
             return refuse("it has a NUL byte, which no variable can hold");

@@ -154,6 +154,51 @@ fn a_job_reads_the_secrets_of_its_repository() {
 }
 
 #[test]
+fn a_job_read_names_for_itself_that_steer_its_steps() {
+    let (bao, ..) = parts();
+    bao.write(
+        "ci/data/octo-org/octo-repo/names",
+        &json!({"data": {"BASH_ENV": "canary-of-script", "node-options": "canary-of-options", "OK": "canary-of-ok"}}),
+    );
+    let before = bao.tokens();
+    let names = json!([crate::job_names::wildcard("ci/data/{repository}/names", "")]);
+    let mut pod = pod().with("/job/env", names).ready();
+    let step = pod.started();
+    step.fails(&[
+        "podkey 65 stage=render",
+        "ci/data/octo-org/octo-repo/names",
+        "\"BASH_ENV\"",
+        "\"NODEOPTIONS\" (the field \"node-options\")",
+        "path * | APP_",
+    ]);
+    assert!(step.env.as_ref().unwrap().is_empty() && pod.left().is_empty() && pod.is_closed("tmp/deploy"));
+    assert_eq!(bao.tokens(), before, "the job's own token is revoked");
+}
+
+/// The pod's own file and variable were in their places, for steps that always run, while the server let the hook wait.
+#[test]
+fn a_hook_that_is_killed_while_a_server_lets_it_wait_leaves_no_files() {
+    let fake = FakeVault::plain(logged_in(|request: &Request, _| match request.target.as_str() {
+        "/v1/p" => crate::process::stuck(),
+        _ => answer(200, &secret_body(r#"{"a":"canary-of-init"}"#)),
+    }));
+    let mut pod = may_read(Agent::for_fake(&fake))
+        .file(json!({"secret": "kv/web", "key": "a", "format": "raw", "file": "/tmp/secret", "mode": "0400"}))
+        .file(json!({"secret": "kv/web", "key": "a", "format": "raw", "file": "dir/a", "mode": "0400"}))
+        .env("kv/web", "a", "A")
+        .ready();
+    assert_eq!(pod.left().len(), 3);
+    let (hook, arguments) = pod.hook_call("job-started.sh");
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut child = pod.runner.spawn(&hook, &arguments);
+    wait_for(|| fake.requests().iter().any(|request| request.target == "/v1/p"));
+    send("-KILL", &child);
+    assert!(!child.wait().unwrap().success());
+    assert!(pod.left().is_empty() && pod.is_closed("tmp/secret"), "{:?}", pod.left());
+    assert_eq!(pod.completed().code, 0);
+}
+
+#[test]
 fn a_branch_stays_in_its_segment() {
     let branch = |name: &str| {
         let mut pod = pod()

@@ -1,6 +1,7 @@
 //! `job-started` and `job-completed` in a runner, with what `init` delivered.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
 
@@ -362,6 +363,95 @@ fn a_lease_that_ended_while_the_runner_waited_fails_the_job() {
     over.started()
         .fails(&["podkey 65", "kv/data/web", "as: job", "podkey.dev/refresh"]);
     assert!(over.is_closed("tmp/secret"));
+}
+
+/// The masks stood before all else, also before the policy. A hook that died of them, by a signal or by what a secret holds, left
+/// every file in its place, and to jobs that are not to have any.
+#[test]
+fn a_hook_that_is_killed_at_its_masks_leaves_no_files() {
+    let data: serde_json::Map<String, serde_json::Value> = (0..200)
+        .map(|n| (format!("k{n}"), json!(format!("canary-of-{n}-{}", "x".repeat(1000)))))
+        .collect();
+    let body = secret_body(&serde_json::Value::Object(data).to_string());
+    let fake = FakeVault::plain(logged_in(move |_, _| answer(200, &body)));
+    for (export, refused) in [(true, true), (true, false), (false, false)] {
+        let mut pod = Pod::new(Agent::for_fake(&fake))
+            .with(
+                "/files",
+                json!([{"secret": "kv/data/web", "key": "k0", "format": "raw", "file": "/tmp/secret", "mode": "0400"}]),
+            )
+            .file(json!({"secret": "kv/data/web", "format": "raw", "file": "all/{{ .SecretKey }}", "mode": "0400"}))
+            .entry(
+                "/env",
+                json!({"secret": "kv/data/web", "select": {"keepCase": {"prefix": "P_"}}}),
+            )
+            .with("/job/export", json!(export))
+            .ready();
+        assert_eq!(pod.left().len(), 401);
+        if refused {
+            pod.runner.pull_request("pull_request", Some((2, "evil/octo-repo")));
+        }
+        let (hook, arguments) = pod.hook_call("job-started.sh");
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let mut child = pod.runner.spawn(&hook, &arguments);
+        // Nobody reads more than the beginning: more masks than a pipe holds keep it where it is.
+        let mut line = String::new();
+        let mut printed = BufReader::new(child.stdout.take().unwrap());
+        printed.read_line(&mut line).unwrap();
+        assert!(line.starts_with("::add-mask::"), "the first line is no mask");
+        assert!(pod.left().is_empty() && pod.is_closed("tmp/secret"), "{:?}", pod.left());
+        crate::process::send("-KILL", &child);
+        assert!(!child.wait().unwrap().success());
+        assert!(pod.left().is_empty() && pod.is_closed("tmp/secret"), "{:?}", pod.left());
+    }
+}
+
+#[test]
+fn what_the_hook_took_away_it_gives_back_as_it_was() {
+    let fake = FakeVault::plain(logged_in(|_, _| {
+        answer(
+            200,
+            &secret_body(r#"{"a":"canary-of-a","b.txt":"canary-of-b","none":""}"#),
+        )
+    }));
+    let file = |file: &str, key: &str, mode: &str| json!({"secret": "kv/data/web", "key": key, "format": "raw", "file": file, "mode": mode});
+    let mut pod = Pod::new(Agent::for_fake(&fake))
+        .with("/files", json!([]))
+        .file(file("/tmp/secret", "a", "0400"))
+        .file(file("/tmp/empty", "none", "0444"))
+        .file(file("dir/deep/b", "b.txt", "0440"))
+        .file(json!({"secret": "kv/data/web", "format": "raw", "file": "all/{{ .SecretKey }}", "mode": "0444"}))
+        .env("kv/data/web", "a", "A")
+        .with("/envMode", json!("0440"))
+        .with("/job/export", json!(false))
+        .ready();
+    let places = [
+        "tmp/secret",
+        "tmp/empty",
+        "podkey/secrets/dir/deep/b",
+        "podkey/secrets/all/a",
+        "podkey/secrets/all/b.txt",
+        "podkey/secrets/all/none",
+        "podkey/secrets/env/A",
+    ];
+    let seen = |pod: &Pod| {
+        places.map(|place| {
+            let found = fs::metadata(pod.path(place)).unwrap_or_else(|error| panic!("{place}: {error}"));
+            (
+                place,
+                found.permissions().mode() & 0o7777,
+                fs::read(pod.path(place)).unwrap(),
+            )
+        })
+    };
+    let before = seen(&pod);
+    pod.started().succeeds();
+    assert_eq!(seen(&pod), before);
+    let names: Vec<_> = fs::read_dir(pod.path("podkey/secrets/all"))
+        .unwrap()
+        .flatten()
+        .collect();
+    assert_eq!(names.len(), 3, "{names:?}");
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod formats;
 mod job_bad_input;
 mod job_cases;
 mod job_init;
+mod job_names;
 mod job_own;
 mod job_pod;
 mod job_refresh;

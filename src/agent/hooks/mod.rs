@@ -8,8 +8,10 @@
 mod clear;
 mod completed;
 mod console;
+mod deliver;
 mod next;
 mod own;
+mod present;
 mod started;
 mod temp;
 
@@ -54,6 +56,8 @@ struct Progress {
     session: OnceCell<(Vault, Session)>,
     /// A delivered secret lives only as long as the client token.
     keep_token: Cell<bool>,
+    /// The masks of what `init` delivered were printed, or could not be.
+    masked: Cell<bool>,
     stop: Stop,
 }
 
@@ -63,6 +67,7 @@ impl Progress {
             stage: Cell::new(Stage::Job),
             session: OnceCell::new(),
             keep_token: Cell::new(false),
+            masked: Cell::new(false),
             stop: Stop::default(),
         }
     }

@@ -4,15 +4,16 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::deliver::JobFile;
 use super::{Hook, HookPlan, Progress};
 use crate::agent::Clock;
 use crate::agent::delivery::{Delivery, EnvOrder, FileOrder, Order, Variable};
-use crate::agent::files::{self, Rendered, Staged};
+use crate::agent::files::Rendered;
 use crate::agent::outcome::Delivered;
 use crate::agent::report::{Code, Failure, Stage};
 use crate::job::facts::JobFacts;
 use crate::job::placeholders::fill;
-use crate::plan::{ApiPath, AuthMethod, Destination, JobLogin, Login, PathTemplate, SECRETS_DIR};
+use crate::plan::{ApiPath, AuthMethod, Destination, JobLogin, Login, PathTemplate};
 use crate::secret::Secret;
 use crate::vault::{Credential, Deadline, IdTokenSource, Jwt, ProxyVariables, Vault};
 
@@ -116,32 +117,13 @@ impl OwnSecrets {
         files.find_map(|(known, rendered)| (known == file).then_some(&rendered.bytes))
     }
 
-    /// Writes the files.
-    pub(super) fn write(&self, hook: &Hook) -> Result<(), Failure> {
-        let mut staged = None;
-        for (destination, rendered) in &self.files {
-            let Destination::Relative(place) = destination else {
-                continue;
-            };
-            let staged = match &mut staged {
-                Some(staged) => staged,
-                none => none.insert(Staged::open(&hook.path(SECRETS_DIR), false)?),
-            };
-            staged.stage_from(place, rendered.mode, &mut rendered.bytes.expose())?;
-        }
-        for (destination, rendered) in &self.files {
-            let Destination::Absolute(path) = destination else {
-                continue;
-            };
-            files::rewrite(&hook.path(path), rendered.bytes.expose(), rendered.mode).map_err(|error| {
-                Failure::new(
-                    Code::CannotWrite,
-                    format!("cannot write {path}: {error}"),
-                    "podkey-init leaves an empty file there, which the runner's user must be able to write",
-                )
-            })?;
-        }
-        staged.map_or(Ok(0), Staged::publish).map(drop)
+    /// The files to write.
+    pub(super) fn files(&self) -> impl Iterator<Item = JobFile<'_>> {
+        self.files.iter().map(|(destination, rendered)| JobFile {
+            path: destination.path(),
+            mode: rendered.mode,
+            bytes: &rendered.bytes,
+        })
     }
 }
 

@@ -1,10 +1,11 @@
-//! `podkey-agent job-started`, in this order: masks before anything else is printed; what `init` says of itself; the job
-//! policy; the job's own secrets; leases that have ended; exports; what the job got. Whatever goes wrong, no secret stays.
+//! `podkey-agent job-started`, in this order: the files are taken away into memory; what `init` says of itself; the job policy;
+//! masks, before anything else is printed; the job's own secrets; leases that have ended; the files are given back; exports;
+//! what the job got. Whatever goes wrong, no secret stays: also where the hook is killed before it has given the files back.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Write as _};
+use std::io::Write as _;
 use std::num::NonZeroU64;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -14,8 +15,10 @@ use tokio::time::timeout;
 
 use super::clear::{clear, clear_unplanned};
 use super::console::say;
+use super::deliver;
 use super::next;
 use super::own::{self, OwnSecrets};
+use super::present::Present;
 use super::temp;
 use super::{Hook, HookPlan, LAST, Progress};
 use crate::agent::delivery::Variable;
@@ -29,10 +32,7 @@ use crate::job::facts::JobFacts;
 use crate::job::masks::Masks;
 use crate::job::policy;
 use crate::job::summary::{self, Given};
-use crate::plan::{
-    BIN_DIR, Destination, ENV_DIR, EnvName, FieldName, JOB_STARTED, MAX_RENDERED_BYTES, Mask, Mode,
-    NEXT_JOB_STARTED_ENV, SECRETS_DIR,
-};
+use crate::plan::{BIN_DIR, ENV_DIR, EnvName, JOB_STARTED, Mask, NEXT_JOB_STARTED_ENV, SECRETS_DIR};
 use crate::secret::Secret;
 use crate::vault::clean;
 
@@ -68,7 +68,8 @@ pub(super) async fn run(hook: &Hook) -> Result<u8, Report> {
         }
     };
     let mut progress = Progress::new();
-    let outcome = both(hook, &it, &mut progress, &mut signals).await;
+    let present = Present::take(hook, &it);
+    let outcome = both(hook, &it, present.as_ref(), &mut progress, &mut signals).await;
     if let (Ok(0), Some((_, session))) = (&outcome, progress.session.get()) {
         tracing::info!(
             accessor = session.accessor,
@@ -81,6 +82,11 @@ pub(super) async fn run(hook: &Hook) -> Result<u8, Report> {
     }
     let cleared = clear(hook, &it.plan);
     progress.revoke().await;
+    // Steps with `if: always()` still run, and may see what could not be cleared. Only now: a masker that fails on what it is
+    // given must not keep the files in their places.
+    if let (Ok(present), false) = (&present, progress.masked.get()) {
+        let _ = mask(it.job.mask, present.secrets());
+    }
     let (stage, connection) = (progress.stage.get(), Some(it.plan.connection.name.as_str()));
     match outcome {
         Ok(code) => {
@@ -110,8 +116,16 @@ fn with_leftovers(report: Report, cleared: Result<(), Failure>) -> Report {
 
 /// Our hook, and after it the one of the pod's author. The runner reads what is exported when both have ended, so his hook could
 /// not see it in any case; written when his has succeeded, nothing of it stays where that fails or is killed.
-async fn both(hook: &Hook, it: &HookPlan, progress: &mut Progress, signals: &mut Signals) -> Result<u8, Refusal> {
-    let promised = ours(hook, it, progress, signals).await?;
+async fn both(
+    hook: &Hook,
+    it: &HookPlan,
+    present: Result<&Present, &Failure>,
+    progress: &mut Progress,
+    signals: &mut Signals,
+) -> Result<u8, Refusal> {
+    // Whoever cannot read the files is most likely another user, and is to be told what to declare.
+    let present = present.or_else(|failure| own_user(it).and_then(|()| Err(failure.clone())))?;
+    let promised = ours(hook, it, present, progress, signals).await?;
     if !progress.keep_token.get() {
         progress.revoke().await;
     }
@@ -126,9 +140,15 @@ async fn both(hook: &Hook, it: &HookPlan, progress: &mut Progress, signals: &mut
 }
 
 /// Our hook, unless the deadline or a signal ends it.
-async fn ours(hook: &Hook, it: &HookPlan, progress: &Progress, signals: &mut Signals) -> Result<Promised, Refusal> {
+async fn ours(
+    hook: &Hook,
+    it: &HookPlan,
+    present: &Present,
+    progress: &Progress,
+    signals: &mut Signals,
+) -> Result<Promised, Refusal> {
     let deadline = it.job.deadline.duration();
-    let mut work = std::pin::pin!(started(hook, it, progress));
+    let mut work = std::pin::pin!(started(hook, it, present, progress));
     let why = tokio::select! {
         biased;
         told = signals.next() => {
@@ -147,22 +167,21 @@ async fn ours(hook: &Hook, it: &HookPlan, progress: &Progress, signals: &mut Sig
     Err(why.into())
 }
 
-async fn started(hook: &Hook, it: &HookPlan, progress: &Progress) -> Result<Promised, Refusal> {
-    // Whoever cannot read the files is most likely another user, and is to be told what to declare.
-    let present = Present::read(hook, it).or_else(|failure| own_user(it).and(Err(failure)))?;
-    mask(it.job.mask, present.secrets())?;
+async fn started(hook: &Hook, it: &HookPlan, present: &Present, progress: &Progress) -> Result<Promised, Refusal> {
     let manifest = manifest(hook)?;
     own_user(it)?;
+    let facts = JobFacts::read(|name| hook.text(name).map(str::to_owned), event(hook).as_deref());
+    policy::check(&it.job.policies, &facts)
+        .map_err(|refused| Failure::new(Code::Denied, refused.to_string(), policy::HINT))?;
+
+    progress.masked.set(true);
+    mask(it.job.mask, present.secrets())?;
     present.check(&manifest, it)?;
     tracing::info!(
         "{}: what the pod delivers, it read with the token of accessor {}",
         hook.job(),
         or_none(&manifest.accessor)
     );
-
-    let facts = JobFacts::read(|name| hook.text(name).map(str::to_owned), event(hook).as_deref());
-    policy::check(&it.job.policies, &facts)
-        .map_err(|refused| Failure::new(Code::Denied, refused.to_string(), policy::HINT))?;
 
     let own = match (&it.job.login, it.job.reads()) {
         (Some(login), true) => read_own(hook, it, login, &facts, progress).await?,
@@ -176,10 +195,12 @@ async fn started(hook: &Hook, it: &HookPlan, progress: &Progress) -> Result<Prom
     progress.stage.set(Stage::Write);
     let mut delivered = manifest.delivered;
     delivered.extend_from_slice(&own.delivered);
+    let kept = present.kept(it).chain(own.files());
+    deliver::write(hook, kept.collect())?;
     let copies = temp::copy(hook, it, &delivered, |file| {
         present.file(file).or_else(|| own.file(file))
     })?;
-    let exports = exports(hook, it, copies, present.variables, own.variables, &delivered)?;
+    let exports = exports(hook, it, copies, present.variables(), own.variables, &delivered)?;
     // A signal that came while nobody waited is seen here.
     yield_now().await;
     Ok(Promised { exports, delivered })
@@ -196,155 +217,8 @@ async fn read_own(
     let limit = limit.checked_sub(LAST).filter(|left| !left.is_zero()).unwrap_or(limit);
     let own = own::read(hook, it, login, facts, limit, progress).await?;
     mask(it.job.mask, own.secrets())?;
-    progress.stage.set(Stage::Write);
     progress.keep_token.set(own.leased);
-    own.write(hook)?;
     Ok(own)
-}
-
-/// What `init` delivered, as this container sees it.
-struct Present {
-    files: Vec<(String, Seen)>,
-    variables: BTreeMap<String, Secret>,
-}
-
-/// A file of the plan.
-enum Seen {
-    Secret(Secret),
-    /// Empty and closed to all, as `init` leaves it without its secret, and as the hooks do.
-    Closed,
-    Missing,
-    Unreadable(String),
-}
-
-impl Seen {
-    fn at(place: &Path, mode: Mode) -> Self {
-        let closed = || {
-            let found = std::fs::symlink_metadata(place);
-            found.is_ok_and(|found| found.is_file() && found.len() == 0 && found.permissions().mode() & 0o777 == 0)
-        };
-        match files::read(place, MAX_RENDERED_BYTES) {
-            Ok(Some(bytes)) if bytes.is_empty() && closed() && mode.bits() != 0 => Self::Closed,
-            Ok(Some(bytes)) => Self::Secret(bytes),
-            Ok(None) => Self::Missing,
-            Err(_) if closed() => Self::Closed,
-            Err(error) => Self::Unreadable(error.to_string()),
-        }
-    }
-}
-
-/// The files of a secret's fields, whose names came with it: those that are there and could be. (What only looks
-/// like one is masked too: that does no harm.)
-fn field_files(hook: &Hook, name: &FieldName) -> Vec<String> {
-    let directory = match name.directory() {
-        "" => SECRETS_DIR.to_owned(),
-        directory => format!("{SECRETS_DIR}/{directory}"),
-    };
-    let Ok(entries) = std::fs::read_dir(hook.path(&directory)) else {
-        return Vec::new();
-    };
-    let files = entries
-        .flatten()
-        .filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_dir()));
-    let paths = files.filter_map(|entry| Some(format!("{directory}/{}", entry.file_name().to_str()?)));
-    paths
-        .filter(|path| {
-            let place = path.strip_prefix(SECRETS_DIR).and_then(|place| place.strip_prefix('/'));
-            place.is_some_and(|place| name.may_make(place))
-        })
-        .collect()
-}
-
-impl Present {
-    fn read(hook: &Hook, it: &HookPlan) -> Result<Self, Failure> {
-        let known: Vec<_> = it.plan.destinations().map(|file| file.path().into_owned()).collect();
-        let mut files = Vec::new();
-        for file in &it.plan.files {
-            let paths = match &file.file {
-                Destination::EachField(name) => field_files(hook, name)
-                    .into_iter()
-                    .filter(|path| !known.contains(path))
-                    .collect(),
-                one => vec![one.path().into_owned()],
-            };
-            files.extend(paths.into_iter().map(|path| {
-                let seen = Seen::at(&hook.path(&path), file.mode);
-                (path, seen)
-            }));
-        }
-        let mut variables = BTreeMap::new();
-        let directory = hook.path(&format!("{SECRETS_DIR}/{ENV_DIR}"));
-        let cannot = |error: std::io::Error| {
-            Failure::new(
-                Code::BadPlan,
-                format!("cannot read {SECRETS_DIR}/{ENV_DIR}: {error}"),
-                "the runner must be the user whom podkey-init wrote for",
-            )
-        };
-        let entries = match std::fs::read_dir(&directory) {
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            entries => Some(entries.map_err(cannot)?),
-        };
-        for entry in entries.into_iter().flatten() {
-            let entry = entry.map_err(cannot)?;
-            // Ours have names that are text.
-            let Ok(name) = entry.file_name().into_string() else {
-                continue;
-            };
-            if let Some(value) = files::read(&entry.path(), MAX_RENDERED_BYTES).map_err(cannot)? {
-                variables.insert(name, value);
-            }
-        }
-        Ok(Self { files, variables })
-    }
-
-    fn secrets(&self) -> impl Iterator<Item = (&str, &Secret)> {
-        let files = self.files.iter().filter_map(|(path, seen)| match seen {
-            Seen::Secret(bytes) => Some((path.as_str(), bytes)),
-            _ => None,
-        });
-        files.chain(self.variables.iter().map(|(name, value)| (name.as_str(), value)))
-    }
-
-    /// A file's content, if it is there.
-    fn file(&self, file: &Destination) -> Option<&Secret> {
-        let path = file.path();
-        self.files.iter().find_map(|(known, seen)| match seen {
-            Seen::Secret(bytes) if *known == path => Some(bytes),
-            _ => None,
-        })
-    }
-
-    /// Whether all is there that the manifest names.
-    fn check(&self, manifest: &Manifest, it: &HookPlan) -> Result<(), Failure> {
-        for Delivered { to, .. } in &manifest.delivered {
-            let (what, why) = match to {
-                Target::File(path) => match self.files.iter().find(|(known, _)| known == path) {
-                    Some((_, Seen::Secret(_))) => continue,
-                    Some((_, Seen::Unreadable(why))) => {
-                        return Err(Failure::new(
-                            Code::BadPlan,
-                            format!("the file {path} cannot be read: {why}"),
-                            format!("the runner must be user {}, whom podkey-init wrote for", it.job.user),
-                        ));
-                    }
-                    // The sidecar does as `when-gone` says, and no hook could have.
-                    _ if it.plan.refresh.is_some() => continue,
-                    _ => (path, "file"),
-                },
-                Target::Env(name) if self.variables.contains_key(name) => continue,
-                Target::Env(name) => (name, "variable"),
-            };
-            return Err(Failure::new(
-                Code::NotFound,
-                format!(
-                    "the {why} {what}, which podkey-init delivered, is gone: a job hook of this pod has cleared it already"
-                ),
-                "a runner's pod serves one job: register the runner as ephemeral, as ARC does",
-            ));
-        }
-        Ok(())
-    }
 }
 
 /// Prints the masks, and then what they leave in sight.
@@ -432,7 +306,7 @@ fn exports(
     hook: &Hook,
     it: &HookPlan,
     copies: Vec<Variable>,
-    present: BTreeMap<String, Secret>,
+    present: &BTreeMap<String, Secret>,
     own: Vec<Variable>,
     delivered: &[Delivered],
 ) -> Result<Secret, Failure> {

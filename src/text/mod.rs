@@ -1,6 +1,12 @@
 //! What both halves must judge alike: which characters can be seen, what a variable may be called, which variables are
 //! more than data, and how a value that somebody wrote stands in a message.
 
+#[cfg(feature = "agent")]
+mod steering;
+
+#[cfg(feature = "agent")]
+pub(crate) use self::steering::steers;
+
 /// Printable: no control, no line or paragraph separator, none of the invisible characters that make two texts look the
 /// same or change the direction of what follows them.
 pub(crate) fn is_printable(c: char) -> bool {
@@ -16,7 +22,8 @@ pub(crate) fn is_variable_name(name: &str) -> bool {
 }
 
 /// Whether a variable of this name makes a shell, the loader, an interpreter, git or the runner load, run or write what it
-/// names, or is podkey's own. Who may only write a secret or an annotation must not gain that.
+/// names, or is podkey's own. Not even the author of an annotation may name such a variable. Names that a secret's writer chooses
+/// are held to more, see `steering`.
 pub(crate) fn takes_over(name: &str) -> bool {
     const PREFIXES: [&str; 7] = [
         "ACTIONS_",
