@@ -30,7 +30,7 @@ use crate::job::masks::Masks;
 use crate::job::policy;
 use crate::job::summary::{self, Given};
 use crate::plan::{
-    BIN_DIR, Destination, ENV_DIR, EnvName, FieldName, JOB_STARTED, MAX_RENDERED_BYTES, Mask, Mode,
+    BIN_DIR, Destination, ENV_DIR, EnvName, FieldName, Format, JOB_STARTED, MAX_RENDERED_BYTES, Mask, Mode,
     NEXT_JOB_STARTED_ENV, SECRETS_DIR,
 };
 use crate::secret::Secret;
@@ -351,7 +351,7 @@ impl Present {
 fn mask<'a>(mode: Mask, secrets: impl Iterator<Item = (&'a str, &'a Secret)>) -> Result<(), Failure> {
     let mut masks = Masks::new(mode);
     for (name, value) in secrets {
-        masks.add(name, value.expose());
+        masks.add(name, Format::Raw, value.expose());
     }
     // Without its masks no secret may come near a log.
     masks.commands(say).map_err(|error| {
