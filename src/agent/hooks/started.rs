@@ -30,7 +30,7 @@ use crate::job::masks::Masks;
 use crate::job::policy;
 use crate::job::summary::{self, Given};
 use crate::plan::{
-    BIN_DIR, Destination, ENV_DIR, EnvName, FieldName, Format, JOB_STARTED, MAX_RENDERED_BYTES, Mask, Mode,
+    BIN_DIR, Destination, ENV_DIR, EnvName, FieldName, Format, JOB_STARTED, MAX_RENDERED_BYTES, Mode,
     NEXT_JOB_STARTED_ENV, SECRETS_DIR,
 };
 use crate::secret::Secret;
@@ -150,7 +150,7 @@ async fn ours(hook: &Hook, it: &HookPlan, progress: &Progress, signals: &mut Sig
 async fn started(hook: &Hook, it: &HookPlan, progress: &Progress) -> Result<Promised, Refusal> {
     // Whoever cannot read the files is most likely another user, and is to be told what to declare.
     let present = Present::read(hook, it).or_else(|failure| own_user(it).and(Err(failure)))?;
-    mask(it.job.mask, present.secrets())?;
+    mask(it, present.secrets())?;
     let manifest = manifest(hook)?;
     own_user(it)?;
     present.check(&manifest, it)?;
@@ -195,7 +195,7 @@ async fn read_own(
     let limit = it.job.deadline.duration();
     let limit = limit.checked_sub(LAST).filter(|left| !left.is_zero()).unwrap_or(limit);
     let own = own::read(hook, it, login, facts, limit, progress).await?;
-    mask(it.job.mask, own.secrets())?;
+    mask(it, own.secrets())?;
     progress.stage.set(Stage::Write);
     progress.keep_token.set(own.leased);
     own.write(hook)?;
@@ -348,10 +348,12 @@ impl Present {
 }
 
 /// Prints the masks, and then what they leave in sight.
-fn mask<'a>(mode: Mask, secrets: impl Iterator<Item = (&'a str, &'a Secret)>) -> Result<(), Failure> {
-    let mut masks = Masks::new(mode);
+fn mask<'a>(it: &HookPlan, secrets: impl Iterator<Item = (&'a str, &'a Secret)>) -> Result<(), Failure> {
+    let formats = it.plan.formats();
+    let mut masks = Masks::new(it.job.mask);
     for (name, value) in secrets {
-        masks.add(name, Format::Raw, value.expose());
+        let format = formats.get(name).copied().unwrap_or(Format::Raw);
+        masks.add(name, format, value.expose());
     }
     // Without its masks no secret may come near a log.
     masks.commands(say).map_err(|error| {
