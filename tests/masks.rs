@@ -220,7 +220,7 @@ fn named(fields: BTreeMap<String, Value>, format: Format) -> BTreeMap<String, Va
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_value_of_a_file_that_podkey_wrote_is_in_sight(fields in fields()) {

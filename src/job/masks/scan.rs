@@ -280,6 +280,9 @@ fn quoted_value<'a>(
     let after = after.trim();
     if !after.is_empty() {
         pieces.push(Piece::line(lines.number, after));
+        let begin = all[..end].rfind(['\n', '\r']).map_or(0, |at| at + 1);
+        let last_line = &all[begin..];
+        pieces.push(Piece::line(lines.number, last_line[..end_of_line(last_line)].trim()));
     }
 }
 
@@ -386,7 +389,13 @@ mod tests {
             ("a: {#pass-1", vec!["1 a=#pass-1"]),
             (
                 "a: 'tis\nb\ndon't pass-1\nc",
-                vec!["1 a=tis b don", "1 a=tis\nb\ndon", "3 t pass-1", "4 c"],
+                vec![
+                    "1 a=tis b don",
+                    "1 a=tis\nb\ndon",
+                    "3 t pass-1",
+                    "3 don't pass-1",
+                    "4 c",
+                ],
             ),
         ] {
             assert_eq!(shown(text), expected, "{text:?}");
