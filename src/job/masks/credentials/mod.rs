@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use crate::job::masks::quotes::{closing_quote, unescaped};
 use crate::job::masks::verdict::{is_common, is_number};
 pub(super) use signs::is_login;
-use signs::{MAX_NAME, is_address, is_secret, is_version, looks_secret};
+use signs::{MAX_NAME, is_address, is_path, is_secret, is_version, looks_secret};
 
 /// The most URLs, and the most assignments, that are looked at in a line.
 const MAX_TRIED: usize = 64;
@@ -250,7 +250,9 @@ impl<'a> Search<'a, '_> {
         // Whole lines of secrets are searched: by the two ways that people write the name, not by all.
         let named = ["uthorization", "UTHORIZATION"].iter().find_map(|name| {
             let (_, after) = self.line.split_once(name)?;
-            Some(after)
+            after
+                .trim_start_matches(['"', '\'', '\\', ' '])
+                .strip_prefix([':', '='])
         });
         let after = named.unwrap_or(self.line);
         let is_frame = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\\' | ':' | '=' | ',');
@@ -287,12 +289,9 @@ impl<'a> Search<'a, '_> {
         if let Some((inside, _)) = inside.filter(|_| is_secret(name)) {
             self.entities(inside);
         }
-        let (key, value) = match (
-            attribute(tag, "key=\"").or_else(|| attribute(tag, "name=\"")),
-            attribute(tag, "value=\""),
-        ) {
-            (Some(key), Some(value)) => (key, value),
-            _ => return,
+        let key = attribute(tag, "key=\"").or_else(|| attribute(tag, "name=\""));
+        let (Some(key), Some(value)) = (key, attribute(tag, "value=\"")) else {
+            return;
         };
         if key.len() <= MAX_NAME && is_secret(key) {
             self.entities(value);
@@ -382,10 +381,16 @@ impl<'a> Search<'a, '_> {
         if user.is_empty()
             || user.len() > MAX_NAME
             || !user.chars().all(is_user)
-            || self.line.contains(char::is_whitespace)
-            || password.starts_with(['/', '\\'])
+            || is_path(password)
             || is_address(user, password)
         {
+            return;
+        }
+        if let Some((word, _)) = password.split_once(char::is_whitespace) {
+            // A sentence, or a password of several words.
+            if looks_secret(word) {
+                self.add(Found::Perhaps);
+            }
             return;
         }
         // `git@github.com:octo-org/octo-repo`.

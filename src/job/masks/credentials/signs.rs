@@ -76,3 +76,11 @@ pub(super) fn is_address(before: &str, after: &str) -> bool {
     let is_time = after.contains(':') && after.bytes().all(|b| b.is_ascii_digit() || b":.+-Z".contains(&b));
     is_port || is_time || before.len() <= 4 && is_hex(before) && after.contains(':') && is_hex(after)
 }
+
+/// A path from the root, as in `unix:/run/x.sock` or `C:\Users\x`.
+pub(super) fn is_path(text: &str) -> bool {
+    ['/', '\\'].iter().any(|separator| {
+        text.strip_prefix(*separator)
+            .is_some_and(|rest| rest.contains(*separator) || rest.is_empty())
+    })
+}

@@ -46,6 +46,7 @@ fn a_password_inside_one_line_was_in_sight() {
         (r#"{"url": "postgres://app:hunter-22@db/web"}"#, vec!["hunter-22"]),
         // A user and a password.
         ("svc-app:hunter-22", vec!["hunter-22"]),
+        ("svc-app:/hunter+22", vec!["/hunter+22"]),
         ("svc-app:correcthorsebattery", vec!["correcthorsebattery"]),
         ("me@example.com:Hunter22", vec!["Hunter22"]),
         ("app:hunter-22@tcp(127.0.0.1:3306)/db", vec!["hunter-22"]),
@@ -110,6 +111,10 @@ fn a_password_inside_one_line_was_in_sight() {
         ("Authorization: Bearer hunter-22.abc", vec!["hunter-22.abc"]),
         ("Bearer hunter-22.abc", vec!["hunter-22.abc"]),
         (
+            r#"curl -H "Authorization: Bearer hunter-22.abc" x"#,
+            vec!["hunter-22.abc"],
+        ),
+        (
             &format!("Authorization: Basic {basic}"),
             vec![basic.as_str(), "hunter-22"],
         ),
@@ -142,6 +147,7 @@ fn what_may_be_a_password_inside_a_line_is_told() {
     for value in [
         "admin:changeme",
         "role:administrator",
+        "svc-app:hunter-22 and more",
         "the password is rosebud",
         "CREATE USER app PASSWORD rosebud",
         "https://registry:5000/@scope/package",
@@ -191,7 +197,9 @@ fn what_is_no_password_stays_in_sight_and_is_not_told() {
             "db.internal:5432:web:app-user:hunter-22",
             vec!["db.internal", "app-user"],
         ),
+        ("unix:/var/run/docker.sock", vec!["/var/run/docker.sock"]),
         ("Basic understanding", vec!["understanding"]),
+        ("authorization is required here", vec!["required", "here"]),
         ("Bearer of news", vec!["of news", "news"]),
         ("a: 1\n# the password is below\n", vec!["password", "below"]),
         ("password: rosebud7\nx: y", vec!["password"]),
