@@ -5,7 +5,9 @@
 //! whoever may read the pod can read the plan.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::iter;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -333,6 +335,22 @@ impl<C> Plan<C> {
             .iter()
             .map(|file| &file.file)
             .chain(job.map(|file| &file.file))
+    }
+
+    /// How each file is written: by the path at which the containers see the file, and by its name below
+    /// [`SECRETS_DIR`]. A file for each field is raw.
+    pub fn formats(&self) -> BTreeMap<Cow<'_, str>, Format> {
+        let own = self.files.iter().map(|file| (&file.file, file.format));
+        let job = self.job.iter().flat_map(|job| &job.files);
+        let all = own.chain(job.map(|file| (&file.file, file.format)));
+        all.flat_map(|(file, format)| {
+            let name = match file {
+                Destination::Relative(name) => Some(Cow::Borrowed(name.as_str())),
+                Destination::Absolute(_) | Destination::EachField(_) => None,
+            };
+            iter::once(file.path()).chain(name).map(move |name| (name, format))
+        })
+        .collect()
     }
 }
 
@@ -705,6 +723,20 @@ mod tests {
         assert_eq!(plan.placed_job_files().next().unwrap().1, "single/1");
         let seen: Vec<_> = plan.destinations().map(Destination::path).collect();
         assert_eq!(seen, ["/tmp/kubeconfig", "/srv/deploy"]);
+    }
+
+    #[test]
+    fn the_format_of_a_file_is_known_by_its_path_and_by_its_name() {
+        let plan = plan();
+        let formats: Vec<_> = plan.formats().into_iter().collect();
+        assert_eq!(
+            formats,
+            [
+                ("/podkey/secrets/deploy.json".into(), Format::Json),
+                ("/tmp/kubeconfig".into(), Format::Raw),
+                ("deploy.json".into(), Format::Json),
+            ]
+        );
     }
 
     #[test]

@@ -74,6 +74,29 @@ fn masks_come_first_then_the_job_gets_its_variables_and_a_summary() {
 }
 
 #[test]
+fn a_properties_file_was_masked_as_if_nobody_knew_its_format() {
+    let value = "canary:of=a#properties\\file\nsecond'canary:line";
+    let fake = FakeVault::plain(logged_in(move |_: &Request, _| {
+        answer(
+            200,
+            &secret_body(&json!({"a": value, "b": "canary-of-another"}).to_string()),
+        )
+    }));
+    let mut pod = Pod::new(Agent::for_fake(&fake))
+        .with("/files/0/file", json!("app.properties"))
+        .with("/files/0/key", json!(null))
+        .with("/files/0/format", json!("properties"))
+        .ready();
+    let step = pod.started();
+    step.succeeds();
+    for line in value.lines() {
+        assert_eq!(pod.runner.masked(line), "***");
+    }
+    let file = pod.text("podkey/secrets/app.properties");
+    assert_eq!(pod.runner.masked(&file), "a=***\nb=***\n");
+}
+
+#[test]
 fn one_line_tells_the_job_and_the_tokens_accessor() {
     let mut pod = pod(&fake()).ready();
     let step = pod.started();

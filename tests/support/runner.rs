@@ -433,6 +433,18 @@ impl Runner {
         step.annotations.push((level.to_owned(), title, data));
     }
 
+    /// Takes the masks out of what a hook printed.
+    pub fn read(&mut self, printed: &str) {
+        for line in lines(printed) {
+            if let Some((name, _, data)) = command(line, None)
+                && name == "add-mask"
+                && !data.trim().is_empty()
+            {
+                self.add_mask(&data);
+            }
+        }
+    }
+
     fn add_mask(&mut self, data: &str) {
         let parts = data.split(['\r', '\n']).map(str::trim).filter(|part| !part.is_empty());
         let values: Vec<&str> = std::iter::once(data).chain(parts).collect();

@@ -32,7 +32,7 @@ use crate::job::facts::JobFacts;
 use crate::job::masks::Masks;
 use crate::job::policy;
 use crate::job::summary::{self, Given};
-use crate::plan::{BIN_DIR, ENV_DIR, EnvName, JOB_STARTED, Mask, NEXT_JOB_STARTED_ENV, SECRETS_DIR};
+use crate::plan::{BIN_DIR, ENV_DIR, EnvName, Format, JOB_STARTED, NEXT_JOB_STARTED_ENV, SECRETS_DIR};
 use crate::secret::Secret;
 use crate::vault::clean;
 
@@ -85,7 +85,7 @@ pub(super) async fn run(hook: &Hook) -> Result<u8, Report> {
     // Steps with `if: always()` still run, and may see what could not be cleared. Only now: a masker that fails on what it is
     // given must not keep the files in their places.
     if let (Ok(present), false) = (&present, progress.masked.get()) {
-        let _ = mask(it.job.mask, present.secrets());
+        let _ = mask(&it, present.secrets());
     }
     let (stage, connection) = (progress.stage.get(), Some(it.plan.connection.name.as_str()));
     match outcome {
@@ -175,7 +175,7 @@ async fn started(hook: &Hook, it: &HookPlan, present: &Present, progress: &Progr
         .map_err(|refused| Failure::new(Code::Denied, refused.to_string(), policy::HINT))?;
 
     progress.masked.set(true);
-    mask(it.job.mask, present.secrets())?;
+    mask(it, present.secrets())?;
     present.check(&manifest, it)?;
     tracing::info!(
         "{}: what the pod delivers, it read with the token of accessor {}",
@@ -216,16 +216,18 @@ async fn read_own(
     let limit = it.job.deadline.duration();
     let limit = limit.checked_sub(LAST).filter(|left| !left.is_zero()).unwrap_or(limit);
     let own = own::read(hook, it, login, facts, limit, progress).await?;
-    mask(it.job.mask, own.secrets())?;
+    mask(it, own.secrets())?;
     progress.keep_token.set(own.leased);
     Ok(own)
 }
 
 /// Prints the masks, and then what they leave in sight.
-fn mask<'a>(mode: Mask, secrets: impl Iterator<Item = (&'a str, &'a Secret)>) -> Result<(), Failure> {
-    let mut masks = Masks::new(mode);
+fn mask<'a>(it: &HookPlan, secrets: impl Iterator<Item = (&'a str, &'a Secret)>) -> Result<(), Failure> {
+    let formats = it.plan.formats();
+    let mut masks = Masks::new(it.job.mask);
     for (name, value) in secrets {
-        masks.add(name, value.expose());
+        let format = formats.get(name).copied().unwrap_or(Format::Raw);
+        masks.add(name, format, value.expose());
     }
     // Without its masks no secret may come near a log.
     masks.commands(say).map_err(|error| {

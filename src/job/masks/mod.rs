@@ -9,84 +9,92 @@
 //! `smart` (the default) hides, of each secret of the job:
 //!
 //! - a value of one line: the whole of it;
-//! - a value of several lines: each line. Where the value is JSON, YAML or dotenv (`NAME=value`): each string and number
-//!   in it, without its name, its quotes and its punctuation;
-//! - what is base64 of a text, as the `client-key-data` of a kubeconfig: the text too, by the same rule;
-//! - base64, base64url and hex of the whole value, and of each string in it, if they have 8 bytes or more: as a part of a
-//!   longer base64 too (but for two bytes at its end), and wrapped at 64 and at 76 characters as `openssl` and `base64` do.
-//!   (The runner itself adds base64, and the escapes of JSON, URLs, XML and shells.) A value that is no text is hidden in
-//!   these forms only; text of another encoding than UTF-8 by its lines too, as far as its bytes are ASCII.
+//! - in a file that podkey wrote as JSON, YAML, dotenv or properties: each string and number in it, as it is and as the file
+//!   spells it. The names of fields are no secret. podkey knows the format of such a file, and undoes exactly what it wrote;
+//! - a value of several lines: each line. Where the value looks like JSON, YAML, dotenv (`NAME=value`) or properties: each
+//!   string and number in it, without its name, its quotes and its punctuation;
+//! - what is base64 of a text, as the `client-key-data` of a kubeconfig, or JSON in a string: the text inside too, by the same
+//!   rule;
+//! - a password inside one line, on its own: of a URL's user information (as it stands there, and without `%` escapes), of
+//!   `user:password`, of docker's `auth`, of npmrc, netrc and pgpass, of what is assigned to a name like `Password`, `Pwd`,
+//!   `AccountKey`, `sig` or `token` (connection strings, libpq, JDBC, URLs), of `Authorization`, `--password` and `--user`, of an
+//!   XML element. The user's name and the host stay in sight. Where a line only may have a password inside, a warning says so;
+//! - base64, base64url and hex of the whole value, of each string in it and of each password, if they have 8 bytes or more: as a
+//!   part of a longer base64 too (but for two bytes at its end), and wrapped at 64 and at 76 characters as `openssl` and
+//!   `base64` do;
+//! - other spellings of each line, where it has such characters: an apostrophe as `'\''` and `'"'"'` (`set -x`, `export -p`),
+//!   `"`, `$`, a backtick and a backslash in double quotes (bash's `declare -p`), what bash writes between `$'` and `'`, bytes in
+//!   octal included, and by `printf %q`; in JSON `\u0026`, `\u003c`, `\u003e`, `\u2028` and `\u2029` (Go: kubectl, terraform, docker), all
+//!   but ASCII as `\u00e4` (Python), and JSON as a string in JSON.
+//!
+//! A value that is no text is hidden in base64 and hex only; text of another encoding than UTF-8 by its lines too, as far as its
+//! bytes are ASCII.
+//!
+//! The runner adds to each of these texts, by itself: its base64, also without its first one or two bytes; the text with `\"` for
+//! `"`; with `''` for `'`; as a JSON string's inside (`"`, `\`, control characters, U+0085, U+2028 and U+2029 escaped, nothing else);
+//! with `%` escapes in capitals for all but letters, digits and `-._~`; with XML's five entities; without the double quotes around
+//! it, if it is longer than 8 characters; and the parts before and after PowerShell's `&`, from 6 characters on.
+//! (`ValueEncoders.cs` of actions/runner 2.336.) It compares by case, and line by line.
+//!
+//! Nobody hides: a value in another case, reversed, cut, compressed or encrypted; `+` for a blank and `%` escapes in small letters;
+//! XML's numeric entities; one-line base64 across two values; the escapes of other languages; artifacts, caches, and
+//! other jobs.
 //!
 //! `smart` leaves in sight, and says so in one line for each secret:
 //!
 //! - what has fewer than 4 characters, or fewer than 8 and no letter or digit among them;
-//! - numbers of fewer than 6 digits inside JSON, YAML or dotenv;
+//! - numbers of fewer than 6 digits inside JSON, YAML, dotenv or properties;
 //! - words that every log is full of (`true`, `default`, `localhost` …: [`COMMON`]);
 //! - in a Kubernetes object: what stands at `apiVersion`, `kind`, `name` and `namespace`, and in a kubeconfig also at
 //!   `cluster`, `user`, `context` and `current-context`;
-//! - whatever goes beyond the limits: [`MAX_PIECES`], [`MAX_DEPTH`], [`MAX_ENCODED_BYTES`], [`MAX_WRAPPED_LINES`].
+//! - whatever goes beyond the limits: [`MAX_PIECES`], [`MAX_DEPTH`], [`MAX_ENCODED_BYTES`], [`MAX_WRAPPED_LINES`],
+//!   [`MAX_SPELLED_BYTES`].
 //!
 //! Names of fields, lines of brackets and dashes, and the lines that begin and end a PEM block are no secret; nothing is said
 //! of them.
 //!
-//! `lines` hides what vault-action hides: each line of each value, however short, and nothing else. `off` hides nothing.
+//! `lines` hides what vault-action hides: each line of each value, however short, and nothing else. Of a file, each line of the
+//! file and of each field. `off` hides nothing.
 
+mod credentials;
 mod encodings;
+mod formats;
+mod json;
+mod piece;
+mod quotes;
 mod scan;
+mod spellings;
+mod unmasked;
+mod verdict;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeSet;
+use std::iter;
 
 use zeroize::Zeroizing;
 
 use crate::job::commands;
-use crate::plan::Mask;
+use crate::plan::{Format, Mask};
+use credentials::Found;
+use piece::Piece;
+pub use unmasked::Unmasked;
+pub use verdict::COMMON;
+use verdict::{Origin, Verdict, names_of_object, verdict};
 
 /// The most lines and values of one secret that are looked at.
 pub const MAX_PIECES: usize = 8192;
-/// A longer text is not hidden in base64 and hex.
+/// A longer text is not hidden in base64, hex and other spellings; in a longer line no password is looked for.
 pub const MAX_ENCODED_BYTES: usize = 16 * 1024;
 /// The most lines of wrapped base64 in one job. The runner looks for each of them in each line of its log.
 pub const MAX_WRAPPED_LINES: usize = 4096;
 /// How deep values are looked into that are in values: by base64, or as JSON in a string. The lines of what is deeper are hidden, not
 /// the values in it.
 pub const MAX_DEPTH: usize = 8;
-/// Shorter texts are not hidden.
-const LEAST_CHARS: usize = 4;
-/// Shorter texts of punctuation alone are not hidden.
-const LEAST_PUNCTUATION: usize = 8;
-/// Smaller numbers inside a structured value are not hidden.
-const LEAST_DIGITS: usize = 6;
+/// The most bytes of other spellings in one job.
+pub const MAX_SPELLED_BYTES: usize = 4 * 1024 * 1024;
+/// So many times its own size is looked into of a secret, counting a text again for each text that it stands in.
+const LOOKED_INTO: usize = 16;
 /// Shorter texts are no base64 that anyone would look into.
 const LEAST_BASE64: usize = 8;
-
-/// Words that are never hidden, in small letters: every log is full of them.
-#[rustfmt::skip]
-pub const COMMON: &[&str] = &[
-    "true", "false", "null", "none", "undefined", "enabled", "disabled", "auto", "default", "always", "never",
-    "debug", "info", "warn", "warning", "error", "fatal", "trace", "http", "https", "http://", "https://", "grpc",
-    "localhost", "127.0.0.1", "0.0.0.0", "utf-8", "utf8", "json", "yaml", "text", "string", "number", "boolean", "object",
-    "main", "master", "latest", "test", "tests", "prod", "production", "stage", "staging", "development", "local",
-    "admin", "root", "user", "users", "name", "names", "group", "guest", "public", "private", "internal", "system",
-    "password", "username", "secret", "token", "data", "value", "type", "config", "server", "service", "client", "host",
-    "port", "path", "file", "home", "/tmp", "/dev/null", "/bin/sh", "/bin/bash", "bash", "node", "python",
-    "github", "actions", "runner", "docker", "linux", "ubuntu", "windows", "kubernetes", "cluster", "namespace", "context",
-    "vault", "openbao", "postgres", "postgresql", "mysql", "redis", "mongodb", "database", "amd64", "arm64",
-    "v1beta1", "v1alpha1", "apps/v1", "opaque",
-];
-
-/// The fields of a Kubernetes object, and of a kubeconfig, whose values are names, not secrets.
-const NAMES_OF_OBJECTS: [&str; 4] = ["apiVersion", "kind", "name", "namespace"];
-const NAMES_OF_KUBECONFIG: [&str; 8] = [
-    "apiVersion",
-    "kind",
-    "name",
-    "namespace",
-    "cluster",
-    "user",
-    "context",
-    "current-context",
-];
 
 /// What is to be hidden in one job: add each secret, then print [`Masks::commands`] before anything else.
 ///
@@ -99,62 +107,28 @@ pub struct Masks {
     /// Their encodings, which have no character that a command escapes.
     encoded: BTreeSet<String>,
     wrapped_lines: usize,
+    spelled_bytes: usize,
     unmasked: Vec<Unmasked>,
+}
+
+/// The search through one secret.
+struct Search {
+    unmasked: Unmasked,
+    /// How many pieces may still be looked at.
+    pieces: usize,
+    /// How many bytes of texts may still be looked into.
+    bytes: usize,
+}
+
+/// Where a text stands: in which line of the secret, and in how many others.
+#[derive(Clone, Copy)]
+struct Place {
+    line: usize,
+    depth: usize,
 }
 
 /// About so many bytes of commands are given at a time.
 const PRINTED: usize = 64 * 1024;
-
-/// What of one secret stays in sight, for a warning. Its `Display` has places and numbers, never a value.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Unmasked {
-    name: String,
-    too_short: Places,
-    common: Places,
-    names: Places,
-    binary: bool,
-    not_encoded: bool,
-    not_wrapped: bool,
-    cut: bool,
-    deep: bool,
-}
-
-/// How many, and the lines of the first few.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Places {
-    count: usize,
-    lines: Vec<usize>,
-}
-
-impl Places {
-    fn add(&mut self, line: usize) {
-        self.count += 1;
-        if self.lines.len() < 5 && self.lines.last() != Some(&line) {
-            self.lines.push(line);
-        }
-    }
-}
-
-/// Where a text comes from.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    /// It is the secret.
-    Whole,
-    /// A line of a text.
-    Line,
-    /// A value inside a structured text, or what such a one was base64 of.
-    Value,
-}
-
-/// What becomes of a text.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Hide,
-    TooShort,
-    Common,
-    /// Punctuation, or what frames a secret.
-    Structure,
-}
 
 impl Masks {
     /// Nothing to hide yet.
@@ -164,46 +138,25 @@ impl Masks {
             texts: BTreeSet::new(),
             encoded: BTreeSet::new(),
             wrapped_lines: 0,
+            spelled_bytes: 0,
             unmasked: Vec::new(),
         }
     }
 
-    /// Adds a secret. The name stands in the warning about what stays in sight.
-    pub fn add(&mut self, name: &str, value: &[u8]) {
+    /// Adds a secret as podkey wrote it in this format. The name stands in the warning about what stays in sight.
+    pub fn add(&mut self, name: &str, format: Format, value: &[u8]) {
         match self.mode {
             Mask::Off => {}
-            Mask::Lines => self.add_lines(value),
+            Mask::Lines => self.add_lines(format, value),
             Mask::Smart => {
-                let mut unmasked = Unmasked {
-                    name: name.to_owned(),
-                    ..Unmasked::default()
+                let mut search = Search {
+                    unmasked: Unmasked::new(name),
+                    pieces: MAX_PIECES,
+                    bytes: LOOKED_INTO * value.len().max(1024),
                 };
-                match std::str::from_utf8(value) {
-                    Ok(text) => {
-                        let mut left = MAX_PIECES;
-                        self.add_text(text, Origin::Whole, 1, 0, &mut left, &mut unmasked);
-                    }
-                    Err(_) => {
-                        self.add_encodings(value, false, &mut unmasked);
-                        // Text of another encoding, such as Latin-1, has lines and values all the same. The runner too
-                        // reads U+FFFD for what is no UTF-8.
-                        let text = Zeroizing::new(String::from_utf8_lossy(value).into_owned());
-                        let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
-                        let mostly_ascii = value.iter().filter(|b| !b.is_ascii()).count() <= value.len() / 4;
-                        if mostly_ascii && !text.contains(is_control) {
-                            let mut left = MAX_PIECES;
-                            self.add_text(&text, Origin::Whole, 1, 0, &mut left, &mut unmasked);
-                        } else {
-                            unmasked.binary = true;
-                        }
-                    }
-                }
-                let nothing = Unmasked {
-                    name: name.to_owned(),
-                    ..Unmasked::default()
-                };
-                if unmasked != nothing {
-                    self.unmasked.push(unmasked);
+                self.add_value(format, value, &mut search);
+                if !search.unmasked.is_nothing() {
+                    self.unmasked.push(search.unmasked);
                 }
             }
         }
@@ -251,120 +204,198 @@ impl Masks {
 
     /// The same in words: a line for all secrets of which the same is left.
     pub fn warnings(&self) -> Vec<String> {
-        const NAMED: usize = 8;
-        let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-        for unmasked in &self.unmasked {
-            alike.entry(unmasked.what()).or_default().push(&unmasked.name);
-        }
-        let line = |(what, names): (String, Vec<&str>)| {
-            let more = match names.len().saturating_sub(NAMED) {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            format!(
-                "{}{more}: left unmasked: {what}",
-                names[..names.len().min(NAMED)].join(", ")
-            )
-        };
-        alike.into_iter().map(line).collect()
+        unmasked::warnings(&self.unmasked)
     }
 
-    /// As vault-action does it: every line, whatever its length. (The runner refuses a blank one.)
-    fn add_lines(&mut self, value: &[u8]) {
-        let text = Zeroizing::new(String::from_utf8_lossy(value).replace('\r', ""));
-        for line in text.split('\n').filter(|line| !line.trim().is_empty()) {
-            self.texts.insert(line.to_owned());
+    /// As vault-action does it: every line, whatever its length. (The runner refuses a blank one.) Of a file, each line of
+    /// each field too.
+    fn add_lines(&mut self, format: Format, value: &[u8]) {
+        let text = Zeroizing::new(String::from_utf8_lossy(value).into_owned());
+        let fields = formats::pieces(format, text.trim_end_matches('\n'), usize::MAX).unwrap_or_default();
+        for text in iter::once(text.as_str()).chain(fields.iter().map(|field| &*field.text)) {
+            for line in text
+                .replace('\r', "")
+                .split('\n')
+                .filter(|line| !line.trim().is_empty())
+            {
+                self.texts.insert(line.to_owned());
+            }
         }
     }
 
-    fn add_text(
-        &mut self,
-        text: &str,
-        origin: Origin,
-        line: usize,
-        depth: usize,
-        left: &mut usize,
-        unmasked: &mut Unmasked,
-    ) {
+    fn add_value(&mut self, format: Format, value: &[u8], search: &mut Search) {
+        let top = Place { line: 1, depth: 0 };
+        if let Ok(text) = std::str::from_utf8(value) {
+            self.add_text(text, Origin::Whole, format, top, search);
+            return;
+        }
+        self.add_encodings(value, false, search);
+        // Text of another encoding, such as Latin-1, has lines and values all the same. The runner too reads U+FFFD for what
+        // is no UTF-8.
+        let text = Zeroizing::new(String::from_utf8_lossy(value).into_owned());
+        let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+        let mostly_ascii = value.iter().filter(|b| !b.is_ascii()).count() <= value.len() / 4;
+        if mostly_ascii && !text.contains(is_control) {
+            self.add_text(&text, Origin::Whole, Format::Raw, top, search);
+        } else {
+            search.unmasked.binary = true;
+        }
+    }
+
+    /// Adds a text, the values and lines inside it, and what it is base64 of.
+    fn add_text(&mut self, text: &str, origin: Origin, format: Format, place: Place, search: &mut Search) {
         // A byte order mark is in the file and in no value.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let body = text.trim_end_matches(['\n', '\r']);
-        let one_line = scan::end_of_line(body) == body.len();
-        let masked = one_line && self.add_piece(body, origin, line, unmasked);
+        // Blank lines may come before a value of one line.
+        let line = body.trim_start_matches(['\n', '\r']);
+        let is_line = scan::end_of_line(line) == line.len();
+        let one_line = is_line && line.len() == body.len();
+        let masked = is_line && self.add_piece(line, origin, place.line, search);
         // The white space around it too is in its encodings, and the runner has none.
         let whole = masked && body.trim().len() == body.len();
         if origin != Origin::Line && verdict(body.trim(), origin) == Verdict::Hide {
-            self.add_encodings(body.as_bytes(), whole, unmasked);
+            self.add_encodings(body.as_bytes(), whole, search);
         }
-        if depth >= MAX_DEPTH {
+        if !search.may_look_into(body, place) {
             if !one_line {
                 for piece in body.split(['\n', '\r']) {
-                    self.add_piece(piece, Origin::Line, line, unmasked);
+                    self.add_piece(piece, Origin::Line, place.line, search);
                 }
             }
-            let (structure, pieces) = scan::pieces(body, *left);
-            unmasked.deep |= structure == scan::Structure::Json
-                || pieces.iter().any(|piece| !piece.is_line)
-                || encodings::text_of_base64(body, LEAST_BASE64).is_some();
             return;
         }
-        let (structure, pieces) = scan::pieces(body, *left);
-        let names = names_of_object(&pieces);
-        for piece in pieces {
-            // The whole of a single line was dealt with above.
-            if one_line && piece.key.is_none() && structure != scan::Structure::Json {
-                continue;
-            }
-            if *left == 0 {
-                unmasked.cut = true;
-                break;
-            }
-            *left -= 1;
-            // Places are lines of the secret itself; inside of what was decoded, they are its own.
-            let at = if depth == 0 { piece.line } else { line };
-            if piece.key.as_deref().is_some_and(|key| names.contains(&key)) {
-                unmasked.names.add(at);
-            } else if piece.is_line {
-                self.add_piece(&piece.text, Origin::Line, at, unmasked);
-            } else if one_line && structure != scan::Structure::Json {
-                // `a=b` is hidden already; it may be dotenv, and need not be.
-                self.add_text(
-                    &piece.text,
-                    Origin::Value,
-                    at,
-                    depth + 1,
-                    left,
-                    &mut Unmasked::default(),
-                );
-            } else {
-                self.add_text(&piece.text, Origin::Value, at, depth + 1, left, unmasked);
-            }
+        let guessed = self.add_pieces(body, format, place, search);
+        if one_line && guessed || credentials::is_netrc(body) {
+            self.add_inside(body, origin, place, search);
+        }
+        if let Some(unescaped) = quotes::escaped_json(body) {
+            self.add_text(&unescaped, Origin::Value, Format::Json, place.deeper(), search);
         }
         if origin != Origin::Line
             && let Some(decoded) = encodings::text_of_base64(body, LEAST_BASE64)
         {
-            self.add_text(&decoded, Origin::Value, line, depth + 1, left, unmasked);
+            let origin = if origin == Origin::Login { origin } else { Origin::Value };
+            self.add_text(&decoded, origin, Format::Raw, place.deeper(), search);
+        }
+    }
+
+    /// Adds the values and the lines inside a text: as its format says, else as it looks. Returns whether they are guessed.
+    fn add_pieces(&mut self, body: &str, format: Format, place: Place, search: &mut Search) -> bool {
+        let one_line = scan::end_of_line(body) == body.len();
+        let (pieces, guessed) = pieces(body, format, search.pieces);
+        let names = names_of_object(&pieces);
+        for piece in pieces {
+            // The whole of a single line is dealt with already.
+            if one_line && piece.is_line {
+                continue;
+            }
+            if search.pieces == 0 {
+                search.unmasked.cut = true;
+                break;
+            }
+            search.pieces -= 1;
+            // Places are lines of the secret itself; inside of what was decoded, they are its own.
+            let line = if place.depth == 0 { piece.line } else { place.line };
+            let at = Place { line, ..place.deeper() };
+            let key = piece.key.as_deref().unwrap_or_default();
+            if names.contains(&key) {
+                search.unmasked.names.add(line);
+                continue;
+            }
+            if piece.is_line {
+                self.add_piece(&piece.text, Origin::Line, line, search);
+                self.add_inside(&piece.text, Origin::Line, at, search);
+                continue;
+            }
+            if let Some(spelled) = piece.spelled {
+                self.add_spelled(spelled);
+            }
+            let origin = if credentials::is_login(key) {
+                Origin::Login
+            } else {
+                Origin::Value
+            };
+            // `a=b` is hidden already; it may be dotenv, and need not be.
+            let kept = (one_line && guessed).then(|| search.unmasked.clone());
+            self.add_text(&piece.text, origin, Format::Raw, at, search);
+            if let Some(kept) = kept {
+                search.unmasked = kept;
+            }
+        }
+        guessed
+    }
+
+    /// Adds the passwords inside one line, or inside a netrc.
+    fn add_inside(&mut self, text: &str, origin: Origin, place: Place, search: &mut Search) {
+        if text.len() > MAX_ENCODED_BYTES {
+            search.unmasked.not_encoded |= credentials::may_have_any(text);
+            return;
+        }
+        credentials::find(text, origin == Origin::Login, &mut |found| {
+            let (text, origin) = match found {
+                Found::Password(text) => (text, Origin::Value),
+                Found::Login(text) => (text, Origin::Login),
+                Found::Perhaps => {
+                    search.unmasked.inside.add(place.line);
+                    return;
+                }
+            };
+            if search.pieces == 0 {
+                search.unmasked.cut = true;
+                return;
+            }
+            search.pieces -= 1;
+            self.add_text(&text, origin, Format::Raw, place.deeper(), search);
+        });
+    }
+
+    /// Adds a value as it is spelled in its file.
+    fn add_spelled(&mut self, text: &str) {
+        let one_line = scan::end_of_line(text) == text.len();
+        let origin = if one_line { Origin::Value } else { Origin::Line };
+        let lines = text.split(['\n', '\r']).map(str::trim);
+        for line in lines.filter(|line| verdict(line, origin) == Verdict::Hide) {
+            self.texts.insert(line.to_owned());
         }
     }
 
     /// Adds a text without line breaks, if the rule says so. Returns whether it did.
-    fn add_piece(&mut self, text: &str, origin: Origin, line: usize, unmasked: &mut Unmasked) -> bool {
+    fn add_piece(&mut self, text: &str, origin: Origin, line: usize, search: &mut Search) -> bool {
         let trimmed = text.trim();
         match verdict(trimmed, origin) {
             Verdict::Hide => {
                 self.texts.insert(trimmed.to_owned());
+                self.add_spellings(trimmed, search);
                 return true;
             }
-            Verdict::TooShort => unmasked.too_short.add(line),
-            Verdict::Common => unmasked.common.add(line),
+            Verdict::TooShort => search.unmasked.too_short.add(line),
+            Verdict::Common => search.unmasked.common.add(line),
             Verdict::Structure => {}
         }
         false
     }
 
-    fn add_encodings(&mut self, value: &[u8], is_masked: bool, unmasked: &mut Unmasked) {
+    fn add_spellings(&mut self, text: &str, search: &mut Search) {
+        if !spellings::has_any(text) {
+            return;
+        }
+        if text.len() > MAX_ENCODED_BYTES {
+            search.unmasked.not_encoded = true;
+            return;
+        }
+        spellings::each(text, |spelled| {
+            if spelled.len() > MAX_SPELLED_BYTES - self.spelled_bytes {
+                search.unmasked.not_spelled = true;
+            } else if self.texts.insert(spelled.clone()) {
+                self.spelled_bytes += spelled.len();
+            }
+        });
+    }
+
+    fn add_encodings(&mut self, value: &[u8], is_masked: bool, search: &mut Search) {
         if value.len() > MAX_ENCODED_BYTES {
-            unmasked.not_encoded = true;
+            search.unmasked.not_encoded = true;
             return;
         }
         let encoded = &mut self.encoded;
@@ -373,7 +404,7 @@ impl Masks {
         });
         let wrapped = encodings::wrapped_lines(value.len());
         if wrapped > MAX_WRAPPED_LINES - self.wrapped_lines {
-            unmasked.not_wrapped = true;
+            search.unmasked.not_wrapped = true;
             return;
         }
         self.wrapped_lines += wrapped;
@@ -383,98 +414,46 @@ impl Masks {
     }
 }
 
-/// The fields whose values are no secret in this text.
-fn names_of_object(pieces: &[scan::Piece<'_>]) -> &'static [&'static str] {
-    let field = |name| pieces.iter().find(|piece| piece.is_field(name));
-    match (field("apiVersion"), field("kind")) {
-        (Some(_), Some(kind)) if kind.text == "Config" => &NAMES_OF_KUBECONFIG,
-        (Some(_), Some(_)) => &NAMES_OF_OBJECTS,
-        _ => &[],
+impl Place {
+    /// Inside of what stands here.
+    fn deeper(self) -> Self {
+        Self {
+            depth: self.depth + 1,
+            ..self
+        }
     }
 }
 
-/// The rule for one text without line breaks and without white space around it.
-fn verdict(text: &str, origin: Origin) -> Verdict {
-    if text.is_empty() {
-        return Verdict::Structure;
-    }
-    let chars = text.chars().take(LEAST_PUNCTUATION).count();
-    if !text.chars().any(char::is_alphanumeric) && chars < LEAST_PUNCTUATION {
-        return match origin {
-            Origin::Line => Verdict::Structure,
-            Origin::Whole | Origin::Value => Verdict::TooShort,
-        };
-    }
-    if origin == Origin::Line && frames_pem(text) {
-        return Verdict::Structure;
-    }
-    if chars < LEAST_CHARS {
-        return Verdict::TooShort;
-    }
-    if COMMON.iter().any(|word| word.eq_ignore_ascii_case(text)) {
-        return Verdict::Common;
-    }
-    let is_number = text.bytes().all(|b| b.is_ascii_digit() || b"+-.,_eE".contains(&b));
-    if origin == Origin::Value && is_number && text.bytes().filter(u8::is_ascii_digit).count() < LEAST_DIGITS {
-        return Verdict::TooShort;
-    }
-    Verdict::Hide
-}
-
-/// A line that begins or ends a PEM block, and has nothing of what is in it.
-fn frames_pem(line: &str) -> bool {
-    let label = line
-        .strip_prefix("-----BEGIN ")
-        .or_else(|| line.strip_prefix("-----END "));
-    label
-        .and_then(|label| label.strip_suffix("-----"))
-        .is_some_and(|label| {
-            label.len() <= 64
-                && label
-                    .bytes()
-                    .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b' ')
-        })
-}
-
-impl Unmasked {
-    /// The name that the secret was added by.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What is left, and why.
-    fn what(&self) -> String {
-        let mut parts: Vec<String> = [
-            (&self.too_short, "too short"),
-            (&self.common, "too common a word"),
-            (&self.names, "a name in a Kubernetes object"),
-        ]
-        .into_iter()
-        .filter(|(places, _)| places.count > 0)
-        .map(|(places, why)| {
-            let lines: Vec<String> = places.lines.iter().map(usize::to_string).collect();
-            let more = if places.count > places.lines.len() { " …" } else { "" };
-            format!("{} {why} (line {}{more})", places.count, lines.join(", "))
-        })
-        .collect();
-        for (yes, text) in [
-            (self.binary, "it is no text: only its base64 and hex are masked"),
-            (self.not_encoded, "base64 and hex of what is longer than 16 KiB"),
-            (self.not_wrapped, "wrapped base64, of which this job has too much"),
-            (self.cut, "all after its first 8192 lines and values"),
-            (self.deep, "values that are more than 8 levels deep in others"),
-        ] {
-            if yes {
-                parts.push(text.to_owned());
+impl Search {
+    /// Whether the values in a text are to be looked for. Notes what stays in sight where they are not.
+    fn may_look_into(&mut self, text: &str, place: Place) -> bool {
+        if place.depth >= MAX_DEPTH {
+            let (pieces, guessed) = pieces(text, Format::Raw, self.pieces);
+            self.unmasked.deep |= !guessed
+                || pieces.iter().any(|piece| !piece.is_line)
+                || encodings::text_of_base64(text, LEAST_BASE64).is_some();
+            return false;
+        }
+        match self.bytes.checked_sub(text.len()) {
+            Some(left) => self.bytes = left,
+            None => {
+                self.unmasked.deep = true;
+                return false;
             }
         }
-        parts.join("; ")
+        true
     }
 }
 
-impl fmt::Display for Unmasked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: left unmasked: {}", self.name, self.what())
+/// The parts of a text, somewhat more than `most` at most, and whether they are guessed.
+fn pieces(text: &str, format: Format, most: usize) -> (Vec<Piece<'_>>, bool) {
+    if let Some(pieces) = formats::pieces(format, text, most) {
+        return (pieces, false);
+    }
+    let is_json = text.trim_start().starts_with(['{', '[']);
+    match is_json.then(|| json::pieces(text, most)).flatten() {
+        Some(pieces) => (pieces, false),
+        None => (scan::pieces(text, most), true),
     }
 }
 

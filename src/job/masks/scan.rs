@@ -1,111 +1,20 @@
-//! The values inside a text, for masking: JSON by its tokens, everything else line by line, as YAML, dotenv or Java
-//! properties would mean it. No parser: it reads a text that is almost YAML as readily as one that is, never fails, takes
-//! one pass, and where it cannot tell a value from its name it gives the whole line.
+//! The values inside a text of unknown format, line by line, as YAML, dotenv or Java properties would mean the line. No
+//! parser: the scanner reads a text that is almost YAML as readily as one that is, never fails, takes one pass, and gives the
+//! whole line where it cannot tell a value from its name.
 
 use std::borrow::Cow;
 
-use crate::json;
-
-/// What a text is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Structure {
-    /// A JSON object or list: its lines mean nothing.
-    Json,
-    /// Lines, each perhaps with a name and a value.
-    Lines,
-}
-
-/// A part of a text that may be a secret.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Piece<'a> {
-    /// In which line it begins, from 1.
-    pub(super) line: usize,
-    /// The name that stands before it; an element of a list has its list's, or an empty one.
-    pub(super) key: Option<Cow<'a, str>>,
-    /// A line without structure, as opposed to a value.
-    pub(super) is_line: bool,
-    pub(super) text: Cow<'a, str>,
-}
-
-impl<'a> Piece<'a> {
-    fn value(line: usize, key: impl Into<Cow<'a, str>>, text: impl Into<Cow<'a, str>>) -> Self {
-        Self {
-            line,
-            key: Some(key.into()),
-            is_line: false,
-            text: text.into(),
-        }
-    }
-
-    fn line(line: usize, text: &'a str) -> Self {
-        Self {
-            line,
-            key: None,
-            is_line: true,
-            text: text.into(),
-        }
-    }
-
-    /// Whether it is the value of a field of this name.
-    pub(super) fn is_field(&self, name: &str) -> bool {
-        self.key.as_deref() == Some(name)
-    }
-}
+use super::piece::Piece;
+use super::quotes::{closing_quote, quoted, unescaped};
 
 /// The parts of a text in their order: all of them, or somewhat more than `most`.
-pub(super) fn pieces(text: &str, most: usize) -> (Structure, Vec<Piece<'_>>) {
-    let trimmed = text.trim_start();
-    if trimmed.starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(trimmed).is_ok() {
-        let skipped = text.len() - trimmed.len();
-        return (
-            Structure::Json,
-            of_json(trimmed, 1 + line_feeds(&text[..skipped]), most),
-        );
-    }
+pub(super) fn pieces(text: &str, most: usize) -> Vec<Piece<'_>> {
     let mut lines = Lines::new(text, most);
     let mut pieces = Vec::new();
     while let Some((number, line)) = lines.next()
         && pieces.len() <= most
     {
         of_line(number, line, &mut lines, &mut pieces);
-    }
-    (Structure::Lines, pieces)
-}
-
-fn line_feeds(text: &str) -> usize {
-    text.bytes().filter(|b| *b == b'\n').count()
-}
-
-/// Strings and numbers; the names of fields are none, and `true`, `false` and `null` are no secret.
-fn of_json(json: &str, mut line: usize, most: usize) -> Vec<Piece<'_>> {
-    let mut pieces = Vec::new();
-    let mut key = Cow::Borrowed("");
-    let mut counted = 0;
-    let mut tokens = json::tokens(json).peekable();
-    while let Some(token) = tokens.next()
-        && pieces.len() <= most
-    {
-        let at = token.as_ptr() as usize - json.as_ptr() as usize;
-        line += line_feeds(&json[counted..at]);
-        counted = at;
-        let text = match token.as_bytes() {
-            [b'"', ..] => match serde_json::from_str::<String>(token) {
-                Ok(text) => Cow::Owned(text),
-                // A lone surrogate: as it stands there.
-                Err(_) => Cow::Borrowed(token.trim_matches('"')),
-            },
-            [b'0'..=b'9' | b'-', ..] => Cow::Borrowed(token),
-            _ => continue,
-        };
-        if tokens.next_if_eq(&":").is_some() {
-            key = text;
-        } else {
-            // As it stands in the file, which a job may print.
-            if token.contains('\\') {
-                pieces.push(Piece::value(line, key.clone(), token.trim_matches('"')));
-            }
-            pieces.push(Piece::value(line, key.clone(), text));
-        }
     }
     pieces
 }
@@ -223,81 +132,6 @@ fn name_and_value(text: &str) -> Option<(Cow<'_, str>, Separator, &str)> {
     // The end of a line of base64, not a name and a value; no name has a slash.
     let is_base64 = value.bytes().all(|b| b == b'=') || key.contains('/');
     (!is_base64).then(|| (key.into(), Separator::Equals, value))
-}
-
-/// A quoted text that begins here and ends in the same line, and what comes after it.
-fn quoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
-    let end = closing_quote(text)?;
-    let inside = &text[1..end];
-    let after = &text[end + 1..];
-    let unquoted = match text.starts_with('"') {
-        true => unescaped(inside),
-        false if inside.contains("''") => Cow::Owned(inside.replace("''", "'")),
-        false => Cow::Borrowed(inside),
-    };
-    Some((unquoted, after))
-}
-
-/// Where the quote with which the text begins is closed.
-fn closing_quote(text: &str) -> Option<usize> {
-    let quote = *text.as_bytes().first()?;
-    let mut bytes = text.bytes().enumerate().skip(1);
-    while let Some((at, byte)) = bytes.next() {
-        match byte {
-            b'\\' if quote == b'"' => {
-                bytes.next();
-            }
-            b'\'' if quote == b'\'' && text.as_bytes().get(at + 1) == Some(&b'\'') => {
-                bytes.next();
-            }
-            byte if byte == quote => return Some(at),
-            _ => {}
-        }
-    }
-    None
-}
-
-/// The escapes of YAML's double quotes, which are JSON's and dotenv's too. What is none stays.
-fn unescaped(text: &str) -> Cow<'_, str> {
-    if !text.contains('\\') {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        if c != '\\' {
-            out.push(c);
-            continue;
-        }
-        let escape = chars.next();
-        let digits = match escape {
-            Some('x') => 2,
-            Some('u') => 4,
-            Some('U') => 8,
-            _ => 0,
-        };
-        if digits > 0 {
-            let hex: String = chars.clone().take(digits).collect();
-            // A sign is none of its digits.
-            let is_hex = hex.len() == digits && hex.bytes().all(|digit| digit.is_ascii_hexdigit());
-            let code = u32::from_str_radix(&hex, 16).ok().filter(|_| is_hex);
-            if let Some(c) = code.and_then(char::from_u32) {
-                out.push(c);
-                chars.by_ref().take(digits).for_each(drop);
-                continue;
-            }
-        }
-        match escape {
-            Some('n') => out.push('\n'),
-            Some('r') => out.push('\r'),
-            Some('t') => out.push('\t'),
-            Some('0') => out.push('\0'),
-            Some(c @ ('"' | '\\' | '/' | '\'' | '$' | ' ')) => out.push(c),
-            Some(c) => out.extend(['\\', c]),
-            None => out.push('\\'),
-        }
-    }
-    Cow::Owned(out)
 }
 
 /// What stands behind `key: `, in this line or in those that follow.
@@ -446,6 +280,9 @@ fn quoted_value<'a>(
     let after = after.trim();
     if !after.is_empty() {
         pieces.push(Piece::line(lines.number, after));
+        let begin = all[..end].rfind(['\n', '\r']).map_or(0, |at| at + 1);
+        let last_line = &all[begin..];
+        pieces.push(Piece::line(lines.number, last_line[..end_of_line(last_line)].trim()));
     }
 }
 
@@ -498,16 +335,7 @@ mod tests {
             Some(key) => format!("{} {key}={}", piece.line, piece.text),
             None => format!("{} {}", piece.line, piece.text),
         };
-        pieces(text, 99).1.into_iter().map(show).collect()
-    }
-
-    #[test]
-    fn json_gives_its_strings_and_numbers() {
-        let text =
-            "\n{\n \"a\\u0062\": \"x\\ny\", \"n\": -1.5e3,\n \"l\": [true, null, \"z\", {\"m\": \"w\"}], \"e\": {}}";
-        assert_eq!(shown(text), ["3 ab=x\\ny", "3 ab=x\ny", "3 n=-1.5e3", "4 l=z", "4 m=w"]);
-        assert_eq!(pieces(text, 99).0, Structure::Json);
-        assert_eq!(shown(r#"["\ud800x"]"#), [r"1 =\ud800x", r"1 =\ud800x"]);
+        pieces(text, 99).into_iter().map(show).collect()
     }
 
     #[test]
@@ -561,7 +389,13 @@ mod tests {
             ("a: {#pass-1", vec!["1 a=#pass-1"]),
             (
                 "a: 'tis\nb\ndon't pass-1\nc",
-                vec!["1 a=tis b don", "1 a=tis\nb\ndon", "3 t pass-1", "4 c"],
+                vec![
+                    "1 a=tis b don",
+                    "1 a=tis\nb\ndon",
+                    "3 t pass-1",
+                    "3 don't pass-1",
+                    "4 c",
+                ],
             ),
         ] {
             assert_eq!(shown(text), expected, "{text:?}");
@@ -597,7 +431,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_the_text_it_ends_and_loses_no_word(text in "([a-z]{4,6}|[ :=#|>\"'{}\\[\\],\n\r\\\\-]){0,40}") {
-            let (structure, pieces) = pieces(&text, 99);
+            let pieces = pieces(&text, 99);
             let mut found: Vec<String> = Vec::new();
             for piece in &pieces {
                 found.extend(piece.key.iter().map(ToString::to_string));
@@ -605,7 +439,7 @@ mod tests {
             }
             let found = found.join("\n");
             // Every word is in a piece, or is the name of something.
-            if structure == Structure::Lines && !text.contains([':', '=', '\\', '#', '|', '>', '"', '\'']) {
+            if !text.contains([':', '=', '\\', '#', '|', '>', '"', '\'']) {
                 for word in text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()) {
                     prop_assert!(found.contains(word), "{:?} is not in {:?}", word, found);
                 }

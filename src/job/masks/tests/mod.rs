@@ -7,9 +7,12 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod hostile;
+mod inside;
+
 fn masks(mode: Mask, value: &str) -> Masks {
     let mut masks = Masks::new(mode);
-    masks.add("S", value.as_bytes());
+    masks.add("S", Format::Raw, value.as_bytes());
     masks
 }
 
@@ -27,6 +30,9 @@ fn texts(value: &str) -> Vec<String> {
     let mut encoded = BTreeSet::new();
     let masks = smart(value);
     for text in masks.iter() {
+        spellings::each(text, |form| {
+            encoded.insert(form);
+        });
         encodings::each(text.as_bytes(), true, |form| {
             encoded.insert(form);
         });
@@ -154,7 +160,7 @@ fn a_kubeconfig_in_wrapped_base64_is_hidden_in_both_forms() {
     let masks = smart(&wrapped);
     for line in lines.iter().copied().chain([
         encoded.as_str(),
-        "9vzq4hdm is no secret",
+        "9vzq4hd is no secret",
         "kubeconfig-user-x7k2p:9vzq4hdm",
     ]) {
         let expected = if line.contains(' ') { line } else { "***" };
@@ -185,6 +191,7 @@ fn structured_values_are_hidden_without_their_frame() {
             r#"{"auths":{"r.io":{"auth":"dXNlcm5hbWU6cGFzc3dvcmQ3"}}}"#,
             vec![
                 "dXNlcm5hbWU6cGFzc3dvcmQ3",
+                "password7",
                 "username:password7",
                 r#"{"auths":{"r.io":{"auth":"dXNlcm5hbWU6cGFzc3dvcmQ3"}}}"#,
             ],
@@ -294,7 +301,7 @@ fn wrapped_base64_is_hidden_line_by_line() {
 fn bytes_that_are_no_text_are_hidden_as_base64_and_hex() {
     let value: Vec<u8> = (0..60_u8).map(|n| n.wrapping_mul(37) | 0x80).collect();
     let mut masks = Masks::new(Mask::Smart);
-    masks.add("KEYSTORE", &value);
+    masks.add("KEYSTORE", Format::Raw, &value);
     assert_eq!(shown(&masks, STANDARD.encode(&value).trim_end_matches('=')), "***");
     let hex: String = value.iter().map(|b| format!("{b:02x}")).collect();
     assert_eq!(shown(&masks, &hex), "***");
@@ -307,7 +314,7 @@ fn bytes_that_are_no_text_are_hidden_as_base64_and_hex() {
 #[test]
 fn text_in_another_encoding_is_hidden_line_by_line() {
     let mut masks = Masks::new(Mask::Smart);
-    masks.add("CONFIG", b"user=J\xf6rg\npassword=s3cret-in-latin1\n");
+    masks.add("CONFIG", Format::Raw, b"user=J\xf6rg\npassword=s3cret-in-latin1\n");
     assert_eq!(shown(&masks, "it is s3cret-in-latin1"), "it is ***");
 }
 
@@ -343,8 +350,8 @@ fn lines_is_what_vault_action_does_and_off_is_nothing() {
 #[test]
 fn the_commands_hold_each_mask_once_on_a_line_of_its_own() {
     let mut masks = Masks::new(Mask::Lines);
-    masks.add("A", b"100%\n::x\r\n");
-    masks.add("B", b"100%\n");
+    masks.add("A", Format::Raw, b"100%\n::x\r\n");
+    masks.add("B", Format::Raw, b"100%\n");
     let mut printed = Vec::new();
     let all = |lines: &[u8]| -> Result<(), ()> {
         printed.extend_from_slice(lines);
@@ -364,12 +371,12 @@ fn what_goes_beyond_the_limits_is_told() {
     assert!(smart(&many).len() <= MAX_PIECES + 16);
     let mut masks = Masks::new(Mask::Smart);
     for n in 0..200 {
-        masks.add("S", format!("{n:04}-{}", "y".repeat(4096)).as_bytes());
+        masks.add("S", Format::Raw, format!("{n:04}-{}", "y".repeat(4096)).as_bytes());
     }
     let left: Vec<_> = masks.unmasked().iter().map(ToString::to_string).collect();
     assert!(left.len() > 100 && left[0].contains("wrapped base64"), "{}", left.len());
     // GitHub shows ten warnings of a step.
-    masks.add("T", b"abc");
+    masks.add("T", Format::Raw, b"abc");
     let warnings = masks.warnings();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     let more = format!(
@@ -422,7 +429,8 @@ proptest! {
     #[test]
     fn a_value_of_one_line_is_never_seen(value in secret(), before in "[a-z ]{0,9}", after in "[a-z ]{0,9}") {
         let masks = smart(&value);
-        prop_assert_eq!(masks.unmasked(), &[]);
+        // What is inside may be short, or perhaps a password.
+        prop_assert!(masks.unmasked().is_empty() || value.contains([':', '=', ' ']));
         for form in [
             value.trim().to_owned(),
             STANDARD.encode(value.as_bytes()),
@@ -458,7 +466,7 @@ proptest! {
         let value = value + &"\nline and line".repeat(lines);
         for mode in [Mask::Smart, Mask::Lines] {
             let masks = masks(mode, &value);
-            prop_assert!(masks.len() < 64 + 40 * (1 + lines + value.len() / 16), "{}", masks.len());
+            prop_assert!(masks.len() < 64 + 80 * (1 + lines + value.len() / 16), "{}", masks.len());
             for mask in masks.iter() {
                 prop_assert!(!mask.trim().is_empty() && !mask.contains(['\n', '\r']), "{:?}", mask);
             }

@@ -1,0 +1,218 @@
+//! How shells and JSON writers spell a text that has quotes, backslashes, control characters or characters other than ASCII,
+//! where the runner has no such form of its own. A text without such characters has no other spelling, and most have none.
+//!
+//! The shells' forms were read off bash 5.2 and dash 0.5.12; `tests/masks.rs` runs the shells that a machine has.
+
+use std::fmt::Write as _;
+
+use crate::text::is_printable;
+
+const APOSTROPHE: u8 = 1;
+/// `$`, a backtick: what a shell's double quotes escape, and JSON does not.
+const EXPANDS: u8 = 1 << 1;
+/// `"`: what JSON escapes, and the runner in a shell's double quotes.
+const QUOTE: u8 = 1 << 2;
+const BACKSLASH: u8 = 1 << 3;
+const CONTROL: u8 = 1 << 4;
+const NOT_ASCII: u8 = 1 << 5;
+/// What Go writes as `\u0026` and the like.
+const HTML: u8 = 1 << 6;
+/// What else means something to a shell.
+const META: u8 = 1 << 7;
+
+const MARKS: [u8; 256] = {
+    let mut marks = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        marks[byte] = match byte as u8 {
+            b'\'' => APOSTROPHE,
+            b'$' | b'`' => EXPANDS,
+            b'"' => QUOTE,
+            b'\\' => BACKSLASH,
+            0..=0x1f | 0x7f => CONTROL,
+            0x80.. => NOT_ASCII,
+            b'&' | b'<' | b'>' => HTML,
+            b' ' | b'|' | b';' | b'(' | b')' | b'!' | b'{' | b'}' | b'*' | b'[' | b'?' | b']' | b'^' | b',' => META,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    marks
+};
+
+/// The kinds of characters in a text.
+fn marks(text: &str) -> u8 {
+    text.bytes().fold(0, |marks, byte| marks | MARKS[usize::from(byte)])
+}
+
+/// Whether a text without line breaks has any other spelling.
+pub(super) fn has_any(text: &str) -> bool {
+    marks(text) != 0
+}
+
+/// Gives each other spelling of a text without line breaks to `add`.
+pub(super) fn each(text: &str, mut add: impl FnMut(String)) {
+    let marks = marks(text);
+    let has = |kinds: u8| marks & kinds != 0;
+    if has(APOSTROPHE) {
+        // `set -x`, `${x@Q}`; dash's `export -p`.
+        add(text.replace('\'', r"'\''"));
+        add(text.replace('\'', r#"'"'"'"#));
+    }
+    if has(EXPANDS | BACKSLASH) {
+        // bash's `export -p` and `declare -p`.
+        add(escaped(text, QUOTE | EXPANDS | BACKSLASH));
+    }
+    if has(APOSTROPHE | BACKSLASH | CONTROL) {
+        // bash, where a value has a line break or another control character.
+        add(ansi(text, |c| !c.is_ascii()));
+    }
+    if has(NOT_ASCII) {
+        // bash in the locale C; and elsewhere, where no terminal shows the character.
+        add(ansi(text, |_| false));
+        if text.chars().any(|c| !c.is_ascii() && !is_printable(c)) {
+            add(ansi(text, |c| !c.is_ascii() && is_printable(c)));
+        }
+    }
+    if has(APOSTROPHE | EXPANDS | QUOTE | BACKSLASH | HTML | META) && !has(CONTROL) {
+        // bash's `printf %q`.
+        add(escaped(text, APOSTROPHE | EXPANDS | QUOTE | BACKSLASH | HTML | META));
+    }
+    if has(QUOTE | BACKSLASH | CONTROL) {
+        // The runner has this form, and this form of it where it is given as a mask: JSON as a string in JSON.
+        add(json(text, Json::Usual));
+    }
+    if has(HTML) || has(NOT_ASCII) && text.contains(['\u{2028}', '\u{2029}']) {
+        // kubectl, terraform, docker.
+        add(json(text, Json::Go));
+    }
+    if has(NOT_ASCII) {
+        // Python, `jq -a`.
+        add(json(text, Json::Ascii));
+    }
+}
+
+/// With a backslash before each character of some kinds, all of them in ASCII.
+fn escaped(text: &str, kinds: u8) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    let mut rest = text;
+    // What is escaped has one byte, so every place before one is between two characters.
+    while let Some(at) = rest.bytes().position(|byte| MARKS[usize::from(byte)] & kinds != 0) {
+        out.push_str(&rest[..at]);
+        out.push('\\');
+        out.push_str(&rest[at..=at]);
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// What stands between `$'` and `'`. Other than ASCII, what is not shown as it is comes in octal digits, byte by byte.
+fn ansi(text: &str, is_shown: impl Fn(char) -> bool) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '\'' | '\\' => {
+                out.push('\\');
+                out.push(c);
+            }
+            '\t' => out.push_str("\\t"),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{b}' => out.push_str("\\v"),
+            '\u{c}' => out.push_str("\\f"),
+            '\u{1b}' => out.push_str("\\E"),
+            ' '..='~' => out.push(c),
+            c if is_shown(c) => out.push(c),
+            c => {
+                for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                    // A `String` takes everything.
+                    let _ = write!(out, "\\{byte:03o}");
+                }
+            }
+        }
+    }
+    out
+}
+
+/// Who writes JSON.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Json {
+    /// What must be escaped is.
+    Usual,
+    /// `<`, `>`, `&` and two line separators are too.
+    Go,
+    /// All but ASCII is too.
+    Ascii,
+}
+
+/// The inside of a JSON string.
+fn json(text: &str, writer: Json) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        let by_number = match c {
+            '"' | '\\' => {
+                out.push('\\');
+                false
+            }
+            '\u{8}' | '\t' | '\u{c}' => {
+                out.push('\\');
+                out.push(match c {
+                    '\u{8}' => 'b',
+                    '\t' => 't',
+                    _ => 'f',
+                });
+                continue;
+            }
+            '\0'..='\u{1f}' => true,
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => writer == Json::Go || writer == Json::Ascii && !c.is_ascii(),
+            c => writer == Json::Ascii && !c.is_ascii(),
+        };
+        match by_number {
+            true => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(out, "\\u{unit:04x}");
+                }
+            }
+            false => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spelled(text: &str) -> Vec<String> {
+        let mut forms = Vec::new();
+        each(text, |form| forms.push(form));
+        assert_eq!(forms.is_empty(), !has_any(text), "{text:?}");
+        forms
+    }
+
+    #[test]
+    fn a_text_without_odd_characters_has_no_other_spelling() {
+        assert_eq!(spelled("s3cret-._/:@%+=#~99"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_form_is_made_for_the_texts_that_need_it() {
+        for (text, expected) in [
+            ("it's", vec![r"it'\''s", r#"it'"'"'s"#, r"it\'s", r"it\'s"]),
+            (r#"a"$b"#, vec![r#"a\"\$b"#, r#"a\"\$b"#, r#"a\"$b"#]),
+            (r"a\b", vec![r"a\\b", r"a\\b", r"a\\b", r"a\\b"]),
+            ("a\tb\u{1}\u{1b}", vec![r"a\tb\001\E", r"a\tb\u0001\u001b"]),
+            ("a&b<c>", vec![r"a\&b\<c\>", r"a\u0026b\u003cc\u003e"]),
+            ("p\u{e4}", vec![r"p\303\244", r"p\u00e4"]),
+            ("\u{1f511}", vec![r"\360\237\224\221", r"\ud83d\udd11"]),
+            (
+                "x\u{2028}",
+                vec![r"x\342\200\250", r"x\342\200\250", r"x\u2028", r"x\u2028"],
+            ),
+            ("a b", vec![r"a\ b"]),
+        ] {
+            assert_eq!(spelled(text), expected, "{text:?}");
+        }
+    }
+}
