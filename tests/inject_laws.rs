@@ -216,23 +216,23 @@ fn volumes() -> BoxedStrategy<Value> {
 /// Entries of `podkey.dev/files` that get along with each other.
 const GOOD_FILES: [&str; 9] = [
     "- {secret: pki/issue/x, data: {name: $(A), alt: [$, 1.0], ext: {a: ''}}, key: certificate, file: pki/cert}\n",
-    "- {secret: c/data/$(X), file: 'each/$_{{ .SecretKey | uppercase }}', decode: hex}\n",
+    "- {secret: c/data/$$(X), file: 'each/$_{{ .SecretKey | uppercase }}', decode: hex}\n",
     "- {secret: kv/data/App, key: k, file: '{{ .MountPath }}-{{ .SecretBaseName | lowercase }}', env: APP}\n",
     "- {secret: a/b, key: k, file: /tmp/kubeconfig, env: KUBECONFIG}\n",
-    "- {secret: a/$(HOME), key: $$, file: token, env: TOKEN_FILE, mode: 0440}\n",
+    "- {secret: a/$$(HOME), key: $$, file: token, env: TOKEN_FILE, mode: 0440}\n",
     "- {secret: c/d, file: conf/all.json}\n",
     "- {secret: c/d, file: /etc/app/all.yaml, format: yaml, mode: \"0400\"}\n",
-    "- {secret: c/d, file: /srv/$(A)/x, format: dotenv, version: 2}\n",
+    "- {secret: c/data/d, file: /srv/$$(A)/x, format: dotenv, version: 2}\n",
     "- {secret: 'c/{repository}/d', file: /srv/deploy, key: k, as: job}\n",
 ];
 
 /// The same of files that are kept fresh.
 const FRESH_FILES: [&str; 6] = [
-    "- {secret: a/$(HOME), key: $$, file: token, env: TOKEN_FILE, mode: 0440, when-gone: delete}\n",
+    "- {secret: a/$$(HOME), key: $$, file: token, env: TOKEN_FILE, mode: 0440, when-gone: delete}\n",
     "- {secret: c/d, file: conf/all.json, when-gone: keep}\n",
-    "- {secret: c/d, file: all.env, format: dotenv, version: 2}\n",
+    "- {secret: c/data/d, file: all.env, format: dotenv, version: 2}\n",
     "- {secret: pki/issue/x, data: {name: $(A), alt: [$, 1.0], ext: {a: ''}}, key: certificate, file: pki/cert}\n",
-    "- {secret: c/data/$(X), file: 'each/$_{{ .SecretKey | uppercase }}', when-gone: fail}\n",
+    "- {secret: c/data/$$(X), file: 'each/$_{{ .SecretKey | uppercase }}', when-gone: fail}\n",
     "- {secret: kv/data/App, key: k, file: '{{ .MountPath }}-{{ .SecretBaseName | lowercase }}', env: APP}\n",
 ];
 
@@ -338,7 +338,7 @@ fn annotations(kind: Kind, wish: Wish) -> BoxedStrategy<Value> {
             "podkey.dev/job-policy",
             &[
                 "{events: [push]}",
-                "{forks: allow, repositories: [$(A)/*]}",
+                "{forks: allow, repositories: [$$(A)/*]}",
                 "{protectedRefs: true}",
                 "{}",
             ],
@@ -364,7 +364,7 @@ fn annotations(kind: Kind, wish: Wish) -> BoxedStrategy<Value> {
                     "podkey.dev/on-change",
                     strings(&[
                         "touch:reload",
-                        "touch:$(A)/x\nhttp:POST:http://127.0.0.1:9000/$$",
+                        "touch:$$(A)/x\nhttp:POST:http://127.0.0.1:9000/$$",
                         "signal:SIGHUP:web",
                         "signal:SIGHUP:web\n\n touch:reload\n",
                         "touch:conf/x",

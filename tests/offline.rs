@@ -470,6 +470,16 @@ fn annotations_where_no_pod_gets_them_are_told_with_their_place() {
 }
 
 #[test]
+fn annotations_with_another_prefix_are_noted() {
+    for key in ["podkey.io/files", "podkey/files", "podkey.dev.files"] {
+        let ended = inject(CONFIG, &POD.replace("podkey.dev/files", key), &[]);
+        assert_eq!(ended.code, 0);
+        let note = format!("the annotation {key} is none of podkey's, which all begin with podkey.dev/");
+        assert!(ended.stderr.contains(&note), "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn a_namespace_that_the_webhook_is_not_asked_in_is_noted() {
     for namespace in ["kube-system", "kube-public", "kube-node-lease"] {
         let ended = inject(CONFIG, POD, &["-n", namespace]);

@@ -45,7 +45,7 @@ impl Asker {
         let owners = pod.metadata.owner_references.map(serde_json::value::RawValue::get);
         let owners = owners.and_then(|text| serde_json::from_str::<Owner<'_>>(text).ok());
         let owner = match owners {
-            Some(Owner(Some(owner))) => format!("{}/{}", owner.kind, owner.name),
+            Some(Owner(Some(owner))) => format!("{}/{}", bounded(&owner.kind), bounded(&owner.name)),
             _ => String::new(),
         };
         Self {

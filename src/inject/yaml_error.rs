@@ -43,7 +43,7 @@ pub fn explain(error: &Error, text: &str) -> String {
             None => "a key stands there a second time: remove one".to_owned(),
         },
         // Ours: what a value's own parser says. (The rest of what the library has there is about the text as YAML.)
-        Error::Message { msg, .. } if !is_librarys(msg) => match key(text, line, column) {
+        Error::Message { msg, .. } if is_ours(msg) => match key(text, line, column) {
             Some(key) if !msg.starts_with(&key) => format!("{key} {msg}"),
             _ => msg.clone(),
         },
@@ -65,21 +65,23 @@ pub fn explain(error: &Error, text: &str) -> String {
         _ if line > 0 => return format!("it {}", yaml::broken(text, line, column)),
         _ => "it is no YAML".to_owned(),
     };
-    format!("{place}{}", unquoted_long(&why))
+    format!("{place}{}", on_one_line(&why))
 }
 
 fn number(n: impl TryInto<usize>) -> usize {
     n.try_into().unwrap_or_default()
 }
 
-/// Messages of our own parsers begin with a verb or with one of our keys.
-fn is_librarys(message: &str) -> bool {
-    let ours = ["is ", "has ", "does ", "allow ", "policy ", "lets ", "cannot "];
-    !ours.iter().any(|start| message.starts_with(start))
+/// Whether a message is of one of our own parsers, which reach the library as text: patterns, quantities, empty lists of rules
+/// and policies.
+fn is_ours(message: &str) -> bool {
+    ["is ", "allow is ", "policy is "]
+        .iter()
+        .any(|start| message.starts_with(start))
 }
 
-/// Control characters of the text cannot be part of a line.
-fn unquoted_long(text: &str) -> String {
+/// Control characters of the file would make more lines of it.
+fn on_one_line(text: &str) -> String {
     text.chars()
         .flat_map(|c| match c.is_control() {
             true => c.escape_debug().collect::<Vec<_>>(),

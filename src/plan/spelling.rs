@@ -32,6 +32,10 @@ pub fn of_text(text: &str) -> Option<String> {
 /// The same of a text in which a brace has no meaning either.
 pub fn of_plain_text(text: &str) -> Option<String> {
     of_text(text).or_else(|| {
+        let is_blank = text.split_once('<').is_some_and(|(_, rest)| rest.contains('>'));
+        if is_blank {
+            return Some("has <…>, which stands for a text of your own: write that".to_owned());
+        }
         text.contains("{{").then(|| {
             "has {{ … }}, which Helm fills in only in a chart's templates: write the text itself, or put the manifest into \
              the templates"
@@ -69,6 +73,19 @@ pub fn of_path(text: &str) -> Option<String> {
     if let Some(why) = of_plain_text(text) {
         return Some(why);
     }
+    if let Some((_, path)) = text.rsplit_once(' ').filter(|_| is_command(text)) {
+        return Some(format!(
+            "is a command: write the path alone{}",
+            meant(path, text, of_path)
+        ));
+    }
+    if let Some((path, _)) = text.split_once('#') {
+        let path = path.strip_prefix("vault:").unwrap_or(path);
+        let meant = meant(path, text, of_path);
+        return Some(format!(
+            "has a #, and the field's name stands in a place of its own, the key{meant}"
+        ));
+    }
     if let Some((_, version)) = text.split_once("?version=") {
         return Some(format!("has ?version=: write `version: {version}` beside it"));
     }
@@ -87,6 +104,11 @@ pub fn of_path(text: &str) -> Option<String> {
         ));
     }
     slashes(text, &meant).or_else(|| (decoded != path).then(|| format!("has a %, an escape of URLs{meant}")))
+}
+
+/// Whether a command line of the server's own program was taken for a path.
+fn is_command(text: &str) -> bool {
+    ["vault ", "bao "].iter().any(|program| text.starts_with(program))
 }
 
 /// What is wrong with the mount of an auth method.
@@ -350,7 +372,7 @@ mod tests {
             ("${{ inputs.role }}", "GitHub"),
             ("$ROLE", "\"$ROLE\", which nobody fills in here"),
             ("{role}", "'{', which no role of the server can have"),
-            ("<role>", "'<', which no role of the server can have"),
+            ("<role>", "has <…>, which stands for a text of your own"),
             ("a b", "' ', which no role of the server can have"),
             ("auth/kubernetes/role/actions", "write the role alone, \"actions\""),
             ("a/", "'/', which no role of the server can have"),

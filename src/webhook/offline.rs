@@ -162,6 +162,17 @@ fn misplaced(document: &Value) -> (Vec<String>, Option<String>) {
     (problems, None)
 }
 
+/// A note on an annotation that may have been meant for podkey, of a pod that asks for nothing.
+fn look_alike(pod: &Value) -> Option<String> {
+    let annotations = pod.pointer("/metadata/annotations").and_then(Value::as_object);
+    let mut keys = annotations.into_iter().flatten().map(|(key, _)| key.as_str());
+    let key = keys.find(|key| key.contains("podkey") && !key.starts_with(PREFIX))?;
+    Some(format!(
+        "the annotation {} is none of podkey's, which all begin with {PREFIX}",
+        key.chars().take(253).collect::<String>().escape_debug()
+    ))
+}
+
 /// The group (empty: the core one) and the kind of an object.
 fn group_and_kind(document: &Value) -> (&str, &str) {
     let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
@@ -279,6 +290,7 @@ fn decide_one(mut pod: Value, namespace: Option<&str>, config: &Config) -> Resul
     match decide(&view, &namespace, config) {
         Decision::Ignore(mut notes) => {
             notes.push("podkey has nothing to do: the pod asks for nothing".to_owned());
+            notes.extend(look_alike(&pod));
             Ok(Offline {
                 pod,
                 patch: json!([]),
