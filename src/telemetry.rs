@@ -40,6 +40,10 @@ pub fn init(format: LogFormat, level: Option<&str>) {
     init_with(format, level, std::io::stderr);
 }
 
+/// Lines that wait for stderr. Each may have a few KiB.
+#[cfg(feature = "webhook")]
+const MAX_WAITING_LINES: usize = 128;
+
 /// The same for a program that writes a line for each request: a thread of its own writes all lines that have come together
 /// in one go, since writing each costs more than the request. What is still waiting is written when the guard is dropped.
 #[cfg(feature = "webhook")]
@@ -47,7 +51,10 @@ pub fn init_batched(format: LogFormat, level: Option<&str>) -> tracing_appender:
     // Bounded, and nothing is lost: who logs faster than stderr takes it waits.
     let batches = std::io::BufWriter::with_capacity(64 * 1024, std::io::stderr());
     let builder = tracing_appender::non_blocking::NonBlockingBuilder::default();
-    let (writer, guard) = builder.lossy(false).buffered_lines_limit(512).finish(batches);
+    let (writer, guard) = builder
+        .lossy(false)
+        .buffered_lines_limit(MAX_WAITING_LINES)
+        .finish(batches);
     init_with(format, level, writer);
     guard
 }
