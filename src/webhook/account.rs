@@ -255,3 +255,95 @@ impl Holding {
         quiet >= QUIET || held >= TRIAL && (is_largest || moved < expected)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinHandle;
+    use tokio::time::advance;
+
+    use super::super::places::{Places, TIMES};
+    use super::*;
+
+    fn pool(total: usize) -> Arc<Pool> {
+        Arc::new(Pool::new(total, Gauge::default()))
+    }
+
+    async fn connection(peer: [u8; 4]) -> Arc<Connection> {
+        let places = Places::new(1, TIMES, Gauge::default(), Family::default());
+        let connection = places.enter(peer.into()).await.unwrap().connection.clone();
+        connection.shook_hands();
+        connection.request_began();
+        connection
+    }
+
+    /// Waits for bytes in a task of its own, and has begun to.
+    async fn waiter(pool: &Arc<Pool>, connection: &Arc<Connection>, bytes: usize) -> JoinHandle<Option<Hold>> {
+        let (pool, connection) = (pool.clone(), connection.clone());
+        let waiter = tokio::spawn(async move { pool.take(&connection, bytes).await });
+        tokio::task::yield_now().await;
+        waiter
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whose_peer_holds_least_comes_first_and_then_who_wants_least() {
+        let pool = pool(100);
+        let (hog, other) = (connection([127, 0, 0, 2]).await, connection([127, 0, 0, 1]).await);
+        let (first, second) = (pool.take(&hog, 50).await, pool.take(&hog, 50).await);
+        let hogs = [waiter(&pool, &hog, 40).await, waiter(&pool, &hog, 30).await];
+        let others = [waiter(&pool, &other, 50).await, waiter(&pool, &other, 20).await];
+        drop(first);
+        tokio::task::yield_now().await;
+        let done = |waiters: &[JoinHandle<Option<Hold>>; 2]| [waiters[0].is_finished(), waiters[1].is_finished()];
+        // 20 of the 50 that are free; then 50 are too many, and nobody passes them by.
+        assert_eq!((done(&others), done(&hogs)), ([false, true], [false, false]));
+        drop(second);
+        tokio::task::yield_now().await;
+        assert_eq!((done(&others), done(&hogs)), ([true, true], [false, true]));
+        for waiter in others.into_iter().chain(hogs) {
+            waiter.abort();
+        }
+        tokio::task::yield_now().await;
+        assert!(pool.try_take(&other, 100).is_some(), "all bytes are back");
+        assert_eq!(pool.held.get(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quiet_client_that_holds_bytes_is_cut_only_when_somebody_waits() {
+        let pool = pool(100);
+        let (quiet, busy, other) = (
+            connection([127, 0, 0, 2]).await,
+            connection([127, 0, 0, 2]).await,
+            connection([127, 0, 0, 2]).await,
+        );
+        let _held = (pool.take(&quiet, 50).await, pool.take(&busy, 50).await);
+        let is_cut = |connection: &Arc<Connection>| {
+            let connection = connection.clone();
+            async move { tokio::time::timeout(Duration::ZERO, connection.is_cut()).await.is_ok() }
+        };
+        advance(3 * QUIET).await;
+        assert!(!is_cut(&quiet).await);
+        busy.received(1024 * 1024);
+        let _waiter = waiter(&pool, &other, 10).await;
+        tokio::time::sleep(2 * LOOK).await;
+        assert!(is_cut(&quiet).await);
+        assert!(!is_cut(&busy).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_ours_to_do_is_not_the_clients_delay() {
+        let pool = pool(100);
+        let (deciding, other) = (connection([127, 0, 0, 2]).await, connection([127, 0, 0, 1]).await);
+        let _held = pool.take(&deciding, 100).await;
+        deciding.deciding();
+        let _waiter = waiter(&pool, &other, 10).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let cut = tokio::time::timeout(Duration::ZERO, deciding.is_cut()).await;
+        assert!(cut.is_err());
+    }
+
+    #[tokio::test]
+    async fn more_than_there_is_is_refused_at_once() {
+        let connection = connection([127, 0, 0, 1]).await;
+        assert!(pool(100).take(&connection, 101).await.is_none());
+    }
+}

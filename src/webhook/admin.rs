@@ -97,3 +97,58 @@ impl Admin {
         answer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{Ipv4Addr, TcpStream};
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[test]
+    fn healthz_answers_while_every_worker_decides() {
+        const WORKERS: usize = 2;
+        let workers = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(WORKERS)
+            .enable_all()
+            .build()
+            .unwrap();
+        let listener = workers.block_on(async { connection::listen((Ipv4Addr::LOCALHOST, 0).into()) });
+        let listener = listener.unwrap().into_std().unwrap();
+        let address = listener.local_addr().unwrap();
+        let admin = Arc::new(Admin {
+            metrics: Arc::new(Metrics::new()),
+            certificate: Arc::default(),
+            now: SystemTime::now,
+            stopping: Arc::default(),
+        });
+        let (end, ended) = watch::channel(false);
+        let thread = start(listener, admin, Limits::raise(), ended).unwrap();
+        // A decision waits for nothing, and keeps its thread.
+        let (begun, over) = (Arc::new(Barrier::new(WORKERS + 1)), Arc::new(Barrier::new(WORKERS + 1)));
+        for _ in 0..WORKERS {
+            let (begun, over) = (begun.clone(), over.clone());
+            workers.spawn(async move {
+                begun.wait();
+                over.wait();
+            });
+        }
+        begun.wait();
+        for (path, expected) in [
+            ("/healthz", "200 OK"),
+            ("/metrics", "200 OK"),
+            ("/readyz", "503"),
+            ("/x", "404"),
+        ] {
+            let mut client = TcpStream::connect(address).unwrap();
+            write!(client, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {expected}")), "{path}: {answer}");
+        }
+        over.wait();
+        end.send(true).unwrap();
+        thread.join().unwrap();
+    }
+}

@@ -79,7 +79,7 @@ pub(super) async fn read(
 /// rather than the reason.
 async fn discard(body: &mut Incoming) {
     const MOST_BYTES: usize = 128 * 1024 * 1024;
-    const LONGEST: Duration = Duration::from_secs(2);
+    const LONGEST: Duration = Duration::from_secs(4);
     let _ = timeout(LONGEST, async {
         let mut bytes = 0;
         while let Some(Ok(frame)) = body.frame().await {

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_rustls::TlsAcceptor;
 
-use super::limits::{MAX_HEADER_BYTES, MAX_HEADERS, SOCKET_BUFFER_BYTES, TLS_BUFFER_BYTES};
+use super::limits::{MAX_HEADER_BYTES, MAX_HEADERS, RECEIVE_BUFFER_BYTES, SEND_BUFFER_BYTES, TLS_BUFFER_BYTES};
 use super::metrics::CutReason;
 use super::places::{Connection, Place, Places};
 
@@ -45,8 +45,8 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // Connections of the process before may still be closing.
     socket.set_reuseaddr(true)?;
     // Connections get these from their listener; a size that was set does not grow.
-    socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES as u32)?;
-    socket.set_send_buffer_size(SOCKET_BUFFER_BYTES as u32)?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES as u32)?;
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES as u32)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }

@@ -13,13 +13,12 @@ const MEMORY_BYTES: usize = 128 * MIB;
 
 /// The program itself: code, runtime, certificates, metrics, what the allocator cannot give back at once.
 const PROGRAM_BYTES: usize = 14 * MIB;
-/// The log's queue: [`crate::telemetry`] has at most 128 lines waiting, and no text in a line is longer than
-/// [`super::review`] allows.
+/// The log's queue: [`crate::telemetry`] has at most 128 lines waiting, of 32 KiB each.
 const LOG_BYTES: usize = 4 * MIB;
 
 /// Connections at a time. API servers need a handful, and each of them at most as many as it has changes under way
 /// (`--max-mutating-requests-inflight`: 200).
-pub(super) const MAX_CONNECTIONS: usize = 384;
+pub(super) const MAX_CONNECTIONS: usize = 352;
 /// Connections that were cut a moment ago, and have not given back what they hold.
 pub(super) const ENDING_CONNECTIONS: usize = 16;
 /// What each connection holds without asking: hyper's two buffers (8 KiB each, and as much again for what it hands on),
@@ -27,10 +26,12 @@ pub(super) const ENDING_CONNECTIONS: usize = 16;
 /// parsed headers, and a body and an answer of the usual size.
 const CONNECTION_BYTES: usize = 96 * KIB;
 /// The kernel's two buffers of each socket, which count where limits are cgroups of version 2. The kernel doubles what we
-/// ask for ([`SOCKET_BUFFER_BYTES`]).
-const SOCKET_BYTES: usize = 4 * SOCKET_BUFFER_BYTES;
-/// What we ask of the kernel for each direction of a connection.
-pub(super) const SOCKET_BUFFER_BYTES: usize = 16 * KIB;
+/// ask for.
+const SOCKET_BYTES: usize = 2 * (RECEIVE_BUFFER_BYTES + SEND_BUFFER_BYTES);
+/// What we ask of the kernel for what comes in. With less, large bodies would come in slowly.
+pub(super) const RECEIVE_BUFFER_BYTES: usize = 32 * KIB;
+/// What we ask of the kernel for what goes out.
+pub(super) const SEND_BUFFER_BYTES: usize = 16 * KIB;
 /// The longest request line with all headers. The API server sends less than 1 KiB. (hyper takes no smaller buffer.)
 pub(super) const MAX_HEADER_BYTES: usize = 8 * KIB;
 /// The API server sends about ten.
@@ -52,7 +53,7 @@ pub(super) const MAX_PATCH_BYTES: usize = MIB;
 /// All bodies that are larger than usual, and small.
 pub(super) const SMALL_BODIES_BYTES: usize = 4 * MIB;
 /// All bodies that are large.
-pub(super) const LARGE_BODIES_BYTES: usize = 16 * MIB;
+pub(super) const LARGE_BODIES_BYTES: usize = 12 * MIB;
 /// All answers that are larger than usual, until their last byte is with TLS.
 pub(super) const ANSWERS_BYTES: usize = 4 * MIB;
 
@@ -135,8 +136,8 @@ mod tests {
             let limits = Limits::of(open_files);
             (limits.connections, limits.admin_connections)
         };
-        assert_eq!(limits(usize::MAX), (384, 64));
-        assert_eq!(limits(1024), (384, 64));
+        assert_eq!(limits(usize::MAX), (352, 64));
+        assert_eq!(limits(1024), (352, 64));
         assert_eq!(limits(256), (144, 32));
         assert_eq!(limits(64), (8, 8));
         for open_files in 150..1000 {

@@ -122,7 +122,7 @@ impl EncodeLabelValue for CutReason {
             Self::SlowAnswer => "slow_answer",
             Self::NoPlace => "no_place",
             Self::NoMemory => "no_memory",
-            Self::Refused => "refused",
+            Self::Refused => "turned_away",
             Self::Stopping => "stopping",
         })
     }

@@ -17,7 +17,7 @@ use super::connection::{Answer, Service};
 use super::limits::{REQUEST_TIMEOUT, SMALL_BODY_BYTES, USUAL_ANSWER_BYTES};
 use super::metrics::{AdmissionResult, Metrics};
 use super::places::Connection;
-use super::review;
+use super::review::{self, MAX_PROBLEMS_BYTES, bounded};
 use crate::inject::Config;
 
 /// What all requests share.
@@ -97,7 +97,10 @@ impl Mutate {
             Ok(Ok(body)) => body,
             Ok(Err(refusal)) => return self.refuse(connection, refusal, started),
             Err(_) => {
-                const LATE: Refusal = Refusal(StatusCode::REQUEST_TIMEOUT, "the body took too long");
+                const LATE: Refusal = Refusal(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "the body took too long, or found no room: other clients send large reviews",
+                );
                 return self.refuse(connection, LATE, started);
             }
         };
@@ -156,12 +159,16 @@ impl Mutate {
             self.metrics.pod(pod);
         }
         let (log, decision) = (&answer.log, answer.result.as_str());
+        let problems = log
+            .problems
+            .as_deref()
+            .map(|problems| bounded(problems, MAX_PROBLEMS_BYTES));
         tracing::info!(
             uid = log.uid,
             namespace = log.namespace,
             name = log.name,
             decision,
-            problems = log.problems,
+            problems = problems.as_deref(),
             duration_us = duration.as_micros() as u64,
             "admission"
         );

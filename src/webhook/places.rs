@@ -134,7 +134,7 @@ impl Connection {
 
     /// A request's headers are there. They may have come together with the request before.
     pub(super) fn request_began(&self) {
-        if self.phase() == Phase::Idle {
+        if self.phase() != Phase::Receiving {
             self.enter(Phase::Receiving);
         }
     }
@@ -198,7 +198,7 @@ impl Connection {
     /// When it has to be further than it is, and what it is too late with then.
     pub(super) fn deadline(&self) -> (Instant, CutReason) {
         let state = self.state();
-        match state.phase {
+        let (deadline, reason) = match state.phase {
             Phase::ShakingHands => (self.opened + self.times.handshake, CutReason::Handshake),
             Phase::Idle if !state.proven => (self.opened + self.times.proof, CutReason::Unproven),
             Phase::Idle => (state.since + self.times.idle, CutReason::Idle),
@@ -206,7 +206,13 @@ impl Connection {
             // Decisions have their own timeout.
             Phase::Deciding => (state.since + 2 * REQUEST_TIMEOUT, CutReason::SlowRequest),
             Phase::Answering | Phase::Flushing => (state.since + ANSWER_TIMEOUT, CutReason::SlowAnswer),
+        };
+        // One request after the other that is no review would keep it from ever being idle.
+        let proof = self.opened + self.times.proof + 2 * REQUEST_TIMEOUT + ANSWER_TIMEOUT;
+        if !state.proven && proof < deadline {
+            return (proof, CutReason::Unproven);
         }
+        (deadline, reason)
     }
 
     /// Ends it, soon.
@@ -357,5 +363,97 @@ fn choose(open: &BTreeMap<u64, Arc<Connection>>, most: usize) -> Option<u64> {
         proven().or_else(unproven)
     } else {
         unproven().or_else(proven)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(most: usize) -> Arc<Places> {
+        Places::new(most, TIMES, Gauge::default(), Family::default())
+    }
+
+    /// Enters one from 127.0.0.x.
+    async fn enter(places: &Arc<Places>, peer: u8, is_proven: bool) -> Place {
+        let place = places.enter([127, 0, 0, peer].into()).await.unwrap();
+        place.connection.shook_hands();
+        if is_proven {
+            place.connection.proved();
+        }
+        tokio::time::advance(Duration::from_millis(1)).await;
+        place
+    }
+
+    fn is_cut(place: &Place) -> bool {
+        place.connection.why.get().is_some()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_unproven_one_of_the_peer_with_most_of_them_makes_room() {
+        let places = places(4);
+        let mine = enter(&places, 1, false).await;
+        let proven = enter(&places, 2, true).await;
+        let (old, new) = (enter(&places, 2, false).await, enter(&places, 2, false).await);
+        let newest = enter(&places, 2, false).await;
+        assert!(is_cut(&old) && !is_cut(&mine) && !is_cut(&proven) && !is_cut(&new));
+        drop((newest, new));
+        // Two places are free again.
+        let _more = (enter(&places, 3, false).await, enter(&places, 3, false).await);
+        assert!(!is_cut(&mine));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beyond_three_quarters_the_longest_idle_one_of_the_largest_peer_makes_room() {
+        let places = places(8);
+        let mine = enter(&places, 1, true).await;
+        let working = enter(&places, 2, true).await;
+        working.connection.request_began();
+        let mut idle = Vec::new();
+        for _ in 0..5 {
+            idle.push(enter(&places, 2, true).await);
+        }
+        let newcomer = enter(&places, 3, false).await;
+        let _another = enter(&places, 2, false).await;
+        assert!(is_cut(&idle[0]) && !is_cut(&idle[1]));
+        assert!(!is_cut(&mine) && !is_cut(&working) && !is_cut(&newcomer));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_all_work_a_newcomer_is_refused_and_nobody_is_cut() {
+        let places = places(2);
+        let working = [enter(&places, 1, true).await, enter(&places, 1, true).await];
+        for place in &working {
+            place.connection.request_began();
+        }
+        assert!(places.enter([127, 0, 0, 2].into()).await.is_none());
+        assert!(!working.iter().any(is_cut));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_step_of_a_connection_has_its_time() {
+        let places = places(1);
+        let place = places.enter([127, 0, 0, 1].into()).await.unwrap();
+        let connection = &place.connection;
+        let start = Instant::now();
+        let seconds = || (connection.deadline().0 - start).as_secs();
+        assert_eq!((seconds(), connection.deadline().1), (5, CutReason::Handshake));
+        connection.shook_hands();
+        assert_eq!((seconds(), connection.deadline().1), (10, CutReason::Unproven));
+        tokio::time::advance(Duration::from_secs(9)).await;
+        connection.received(1);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        connection.received(1);
+        connection.request_began();
+        assert_eq!((seconds(), connection.deadline().1), (9 + 6, CutReason::SlowRequest));
+        connection.deciding();
+        connection.proved();
+        connection.answering();
+        connection.flushed();
+        connection.sent(1);
+        assert_eq!((seconds(), connection.deadline().1), (10 + 5, CutReason::SlowAnswer));
+        connection.handed_over();
+        connection.flushed();
+        assert_eq!((seconds(), connection.deadline().1), (10 + 120, CutReason::Idle));
     }
 }

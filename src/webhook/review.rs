@@ -113,8 +113,8 @@ impl<Object> Request<'_, Object> {
         let name = self.name.as_deref().filter(|name| !name.is_empty()).or(name);
         Log {
             uid: self.uid.clone().into_owned(),
-            namespace: bounded(self.namespace.as_deref().unwrap_or_default(), MAX_NAME_BYTES),
-            name: bounded(name.unwrap_or_default(), MAX_NAME_BYTES),
+            namespace: bounded(self.namespace.as_deref().unwrap_or_default(), MAX_NAME_BYTES).into_owned(),
+            name: bounded(name.unwrap_or_default(), MAX_NAME_BYTES).into_owned(),
             problems: None,
         }
     }
@@ -125,16 +125,14 @@ const MAX_NAME_BYTES: usize = 253;
 /// The API server's uids have 36 characters.
 const MAX_UID_BYTES: usize = 128;
 /// The longest text about a pod's problems. Its author reads it in an event, which holds 1 KiB.
-const MAX_PROBLEMS_BYTES: usize = 8 * 1024;
+pub(super) const MAX_PROBLEMS_BYTES: usize = 8 * 1024;
 
 /// A text of the request, or one that was made from such texts: no more of it than there should be.
-fn bounded(text: &str, most: usize) -> String {
+pub(super) fn bounded(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most {
-        return text.to_owned();
+        return text.into();
     }
-    let mut bounded = text[..text.floor_char_boundary(most)].to_owned();
-    bounded.push('…');
-    bounded
+    format!("{}…", &text[..text.floor_char_boundary(most)]).into()
 }
 
 /// Answers one AdmissionReview.
@@ -148,7 +146,7 @@ pub(super) fn answer(body: &[u8], config: &Config) -> Result<Answer, NoReview> {
         && request.creates_pod()
         && let Some(pod) = &request.object
     {
-        return answer_pod(&request, pod, config);
+        return Ok(answer_pod(&request, pod, config)?.counting(&request, Some(pod)));
     }
     // The rest in two: first the envelope, to have a uid to answer to.
     let Ok(review) = serde_json::from_str::<Review<'_, &RawValue>>(text) else {
@@ -170,7 +168,7 @@ pub(super) fn answer(body: &[u8], config: &Config) -> Result<Answer, NoReview> {
         return respond(&request.uid, Allowed::Unchanged(&[]), AdmissionResult::Ignored, log);
     }
     match Pod::parse(request.object.map_or("null", RawValue::get)) {
-        Ok(pod) => answer_pod(&request, &pod, config),
+        Ok(pod) => Ok(answer_pod(&request, &pod, config)?.counting(&request, Some(&pod))),
         // A pod that asks for nothing is none of our business, whatever is in it.
         Err(_) if !Pod::asks(request.object.map_or("null", RawValue::get)) => {
             let log = request.log(None);
@@ -180,9 +178,8 @@ pub(super) fn answer(body: &[u8], config: &Config) -> Result<Answer, NoReview> {
             let mut log = request.log(None);
             let message = error.to_string();
             log.problems = Some(message.clone());
-            let answer = respond(&request.uid, Allowed::No(&message), AdmissionResult::Denied, log)?;
-            let pod = (request.dry_run != Some(true)).then_some(PodResult::Denied);
-            Ok(Answer { pod, ..answer })
+            respond(&request.uid, Allowed::No(&message), AdmissionResult::Denied, log)
+                .map(|answer| answer.counting(&request, None))
         }
     }
 }
@@ -201,18 +198,7 @@ fn answer_pod<Object>(request: &Request<'_, Object>, pod: &Pod<'_>, config: &Con
     } else {
         &metadata.generate_name
     };
-    let log = request.log(name.as_deref());
-    let is_first = request.dry_run != Some(true) && !is_injected(pod);
-    let count = |answer: Answer, result| Answer {
-        pod: is_first.then_some(result),
-        ..answer
-    };
-    let deny = |message: String, mut log: Log| {
-        let message = bounded(&message, MAX_PROBLEMS_BYTES);
-        log.problems = Some(message.clone());
-        let answer = respond(&request.uid, Allowed::No(&message), AdmissionResult::Denied, log)?;
-        Ok(count(answer, PodResult::Denied))
-    };
+    let mut log = request.log(name.as_deref());
     match decide(pod, request.namespace.as_deref().unwrap_or_default(), config) {
         Decision::Ignore(warnings) => respond(
             &request.uid,
@@ -221,24 +207,48 @@ fn answer_pod<Object>(request: &Request<'_, Object>, pod: &Pod<'_>, config: &Con
             log,
         ),
         Decision::Inject(patch, _) if patch.as_json().len() > MAX_PATCH_BYTES => {
-            let bytes = patch.as_json().len();
-            deny(
-                format!(
-                    "podkey.dev: makes a patch of {bytes} bytes, allowed are {MAX_PATCH_BYTES}: ask for fewer files, or name \
-                     the containers that need them in podkey.dev/containers"
-                ),
-                log,
-            )
+            let message = too_large(patch.as_json().len());
+            log.problems = Some(message.clone());
+            respond(&request.uid, Allowed::No(&message), AdmissionResult::Denied, log)
         }
-        Decision::Inject(patch, warnings) => {
-            let allowed = match patch.is_empty() {
-                true => Allowed::Unchanged(&warnings),
-                false => Allowed::Patched(patch.as_json(), &warnings),
+        Decision::Inject(patch, warnings) if patch.is_empty() => respond(
+            &request.uid,
+            Allowed::Unchanged(&warnings),
+            AdmissionResult::Injected,
+            log,
+        ),
+        Decision::Inject(patch, warnings) => respond(
+            &request.uid,
+            Allowed::Patched(patch.as_json(), &warnings),
+            AdmissionResult::Injected,
+            log,
+        ),
+        Decision::Deny(problems) => {
+            let message = problems.to_string();
+            log.problems = Some(message.clone());
+            respond(&request.uid, Allowed::No(&message), AdmissionResult::Denied, log)
+        }
+    }
+}
+
+fn too_large(bytes: usize) -> String {
+    format!(
+        "podkey.dev: makes a patch of {bytes} bytes, allowed are {MAX_PATCH_BYTES}: ask for fewer files, or name the \
+         containers that need them in podkey.dev/containers"
+    )
+}
+
+impl Answer {
+    /// The same answer, with the pod's place in the metrics.
+    fn counting<Object>(mut self, request: &Request<'_, Object>, pod: Option<&Pod<'_>>) -> Self {
+        if request.dry_run != Some(true) && !pod.is_some_and(is_injected) {
+            self.pod = match self.result {
+                AdmissionResult::Injected => Some(PodResult::Injected),
+                AdmissionResult::Denied => Some(PodResult::Denied),
+                AdmissionResult::Ignored | AdmissionResult::Invalid => None,
             };
-            let answer = respond(&request.uid, allowed, AdmissionResult::Injected, log)?;
-            Ok(count(answer, PodResult::Injected))
         }
-        Decision::Deny(problems) => deny(problems.to_string(), log),
+        self
     }
 }
 
@@ -269,7 +279,12 @@ struct Response<'a> {
 #[derive(Serialize)]
 struct Status<'a> {
     code: u16,
+    #[serde(serialize_with = "message")]
     message: &'a str,
+}
+
+fn message<S: serde::Serializer>(text: &&str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&bounded(text, MAX_PROBLEMS_BYTES))
 }
 
 fn respond(uid: &str, allowed: Allowed<'_>, result: AdmissionResult, log: Log) -> Result<Answer, NoReview> {

@@ -172,7 +172,7 @@ fn parallel_reviews_of_the_largest_size_are_all_answered_within_the_memory() {
     let peak = webhook.peak_memory();
     assert!(peak < before + 40 * MIB, "{before} KiB, then {peak} KiB");
     assert_eq!(held(&webhook, "large_bodies"), 0.0);
-    for reason in ["no_memory", "slow_request", "no_place", "refused"] {
+    for reason in ["no_memory", "slow_request", "no_place", "turned_away"] {
         assert_eq!(cuts(&webhook, reason), 0.0, "{reason}");
     }
 }
