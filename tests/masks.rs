@@ -12,6 +12,9 @@
 #[allow(dead_code, unreachable_pub, reason = "only what the runner makes of masks")]
 #[path = "support/runner.rs"]
 mod runner;
+#[allow(unreachable_pub, reason = "shared by several test binaries")]
+#[path = "support/signals.rs"]
+mod signals;
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 
 use super::parts;
-use super::pod::{Container, Pod};
+use super::pod::{Container, Pod, Volume, VolumeDevice, VolumeMount};
 use crate::plan::MAX_FILES;
 
 /// Each of them may get a mount for each file, and the patch holds them all.
@@ -33,10 +33,31 @@ pub(super) const MOST_VOLUMES: usize = VOLUMES + OUR_VOLUMES + 1;
 pub(super) const MOST_MOUNTS: usize = MOUNTS + OUR_MOUNTS + 1;
 pub(super) const MOST_DEVICES: usize = DEVICES + 1;
 
+/// All mounts and devices of the containers of one list. A list that is cut there holds more than any pod may have.
+const MOST_INNER: usize = MOUNTS + DEVICES + OUR_MOUNTS * (CONTAINERS + OUR_CONTAINERS);
+
 /// A list of which the first `MOST` items are kept, and the rest passed over: a byte of a pod must not become a hundred of
 /// memory.
 #[derive(Debug)]
 pub struct Items<T, const MOST: usize>(Vec<T>);
+
+/// What an item brings with it: the lists of all containers must have an end together, not only each for itself.
+trait Holds {
+    /// How many items of its own it has.
+    fn inner(&self) -> usize {
+        0
+    }
+}
+
+impl Holds for Volume<'_> {}
+impl Holds for VolumeMount<'_> {}
+impl Holds for VolumeDevice<'_> {}
+
+impl Holds for Container<'_> {
+    fn inner(&self) -> usize {
+        self.volume_mounts.as_deref().map_or(0, <[_]>::len) + self.volume_devices.as_deref().map_or(0, <[_]>::len)
+    }
+}
 
 impl<T, const MOST: usize> Deref for Items<T, MOST> {
     type Target = [T];
@@ -55,19 +76,23 @@ impl<'i, T, const MOST: usize> IntoIterator for &'i Items<T, MOST> {
     }
 }
 
-impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Items<T, MOST> {
+#[allow(private_bounds, reason = "only the pod's own lists are kept so")]
+impl<'de, T: Deserialize<'de> + Holds, const MOST: usize> Deserialize<'de> for Items<T, MOST> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct ItemsVisitor<T, const MOST: usize>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for ItemsVisitor<T, MOST> {
+        impl<'de, T: Deserialize<'de> + Holds, const MOST: usize> Visitor<'de> for ItemsVisitor<T, MOST> {
             type Value = Items<T, MOST>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list")
             }
             fn visit_seq<S: SeqAccess<'de>>(self, mut items: S) -> Result<Self::Value, S::Error> {
-                let mut kept = Vec::new();
-                while kept.len() < MOST {
-                    match items.next_element()? {
-                        Some(item) => kept.push(item),
+                let (mut kept, mut inner) = (Vec::new(), 0);
+                while kept.len() < MOST && inner <= MOST_INNER {
+                    match items.next_element::<T>()? {
+                        Some(item) => {
+                            inner += item.inner();
+                            kept.push(item);
+                        }
                         None => return Ok(Items(kept)),
                     }
                 }
@@ -123,4 +148,20 @@ pub(super) fn exceeded(pod: &Pod<'_>) -> Option<(&'static str, String)> {
         place,
         format!("has more than {most} {what}: podkey looks at no such pod"),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_of_many_containers_together_are_not_all_kept() {
+        let mounts = vec![r#"{"name":"a","mountPath":"b"}"#; 1000].join(",");
+        let containers = vec![format!(r#"{{"name":"c","volumeMounts":[{mounts}]}}"#); 250].join(",");
+        let pod = format!(r#"{{"metadata":{{}},"spec":{{"containers":[{containers}]}}}}"#);
+        let pod = Pod::parse(&pod).unwrap();
+        let kept: usize = pod.all_containers().map(Holds::inner).sum();
+        assert!(kept <= MOST_INNER + 1000, "{kept}");
+        assert_eq!(exceeded(&pod).unwrap().0, "spec.containers.volumeMounts");
+    }
 }

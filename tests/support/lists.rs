@@ -16,6 +16,7 @@ pub(crate) enum Texts {
     /// A path of many short segments, the beginning of which all have in common.
     Deep,
     /// Longer than any name.
+    #[allow(dead_code, reason = "of the benchmark alone")]
     Long,
     /// The same text in all of them.
     Same,

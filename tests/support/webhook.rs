@@ -1,6 +1,6 @@
 //! The webhook's real binary, serving with a certificate of our own, and a small HTTP/1.1 client that speaks to it byte by byte.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -47,6 +47,8 @@ pub struct Webhook {
     pub folder: tempfile::TempDir,
     pub listen: SocketAddr,
     pub admin: SocketAddr,
+    /// The log line that says so.
+    pub serving: Value,
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
 }
@@ -61,15 +63,31 @@ impl Webhook {
     }
 
     pub fn start_with_config(config: &str, args: &[&str]) -> Self {
+        Self::start_as(config, |folder| {
+            let mut command = command(folder);
+            command.args(args);
+            command
+        })
+    }
+
+    /// Starts after a shell command that changes the process's limits, such as `ulimit -S -n 64`.
+    pub fn start_after(limits: &str) -> Self {
+        Self::start_as(CONFIG, |folder| {
+            let podkey = command(folder);
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("{limits} && exec \"$@\""), "sh"]);
+            shell.arg(podkey.get_program()).args(podkey.get_args());
+            shell.args(["--grace", "0s"]);
+            shell
+        })
+    }
+
+    fn start_as(config: &str, command: impl FnOnce(&Path) -> Command) -> Self {
         let ca = Ca::new("podkey webhook test CA");
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.yaml"), config).unwrap();
         swap_certificate(folder.path(), &ca.leaf(&[NAME]));
-        let mut child = command(folder.path())
-            .args(args)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command(folder.path()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let serving: Value = loop {
             let line: Value = serde_json::from_str(&lines.next().expect("a log line").unwrap()).unwrap();
@@ -90,6 +108,7 @@ impl Webhook {
             folder,
             listen: address("listen"),
             admin: address("admin_listen"),
+            serving: serving.clone(),
             child,
             log,
         }
@@ -100,7 +119,16 @@ impl Webhook {
     }
 
     pub fn try_connect(&self, alpn: &[&str]) -> std::io::Result<Connection> {
-        let tcp = TcpStream::connect(self.listen)?;
+        self.shake_hands(TcpStream::connect(self.listen)?, alpn)
+    }
+
+    /// Connects from another address of this machine, such as 127.0.0.2.
+    pub fn connect_from(&self, address: &str) -> Connection {
+        let tcp = tcp_from(address, self.listen).unwrap();
+        self.shake_hands(tcp, &["http/1.1"]).unwrap()
+    }
+
+    fn shake_hands(&self, tcp: TcpStream, alpn: &[&str]) -> std::io::Result<Connection> {
         tcp.set_nodelay(true)?;
         tcp.set_read_timeout(Some(Duration::from_secs(30)))?;
         let name = ServerName::try_from(NAME).unwrap();
@@ -161,6 +189,14 @@ impl Webhook {
         self.child.wait().unwrap()
     }
 
+    /// Soft and hard limit of open files.
+    pub fn open_files_limit(&self) -> (String, String) {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.child.id())).unwrap();
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+        let mut words = line.unwrap().split_whitespace().map(str::to_owned);
+        (words.next().unwrap(), words.next().unwrap())
+    }
+
     /// Peak resident memory in KiB.
     pub fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
@@ -174,6 +210,18 @@ impl Drop for Webhook {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A TCP connection from an address of this machine.
+pub fn tcp_from(from: &str, to: SocketAddr) -> std::io::Result<TcpStream> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let stream = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(from.parse().unwrap(), 0))?;
+        socket.connect(to).await?.into_std()
+    })?;
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 /// `podkey serve` on free ports with the files in a folder.
@@ -254,6 +302,29 @@ impl Connection {
     pub fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.get_mut().write_all(bytes)?;
         self.stream.get_mut().flush()
+    }
+
+    /// Writes as much as is taken, which may be less than all.
+    pub fn write_what_is_taken(&mut self, bytes: &[u8], longest: Duration) {
+        let tcp = &self.stream.get_ref().sock;
+        tcp.set_write_timeout(Some(longest)).unwrap();
+        let _ = self.write(bytes);
+    }
+
+    /// Reads a single byte of an answer; 0 at its end.
+    pub fn read_byte(&mut self) -> std::io::Result<usize> {
+        self.stream.get_mut().read(&mut [0])
+    }
+
+    /// Whether the server has not ended it.
+    pub fn is_open(&self) -> bool {
+        let tcp = &self.stream.get_ref().sock;
+        tcp.set_nonblocking(true).unwrap();
+        let open = tcp
+            .peek(&mut [0])
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+        tcp.set_nonblocking(false).unwrap();
+        open
     }
 
     pub fn read_reply(&mut self) -> std::io::Result<Reply> {
