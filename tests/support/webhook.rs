@@ -1,9 +1,10 @@
 //! The webhook's real binary, serving with a certificate of our own, and a small HTTP/1.1 client that speaks to it byte by byte.
 
-use std::io::{BufRead, BufReader, Write};
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,8 @@ connections:
     - {namespaces: [arc-runners], secrets: ['arc-runners/data/**']}
 ";
 
-fn client_config(ca: &Ca, alpn: &[&str]) -> Arc<ClientConfig> {
+/// A client's TLS settings, for a webhook with a certificate of this authority.
+pub fn client_config(ca: &Ca, alpn: &[&str]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_slice(ca.pem().as_bytes()).unwrap())
@@ -49,6 +51,17 @@ pub struct Webhook {
     pub admin: SocketAddr,
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
+    /// The open end of the pipe that nobody reads any more.
+    unread: Option<Lines<BufReader<ChildStderr>>>,
+}
+
+/// Who reads the program's log after the line `serving`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogReader {
+    /// The test: see [`Webhook::log`].
+    Test,
+    /// Nobody: the pipe gets full.
+    Nobody,
 }
 
 impl Webhook {
@@ -61,11 +74,16 @@ impl Webhook {
     }
 
     pub fn start_with_config(config: &str, args: &[&str]) -> Self {
+        Self::start_program(&[super::program("podkey").into()], config, args, LogReader::Test)
+    }
+
+    /// `program` holds the words before `serve`: the program's path, and before the path a command that runs it.
+    pub fn start_program(program: &[OsString], config: &str, args: &[&str], reader: LogReader) -> Self {
         let ca = Ca::new("podkey webhook test CA");
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.yaml"), config).unwrap();
         swap_certificate(folder.path(), &ca.leaf(&[NAME]));
-        let mut child = command(folder.path())
+        let mut child = command_of(program, folder.path())
             .args(args)
             .stderr(Stdio::piped())
             .spawn()
@@ -79,11 +97,17 @@ impl Webhook {
         };
         let log = Arc::new(Mutex::new(Vec::new()));
         let sink = log.clone();
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                sink.lock().unwrap().push(line);
+        let unread = match reader {
+            LogReader::Nobody => Some(lines),
+            LogReader::Test => {
+                std::thread::spawn(move || {
+                    for line in lines.map_while(Result::ok) {
+                        sink.lock().unwrap().push(line);
+                    }
+                });
+                None
             }
-        });
+        };
         let address = |field: &str| serving[field].as_str().unwrap().parse().unwrap();
         Self {
             ca,
@@ -92,6 +116,7 @@ impl Webhook {
             admin: address("admin_listen"),
             child,
             log,
+            unread,
         }
     }
 
@@ -161,11 +186,21 @@ impl Webhook {
         self.child.wait().unwrap()
     }
 
+    /// How the program ended; none while it runs.
+    pub fn try_wait(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Peak resident memory in KiB.
     pub fn peak_memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        self.try_peak_memory().expect("a program that runs")
+    }
+
+    /// The same; none once the program has ended.
+    pub fn try_peak_memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+        line.split_whitespace().nth(1)?.parse().ok()
     }
 }
 
@@ -178,8 +213,14 @@ impl Drop for Webhook {
 
 /// `podkey serve` on free ports with the files in a folder.
 pub fn command(folder: &Path) -> Command {
+    command_of(&[super::program("podkey").into()], folder)
+}
+
+/// The same of another program, or with a command that runs the program.
+fn command_of(program: &[OsString], folder: &Path) -> Command {
     let file = |name: &str| folder.join(name).display().to_string();
-    let mut command = Command::new(super::program("podkey"));
+    let mut command = Command::new(&program[0]);
+    command.args(&program[1..]);
     command.args([
         "serve",
         "--config",
