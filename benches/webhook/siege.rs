@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -160,20 +160,22 @@ async fn besieged(
 async fn hold(target: &Target, index: usize) -> anyhow::Result<()> {
     let from = format!("127.1.0.{}:0", 1 + index % 10).parse()?;
     let tcp = connect_from(from, target.address()).await?;
-    let mut byte = [0];
-    if index % 3 == 0 {
-        let mut tcp = tcp;
-        while tcp.read(&mut byte).await? > 0 {}
-        return Ok(());
+    match index % 3 {
+        0 => until_closed(tcp).await,
+        1 => until_closed(target.handshake(tcp).await?).await,
+        _ => {
+            let mut stream = target.handshake(tcp).await?;
+            let head = "POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 8000000\r\n\r\n{";
+            stream.write_all(head.as_bytes()).await?;
+            stream.flush().await?;
+            until_closed(stream).await
+        }
     }
-    let mut stream = target.handshake(tcp).await?;
-    if index % 3 == 1 {
-        let head =
-            "POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 8000000\r\n\r\n{";
-        stream.write_all(head.as_bytes()).await?;
-        stream.flush().await?;
-    }
-    while stream.read(&mut byte).await? > 0 {}
+}
+
+async fn until_closed(mut stream: impl AsyncRead + Unpin) -> anyhow::Result<()> {
+    let mut bytes = [0; 64];
+    while stream.read(&mut bytes).await? > 0 {}
     Ok(())
 }
 
