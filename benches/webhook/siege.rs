@@ -20,7 +20,7 @@ use crate::table::{Table, quantile};
 /// How much is measured.
 #[derive(Clone, Copy)]
 pub(crate) struct Effort {
-    /// Calls of the new client, one after the other, each on a connection of its own.
+    /// Calls of the new client at most, one after the other, each on a connection of its own.
     calls: usize,
     /// Connections of those that do nothing.
     held: usize,
@@ -35,6 +35,8 @@ pub(crate) const QUICK: Effort = Effort { calls: 20, held: 60 };
 /// What an API server waits for an answer.
 const CALL: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(20);
+/// So long at most for a row: where nobody is answered, each call takes its 5 s.
+const ROW: Duration = Duration::from_secs(30);
 
 /// The soft limit of open files that a server starts with. The hard limit is this process's.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -91,15 +93,16 @@ async fn run(program: &str, effort: Effort) -> anyhow::Result<String> {
                 middle(0.5),
                 middle(0.99),
                 middle(1.0),
-                format!("{refused} of {}", effort.calls),
+                format!("{refused} of {}", refused + millis.len()),
             ]);
         }
     }
     Ok(format!(
-        "{} calls, each on a connection of its own: TCP, TLS 1.3, a review of {} bytes, its answer. The others hold \
+        "{} calls, or as many as fit into {} s; each on a connection of its own: TCP, TLS 1.3, a review of {} bytes, its answer. The others hold \
          connections from ten addresses: a third idle after the handshake, a third with a body that does not come, a third half \
          open. A connection that the server ends is opened again a second later.\n{}",
         effort.calls,
+        ROW.as_secs(),
         review.len(),
         table.text()
     ))
@@ -142,7 +145,8 @@ async fn besieged(
         sleep(Duration::from_secs(1)).await;
     }
     let (mut millis, mut refused) = (Vec::with_capacity(calls), 0);
-    for _ in 0..calls {
+    let row = Instant::now();
+    while millis.len() + refused < calls && row.elapsed() < ROW {
         let begin = Instant::now();
         let call = async { target.connect().await?.exchange().await.map(|_| ()) };
         match timeout(CALL, call).await {

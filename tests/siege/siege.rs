@@ -20,7 +20,7 @@ use crate::wire::{self, Target};
 
 /// How long an attack goes on at least, where a test does not say otherwise; and longer, until each of its connections has
 /// been opened once.
-const ATTACK: Duration = Duration::from_secs(5);
+const ATTACK: Duration = Duration::from_secs(4);
 const LONGEST: Duration = Duration::from_secs(12);
 /// The soft limit of open files that container runtimes give by default, or that systemd gave for years.
 pub(crate) const USUAL_FILES: Files = Files::Soft(1024);
