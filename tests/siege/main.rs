@@ -12,7 +12,16 @@
 //! Each attack has at most 1,200 connections at a time, and seconds. The attackers need open files: this process raises its
 //! own soft limit, and needs a hard limit of 4,096. The program starts with the soft limit that the test says.
 //!
-//! OUTCOMES
+//! What became of version 0.1, whose account counted request bodies alone, on a machine with two cores:
+//!
+//! - ended by signal 9, for its memory: request headers (between connection 466 and 831), answers that nobody reads (connection
+//!   195), parallel reviews of the largest size, stalled uploads and small chunks (with the large review after the attack),
+//!   texts that are echoed (connection 96), the log that nobody reads, and all at once (connection 334);
+//! - nobody answered: a soft limit of 1,024 files was used up by 1,010 connections of any kind, then four probes of five and each
+//!   new client failed. Slow handshakes made a new client wait for 5 s;
+//! - memory above the limit: the kernel held up to 150 MiB for its sockets (admin port, requests without end).
+//!
+//! It held out where bodies are announced and never sent, and where handshakes are many.
 
 #![allow(
     clippy::unwrap_used,
@@ -170,7 +179,8 @@ fn connections_that_were_idle_after_a_valid_review_keep_no_new_client_out() {
 #[ignore = "needs `make dist`"]
 fn handshakes_that_do_not_end_keep_no_new_client_out() {
     let kinds = [Kind::HalfOpen, Kind::LongHello, Kind::SlowHello];
-    Siege::begin().under(vec![Attack::of(kinds, 1_200).from(Sources::Many(200))]);
+    let attack = Attack::of(kinds, 1_200).from(Sources::Many(200));
+    Siege::begin().lasting(PAST_ANY_TIMEOUT).under(vec![attack]);
 }
 
 #[test]
