@@ -206,7 +206,9 @@ fn serve(args: ServeArgs) -> ExitCode {
 
 fn run(config: Config, args: ServeArgs) -> anyhow::Result<()> {
     // One worker for each core we have, but a webhook that waits for nothing gains nothing from many.
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(4);
+    let workers = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(webhook::MAX_WORKERS);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         .enable_all()

@@ -1,4 +1,4 @@
-//! The null handler: what the webhook would cost if it decided nothing. The same stack with the same settings; it reads
+//! The null handler: what a webhook costs that decides nothing. axum over the same hyper, rustls and allocator; it reads
 //! the body and answers with fixed bytes.
 
 use std::net::TcpListener;

@@ -26,6 +26,13 @@ pub(super) struct Metrics {
     ca_expiry: Expiry,
     pub(super) ca_bundle_restorations: Counter,
     tls_failures: Family<Failure, Counter>,
+    pods: Family<PodOutcome, Counter>,
+    /// Connections that are open.
+    pub(super) connections: Gauge,
+    /// Connections that we ended, by reason.
+    pub(super) connection_cuts: Family<Cut, Counter>,
+    /// Bytes that are taken, by part of the account.
+    pub(super) account: Family<AccountPart, Gauge>,
 }
 
 /// How an admission request ended.
@@ -58,6 +65,111 @@ impl EncodeLabelValue for AdmissionResult {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
     result: AdmissionResult,
+}
+
+/// What became of a pod. A pod is reviewed again when other webhooks have changed it, and a dry run makes none: each pod
+/// counts once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum PodResult {
+    Injected,
+    Denied,
+}
+
+impl EncodeLabelValue for PodResult {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        encoder.write_str(match self {
+            Self::Injected => "injected",
+            Self::Denied => "denied",
+        })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PodOutcome {
+    result: PodResult,
+}
+
+/// Why we ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum CutReason {
+    /// TLS took too long.
+    Handshake,
+    /// No valid review came in time.
+    Unproven,
+    /// Nothing came for a long time.
+    Idle,
+    /// A request took too long.
+    SlowRequest,
+    /// The client did not take its answer in time.
+    SlowAnswer,
+    /// It made room for a newcomer.
+    NoPlace,
+    /// It held bytes that others waited for, and did nothing with them.
+    NoMemory,
+    /// It was a newcomer, and all others were working.
+    Refused,
+    /// It did not end when the server did.
+    Stopping,
+}
+
+impl EncodeLabelValue for CutReason {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        encoder.write_str(match self {
+            Self::Handshake => "handshake",
+            Self::Unproven => "unproven",
+            Self::Idle => "idle",
+            Self::SlowRequest => "slow_request",
+            Self::SlowAnswer => "slow_answer",
+            Self::NoPlace => "no_place",
+            Self::NoMemory => "no_memory",
+            Self::Refused => "turned_away",
+            Self::Stopping => "stopping",
+        })
+    }
+}
+
+impl CutReason {
+    const ALL: [Self; 9] = [
+        Self::Handshake,
+        Self::Unproven,
+        Self::Idle,
+        Self::SlowRequest,
+        Self::SlowAnswer,
+        Self::NoPlace,
+        Self::NoMemory,
+        Self::Refused,
+        Self::Stopping,
+    ];
+}
+
+/// The label of [`Metrics::connection_cuts`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Cut {
+    pub(super) reason: CutReason,
+}
+
+/// A part of the account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Part {
+    SmallBodies,
+    LargeBodies,
+    Answers,
+}
+
+impl EncodeLabelValue for Part {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        encoder.write_str(match self {
+            Self::SmallBodies => "small_bodies",
+            Self::LargeBodies => "large_bodies",
+            Self::Answers => "answers",
+        })
+    }
+}
+
+/// The label of [`Metrics::account`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct AccountPart {
+    pub(super) part: Part,
 }
 
 /// What keeps podkey from looking after its certificate by itself.
@@ -155,8 +267,45 @@ impl Metrics {
         for reason in TlsFailure::ALL {
             let _ = tls_failures.get_or_create(&Failure { reason });
         }
+        let pods = Family::<PodOutcome, Counter>::default();
+        for result in [PodResult::Injected, PodResult::Denied] {
+            let _ = pods.get_or_create(&PodOutcome { result });
+        }
+        let connection_cuts = Family::<Cut, Counter>::default();
+        for reason in CutReason::ALL {
+            let _ = connection_cuts.get_or_create(&Cut { reason });
+        }
         Self {
-            admissions: registered(&mut registry, "admissions", "Admission requests by result", admissions),
+            admissions: registered(
+                &mut registry,
+                "admissions",
+                "Admission requests by result. One pod may make several: see podkey_pods_total",
+                admissions,
+            ),
+            pods: registered(
+                &mut registry,
+                "pods",
+                "Pods that asked for secrets, by result, each counted once: no dry runs, and no second review of a pod",
+                pods,
+            ),
+            connections: registered(
+                &mut registry,
+                "connections_open",
+                "Connections to the webhook that are open",
+                Gauge::default(),
+            ),
+            connection_cuts: registered(
+                &mut registry,
+                "connection_cuts",
+                "Connections to the webhook that podkey ended, by reason",
+                connection_cuts,
+            ),
+            account: registered(
+                &mut registry,
+                "account_bytes",
+                "Memory that large requests and answers hold, by part of the account",
+                Family::default(),
+            ),
             duration: registered(
                 &mut registry,
                 "admission_duration_seconds",
@@ -212,6 +361,10 @@ impl Metrics {
     pub(super) fn admission(&self, result: AdmissionResult, duration: Duration) {
         self.admissions.get_or_create(&Outcome { result }).inc();
         self.duration.observe(duration.as_secs_f64());
+    }
+
+    pub(super) fn pod(&self, result: PodResult) {
+        self.pods.get_or_create(&PodOutcome { result }).inc();
     }
 
     /// When the serving certificate runs out.

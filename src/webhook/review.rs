@@ -11,7 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::metrics::AdmissionResult;
+use super::limits::MAX_PATCH_BYTES;
+use super::metrics::{AdmissionResult, PodResult};
 use crate::inject::{Config, Decision, Pod, Text, decide};
 
 /// The answer to one request body.
@@ -19,6 +20,9 @@ pub(super) struct Answer {
     /// An AdmissionReview.
     pub(super) body: Vec<u8>,
     pub(super) result: AdmissionResult,
+    /// What became of the pod, where this is what counts it. None: it asked for nothing, nothing is created (a dry run), or
+    /// it was injected before, and this is a second review.
+    pub(super) pod: Option<PodResult>,
     /// What the log says of it.
     pub(super) log: Log,
 }
@@ -67,6 +71,8 @@ struct Request<'a, Object> {
     operation: Cow<'a, str>,
     #[serde(bound(deserialize = "Object: Deserialize<'de>"))]
     object: Option<Object>,
+    #[serde(default)]
+    dry_run: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -107,11 +113,26 @@ impl<Object> Request<'_, Object> {
         let name = self.name.as_deref().filter(|name| !name.is_empty()).or(name);
         Log {
             uid: self.uid.clone().into_owned(),
-            namespace: self.namespace.as_deref().unwrap_or_default().to_owned(),
-            name: name.unwrap_or_default().to_owned(),
+            namespace: bounded(self.namespace.as_deref().unwrap_or_default(), MAX_NAME_BYTES).into_owned(),
+            name: bounded(name.unwrap_or_default(), MAX_NAME_BYTES).into_owned(),
             problems: None,
         }
     }
+}
+
+/// No name in Kubernetes is longer.
+const MAX_NAME_BYTES: usize = 253;
+/// The API server's uids have 36 characters.
+const MAX_UID_BYTES: usize = 128;
+/// The longest text about a pod's problems. Its author reads it in an event, which holds 1 KiB.
+pub(super) const MAX_PROBLEMS_BYTES: usize = 8 * 1024;
+
+/// A text of the request, or one that was made from such texts: no more of it than there should be.
+pub(super) fn bounded(text: &str, most: usize) -> Cow<'_, str> {
+    if text.len() <= most {
+        return text.into();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(most)]).into()
 }
 
 /// Answers one AdmissionReview.
@@ -121,10 +142,11 @@ pub(super) fn answer(body: &[u8], config: &Config) -> Result<Answer, NoReview> {
     if let Ok(review) = serde_json::from_str::<Review<'_, Pod<'_>>>(text)
         && review.is_v1()
         && let Some(request) = review.request
+        && request.uid.len() <= MAX_UID_BYTES
         && request.creates_pod()
         && let Some(pod) = &request.object
     {
-        return answer_pod(&request, pod, config);
+        return Ok(answer_pod(&request, pod, config)?.counting(&request, Some(pod)));
     }
     // The rest in two: first the envelope, to have a uid to answer to.
     let Ok(review) = serde_json::from_str::<Review<'_, &RawValue>>(text) else {
@@ -138,12 +160,15 @@ pub(super) fn answer(body: &[u8], config: &Config) -> Result<Answer, NoReview> {
     let Some(request) = review.request else {
         return Err(NoReview("the AdmissionReview has no request"));
     };
+    if request.uid.len() > MAX_UID_BYTES {
+        return Err(NoReview("the request's uid is longer than any uid of the API server"));
+    }
     if !request.creates_pod() {
         let log = request.log(None);
         return respond(&request.uid, Allowed::Unchanged(&[]), AdmissionResult::Ignored, log);
     }
     match Pod::parse(request.object.map_or("null", RawValue::get)) {
-        Ok(pod) => answer_pod(&request, &pod, config),
+        Ok(pod) => Ok(answer_pod(&request, &pod, config)?.counting(&request, Some(&pod))),
         // A pod that asks for nothing is none of our business, whatever is in it.
         Err(_) if !Pod::asks(request.object.map_or("null", RawValue::get)) => {
             let log = request.log(None);
@@ -154,6 +179,7 @@ pub(super) fn answer(body: &[u8], config: &Config) -> Result<Answer, NoReview> {
             let message = error.to_string();
             log.problems = Some(message.clone());
             respond(&request.uid, Allowed::No(&message), AdmissionResult::Denied, log)
+                .map(|answer| answer.counting(&request, None))
         }
     }
 }
@@ -180,6 +206,11 @@ fn answer_pod<Object>(request: &Request<'_, Object>, pod: &Pod<'_>, config: &Con
             AdmissionResult::Ignored,
             log,
         ),
+        Decision::Inject(patch, _) if patch.as_json().len() > MAX_PATCH_BYTES => {
+            let message = too_large(patch.as_json().len());
+            log.problems = Some(message.clone());
+            respond(&request.uid, Allowed::No(&message), AdmissionResult::Denied, log)
+        }
         Decision::Inject(patch, warnings) if patch.is_empty() => respond(
             &request.uid,
             Allowed::Unchanged(&warnings),
@@ -198,6 +229,33 @@ fn answer_pod<Object>(request: &Request<'_, Object>, pod: &Pod<'_>, config: &Con
             respond(&request.uid, Allowed::No(&message), AdmissionResult::Denied, log)
         }
     }
+}
+
+fn too_large(bytes: usize) -> String {
+    format!(
+        "podkey.dev: makes a patch of {bytes} bytes, allowed are {MAX_PATCH_BYTES}: ask for fewer files, or name the \
+         containers that need them in podkey.dev/containers"
+    )
+}
+
+impl Answer {
+    /// The same answer, with the pod's place in the metrics.
+    fn counting<Object>(mut self, request: &Request<'_, Object>, pod: Option<&Pod<'_>>) -> Self {
+        if request.dry_run != Some(true) && !pod.is_some_and(is_injected) {
+            self.pod = match self.result {
+                AdmissionResult::Injected => Some(PodResult::Injected),
+                AdmissionResult::Denied => Some(PodResult::Denied),
+                AdmissionResult::Ignored | AdmissionResult::Invalid => None,
+            };
+        }
+        self
+    }
+}
+
+/// Whether podkey has been here before: the API server asks again when another webhook has changed the pod.
+fn is_injected(pod: &Pod<'_>) -> bool {
+    let mut init_containers = pod.spec.init_containers.iter().flatten();
+    init_containers.any(|container| container.name == "podkey-init")
 }
 
 enum Allowed<'a> {
@@ -221,7 +279,12 @@ struct Response<'a> {
 #[derive(Serialize)]
 struct Status<'a> {
     code: u16,
+    #[serde(serialize_with = "message")]
     message: &'a str,
+}
+
+fn message<S: serde::Serializer>(text: &&str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&bounded(text, MAX_PROBLEMS_BYTES))
 }
 
 fn respond(uid: &str, allowed: Allowed<'_>, result: AdmissionResult, log: Log) -> Result<Answer, NoReview> {
@@ -243,9 +306,11 @@ fn respond(uid: &str, allowed: Allowed<'_>, result: AdmissionResult, log: Log) -
             response.status = Some(Status { code: 400, message });
         }
     }
-    let mut body = String::with_capacity(512 + patch.map_or(0, |json| json.len() * 4 / 3));
+    let response = serde_json::to_string(&response).map_err(|_| NoReview("the answer cannot be written"))?;
+    // Enough: a buffer that grows is copied, and may become twice as large as what is in it.
+    let mut body = String::with_capacity(128 + response.len() + patch.map_or(0, |json| json.len().div_ceil(3) * 4));
     body.push_str(r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":"#);
-    body.push_str(&serde_json::to_string(&response).map_err(|_| NoReview("the answer cannot be written"))?);
+    body.push_str(&response);
     if let Some(json) = patch {
         // Base64 has nothing for JSON to escape, and looking for it would cost as much as all the rest of the answer.
         body.pop();
@@ -257,6 +322,7 @@ fn respond(uid: &str, allowed: Allowed<'_>, result: AdmissionResult, log: Log) -
     Ok(Answer {
         body: body.into_bytes(),
         result,
+        pod: None,
         log,
     })
 }

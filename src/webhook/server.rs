@@ -1,28 +1,23 @@
-//! The two listeners, what they answer, and how they stop.
+//! Puts the webhook together: certificate, listeners, and how they stop.
 
-use std::net::{SocketAddr, TcpListener};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum_server::Handle;
-use axum_server::accept::NoDelayAcceptor;
-use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
-use super::limit::{Limited, Newest};
-use super::metrics::{AdmissionResult, Metrics};
-use super::review;
+use super::admin::{self, Admin};
+use super::connection;
+use super::limits::{DRAIN_TIMEOUT, Limits};
+use super::metrics::Metrics;
+use super::mutate::Mutate;
+use super::places::{Places, TIMES};
+use super::shutdown::Stop;
 use super::tls::{self, ByItself, Certificate, CertificateError, CertificateFiles, Cluster, ClusterError, Upkeep};
 use crate::inject::Config;
 
@@ -83,38 +78,6 @@ pub enum ServeError {
     Io(#[from] std::io::Error),
 }
 
-/// The API server accepts objects up to 3 MiB, and a review of an update carries two.
-const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
-/// So much of a body is read at once. What is beyond it comes out of a pool that all requests share, and waits for its turn
-/// there: whoever opens many connections and sends much on each cannot fill the memory.
-const SMALL_BODY_BYTES: usize = 16 * 1024;
-const POOL_BYTES: usize = 48 * 1024 * 1024;
-/// Connections at a time, and as many again that still shake hands; each takes about 20 KiB. API servers need a handful, and
-/// each of them at most as many as it has changes under way (`--max-mutating-requests-inflight`: 200).
-const MAX_CONNECTIONS: usize = 1024;
-/// The same on the admin's side, where the newest ones stay. The kubelet and Prometheus need a handful.
-const MAX_ADMIN_CONNECTIONS: usize = 256;
-/// The webhook's `timeoutSeconds` in our manifests: an answer that takes longer reaches nobody.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// hyper counts idle time between requests as time for the next header, and closing an idle connection just as the API
-/// server writes to it fails an admission. The API server closes its own after 90 s, so ours must stay open longer.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(120);
-/// Neither the kubelet nor Prometheus minds a connection that is closed between two requests.
-const ADMIN_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// After the grace time: how long requests that are under way may still take.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-
-struct Shared {
-    config: Config,
-    metrics: Arc<Metrics>,
-    certificate: Arc<Certificate>,
-    now: fn() -> SystemTime,
-    /// One permit for each byte.
-    pool: Arc<Semaphore>,
-    stopping: AtomicBool,
-}
-
 /// Serves until SIGTERM or SIGINT, then drains. `Ok` after a drain; a second signal ends the process at once.
 pub async fn serve(mut config: Config, options: Options) -> Result<(), ServeError> {
     let certificate = Arc::new(Certificate::default());
@@ -148,71 +111,59 @@ pub async fn serve(mut config: Config, options: Options) -> Result<(), ServeErro
             }))
         }
     };
-    let acceptor = RustlsConfig::from_config(Arc::new(tls::server_config(certificate.clone())?));
-    let shared = Arc::new(Shared {
-        config,
-        metrics,
-        certificate,
-        now: options.now,
-        pool: Arc::new(Semaphore::new(POOL_BYTES)),
-        stopping: AtomicBool::new(false),
-    });
+    let limits = Limits::raise();
     let stop = Stop::install()?;
-
-    let listener = bind(options.listen)?;
-    let admin_listener = bind(options.admin_listen)?;
+    let listener = listen(options.listen)?;
+    let admin_listener = listen(options.admin_listen)?;
     let (listen, admin_listen) = (listener.local_addr()?, admin_listener.local_addr()?);
 
-    let handle = Handle::new();
-    let acceptor = RustlsAcceptor::new(acceptor)
-        .handshake_timeout(HANDSHAKE_TIMEOUT)
-        .acceptor(NoDelayAcceptor::new());
-    let acceptor = Limited::new(acceptor, MAX_CONNECTIONS);
-    let mut server = axum_server::from_tcp(listener)?
-        .acceptor(acceptor)
-        .handle(handle.clone())
-        .http1_only();
-    limit(server.http_builder(), HEADER_TIMEOUT);
-    let mutate = Router::new().route("/mutate", post(mutate)).with_state(shared.clone());
-    let server = tokio::spawn(server.serve(mutate.into_make_service()));
+    let tls = TlsAcceptor::from(Arc::new(tls::server_config(certificate.clone())?));
+    let stopping = Arc::new(AtomicBool::new(false));
+    let (connection_count, certificate_expires) = (config.connections.len(), certificate.not_after());
+    let admin = Arc::new(Admin {
+        metrics: metrics.clone(),
+        certificate,
+        now: options.now,
+        stopping: stopping.clone(),
+    });
+    let (end_admin, admin_ended) = watch::channel(false);
+    let admin = admin::start(admin_listener.into_std()?, admin, limits, admin_ended)?;
 
-    let admin_handle = Handle::new();
-    let mut admin_server = axum_server::from_tcp(admin_listener)?
-        .acceptor(Newest::new(MAX_ADMIN_CONNECTIONS))
-        .handle(admin_handle.clone())
-        .http1_only();
-    limit(admin_server.http_builder(), ADMIN_HEADER_TIMEOUT);
-    let admin = Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(show_metrics))
-        .with_state(shared.clone());
-    let admin_server = tokio::spawn(admin_server.serve(admin.into_make_service()));
+    let places = Places::new(
+        limits.connections,
+        TIMES,
+        metrics.connections.clone(),
+        metrics.connection_cuts.clone(),
+    );
+    let mutate = Mutate::new(config, metrics, stopping.clone());
+    let (drain, draining) = watch::channel(false);
+    let server = tokio::spawn(connection::serve(listener, places.clone(), Some(tls), mutate, draining));
     let upkeep = tokio::spawn(upkeep);
 
     tracing::info!(
         version = crate::VERSION,
         %listen,
         %admin_listen,
-        connections = shared.config.connections.len(),
-        certificate_expires = shared.certificate.not_after().map(|expiry| tracing::field::display(humantime::format_rfc3339_seconds(expiry))),
+        connections = connection_count,
+        open_files = limits.open_files,
+        most_clients = limits.connections,
+        certificate_expires = certificate_expires.map(|expiry| tracing::field::display(humantime::format_rfc3339_seconds(expiry))),
         "serving"
     );
     stop.wait().await;
     // Whoever comes after this replica may have another CA in the `caBundle`, and must not see it taken out.
     upkeep.abort();
-    shared.stopping.store(true, Ordering::Relaxed);
+    stopping.store(true, Ordering::Relaxed);
     tracing::info!(grace = %humantime::format_duration(options.grace), "stopping: not ready any more, serving on for the grace time");
     tokio::time::sleep(options.grace).await;
-    handle.graceful_shutdown(Some(DRAIN_TIMEOUT));
+    let _ = drain.send(true);
     let served = server.await;
-    admin_handle.graceful_shutdown(Some(Duration::ZERO));
-    let _ = admin_server.await;
+    places.drain(DRAIN_TIMEOUT).await;
+    let _ = end_admin.send(true);
+    // It waits for nobody.
+    let _ = tokio::task::spawn_blocking(move || admin.join()).await;
     tracing::info!("stopped");
-    match served {
-        Ok(result) => Ok(result?),
-        Err(join) => Err(ServeError::Io(std::io::Error::other(join))),
-    }
+    served.map_err(|join| ServeError::Io(std::io::Error::other(join)))
 }
 
 /// Asks the API server for Kubernetes' version, unless the operator told it. Once, at the start: a cluster only gets newer,
@@ -237,230 +188,8 @@ async fn learn_version(config: &mut Config, cluster: Option<&Cluster>, now: fn()
     }
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    let bound = TcpListener::bind(address).and_then(|listener| {
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    });
-    bound.map_err(|source| ServeError::Listen { address, source })
-}
-
-fn limit(
-    builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>,
-    header_timeout: Duration,
-) {
-    builder
-        .http1()
-        .timer(hyper_util::rt::TokioTimer::new())
-        .header_read_timeout(header_timeout);
-}
-
-/// The signals that end the server.
-struct Stop {
-    term: tokio::signal::unix::Signal,
-    int: tokio::signal::unix::Signal,
-}
-
-impl Stop {
-    /// As the process may be PID 1, for which the kernel has no default action, this comes before anything is served.
-    fn install() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            int: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn signal(&mut self) {
-        tokio::select! {
-            _ = self.term.recv() => {}
-            _ = self.int.recv() => {}
-        }
-    }
-
-    /// Returns at the first signal. The second ends the process.
-    async fn wait(mut self) {
-        self.signal().await;
-        tokio::spawn(async move {
-            self.signal().await;
-            tracing::warn!("second signal: stopping at once");
-            std::process::exit(143);
-        });
-    }
-}
-
-/// `POST /mutate`.
-async fn mutate(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let started = Instant::now();
-    shared.metrics.in_flight.inc();
-    let mut response = match timeout(REQUEST_TIMEOUT, read_body(&shared, request)).await {
-        Ok(Ok(body)) => shared.answer(&body.bytes),
-        Ok(Err(refusal)) => shared.refuse(refusal, started),
-        Err(_) => shared.refuse(Refusal(StatusCode::REQUEST_TIMEOUT, "the body took too long"), started),
-    };
-    shared.metrics.in_flight.dec();
-    if shared.stopping.load(Ordering::Relaxed) {
-        // Moves the API server's open connections to the other replicas while we are still here.
-        response
-            .headers_mut()
-            .insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
-}
-
-/// A request that gets an HTTP error rather than an AdmissionReview.
-struct Refusal(StatusCode, &'static str);
-
-/// A request's body, and its part of the pool for as long as it is there.
-struct Read {
-    bytes: Vec<u8>,
-    _pooled: Option<OwnedSemaphorePermit>,
-}
-
-async fn read_body(shared: &Shared, request: Request) -> Result<Read, Refusal> {
-    use http_body_util::BodyExt;
-    if !is_json(request.headers()) {
-        return Err(Refusal(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "the body must be application/json",
-        ));
-    }
-    const TOO_LARGE: Refusal = Refusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 8 MiB");
-    let announced = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    let mut body = request.into_body();
-    if announced.is_some_and(|length| length > MAX_BODY_BYTES) {
-        discard(&mut body).await;
-        return Err(TOO_LARGE);
-    }
-    let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(SMALL_BODY_BYTES));
-    let mut pooled: Option<OwnedSemaphorePermit> = None;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Refusal(StatusCode::BAD_REQUEST, "the body broke off"))?;
-        let Some(data) = frame.data_ref() else { continue };
-        if bytes.len() + data.len() > MAX_BODY_BYTES {
-            drop((std::mem::take(&mut bytes), pooled.take()));
-            discard(&mut body).await;
-            return Err(TOO_LARGE);
-        }
-        let beyond = (bytes.len() + data.len()).saturating_sub(SMALL_BODY_BYTES.max(bytes.len()));
-        if let Ok(beyond @ 1..) = u32::try_from(beyond) {
-            // Closed it never is.
-            let permit = shared.pool.clone().acquire_many_owned(beyond).await.ok();
-            match (&mut pooled, permit) {
-                (Some(pooled), Some(permit)) => pooled.merge(permit),
-                (pooled, permit) => *pooled = permit,
-            }
-        }
-        bytes.extend_from_slice(data);
-    }
-    if bytes.is_empty() {
-        return Err(Refusal(StatusCode::BAD_REQUEST, "the body is empty"));
-    }
-    Ok(Read { bytes, _pooled: pooled })
-}
-
-/// Reads on without keeping anything, for a while: a client that is cut off while it still writes sees a broken connection
-/// rather than the reason.
-async fn discard(body: &mut Body) {
-    use http_body_util::BodyExt;
-    const MOST_BYTES: usize = 128 * 1024 * 1024;
-    const LONGEST: Duration = Duration::from_secs(2);
-    let _ = timeout(LONGEST, async {
-        let mut bytes = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            bytes += frame.data_ref().map_or(0, |data| data.len());
-            if bytes > MOST_BYTES {
-                return;
-            }
-        }
-    })
-    .await;
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    value
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .eq_ignore_ascii_case("application/json")
-}
-
-impl Shared {
-    fn answer(&self, body: &[u8]) -> Response {
-        let started = Instant::now();
-        // A panic is our fault and this request's end; the others go on.
-        let answer = catch_unwind(AssertUnwindSafe(|| review::answer(body, &self.config)));
-        match answer {
-            Ok(Ok(answer)) => {
-                let duration = started.elapsed();
-                self.metrics.admission(answer.result, duration);
-                let (log, decision) = (&answer.log, answer.result.as_str());
-                tracing::info!(
-                    uid = log.uid,
-                    namespace = log.namespace,
-                    name = log.name,
-                    decision,
-                    problems = log.problems,
-                    duration_us = duration.as_micros() as u64,
-                    "admission"
-                );
-                let mut response = Response::new(Body::from(answer.body));
-                response
-                    .headers_mut()
-                    .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                response
-            }
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "no admission request");
-                self.metrics.admission(AdmissionResult::Invalid, started.elapsed());
-                (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response()
-            }
-            Err(_) => {
-                self.metrics.panics.inc();
-                self.metrics.admission(AdmissionResult::Invalid, started.elapsed());
-                tracing::error!("a request made podkey panic: please report it");
-                (StatusCode::INTERNAL_SERVER_ERROR, "podkey failed on this request\n").into_response()
-            }
-        }
-    }
-
-    fn refuse(&self, Refusal(status, message): Refusal, started: Instant) -> Response {
-        tracing::warn!(status = status.as_u16(), error = message, "no admission request");
-        self.metrics.admission(AdmissionResult::Invalid, started.elapsed());
-        (status, format!("{message}\n")).into_response()
-    }
-}
-
-async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
-    let unready = |why: &'static str| (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
-    match shared.certificate.not_after() {
-        _ if shared.stopping.load(Ordering::Relaxed) => unready("stopping\n"),
-        None => unready("there is no serving certificate yet\n"),
-        Some(not_after) if not_after <= (shared.now)() => unready("the serving certificate has run out\n"),
-        Some(_) => "ok\n".into_response(),
-    }
-}
-
-async fn show_metrics(State(shared): State<Arc<Shared>>) -> Response {
-    match shared.metrics.encode() {
-        Ok(text) => (
-            [(
-                header::CONTENT_TYPE,
-                "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            )],
-            text,
-        )
-            .into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
+fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    connection::listen(address).map_err(|source| ServeError::Listen { address, source })
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 //!
 //! Elsewhere: RLIMIT_AS, with [`SLACK`] for what is mapped and never touched. Buffers of sockets do not count there.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Address space beside the memory limit, bytes: 16 threads' stacks of 2 MiB each, 12 MiB of program and its data, 20 MiB for
@@ -48,8 +48,8 @@ impl Cell {
         Self { limit, kind }
     }
 
-    /// The words of a command that runs another one under the limit, and with limits of open files.
-    pub(crate) fn runs(&self, files: Files) -> Vec<OsString> {
+    /// A command that runs another one, its arguments, under the limit and with a limit of open files.
+    pub(crate) fn command(&self, files: Files) -> Command {
         let enter = match &self.kind {
             Kind::Unified(cgroup) | Kind::Legacy(cgroup) => format!("echo $$ >'{}/cgroup.procs'", cgroup.display()),
             Kind::AddressSpace => format!("ulimit -v {}", (self.limit + SLACK) / 1024),
@@ -58,9 +58,9 @@ impl Cell {
             Files::Soft(most) => format!("ulimit -S -n {most}"),
             Files::Hard(most) => format!("ulimit -n {most}"),
         };
-        ["sh", "-c", &format!("{enter} && {files} && exec \"$@\""), "sh"]
-            .map(OsString::from)
-            .to_vec()
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{enter} && {files} && exec \"$@\""), "sh"]);
+        command
     }
 
     /// The most that was taken. `resident` is the program's own peak (VmHWM), bytes: all that is known without a cgroup.
@@ -176,7 +176,7 @@ fn prepared(root: &Path, set: impl FnOnce(&Path) -> std::io::Result<()>) -> std:
 /// Whether a process can be moved in: a folder may be ours, and the rest of the hierarchy not.
 fn enterable(cgroup: &Path) -> std::io::Result<()> {
     let enter = format!("echo $$ >'{}/cgroup.procs'", cgroup.display());
-    let status = std::process::Command::new("sh").args(["-c", &enter]).status()?;
+    let status = Command::new("sh").args(["-c", &enter]).status()?;
     if status.success() {
         Ok(())
     } else {

@@ -1,6 +1,5 @@
 //! One webhook under its memory limit, the attackers, the well-behaved client beside them, and the judgement.
 
-use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -15,7 +14,7 @@ use crate::attacker::{Attack, Attackers};
 use crate::cell::{Cell, Files};
 use crate::neighbour::{Call, Calls, Neighbour, Report};
 use crate::reviews;
-use crate::support::webhook::{CONFIG, LogReader, Webhook};
+use crate::support::webhook::{CONFIG, LogReader, Webhook, command_of};
 use crate::wire::{self, Target};
 
 /// How long an attack goes on at least, where a test does not say otherwise; and longer, until each of its connections has
@@ -73,9 +72,13 @@ impl Siege {
         raise_own_files();
         let limit = chart_limit();
         let cell = Cell::new(limit);
-        let mut words: Vec<OsString> = cell.runs(files);
-        words.push(program().into());
-        let webhook = Webhook::start_program(&words, CONFIG, &["--grace", "0s"], reader);
+        let webhook = Webhook::start_as(CONFIG, reader, |folder| {
+            let podkey = command_of(&program(), folder);
+            let mut limited = cell.command(files);
+            limited.arg(podkey.get_program()).args(podkey.get_args());
+            limited.args(["--grace", "0s"]);
+            limited
+        });
         // A usual review, and one that needs more than the small part of memory that each connection may have.
         let calls = [0, 40_000].map(|padding| {
             let review = reviews::usual(padding);

@@ -1,7 +1,6 @@
 //! The webhook's real binary, serving with a certificate of our own, and a small HTTP/1.1 client that speaks to it byte by byte.
 
-use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Lines, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
@@ -49,6 +48,8 @@ pub struct Webhook {
     pub folder: tempfile::TempDir,
     pub listen: SocketAddr,
     pub admin: SocketAddr,
+    /// The log line that says so.
+    pub serving: Value,
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
     /// The open end of the pipe that nobody reads any more.
@@ -74,20 +75,32 @@ impl Webhook {
     }
 
     pub fn start_with_config(config: &str, args: &[&str]) -> Self {
-        Self::start_program(&[super::program("podkey").into()], config, args, LogReader::Test)
+        Self::start_as(config, LogReader::Test, |folder| {
+            let mut command = command(folder);
+            command.args(args);
+            command
+        })
     }
 
-    /// `program` holds the words before `serve`: the program's path, and before the path a command that runs it.
-    pub fn start_program(program: &[OsString], config: &str, args: &[&str], reader: LogReader) -> Self {
+    /// Starts after a shell command that changes the process's limits, such as `ulimit -S -n 64`.
+    pub fn start_after(limits: &str) -> Self {
+        Self::start_as(CONFIG, LogReader::Test, |folder| {
+            let podkey = command(folder);
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("{limits} && exec \"$@\""), "sh"]);
+            shell.arg(podkey.get_program()).args(podkey.get_args());
+            shell.args(["--grace", "0s"]);
+            shell
+        })
+    }
+
+    /// Starts the command that is made for a folder: [`command_of`], perhaps below another command.
+    pub fn start_as(config: &str, reader: LogReader, command: impl FnOnce(&Path) -> Command) -> Self {
         let ca = Ca::new("podkey webhook test CA");
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.yaml"), config).unwrap();
         swap_certificate(folder.path(), &ca.leaf(&[NAME]));
-        let mut child = command_of(program, folder.path())
-            .args(args)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command(folder.path()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let serving: Value = loop {
             let line: Value = serde_json::from_str(&lines.next().expect("a log line").unwrap()).unwrap();
@@ -114,6 +127,7 @@ impl Webhook {
             folder,
             listen: address("listen"),
             admin: address("admin_listen"),
+            serving: serving.clone(),
             child,
             log,
             unread,
@@ -125,7 +139,16 @@ impl Webhook {
     }
 
     pub fn try_connect(&self, alpn: &[&str]) -> std::io::Result<Connection> {
-        let tcp = TcpStream::connect(self.listen)?;
+        self.shake_hands(TcpStream::connect(self.listen)?, alpn)
+    }
+
+    /// Connects from another address of this machine, such as 127.0.0.2.
+    pub fn connect_from(&self, address: &str) -> Connection {
+        let tcp = tcp_from(address, self.listen).unwrap();
+        self.shake_hands(tcp, &["http/1.1"]).unwrap()
+    }
+
+    fn shake_hands(&self, tcp: TcpStream, alpn: &[&str]) -> std::io::Result<Connection> {
         tcp.set_nodelay(true)?;
         tcp.set_read_timeout(Some(Duration::from_secs(30)))?;
         let name = ServerName::try_from(NAME).unwrap();
@@ -191,6 +214,14 @@ impl Webhook {
         self.child.try_wait().unwrap()
     }
 
+    /// Soft and hard limit of open files.
+    pub fn open_files_limit(&self) -> (String, String) {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.child.id())).unwrap();
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+        let mut words = line.unwrap().split_whitespace().map(str::to_owned);
+        (words.next().unwrap(), words.next().unwrap())
+    }
+
     /// Peak resident memory in KiB.
     pub fn peak_memory(&self) -> u64 {
         self.try_peak_memory().expect("a program that runs")
@@ -211,16 +242,27 @@ impl Drop for Webhook {
     }
 }
 
-/// `podkey serve` on free ports with the files in a folder.
-pub fn command(folder: &Path) -> Command {
-    command_of(&[super::program("podkey").into()], folder)
+/// A TCP connection from an address of this machine.
+pub fn tcp_from(from: &str, to: SocketAddr) -> std::io::Result<TcpStream> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let stream = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(from.parse().unwrap(), 0))?;
+        socket.connect(to).await?.into_std()
+    })?;
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
-/// The same of another program, or with a command that runs the program.
-fn command_of(program: &[OsString], folder: &Path) -> Command {
+/// `podkey serve` on free ports with the files in a folder.
+pub fn command(folder: &Path) -> Command {
+    command_of(&super::program("podkey"), folder)
+}
+
+/// The same of another build of the program.
+pub fn command_of(program: &Path, folder: &Path) -> Command {
     let file = |name: &str| folder.join(name).display().to_string();
-    let mut command = Command::new(&program[0]);
-    command.args(&program[1..]);
+    let mut command = Command::new(program);
     command.args([
         "serve",
         "--config",
@@ -295,6 +337,29 @@ impl Connection {
     pub fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.get_mut().write_all(bytes)?;
         self.stream.get_mut().flush()
+    }
+
+    /// Writes as much as is taken, which may be less than all.
+    pub fn write_what_is_taken(&mut self, bytes: &[u8], longest: Duration) {
+        let tcp = &self.stream.get_ref().sock;
+        tcp.set_write_timeout(Some(longest)).unwrap();
+        let _ = self.write(bytes);
+    }
+
+    /// Reads a single byte of an answer; 0 at its end.
+    pub fn read_byte(&mut self) -> std::io::Result<usize> {
+        self.stream.get_mut().read(&mut [0])
+    }
+
+    /// Whether the server has not ended it.
+    pub fn is_open(&self) -> bool {
+        let tcp = &self.stream.get_ref().sock;
+        tcp.set_nonblocking(true).unwrap();
+        let open = tcp
+            .peek(&mut [0])
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+        tcp.set_nonblocking(false).unwrap();
+        open
     }
 
     pub fn read_reply(&mut self) -> std::io::Result<Reply> {

@@ -1,0 +1,154 @@
+//! The admin listener: probes and metrics, on a thread of its own, because the webhook's threads may all be deciding.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::SystemTime;
+
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use hyper::body::Incoming;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::watch;
+
+use super::connection::{self, Answer, Service};
+use super::limits::Limits;
+use super::metrics::Metrics;
+use super::mutate::plain;
+use super::places::{ADMIN_TIMES, Connection, Places};
+use super::tls::Certificate;
+
+/// What probes and metrics tell of.
+pub(super) struct Admin {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) certificate: Arc<Certificate>,
+    pub(super) now: fn() -> SystemTime,
+    pub(super) stopping: Arc<AtomicBool>,
+}
+
+/// Serves until `ended` says so, on a thread of its own.
+pub(super) fn start(
+    listener: std::net::TcpListener,
+    admin: Arc<Admin>,
+    limits: Limits,
+    ended: watch::Receiver<bool>,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let listener = {
+        let _inside = runtime.enter();
+        tokio::net::TcpListener::from_std(listener)?
+    };
+    // Its connections are in no metric: whoever reads the metrics is one of them.
+    let places = Places::new(
+        limits.admin_connections,
+        ADMIN_TIMES,
+        Gauge::default(),
+        Family::default(),
+    );
+    std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
+        runtime.block_on(connection::serve(listener, places, None, admin, ended));
+    })
+}
+
+impl Service for Arc<Admin> {
+    async fn answer(&self, connection: Arc<Connection>, request: Request<Incoming>) -> Answer {
+        let method = request.method();
+        let reads = method == Method::GET || method == Method::HEAD;
+        match request.uri().path() {
+            "/healthz" if reads => plain(&connection, StatusCode::OK, "ok\n"),
+            "/readyz" if reads => {
+                let (status, text) = self.readiness();
+                plain(&connection, status, text)
+            }
+            "/metrics" if reads => self.show_metrics(&connection),
+            "/healthz" | "/readyz" | "/metrics" => {
+                let mut answer = plain(&connection, StatusCode::METHOD_NOT_ALLOWED, "");
+                answer
+                    .headers_mut()
+                    .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+                answer
+            }
+            _ => plain(&connection, StatusCode::NOT_FOUND, ""),
+        }
+    }
+}
+
+impl Admin {
+    fn readiness(&self) -> (StatusCode, &'static str) {
+        let unready = |why| (StatusCode::SERVICE_UNAVAILABLE, why);
+        match self.certificate.not_after() {
+            _ if self.stopping.load(Ordering::Relaxed) => unready("stopping\n"),
+            None => unready("there is no serving certificate yet\n"),
+            Some(not_after) if not_after <= (self.now)() => unready("the serving certificate has run out\n"),
+            Some(_) => (StatusCode::OK, "ok\n"),
+        }
+    }
+
+    fn show_metrics(&self, connection: &Arc<Connection>) -> Answer {
+        let Ok(text) = self.metrics.encode() else {
+            return plain(connection, StatusCode::INTERNAL_SERVER_ERROR, "");
+        };
+        let mut answer = plain(connection, StatusCode::OK, text);
+        answer.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        );
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{Ipv4Addr, TcpStream};
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[test]
+    fn healthz_answers_while_every_worker_decides() {
+        const WORKERS: usize = 2;
+        let workers = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(WORKERS)
+            .enable_all()
+            .build()
+            .unwrap();
+        let listener = workers.block_on(async { connection::listen((Ipv4Addr::LOCALHOST, 0).into()) });
+        let listener = listener.unwrap().into_std().unwrap();
+        let address = listener.local_addr().unwrap();
+        let admin = Arc::new(Admin {
+            metrics: Arc::new(Metrics::new()),
+            certificate: Arc::default(),
+            now: SystemTime::now,
+            stopping: Arc::default(),
+        });
+        let (end, ended) = watch::channel(false);
+        let thread = start(listener, admin, Limits::raise(), ended).unwrap();
+        // A decision waits for nothing, and keeps its thread.
+        let (begun, over) = (Arc::new(Barrier::new(WORKERS + 1)), Arc::new(Barrier::new(WORKERS + 1)));
+        for _ in 0..WORKERS {
+            let (begun, over) = (begun.clone(), over.clone());
+            workers.spawn(async move {
+                begun.wait();
+                over.wait();
+            });
+        }
+        begun.wait();
+        for (path, expected) in [
+            ("/healthz", "200 OK"),
+            ("/metrics", "200 OK"),
+            ("/readyz", "503"),
+            ("/x", "404"),
+        ] {
+            let mut client = TcpStream::connect(address).unwrap();
+            write!(client, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {expected}")), "{path}: {answer}");
+        }
+        over.wait();
+        end.send(true).unwrap();
+        thread.join().unwrap();
+    }
+}

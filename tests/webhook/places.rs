@@ -1,0 +1,170 @@
+//! Who keeps a connection when there are more than places: from outside, over real sockets and TLS.
+
+use std::net::TcpStream;
+
+use super::support::webhook::{Connection, Webhook, eventually, tcp_from};
+use super::{bytes, pod, review};
+
+/// More connections than there are places.
+const MANY: usize = 1100;
+
+fn answers(connection: &mut Connection) -> bool {
+    connection.post(&bytes(&review(pod()))).status == 200
+}
+
+fn cuts(webhook: &Webhook, reason: &str) -> f64 {
+    webhook.metric(&format!("podkey_connection_cuts_total{{reason=\"{reason}\"}}"))
+}
+
+#[test]
+fn idle_connections_do_not_lock_a_new_client_out() {
+    let webhook = Webhook::start();
+    let mut first = webhook.connect();
+    assert!(answers(&mut first));
+    let idle: Vec<_> = (0..MANY).map(|_| webhook.connect()).collect();
+    for _ in 0..20 {
+        assert!(answers(&mut webhook.connect()));
+    }
+    assert!(answers(&mut first), "a connection that has proven itself stays");
+    assert!(cuts(&webhook, "no_place") >= 700.0);
+    // The oldest made room.
+    assert!(!idle[0].is_open());
+    assert!(idle[MANY - 30].is_open());
+    assert_eq!(webhook.admin_get("/healthz").status, 200);
+    assert!(webhook.metric("podkey_connections_open") <= 352.0);
+}
+
+#[test]
+fn half_open_and_stalled_connections_do_not_lock_a_new_client_out() {
+    let webhook = Webhook::start();
+    let mut first = webhook.connect();
+    assert!(answers(&mut first));
+    let silent: Vec<_> = (0..MANY).map(|_| TcpStream::connect(webhook.listen).unwrap()).collect();
+    let stalled: Vec<_> = (0..100)
+        .map(|_| {
+            let mut connection = webhook.connect();
+            connection
+                .write(b"POST /mutate HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 8000000\r\n\r\n{")
+                .unwrap();
+            connection
+        })
+        .collect();
+    for _ in 0..20 {
+        assert!(answers(&mut webhook.connect()));
+    }
+    assert!(answers(&mut first));
+    drop((silent, stalled));
+}
+
+#[test]
+fn a_connection_without_a_review_has_seconds() {
+    let webhook = Webhook::start();
+    let mut proven = webhook.connect();
+    assert!(answers(&mut proven));
+    let idle = webhook.connect();
+    let silent = TcpStream::connect(webhook.listen).unwrap();
+    // An answer is no proof: this is no review.
+    let mut other = webhook.connect();
+    assert_eq!(other.request("GET /", "", b"").status, 404);
+    eventually("handshake", || cuts(&webhook, "handshake") == 1.0);
+    eventually("unproven", || cuts(&webhook, "unproven") == 2.0);
+    assert!(!idle.is_open() && !other.is_open());
+    assert!(answers(&mut proven));
+    drop(silent);
+}
+
+#[test]
+fn one_peer_that_proves_itself_does_not_hold_the_whole_pool() {
+    let webhook = Webhook::start();
+    let mut first = webhook.connect();
+    assert!(answers(&mut first));
+    // Only what it has beyond the others is taken from it.
+    let mut hogs: Vec<_> = (0..450)
+        .map(|_| {
+            let mut connection = webhook.connect_from("127.0.0.2");
+            assert!(answers(&mut connection));
+            connection
+        })
+        .collect();
+    let mut others: Vec<_> = (0..100).map(|_| webhook.connect()).collect();
+    // A quarter of the places is for those that have not proven themselves yet.
+    for other in others.iter_mut().skip(20) {
+        assert!(answers(other));
+    }
+    for other in others.iter_mut().skip(20) {
+        assert!(answers(other), "a peer with few connections lost one");
+    }
+    assert!(answers(&mut first));
+    assert!(!hogs[0].is_open());
+    assert!(answers(hogs.last_mut().unwrap()));
+}
+
+#[test]
+fn newcomers_do_not_cut_each_other_off_while_one_peer_holds_all_it_can() {
+    let webhook = Webhook::start();
+    let _hogs: Vec<_> = (0..352)
+        .map(|_| {
+            let mut connection = webhook.connect_from("127.0.0.2");
+            assert!(answers(&mut connection));
+            connection
+        })
+        .collect();
+    // A newcomer that is slower than fifty others.
+    let mut slow = webhook.connect();
+    let flood: Vec<_> = (0..50).map(|_| webhook.connect_from("127.0.0.3")).collect();
+    assert!(answers(&mut slow));
+    drop(flood);
+}
+
+#[test]
+fn connections_that_end_give_their_places_back() {
+    let webhook = Webhook::start();
+    let idle: Vec<_> = (0..352).map(|_| webhook.connect()).collect();
+    assert_eq!(webhook.metric("podkey_connections_open"), 352.0);
+    drop(idle);
+    eventually("places again", || webhook.metric("podkey_connections_open") == 0.0);
+    assert_eq!(cuts(&webhook, "no_place"), 0.0);
+}
+
+#[test]
+fn a_soft_limit_of_1024_files_is_raised() {
+    let (_, hard) = Webhook::start().open_files_limit();
+    let webhook = Webhook::start_after("ulimit -S -n 1024");
+    assert_eq!(webhook.open_files_limit(), (hard.clone(), hard.clone()));
+    if hard != "unlimited" {
+        assert_eq!(webhook.serving["open_files"].to_string(), hard);
+    }
+    assert_eq!(webhook.serving["most_clients"], 352);
+}
+
+#[test]
+fn a_hard_limit_of_files_is_kept_by_serving_fewer_connections() {
+    let webhook = Webhook::start_after("ulimit -n 200");
+    let most = webhook.serving["most_clients"].as_u64().unwrap();
+    assert!(most < 120, "{most}");
+    let idle: Vec<_> = (0..MANY).map(|_| TcpStream::connect(webhook.listen).unwrap()).collect();
+    let probes: Vec<_> = (0..100).map(|_| TcpStream::connect(webhook.admin).unwrap()).collect();
+    assert_eq!(webhook.admin_get("/healthz").status, 200);
+    for _ in 0..20 {
+        assert!(answers(&mut webhook.connect()));
+    }
+    assert!(!webhook.log().iter().any(|line| line.contains("cannot accept")));
+    drop((idle, probes));
+}
+
+#[test]
+fn too_few_files_neither_stop_the_server_nor_keep_it_busy() {
+    let webhook = Webhook::start_after("ulimit -n 24");
+    let idle: Vec<_> = (0..40)
+        .map(|_| tcp_from("127.0.0.2", webhook.listen).unwrap())
+        .collect();
+    webhook.wait_for_log("cannot accept a connection");
+    drop(idle);
+    eventually("an answer", || {
+        let connection = webhook.try_connect(&["http/1.1"]);
+        connection.is_ok_and(|mut connection| answers(&mut connection))
+    });
+    let told = webhook.log();
+    let told = told.iter().filter(|line| line.contains("cannot accept")).count();
+    assert!(told < 5, "{told} lines");
+}
