@@ -324,7 +324,7 @@ mod tests {
         assert!(!is_cut(&quiet).await);
         busy.received(1024 * 1024);
         let _waiter = waiter(&pool, &other, 10).await;
-        tokio::time::sleep(2 * LOOK).await;
+        sleep(2 * LOOK).await;
         assert!(is_cut(&quiet).await);
         assert!(!is_cut(&busy).await);
     }
@@ -336,7 +336,7 @@ mod tests {
         let _held = pool.take(&deciding, 100).await;
         deciding.deciding();
         let _waiter = waiter(&pool, &other, 10).await;
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        sleep(Duration::from_secs(4)).await;
         let cut = tokio::time::timeout(Duration::ZERO, deciding.is_cut()).await;
         assert!(cut.is_err());
     }
