@@ -223,7 +223,7 @@ fn slow_uploads_of_one_peer_do_not_hold_up_another_s_large_review() {
             });
         }
         eventually("held", || held(&webhook, "large_bodies") > 0.0);
-        let reply = webhook.post(&review_of(2 * 1024 * 1024));
+        let reply = webhook.post(&review_of(6 * 1024 * 1024));
         is_over.store(true, Ordering::Relaxed);
         assert_eq!(reply.status, 200);
         assert!(cuts(&webhook, "no_memory") >= 1.0);

@@ -1,6 +1,9 @@
 //! Who keeps a connection when there are more than places: from outside, over real sockets and TLS.
 
+use std::collections::VecDeque;
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use super::support::webhook::{Connection, Webhook, eventually, tcp_from};
 use super::{bytes, pod, review};
@@ -167,4 +170,35 @@ fn too_few_files_neither_stop_the_server_nor_keep_it_busy() {
     let told = webhook.log();
     let told = told.iter().filter(|line| line.contains("cannot accept")).count();
     assert!(told < 5, "{told} lines");
+}
+
+/// As many as an API server has changes under way at most (`--max-mutating-requests-inflight`).
+#[test]
+fn two_hundred_reviews_at_once_of_one_peer_are_all_answered_while_another_floods() {
+    let webhook = Webhook::start();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut silent = VecDeque::new();
+            while !is_over.load(Ordering::Relaxed) {
+                silent.extend(tcp_from("127.0.0.2", webhook.listen));
+                silent.truncate(MANY);
+            }
+        });
+        let clients: Vec<_> = (0..200)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut connection = webhook.connect();
+                    (0..5).all(|_| answers(&mut connection)) && connection.is_open()
+                })
+            })
+            .collect();
+        let answered = clients.into_iter().filter_map(|client| client.join().ok());
+        let answered = answered.filter(|answered| *answered).count();
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(answered, 200);
+    });
+    for reason in ["no_memory", "slow_request", "slow_answer", "turned_away"] {
+        assert_eq!(cuts(&webhook, reason), 0.0, "{reason}");
+    }
 }
