@@ -128,7 +128,13 @@ fn main() -> ExitCode {
     let level = std::env::var(telemetry::LOG_ENV).ok();
     match cli.command {
         Command::Serve(args) => {
-            let _last_lines = telemetry::init_batched(cli.log_format, level.as_deref());
+            let _last_lines = match telemetry::init_batched(cli.log_format, level.as_deref()) {
+                Ok(last_lines) => last_lines,
+                Err(error) => {
+                    let _ = writeln!(std::io::stderr(), "cannot start the log's thread: {error}");
+                    return ExitCode::FAILURE;
+                }
+            };
             serve(args)
         }
         Command::Inject(args) => {

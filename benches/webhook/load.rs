@@ -57,11 +57,18 @@ impl Target {
         self.request = request.into();
     }
 
-    pub(crate) async fn connect(&self) -> anyhow::Result<Connection> {
-        let tcp = TcpStream::connect(self.address).await?;
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) async fn handshake(&self, tcp: TcpStream) -> anyhow::Result<TlsStream<TcpStream>> {
         tcp.set_nodelay(true)?;
         let name = ServerName::try_from("localhost")?;
-        let stream = TlsConnector::from(self.tls.clone()).connect(name, tcp).await?;
+        Ok(TlsConnector::from(self.tls.clone()).connect(name, tcp).await?)
+    }
+
+    pub(crate) async fn connect(&self) -> anyhow::Result<Connection> {
+        let stream = self.handshake(TcpStream::connect(self.address).await?).await?;
         Ok(Connection {
             stream,
             request: self.request.clone(),

@@ -1,4 +1,5 @@
-//! Measures the webhook over HTTPS beside a null handler on the same stack, and the decision alone. `benches/run` calls
+//! Measures the webhook over HTTPS beside a null handler on the same stack, alone and while others hold connections; and the
+//! decision alone. `benches/run` calls
 //! it, one mode after the other; `benches/README.md` says how each number is made.
 
 mod decide;
@@ -10,6 +11,7 @@ mod null;
 #[path = "../pods.rs"]
 mod pods;
 mod server;
+mod siege;
 #[path = "../table.rs"]
 mod table;
 mod whole;
@@ -26,6 +28,8 @@ fn main() -> anyhow::Result<()> {
     match args[..] {
         ["https", podkey] => whole::measure(podkey, whole::FULL),
         ["https", podkey, "--quick"] => whole::measure(podkey, whole::QUICK),
+        ["siege", podkey] => siege::measure(podkey, siege::FULL),
+        ["siege", podkey, "--quick"] => siege::measure(podkey, siege::QUICK),
         ["decide", allocations] => decide::measure(allocations, false),
         ["decide", allocations, "--quick"] => decide::measure(allocations, true),
         ["heavy"] => heavy::measure(false),

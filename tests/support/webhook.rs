@@ -1,9 +1,9 @@
 //! The webhook's real binary, serving with a certificate of our own, and a small HTTP/1.1 client that speaks to it byte by byte.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,8 @@ connections:
     - {namespaces: [arc-runners], secrets: ['arc-runners/data/**']}
 ";
 
-fn client_config(ca: &Ca, alpn: &[&str]) -> Arc<ClientConfig> {
+/// A client's TLS settings, for a webhook with a certificate of this authority.
+pub fn client_config(ca: &Ca, alpn: &[&str]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_slice(ca.pem().as_bytes()).unwrap())
@@ -51,6 +52,17 @@ pub struct Webhook {
     pub serving: Value,
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
+    /// The open end of the pipe that nobody reads any more.
+    unread: Option<Lines<BufReader<ChildStderr>>>,
+}
+
+/// Who reads the program's log after the line `serving`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogReader {
+    /// The test: see [`Webhook::log`].
+    Test,
+    /// Nobody: the pipe gets full.
+    Nobody,
 }
 
 impl Webhook {
@@ -63,7 +75,7 @@ impl Webhook {
     }
 
     pub fn start_with_config(config: &str, args: &[&str]) -> Self {
-        Self::start_as(config, |folder| {
+        Self::start_as(config, LogReader::Test, |folder| {
             let mut command = command(folder);
             command.args(args);
             command
@@ -72,7 +84,7 @@ impl Webhook {
 
     /// Starts after a shell command that changes the process's limits, such as `ulimit -S -n 64`.
     pub fn start_after(limits: &str) -> Self {
-        Self::start_as(CONFIG, |folder| {
+        Self::start_as(CONFIG, LogReader::Test, |folder| {
             let podkey = command(folder);
             let mut shell = Command::new("sh");
             shell.args(["-c", &format!("{limits} && exec \"$@\""), "sh"]);
@@ -82,7 +94,8 @@ impl Webhook {
         })
     }
 
-    fn start_as(config: &str, command: impl FnOnce(&Path) -> Command) -> Self {
+    /// Starts the command that is made for a folder: [`command_of`], perhaps below another command.
+    pub fn start_as(config: &str, reader: LogReader, command: impl FnOnce(&Path) -> Command) -> Self {
         let ca = Ca::new("podkey webhook test CA");
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.yaml"), config).unwrap();
@@ -97,11 +110,17 @@ impl Webhook {
         };
         let log = Arc::new(Mutex::new(Vec::new()));
         let sink = log.clone();
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                sink.lock().unwrap().push(line);
+        let unread = match reader {
+            LogReader::Nobody => Some(lines),
+            LogReader::Test => {
+                std::thread::spawn(move || {
+                    for line in lines.map_while(Result::ok) {
+                        sink.lock().unwrap().push(line);
+                    }
+                });
+                None
             }
-        });
+        };
         let address = |field: &str| serving[field].as_str().unwrap().parse().unwrap();
         Self {
             ca,
@@ -111,6 +130,7 @@ impl Webhook {
             serving: serving.clone(),
             child,
             log,
+            unread,
         }
     }
 
@@ -189,6 +209,11 @@ impl Webhook {
         self.child.wait().unwrap()
     }
 
+    /// How the program ended; none while it runs.
+    pub fn try_wait(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Soft and hard limit of open files.
     pub fn open_files_limit(&self) -> (String, String) {
         let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.child.id())).unwrap();
@@ -199,9 +224,14 @@ impl Webhook {
 
     /// Peak resident memory in KiB.
     pub fn peak_memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        self.try_peak_memory().expect("a program that runs")
+    }
+
+    /// The same; none once the program has ended.
+    pub fn try_peak_memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+        line.split_whitespace().nth(1)?.parse().ok()
     }
 }
 
@@ -226,8 +256,13 @@ pub fn tcp_from(from: &str, to: SocketAddr) -> std::io::Result<TcpStream> {
 
 /// `podkey serve` on free ports with the files in a folder.
 pub fn command(folder: &Path) -> Command {
+    command_of(&super::program("podkey"), folder)
+}
+
+/// The same of another build of the program.
+pub fn command_of(program: &Path, folder: &Path) -> Command {
     let file = |name: &str| folder.join(name).display().to_string();
-    let mut command = Command::new(super::program("podkey"));
+    let mut command = Command::new(program);
     command.args([
         "serve",
         "--config",
