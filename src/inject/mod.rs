@@ -218,6 +218,10 @@ fn additions<'p, 'a>(
     let mut with_additions = Vec::with_capacity(all);
     let mut room = MAX_ADDED_BYTES;
     for reader in readers {
+        // The pod is refused anyway, and readers multiply with files.
+        if problems.is_full() {
+            break;
+        }
         let calls_hooks = runner.is_some_and(|runner| std::ptr::eq(runner, reader.container));
         let (tool, access) = match tool {
             Tool::Hooks if calls_hooks => (tool, hooks::access(request)),

@@ -1,5 +1,6 @@
 //! Every list and map of Kubernetes' Pod, found in the type itself, and pods that are mostly one of them. A list that a
 //! newer Kubernetes adds is found as soon as the types have it.
+#![allow(clippy::expect_used, reason = "the type of Kubernetes is as it is")]
 
 use std::cell::RefCell;
 
