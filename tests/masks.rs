@@ -54,7 +54,7 @@ fn runner(format: Format, file: &[u8]) -> Runner {
     masks.add("FILE", format, file);
     let mut runner = Runner::new();
     let print = |commands: &[u8]| -> Result<(), ()> {
-        runner.read(&String::from_utf8(commands.to_vec()).unwrap());
+        runner.read(std::str::from_utf8(commands).unwrap());
         Ok(())
     };
     masks.commands(print).unwrap();
