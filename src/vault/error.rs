@@ -43,8 +43,14 @@ impl Kind {
     /// Whether the server said it of what was asked for, and may say something else of another path.
     pub(super) fn is_of_one_path(self) -> bool {
         match self {
-            Self::NotFound | Self::NoEngine | Self::NotReadable | Self::NotVault | Self::Denied | Self::Refused => true,
-            Self::Setup | Self::Unavailable | Self::Failing | Self::RateLimited | Self::Trust => false,
+            Self::NotFound
+            | Self::NoEngine
+            | Self::NotReadable
+            | Self::Failing
+            | Self::NotVault
+            | Self::Denied
+            | Self::Refused => true,
+            Self::Setup | Self::Unavailable | Self::RateLimited | Self::Trust => false,
         }
     }
 }

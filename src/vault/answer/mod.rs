@@ -359,6 +359,8 @@ pub(super) fn refusal(answer: &Answered, path: &str) -> Refusal {
         ..Refusal::default()
     };
     let Ok(envelope) = envelope(&answer.body) else {
+        // So the server answers most writes: with nothing.
+        refusal.from_vault = answer.status == 204;
         refusal.meaning = spoken(answer);
         return refusal;
     };
