@@ -342,7 +342,7 @@ mod tests {
         let one = failure(Code::Denied, "a", "b");
         assert_eq!(
             Failure::together(vec![one.clone(), one.clone()], 3),
-            Some(one.clone()),
+            Some(one),
             "one problem"
         );
 

@@ -67,6 +67,8 @@ pub(crate) struct VaultError {
     pub hint: String,
     /// How long the server asks to be left alone, told where there is no second try.
     pub retry_after: Option<Duration>,
+    /// Whether the server may know more of the reason than it said.
+    pub(super) open: bool,
 }
 
 impl VaultError {
@@ -76,7 +78,13 @@ impl VaultError {
             message: message.into(),
             hint: hint.into(),
             retry_after: None,
+            open: false,
         }
+    }
+
+    /// One of which the server may know more.
+    pub(super) fn open(self) -> Self {
+        Self { open: true, ..self }
     }
 }
 

@@ -43,7 +43,7 @@ impl Vault {
         error: VaultError,
     ) -> VaultError {
         let may_ask = session.uses == 0 && self.explained.get() < MOST;
-        if !may_ask || !matches!(error.kind, Kind::Denied | Kind::NotFound) {
+        if !may_ask || !error.open {
             return error;
         }
         self.explained.set(self.explained.get() + 1);

@@ -147,7 +147,7 @@ pub(super) fn auth(answer: &Answered) -> Result<Auth, FailedTry> {
             None => "it has no auth block",
         }));
     };
-    let block: AuthBlock<'_> = object(block.get()).ok_or(nonsense("its auth block is not readable"))?;
+    let block: AuthBlock<'_> = object(block.get()).ok_or_else(|| nonsense("its auth block is not readable"))?;
     let token = match block.client_token {
         Some(token) if !token.is_empty() => token,
         _ if block.mfa_requirement.is_some() => return Err(second_factor(&block, answer)),
@@ -239,7 +239,7 @@ pub(super) fn renewed_token(answer: &Answered) -> Result<Renewed, FailedTry> {
     let envelope = envelope(&answer.body)?;
     expected(&envelope, answer);
     let block: Option<AuthBlock<'_>> = envelope.auth.and_then(|block| object(block.get()));
-    let block = block.ok_or(nonsense("it has no readable auth block"))?;
+    let block = block.ok_or_else(|| nonsense("it has no readable auth block"))?;
     Ok(Renewed {
         ttl: Duration::from_secs(block.lease_duration.unwrap_or(0)),
         renewable: block.renewable.unwrap_or(false),
@@ -411,7 +411,7 @@ fn envelope(body: &[u8]) -> Result<Envelope<'_>, FailedTry> {
     }
     let text = std::str::from_utf8(body).map_err(|_| nonsense("it is not UTF-8"))?;
     // The parser's own words could quote the body.
-    object(text).ok_or(nonsense("it is not the JSON it should be"))
+    object(text).ok_or_else(|| nonsense("it is not the JSON it should be"))
 }
 
 /// Reads a struct from an object only: serde would take an array for one too.

@@ -64,20 +64,21 @@ pub(super) fn refused(
             format!("no secrets engine is mounted at {path} ({words})"),
             "check the path, and the connection's namespace",
         ),
-        (404, None) if refusal.from_vault => not_found(
-            match (wanted.version, refusal.errors.is_empty()) {
-                (_, false) => format!("no secret at {path} ({words})"),
-                (Some(version), true) => format!("no version {version} at {path}, or no secret at all"),
-                (None, true) => format!("no secret at {path}"),
-            },
-            if wanted.version.is_some() {
+        (404, None) if refusal.errors.is_empty() => {
+            let message = match wanted.version {
+                Some(version) => format!("no version {version} at {path}, or no secret at all"),
+                None => format!("no secret at {path}"),
+            };
+            let hint = if wanted.version.is_some() {
                 "check path and version"
             } else if has_data_segment(path) {
                 "check the path; if the mount is a KV v1 engine, its paths have no /data/"
             } else {
                 "check the path"
-            },
-        ),
+            };
+            Verdict::Fatal(VaultError::new(Kind::NotFound, message, hint).open())
+        }
+        (404, None) => not_found(format!("no secret at {path} ({words})"), "check the path"),
         // Not as if it were missing: `ignore-not-found` would skip what can never be delivered.
         (405, _) => fatal(
             Kind::NotReadable,
@@ -124,7 +125,8 @@ fn denied(wanted: &Wanted, role: &str, since_login: Duration, words: &str) -> Ve
         Kind::Denied,
         format!("the role {role} may not {} {path} ({words})", verb(wanted)),
         hint,
-    );
+    )
+    .open();
     match TOKEN_SPREADS.checked_sub(since_login) {
         Some(left) => Verdict::Retry(Pause::Jitter, Patience::More(left), error),
         None => Verdict::Fatal(error),
@@ -150,7 +152,8 @@ pub(super) fn raw(wanted: &Wanted, head: &Head) -> Option<Verdict> {
     let plain = ["", "text/plain"]
         .iter()
         .any(|plain| head.content_type.split(';').next() == Some(plain));
-    if !known && !(plain && instead.is_some() && !has_data_segment(path)) {
+    let is_raw = known || plain && instead.is_some() && !has_data_segment(path);
+    if !is_raw {
         return None;
     }
     Some(fatal(
