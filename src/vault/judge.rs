@@ -82,12 +82,17 @@ impl Judge {
                 what: "the server's certificate is not for servers: its extended key usage has no serverAuth".into(),
                 hint: "issue it with the extended key usage serverAuth".into(),
             },
-            _ => self.unfit(&leaf, intermediates),
+            error => self.unfit(&leaf, intermediates, error),
         }
     }
 
     /// The first certificate of the chain that podkey's TLS library cannot work with.
-    fn unfit(&self, leaf: &Certificate<'_>, intermediates: &[CertificateDer<'_>]) -> TlsFailure {
+    fn unfit(
+        &self,
+        leaf: &Certificate<'_>,
+        intermediates: &[CertificateDer<'_>],
+        error: &CertificateError,
+    ) -> TlsFailure {
         if let Some(why) = leaf.unfit() {
             return unfit(format!("{OF_SERVER} {why}"));
         }
@@ -114,7 +119,8 @@ impl Judge {
             .find_map(|authority| authority.unfit_key());
         match why {
             Some(why) => unfit(format!("the authority's certificate in the connection's caFile {why}")),
-            None if self.listed.is_empty() || !issuers.is_empty() => TlsFailure::UnknownAuthority,
+            // An authority of the same name, with another key.
+            None if *error == CertificateError::BadSignature => TlsFailure::UnknownAuthority,
             None => unreadable(),
         }
     }

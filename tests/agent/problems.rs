@@ -176,7 +176,6 @@ fn several_problems_are_told_together_and_nothing_is_delivered() {
     ] {
         agent = agent.file(file);
     }
-    let before = bao.tokens();
     let run = agent.run();
     // Of several codes the one that is worst: a right is missing.
     run.expect(
@@ -198,7 +197,7 @@ fn several_problems_are_told_together_and_nothing_is_delivered() {
         run.stderr
     );
     assert!(agent.all_files().is_empty());
-    assert_eq!(bao.tokens(), before, "the token is revoked");
+    assert!(run.stderr.contains("client token revoked"), "{}", run.stderr);
     // Without the reads that fail: those of rendering alone.
     let agent = Agent::for_bao(bao)
         .file(key("arc-runners/data/there", "gone"))

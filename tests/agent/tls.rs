@@ -260,6 +260,12 @@ fn a_name_form_that_does_not_count_is_named() {
     agent(&serve(&as_dns), &ca.pem())
         .run()
         .expect(78, &["127.0.0.1 as a DNS name, not as an IP address", "IP:127.0.0.1"]);
+    let constrained = Ca::constrained("example.com");
+    let run = agent(&serve(&constrained.leaf(&["vault.test"])), &constrained.pem())
+        .with("/connection/tlsServerName", json!("vault.test"))
+        .run();
+    run.expect(78, &["breaks a rule of X.509", "name constraints"]);
+    assert!(!run.termination.contains("not signed by"), "{}", run.termination);
     let client = ca.leaf_with(|params| {
         params.subject_alt_names = vec![rcgen::SanType::IpAddress("127.0.0.1".parse().unwrap())];
         params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
