@@ -16,6 +16,10 @@
 #![cfg(feature = "webhook")]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+#[path = "support/plain.rs"]
+#[allow(unreachable_pub, reason = "shared by several test binaries")]
+mod plain;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -49,6 +53,12 @@ fn every_case_comes_out_as_its_folder_says() {
             Err(why) => writeln!(failures, "\n{name}: {why}").unwrap(),
             Ok(outcome) if update => write(folder, &outcome),
             Ok(outcome) => {
+                for said in ["denied.txt", "warnings.txt"]
+                    .iter()
+                    .filter_map(|name| outcome.get(name))
+                {
+                    plain::assert_for_people(&name, said);
+                }
                 if let Err(difference) = compare(&expected(folder), &outcome) {
                     writeln!(failures, "\n{name}: {difference}").unwrap();
                 }

@@ -7,6 +7,10 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "support/plain.rs"]
+#[allow(unreachable_pub, reason = "shared by several test binaries")]
+mod plain;
+
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
@@ -48,6 +52,7 @@ fn inject(config: &str, manifest: &str, args: &[&str]) -> Ended {
     // A program that has seen enough does not read to the end.
     let _ = child.stdin.take().unwrap().write_all(manifest.as_bytes());
     let output = child.wait_with_output().unwrap();
+    plain::assert_for_people("stderr", &String::from_utf8_lossy(&output.stderr));
     Ended {
         code: output.status.code().unwrap(),
         stdout: String::from_utf8(output.stdout).unwrap(),

@@ -15,7 +15,7 @@ use crate::plan::{
 };
 use crate::render::{self, Fields};
 use crate::secret::{Lease, Secret};
-use crate::vault::{Reading, Session, Vault, VaultError, Wanted};
+use crate::vault::{Reading, Readings, Session, Vault, VaultError, Wanted};
 
 /// A file to make, with the path to read for it.
 pub(super) struct FileOrder<'a, P> {
@@ -67,7 +67,9 @@ pub(super) struct Delivery {
 /// What the server said, for each thing that was wanted.
 pub(super) struct Answers {
     wanted: Vec<Wanted>,
-    readings: Vec<Result<Reading, VaultError>>,
+    readings: Readings,
+    /// What is not there is no failure.
+    ignore_not_found: bool,
 }
 
 impl<P> Order<'_, P> {
@@ -94,59 +96,27 @@ impl<P> Order<'_, P> {
                 "the role's token_num_uses is too small for these reads and the revocation"
             );
         }
-        let readings = vault.read_all(session, &wanted, self.ignore_not_found).await?;
-        Ok(Answers { wanted, readings })
+        let readings = vault.read_all(session, &wanted, self.ignore_not_found).await;
+        let answers = Answers {
+            wanted,
+            readings,
+            ignore_not_found: self.ignore_not_found,
+        };
+        let (mut failures, unread) = answers.failures();
+        if failures.is_empty() && unread == 0 {
+            return Ok(answers);
+        }
+        // What was read may be wrong too: all is told at once.
+        failures.extend(self.render_all(&answers).1);
+        Err(Failure::together(failures, unread)
+            .unwrap_or_else(|| Failure::new(Code::Unavailable, "nothing was read", "")))
     }
 
     /// Makes files and variables of the answers, all or nothing.
     pub(super) fn render(&self, answers: &Answers, session: &Session) -> Result<Delivery, Failure> {
-        let mut delivery = Delivery::default();
-        for order in &self.files {
-            let (file, path) = (order.file, &order.path);
-            let reading = match answers.of(&order.wanted())? {
-                Found::Secret(reading) => reading,
-                Found::Nothing(missing) => {
-                    // The hint too: the path may be missing only because it is not written as its engine wants it.
-                    tracing::warn!(secret = %path, file = %file.file, reason = missing.message, hint = missing.hint, "skipped");
-                    if let Destination::Absolute(_) = file.file {
-                        // A single-file mount needs its file, or the kubelet makes a directory of that name.
-                        delivery.files.push(Rendered {
-                            place: order.place.clone(),
-                            mode: file.mode.bits(),
-                            bytes: Secret::from(Vec::new()),
-                        });
-                    }
-                    continue;
-                }
-            };
-            for (destination, rendered) in order.render(reading)? {
-                delivery.count(&rendered.bytes)?;
-                if let Destination::EachField(_) = file.file {
-                    delivery.field_files.push((destination.clone(), path.clone()));
-                }
-                delivery.delivered.push(Delivered {
-                    to: Target::File(destination.path().into_owned()),
-                    secret: path.to_string(),
-                    version: reading.version,
-                });
-                delivery.made_of.push(order.wanted());
-                delivery.files.push(rendered);
-            }
-        }
-        for order in &self.env {
-            let path = &order.path;
-            let reading = match answers.of(&order.wanted())? {
-                Found::Secret(reading) => reading,
-                Found::Nothing(missing) => {
-                    tracing::warn!(secret = %path, reason = missing.message, hint = missing.hint, "skipped");
-                    continue;
-                }
-            };
-            for variable in order.render(reading)? {
-                delivery.count(&variable.value)?;
-                delivery.add(variable, path, reading.version)?;
-                delivery.made_of.push(order.wanted());
-            }
+        let (mut delivery, failures) = self.render_all(answers);
+        if let Some(failure) = Failure::together(failures, 0) {
+            return Err(failure);
         }
         let now = SystemTime::now();
         for (wanted, lease) in answers.leases() {
@@ -164,6 +134,19 @@ impl<P> Order<'_, P> {
         }
         Ok(delivery)
     }
+
+    /// What can be made of the answers, and what cannot.
+    fn render_all(&self, answers: &Answers) -> (Delivery, Vec<Failure>) {
+        let (mut delivery, mut failures) = (Delivery::default(), Vec::new());
+        let files = self.files.iter().map(|order| delivery.take_file(order, answers).err());
+        failures.extend(files.flatten());
+        let env = self
+            .env
+            .iter()
+            .map(|order| delivery.take_variables(order, answers).err());
+        failures.extend(env.flatten());
+        (delivery, failures)
+    }
 }
 
 impl Answers {
@@ -175,7 +158,19 @@ impl Answers {
     /// All that was wanted, with what was read, where there was anything.
     pub(super) fn all(&self) -> impl Iterator<Item = (&Wanted, Option<&Reading>)> {
         let all = self.wanted.iter().zip(&self.readings);
-        all.map(|(wanted, reading)| (wanted, reading.as_ref().ok()))
+        all.map(|(wanted, reading)| (wanted, reading.as_ref().and_then(|reading| reading.as_ref().ok())))
+    }
+
+    /// What could not be read, in the order of the plan, and how much was not.
+    fn failures(&self) -> (Vec<Failure>, usize) {
+        let failed = self
+            .readings
+            .iter()
+            .flatten()
+            .filter_map(|reading| reading.as_ref().err());
+        let failed = failed.filter(|error| !(self.ignore_not_found && error.kind.is_missing()));
+        let unread = self.readings.iter().filter(|reading| reading.is_none()).count();
+        (failed.cloned().map(Failure::from).collect(), unread)
     }
 
     /// What ends by itself, with how it does.
@@ -196,19 +191,13 @@ impl Answers {
         }
     }
 
-    /// What was found. Where nothing was and that is a failure, it has been told already.
-    fn of(&self, wanted: &Wanted) -> Result<Found<'_>, Failure> {
+    /// What was found. None: it failed, which [`Self::failures`] reports.
+    fn of(&self, wanted: &Wanted) -> Option<Found<'_>> {
         let mut all = self.wanted.iter().zip(&self.readings);
-        match all.find(|(one, _)| *one == wanted) {
-            Some((_, Ok(reading))) => Ok(Found::Secret(reading)),
-            Some((_, Err(missing))) if missing.kind.is_missing() => Ok(Found::Nothing(missing)),
-            Some((_, Err(error))) => Err(error.clone().into()),
-            // Every secret of the order was wanted.
-            None => Err(Failure::new(
-                Code::NotFound,
-                format!("{} was not read", wanted.path),
-                "",
-            )),
+        match all.find(|(one, _)| *one == wanted)?.1.as_ref()? {
+            Ok(reading) => Some(Found::Secret(reading)),
+            Err(missing) if self.ignore_not_found && missing.kind.is_missing() => Some(Found::Nothing(missing)),
+            Err(_) => None,
         }
     }
 }
@@ -236,6 +225,61 @@ impl Delivery {
     /// See [`check_field_files`].
     pub(super) fn check_field_files<C>(&self, plan: &Plan<C>) -> Result<(), Failure> {
         check_field_files(plan, self.field_files.iter().map(|(file, path)| (file, path)))
+    }
+
+    /// Makes a file, or one for each field.
+    fn take_file<P>(&mut self, order: &FileOrder<'_, P>, answers: &Answers) -> Result<(), Failure> {
+        let (file, path) = (order.file, &order.path);
+        let reading = match answers.of(&order.wanted()) {
+            None => return Ok(()),
+            Some(Found::Secret(reading)) => reading,
+            Some(Found::Nothing(missing)) => {
+                // The hint too: the path may be missing only because it is not written as its engine wants it.
+                tracing::warn!(secret = %path, file = %file.file, reason = missing.message, hint = missing.hint, "skipped");
+                if let Destination::Absolute(_) = file.file {
+                    // A single-file mount needs its file, or the kubelet makes a directory of that name.
+                    self.files.push(Rendered {
+                        place: order.place.clone(),
+                        mode: file.mode.bits(),
+                        bytes: Secret::from(Vec::new()),
+                    });
+                }
+                return Ok(());
+            }
+        };
+        for (destination, rendered) in order.render(reading)? {
+            self.count(&rendered.bytes)?;
+            if let Destination::EachField(_) = file.file {
+                self.field_files.push((destination.clone(), path.clone()));
+            }
+            self.delivered.push(Delivered {
+                to: Target::File(destination.path().into_owned()),
+                secret: path.to_string(),
+                version: reading.version,
+            });
+            self.made_of.push(order.wanted());
+            self.files.push(rendered);
+        }
+        Ok(())
+    }
+
+    /// Makes variables.
+    fn take_variables(&mut self, order: &EnvOrder<'_>, answers: &Answers) -> Result<(), Failure> {
+        let path = &order.path;
+        let reading = match answers.of(&order.wanted()) {
+            None => return Ok(()),
+            Some(Found::Secret(reading)) => reading,
+            Some(Found::Nothing(missing)) => {
+                tracing::warn!(secret = %path, reason = missing.message, hint = missing.hint, "skipped");
+                return Ok(());
+            }
+        };
+        for variable in order.render(reading)? {
+            self.count(&variable.value)?;
+            self.add(variable, path, reading.version)?;
+            self.made_of.push(order.wanted());
+        }
+        Ok(())
     }
 
     fn count(&mut self, bytes: &Secret) -> Result<(), Failure> {

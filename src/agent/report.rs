@@ -103,6 +103,87 @@ impl Failure {
     }
 }
 
+/// The codes by what they say of several failures together: first that nothing may be trusted, then who has to mend what, and
+/// last what may pass by itself.
+const BY_WEIGHT: [Code; 8] = [
+    Code::BadPlan,
+    Code::Trust,
+    Code::NotVault,
+    Code::Denied,
+    Code::NotFound,
+    Code::BadData,
+    Code::RateLimited,
+    Code::Unavailable,
+];
+/// How much of the 1 KiB of a termination message the problems, and what to do about them, take together, in bytes.
+const MAX_PROBLEMS: usize = 560;
+const MAX_HINTS: usize = 280;
+/// How much one of several problems may take.
+const MAX_PROBLEM: usize = 260;
+
+impl Failure {
+    /// Several failures, in the order of the plan, as one that fits into a termination message; `unread` is how many paths were
+    /// not read because of them. What may pass by itself is left out where something else is wrong: the same try would be
+    /// in vain. None: there are none.
+    pub(super) fn together(mut failures: Vec<Self>, mut unread: usize) -> Option<Self> {
+        let passes = |failure: &Self| matches!(failure.code, Code::Unavailable | Code::RateLimited);
+        if failures.iter().any(|failure| !passes(failure)) {
+            let before = failures.len();
+            failures.retain(|failure| !passes(failure));
+            unread += before - failures.len();
+        }
+        let mut different: Vec<Self> = Vec::new();
+        for failure in failures {
+            if !different.iter().any(|known| known.message == failure.message) {
+                different.push(failure);
+            }
+        }
+        let code = BY_WEIGHT
+            .into_iter()
+            .find(|code| different.iter().any(|failure| failure.code == *code))
+            .or_else(|| different.first().map(|failure| failure.code))?;
+        if different.len() < 2 {
+            return different.pop();
+        }
+        for failure in &different {
+            tracing::error!(
+                code = failure.code as u8,
+                reason = failure.message,
+                hint = failure.hint,
+                "one of several problems"
+            );
+        }
+        let messages: Vec<&str> = different.iter().map(|failure| failure.message.as_str()).collect();
+        let mut hints: Vec<&str> = Vec::new();
+        for failure in different.iter().filter(|failure| !failure.hint.is_empty()) {
+            if !hints.contains(&failure.hint.as_str()) {
+                hints.push(&failure.hint);
+            }
+        }
+        let mut message = format!("{} problems: {}", different.len(), listed(&messages, MAX_PROBLEMS));
+        if unread > 0 {
+            message.push_str(&format!("; not read because of them: {unread}"));
+        }
+        Some(Self::new(code, message, listed(&hints, MAX_HINTS)))
+    }
+}
+
+/// As many of the texts as fit, and how many more there are.
+fn listed(texts: &[&str], limit: usize) -> String {
+    let mut list = String::new();
+    for (index, text) in texts.iter().enumerate() {
+        let text = cut(text, MAX_PROBLEM);
+        let more = texts.len() - index;
+        if index > 0 && list.len() + text.len() + "; ".len() > limit {
+            list.push_str(&format!("; and {more} more"));
+            break;
+        }
+        list.push_str(if index > 0 { "; " } else { "" });
+        list.push_str(&text);
+    }
+    list
+}
+
 impl From<VaultError> for Failure {
     fn from(error: VaultError) -> Self {
         let code = match error.kind {
@@ -126,6 +207,7 @@ impl Failure {
                 Code::NotFound,
                 "names of fields are exact, upper and lower case too".to_owned(),
             ),
+            RenderError::NullField { .. } => (Code::NotFound, "give the field a value, or name another one".to_owned()),
             RenderError::Decode { .. } => (
                 Code::BadData,
                 "correct the field, or `decode` in the annotation podkey.dev/files".to_owned(),
@@ -255,6 +337,56 @@ mod tests {
         );
         assert!(text.ends_with("…. do this"), "{text}");
         assert!(!text.chars().any(char::is_control));
+    }
+
+    #[test]
+    fn several_failures_fit_into_one_termination_message_and_none_is_cut_away_in_silence() {
+        let failure = |code, text: &str, hint: &str| Failure::new(code, text, hint);
+        let together = |failures, unread| {
+            let failure = Failure::together(failures, unread).unwrap();
+            let name = "c".repeat(128);
+            let text = Report::new(Stage::Read, Some(&name), &Err(failure.clone())).text();
+            assert!(text.len() <= 1024 && !text.contains("…."), "{} {text}", text.len());
+            (failure.code, text)
+        };
+        assert_eq!(Failure::together(Vec::new(), 0), None);
+        let one = failure(Code::Denied, "a", "b");
+        assert_eq!(
+            Failure::together(vec![one.clone(), one.clone()], 3),
+            Some(one),
+            "one problem"
+        );
+
+        let (code, text) = together(
+            vec![
+                failure(Code::NotFound, "no secret at a", "check the path"),
+                failure(Code::Denied, "the role may not read b", "add `read`"),
+                failure(Code::Unavailable, "the server is away", "start it"),
+                failure(Code::NotFound, "no secret at c", "check the path"),
+            ],
+            2,
+        );
+        assert_eq!(code, Code::Denied, "the heaviest");
+        assert!(
+            text.ends_with(
+                ": 3 problems: no secret at a; the role may not read b; no secret at c; not read because of them: 3. \
+                 check the path; add `read`"
+            ),
+            "{text}"
+        );
+
+        let many = (0..64).map(|n| {
+            failure(
+                Code::NotFound,
+                &format!("no secret at {n} {}", "ä".repeat(90)),
+                &"h".repeat(400),
+            )
+        });
+        let (_, text) = together(many.collect(), 0);
+        assert!(
+            text.contains("64 problems: no secret at 0") && text.contains("; and 62 more"),
+            "{text}"
+        );
     }
 
     #[test]

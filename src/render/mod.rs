@@ -18,7 +18,13 @@ use format::Chosen;
 /// Why a secret's data cannot become the file. Names and positions only, never a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RenderError {
-    /// The secret has no such field, or it is null.
+    /// The field is there, and is null.
+    #[error("the field {field:?} is null: it has no value to deliver")]
+    NullField {
+        /// The field.
+        field: String,
+    },
+    /// The secret has no such field.
     #[error("the secret has no field {field:?} ({available})")]
     NoField {
         /// The field asked for.
@@ -208,7 +214,8 @@ pub fn render<P>(file: &PlannedFile<P>, fields: &Fields<'_>) -> Result<Secret, R
     };
     let json = match fields.fields.get(key) {
         Some(json) if *json != "null" => json,
-        _ => {
+        Some(_) => return Err(RenderError::NullField { field: key.to_owned() }),
+        None => {
             return Err(RenderError::NoField {
                 field: key.to_owned(),
                 available: fields.names(),

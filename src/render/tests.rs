@@ -43,7 +43,9 @@ fn raw_is_the_field_and_nothing_else() {
 
 #[test]
 fn a_field_that_is_null_or_missing_is_named_with_the_names_there_are() {
-    for key in ["gone", "A", "none"] {
+    let null = rendered(r#"{"a":"canary","none":null}"#, Some("none"), Format::Raw).unwrap_err();
+    assert!(null.to_string().contains("\"none\" is null"), "{null}");
+    for key in ["gone", "A"] {
         let error = rendered(r#"{"a":"canary","none":null}"#, Some(key), Format::Raw).unwrap_err();
         let text = error.to_string();
         assert!(

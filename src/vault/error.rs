@@ -1,6 +1,7 @@
 //! What can go wrong with a server, in words for the person who has to mend it. No message holds a body, a token or a
 //! secret; what the server said is escaped and cut.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::text::is_printable;
@@ -38,6 +39,20 @@ impl Kind {
     pub(crate) fn is_missing(self) -> bool {
         matches!(self, Self::NotFound | Self::NoEngine)
     }
+
+    /// Whether the server said it of what was asked for, and may say something else of another path.
+    pub(super) fn is_of_one_path(self) -> bool {
+        match self {
+            Self::NotFound
+            | Self::NoEngine
+            | Self::NotReadable
+            | Self::Failing
+            | Self::NotVault
+            | Self::Denied
+            | Self::Refused => true,
+            Self::Setup | Self::Unavailable | Self::RateLimited | Self::Trust => false,
+        }
+    }
 }
 
 /// A failure that ends the run: what happened, and what to do about it.
@@ -52,6 +67,8 @@ pub(crate) struct VaultError {
     pub hint: String,
     /// How long the server asks to be left alone, told where there is no second try.
     pub retry_after: Option<Duration>,
+    /// Whether the server may know more of the reason than it said.
+    pub(super) open: bool,
 }
 
 impl VaultError {
@@ -61,7 +78,13 @@ impl VaultError {
             message: message.into(),
             hint: hint.into(),
             retry_after: None,
+            open: false,
         }
+    }
+
+    /// One of which the server may know more.
+    pub(super) fn open(self) -> Self {
+        Self { open: true, ..self }
     }
 }
 
@@ -89,11 +112,12 @@ pub(super) enum TransportError {
 }
 
 /// Why a TLS handshake failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the TLS handshake failed")]
 pub(super) enum TlsFailure {
     /// None of the trusted authorities signed the certificate.
     UnknownAuthority,
-    /// The certificate has expired or is not valid yet; the text has both times.
+    /// A certificate has expired or is not valid yet; the text names it, and has both times.
     Time(String),
     /// The certificate is for other names.
     Name {
@@ -104,29 +128,84 @@ pub(super) enum TlsFailure {
     },
     /// The other side does not speak TLS.
     NotTls,
+    /// The server found nothing that both sides support.
+    NothingInCommon,
     /// Anything else.
-    Other(String),
+    Other {
+        /// What is wrong, a whole sentence.
+        what: String,
+        /// What to do.
+        hint: String,
+    },
 }
+
+impl TlsFailure {
+    /// The server takes only clients with a certificate.
+    pub(super) fn wants_client_certificate() -> Self {
+        Self::Other {
+            what: "the server wants a client certificate (mutual TLS), and podkey has none".to_owned(),
+            hint: CLIENT_CERTIFICATE.to_owned(),
+        }
+    }
+}
+
+/// What to do about a server that wants a client certificate.
+pub(super) const CLIENT_CERTIFICATE: &str = "give the connection a listener without tls_require_and_verify_client_cert (tls_disable_client_certs = true), or one of its own; where a proxy asks for it, a way around that";
 
 /// What of an HTTP answer the classification looks at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// The status code.
-    pub status: u16,
-    /// The content type, cut.
-    pub content_type: String,
+    /// Status and content type.
+    pub head: Head,
     /// Vault's `errors`, each escaped and cut.
     pub errors: Vec<String>,
     /// Vault's `warnings`, likewise.
     pub warnings: Vec<String>,
     /// The header `Retry-After`, in seconds.
     pub retry_after: Option<Duration>,
-    /// The body is one of Vault's, not of something in front of it.
+    /// The body is one of the API's. Where it is not, something in front of the server has answered, and the status says nothing
+    /// about the secret.
     pub from_vault: bool,
     /// A KV v2 version that is no more: which, and what became of it.
     pub gone: Option<GoneVersion>,
-    /// The body says that it came from a TLS server which was spoken to in clear text.
-    pub wants_tls: bool,
+    /// What the answer means, where neither status nor `errors` say that.
+    pub meaning: Option<Meaning>,
+}
+
+/// The head of an answer, as far as messages show it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Head {
+    /// The status code.
+    pub status: u16,
+    /// The content type, cut.
+    pub content_type: String,
+}
+
+impl fmt::Display for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let content_type = match self.content_type.as_str() {
+            "" => "no content type",
+            known => known,
+        };
+        write!(f, "status {} ({content_type})", self.status)
+    }
+}
+
+/// What an answer means that neither its status nor its `errors` explain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// A TLS port that was spoken to in clear text.
+    WantsTls,
+    /// A proxy that ends TLS, in front of a TLS port that it speaks to in clear text.
+    WantsTlsBehind,
+    /// A proxy that takes only clients with a certificate.
+    WantsClientCertificate,
+    /// A listener of the server's that serves only its metrics.
+    MetricsListener,
+    /// The login needs a second factor, by these enforcements.
+    SecondFactor(Vec<String>),
+    /// A version was asked for where there are none.
+    Unversioned,
 }
 
 /// A KV v2 version that was deleted or destroyed.
@@ -148,14 +227,9 @@ impl Refusal {
 
     /// The server's words, or what is known without them.
     pub(super) fn words(&self) -> String {
-        if self.errors.is_empty() {
-            let content_type = match self.content_type.as_str() {
-                "" => "no content type",
-                known => known,
-            };
-            format!("status {} ({content_type})", self.status)
-        } else {
-            format!("status {}: {}", self.status, self.errors.join("; "))
+        match self.errors.is_empty() {
+            true => self.head.to_string(),
+            false => format!("status {}: {}", self.head.status, self.errors.join("; ")),
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::{timeout, timeout_at};
 use zeroize::Zeroizing;
 
 use super::classify::{FailedTry, Patience, Pause, Verdict};
-use super::error::{Kind, Refusal, TlsFailure, TransportError, VaultError, clean};
+use super::error::{Head, Kind, Refusal, TlsFailure, TransportError, VaultError, clean};
 use super::login::Jwt;
 use super::peer::{Peer, from_hyper, receive};
 use super::proxy::ProxyVariables;
@@ -128,6 +128,12 @@ impl IdTokenSource {
         let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
         let (parts, body) = response.into_parts();
         let body = receive(body, MAX_ANSWER).await;
+        let content_type = parts.headers.get(header::CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let head = Head {
+            status: parts.status.as_u16(),
+            content_type: clean(&redact(content_type, std::slice::from_ref(&self.bearer)), 80),
+        };
         if !parts.status.is_success() {
             // GitHub's own words, where it has any.
             let words = body
@@ -135,17 +141,18 @@ impl IdTokenSource {
                 .and_then(|body| message(&body))
                 .map(|text| redact(&text, std::slice::from_ref(&self.bearer)));
             return Err(FailedTry::Refused(Box::new(Refusal {
-                status: parts.status.as_u16(),
-                content_type: "no reason given".to_owned(),
+                head,
+                from_vault: words.is_some(),
                 errors: words.iter().map(|text| clean(text, 256)).collect(),
                 ..Refusal::default()
             })));
         }
         let body = body.map_err(FailedTry::Transport)?;
-        let answer: Answer =
-            serde_json::from_slice(&body).map_err(|_| FailedTry::Nonsense("it is no JSON with a token"))?;
+        let Ok(answer) = serde_json::from_slice::<Answer>(&body) else {
+            return Err(FailedTry::Nonsense("it is no JSON with a token", head));
+        };
         let value = Zeroizing::new(answer.value.unwrap_or_default().into_bytes());
-        Jwt::given(value).ok_or(FailedTry::Nonsense("its token is none"))
+        Jwt::given(value).ok_or(FailedTry::Nonsense("its token is none", head))
     }
 }
 
@@ -163,6 +170,8 @@ fn message(body: &[u8]) -> Option<String> {
     serde_json::from_slice::<Error>(body).ok().map(|error| error.message)
 }
 
+const BETWEEN: &str = "does something between the runner and GitHub, such as a proxy, answer for it?";
+
 /// What is worth another try.
 fn judge(failure: &FailedTry) -> Verdict {
     let fatal = |kind, message: String, hint: &str| Verdict::Fatal(VaultError::new(kind, message, hint));
@@ -171,21 +180,27 @@ fn judge(failure: &FailedTry) -> Verdict {
     };
     let no_token = |why: String| format!("GitHub gave no ID token: {why}");
     match failure {
-        FailedTry::Nonsense(what) => fatal(
+        FailedTry::Nonsense(what, head) => fatal(
             Kind::NotVault,
-            no_token(format!("the answer makes no sense: {what}")),
-            "does something between the runner and GitHub answer for it?",
+            no_token(format!("the answer is not GitHub's: {head}, {what}")),
+            BETWEEN,
         ),
-        FailedTry::Refused(refusal) => match refusal.status {
+        FailedTry::Refused(refusal) => match refusal.head.status {
             300..400 => fatal(
                 Kind::NotVault,
-                no_token(format!("redirect refused (status {})", refusal.status)),
+                no_token(format!("redirect refused (status {})", refusal.head.status)),
                 "podkey never takes a token elsewhere",
             ),
             408 | 429 | 500.. => again(
                 Kind::Unavailable,
                 no_token(refusal.words()),
                 "see https://www.githubstatus.com, and run the job again",
+            ),
+            // GitHub says why, in JSON; only a token that it does not know it may refuse without.
+            status if status != 401 && !refusal.from_vault => fatal(
+                Kind::NotVault,
+                no_token(format!("the answer is not GitHub's: {}", refusal.head)),
+                BETWEEN,
             ),
             _ => fatal(
                 Kind::Denied,
@@ -220,14 +235,19 @@ fn judge(failure: &FailedTry) -> Verdict {
                     );
                 }
                 TransportError::Tls(TlsFailure::Time(times)) => {
-                    return fatal(
-                        Kind::Trust,
-                        no_token(format!("its certificate {times}")),
-                        "set the node's clock",
-                    );
+                    return fatal(Kind::Trust, no_token(times.clone()), "set the node's clock");
                 }
                 TransportError::Tls(TlsFailure::NotTls) => "it does not speak TLS".to_owned(),
-                TransportError::Tls(TlsFailure::Other(why)) => format!("the TLS handshake failed: {why}"),
+                TransportError::Tls(TlsFailure::NothingInCommon) => {
+                    "the server found nothing in common with podkey in the TLS handshake".to_owned()
+                }
+                TransportError::Tls(TlsFailure::Other { what, .. }) => {
+                    return fatal(
+                        Kind::Trust,
+                        no_token(what.clone()),
+                        "is the certificate that of GitHub, of a GitHub Enterprise Server (githubServerTLS of the scale set), or of a proxy?",
+                    );
+                }
                 TransportError::NotHttp => "the answer is not HTTP".to_owned(),
                 TransportError::Request(why) => (*why).to_owned(),
                 TransportError::Resolve(why) => format!("the name does not resolve: {why}"),

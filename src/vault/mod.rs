@@ -7,10 +7,14 @@
 //! login print the JWT in `Debug` and build another path than Vault's, and that of its revocation has a tab in its path.
 
 mod answer;
+mod batch;
+mod certificate;
 mod classify;
 mod dial;
 mod error;
+mod explain;
 mod github;
+mod judge;
 mod lifetime;
 mod login;
 mod peer;
@@ -22,7 +26,7 @@ mod session;
 mod transport;
 mod trust;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::time::{Duration, SystemTime};
 
 use http::Method;
@@ -30,7 +34,10 @@ use hyper::body::Bytes;
 use tokio::time::{timeout, timeout_at};
 
 pub(crate) use self::answer::{Reading, Renewed};
+use self::batch::Hurry;
+pub(crate) use self::batch::Readings;
 use self::classify::{FailedTry, Patience, Pause, Step, Verdict, classify, has_data_segment};
+use self::error::Head;
 pub(crate) use self::error::{Kind, VaultError, clean};
 pub(crate) use self::github::IdTokenSource;
 pub(crate) use self::login::{Credential, Jwt};
@@ -42,11 +49,6 @@ use self::transport::{Answered, Link, Outgoing, Transport, X_VAULT_INDEX, target
 use crate::plan::{ApiPath, Connection, Data, Login};
 use crate::schedule::Permit;
 
-/// All answers of one run together, in bytes.
-const MAX_ANSWERS: usize = 8 * 1024 * 1024;
-/// How many reads one connection is good for before another one is worth its handshake, and how many there may be.
-const READS_PER_CONNECTION: usize = 8;
-const MAX_CONNECTIONS: usize = 4;
 /// The kubelet may be late with the token.
 const TOKEN_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -60,6 +62,8 @@ pub(crate) struct Vault {
     /// Kept between the verbs; taken out while one of them uses it.
     first: Cell<Link>,
     namespace: Option<String>,
+    /// How many failures were looked into.
+    explained: Cell<u32>,
 }
 
 /// One thing to ask for: equal ones are asked for once.
@@ -175,6 +179,7 @@ impl Vault {
             deadline,
             first: Cell::default(),
             namespace: connection.namespace.as_ref().map(ToString::to_string),
+            explained: Cell::new(0),
         })
     }
 
@@ -280,62 +285,14 @@ impl Vault {
             return Ok(Err(FailedTry::Refused(answer::refusal(&answer, "").into())));
         }
         let index = answer.headers.get(X_VAULT_INDEX).cloned();
-        Ok(answer::auth(&answer).map(|auth| Session::new(auth, login.role.to_string(), index)))
-    }
-
-    /// Reads all that is wanted, each once, over as few connections as are worth their handshakes. What does not exist
-    /// has its error in its place; any other failure ends all reads, and so does the first one of that kind unless
-    /// `allow_missing`.
-    pub(crate) async fn read_all(
-        &self,
-        session: &Session,
-        wanted: &[Wanted],
-        allow_missing: bool,
-    ) -> Result<Vec<Result<Reading, VaultError>>, VaultError> {
-        let results: RefCell<Vec<Option<Result<Reading, VaultError>>>> =
-            RefCell::new(wanted.iter().map(|_| None).collect());
-        let next = Cell::new(0_usize);
-        let taken = Cell::new(0_usize);
-        let worker = async |link: &mut Link| -> Result<(), VaultError> {
-            while let Some(one) = wanted.get(next.get()) {
-                let index = next.replace(next.get() + 1);
-                let result = self.read(link, session, one, &Asking::again()).await;
-                match &result {
-                    Ok(reading) => taken.set(taken.get() + reading.size()),
-                    Err(error) if error.kind.is_missing() && allow_missing => {}
-                    Err(error) => return Err(error.clone()),
-                }
-                if taken.get() > MAX_ANSWERS {
-                    return Err(VaultError::new(
-                        Kind::NotVault,
-                        "the answers together are larger than 8 MiB",
-                        "podkey takes 4 MiB in one answer and 8 MiB in all",
-                    ));
-                }
-                if let Some(place) = results.borrow_mut().get_mut(index) {
-                    *place = Some(result);
-                }
-            }
-            Ok(())
-        };
-        let connections = wanted.len().div_ceil(READS_PER_CONNECTION).min(MAX_CONNECTIONS);
-        let extra = async |number: usize| match number < connections {
-            true => worker(&mut Link::default()).await,
-            false => Ok(()),
-        };
-        let mut first = self.first.take();
-        // The macro joins what is written out.
-        const { assert!(MAX_CONNECTIONS == 4) };
-        let ended = tokio::try_join!(worker(&mut first), extra(1), extra(2), extra(3));
-        self.first.set(first);
-        ended?;
-        Ok(results.into_inner().into_iter().flatten().collect())
+        let auth = answer::auth(&answer).map_err(|failure| failure.of(answer::head(&answer)));
+        Ok(auth.map(|auth| Session::new(auth, login.role.to_string(), index)))
     }
 
     /// Reads one thing, over the connection that is kept between the verbs.
     pub(crate) async fn read_one(&self, session: &Session, wanted: &Wanted) -> Result<Reading, VaultError> {
         let mut link = self.first.take();
-        let result = self.read(&mut link, session, wanted, &Asking::again()).await;
+        let result = self.read(&mut link, session, wanted, &Asking::again(), None).await;
         self.first.set(link);
         result
     }
@@ -350,7 +307,7 @@ impl Vault {
     ) -> Result<Reading, (VaultError, Option<Permit>)> {
         let asking = Asking::once();
         let mut link = self.first.take();
-        let result = self.read(&mut link, session, wanted, &asking).await;
+        let result = self.read(&mut link, session, wanted, &asking, None).await;
         self.first.set(link);
         result.map_err(|error| (error, (!asking.sent.get()).then_some(permit)))
     }
@@ -361,6 +318,7 @@ impl Vault {
         session: &Session,
         wanted: &Wanted,
         asking: &Asking,
+        hurry: Option<&Hurry>,
     ) -> Result<Reading, VaultError> {
         let (method, body) = match &wanted.data {
             None => (Method::GET, Bytes::new()),
@@ -382,8 +340,9 @@ impl Vault {
             role: &session.role,
             since_login: session.age(),
             lost,
+            used_up: session.used_up(),
         };
-        self.ask(link, &out, step, |answer| {
+        self.ask(link, session, &out, hurry, step, |answer| {
             // What is refused so has not been carried out.
             if matches!(answer.status, 300..=499 | 501 | 503) {
                 asking.sent.set(false);
@@ -397,7 +356,9 @@ impl Vault {
     async fn ask<'s, T>(
         &self,
         link: &mut Link,
+        session: &Session,
         out: &Outgoing<'_>,
+        hurry: Option<&Hurry>,
         step: impl Fn(u32) -> Step<'s>,
         take: impl Fn(Answered) -> Result<T, FailedTry>,
     ) -> Result<T, VaultError> {
@@ -407,6 +368,7 @@ impl Vault {
         loop {
             out.sent.set(false);
             let answered = timeout_at(self.deadline.end(), self.transport.exchange(link, out)).await;
+            session.spent.set(session.spent.get() + u64::from(out.sent.get()));
             if !matches!(answered, Ok(Ok(_))) && !out.repeatable && out.sent.get() {
                 lost += 1;
                 self.deadline.warn(format_args!(
@@ -417,12 +379,19 @@ impl Vault {
             let failure = match answered {
                 Err(_) => return Err(self.named(tries.out_of_time())),
                 Ok(Err(error)) => FailedTry::Transport(error),
-                Ok(Ok(answer)) => match take(answer) {
-                    Ok(taken) => return Ok(taken),
-                    Err(failure) => failure,
-                },
+                Ok(Ok(answer)) => {
+                    let head = answer::head(&answer);
+                    match take(answer) {
+                        Ok(taken) => return Ok(taken),
+                        Err(failure) => failure.of(head),
+                    }
+                }
             };
-            tries.pause(self.with_namespace(classify(step(lost), &failure))).await?;
+            let verdict = self.with_namespace(classify(step(lost), &failure));
+            match hurry {
+                None => tries.pause(verdict).await?,
+                Some(hurry) => hurry.pause(&mut tries, verdict).await?,
+            }
         }
     }
 
@@ -451,14 +420,21 @@ impl Vault {
         let outcome = timeout(limit, self.transport.exchange(&mut link, &out)).await;
         let accessor = session.accessor.as_str();
         match outcome {
-            Ok(Ok(answer)) if matches!(answer.status, 200..300) => {
+            Ok(Ok(answer)) if matches!(answer.status, 200..300) && answer::is_word(&answer) => {
                 tracing::debug!(accessor, "client token revoked");
                 Revoked::Yes
             }
+            // The server itself ends a token with its last use.
+            Ok(Ok(answer)) if answer.status == 403 && session.uses > 0 && session.spent.get() >= session.uses => {
+                tracing::debug!(accessor, "the client token ended with its last use");
+                Revoked::Refused
+            }
             Ok(Ok(answer)) => {
+                let refusal = answer::refusal(&answer, "");
                 tracing::warn!(
                     accessor,
-                    status = answer.status,
+                    reason = refusal.words(),
+                    from_server = refusal.from_vault,
                     ttl_s = session.ttl.as_secs(),
                     "the client token could not be revoked: it lasts until its TTL"
                 );
@@ -498,7 +474,7 @@ impl Vault {
 fn reading(answer: Answered, wanted: &Wanted) -> Result<Reading, FailedTry> {
     match answer.status {
         200 => answer::reading(answer, wanted),
-        201..300 if wanted.data.is_none() => Err(FailedTry::Nonsense("it is empty")),
+        201..300 if wanted.data.is_none() => Err(FailedTry::Nonsense("it is empty", Head::default())),
         // As it is with most paths that take a write.
         _ => Err(FailedTry::Refused(
             answer::refusal(&answer, wanted.path.as_str()).into(),

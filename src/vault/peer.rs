@@ -10,11 +10,13 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use zeroize::Zeroizing;
 
-use super::error::TransportError;
+use super::error::{TlsFailure, TransportError};
 use super::proxy::Proxy;
 use super::{dial, trust};
 
@@ -50,23 +52,49 @@ impl Peer {
 
     /// Connects, and is ready to send.
     pub(super) async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, TransportError> {
-        let stream = match &self.proxy {
-            None => dial::dial(&self.host, self.port).await?,
-            Some(proxy) => timeout(HANDSHAKE, proxy.tunnel(&self.host, self.port))
-                .await
-                .map_err(|_| TransportError::TimedOut("the proxy's answer", HANDSHAKE))??,
+        let stream = self.reach().await?;
+        let Some((connector, name)) = &self.tls else {
+            return handshake_http(stream).await;
         };
-        match &self.tls {
-            None => handshake_http(stream).await,
-            Some((connector, name)) => {
-                let stream = timeout(HANDSHAKE, connector.connect(name.clone(), stream))
-                    .await
-                    .map_err(|_| TransportError::TimedOut("the TLS handshake", HANDSHAKE))?
-                    .map_err(|error| trust::handshake_error(&error))?;
-                handshake_http(stream).await
-            }
+        match handshake_tls(connector, name, stream).await {
+            Ok(stream) => handshake_http(stream).await,
+            Err(TransportError::Tls(TlsFailure::NothingInCommon)) => Err(self.look(name).await),
+            Err(error) => Err(error),
         }
     }
+
+    async fn reach(&self) -> Result<TcpStream, TransportError> {
+        match &self.proxy {
+            None => dial::dial(&self.host, self.port).await,
+            Some(proxy) => timeout(HANDSHAKE, proxy.tunnel(&self.host, self.port))
+                .await
+                .map_err(|_| TransportError::TimedOut("the proxy's answer", HANDSHAKE))?,
+        }
+    }
+
+    /// Why a server has nothing in common with podkey: its certificate tells, and only one more handshake shows that. Nothing is
+    /// sent over it.
+    async fn look(&self, name: &ServerName<'static>) -> TransportError {
+        let nothing = TransportError::Tls(TlsFailure::NothingInCommon);
+        let (Some(onlooker), Ok(stream)) = (trust::onlooker(), self.reach().await) else {
+            return nothing;
+        };
+        match handshake_tls(&onlooker, name, stream).await {
+            Err(seen @ TransportError::Tls(_)) => seen,
+            _ => nothing,
+        }
+    }
+}
+
+async fn handshake_tls(
+    connector: &TlsConnector,
+    name: &ServerName<'static>,
+    stream: TcpStream,
+) -> Result<TlsStream<TcpStream>, TransportError> {
+    timeout(HANDSHAKE, connector.connect(name.clone(), stream))
+        .await
+        .map_err(|_| TransportError::TimedOut("the TLS handshake", HANDSHAKE))?
+        .map_err(|error| trust::handshake_error(&error))
 }
 
 async fn handshake_http(

@@ -64,11 +64,13 @@ impl Vault {
         let renewed = self
             .ask(
                 &mut link,
+                session,
                 &out,
+                None,
                 |_| step,
                 |answer| match answer.status {
                     200 => take(&answer),
-                    201..300 => Err(FailedTry::Nonsense("it is empty")),
+                    201..300 => Err(FailedTry::Nonsense("it is empty", answer::head(&answer))),
                     _ => Err(FailedTry::Refused(answer::refusal(&answer, "").into())),
                 },
             )

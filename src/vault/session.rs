@@ -1,6 +1,7 @@
 //! The right to ask the server, from a login until it is revoked, and how it goes from one process to another.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::time::Duration;
 
 use http::header::HeaderValue;
@@ -27,6 +28,8 @@ pub(crate) struct Session {
     pub policies: Vec<String>,
     /// How often it may be used; 0 means without end.
     pub uses: u64,
+    /// How many requests were sent with it.
+    pub(super) spent: Cell<u64>,
 }
 
 /// A session as one process writes it for another, its client token in the clear: for a place that nobody else can read.
@@ -61,7 +64,13 @@ impl Session {
             renewable: auth.renewable,
             policies: auth.policies,
             uses: auth.uses,
+            spent: Cell::new(0),
         }
+    }
+
+    /// How often it may be used, where more requests than that were sent.
+    pub(super) fn used_up(&self) -> Option<u64> {
+        (self.uses > 0 && self.spent.get() > self.uses).then_some(self.uses)
     }
 
     /// Whether it is a batch token, which can be neither renewed nor revoked.
@@ -118,6 +127,7 @@ impl Session {
             renewable: handed.renewable,
             policies: Vec::new(),
             uses: handed.uses,
+            spent: Cell::new(0),
         })
     }
 }

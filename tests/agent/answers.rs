@@ -44,7 +44,13 @@ fn revocations(fake: &FakeVault) -> usize {
 fn requests_are_what_vault_expects_and_no_more() {
     let fake = FakeVault::plain(|request: &Request, n| match request.target.ends_with("/login") {
         true => with_headers(200, "X-Vault-Index: idx-7\r\n", &login_body()),
-        false => logged_in(|_, _| web())(request, n),
+        false => logged_in(|request, _| match request.target.ends_with("?version=3") {
+            true => answer(
+                200,
+                &secret_body(r#"{"data":{"a":"canary-secret"},"metadata":{"version":3}}"#),
+            ),
+            false => web(),
+        })(request, n),
     });
     let run = agent(&fake)
         .with("/connection/namespace", json!("team/a"))
@@ -127,7 +133,7 @@ fn values_keep_their_digits_and_null_is_missing() {
         );
     }
     let missing = agent(&fake).with("/files/0/key", json!("none"));
-    missing.run().expect(66, &["\"none\"", "6 fields"]).stage("render");
+    missing.run().expect(66, &["\"none\" is null"]).stage("render");
     assert!(missing.all_files().is_empty());
     assert_eq!(revocations(&fake), 2, "on success and on failure");
 }
@@ -262,10 +268,6 @@ fn what_is_no_vault_answer_is_no_secret() {
     for (body, text) in [
         ("<html>canary-secret</html>", "JSON"),
         (r#"{"auth":{"accessor":"x"}}"#, "no client token"),
-        (
-            r#"{"auth":{"client_token":"","mfa_requirement":{"mfa_request_id":"canary-secret"}}}"#,
-            "second factor",
-        ),
         (r#"{"auth":null,"wrap_info":{"token":"canary-secret"}}"#, "wrapped"),
         (r#"{"auth":{"client_token":"canary-secret\r\nX: y"}}"#, "characters"),
     ] {

@@ -160,7 +160,7 @@ fn what_does_not_exist_is_told_apart() {
         ),
         (
             json!({"secret": "kv1/data/plain"}),
-            &["no secret at kv1/data/plain", "KV v1"],
+            &["no secret at kv1/data/plain", "KV v1", "kv1/plain"],
         ),
         (json!({"secret": "kv1/gone"}), &["no secret at kv1/gone"]),
         (

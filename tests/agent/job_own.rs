@@ -426,14 +426,30 @@ fn a_github_that_gives_no_token_is_told_and_no_redirect_is_followed() {
     ask(&redirecting).fails(&["podkey 76 stage=login", "redirect refused"]);
     assert_eq!(elsewhere.connections(), 0);
     for (status, body, texts) in [
-        (200, "<html>", &["podkey 76", "makes no sense"][..]),
-        (200, "{}", &["podkey 76", "makes no sense"]),
+        (200, "<html>", &["podkey 76", "is not GitHub's"][..]),
+        (200, "{}", &["podkey 76", "is not GitHub's"]),
         (200, r#"{"value":""}"#, &["podkey 76"]),
         (200, r#"{"value":"not a\u0000token"}"#, &["podkey 76"]),
         (
             401,
             r#"{"message":"Bad credentials canary-request-token-of-the-job"}"#,
             &["podkey 77", "Bad credentials [redacted]"],
+        ),
+        // What is not GitHub's is told so, with status and content type: a proxy has an opinion of its own.
+        (
+            403,
+            "<html>blocked</html>",
+            &["podkey 76", "is not GitHub's: status 403 (application/json)"],
+        ),
+        (
+            404,
+            r#"{"error":"no route"}"#,
+            &["podkey 76", "is not GitHub's: status 404"],
+        ),
+        (
+            403,
+            r#"{"message":"no id-token permission"}"#,
+            &["podkey 77", "no id-token permission"],
         ),
         (500, "", &["podkey 69", "GitHub gave no ID token", "status 500"]),
     ] {

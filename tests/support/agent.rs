@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use super::fake_vault::{CLIENT_TOKEN, FakeVault};
 use super::jwt::Claims;
 use super::openbao::{ACCOUNT, MOUNT, NAMESPACE, OpenBao};
+use super::plain::assert_for_people;
 
 /// A token that no server checks.
 pub const FAKE_JWT: &str = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6YXJjOnJ1bm5lciIsImF1ZCI6WyJ2YXVsdCJdfQ.canary-jwt-signature";
@@ -255,6 +256,8 @@ impl Agent {
                 assert!(!text.contains(canary.as_str()), "a secret in {place}: {text}");
             }
         }
+        assert_for_people("stderr", &stderr);
+        assert_for_people("the termination message", &termination);
         let files = self.all_files();
         assert!(!files.iter().any(|name| name.contains(".podkey-tmp-")), "{files:?}");
         Ended {

@@ -18,6 +18,7 @@ pub mod github;
 pub mod http;
 pub mod jwt;
 pub mod openbao;
+pub mod plain;
 #[cfg(feature = "agent")]
 pub mod postgres;
 #[cfg(feature = "agent")]

@@ -25,6 +25,16 @@ pub struct OpenBao {
     pub tls_port: u16,
     pub ca: Ca,
     pub cluster: Cluster,
+    /// The ports of the listeners of [`Self::with_listeners`], in their order.
+    pub listeners: Vec<u16>,
+}
+
+/// One more TLS listener.
+pub struct Listener {
+    /// Certificate and key, PEM.
+    pub pem: String,
+    /// More lines of its configuration.
+    pub settings: &'static str,
 }
 
 /// Where the server's binary is: `$PODKEY_BAO`, `bao` or `vault` in PATH, or where `make` puts it.
@@ -44,6 +54,11 @@ pub fn binary() -> PathBuf {
 impl OpenBao {
     /// Starts a server with nothing in it but a TLS certificate for localhost, 127.0.0.1 and `vault.vault.svc`.
     pub fn start() -> Self {
+        Self::with_listeners(&[])
+    }
+
+    /// The same with more TLS listeners. `$CA` in their settings is the file of this server's authority.
+    pub fn with_listeners(more: &[Listener]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let ca = Ca::new("podkey test CA");
         let leaf = ca.leaf(&["localhost", "127.0.0.1", "vault.vault.svc"]);
@@ -53,7 +68,21 @@ impl OpenBao {
         let cluster = Cluster::start();
         for _ in 0..5 {
             let [http_port, tls_port, cluster_port] = free_ports();
-            let mut child = Self::spawn(dir.path(), http_port, tls_port, cluster_port);
+            let listeners: Vec<[u16; 2]> = more.iter().map(|_| free_ports()).collect();
+            let mut config = String::new();
+            for (number, (listener, [port, cluster])) in more.iter().zip(&listeners).enumerate() {
+                let pem = dir.path().join(format!("listener-{number}.pem"));
+                fs::write(&pem, &listener.pem).unwrap();
+                let settings = listener
+                    .settings
+                    .replace("$CA", &format!("{}/ca.pem", dir.path().display()));
+                config.push_str(&format!(
+                    "listener \"tcp\" {{\n  address = \"127.0.0.1:{port}\"\n  cluster_address = \"127.0.0.1:{cluster}\"\n  \
+                     tls_cert_file = \"{0}\"\n  tls_key_file = \"{0}\"\n  {settings}\n}}\n",
+                    pem.display()
+                ));
+            }
+            let mut child = Self::spawn(dir.path(), http_port, tls_port, cluster_port, &config);
             if Self::wait(&mut child, http_port) {
                 return Self {
                     child,
@@ -62,6 +91,7 @@ impl OpenBao {
                     tls_port,
                     ca,
                     cluster,
+                    listeners: listeners.iter().map(|[port, _]| *port).collect(),
                 };
             }
             let _ = child.kill();
@@ -71,7 +101,7 @@ impl OpenBao {
         panic!("OpenBao does not start: {log}");
     }
 
-    fn spawn(dir: &Path, http_port: u16, tls_port: u16, cluster_port: u16) -> Child {
+    fn spawn(dir: &Path, http_port: u16, tls_port: u16, cluster_port: u16, listeners: &str) -> Child {
         let at = dir.display();
         let config = format!(
             r#"
@@ -84,6 +114,7 @@ impl OpenBao {
             audit "file" "file" {{
               options = {{ file_path = "{at}/audit.log", hmac_accessor = "false" }}
             }}
+            {listeners}
             "#
         );
         fs::write(dir.join("config.hcl"), config).unwrap();
@@ -102,6 +133,8 @@ impl OpenBao {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", dir)
+            // Or Go would not sign with the small key that one test shows.
+            .env("GODEBUG", "rsa1024min=0")
             .current_dir(dir)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

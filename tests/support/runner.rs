@@ -14,6 +14,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::plain::assert_for_people;
+
 /// A runner with one job.
 pub struct Runner {
     dir: TempDir,
@@ -347,6 +349,13 @@ impl Runner {
         let mut stopped = None;
         for line in lines(&step.raw.clone()) {
             self.line(line, &mut step, &mut stopped);
+        }
+        // A user's own steps and hooks may say what they like.
+        for (_, title, message) in step.annotations.iter().filter(|(_, title, _)| title.contains("podkey")) {
+            assert_for_people("an annotation", &format!("{title}: {message}"));
+        }
+        for line in step.log.iter().filter(|line| line.contains("podkey")) {
+            assert_for_people("the job's log", line);
         }
         let text = |kind| {
             let bytes = fs::read(self.command_file(kind)).unwrap_or_default();

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::agent::Agent;
+use super::plain::assert_for_people;
 
 /// How long anything may take that has no time of its own. No test asserts that something is fast.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -155,6 +156,8 @@ impl Sidecar {
     fn check(&self) {
         let status = std::fs::read_to_string(&self.status).unwrap_or_default();
         let lines = self.lines.lock().unwrap().join("\n");
+        assert_for_people("the log", &lines);
+        assert_for_people("the status", &status);
         for canary in &self.canaries {
             assert!(canary.len() > 8, "a canary that short proves nothing");
             for (place, text) in [("log", &lines), ("status", &status)] {

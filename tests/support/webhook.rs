@@ -239,6 +239,9 @@ impl Drop for Webhook {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if !std::thread::panicking() {
+            super::plain::assert_for_people("the webhook's log", &self.log().join("\n"));
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! server or the other leaves out.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::Wanted;
 use super::classify::{FailedTry, has_data_segment};
-use super::error::{GoneVersion, Refusal, clean};
+use super::error::{GoneVersion, Head, Meaning, Refusal, clean};
 use super::lifetime;
 use super::redact::redact;
 use super::transport::Answered;
@@ -142,23 +142,19 @@ struct Metadata<'a> {
 pub(super) fn auth(answer: &Answered) -> Result<Auth, FailedTry> {
     let envelope = envelope(&answer.body)?;
     let Some(block) = envelope.auth else {
-        return Err(FailedTry::Nonsense(match envelope.wrap_info {
+        return Err(nonsense(match envelope.wrap_info {
             Some(_) => "it is wrapped, though nobody asked for that",
             None => "it has no auth block",
         }));
     };
-    let block: AuthBlock<'_> = object(block.get()).ok_or(FailedTry::Nonsense("its auth block is not readable"))?;
+    let block: AuthBlock<'_> = object(block.get()).ok_or_else(|| nonsense("its auth block is not readable"))?;
     let token = match block.client_token {
         Some(token) if !token.is_empty() => token,
-        _ if block.mfa_requirement.is_some() => {
-            return Err(FailedTry::Nonsense(
-                "the role wants a second factor, which a pod does not have",
-            ));
-        }
-        _ => return Err(FailedTry::Nonsense("it has no client token")),
+        _ if block.mfa_requirement.is_some() => return Err(second_factor(&block, answer)),
+        _ => return Err(nonsense("it has no client token")),
     };
     if !token.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(FailedTry::Nonsense("its client token has characters that no token has"));
+        return Err(nonsense("its client token has characters that no token has"));
     }
     let client_token = Secret::from(token.into_owned().into_bytes());
     let mut confidential = answer.confidential.clone();
@@ -182,12 +178,68 @@ pub(super) fn auth(answer: &Answered) -> Result<Auth, FailedTry> {
     })
 }
 
+/// The login is subject to login MFA: which enforcements want that.
+/// <https://openbao.org/docs/auth/login-mfa/>
+fn second_factor(block: &AuthBlock<'_>, answer: &Answered) -> FailedTry {
+    #[derive(Deserialize)]
+    struct Requirement<'a> {
+        #[serde(borrow, default)]
+        mfa_constraints: Option<BTreeMap<String, &'a RawValue>>,
+    }
+    let requirement = block
+        .mfa_requirement
+        .and_then(|raw| object::<Requirement<'_>>(raw.get()));
+    let names = requirement
+        .and_then(|requirement| requirement.mfa_constraints)
+        .unwrap_or_default();
+    let names = names
+        .keys()
+        .take(5)
+        .map(|name| clean(&redact(name, &answer.confidential), 128));
+    meaning(answer, Meaning::SecondFactor(names.collect()))
+}
+
+/// An answer of the server's that was read, and is no success all the same.
+fn meaning(answer: &Answered, meaning: Meaning) -> FailedTry {
+    FailedTry::Refused(Box::new(Refusal {
+        head: head(answer),
+        from_vault: true,
+        meaning: Some(meaning),
+        ..Refusal::default()
+    }))
+}
+
+/// A success that makes no sense. Whoever has the answer adds its head.
+fn nonsense(what: &'static str) -> FailedTry {
+    FailedTry::Nonsense(what, Head::default())
+}
+
+/// Status and content type, for messages.
+pub(super) fn head(answer: &Answered) -> Head {
+    Head {
+        status: answer.status,
+        content_type: redact(
+            &text_header(&answer.headers, header::CONTENT_TYPE),
+            &answer.confidential,
+        ),
+    }
+}
+
+/// Whether the body of a success is one of the API's, whatever is in it: an empty 204 is.
+pub(super) fn is_word(answer: &Answered) -> bool {
+    let known = |envelope: Envelope<'_>| {
+        let parts = [envelope.data, envelope.auth, envelope.warnings];
+        parts.iter().any(Option::is_some) || envelope.lease_id.is_some()
+    };
+    answer.status == 204 || envelope(&answer.body).is_ok_and(known)
+}
+
 /// Reads the answer to the renewal of a token.
 pub(super) fn renewed_token(answer: &Answered) -> Result<Renewed, FailedTry> {
     let envelope = envelope(&answer.body)?;
     expected(&envelope, answer);
     let block: Option<AuthBlock<'_>> = envelope.auth.and_then(|block| object(block.get()));
-    let block = block.ok_or(FailedTry::Nonsense("it has no readable auth block"))?;
+    let block = block.ok_or_else(|| nonsense("it has no readable auth block"))?;
     Ok(Renewed {
         ttl: Duration::from_secs(block.lease_duration.unwrap_or(0)),
         renewable: block.renewable.unwrap_or(false),
@@ -210,13 +262,14 @@ pub(super) fn renewed_lease(answer: &Answered) -> Result<Renewed, FailedTry> {
             ttl: Duration::from_secs(ttl),
             renewable: envelope.renewable.unwrap_or(false),
         }),
-        None => Err(FailedTry::Nonsense("it has no lease duration")),
+        None => Err(nonsense("it has no lease duration")),
     }
 }
 
 /// Reads the answer to a read, or to a write in its place.
 pub(super) fn reading(answer: Answered, wanted: &Wanted) -> Result<Reading, FailedTry> {
     let path = wanted.path.as_str();
+    let head = head(&answer);
     let Answered {
         body,
         headers,
@@ -227,12 +280,12 @@ pub(super) fn reading(answer: Answered, wanted: &Wanted) -> Result<Reading, Fail
     let data = match envelope.data {
         Some(data) => data.get(),
         None if envelope.wrap_info.is_some() => {
-            return Err(FailedTry::Nonsense("it is wrapped, though nobody asked for that"));
+            return Err(nonsense("it is wrapped, though nobody asked for that"));
         }
-        None => return Err(FailedTry::Nonsense("it has no data")),
+        None => return Err(nonsense("it has no data")),
     };
     if !data.starts_with('{') {
-        return Err(FailedTry::Nonsense("its data is no object"));
+        return Err(nonsense("its data is no object"));
     }
     let whole_text = data;
     let (data, version) = match versioned(path, data) {
@@ -244,14 +297,28 @@ pub(super) fn reading(answer: Answered, wanted: &Wanted) -> Result<Reading, Fail
         // The server says 404 with such a body; if it ever says 200, it is as gone.
         Some(Versioned { data: None, metadata }) => {
             return Err(FailedTry::Refused(Box::new(Refusal {
-                status: 404,
+                head: Head { status: 404, ..head },
                 from_vault: true,
                 gone: Some(gone(&metadata)),
                 ..Refusal::default()
             })));
         }
-        Some(_) => return Err(FailedTry::Nonsense("its data is no object")),
+        Some(_) => return Err(nonsense("its data is no object")),
     };
+    match (wanted.version, version) {
+        (Some(_), None) => {
+            return Err(FailedTry::Refused(Box::new(Refusal {
+                head,
+                from_vault: true,
+                meaning: Some(Meaning::Unversioned),
+                ..Refusal::default()
+            })));
+        }
+        (Some(asked), Some(got)) if asked != got => {
+            return Err(nonsense("it is another version than the one that was asked for"));
+        }
+        _ => {}
+    }
     let range = |part: &str| {
         let start = part.as_ptr() as usize - body.as_ptr() as usize;
         start..start + part.len()
@@ -284,35 +351,47 @@ pub(super) fn reading(answer: Answered, wanted: &Wanted) -> Result<Reading, Fail
 /// What of an answer that is no success the classification needs.
 pub(super) fn refusal(answer: &Answered, path: &str) -> Refusal {
     let mut refusal = Refusal {
-        status: answer.status,
-        content_type: redact(
-            &text_header(&answer.headers, header::CONTENT_TYPE),
-            &answer.confidential,
-        ),
+        head: head(answer),
         retry_after: text_header(&answer.headers, header::RETRY_AFTER)
             .parse()
             .ok()
             .map(Duration::from_secs),
         ..Refusal::default()
     };
-    if let Ok(envelope) = envelope(&answer.body) {
-        refusal.from_vault = [envelope.errors, envelope.warnings, envelope.data]
-            .iter()
-            .any(Option::is_some);
-        refusal.errors = texts(envelope.errors, &answer.confidential);
-        refusal.warnings = warnings(&envelope, &answer.confidential);
-        refusal.gone = envelope
-            .data
-            .and_then(|data| versioned(path, data.get()))
-            .filter(|versioned| versioned.data.is_none())
-            .map(|versioned| gone(&versioned.metadata));
-    } else {
-        // What servers say to clear text on a TLS port: Go's with no header at all, nginx in a page.
-        refusal.wants_tls = answer.in_clear
-            && answer.status == 400
-            && (answer.headers.is_empty() || String::from_utf8_lossy(&answer.body).contains("HTTPS port"));
-    }
+    let Ok(envelope) = envelope(&answer.body) else {
+        // So the server answers most writes: with nothing.
+        refusal.from_vault = answer.status == 204;
+        refusal.meaning = spoken(answer);
+        return refusal;
+    };
+    let (errors, warnings) = (list(envelope.errors), list(envelope.warnings));
+    refusal.gone = envelope
+        .data
+        .and_then(|data| versioned(path, data.get()))
+        .filter(|versioned| versioned.data.is_none())
+        .map(|versioned| gone(&versioned.metadata));
+    // Gateways have JSON of their own, which is none of these three.
+    refusal.from_vault = errors.is_some() || warnings.is_some() || refusal.gone.is_some();
+    refusal.errors = said(errors, &answer.confidential);
+    refusal.warnings = said(warnings, &answer.confidential);
     refusal
+}
+
+/// What servers and proxies are known to say without JSON: Go's HTTP server, nginx, and the server's own metrics listener.
+fn spoken(answer: &Answered) -> Option<Meaning> {
+    const LOOKED_AT: usize = 4096;
+    let body = String::from_utf8_lossy(answer.body.get(..LOOKED_AT).unwrap_or(&answer.body));
+    let says = |text: &str| body.contains(text);
+    let of_tls_port = says("HTTP request to an HTTPS server") || says("HTTP request was sent to HTTPS port");
+    match answer.status {
+        400 if answer.in_clear && (of_tls_port || answer.headers.is_empty()) => Some(Meaning::WantsTls),
+        400 if of_tls_port => Some(Meaning::WantsTlsBehind),
+        400 | 495 | 496 if says("SSL certificate was sent") || says("SSL certificate error") => {
+            Some(Meaning::WantsClientCertificate)
+        }
+        404 if says("this listener only serves the metrics endpoint") => Some(Meaning::MetricsListener),
+        _ => None,
+    }
 }
 
 fn text_header(headers: &HeaderMap, name: header::HeaderName) -> String {
@@ -325,14 +404,14 @@ fn text_header(headers: &HeaderMap, name: header::HeaderName) -> String {
 
 fn envelope(body: &[u8]) -> Result<Envelope<'_>, FailedTry> {
     if body.is_empty() {
-        return Err(FailedTry::Nonsense("it is empty"));
+        return Err(nonsense("it is empty"));
     }
     if too_deep(body) {
-        return Err(FailedTry::Nonsense("its JSON is nested too deeply"));
+        return Err(nonsense("its JSON is nested too deeply"));
     }
-    let text = std::str::from_utf8(body).map_err(|_| FailedTry::Nonsense("it is not UTF-8"))?;
+    let text = std::str::from_utf8(body).map_err(|_| nonsense("it is not UTF-8"))?;
     // The parser's own words could quote the body.
-    object(text).ok_or(FailedTry::Nonsense("it is not the JSON it should be"))
+    object(text).ok_or_else(|| nonsense("it is not the JSON it should be"))
 }
 
 /// Reads a struct from an object only: serde would take an array for one too.
@@ -354,7 +433,7 @@ fn gone(metadata: &Metadata<'_>) -> GoneVersion {
 }
 
 fn warnings(envelope: &Envelope<'_>, confidential: &[Secret]) -> Vec<String> {
-    texts(envelope.warnings, confidential)
+    said(list(envelope.warnings), confidential)
 }
 
 /// Each once: a sidecar reads the same for ever.
@@ -370,14 +449,15 @@ fn warn(warnings: &[String], what: &str) {
     }
 }
 
-/// A list of texts, or nothing: what is no list of texts has nothing to tell us.
-fn texts(raw: Option<&RawValue>, confidential: &[Secret]) -> Vec<String> {
-    raw.and_then(|raw| serde_json::from_str::<Vec<String>>(raw.get()).ok())
-        .unwrap_or_default()
-        .iter()
-        .take(5)
-        .map(|text| clean(&redact(text, confidential), 512))
-        .collect()
+/// A list of texts. None: it is not there, or something else.
+fn list(raw: Option<&RawValue>) -> Option<Vec<String>> {
+    serde_json::from_str(raw?.get()).ok()
+}
+
+fn said(texts: Option<Vec<String>>, confidential: &[Secret]) -> Vec<String> {
+    let texts = texts.unwrap_or_default();
+    let fit = texts.iter().take(5).map(|text| clean(&redact(text, confidential), 512));
+    fit.collect()
 }
 
 /// Whether brackets nest deeper than we take, counted without recursion.

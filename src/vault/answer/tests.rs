@@ -107,7 +107,7 @@ fn nonsense_is_told_without_its_content() {
         (r#"{"data":{"data":"canary","metadata":{"version":1}}}"#, "no object"),
     ] {
         match data("kv/data/web", body) {
-            Err(FailedTry::Nonsense(what)) => assert!(what.contains(text), "{body}: {what}"),
+            Err(FailedTry::Nonsense(what, _)) => assert!(what.contains(text), "{body}: {what}"),
             other => panic!("{body}: {other:?}"),
         }
     }
@@ -118,11 +118,10 @@ fn nonsense_is_told_without_its_content() {
         (r#"{"auth":{"client_token":""}}"#, "no client token"),
         (r#"{"auth":{"client_token":"a\r\nb"}}"#, "characters"),
         (r#"{"auth":{"client_token":5}}"#, "not readable"),
-        (r#"{"auth":{"mfa_requirement":{"x":1}}}"#, "second factor"),
         (r#"{"wrap_info":{"token":"x"}}"#, "wrapped"),
     ] {
         match auth(&answered(body)) {
-            Err(FailedTry::Nonsense(what)) => assert!(what.contains(text), "{body}: {what}"),
+            Err(FailedTry::Nonsense(what, _)) => assert!(what.contains(text), "{body}: {what}"),
             other => panic!("{body}: {other:?}"),
         }
     }
@@ -197,4 +196,114 @@ proptest! {
         let at = at.min(body.len() - 1);
         prop_assert!(reading(answered(&body[..at]), &wanted("kv/data/a")).is_err());
     }
+}
+
+#[test]
+fn json_of_gateways_is_none_of_the_servers() {
+    let of_server = |status: u16, body: &str| {
+        let answer = Answered {
+            status,
+            ..answered(body)
+        };
+        refusal(&answer, "kv/data/a").from_vault
+    };
+    for body in [
+        "",
+        "RBAC: access denied",
+        "<html>403</html>",
+        "null",
+        "[]",
+        "{}",
+        r#"{"message":"forbidden"}"#,
+        r#"{"error":"forbidden"}"#,
+        r#"{"errors":"forbidden"}"#,
+        r#"{"errors":{"a":"b"}}"#,
+        r#"{"errors":[{"message":"forbidden"}]}"#,
+        r#"{"errors":null}"#,
+        r#"{"status":"fail","data":{"reason":"forbidden"}}"#,
+        r#"{"data":null}"#,
+        r#"{"code":403,"status":"Failure","kind":"Status","apiVersion":"v1"}"#,
+    ] {
+        assert!(!of_server(403, body), "{body}");
+    }
+    for body in [
+        r#"{"errors":[]}"#,
+        r#"{"errors":["permission denied"]}"#,
+        r#"{"errors":["1 error occurred:\n\t* permission denied\n\n"]}"#,
+        r#"{"request_id":"x","lease_id":"","renewable":false,"lease_duration":0,"data":null,"wrap_info":null,"warnings":["Invalid path"],"auth":null}"#,
+        r#"{"data":{"data":null,"metadata":{"version":2,"deletion_time":"","destroyed":true}}}"#,
+    ] {
+        assert!(of_server(404, body), "{body}");
+    }
+}
+
+#[test]
+fn words_of_servers_without_json_are_known() {
+    let meaning = |status: u16, in_clear: bool, content_type: Option<&'static str>, body: &str| {
+        let mut answer = answered(body);
+        (answer.status, answer.in_clear) = (status, in_clear);
+        if let Some(content_type) = content_type {
+            answer
+                .headers
+                .insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+        }
+        refusal(&answer, "").meaning
+    };
+    let go = "Client sent an HTTP request to an HTTPS server.\n";
+    let nginx = "<html><h1>400 The plain HTTP request was sent to HTTPS port</h1></html>";
+    for (status, in_clear, content_type, body, expected) in [
+        (400, true, None, go, Some(Meaning::WantsTls)),
+        (400, true, Some("text/plain"), go, Some(Meaning::WantsTls)),
+        (400, true, Some("text/html"), nginx, Some(Meaning::WantsTls)),
+        (400, false, Some("text/plain"), go, Some(Meaning::WantsTlsBehind)),
+        (
+            400,
+            false,
+            Some("text/html"),
+            "<h1>400 Bad Request</h1> No required SSL certificate was sent",
+            Some(Meaning::WantsClientCertificate),
+        ),
+        (
+            404,
+            false,
+            Some("text/plain; charset=utf-8"),
+            "this listener only serves the metrics endpoint\n",
+            Some(Meaning::MetricsListener),
+        ),
+        (400, false, Some("text/plain"), "400 Bad Request", None),
+        (403, true, Some("text/plain"), "RBAC: access denied", None),
+    ] {
+        assert_eq!(meaning(status, in_clear, content_type, body), expected, "{body}");
+    }
+}
+
+#[test]
+fn a_version_is_delivered_only_where_it_is_the_one_that_was_asked_for() {
+    let read = |body: &str| {
+        let wanted = Wanted {
+            version: Some(3),
+            ..wanted("kv/data/a")
+        };
+        reading(answered(body), &wanted).map(|reading| reading.version)
+    };
+    let v2 = |version: u64| format!(r#"{{"data":{{"data":{{"a":1}},"metadata":{{"version":{version}}}}}}}"#);
+    assert_eq!(read(&v2(3)).unwrap(), Some(3));
+    assert!(matches!(read(&v2(4)), Err(FailedTry::Nonsense(..))));
+    match read(r#"{"data":{"a":1}}"#) {
+        Err(FailedTry::Refused(refusal)) => assert_eq!(refusal.meaning, Some(Meaning::Unversioned)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_second_factor_is_told_with_the_enforcement_that_wants_it() {
+    let body = r#"{"auth":{"client_token":"","mfa_requirement":{"mfa_request_id":"x","mfa_constraints":{"people":{"any":[{"type":"totp"}]}}}}}"#;
+    match auth(&answered(body)) {
+        Err(FailedTry::Refused(refusal)) => {
+            assert_eq!(refusal.meaning, Some(Meaning::SecondFactor(vec!["people".into()])));
+        }
+        other => panic!("{other:?}"),
+    }
+    let odd = auth(&answered(r#"{"auth":{"mfa_requirement":{"mfa_constraints":[1]}}}"#));
+    assert!(matches!(odd, Err(FailedTry::Refused(_))));
 }

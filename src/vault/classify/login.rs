@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Patience, Pause, Verdict, fatal, retry};
+use super::{Patience, Pause, Verdict, retry};
 use crate::plan::{AuthMethod, Login};
-use crate::vault::error::{Kind, Refusal, VaultError};
+use crate::vault::error::{Kind, Meaning, Refusal, VaultError};
 
 /// What the kubernetes method says when it knows why.
 const NAMED_DENIALS: [&str; 6] = [
@@ -20,7 +20,18 @@ pub(super) fn refused(login: &Login, identity: &str, refusal: &Refusal) -> Verdi
     let Login { mount, role, method } = login;
     let words = refusal.words();
     let denied = |message: String, hint: String| VaultError::new(Kind::Denied, message, hint);
-    if refusal.status == 404 || refusal.says("no handler for route") || refusal.says("unsupported path") {
+    if let Some(Meaning::SecondFactor(enforcements)) = &refusal.meaning {
+        let by = match enforcements.is_empty() {
+            true => String::new(),
+            false => format!(", by the enforcement {}", enforcements.join(", ")),
+        };
+        return Verdict::Fatal(denied(
+            format!("the login at auth/{mount} as {role} needs a second factor (login MFA{by}), and a pod has none"),
+            "take this auth mount, or the role's entity or group, out of that login MFA enforcement (identity/mfa/login-enforcement)"
+                .to_owned(),
+        ));
+    }
+    if refusal.head.status == 404 || refusal.says("no handler for route") || refusal.says("unsupported path") {
         return retry(
             Pause::Jitter,
             Patience::For(Duration::from_secs(10)),
@@ -35,7 +46,7 @@ pub(super) fn refused(login: &Login, identity: &str, refusal: &Refusal) -> Verdi
             "create the role, or correct the annotation podkey.dev/role".to_owned(),
         ));
     }
-    if refusal.status == 403 {
+    if refusal.head.status == 403 {
         if NAMED_DENIALS.iter().any(|named| refusal.says(named)) {
             return Verdict::Retry(
                 Pause::Fixed(Duration::from_secs(2)),
@@ -68,13 +79,6 @@ pub(super) fn refused(login: &Login, identity: &str, refusal: &Refusal) -> Verdi
                 format!("the login at auth/{mount} as {role} was denied ({words})"),
                 checklist,
             ),
-        );
-    }
-    if refusal.errors.is_empty() {
-        return fatal(
-            Kind::NotVault,
-            format!("the answer to the login at auth/{mount} is no Vault answer: {words}"),
-            "is the connection's address that of Vault or OpenBao?",
         );
     }
     let hint = if refusal.says("no audiences bound to the role") {

@@ -8,7 +8,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Wanted;
-use super::error::{Kind, Refusal, TlsFailure, TransportError, VaultError};
+use super::certificate::TAKEN;
+use super::error::{CLIENT_CERTIFICATE, Head, Kind, Meaning, Refusal, TlsFailure, TransportError, VaultError};
 use crate::plan::Login;
 
 /// A write is not tried again when this many answers to it were lost.
@@ -34,6 +35,8 @@ pub(super) enum Step<'a> {
         since_login: Duration,
         /// How many answers to this write did not arrive, so that it may have been carried out.
         lost: u32,
+        /// How often the client token may be used, where it was used more often than that.
+        used_up: Option<u64>,
     },
     /// The renewal of the client token.
     RenewToken,
@@ -63,8 +66,18 @@ pub(super) enum FailedTry {
     Transport(TransportError),
     /// An answer that is no success.
     Refused(Box<Refusal>),
-    /// A success that makes no sense: what is wrong with it, without its content.
-    Nonsense(&'static str),
+    /// A success that makes no sense: what is wrong with it, without its content, and its head.
+    Nonsense(&'static str, Head),
+}
+
+impl FailedTry {
+    /// With the head of the answer that it is about.
+    pub(super) fn of(self, head: Head) -> Self {
+        match self {
+            Self::Nonsense(what, _) => Self::Nonsense(what, head),
+            other => other,
+        }
+    }
 }
 
 /// What to do about a failed try.
@@ -124,11 +137,10 @@ pub(super) fn classify(step: Step<'_>, failure: &FailedTry) -> Verdict {
             }
             (verdict, _) => verdict,
         },
-        FailedTry::Nonsense(what) => fatal(
-            Kind::NotVault,
-            format!("the answer {} is no Vault answer: {what}", of(step)),
-            "is the connection's address that of Vault or OpenBao, without something in between that answers for it?",
-        ),
+        FailedTry::Nonsense(what, head) => match step {
+            Step::Read { wanted, .. } if let Some(verdict) = read::raw(wanted, head) => verdict,
+            _ => not_vault(step, &format!("{head}, {what}"), FOREIGN),
+        },
         FailedTry::Refused(refusal) => match (common(step, refusal), step) {
             (Some(verdict), _) => verdict,
             (None, Step::Login { login, identity }) => login::refused(login, identity, refusal),
@@ -138,13 +150,25 @@ pub(super) fn classify(step: Step<'_>, failure: &FailedTry) -> Verdict {
                     wanted,
                     role,
                     since_login,
+                    used_up,
                     ..
                 },
-            ) => read::refused(wanted, role, since_login, refusal),
+            ) => read::refused(wanted, role, since_login, used_up, refusal),
             (None, Step::RenewToken) => renew::refused("the client token", refusal),
             (None, Step::RenewLease { path }) => renew::refused(&format!("the lease of {path}"), refusal),
         },
     }
+}
+
+/// What to do about an answer that is not the server's.
+const FOREIGN: &str = "something between podkey and the server has answered (proxy, ingress, service mesh, load balancer), or the connection's address is another server's";
+
+fn not_vault(step: Step<'_>, words: &str, hint: &str) -> Verdict {
+    fatal(Kind::NotVault, no_vault_answer(step, words), hint)
+}
+
+fn no_vault_answer(step: Step<'_>, words: &str) -> String {
+    format!("the answer {} is no Vault answer: {words}", of(step))
 }
 
 fn of(step: Step<'_>) -> String {
@@ -217,7 +241,7 @@ fn transport(error: &TransportError) -> Verdict {
             Pause::Jitter,
             Patience::QuarterBudget,
             Kind::Trust,
-            format!("the server's certificate {times}"),
+            times.as_str(),
             "renew the certificate, or set the node's clock",
         ),
         TransportError::Tls(TlsFailure::Name { expected, presented }) => fatal(
@@ -225,7 +249,7 @@ fn transport(error: &TransportError) -> Verdict {
             format!(
                 "the server's certificate is not for {expected} but for {}",
                 match presented.is_empty() {
-                    true => "no name at all".to_owned(),
+                    true => "no DNS name and no address".to_owned(),
                     false => presented.join(", "),
                 }
             ),
@@ -236,43 +260,195 @@ fn transport(error: &TransportError) -> Verdict {
             "the server does not speak TLS",
             "check scheme and port of the connection's address",
         ),
-        TransportError::Tls(TlsFailure::Other(why)) => retry(
+        TransportError::Tls(TlsFailure::NothingInCommon) => retry(
             Pause::Jitter,
             Patience::Once,
             Kind::Trust,
-            format!("the TLS handshake failed: {why}"),
-            "the server needs TLS 1.2 or 1.3 and a certificate for server authentication",
+            "the server found nothing in common with podkey in the TLS handshake (version, cipher or kind of certificate)",
+            format!("podkey speaks TLS 1.2 and 1.3. For certificates: {TAKEN}"),
         ),
+        TransportError::Tls(TlsFailure::Other { what, hint }) => {
+            retry(Pause::Jitter, Patience::Once, Kind::Trust, what.as_str(), hint.as_str())
+        }
     }
 }
 
-/// What is the same for every request.
+/// What is the same for every request: what the answer is comes before what its status says.
 fn common(step: Step<'_>, refusal: &Refusal) -> Option<Verdict> {
-    let words = refusal.words();
-    Some(match refusal.status {
-        300..400 => {
-            let redirect = VaultError::new(
-                Kind::NotVault,
-                format!(
-                    "redirect refused: {} was answered with status {}",
-                    of(step).trim_start_matches("to "),
-                    refusal.status
-                ),
-                "podkey never takes a token elsewhere: give the connection the address of the server itself, and let standby nodes forward requests",
-            );
-            match refusal.status {
-                // A standby that forwards answers so too, until it knows the way to a leader that has just begun to lead.
-                307 => Verdict::Retry(Pause::Jitter, Patience::For(ELECTION), redirect),
-                _ => Verdict::Fatal(redirect),
-            }
-        }
-        _ if refusal.wants_tls => fatal(
+    if let Some(meaning) = &refusal.meaning {
+        return meant(step, refusal, meaning);
+    }
+    match refusal.head.status {
+        300..400 => Some(redirect(step, refusal.head.status)),
+        429 => Some(throttled(refusal)),
+        // Nobody else uses these.
+        472 | 473 => Some(unavailable(
+            format!("this node serves no requests ({})", refusal.words()),
+            "give the connection the active cluster's address",
+        )),
+        _ if !refusal.from_vault => Some(foreign(step, refusal)),
+        _ => of_server(step, refusal),
+    }
+}
+
+/// Answers whose meaning neither status nor errors tell.
+fn meant(step: Step<'_>, refusal: &Refusal, meaning: &Meaning) -> Option<Verdict> {
+    Some(match meaning {
+        Meaning::WantsTls => fatal(
             Kind::Trust,
             "the server speaks TLS, the connection's address says http://",
             "write the connection's address with https://",
         ),
-        _ if refusal.says("not initialized") || refusal.status == 501 => {
+        Meaning::WantsTlsBehind => not_vault(
+            step,
+            &format!(
+                "{}, from a load balancer that speaks clear text to the server's TLS port",
+                refusal.head
+            ),
+            "let the load balancer speak TLS to the server, or pass TLS through",
+        ),
+        Meaning::WantsClientCertificate => fatal(
+            Kind::Trust,
+            "a proxy in front of the server wants a client certificate (mutual TLS), and podkey has none",
+            CLIENT_CERTIFICATE,
+        ),
+        Meaning::MetricsListener => not_vault(
+            step,
+            &format!("{}, this listener of the server serves only its metrics", refusal.head),
+            "give the connection the address of a listener that serves the API",
+        ),
+        // Of one step each.
+        Meaning::SecondFactor(_) | Meaning::Unversioned => return None,
+    })
+}
+
+fn redirect(step: Step<'_>, status: u16) -> Verdict {
+    let redirect = VaultError::new(
+        Kind::NotVault,
+        format!(
+            "redirect refused: {} was answered with status {status}",
+            of(step).trim_start_matches("to "),
+        ),
+        "podkey never takes a token elsewhere: give the connection the address of the server itself, and let standby nodes forward requests",
+    );
+    match status {
+        // A standby that forwards answers so too, until it knows the way to a leader that has just begun to lead.
+        307 => Verdict::Retry(Pause::Jitter, Patience::For(ELECTION), redirect),
+        _ => Verdict::Fatal(redirect),
+    }
+}
+
+fn throttled(refusal: &Refusal) -> Verdict {
+    let words = refusal.words();
+    if refusal.says("lease count quota") {
+        return fatal(
+            Kind::RateLimited,
+            format!("a lease count quota is used up: {words}"),
+            "each try would ask for one more lease, so there is no second one",
+        );
+    }
+    let (who, hint) = match refusal.from_vault {
+        true => ("the server", "raise its rate limit quota for this path"),
+        false => (
+            "something in front of the server",
+            "raise the limit of the proxy or gateway in front of it",
+        ),
+    };
+    retry(
+        Pause::Throttled(refusal.retry_after),
+        Patience::Budget,
+        Kind::RateLimited,
+        format!("{who} limits the rate of requests ({words})"),
+        hint,
+    )
+}
+
+/// What something in front of the server answers. A gateway that says that the server behind it is away may find it again; an
+/// error of its own may pass; anything else is a decision, and not the server's.
+fn foreign(step: Step<'_>, refusal: &Refusal) -> Verdict {
+    let words = refusal.head.to_string();
+    let pause = match refusal.retry_after {
+        Some(_) => Pause::Throttled(refusal.retry_after),
+        None => Pause::Jitter,
+    };
+    match refusal.head.status {
+        // 520 to 530 are Cloudflare's.
+        408 | 502..=504 | 520..=530 => retry(
+            pause,
+            Patience::Budget,
+            Kind::Unavailable,
+            format!("the server cannot answer ({words})"),
+            "a proxy or load balancer in front of the server answers in its place: does it see the server as healthy?",
+        ),
+        500.. => retry(
+            pause,
+            Patience::Budget,
+            Kind::NotVault,
+            no_vault_answer(step, &words),
+            FOREIGN,
+        ),
+        401 | 407 => not_vault(
+            step,
+            &words,
+            "something in front of the server asks for credentials of its own: let podkey around it",
+        ),
+        _ => not_vault(step, &words, FOREIGN),
+    }
+}
+
+/// Texts with which a server says that it cannot do now what it can do in a moment, whatever the status: they come with 400 and
+/// with 500. From OpenBao's source, and the DR secondary's from Vault Enterprise.
+const FOR_A_MOMENT: [(&str, &str); 8] = [
+    (
+        "non-versioned to versioned data",
+        "the mount is being upgraded from KV v1 to KV v2",
+    ),
+    (
+        "in replication DR secondary mode",
+        "give the connection the address of the primary cluster",
+    ),
+    (
+        "Vault is in standby mode",
+        "let standby nodes forward requests, or give the connection the active node's address",
+    ),
+    (
+        "please forward to the active node",
+        "let standby nodes forward requests, or give the connection the active node's address",
+    ),
+    (
+        "cannot forward request",
+        "does the standby node reach the active one on its cluster address?",
+    ),
+    ("active cluster node not found", "does the cluster have a leader?"),
+    ("has not been replicated yet", "the node has just begun to lead"),
+    ("being initialized on another node", "the server is being set up"),
+];
+
+/// Texts of Go's network library, in an answer of the server's: the server did not reach somebody that it asks.
+const NOT_REACHED: [&str; 8] = [
+    "dial tcp",
+    "connection refused",
+    "connection reset",
+    "i/o timeout",
+    "TLS handshake timeout",
+    "context deadline exceeded",
+    "Client.Timeout exceeded",
+    "server misbehaving",
+];
+
+/// The server's own word, as far as it is the same for every request.
+fn of_server(step: Step<'_>, refusal: &Refusal) -> Option<Verdict> {
+    let words = refusal.words();
+    let status = refusal.head.status;
+    if let Some((_, hint)) = FOR_A_MOMENT.iter().find(|(text, _)| refusal.says(text)) {
+        return Some(unavailable(format!("the server cannot answer now ({words})"), *hint));
+    }
+    Some(match status {
+        _ if refusal.says("not initialized") || status == 501 => {
             unavailable("the server is not initialised", "run `vault operator init` on it")
+        }
+        503 if refusal.says("namespace is sealed") => {
+            unavailable("the namespace is sealed", "unseal it: `bao namespace unseal`")
         }
         503 if refusal.says("sealed") => unavailable("Vault is sealed", "unseal it: `vault operator unseal`"),
         412 => retry(
@@ -282,36 +458,31 @@ fn common(step: Step<'_>, refusal: &Refusal) -> Option<Verdict> {
             format!("the server had not caught up with its own answers ({words})"),
             "a standby node lags behind the active one",
         ),
-        429 if refusal.says("lease count quota") => fatal(
-            Kind::RateLimited,
-            format!("a lease count quota is used up: {words}"),
-            "each try would ask for one more lease, so there is no second one",
-        ),
-        429 => retry(
-            Pause::Throttled(refusal.retry_after),
-            Patience::Budget,
-            Kind::RateLimited,
-            format!("the server limits the rate of requests ({words})"),
-            "raise its rate limit quota for this path",
-        ),
         500.. => retry(
             match refusal.retry_after {
                 Some(_) => Pause::Throttled(refusal.retry_after),
                 None => Pause::Jitter,
             },
             Patience::Budget,
-            match refusal.status {
-                // A standby node without a leader says so with this status.
-                500 if !refusal.says("not active") => Kind::Failing,
+            match status {
+                500 => Kind::Failing,
                 _ => Kind::Unavailable,
             },
             format!("the server cannot answer ({words})"),
             "",
         ),
-        472 | 473 => unavailable(
-            format!("this node serves no requests ({words})"),
-            "give the connection the active cluster's address",
-        ),
+        // A renewal has its own schedule, and may give up its lease.
+        400 if !matches!(step, Step::RenewToken | Step::RenewLease { .. })
+            && NOT_REACHED.iter().any(|text| refusal.says(text)) =>
+        {
+            retry(
+                Pause::Jitter,
+                Patience::Budget,
+                Kind::Failing,
+                format!("{step} failed, because the server does not reach somebody that it asks ({words})"),
+                "can the server resolve and reach that address?",
+            )
+        }
         _ => return None,
     })
 }

@@ -6,7 +6,7 @@ use crate::vault::error::{Kind, Refusal};
 pub(super) fn refused(what: &str, refusal: &Refusal) -> Verdict {
     let words = refusal.words();
     let refused = |kind: Kind| fatal(kind, format!("{what} cannot be renewed ({words})"), "");
-    match refusal.status {
+    match refusal.head.status {
         401 | 403 => refused(Kind::Denied),
         404 => refused(Kind::NotFound),
         // So both servers say it of a lease that has ended or was revoked, and of one that ends for good.
@@ -18,6 +18,6 @@ pub(super) fn refused(what: &str, refusal: &Refusal) -> Verdict {
         }
         // The engine's own words come with this status too: it may do better the next time.
         400 if !refusal.errors.is_empty() => refused(Kind::Failing),
-        _ => refused(Kind::NotVault),
+        _ => refused(Kind::Refused),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::plan::AuthMethod;
-use crate::vault::error::GoneVersion;
+use crate::vault::error::{GoneVersion, Head, Meaning};
 
 fn login(method: AuthMethod) -> Login {
     Login {
@@ -41,6 +41,7 @@ fn read(since_login: Duration) -> Step<'static> {
         role: "actions",
         since_login,
         lost: 0,
+        used_up: None,
     }
 }
 
@@ -51,14 +52,30 @@ fn write(lost: u32) -> Step<'static> {
         role: "actions",
         since_login: 60 * SECOND,
         lost,
+        used_up: None,
     }
 }
 
 fn refused(status: u16, errors: &[&str]) -> FailedTry {
     FailedTry::Refused(Box::new(Refusal {
-        status,
+        head: head(status, "application/json"),
         from_vault: true,
         errors: errors.iter().map(ToString::to_string).collect(),
+        ..Refusal::default()
+    }))
+}
+
+fn head(status: u16, content_type: &str) -> Head {
+    Head {
+        status,
+        content_type: content_type.to_owned(),
+    }
+}
+
+/// What something in front of the server answers.
+fn foreign(status: u16, content_type: &str) -> FailedTry {
+    FailedTry::Refused(Box::new(Refusal {
+        head: head(status, content_type),
         ..Refusal::default()
     }))
 }
@@ -174,7 +191,7 @@ fn refused_logins() {
     ] {
         check(&at_login(status, &[error]), retry, kind, texts);
     }
-    check(&at_login(400, &[]), None, Kind::NotVault, &["no Vault answer"]);
+    check(&at_login(400, &[]), None, Kind::Denied, &["was refused (status 400"]);
 }
 
 #[test]
@@ -199,17 +216,49 @@ fn servers_that_cannot_answer_now() {
             Kind::Failing,
             &["internal error"],
         );
+        for (status, text) in [
+            (500, "local node not active but active cluster node not found"),
+            (
+                400,
+                "Upgrading from non-versioned to versioned data. This backend will be unavailable for a brief period",
+            ),
+            (
+                400,
+                "Waiting for the primary to upgrade from non-versioned to versioned data.",
+            ),
+            (400, "path disabled in replication DR secondary mode"),
+            (400, "Vault is in standby mode"),
+            (500, "please forward to the active node"),
+            (500, "cannot forward request; no connection or address not known"),
+            (
+                500,
+                "token hmac key has not been initialized or has not been replicated yet to the active node",
+            ),
+        ] {
+            check(&verdict(status, &[text]), TO_BUDGET, Kind::Unavailable, &[text]);
+        }
         check(
-            &verdict(500, &["local node not active but active cluster node not found"]),
+            &verdict(503, &["namespace is sealed"]),
             TO_BUDGET,
             Kind::Unavailable,
-            &["not active"],
+            &["the namespace is sealed"],
+        );
+        check(
+            &verdict(
+                400,
+                &[
+                    "error validating token: fetching keys oidc: get keys failed Get \"https://x\": dial tcp: connection refused",
+                ],
+            ),
+            TO_BUDGET,
+            Kind::Failing,
+            &["does not reach"],
         );
         check(
             &verdict(502, &[]),
             TO_BUDGET,
             Kind::Unavailable,
-            &["status 502 (no content type)"],
+            &["status 502 (application/json)"],
         );
         check(&verdict(504, &[]), TO_BUDGET, Kind::Unavailable, &[]);
         check(&verdict(473, &[]), TO_BUDGET, Kind::Unavailable, &[]);
@@ -273,8 +322,13 @@ fn refused_reads() {
         &["unsupported operation"],
     );
     check(&at_read(400, &["bad role"]), None, Kind::Refused, &["bad role"]);
-    check(&at_read(400, &[]), None, Kind::NotVault, &[]);
-    check(&at_read(418, &[]), None, Kind::NotVault, &["418"]);
+    check(&at_read(400, &[]), None, Kind::Refused, &["refuses to read", "400"]);
+    check(
+        &at_read(413, &["http: request body too large"]),
+        None,
+        Kind::Refused,
+        &["too large"],
+    );
     for (destroyed, texts) in [
         (
             false,
@@ -289,7 +343,8 @@ fn refused_reads() {
         ),
     ] {
         let refusal = Refusal {
-            status: 404,
+            head: head(404, ""),
+            from_vault: true,
             gone: Some(GoneVersion {
                 version: 3,
                 destroyed,
@@ -305,7 +360,7 @@ fn refused_reads() {
         check(&verdict, None, Kind::NotFound, &texts);
     }
     let refusal = Refusal {
-        status: 404,
+        head: head(404, ""),
         from_vault: true,
         warnings: vec!["Invalid path for a versioned K/V secrets engine. See the API docs".into()],
         ..Refusal::default()
@@ -313,7 +368,7 @@ fn refused_reads() {
     let verdict = classify(read(SECOND), &FailedTry::Refused(Box::new(refusal)));
     check(&verdict, None, Kind::NotFound, &["<mount>/data/<secret>"]);
     let refusal = Refusal {
-        status: 404,
+        head: head(404, ""),
         ..Refusal::default()
     };
     let verdict = classify(read(SECOND), &FailedTry::Refused(Box::new(refusal)));
@@ -411,7 +466,7 @@ fn answers_that_did_not_arrive() {
             "caFile",
         ),
         (
-            TransportError::Tls(TlsFailure::Time("expired at x".into())),
+            TransportError::Tls(TlsFailure::Time("the server's certificate expired at x".into())),
             quarter,
             Kind::Trust,
             "expired at x",
@@ -429,10 +484,16 @@ fn answers_that_did_not_arrive() {
             "does not speak TLS",
         ),
         (
-            TransportError::Tls(TlsFailure::Other("alert".into())),
+            TransportError::Tls(TlsFailure::NothingInCommon),
             once,
             Kind::Trust,
-            "alert",
+            "RSA keys of 2048",
+        ),
+        (
+            TransportError::Tls(TlsFailure::wants_client_certificate()),
+            once,
+            Kind::Trust,
+            "mutual TLS",
         ),
     ] {
         check(
@@ -443,10 +504,13 @@ fn answers_that_did_not_arrive() {
         );
     }
     check(
-        &classify(read(SECOND), &FailedTry::Nonsense("it is empty")),
+        &classify(
+            read(SECOND),
+            &FailedTry::Nonsense("it is empty", head(200, "text/html")),
+        ),
         None,
         Kind::NotVault,
-        &["it is empty", "kv/data/web"],
+        &["it is empty", "kv/data/web", "status 200 (text/html)"],
     );
 }
 
@@ -469,7 +533,7 @@ fn refused_renewals() {
                 "failed to renew entry: dial tcp: connection refused",
                 Kind::Failing,
             ),
-            (418, "", Kind::NotVault),
+            (418, "", Kind::Refused),
         ] {
             let verdict = classify(step, &refused(status, &[error]));
             check(&verdict, None, kind, &[what, "cannot be renewed", error]);
@@ -482,10 +546,193 @@ fn refused_renewals() {
             &[],
         );
         check(
-            &classify(step, &FailedTry::Nonsense("it is empty")),
+            &classify(step, &FailedTry::Nonsense("it is empty", Head::default())),
             None,
             Kind::NotVault,
             &["to the renewal of"],
         );
+    }
+}
+
+#[test]
+fn what_is_not_the_servers_is_told_so_whatever_its_status() {
+    let login = login(AuthMethod::Jwt);
+    let steps = [
+        Step::Login {
+            login: &login,
+            identity: IDENTITY,
+        },
+        read(SECOND),
+        write(0),
+        Step::RenewToken,
+        Step::RenewLease { path: "db/creds/web" },
+    ];
+    for step in steps {
+        for status in [400, 401, 403, 404, 405, 407, 409, 410, 412, 413, 418, 422, 431, 451] {
+            let words = format!("status {status} (text/plain)");
+            let verdict = classify(step, &foreign(status, "text/plain"));
+            check(&verdict, None, Kind::NotVault, &["is no Vault answer", &words]);
+        }
+        for status in [500, 501, 505, 508, 511] {
+            let verdict = classify(step, &foreign(status, "text/html"));
+            check(
+                &verdict,
+                TO_BUDGET,
+                Kind::NotVault,
+                &["is no Vault answer", "(text/html)"],
+            );
+        }
+        // A gateway's word that the server behind it is away.
+        for status in [408, 502, 503, 504, 520, 521, 530] {
+            let verdict = classify(step, &foreign(status, ""));
+            check(
+                &verdict,
+                TO_BUDGET,
+                Kind::Unavailable,
+                &["(no content type)", "load balancer"],
+            );
+        }
+        for status in [472, 473] {
+            check(
+                &classify(step, &foreign(status, "")),
+                TO_BUDGET,
+                Kind::Unavailable,
+                &["this node"],
+            );
+        }
+        let throttled = Some((Pause::Throttled(None), Patience::Budget));
+        let verdict = classify(step, &foreign(429, "text/plain"));
+        check(&verdict, throttled, Kind::RateLimited, &["in front of the server"]);
+    }
+}
+
+#[test]
+fn answers_of_a_known_meaning_are_told_by_it() {
+    let with = |status, meaning| {
+        FailedTry::Refused(Box::new(Refusal {
+            head: head(status, "text/plain"),
+            from_vault: matches!(meaning, Meaning::SecondFactor(_) | Meaning::Unversioned),
+            meaning: Some(meaning),
+            ..Refusal::default()
+        }))
+    };
+    let at_login = login(AuthMethod::Jwt);
+    let login = Step::Login {
+        login: &at_login,
+        identity: IDENTITY,
+    };
+    for (step, status, meaning, kind, texts) in [
+        (login, 400, Meaning::WantsTls, Kind::Trust, &["https://"][..]),
+        (
+            login,
+            400,
+            Meaning::WantsTlsBehind,
+            Kind::NotVault,
+            &["load balancer", "clear text"],
+        ),
+        (
+            login,
+            400,
+            Meaning::WantsClientCertificate,
+            Kind::Trust,
+            &["client certificate"],
+        ),
+        (
+            login,
+            404,
+            Meaning::MetricsListener,
+            Kind::NotVault,
+            &["only its metrics"],
+        ),
+        (
+            login,
+            200,
+            Meaning::SecondFactor(vec!["people".into()]),
+            Kind::Denied,
+            &["second factor", "enforcement people", "login-enforcement"],
+        ),
+        (
+            read(SECOND),
+            200,
+            Meaning::Unversioned,
+            Kind::NotReadable,
+            &["no versions at kv/data/web", "leave `version` out"],
+        ),
+    ] {
+        check(&classify(step, &with(status, meaning)), None, kind, texts);
+    }
+}
+
+#[test]
+fn a_token_that_was_used_too_often_is_told_from_a_missing_right() {
+    let step = Step::Read {
+        wanted: wanted(None),
+        role: "actions",
+        since_login: SECOND,
+        lost: 0,
+        used_up: Some(3),
+    };
+    let verdict = classify(step, &refused(403, &["permission denied"]));
+    check(&verdict, None, Kind::Denied, &["used up", "3 uses", "token_num_uses"]);
+    let verdict = classify(
+        step,
+        &refused(403, &["2 errors occurred: * permission denied * invalid token"]),
+    );
+    check(&verdict, None, Kind::Denied, &["used up"]);
+    // A policy's word.
+    let verdict = classify(step, &refused(403, &["1 error occurred: * permission denied"]));
+    assert!(told(&verdict).2.contains("may not read"));
+}
+
+#[test]
+fn endpoints_without_json_are_told_with_the_one_to_use() {
+    for (path, content_type, texts) in [
+        (
+            "pki/ca/pem",
+            "application/pem-certificate-chain",
+            &["read pki/cert/ca instead", "`certificate`"][..],
+        ),
+        (
+            "a/b/ca_chain",
+            "application/pkix-cert",
+            &["read a/b/cert/ca_chain instead"],
+        ),
+        ("pki/crl/pem", "", &["read pki/cert/crl instead"]),
+        (
+            "pki/cert/17:ab/raw/pem",
+            "application/pem-certificate-chain",
+            &["read pki/cert/17:ab instead"],
+        ),
+        (
+            "pki/issuer/default/pem",
+            "application/pem-certificate-chain",
+            &["read pki/issuer/default/json instead"],
+        ),
+        (
+            "ssh/public_key",
+            "text/plain; charset=utf-8",
+            &["read ssh/config/ca instead", "`public_key`"],
+        ),
+        ("other/thing", "application/pkix-crl", &["answers raw"]),
+    ] {
+        let wanted = Wanted {
+            path: path.parse().unwrap(),
+            version: None,
+            data: None,
+        };
+        let step = Step::Read {
+            wanted: &wanted,
+            role: "actions",
+            since_login: SECOND,
+            lost: 0,
+            used_up: None,
+        };
+        let verdict = classify(
+            step,
+            &FailedTry::Nonsense("it is not the JSON it should be", head(200, content_type)),
+        );
+        check(&verdict, None, Kind::NotVault, texts);
+        let verdict = classify(step, &FailedTry::Nonsense("x", head(200, "text/html")));
+        check(&verdict, None, Kind::NotVault, &["no Vault answer"]);
     }
 }

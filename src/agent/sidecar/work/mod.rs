@@ -312,7 +312,7 @@ impl<'a> Sidecar<'a> {
                 {
                     known.success = Some(SystemTime::now());
                     known.reason = None;
-                    tracing::debug!(secret = %known.wanted.path, ?result, "lease renewed");
+                    tracing::debug!(secret = %known.wanted.path, "lease renewed");
                 }
                 self.schedule.lease_renewed(boot_time(), source, result);
             }
