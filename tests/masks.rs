@@ -9,12 +9,7 @@
     reason = "test code outside of #[test] functions"
 )]
 
-#[allow(dead_code, unreachable_pub, reason = "only what the runner makes of masks")]
-#[path = "support/runner.rs"]
-mod runner;
-#[allow(unreachable_pub, reason = "shared by several test binaries")]
-#[path = "support/signals.rs"]
-mod signals;
+mod support;
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
@@ -26,7 +21,7 @@ use podkey::render::{Fields, render};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use runner::Runner;
+use support::runner::Runner;
 
 const FORMATS: [Format; 4] = [Format::Json, Format::Yaml, Format::Dotenv, Format::Properties];
 
