@@ -116,7 +116,7 @@ fn the_lists_are_those_of_the_type() {
 fn no_list_of_a_pod_multiplies_with_what_the_pod_asks_for() {
     let _alone = ONE_AT_A_TIME.lock();
     // Each problem that is kept is written, and no other.
-    const PROBLEMS: usize = 64 * 20;
+    const PROBLEMS: usize = 256 * 20;
     // Each container gets a mount and a variable for each file, until they are too many bytes for one patch.
     const ADDITIONS: usize = 4 * 512 * 1024 / 160;
     let mut failures = String::new();

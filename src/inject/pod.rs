@@ -430,6 +430,13 @@ impl<'a> Container<'a> {
         texts(self.args)
     }
 
+    /// Whether there may be a `$(NAME)` in its command, arguments or variables. Without reading them: they may be long.
+    pub(super) fn has_references(&self) -> bool {
+        let env = self.env.as_ref().map(|RawList(raw)| *raw);
+        let texts = [env, self.command, self.args];
+        texts.into_iter().flatten().any(|text| text.get().contains("$("))
+    }
+
     /// How long the texts are that say what it runs.
     pub(super) fn command_bytes(&self) -> usize {
         let texts = [

@@ -39,7 +39,7 @@ pub struct Problems {
 }
 
 /// The most problems that are kept.
-const MAX_KEPT: usize = 64;
+const MAX_KEPT: usize = 256;
 /// The most candidates that are compared with a text, and the longest of them in bytes.
 const MAX_CANDIDATES: usize = 64;
 const MAX_CANDIDATE_BYTES: usize = 128;

@@ -26,8 +26,10 @@ pub(super) fn check(readers: &[Reader<'_, '_>], tool: Tool, request: &InjectionR
     if secrets.is_empty() && !has_paths {
         return;
     }
-    for reader in readers {
-        check_container(reader.container, &secrets, tool, request, problems);
+    // A container that refers to no variable, as most do not, is not looked into.
+    let containers = readers.iter().map(|reader| reader.container);
+    for container in containers.filter(|container| container.has_references()) {
+        check_container(container, &secrets, tool, request, problems);
     }
 }
 

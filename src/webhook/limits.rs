@@ -47,8 +47,9 @@ pub(super) const SMALL_BODY_BYTES: usize = 256 * KIB;
 pub(super) const MAX_BODY_BYTES: usize = 8 * MIB;
 /// An answer up to this size is part of its connection's price.
 pub(super) const USUAL_ANSWER_BYTES: usize = 16 * KIB;
-/// The longest patch. etcd takes no object of more than 1.5 MiB, so a pod that grows by more than this cannot be stored.
-pub(super) const MAX_PATCH_BYTES: usize = MIB;
+/// The longest patch: `inject` adds at most 512 KiB to the pod's containers, and podkey's own containers with two plans of at
+/// most 96 KiB, each escaped.
+const MAX_PATCH_BYTES: usize = MIB;
 
 /// All bodies that are larger than usual, and small.
 pub(super) const SMALL_BODIES_BYTES: usize = 4 * MIB;

@@ -11,7 +11,6 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::limits::MAX_PATCH_BYTES;
 use super::metrics::{AdmissionResult, PodResult};
 use crate::inject::{Asker, Config, Decision, Mender, Pod, Text, decide};
 
@@ -218,15 +217,6 @@ fn answer_pod<Object>(request: &Request<'_, Object>, pod: &Pod<'_>, config: &Con
             AdmissionResult::Ignored,
             log,
         ),
-        Decision::Inject(patch, _) if patch.as_json().len() > MAX_PATCH_BYTES => {
-            let message = too_large(patch.as_json().len());
-            log.problems = Some(message.clone());
-            let refusal = Refusal {
-                mender: Mender::Author,
-                message: &message,
-            };
-            respond(&request.uid, Allowed::No(refusal), AdmissionResult::Denied, log)
-        }
         Decision::Inject(patch, warnings) if patch.is_empty() => respond(
             &request.uid,
             Allowed::Unchanged(&warnings),
@@ -251,13 +241,6 @@ fn answer_pod<Object>(request: &Request<'_, Object>, pod: &Pod<'_>, config: &Con
             respond(&request.uid, Allowed::No(refusal), AdmissionResult::Denied, log)
         }
     }
-}
-
-fn too_large(bytes: usize) -> String {
-    format!(
-        "podkey.dev: makes a patch of {bytes} bytes, allowed are {MAX_PATCH_BYTES}: ask for fewer files, or name the \
-         containers that need them in podkey.dev/containers"
-    )
 }
 
 impl Answer {
