@@ -9,7 +9,7 @@ const SHAPES: [&str; 12] = [
     "None)",
     "Ok(",
     "Err(",
-    "kind: ",
+    "{ kind: ",
     "Os { code",
     "Custom {",
     "BadEncoding",
