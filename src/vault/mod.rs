@@ -33,7 +33,7 @@ pub(crate) use self::answer::{Reading, Renewed};
 use self::classify::{FailedTry, Patience, Pause, Step, Verdict, classify, has_data_segment};
 pub(crate) use self::error::{Kind, VaultError, clean};
 pub(crate) use self::github::IdTokenSource;
-pub(crate) use self::login::{Credential, Jwt};
+pub(crate) use self::login::{Credential, Jwt, is_later};
 pub(crate) use self::proxy::ProxyVariables;
 pub(crate) use self::retry::Deadline;
 use self::retry::Tries;
@@ -225,7 +225,7 @@ impl Vault {
                         repeatable: false,
                         sent: &stop.login_sent,
                     };
-                    match self.one_login(&out, login, &mut tries, stop).await? {
+                    match self.one_login(&out, login, token, &mut tries, stop).await? {
                         Ok(session) => return Ok(session),
                         Err(failure) => {
                             let identity = token.identity();
@@ -253,6 +253,7 @@ impl Vault {
         &self,
         out: &Outgoing<'_>,
         login: &Login,
+        with: &Jwt,
         tries: &mut Tries,
         stop: &Stop,
     ) -> Result<Result<Session, FailedTry>, VaultError> {
@@ -280,12 +281,12 @@ impl Vault {
             return Ok(Err(FailedTry::Refused(answer::refusal(&answer, "").into())));
         }
         let index = answer.headers.get(X_VAULT_INDEX).cloned();
-        Ok(answer::auth(&answer).map(|auth| Session::new(auth, login.role.to_string(), index)))
+        Ok(answer::auth(&answer).map(|auth| Session::new(auth, login.role.to_string(), index, with.expiry())))
     }
 
     /// Reads all that is wanted, each once, over as few connections as are worth their handshakes. What does not exist
     /// has its error in its place; any other failure ends all reads, and so does the first one of that kind unless
-    /// `allow_missing`.
+    /// `allow_missing`. A token for so few requests that its last one would end a lease is used once less.
     pub(crate) async fn read_all(
         &self,
         session: &Session,
@@ -294,6 +295,9 @@ impl Vault {
     ) -> Result<Vec<Result<Reading, VaultError>>, VaultError> {
         let results: RefCell<Vec<Option<Result<Reading, VaultError>>>> =
             RefCell::new(wanted.iter().map(|_| None).collect());
+        if wanted.iter().any(Wanted::may_mint) {
+            session.keep_last_use();
+        }
         let next = Cell::new(0_usize);
         let taken = Cell::new(0_usize);
         let worker = async |link: &mut Link| -> Result<(), VaultError> {
@@ -383,20 +387,26 @@ impl Vault {
             since_login: session.age(),
             lost,
         };
-        self.ask(link, &out, step, |answer| {
-            // What is refused so has not been carried out.
-            if matches!(answer.status, 300..=499 | 501 | 503) {
-                asking.sent.set(false);
-            }
-            reading(answer, wanted)
-        })
-        .await
+        let reading = self
+            .ask(link, session, &out, step, |answer| {
+                // What is refused so has not been carried out.
+                if matches!(answer.status, 300..=499 | 501 | 503) {
+                    asking.sent.set(false);
+                }
+                reading(answer, wanted)
+            })
+            .await?;
+        if reading.has_lease() {
+            session.keep_last_use();
+        }
+        Ok(reading)
     }
 
     /// Asks until there is an answer that makes sense, or a failure that ends the tries.
     async fn ask<'s, T>(
         &self,
         link: &mut Link,
+        session: &Session,
         out: &Outgoing<'_>,
         step: impl Fn(u32) -> Step<'s>,
         take: impl Fn(Answered) -> Result<T, FailedTry>,
@@ -404,7 +414,16 @@ impl Vault {
         let mut tries = Tries::new(self.deadline, step(0).to_string());
         // Answers of a server that may have done what must not be done twice.
         let mut lost = 0;
+        let mut last: Option<VaultError> = None;
         loop {
+            // Why the last try failed says more than that there can be no further one.
+            session.spend().map_err(|used_up| match last.take() {
+                Some(mut error) => {
+                    error.message = format!("{}; no further try: {}", error.message, used_up.message);
+                    error
+                }
+                None => used_up,
+            })?;
             out.sent.set(false);
             let answered = timeout_at(self.deadline.end(), self.transport.exchange(link, out)).await;
             if !matches!(answered, Ok(Ok(_))) && !out.repeatable && out.sent.get() {
@@ -414,6 +433,14 @@ impl Vault {
                     step(lost)
                 ));
             }
+            let counted = match &answered {
+                // A server that is not the active one, or limits the rate of requests, has not looked at the token.
+                Ok(Ok(answer)) => !matches!(answer.status, 300..400 | 429 | 472 | 473 | 501 | 503),
+                _ => out.sent.get(),
+            };
+            if !counted {
+                session.unspend();
+            }
             let failure = match answered {
                 Err(_) => return Err(self.named(tries.out_of_time())),
                 Ok(Err(error)) => FailedTry::Transport(error),
@@ -422,7 +449,11 @@ impl Vault {
                     Err(failure) => failure,
                 },
             };
-            tries.pause(self.with_namespace(classify(step(lost), &failure))).await?;
+            let verdict = self.with_namespace(classify(step(lost), &failure));
+            if let Verdict::Retry(_, _, error) = &verdict {
+                last = Some(error.clone());
+            }
+            tries.pause(verdict).await?;
         }
     }
 
@@ -453,6 +484,10 @@ impl Vault {
         match outcome {
             Ok(Ok(answer)) if matches!(answer.status, 200..300) => {
                 tracing::debug!(accessor, "client token revoked");
+                Revoked::Yes
+            }
+            Ok(Ok(_)) if session.is_used_up() => {
+                tracing::debug!(accessor, "the client token has ended with its last use");
                 Revoked::Yes
             }
             Ok(Ok(answer)) => {

@@ -64,6 +64,7 @@ impl Vault {
         let renewed = self
             .ask(
                 &mut link,
+                session,
                 &out,
                 |_| step,
                 |answer| match answer.status {

@@ -71,6 +71,11 @@ impl Reading {
         std::str::from_utf8(&self.body[self.whole.clone()]).unwrap_or_default()
     }
 
+    /// Whether it ends with the client token that read it.
+    pub(crate) fn has_lease(&self) -> bool {
+        self.lease.as_ref().is_some_and(|lease| lease.id.is_some())
+    }
+
     /// How many bytes it keeps.
     pub(super) fn size(&self) -> usize {
         self.body.len()

@@ -129,6 +129,9 @@ pub(super) fn classify(step: Step<'_>, failure: &FailedTry) -> Verdict {
             format!("the answer {} is no Vault answer: {what}", of(step)),
             "is the connection's address that of Vault or OpenBao, without something in between that answers for it?",
         ),
+        FailedTry::Refused(refusal) if matches!(step, Step::RenewToken) && renew::must_log_in_again(refusal) => {
+            renew::refused("the client token", refusal)
+        }
         FailedTry::Refused(refusal) => match (common(step, refusal), step) {
             (Some(verdict), _) => verdict,
             (None, Step::Login { login, identity }) => login::refused(login, identity, refusal),
