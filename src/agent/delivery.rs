@@ -90,11 +90,6 @@ impl<P> Order<'_, P> {
         let wanted = self.wanted();
         enough_uses(&wanted, session)?;
         let readings = vault.read_all(session, &wanted, self.ignore_not_found).await?;
-        let leased = readings.iter().flatten().any(Reading::has_lease);
-        if leased && session.is_used_up() {
-            // The path looked like one without leases, and several requests were under way at once.
-            return Err(too_few_uses(session, wanted.len() as u64, wanted.len() as u64 + 1));
-        }
         Ok(Answers { wanted, readings })
     }
 
@@ -150,6 +145,11 @@ impl<P> Order<'_, P> {
         }
         let now = SystemTime::now();
         for (wanted, lease) in answers.leases() {
+            if lease.id.is_some() && session.is_used_up() {
+                // The path looked like one without leases, and several requests were under way at once.
+                let reads = answers.len() as u64;
+                return Err(too_few_uses(session, reads, reads + 1));
+            }
             let lasts = lasts(lease, session);
             delivery.bound_to_token |= lease.id.is_some();
             // What a server may say is not always a time that a clock can show.
@@ -166,7 +166,11 @@ impl<P> Order<'_, P> {
 /// the token all leases that it made: where there may be a lease, one use must stay left.
 fn enough_uses(wanted: &[Wanted], session: &Session) -> Result<(), Failure> {
     let reads = wanted.len() as u64;
-    let needed = reads + u64::from(wanted.iter().any(Wanted::may_mint));
+    let may_lease = wanted.iter().any(Wanted::may_mint);
+    if may_lease {
+        session.keep_last_use();
+    }
+    let needed = reads + u64::from(may_lease);
     match session.uses() {
         0 => Ok(()),
         uses if uses >= needed => Ok(()),

@@ -286,7 +286,7 @@ impl Vault {
 
     /// Reads all that is wanted, each once, over as few connections as are worth their handshakes. What does not exist
     /// has its error in its place; any other failure ends all reads, and so does the first one of that kind unless
-    /// `allow_missing`. A token for so few requests that its last one would end a lease is used once less.
+    /// `allow_missing`.
     pub(crate) async fn read_all(
         &self,
         session: &Session,
@@ -295,9 +295,6 @@ impl Vault {
     ) -> Result<Vec<Result<Reading, VaultError>>, VaultError> {
         let results: RefCell<Vec<Option<Result<Reading, VaultError>>>> =
             RefCell::new(wanted.iter().map(|_| None).collect());
-        if wanted.iter().any(Wanted::may_mint) {
-            session.keep_last_use();
-        }
         let next = Cell::new(0_usize);
         let taken = Cell::new(0_usize);
         let worker = async |link: &mut Link| -> Result<(), VaultError> {

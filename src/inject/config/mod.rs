@@ -508,6 +508,26 @@ connections:
     }
 
     #[test]
+    fn the_token_of_pods_that_refresh_lives_a_day_where_a_renewal_may_need_it() {
+        let seconds = |auth: &str| {
+            let text = format!("agent: {{image: i}}\nconnections: {{d: {{address: 'https://v', auth: {{{auth}}}}}}}");
+            let connection = &parse(&text).unwrap().connections["d"];
+            let of = |volumes: &[String]| {
+                let token = volumes
+                    .iter()
+                    .find_map(|volume| volume.split_once("\"expirationSeconds\":"));
+                token.unwrap().1.split(',').next().unwrap().parse::<u64>().unwrap()
+            };
+            (of(&connection.volumes), of(&connection.refreshed_volumes))
+        };
+        assert_eq!(seconds(""), (600, 86_400));
+        assert_eq!(seconds("method: jwt"), (600, 600));
+        assert_eq!(seconds("method: jwt, refreshTokenSeconds: 7200"), (600, 7200));
+        assert_eq!(seconds("refreshTokenSeconds: 600"), (600, 600));
+        assert_eq!(seconds("refreshTokenSeconds: 4294967296"), (600, 4_294_967_296));
+    }
+
+    #[test]
     fn errors_name_the_place() {
         let connection =
             |text: &str| format!("agent: {{image: i}}\nconnections:\n  d: {{address: 'https://v', {text}}}");
@@ -580,6 +600,20 @@ connections:
             (connection("job: {policy: {events: ['']}}"), "is an empty pattern"),
             (connection("job: {policy: {forks: maybe}}"), "line 3"),
             (connection("surprise: 1"), "line 3"),
+            (
+                connection("auth: {refreshTokenSeconds: 599}"),
+                "connections.d.auth.refreshTokenSeconds: is no number of seconds from 600",
+            ),
+            (
+                connection("auth: {refreshTokenSeconds: 4294967297}"),
+                "connections.d.auth.refreshTokenSeconds: is no number of seconds from 600",
+            ),
+            (
+                connection("auth: {refreshTokenSeconds: 18446744073709551615}"),
+                "connections.d.auth.refreshTokenSeconds: is no number",
+            ),
+            (connection("auth: {refreshTokenSeconds: -1}"), "line 3"),
+            (connection("auth: {refreshTokenSeconds: 1d}"), "line 3"),
             (
                 format!("kubernetesVersion: new\n{}", connection("")),
                 "kubernetesVersion: \"new\" is no version of Kubernetes such as \"1.33\"",

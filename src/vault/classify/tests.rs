@@ -475,6 +475,20 @@ fn refused_renewals() {
             check(&verdict, None, kind, &[what, "cannot be renewed", error]);
         }
         check(&classify(step, &refused(500, &["x"])), TO_BUDGET, Kind::Failing, &["x"]);
+        if let Step::RenewToken = step {
+            // OpenBao 2.6.4 and 2.7.1, of a token that an older version has issued: whatever the status, no further try helps.
+            let words =
+                "failed to renew entry: failed to fetch jwt during renewal; existing auth tokens need to be re-issued";
+            for status in [400, 403, 500] {
+                let verdict = classify(step, &refused(status, &[words]));
+                check(
+                    &verdict,
+                    None,
+                    Kind::Denied,
+                    &["the client token cannot be renewed", "re-issued"],
+                );
+            }
+        }
         check(
             &classify(step, &refused(503, &["Vault is sealed"])),
             TO_BUDGET,
