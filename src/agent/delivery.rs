@@ -179,11 +179,7 @@ fn enough_uses(wanted: &[Wanted], session: &Session) -> Result<(), Failure> {
 }
 
 fn too_few_uses(session: &Session, reads: u64, needed: u64) -> Failure {
-    let requests = if reads == 1 {
-        "1 request"
-    } else {
-        &format!("{reads} requests")
-    };
+    let plural = if reads == 1 { "" } else { "s" };
     let rest = match needed > reads {
         true => ", and one use must stay left: a token's last use ends the leases that the token made",
         false => "",
@@ -191,7 +187,7 @@ fn too_few_uses(session: &Session, reads: u64, needed: u64) -> Failure {
     Failure::new(
         Code::Denied,
         format!(
-            "token_num_uses of the role {} is {}, and {needed} are needed: {requests} for the pod's secrets{rest}",
+            "token_num_uses of the role {} is {}, and {needed} are needed: {reads} request{plural} for the pod's secrets{rest}",
             session.role(),
             session.uses()
         ),
@@ -221,9 +217,9 @@ impl Answers {
     pub(super) fn warn_of_ends(&self, session: &Session) {
         for (wanted, lease) in self.leases() {
             let lasts = lasts(lease, session);
-            let end = match lasts < lease.duration {
-                true => "it ends with the client token, which lives shorter than its lease",
-                false => "it ends with its TTL",
+            let end = match lasts == lease.duration {
+                true => "it ends with its TTL",
+                false => "it ends with the client token, before its lease would",
             };
             tracing::warn!(
                 secret = %wanted.path,

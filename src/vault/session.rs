@@ -20,8 +20,6 @@ pub(crate) struct Session {
     pub(super) batch: bool,
     pub(super) role: String,
     pub(super) since: Instant,
-    /// The last renewal, or the login.
-    renewed: Instant,
     /// Names the token in the server's audit log.
     pub accessor: String,
     /// How long the token lasts, from the login or from the last renewal.
@@ -86,14 +84,12 @@ pub(crate) struct Handed<'a> {
 
 impl Session {
     pub(super) fn new(auth: Auth, role: String, index: Option<HeaderValue>, proof: Option<Expiry>) -> Self {
-        let now = Instant::now();
         Self {
             token: auth.client_token,
             index,
             batch: auth.batch,
             role,
-            since: now,
-            renewed: now,
+            since: Instant::now(),
             accessor: auth.accessor,
             ttl: auth.ttl,
             renewable: auth.renewable,
@@ -146,14 +142,9 @@ impl Session {
         self.uses.made.set(self.uses.made.get().saturating_sub(1));
     }
 
-    /// How long the token is still good for without a renewal; none: it never ends.
+    /// How long the token is still good for, if it was never renewed; none: it never ends.
     pub(crate) fn left(&self) -> Option<Duration> {
-        (!self.ttl.is_zero()).then(|| self.ttl.saturating_sub(self.renewed.elapsed()))
-    }
-
-    /// The token was renewed a moment ago.
-    pub(crate) fn renewed(&mut self, ttl: Duration) {
-        (self.ttl, self.renewed) = (ttl, Instant::now());
+        (!self.ttl.is_zero()).then(|| self.ttl.saturating_sub(self.age()))
     }
 
     /// Until when the token is good that we logged in with, where that token says so.
@@ -201,14 +192,12 @@ impl Session {
     pub(crate) fn resume(handed: Handed<'_>, age: Duration) -> Option<Self> {
         let token = handed.client_token;
         let fits = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
-        let since = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
         fits.then(|| Self {
             token: Secret::from(token.into_owned().into_bytes()),
             index: handed.index.and_then(|index| HeaderValue::from_str(&index).ok()),
             batch: handed.batch,
             role: handed.role.into_owned(),
-            since,
-            renewed: since,
+            since: Instant::now().checked_sub(age).unwrap_or_else(Instant::now),
             accessor: handed.accessor.into_owned(),
             ttl: Duration::from_secs(handed.ttl_s),
             renewable: handed.renewable,

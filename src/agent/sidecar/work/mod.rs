@@ -243,7 +243,7 @@ impl<'a> Sidecar<'a> {
                 };
                 let result = self.heard(None, "the client token was not renewed", result);
                 if let (Ok(grant), Some(session)) = (&result, self.sessions.get_mut(&self.current)) {
-                    session.renewed(grant.ttl);
+                    session.ttl = grant.ttl;
                     tracing::debug!(
                         accessor = session.accessor,
                         ttl_s = grant.ttl.as_secs(),
