@@ -216,6 +216,7 @@ fn with_the_largest_secrets_that_there_can_be_it_stays_far_below_its_limit() {
         eprintln!("{what}: {peak} KiB");
     }
     for (what, peak) in peaks {
-        assert!(peak < 32 * 1024, "{what}: {peak} KiB");
+        // With what it writes into the volume in memory, which counts for it too, less than half of its limit.
+        assert!(peak + 9 * 1024 < 32 * 1024, "{what}: {peak} KiB");
     }
 }
