@@ -6,6 +6,7 @@ use std::num::NonZeroU64;
 use std::time::{Duration, SystemTime};
 
 use super::files::Rendered;
+use super::handover::whole_seconds;
 use super::outcome::{Delivered, LeaseEnd, Target};
 use super::report::{Code, Failure};
 use crate::job::select::{self, SelectError};
@@ -89,13 +90,7 @@ impl<P> Order<'_, P> {
     /// Reads all of it.
     pub(super) async fn read(&self, vault: &Vault, session: &Session) -> Result<Answers, Failure> {
         let wanted = self.wanted();
-        if session.uses > 0 && session.uses < wanted.len() as u64 + 1 {
-            tracing::warn!(
-                uses = session.uses,
-                reads = wanted.len(),
-                "the role's token_num_uses is too small for these reads and the revocation"
-            );
-        }
+        enough_uses(&wanted, session)?;
         let readings = vault.read_all(session, &wanted, self.ignore_not_found).await;
         let answers = Answers {
             wanted,
@@ -120,11 +115,12 @@ impl<P> Order<'_, P> {
         }
         let now = SystemTime::now();
         for (wanted, lease) in answers.leases() {
-            // A lease ends with the client token that made it.
-            let lasts = match session.ttl {
-                ttl if lease.id.is_some() && !ttl.is_zero() => lease.duration.min(ttl),
-                _ => lease.duration,
-            };
+            if lease.id.is_some() && session.is_used_up() {
+                // The path looked like one without leases, and several requests were under way at once.
+                let reads = answers.len() as u64;
+                return Err(too_few_uses(session, reads, reads + 1));
+            }
+            let lasts = lasts(lease, session);
             delivery.bound_to_token |= lease.id.is_some();
             // What a server may say is not always a time that a clock can show.
             let until = now
@@ -147,6 +143,39 @@ impl<P> Order<'_, P> {
         failures.extend(env.flatten());
         (delivery, failures)
     }
+}
+
+/// Refuses a client token that is good for fewer requests than are needed. The server ends a token with its last use, and with
+/// the token all leases that it made: where there may be a lease, one use must stay left.
+fn enough_uses(wanted: &[Wanted], session: &Session) -> Result<(), Failure> {
+    let reads = wanted.len() as u64;
+    let may_lease = wanted.iter().any(Wanted::may_mint);
+    if may_lease {
+        session.keep_last_use();
+    }
+    let needed = reads + u64::from(may_lease);
+    match session.uses() {
+        0 => Ok(()),
+        uses if uses >= needed => Ok(()),
+        _ => Err(too_few_uses(session, reads, needed)),
+    }
+}
+
+fn too_few_uses(session: &Session, reads: u64, needed: u64) -> Failure {
+    let plural = if reads == 1 { "" } else { "s" };
+    let rest = match needed > reads {
+        true => ", and one use must stay left: a token's last use ends the leases that the token made",
+        false => "",
+    };
+    Failure::new(
+        Code::Denied,
+        format!(
+            "token_num_uses of the role {} is {}, and {needed} are needed: {reads} request{plural} for the pod's secrets{rest}",
+            session.role(),
+            session.uses()
+        ),
+        format!("set token_num_uses of the role to {needed} or more, or to 0, which is no limit"),
+    )
 }
 
 impl Answers {
@@ -180,13 +209,18 @@ impl Answers {
     }
 
     /// Says of each such secret that nobody looks after it.
-    pub(super) fn warn_of_ends(&self) {
+    pub(super) fn warn_of_ends(&self, session: &Session) {
         for (wanted, lease) in self.leases() {
+            let lasts = lasts(lease, session);
+            let end = match lasts == lease.duration {
+                true => "it ends with its TTL",
+                false => "it ends with the client token, before its lease would",
+            };
             tracing::warn!(
                 secret = %wanted.path,
-                ttl_s = lease.duration.as_secs(),
+                ttl_s = whole_seconds(lasts),
                 renewable = lease.renewable,
-                "a dynamic secret was delivered: nothing renews it, it ends with its TTL"
+                "a dynamic secret was delivered: nothing renews it, {end}"
             );
         }
     }
@@ -206,6 +240,16 @@ impl Answers {
 enum Found<'a> {
     Secret(&'a Reading),
     Nothing(&'a VaultError),
+}
+
+/// How long a secret lasts that ends by itself. A lease ends with the client token that made it; one without a TTL of its own
+/// has no other end.
+fn lasts(lease: &Lease, session: &Session) -> Duration {
+    match session.left() {
+        Some(left) if lease.id.is_some() && lease.duration.is_zero() => left,
+        Some(left) if lease.id.is_some() => lease.duration.min(left),
+        _ => lease.duration,
+    }
 }
 
 fn unselected(error: &SelectError, path: &ApiPath) -> Failure {

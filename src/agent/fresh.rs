@@ -19,8 +19,8 @@ pub(super) struct Obtained {
     /// When they began, on the machine's own clock.
     pub since: Duration,
     sources: Vec<(Wanted, Held)>,
-    /// How long the client token lasts.
-    token: Duration,
+    /// How long the client token lasts after the reads; none: it never ends.
+    token: Option<Duration>,
 }
 
 impl Obtained {
@@ -35,18 +35,33 @@ impl Obtained {
         Self {
             since,
             sources: sources.collect(),
-            token: session.ttl,
+            token: session.left(),
         }
     }
 
     /// Hands it to the sidecar with the session.
     pub(super) fn hand_over(self, session: &Session, surroundings: &Surroundings) -> Result<(), Failure> {
-        let requests = self.sources.len() as u64;
         let sources = self.sources.into_iter().map(|(_, held)| held).collect();
-        let handover = Handover::delivered(session, requests, self.since, sources);
+        let handover = Handover::delivered(session, self.since, sources);
         // No session has such a token.
         let handover = handover.ok_or_else(|| Failure::new(Code::CannotWrite, "the client token is no text", ""))?;
         write(&handover, surroundings)
+    }
+}
+
+/// Refuses a token that the sidecar could not work with: the sidecar asks for as long as the pod lives.
+pub(super) fn lasts_for_the_sidecar(session: &Session) -> Result<(), Failure> {
+    match session.uses() {
+        0 => Ok(()),
+        uses => Err(Failure::new(
+            Code::Denied,
+            format!(
+                "token_num_uses of the role {} is {uses}, and podkey.dev/refresh needs tokens without a limit: each one that is used \
+                 up would end the leases that it made",
+                session.role()
+            ),
+            "set token_num_uses of the role to 0, which is no limit, or write podkey.dev/refresh: never",
+        )),
     }
 }
 

@@ -100,6 +100,11 @@ impl Held {
     }
 }
 
+/// The server counts in whole seconds: a moment less than 60 s is what is left of 60.
+pub(super) fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
 /// The time on a clock of the machine that all its containers share, that nobody sets, and that counts its sleep too.
 pub(super) fn boot_time() -> Duration {
     let now = clock_gettime(ClockId::Boottime);
@@ -107,10 +112,10 @@ pub(super) fn boot_time() -> Duration {
 }
 
 impl<'a> Handover<'a> {
-    /// All was delivered, with this session, of which `uses` requests were made.
-    pub(super) fn delivered(session: &'a Session, uses: u64, read: Duration, sources: Vec<Held>) -> Option<Self> {
+    /// All was delivered, with this session.
+    pub(super) fn delivered(session: &'a Session, read: Duration, sources: Vec<Held>) -> Option<Self> {
         Some(Self::Delivered(Delivered {
-            session: session.handed(uses)?,
+            session: session.handed()?,
             logged_in: boot_time().saturating_sub(session.age()),
             read,
             sources,

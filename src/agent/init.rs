@@ -314,6 +314,10 @@ async fn read(
         return Err(terminated("a signal", false));
     }
 
+    if plan.refresh.is_some() {
+        fresh::lasts_for_the_sidecar(session)?;
+    }
+
     progress.stage.set(Stage::Read);
     let (clock, begun) = (Clock::start(), boot_time());
     let answers = order.read(vault, session).await?;
@@ -325,7 +329,7 @@ async fn read(
     delivery.check_field_files(plan)?;
     let obtained = plan.refresh.is_some().then(|| Obtained::new(begun, &answers, session));
     if obtained.is_none() {
-        answers.warn_of_ends();
+        answers.warn_of_ends(session);
     }
     let bytes: usize = delivery.files.iter().map(|file| file.bytes.len()).sum();
     tracing::info!(

@@ -19,7 +19,7 @@ mod view;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use self::hooks::{Hook, PlainLines, job_completed, job_started};
 pub use self::init::BUDGET_ENV;
@@ -94,9 +94,21 @@ pub fn init(surroundings: &Surroundings) -> u8 {
 /// Runs `podkey-agent sidecar` until a signal and reports how it ended. Gives the exit code, which is 0: a sidecar that fails
 /// could be taken for a job that did.
 pub fn sidecar(surroundings: &Surroundings) -> u8 {
+    /// What keeps the runtime from starting, such as a node without memory, passes or does not.
+    const START_AGAIN: Duration = Duration::from_secs(60);
     end_well();
-    let (stage, connection, outcome) =
-        block_on(sidecar::run(surroundings)).unwrap_or_else(|failure| (Stage::Refresh, None, Ok(failure.to_string())));
+    let (stage, connection, outcome) = loop {
+        match block_on(sidecar::run(surroundings)) {
+            Ok(ended) => break ended,
+            Err(failure) => {
+                tracing::error!(
+                    reason = failure.message,
+                    "the files stay as they are: nothing keeps them fresh"
+                );
+                std::thread::sleep(START_AGAIN);
+            }
+        }
+    };
     report(&Report::new(stage, connection.as_deref(), &outcome), surroundings)
 }
 

@@ -283,9 +283,13 @@ impl Injection<'_, '_, '_> {
                 order::position(pod),
                 &containers,
             )?;
+            let volumes = match self.delivery {
+                Delivery::Once => &self.connection.volumes,
+                Delivery::Refreshed => &self.connection.refreshed_volumes,
+            };
             let volumes: Vec<_> = VOLUMES
                 .iter()
-                .zip(&self.connection.volumes)
+                .zip(volumes)
                 .filter(|(name, _)| parts::needs(name, self.tool, self.delivery))
                 .map(|(_, volume)| volume.as_str())
                 .collect();

@@ -32,7 +32,7 @@ pub(super) const VOLUMES: [&str; 4] = [SECRETS_VOLUME, TOKEN_VOLUME, BIN_VOLUME,
 
 /// The shortest life that the API server gives a projected token
 /// (<https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#launch-a-pod-using-service-account-token-projection>).
-const TOKEN_SECONDS: i64 = 600;
+pub(super) const TOKEN_SECONDS: i64 = 600;
 
 /// What of the agent, which lies in `podkey-bin`, a pod or one of its containers uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -266,8 +266,9 @@ fn resources(resources: &AgentResources, asks: Asks) -> Option<ResourceRequireme
     })
 }
 
-/// Each of [`VOLUMES`], of which a pod gets those that it [`needs`].
-pub(super) fn volumes(audience: Option<&str>) -> [Volume; 4] {
+/// Each of [`VOLUMES`], of which a pod gets those that it [`needs`]. The service-account token is asked for with so many seconds to
+/// live; the API server may give it fewer.
+pub(super) fn volumes(audience: Option<&str>, token_seconds: i64) -> [Volume; 4] {
     // Twice what may be written, for two generations side by side, and some room for the file system's own needs.
     let size_mib = 2 * MAX_RENDERED_BYTES / (1024 * 1024) + 1;
     [
@@ -286,7 +287,7 @@ pub(super) fn volumes(audience: Option<&str>) -> [Volume; 4] {
                 sources: Some(vec![VolumeProjection {
                     service_account_token: Some(ServiceAccountTokenProjection {
                         audience: audience.map(str::to_owned),
-                        expiration_seconds: Some(TOKEN_SECONDS),
+                        expiration_seconds: Some(token_seconds),
                         path: "token".to_owned(),
                     }),
                     ..VolumeProjection::default()

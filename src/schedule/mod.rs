@@ -16,6 +16,11 @@
 //! - A lease ends with the token that it was made with (<https://developer.hashicorp.com/vault/docs/concepts/lease>). After a
 //!   new login the leased secrets are therefore read again with the new token, and the old one is revoked when nothing of
 //!   it is in use any more.
+//! - A server may ask, at each renewal of a token, whether what we logged in with is still good (OpenBao ≥ 2.6.4 and 2.7.1, with
+//!   the kubernetes method). So a new login comes before that ends ([`Proof`]), as soon as there is something newer to log in
+//!   with. A token whose renewal is denied is replaced at once, by one login.
+//! - A token that has been replaced is given back a little later than its last lease was: whoever has just read the old
+//!   credential may still use it.
 //! - Whatever may make a new credential needs a [`Permit`] of the [`limiter`].
 //! - A server that is away, or says 429, gets no request at all for a while ([`pace`]). What else fails is tried
 //!   again by itself, with a growing pause; so is what gets no answer from a server that answers others. Files stay as they
@@ -51,6 +56,8 @@ const LEAST: Duration = Duration::from_secs(1);
 const BETWEEN_LOGINS: Duration = Duration::from_secs(10);
 /// Over so much time at the most pods that lost their tokens together read their leased secrets again.
 const SPREAD: Duration = Duration::from_secs(300);
+/// For so long after its last lease was replaced a token is not revoked, or for half of what is left of it.
+const GRACE: Duration = Duration::from_secs(30);
 /// A read that stays denied is tried with a new token again after this: a role's new policies are in new tokens only.
 const LOGIN_FOR_DENIED: Duration = Duration::from_secs(3600);
 
@@ -72,6 +79,17 @@ pub(crate) struct Grant {
     pub(crate) renewable: bool,
     /// How many requests it is good for; 0 means without end.
     pub(crate) uses: u64,
+    /// What the login was made with, where a renewal may need it. A renewal says nothing of it.
+    pub(crate) proof: Option<Proof>,
+}
+
+/// How long that is good which a login was made with: a service-account token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Proof {
+    /// From now on.
+    pub(crate) left: Duration,
+    /// From its making to its end.
+    pub(crate) life: Duration,
 }
 
 /// For how long an answer is good.
@@ -100,6 +118,8 @@ pub(crate) struct Held<T> {
 pub(crate) enum Work {
     /// Log in; the new token has this number, and is the one for all other work from then on. Then [`Schedule::logged_in`].
     Login(TokenNumber),
+    /// The same, if there is something newer to log in with than for the token in use. If not, [`Schedule::nothing_newer`].
+    LoginAnew(TokenNumber),
     /// Renew the token. Then [`Schedule::token_renewed`].
     RenewToken,
     /// Read these, none of which has ever had a lease. Then [`Schedule::read`], for those that were asked for, and
@@ -172,6 +192,17 @@ struct Token {
     retry: Retry,
     /// Requests left, but for the one that revokes it; none: without end.
     uses: Option<u64>,
+    /// When to log in anew, with something newer.
+    anew: Option<Anew>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Anew {
+    next: Duration,
+    /// What we logged in with ends.
+    end: Duration,
+    /// The whole life of that.
+    life: Duration,
 }
 
 /// A token that another one has replaced.
@@ -222,6 +253,7 @@ struct Due {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Todo {
     Login,
+    LoginAnew,
     RenewToken,
     RenewLease(Source),
     ReadLeased(Source),
@@ -307,7 +339,7 @@ impl Schedule {
         self.replaced.retain(|token| token.end > now);
         let due = self.all_due(now).filter(|due| self.paced(due.at) <= now);
         let Due { todo, .. } = due.min_by_key(|due| match due.todo {
-            todo @ (Todo::Login | Todo::RenewToken) => (Duration::ZERO, todo),
+            todo @ (Todo::Login | Todo::LoginAnew | Todo::RenewToken) => (Duration::ZERO, todo),
             todo => (due.at, todo),
         })?;
         // Also if nobody ever says what came of it.
@@ -316,6 +348,13 @@ impl Schedule {
             Todo::Login => {
                 self.login.next = next;
                 Work::Login(TokenNumber(self.logins + 1))
+            }
+            Todo::LoginAnew => {
+                self.login.next = next;
+                if let Some(anew) = self.token.as_mut().and_then(|token| token.anew.as_mut()) {
+                    anew.next = next;
+                }
+                Work::LoginAnew(TokenNumber(self.logins + 1))
             }
             Todo::RenewToken => {
                 self.use_token(1);
@@ -371,14 +410,19 @@ impl Schedule {
             todo: Todo::Login,
         };
         let with_token = token.into_iter().flat_map(move |token| {
+            let anew = token.anew.map(|anew| Due {
+                at: anew.next.max(self.login.next),
+                until: token.term.end,
+                todo: Todo::LoginAnew,
+            });
             let renew = token.term.renew.map(|at| Due {
                 at: at.max(token.retry.next),
                 until: token.term.end,
                 todo: Todo::RenewToken,
             });
             let sources = (0..self.items.len()).map(Source);
-            renew
-                .into_iter()
+            anew.into_iter()
+                .chain(renew)
                 .chain(sources.flat_map(move |source| self.due_of(source, token)))
         });
         let unused = self.replaced.iter().filter(|token| !self.is_in_use(token.number));
@@ -479,6 +523,18 @@ impl Schedule {
             Err(_) => {
                 self.login = self.again(self.login, now, self.next_end(now));
             }
+        }
+    }
+
+    /// There is nothing newer to log in with than for the token in use. It is looked for more often as the end of that comes
+    /// nearer, and seldom once that has come.
+    pub(crate) fn nothing_newer(&mut self, now: Duration) {
+        if let Some(anew) = self.token.as_mut().and_then(|token| token.anew.as_mut()) {
+            let pause = match anew.end.checked_sub(now) {
+                Some(left) if !left.is_zero() => left / 8,
+                _ => anew.life / 20,
+            };
+            anew.next = now + pause.max(LEAST);
         }
     }
 
@@ -608,6 +664,15 @@ impl Schedule {
         }
     }
 
+    /// How long a lease lasts, counted from when it was asked for or last renewed: until its own end or that of its token,
+    /// whichever comes first. None: the source has no lease.
+    pub(crate) fn lasts(&self, source: Source) -> Option<Duration> {
+        match &self.items.get(source.0)?.life {
+            Life::Lease(term, with) => Some(self.lease_end(term, *with).saturating_sub(term.since)),
+            Life::Static | Life::Unknown | Life::Ends(_) => None,
+        }
+    }
+
     /// When the next state gets worse by itself, while nothing can be done about it.
     pub(crate) fn worsens(&self) -> Option<Duration> {
         let all = self
@@ -646,12 +711,24 @@ impl Schedule {
             Duration::ZERO => Term::new(now, Duration::ZERO, LONGEST, false, &mut self.rng),
             ttl => Term::new(now, age, ttl, grant.renewable, &mut self.rng),
         };
+        // The kubelet replaces it when four fifths of its life are over, and takes its time to do so
+        // (<https://kubernetes.io/docs/concepts/storage/projected-volumes/#serviceaccounttoken>).
+        let anew = grant.proof.map(|Proof { left, life }| {
+            let (left, life) = (left.min(LONGEST), life.min(LONGEST));
+            let before = life.mul_f64(0.10 + 0.04 * self.rng.f64());
+            Anew {
+                next: now + left.saturating_sub(before).max(LEAST),
+                end: now + left,
+                life,
+            }
+        });
         Token {
             number,
             since: now,
             term,
             retry: Retry::default(),
             uses: grant.uses.checked_sub(1),
+            anew,
         }
     }
 
@@ -687,6 +764,13 @@ impl Schedule {
             },
             (lifetime, _) => lifetime,
         };
+        // The last lease of a token that has been replaced: whoever reads the file now may log in with it a moment later.
+        if let Life::Lease(_, with) = &item.life
+            && let Some(replaced) = self.replaced.iter_mut().find(|token| token.number == *with)
+        {
+            let grace = GRACE.min(replaced.end.saturating_sub(now) / 2);
+            replaced.next = replaced.next.max(now + grace);
+        }
         item.mints |= matches!(lifetime, Lifetime::Lease { .. } | Lifetime::Ends { .. });
         item.state = State::Fresh;
         item.renewals = Retry::default();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::{Failure, Grant, Held, Lifetime, Schedule, Source, State, TokenNumber, Work};
+use super::{Failure, Grant, Held, Lifetime, Proof, Schedule, Source, State, TokenNumber, Work};
 
 const ZERO: Duration = Duration::ZERO;
 const SECOND: Duration = Duration::from_secs(1);
@@ -52,6 +52,9 @@ struct ServerToken {
     uses: u64,
     /// Sources that its policies do not allow.
     denied: u32,
+    issued: Duration,
+    /// When the service-account token ends that it was logged in for with.
+    proof: Duration,
 }
 
 /// What the pod has of a source.
@@ -107,6 +110,12 @@ struct World {
     trouble: Duration,
     /// When the server last took back what it had promised.
     shortened: Duration,
+    /// How long a service-account token lives, where the server looks at it at each renewal.
+    proof: Option<Duration>,
+    /// How late the kubelet is with each of them.
+    kubelet: Duration,
+    /// Tokens that were issued before cannot be renewed any more: the server was upgraded then.
+    upgraded: Duration,
     latency: Duration,
     works: u64,
 }
@@ -199,6 +208,9 @@ impl World {
             logins_fail: ZERO,
             trouble: ZERO,
             shortened: ZERO,
+            proof: (!seed.is_multiple_of(3)).then(|| length(&mut rng, 10 * MINUTE, 24 * HOUR)),
+            kubelet: Duration::from_secs(rng.u64(0..90)),
+            upgraded: ZERO,
             latency: Duration::from_millis(rng.u64(0..2000)),
             works: 0,
             rng,
@@ -288,12 +300,29 @@ impl World {
             told: after(self.role.ttl),
             uses: self.role.uses,
             denied,
+            issued: self.time,
+            proof: self.file_ends(),
         });
         Grant {
             ttl: self.role.ttl,
             renewable: self.role.renewable,
             uses: self.role.uses,
+            proof: self.proof.map(|life| Proof {
+                left: self.file_ends() - self.time,
+                life,
+            }),
         }
+    }
+
+    /// When the service-account token ends that is in the file now. The kubelet replaces it after four fifths of its life.
+    fn file_ends(&self) -> Duration {
+        let Some(life) = self.proof else { return Duration::MAX };
+        let turn = life.mul_f64(0.8);
+        let mut number = (self.time.as_secs_f64() / turn.as_secs_f64()) as u32;
+        if number > 0 && self.time < turn * number + self.kubelet {
+            number -= 1;
+        }
+        turn * number + life
     }
 
     /// The server answers a read, and makes a credential where it makes any.
@@ -444,7 +473,10 @@ impl World {
         let spaced = |before: Option<Duration>| before.is_none_or(|before| sent >= before + SECOND);
         let hindrance = self.hindrance();
         match work {
-            Work::Login(number) => {
+            Work::LoginAnew(_) if self.file_ends() <= self.tokens[self.current()].proof => {
+                self.schedule.nothing_newer(self.time);
+            }
+            Work::Login(number) | Work::LoginAnew(number) => {
                 let before = self.logged_in.replace(sent);
                 self.law(spaced(before), "two logins within 1 s");
                 let result = match hindrance {
@@ -553,6 +585,19 @@ impl World {
     }
 
     fn renew_token(&mut self, token: usize) -> Result<Grant, Failure> {
+        let ServerToken { issued, proof, .. } = self.tokens[token];
+        if issued < self.upgraded {
+            return Err(Failure::Denied);
+        }
+        if proof <= self.time {
+            let life = self.proof.unwrap_or_default();
+            let excused = self.trouble + life.mul_f64(0.2) + 15 * MINUTE >= self.time;
+            self.law(
+                excused,
+                "a token is renewed although what it was logged in for with has ended",
+            );
+            return Err(Failure::Denied);
+        }
         let ttl = self.odd(self.role.ttl);
         let lost = self.is_lost();
         let time = self.time;
@@ -575,6 +620,7 @@ impl World {
             ttl,
             renewable: true,
             uses: token.uses,
+            proof: None,
         })
     }
 
@@ -658,7 +704,11 @@ impl World {
         let until = self.time + length(&mut self.rng, 5 * SECOND, 6 * HOUR);
         let index = self.rng.usize(0..self.sources.len());
         let source = &mut self.sources[index];
-        match self.rng.u8(0..14) {
+        match self.rng.u8(0..15) {
+            14 => {
+                self.upgraded = self.time;
+                return;
+            }
             0 | 1 => self.away = until,
             2 => self.throttled = until,
             3 => self.losing = until,
@@ -757,7 +807,12 @@ impl World {
             );
         }
         let current = self.held.last().map(|(_, token)| *token);
-        for (_, token) in &self.held {
+        for (number, token) in &self.held {
+            // A lease of its was replaced a moment ago.
+            let made = |source: &ServerSource| source.made.is_some_and(|(at, _)| at + MINUTE > self.time);
+            if self.schedule.keeps(*number) && self.sources.iter().any(made) {
+                continue;
+            }
             let lives = self.tokens[*token].told.min(self.tokens[*token].end) > self.time;
             let mut credentials = self.sources.iter().filter_map(|source| source.credential);
             let in_use = credentials.any(|credential| credential.token == Some(*token));

@@ -5,26 +5,23 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use super::{Failure, Grant, Held, Lifetime, Schedule, Work};
+use super::{Failure, Grant, Held, Lifetime, Proof, Schedule, Source, State, Work};
 
 const PODS: u32 = 500;
 const STATIC: u32 = 2;
 const INTERVAL: Duration = Duration::from_secs(15);
 const TTL: Duration = Duration::from_secs(3600);
-const GRANT: Grant = Grant {
-    ttl: TTL,
-    renewable: true,
-    uses: 0,
-};
-const LEASE: Lifetime = Lifetime::Lease {
-    ttl: TTL,
-    renewable: true,
-};
+/// For the tests of many hours.
+const LONG_INTERVAL: Duration = Duration::from_secs(600);
 
 struct Pod {
     schedule: Schedule,
     /// The server's life that its token is of.
     token: u32,
+    /// When its token was issued, and when the service-account token ends that was shown for it.
+    issued: Duration,
+    proof: Duration,
+    logins: u32,
 }
 
 struct Storm {
@@ -36,6 +33,16 @@ struct Storm {
     quota: Option<u32>,
     says_when: bool,
     life: u32,
+    /// Of tokens and leases.
+    ttl: Duration,
+    /// How long a service-account token lives, where the server looks at it at each renewal.
+    proof: Option<Duration>,
+    /// Tokens that were issued before cannot be renewed: the server was upgraded then.
+    upgraded: Duration,
+    /// Renewals that were denied.
+    denied: u32,
+    /// Logins of each second.
+    logins: Vec<u32>,
     /// Requests of each second, and how many of them were answered.
     offered: Vec<u32>,
     served: Vec<u32>,
@@ -43,24 +50,34 @@ struct Storm {
 
 impl Storm {
     fn new() -> Self {
+        Self::of(INTERVAL, TTL, None, 3_000)
+    }
+
+    /// Pods that read so often, tokens and leases that live so long, and how long the service-account tokens live that the
+    /// server looks at; all for so many seconds.
+    fn of(interval: Duration, ttl: Duration, proof: Option<Duration>, seconds: usize) -> Self {
+        let age = Duration::ZERO;
+        let lease = Lifetime::Lease { ttl, renewable: true };
         let held: Vec<_> = (0..STATIC)
             .map(|_| Lifetime::Static)
-            .chain([LEASE])
-            .map(|what| {
-                Some(Held {
-                    what,
-                    age: Duration::ZERO,
-                })
-            })
+            .chain([lease])
+            .map(|what| Some(Held { what, age }))
             .collect();
-        let token = Held {
-            what: GRANT,
-            age: Duration::ZERO,
-        };
         let start = |pod: u32| Duration::from_millis(u64::from(pod));
-        let pod = |pod: u32| Pod {
-            schedule: Schedule::new(start(pod), u64::from(pod), INTERVAL, Some(token), &held),
-            token: 0,
+        let pod = |pod: u32| {
+            let what = Grant {
+                ttl,
+                renewable: true,
+                uses: 0,
+                proof: proof.map(|life| Proof { left: life, life }),
+            };
+            Pod {
+                schedule: Schedule::new(start(pod), u64::from(pod), interval, Some(Held { what, age }), &held),
+                token: 0,
+                issued: start(pod),
+                proof: proof.map_or(Duration::MAX, |life| start(pod) + life),
+                logins: 0,
+            }
         };
         let pods: Vec<_> = (0..PODS).map(pod).collect();
         let wake = |(index, pod): (usize, &Pod)| Reverse((pod.schedule.wake(), index));
@@ -72,9 +89,41 @@ impl Storm {
             quota: None,
             says_when: false,
             life: 0,
-            offered: vec![0; 3_000],
-            served: vec![0; 3_000],
+            ttl,
+            proof,
+            upgraded: Duration::ZERO,
+            denied: 0,
+            logins: vec![0; seconds],
+            offered: vec![0; seconds],
+            served: vec![0; seconds],
         }
+    }
+
+    /// When the service-account token ends that the kubelet has written last: all pods began together.
+    fn file_ends(&self) -> Duration {
+        self.proof.map_or(Duration::MAX, |life| {
+            let turn = life.mul_f64(0.8);
+            turn * ((self.time.as_secs_f64() / turn.as_secs_f64()) as u32) + life
+        })
+    }
+
+    fn log_in(&mut self, index: usize) {
+        let (now, ends) = (self.time, self.file_ends());
+        let result = self.ask();
+        if result.is_ok() {
+            let (life, second) = (self.life, self.second());
+            self.logins[second] += 1;
+            let pod = &mut self.pods[index];
+            (pod.token, pod.issued, pod.proof) = (life, now, ends);
+            pod.logins += 1;
+        }
+        let grant = Grant {
+            ttl: self.ttl,
+            renewable: true,
+            uses: 0,
+            proof: self.proof.map(|life| Proof { left: ends - now, life }),
+        };
+        self.pods[index].schedule.logged_in(now, result.map(|()| grant));
     }
 
     fn second(&self) -> usize {
@@ -102,7 +151,10 @@ impl Storm {
         {
             self.wakes.pop();
             self.time = wake;
+            let leased = Source(STATIC as usize);
             while let Some(work) = self.pods[index].schedule.due(wake) {
+                let ended = self.pods[index].schedule.state(leased, wake) == State::Expired;
+                assert!(!ended || self.life > 0, "pod {index}: its lease has ended at {wake:?}");
                 self.carry_out(index, work);
             }
             self.wakes.push(Reverse((self.pods[index].schedule.wake(), index)));
@@ -112,20 +164,33 @@ impl Storm {
 
     fn carry_out(&mut self, index: usize, work: Work) {
         let now = self.time;
+        let lease = Lifetime::Lease {
+            ttl: self.ttl,
+            renewable: true,
+        };
         let known = match self.pods[index].token == self.life {
             true => Ok(()),
             false => Err(Failure::Denied),
         };
         match work {
-            Work::Login(_) => {
-                let result = self.ask();
-                if result.is_ok() {
-                    self.pods[index].token = self.life;
-                }
-                self.pods[index].schedule.logged_in(now, result.map(|()| GRANT));
+            Work::LoginAnew(_) if self.file_ends() <= self.pods[index].proof => {
+                self.pods[index].schedule.nothing_newer(now);
             }
+            Work::Login(_) | Work::LoginAnew(_) => self.log_in(index),
             Work::RenewToken => {
-                let result = self.ask().and(known).map(|()| GRANT);
+                let pod = &self.pods[index];
+                let reviewed = match pod.issued < self.upgraded || pod.proof <= now {
+                    true => Err(Failure::Denied),
+                    false => Ok(()),
+                };
+                self.denied += u32::from(reviewed.is_err());
+                let grant = Grant {
+                    ttl: self.ttl,
+                    renewable: true,
+                    uses: 0,
+                    proof: None,
+                };
+                let result = self.ask().and(known).and(reviewed).map(|()| grant);
                 self.pods[index].schedule.token_renewed(now, result);
             }
             Work::Read(sources) => {
@@ -141,14 +206,14 @@ impl Storm {
                 self.pods[index].schedule.unread(&sources[results.len()..]);
             }
             Work::ReadLeased(source, permit) => {
-                let result = self.ask().and(known).map(|()| LEASE);
+                let result = self.ask().and(known).map(|()| lease);
                 if result.is_err() {
                     self.pods[index].schedule.unused(permit);
                 }
                 self.pods[index].schedule.read(now, &[(source, result)]);
             }
             Work::RenewLease(source) => {
-                let result = self.ask().and(known).map(|()| LEASE);
+                let result = self.ask().and(known).map(|()| lease);
                 self.pods[index].schedule.lease_renewed(now, source, result);
             }
             Work::Revoke(number) => {
@@ -244,4 +309,52 @@ fn no_more_than_twice_the_quota_is_asked_for() {
         assert!(worst <= 2.0 * quota, "{message}");
         assert!(used > 0.5, "{message}");
     }
+}
+
+/// OpenBao 2.6.4 and 2.7.1 began to look at the service-account token at each renewal of a client token. With tokens of ten
+/// minutes all leases ended with the client token then.
+#[test]
+fn a_server_that_looks_at_the_service_account_token_at_each_renewal_renews_for_ever_and_costs_few_logins() {
+    for (ttl, life) in [(1200, 3600), (3600, 3600), (600, 3600), (20, 600), (7200, 3600)] {
+        let seconds = 6 * life;
+        let mut storm = Storm::of(
+            LONG_INTERVAL,
+            Duration::from_secs(ttl),
+            Some(Duration::from_secs(life)),
+            seconds as usize,
+        );
+        storm.run(seconds - 1);
+        let logins: Vec<_> = storm.pods.iter().map(|pod| pod.logins).collect();
+        let (least, most) = (*logins.iter().min().unwrap(), *logins.iter().max().unwrap());
+        let peak = *storm.logins.iter().max().unwrap();
+        let message = format!(
+            "client tokens of {ttl} s, service-account tokens of {life} s: {least} to {most} logins of each pod in {seconds} s, at \
+             most {peak} logins in a second, {} renewals denied",
+            storm.denied
+        );
+        println!("{message}");
+        assert_eq!(storm.denied, 0, "{message}");
+        // Four fifths of a life apart, since the kubelet writes a new one then.
+        let expected = seconds as f64 / (0.8 * life as f64);
+        assert!(
+            f64::from(least) > 0.8 * expected && f64::from(most) <= expected + 1.0,
+            "{message}"
+        );
+        assert!(peak < 60, "{message}");
+    }
+}
+
+/// It takes the client tokens that the older version issued, and renews none of them.
+#[test]
+fn a_server_that_was_upgraded_under_running_sidecars_costs_each_one_login() {
+    let mut storm = Storm::of(LONG_INTERVAL, TTL, Some(Duration::from_secs(86_400)), 12_000);
+    storm.run(600);
+    storm.upgraded = storm.time;
+    storm.run(11_000);
+    let logins: Vec<_> = storm.pods.iter().map(|pod| pod.logins).collect();
+    assert_eq!(logins, vec![1; PODS as usize]);
+    assert_eq!(storm.denied, PODS);
+    let peak = *storm.logins.iter().max().unwrap();
+    println!("at most {peak} logins in a second");
+    assert!(peak < 30, "{peak} logins in a second");
 }

@@ -20,6 +20,8 @@ const FULL: f64 = 0.9;
 /// A token's, a lease's or a certificate's term. Times are the schedule's.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Term {
+    /// It was asked for, or last renewed.
+    pub(super) since: Duration,
     /// It ends.
     pub(super) end: Duration,
     /// The next try to renew it; none if it cannot be renewed, or no further.
@@ -37,6 +39,7 @@ impl Term {
         let at = |share: f64| now + ttl.mul_f64(share).saturating_sub(age).max(LEAST);
         let early = at(EARLY.0 + (EARLY.1 - EARLY.0) * rng.f64());
         Self {
+            since: now.saturating_sub(age),
             end: now + ttl.saturating_sub(age),
             renew: renewable.then_some(early),
             replace: if renewable { at(LATE) } else { early },

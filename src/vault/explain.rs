@@ -42,7 +42,7 @@ impl Vault {
         wanted: &Wanted,
         error: VaultError,
     ) -> VaultError {
-        let may_ask = session.uses == 0 && self.explained.get() < MOST;
+        let may_ask = session.uses() == 0 && self.explained.get() < MOST;
         if !may_ask || !error.open {
             return error;
         }

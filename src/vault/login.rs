@@ -20,6 +20,35 @@ const MAX_TOKEN: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Jwt(Secret);
 
+/// When a token was made and when it ends, by its own claims, in seconds since 1970. Nobody has checked the signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Expiry {
+    pub(super) exp: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) iat: Option<u64>,
+}
+
+impl Expiry {
+    /// How long the token is still good by the local clock, and its whole life. None where the local clock says that the token
+    /// has ended: whoever took it knows better.
+    pub(crate) fn left(self, now: SystemTime) -> Option<(Duration, Duration)> {
+        let end = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.exp))?;
+        let left = end.duration_since(now).ok().filter(|left| !left.is_zero())?;
+        let life = self
+            .iat
+            .and_then(|iat| self.exp.checked_sub(iat))
+            .map(Duration::from_secs);
+        // A local clock that is behind must not make a token older than it can become.
+        Some((life.map_or(left, |life| left.min(life)), life.unwrap_or(left)))
+    }
+}
+
+/// Whether the service-account token in this file ends later than another one. The kubelet replaces the file in time.
+pub(crate) fn is_later(file: &Path, than: Expiry) -> bool {
+    let expiry = Jwt::read(file).ok().and_then(|token| token.expiry());
+    expiry.is_some_and(|expiry| expiry.exp > than.exp)
+}
+
 /// What to log in with.
 pub(crate) enum Credential<'a> {
     /// The projected service-account token as the kubelet wrote it, read anew for each try.
@@ -117,6 +146,16 @@ impl Jwt {
         Some(humantime::format_duration(Duration::from_secs(late.as_secs())))
     }
 
+    /// When the token ends, where it says so.
+    pub(super) fn expiry(&self) -> Option<Expiry> {
+        let claims = self.payload::<Claims>()?;
+        let seconds = |claim: Option<f64>| Some(Duration::try_from_secs_f64(claim?).ok()?.as_secs());
+        Some(Expiry {
+            exp: seconds(claims.exp)?,
+            iat: seconds(claims.iat),
+        })
+    }
+
     fn payload<T: for<'a> Deserialize<'a>>(&self) -> Option<T> {
         let payload = self.0.expose().split(|b| *b == b'.').nth(1)?;
         let json = Zeroizing::new(base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?);
@@ -151,6 +190,8 @@ struct Claims {
     aud: Audiences,
     #[serde(default)]
     exp: Option<f64>,
+    #[serde(default)]
+    iat: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -210,6 +251,55 @@ mod tests {
         let body = token("{}").login_body(&role.parse().unwrap()).map_err(|_| ()).unwrap();
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body, serde_json::json!({"role": role, "jwt": "e30.e30.canary"}));
+    }
+
+    #[test]
+    fn a_token_says_when_it_ends_or_does_not() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let left = |payload: &str, now: u64| {
+            let (left, life) = token(payload).expiry()?.left(at(now))?;
+            Some((left.as_secs(), life.as_secs()))
+        };
+        assert_eq!(left(r#"{"exp":1600,"iat":1000}"#, 1100), Some((500, 600)));
+        assert_eq!(left(r#"{"exp":1600.9,"iat":1000.2}"#, 1100), Some((500, 600)));
+        assert_eq!(left(r#"{"exp":1600}"#, 1100), Some((500, 500)));
+        assert_eq!(
+            left(r#"{"exp":1600,"iat":1000}"#, 7),
+            Some((600, 600)),
+            "a clock that is behind"
+        );
+        assert_eq!(left(r#"{"exp":1600,"iat":9000}"#, 1100), Some((500, 500)));
+        for none in [
+            "{}",
+            "no json",
+            r#"{"exp":1600}"#,
+            r#"{"exp":-1}"#,
+            r#"{"exp":1e300}"#,
+            r#"{"exp":"1600"}"#,
+            r#"{"exp":null}"#,
+            r#"{"exp":1700,"exp":9000}"#,
+        ] {
+            assert_eq!(left(none, 1600), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn only_a_file_with_a_later_token_is_worth_another_login() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        let than = Expiry { exp: 1600, iat: None };
+        assert!(!is_later(&file, than), "no file");
+        for (payload, later) in [
+            (r#"{"exp":1600}"#, false),
+            (r#"{"exp":1599}"#, false),
+            (r#"{"exp":1601}"#, true),
+            ("{}", false),
+        ] {
+            std::fs::write(&file, token(payload).secret().expose()).unwrap();
+            assert_eq!(is_later(&file, than), later, "{payload}");
+        }
+        std::fs::write(&file, "no token at all").unwrap();
+        assert!(!is_later(&file, than));
     }
 
     #[test]

@@ -40,7 +40,7 @@ use self::classify::{FailedTry, Patience, Pause, Step, Verdict, classify, has_da
 use self::error::Head;
 pub(crate) use self::error::{Kind, VaultError, clean};
 pub(crate) use self::github::IdTokenSource;
-pub(crate) use self::login::{Credential, Jwt};
+pub(crate) use self::login::{Credential, Jwt, is_later};
 pub(crate) use self::proxy::ProxyVariables;
 pub(crate) use self::retry::Deadline;
 use self::retry::Tries;
@@ -230,7 +230,7 @@ impl Vault {
                         repeatable: false,
                         sent: &stop.login_sent,
                     };
-                    match self.one_login(&out, login, &mut tries, stop).await? {
+                    match self.one_login(&out, login, token, &mut tries, stop).await? {
                         Ok(session) => return Ok(session),
                         Err(failure) => {
                             let identity = token.identity();
@@ -258,6 +258,7 @@ impl Vault {
         &self,
         out: &Outgoing<'_>,
         login: &Login,
+        with: &Jwt,
         tries: &mut Tries,
         stop: &Stop,
     ) -> Result<Result<Session, FailedTry>, VaultError> {
@@ -286,7 +287,7 @@ impl Vault {
         }
         let index = answer.headers.get(X_VAULT_INDEX).cloned();
         let auth = answer::auth(&answer).map_err(|failure| failure.of(answer::head(&answer)));
-        Ok(auth.map(|auth| Session::new(auth, login.role.to_string(), index)))
+        Ok(auth.map(|auth| Session::new(auth, login.role.to_string(), index, with.expiry())))
     }
 
     /// Reads one thing, over the connection that is kept between the verbs.
@@ -340,16 +341,20 @@ impl Vault {
             role: &session.role,
             since_login: session.age(),
             lost,
-            used_up: session.used_up(),
         };
-        self.ask(link, session, &out, hurry, step, |answer| {
-            // What is refused so has not been carried out.
-            if matches!(answer.status, 300..=499 | 501 | 503) {
-                asking.sent.set(false);
-            }
-            reading(answer, wanted)
-        })
-        .await
+        let reading = self
+            .ask(link, session, &out, hurry, step, |answer| {
+                // What is refused so has not been carried out.
+                if matches!(answer.status, 300..=499 | 501 | 503) {
+                    asking.sent.set(false);
+                }
+                reading(answer, wanted)
+            })
+            .await?;
+        if reading.has_lease() {
+            session.keep_last_use();
+        }
+        Ok(reading)
     }
 
     /// Asks until there is an answer that makes sense, or a failure that ends the tries.
@@ -365,16 +370,36 @@ impl Vault {
         let mut tries = Tries::new(self.deadline, step(0).to_string());
         // Answers of a server that may have done what must not be done twice.
         let mut lost = 0;
+        let mut last: Option<VaultError> = None;
         loop {
+            // Why the last try failed says more than that there can be no further one.
+            session.spend().map_err(|used_up| match last.take() {
+                Some(error) => VaultError {
+                    message: format!("{}; no further try: {}", error.message, used_up.message),
+                    hint: match error.kind {
+                        Kind::Denied => error.hint,
+                        _ => used_up.hint,
+                    },
+                    ..used_up
+                },
+                None => used_up,
+            })?;
             out.sent.set(false);
             let answered = timeout_at(self.deadline.end(), self.transport.exchange(link, out)).await;
-            session.spent.set(session.spent.get() + u64::from(out.sent.get()));
             if !matches!(answered, Ok(Ok(_))) && !out.repeatable && out.sent.get() {
                 lost += 1;
                 self.deadline.warn(format_args!(
                     "{} had no whole answer: the server may have made a secret that nobody has, until its TTL ends",
                     step(lost)
                 ));
+            }
+            let counted = match &answered {
+                // A server that is not the active one, or limits the rate of requests, has not looked at the token.
+                Ok(Ok(answer)) => !matches!(answer.status, 300..400 | 429 | 472 | 473 | 501 | 503),
+                _ => out.sent.get(),
+            };
+            if !counted {
+                session.unspend();
             }
             let failure = match answered {
                 Err(_) => return Err(self.named(tries.out_of_time())),
@@ -388,6 +413,9 @@ impl Vault {
                 }
             };
             let verdict = self.with_namespace(classify(step(lost), &failure));
+            if let Verdict::Retry(_, _, error) = &verdict {
+                last = Some(error.clone());
+            }
             match hurry {
                 None => tries.pause(verdict).await?,
                 Some(hurry) => hurry.pause(&mut tries, verdict).await?,
@@ -424,10 +452,9 @@ impl Vault {
                 tracing::debug!(accessor, "client token revoked");
                 Revoked::Yes
             }
-            // The server itself ends a token with its last use.
-            Ok(Ok(answer)) if answer.status == 403 && session.uses > 0 && session.spent.get() >= session.uses => {
-                tracing::debug!(accessor, "the client token ended with its last use");
-                Revoked::Refused
+            Ok(Ok(_)) if session.is_used_up() => {
+                tracing::debug!(accessor, "the client token has ended with its last use");
+                Revoked::Yes
             }
             Ok(Ok(answer)) => {
                 let refusal = answer::refusal(&answer, "");

@@ -132,8 +132,21 @@ pub(super) async fn receive(mut body: Incoming, limit: usize) -> Result<Zeroizin
             if bytes.len() + data.len() > limit {
                 return Err(too_large());
             }
+            make_room(&mut bytes, data.len(), limit);
             bytes.extend_from_slice(data);
         }
+    }
+}
+
+/// Makes room for so many bytes more, in few steps where nobody has announced how many there will be. A buffer that doubles leaves
+/// wiped blocks of each size behind, together as large as itself.
+fn make_room(bytes: &mut Vec<u8>, more: usize, limit: usize) {
+    const FIRST: usize = 64 * 1024;
+    const STEP: usize = 8;
+    let needed = bytes.len() + more;
+    if needed > bytes.capacity() {
+        let room = (bytes.capacity() * STEP).max(FIRST).min(limit).max(needed);
+        bytes.reserve_exact(room - bytes.len());
     }
 }
 

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::answer::Auth;
+use super::error::{Kind, VaultError};
+use super::login::Expiry;
 use crate::secret::Secret;
 
 /// What a login gives: the right to read, until it is revoked.
@@ -26,10 +28,37 @@ pub(crate) struct Session {
     pub renewable: bool,
     /// The policies it has.
     pub policies: Vec<String>,
-    /// How often it may be used; 0 means without end.
-    pub uses: u64,
-    /// How many requests were sent with it.
-    pub(super) spent: Cell<u64>,
+    /// The requests that the token is good for.
+    pub(super) uses: Uses,
+    /// Until when the token is good that we logged in with, where that token says so.
+    pub(super) proof: Option<Expiry>,
+}
+
+/// The requests that a client token is good for. The server counts each of them, the refused ones too. The last one ends the
+/// token, and all leases with it (<https://openbao.org/docs/concepts/tokens/>).
+#[derive(Debug)]
+pub(super) struct Uses {
+    /// As the login says; 0 means without end.
+    granted: u64,
+    /// Requests that the server may have counted.
+    made: Cell<u64>,
+    /// Requests that are not to be made, because a lease would end with the token.
+    kept: Cell<u64>,
+}
+
+impl Uses {
+    pub(super) fn new(granted: u64) -> Self {
+        Self {
+            granted,
+            made: Cell::new(0),
+            kept: Cell::new(0),
+        }
+    }
+
+    /// How many requests are left; none: without end.
+    fn left(&self) -> Option<u64> {
+        (self.granted > 0).then(|| self.granted.saturating_sub(self.made.get()))
+    }
 }
 
 /// A session as one process writes it for another, its client token in the clear: for a place that nobody else can read.
@@ -49,10 +78,12 @@ pub(crate) struct Handed<'a> {
     ttl_s: u64,
     renewable: bool,
     uses: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proof: Option<Expiry>,
 }
 
 impl Session {
-    pub(super) fn new(auth: Auth, role: String, index: Option<HeaderValue>) -> Self {
+    pub(super) fn new(auth: Auth, role: String, index: Option<HeaderValue>, proof: Option<Expiry>) -> Self {
         Self {
             token: auth.client_token,
             index,
@@ -63,14 +94,62 @@ impl Session {
             ttl: auth.ttl,
             renewable: auth.renewable,
             policies: auth.policies,
-            uses: auth.uses,
-            spent: Cell::new(0),
+            uses: Uses::new(auth.uses),
+            proof,
         }
     }
 
-    /// How often it may be used, where more requests than that were sent.
-    pub(super) fn used_up(&self) -> Option<u64> {
-        (self.uses > 0 && self.spent.get() > self.uses).then_some(self.uses)
+    /// The role that we logged in as.
+    pub(crate) fn role(&self) -> &str {
+        &self.role
+    }
+
+    /// How many requests the token was good for at the login; 0 means without end.
+    pub(crate) fn uses(&self) -> u64 {
+        self.uses.granted
+    }
+
+    /// The last request is not to be made but for the revocation: the token's last use ends the leases that it made.
+    pub(crate) fn keep_last_use(&self) {
+        self.uses.kept.set(1);
+    }
+
+    /// Whether no request is left: the server has ended the token by itself.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.uses.left() == Some(0)
+    }
+
+    /// Counts a request before it is made. The error says that there is none left.
+    pub(super) fn spend(&self) -> Result<(), VaultError> {
+        match self.uses.left() {
+            Some(left) if left <= self.uses.kept.get() => Err(VaultError::new(
+                Kind::Denied,
+                format!(
+                    "the client token of the role {} is good for {} requests (token_num_uses), and has none left for this",
+                    self.role, self.uses.granted
+                ),
+                "raise token_num_uses of the role, or set it to 0",
+            )),
+            _ => {
+                self.uses.made.set(self.uses.made.get() + 1);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes back a request that the server has not counted.
+    pub(super) fn unspend(&self) {
+        self.uses.made.set(self.uses.made.get().saturating_sub(1));
+    }
+
+    /// How long the token is still good for, if it was never renewed; none: it never ends.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        (!self.ttl.is_zero()).then(|| self.ttl.saturating_sub(self.age()))
+    }
+
+    /// Until when the token is good that we logged in with, where that token says so.
+    pub(crate) fn proof(&self) -> Option<Expiry> {
+        self.proof
     }
 
     /// Whether it is a batch token, which can be neither renewed nor revoked.
@@ -92,8 +171,8 @@ impl Session {
         self.since.elapsed()
     }
 
-    /// For another process, after so many requests. None where the token is no text, which none is.
-    pub(crate) fn handed(&self, requests: u64) -> Option<Handed<'_>> {
+    /// For another process. None where the token is no text, which none is.
+    pub(crate) fn handed(&self) -> Option<Handed<'_>> {
         Some(Handed {
             client_token: std::str::from_utf8(self.token.expose()).ok()?.into(),
             accessor: self.accessor.as_str().into(),
@@ -103,11 +182,8 @@ impl Session {
             ttl_s: self.ttl.as_secs(),
             renewable: self.renewable,
             // With none left it would seem to have no limit.
-            uses: if self.uses == 0 {
-                0
-            } else {
-                self.uses.saturating_sub(requests).max(1)
-            },
+            uses: self.uses.left().map_or(0, |left| left.max(1)),
+            proof: self.proof,
         })
     }
 
@@ -126,8 +202,8 @@ impl Session {
             ttl: Duration::from_secs(handed.ttl_s),
             renewable: handed.renewable,
             policies: Vec::new(),
-            uses: handed.uses,
-            spent: Cell::new(0),
+            uses: Uses::new(handed.uses),
+            proof: handed.proof,
         })
     }
 }
@@ -146,7 +222,11 @@ mod tests {
             batch: false,
             uses: 3,
         };
-        Session::new(auth, "web".into(), Some(HeaderValue::from_static("v1:x")))
+        let proof = Expiry {
+            exp: 1_700_000_600,
+            iat: Some(1_700_000_000),
+        };
+        Session::new(auth, "web".into(), Some(HeaderValue::from_static("v1:x")), Some(proof))
     }
 
     #[tokio::test(start_paused = true)]
@@ -154,22 +234,39 @@ mod tests {
         // A clock that has run for less than the session's age could not tell it.
         tokio::time::advance(Duration::from_secs(100)).await;
         let before = session("s.canary-client-token");
-        let json = serde_json::to_string(&before.handed(1).unwrap()).unwrap();
+        before.spend().unwrap();
+        let json = serde_json::to_string(&before.handed().unwrap()).unwrap();
         let handed: Handed<'_> = serde_json::from_str(&json).unwrap();
         let after = Session::resume(handed, Duration::from_secs(7)).unwrap();
         assert!(after.token == before.token && after.index == before.index);
         assert_eq!((after.accessor.as_str(), after.role.as_str()), ("acc", "web"));
         assert_eq!(
-            (after.ttl, after.renewable, after.batch, after.uses),
+            (after.ttl, after.renewable, after.batch, after.uses()),
             (before.ttl, true, false, 2)
         );
+        assert_eq!(after.proof(), before.proof());
         assert_eq!(after.age(), Duration::from_secs(7));
+        assert_eq!(after.left(), Some(Duration::from_secs(53)));
+    }
+
+    #[tokio::test]
+    async fn the_last_use_is_kept_for_the_revocation_where_a_lease_would_end_with_it() {
+        let session = session("s.canary-client-token");
+        session.keep_last_use();
+        session.spend().unwrap();
+        session.unspend();
+        session.spend().unwrap();
+        session.spend().unwrap();
+        let error = session.spend().unwrap_err();
+        assert_eq!(error.kind, Kind::Denied);
+        assert!(error.message.contains("3 requests (token_num_uses)"), "{error}");
+        assert!(!session.is_used_up());
     }
 
     #[tokio::test]
     async fn what_is_no_token_makes_no_session() {
         for bad in ["", "a b", "a\nb", "ä"] {
-            let json = serde_json::to_string(&session(bad).handed(0).unwrap()).unwrap();
+            let json = serde_json::to_string(&session(bad).handed().unwrap()).unwrap();
             let handed: Handed<'_> = serde_json::from_str(&json).unwrap();
             assert!(Session::resume(handed, Duration::ZERO).is_none(), "{bad:?}");
         }

@@ -97,6 +97,24 @@ fn may_ask(pod: &mut Pod, url: &str, ca: &Ca) {
 }
 
 #[test]
+fn a_job_s_own_token_that_is_good_for_too_few_requests_is_counted_before_the_first_read() {
+    let (bao, ..) = parts();
+    bao.write(
+        &format!("auth/{JOB_MOUNT}/role/limited"),
+        &json!({
+            "role_type": "jwt", "user_claim": "repository", "bound_audiences": ["https://vault.example.com"],
+            "token_policies": ["ci"], "token_num_uses": 1,
+        }),
+    );
+    let before = bao.tokens();
+    let mut pod = pod().with("/job/login/role", json!("limited")).ready();
+    let step = pod.started();
+    step.fails(&["token_num_uses of the role limited is 1, and 2 are needed"]);
+    assert!(pod.is_closed("tmp/deploy"));
+    assert_eq!(bao.tokens(), before);
+}
+
+#[test]
 fn a_job_reads_the_secrets_of_its_repository() {
     let (bao, ..) = parts();
     let before = bao.tokens();

@@ -36,6 +36,8 @@ mod sidecar_footprint;
 mod sidecar_life;
 mod sidecar_pod;
 mod sidecar_process;
+mod sidecar_proof;
 mod sidecar_token;
 mod tls;
+mod token_uses;
 mod volume;

@@ -284,8 +284,11 @@ fn a_token_whose_uses_ran_out_is_told_so_at_once() {
         }
     });
     let run = Agent::for_fake(&fake).budget("20s").run();
-    run.expect(77, &["used up", "allows 3 uses", "raise token_num_uses"])
-        .stage("read");
+    run.expect(
+        77,
+        &["no further try", "3 requests (token_num_uses)", "raise token_num_uses"],
+    )
+    .stage("read");
     assert!(!run.stderr.contains("could not be revoked"), "{}", run.stderr);
     let diagnosed = fake.requests().iter().any(|r| r.target.contains("internal/ui"));
     assert!(!diagnosed, "no use is spent on finding out more");

@@ -16,7 +16,7 @@ use crate::support::agent::Agent;
 use crate::support::openbao::{ACCOUNT, MOUNT, NAMESPACE, OpenBao};
 
 /// A server with a certificate authority, and roles whose tokens are short-lived.
-fn server() -> OpenBao {
+pub(crate) fn server() -> OpenBao {
     let bao = OpenBao::with_scenario_1();
     bao.write(
         "sys/mounts/pki",
@@ -62,7 +62,7 @@ fn certificate(bao: &OpenBao, role: &str) -> Agent {
 }
 
 /// How many leases of an authority's role there are.
-fn leases(bao: &OpenBao, role: &str) -> usize {
+pub(crate) fn leases(bao: &OpenBao, role: &str) -> usize {
     let (_, answer) = bao.call_in("", "LIST", &format!("sys/leases/lookup/pki/issue/{role}"), &Value::Null);
     answer["data"]["keys"].as_array().map_or(0, Vec::len)
 }

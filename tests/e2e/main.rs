@@ -19,6 +19,7 @@
 //! | `PODKEY_E2E_HOST_ADDRESS` | this machine as the API server reaches it | tests with a second webhook are left out |
 //! | `PODKEY_E2E_VALUES` | a file with values of podkey's chart, over those of the tests | none |
 //! | `PODKEY_E2E_CONTROL` | `tests/cluster/cluster`, for tests that stop and start the cluster's parts | such tests are left out |
+//! | `PODKEY_E2E_RENEWALS` | for how many seconds one test looks at renewals: 1620 for three tokens of the kubelet's | 90 |
 //! | `PODKEY_E2E_KEEP` | set: what a test made stays when it fails, to be looked at | it goes |
 //!
 //! A test that is left out says so. podkey itself is installed by the first test, with Helm (`helm` in PATH), into the

@@ -1,6 +1,7 @@
 //! Secrets that stay fresh for as long as the pod lives: the sidecar in real pods, beside real kubelets and controllers.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -120,15 +121,8 @@ fn scenario_4_files_follow_within_30_seconds_and_the_deployment_does_not_drift()
     );
 }
 
-/// A user of a real PostgreSQL: the same for as long as its lease can be renewed, then another one, and none after the pod.
-#[test]
-fn scenario_4_dynamic_credentials_are_renewed_replaced_and_gone_with_the_pod() {
-    if control("a database beside OpenBao").is_none() {
-        return;
-    }
-    let postgres = Postgres::start();
-    let namespace = Namespace::new("dynamic");
-    let vault = Vault::new(&namespace);
+/// An engine that makes users of this database, with these TTLs. Gives the path where it does so.
+fn database(vault: &Vault<'_>, postgres: &Postgres, ttl: &str, max_ttl: &str) -> String {
     let mount = vault.engine("database", "creds/app", "read");
     let insist = |path: &str, body: &Value| vault.api.insist("POST", &format!("/v1/{mount}/{path}"), body);
     insist(
@@ -142,9 +136,21 @@ fn scenario_4_dynamic_credentials_are_renewed_replaced_and_gone_with_the_pod() {
     let create = "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'";
     insist(
         "roles/app",
-        &json!({"db_name": "main", "default_ttl": "20s", "max_ttl": "100s", "creation_statements": create}),
+        &json!({"db_name": "main", "default_ttl": ttl, "max_ttl": max_ttl, "creation_statements": create}),
     );
-    let secret = format!("{mount}/creds/app");
+    format!("{mount}/creds/app")
+}
+
+/// A user of a real PostgreSQL: the same for as long as its lease can be renewed, then another one, and none after the pod.
+#[test]
+fn scenario_4_dynamic_credentials_are_renewed_replaced_and_gone_with_the_pod() {
+    if control("a database beside OpenBao").is_none() {
+        return;
+    }
+    let postgres = Postgres::start();
+    let namespace = Namespace::new("dynamic");
+    let vault = Vault::new(&namespace);
+    let secret = database(&vault, &postgres, "20s", "100s");
     let files = json!([
         {"secret": secret, "key": "username", "file": "username"},
         {"secret": secret, "key": "password", "file": "password"},
@@ -174,6 +180,95 @@ fn scenario_4_dynamic_credentials_are_renewed_replaced_and_gone_with_the_pod() {
         (users() == "0" && vault.tokens() == 0 && vault.leases(&secret) == 0).then_some(())
     })
     .unwrap_or_else(|| panic!("{} users, {} tokens are left", users(), vault.tokens()));
+}
+
+/// For how long the next test looks. The kubelet replaces a token of 600 s after 480 s: with 1620, three times.
+fn renewals_for() -> Duration {
+    let seconds = std::env::var("PODKEY_E2E_RENEWALS").map_or(90, |text| text.parse().unwrap());
+    Duration::from_secs(seconds)
+}
+
+/// OpenBao ≥ 2.6.4 and 2.7.1 ask the API server at each renewal of a client token whether the service-account token of its login is
+/// still good. A client logs in to the database every second with what is in the file, and never fails.
+#[test]
+fn leases_outlive_the_service_account_token_and_no_moment_is_without_a_valid_credential() {
+    if control("a database beside OpenBao").is_none() {
+        return;
+    }
+    let postgres = Postgres::start();
+    let namespace = Namespace::new("proof");
+    let vault = Vault::new(&namespace);
+    vault.role(
+        crate::harness::openbao::ROLE,
+        &json!({"audience": "vault", "token_ttl": "30s", "token_max_ttl": "10h"}),
+    );
+    let secret = database(&vault, &postgres, "40s", "10h");
+    let annotations = vault.annotations_of(&json!([{"secret": secret, "file": "db.json"}]));
+    let ask = |name: &str, connection: &str| {
+        let annotations = merge(annotations.clone(), &json!({"podkey.dev/connection": connection}));
+        fresh(
+            merge(
+                patient(name, &watch("db.json")),
+                &json!({"metadata": {"annotations": annotations}}),
+            ),
+            "1h",
+        )
+    };
+    let seconds = |pod: &Pod<'_>| {
+        let object = pod.object();
+        let volumes = object["spec"]["volumes"].as_array().unwrap().clone();
+        let token = volumes
+            .into_iter()
+            .find(|volume| volume["name"] == "podkey-token")
+            .unwrap();
+        token["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"].clone()
+    };
+    let day = namespace.create(&ask("day", "default"));
+    let brief = namespace.create(&ask("brief", "brief"));
+    day.running();
+    brief.running();
+    assert_eq!((seconds(&day), seconds(&brief)), (json!(86_400), json!(600)));
+
+    let (begun, mut tries) = (Instant::now(), 0);
+    let mut users = BTreeMap::from([("day", Vec::new()), ("brief", Vec::new())]);
+    while begun.elapsed() < renewals_for() {
+        for pod in [&day, &brief] {
+            let found = pod.exec("main", &["cat", "/podkey/secrets/db.json"]).unwrap();
+            let found: Value = serde_json::from_str(&found).unwrap();
+            let text = |field: &str| found[field].as_str().unwrap().to_owned();
+            let login = postgres.ask(&text("username"), &text("password"), "select 1");
+            assert!(
+                login.is_ok(),
+                "{} after {:?}: {login:?}\n{}",
+                pod.name,
+                begun.elapsed(),
+                pod.log("podkey-sidecar")
+            );
+            tries += 1;
+            let users = users.get_mut(pod.name.as_str()).unwrap();
+            if users.last() != Some(&text("username")) {
+                users.push(text("username"));
+            }
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let turns = renewals_for().as_secs() / 480;
+    for (pod, most) in [(&day, 0), (&brief, turns + 1)] {
+        let log = pod.log("podkey-sidecar");
+        let logins = log.matches("\"logged in\"").count() as u64;
+        let made = users[pod.name.as_str()].len() as u64;
+        println!(
+            "{}: {tries} logins to the database in all; {logins} of the sidecar in {:?}, {made} users",
+            pod.name,
+            begun.elapsed()
+        );
+        assert!(
+            logins <= most && (pod.name == "day" || logins >= turns.saturating_sub(1)),
+            "{logins} logins: {log}"
+        );
+        assert_eq!(made, logins + 1, "one user for each client token: {log}");
+        assert!(!log.contains("\"WARN\""), "{log}");
+    }
 }
 
 #[test]

@@ -137,8 +137,10 @@ impl Cluster {
             lifetime,
         } = claims;
         let exp = now + lifetime;
+        // One that is over was made before.
+        let made = if *lifetime > 0 { now } else { exp - 600 };
         let payload = json!({
-            "aud": [audience], "exp": exp, "iat": exp - 600, "nbf": exp - 600,
+            "aud": [audience], "exp": exp, "iat": made, "nbf": made,
             "iss": "https://kubernetes.default.svc.cluster.local",
             "sub": format!("system:serviceaccount:{namespace}:{name}"),
             "kubernetes.io": {"namespace": namespace, "serviceaccount": {"name": name, "uid": "7c3e"}},

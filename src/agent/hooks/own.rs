@@ -79,7 +79,7 @@ pub(super) async fn read(
         bound_to_token,
         ..
     } = order.render(&answers, session)?;
-    answers.warn_of_ends();
+    answers.warn_of_ends(session);
     // Files come out in their order; one that was skipped and is seen in a directory does not come out at all.
     let destinations = |rendered: &Rendered| {
         let found = it.plan.placed_job_files().find(|(_, place)| *place == rendered.place);

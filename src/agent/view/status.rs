@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::agent::handover::Held;
+use crate::agent::handover::{Held, whole_seconds};
 
 /// All of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,12 +86,19 @@ impl FileStatus {
         }
     }
 
-    /// Says how long it is good for. A lease ends with its client `token`, whose TTL is zero where it never ends.
-    pub(in crate::agent) fn holds(&mut self, held: &Held, token: Duration) {
+    /// Says how long it is good for. A lease ends with its client `token`; none: the token never ends. One without a TTL of its
+    /// own has no other end.
+    pub(in crate::agent) fn holds(&mut self, held: &Held, token: Option<Duration>) {
         (self.ttl_seconds, self.leased) = match held {
             Held::Static => (None, false),
-            Held::Lease { ttl, .. } if token.is_zero() => (Some(ttl.as_secs()), true),
-            Held::Lease { ttl, .. } => (Some(ttl.min(&token).as_secs()), true),
+            Held::Lease { ttl, .. } => {
+                let lasts = match token {
+                    Some(token) if ttl.is_zero() => token,
+                    Some(token) => token.min(*ttl),
+                    None => *ttl,
+                };
+                (Some(whole_seconds(lasts)), true)
+            }
             Held::Ends { ttl } => (Some(ttl.as_secs()), false),
             Held::Unknown => (Some(0), false),
         };

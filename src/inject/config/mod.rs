@@ -45,8 +45,10 @@ pub struct Connection {
     pub server: plan::Connection,
     /// The same as the text that plans have it in.
     pub(super) server_json: Box<RawValue>,
-    /// Each of podkey's volumes as JSON, in the order of their names in `parts`.
+    /// Each of podkey's volumes as JSON, in the order of their names in `parts`: of pods whose files are written once.
     pub(super) volumes: Vec<String>,
+    /// The same of pods whose files are kept fresh.
+    pub(super) refreshed_volumes: Vec<String>,
     /// All tries of one agent together.
     pub budget: Budget,
     /// How pods log in.
@@ -134,6 +136,8 @@ struct AuthFile {
     audience: String,
     #[serde(default)]
     role: String,
+    #[serde(default)]
+    refresh_token_seconds: Option<u64>,
 }
 
 impl Default for AuthFile {
@@ -143,6 +147,7 @@ impl Default for AuthFile {
             mount: None,
             audience: default_audience(),
             role: String::new(),
+            refresh_token_seconds: None,
         }
     }
 }
@@ -189,6 +194,13 @@ fn default_method() -> AuthMethod {
 fn default_audience() -> String {
     "vault".to_owned()
 }
+
+/// How long `podkey-token` lives in pods whose files are kept fresh, with the kubernetes method: OpenBao ≥ 2.6.4 and 2.7.1 ask at
+/// each renewal whether it is still good. The jwt method asks nobody, and takes a token after its pod is gone too: there, no
+/// token lives longer than it must.
+const REFRESH_TOKEN_SECONDS: u64 = 24 * 3600;
+/// As in the API server's own check of `expirationSeconds`.
+const MAX_TOKEN_SECONDS: i64 = 1 << 32;
 
 /// What a plan needs beside the CA bundle: some hundred files.
 const REST_OF_PLAN_BYTES: usize = 16 * 1024;
@@ -358,14 +370,33 @@ impl ConnectionFile {
         };
         let audience = Some(audience).filter(|audience| !audience.is_empty());
         let server_json = serde_json::to_string(&server).or_else(unwritable)?;
-        let volumes = parts::volumes(audience);
+        let refresh_seconds = match (self.auth.refresh_token_seconds, method) {
+            (Some(seconds), _) => Some(seconds),
+            (None, AuthMethod::Kubernetes) => Some(REFRESH_TOKEN_SECONDS),
+            (None, AuthMethod::Jwt) => None,
+        };
+        let refresh_seconds = match refresh_seconds.map(i64::try_from) {
+            None => parts::TOKEN_SECONDS,
+            Some(Ok(seconds)) if (parts::TOKEN_SECONDS..=MAX_TOKEN_SECONDS).contains(&seconds) => seconds,
+            Some(_) => {
+                return wrong(
+                    key("auth.refreshTokenSeconds"),
+                    format!(
+                        "is no number of seconds from {}, the shortest life that Kubernetes gives a token, to {MAX_TOKEN_SECONDS}",
+                        parts::TOKEN_SECONDS
+                    ),
+                );
+            }
+        };
+        let volumes = |seconds| {
+            let volumes = parts::volumes(audience, seconds);
+            let volumes = volumes.iter().map(serde_json::to_string);
+            volumes.collect::<Result<_, _>>().or_else(unwritable)
+        };
         Ok(Connection {
             server_json: RawValue::from_string(plan::without_dollars(&server_json)).or_else(unwritable)?,
-            volumes: volumes
-                .iter()
-                .map(serde_json::to_string)
-                .collect::<Result<_, _>>()
-                .or_else(unwritable)?,
+            volumes: volumes(parts::TOKEN_SECONDS)?,
+            refreshed_volumes: volumes(refresh_seconds)?,
             server,
             budget: given(self.budget.as_deref())
                 .map(|text| parse(key("budget"), text))
@@ -490,6 +521,26 @@ connections:
     }
 
     #[test]
+    fn the_token_of_pods_that_refresh_lives_a_day_where_a_renewal_may_need_it() {
+        let seconds = |auth: &str| {
+            let text = format!("agent: {{image: i}}\nconnections: {{d: {{address: 'https://v', auth: {{{auth}}}}}}}");
+            let connection = &parse(&text).unwrap().connections["d"];
+            let of = |volumes: &[String]| {
+                let token = volumes
+                    .iter()
+                    .find_map(|volume| volume.split_once("\"expirationSeconds\":"));
+                token.unwrap().1.split(',').next().unwrap().parse::<u64>().unwrap()
+            };
+            (of(&connection.volumes), of(&connection.refreshed_volumes))
+        };
+        assert_eq!(seconds(""), (600, 86_400));
+        assert_eq!(seconds("method: jwt"), (600, 600));
+        assert_eq!(seconds("method: jwt, refreshTokenSeconds: 7200"), (600, 7200));
+        assert_eq!(seconds("refreshTokenSeconds: 600"), (600, 600));
+        assert_eq!(seconds("refreshTokenSeconds: 4294967296"), (600, 4_294_967_296));
+    }
+
+    #[test]
     fn errors_name_the_place() {
         let connection =
             |text: &str| format!("agent: {{image: i}}\nconnections:\n  d: {{address: 'https://v', {text}}}");
@@ -562,6 +613,20 @@ connections:
             (connection("job: {policy: {events: ['']}}"), "is an empty pattern"),
             (connection("job: {policy: {forks: maybe}}"), "line 3"),
             (connection("surprise: 1"), "line 3"),
+            (
+                connection("auth: {refreshTokenSeconds: 599}"),
+                "connections.d.auth.refreshTokenSeconds: is no number of seconds from 600",
+            ),
+            (
+                connection("auth: {refreshTokenSeconds: 4294967297}"),
+                "connections.d.auth.refreshTokenSeconds: is no number of seconds from 600",
+            ),
+            (
+                connection("auth: {refreshTokenSeconds: 18446744073709551615}"),
+                "connections.d.auth.refreshTokenSeconds: is no number",
+            ),
+            (connection("auth: {refreshTokenSeconds: -1}"), "line 3"),
+            (connection("auth: {refreshTokenSeconds: 1d}"), "line 3"),
             (
                 format!("kubernetesVersion: new\n{}", connection("")),
                 "kubernetesVersion: \"new\" is no version of Kubernetes such as \"1.33\"",

@@ -24,6 +24,9 @@ use crate::secret::{Lease, Secret};
 const MAX_SAID: usize = 256;
 /// Deeper JSON is no secret. `serde_json` limits what it parses, but not what it skips.
 const MAX_DEPTH: usize = 64;
+/// Each name and value of an answer takes some tens of bytes of memory, however short it is: no more of them than fit several times
+/// into a container of 64 MiB.
+const MAX_VALUES: usize = 65_536;
 
 /// What a login gave us.
 #[derive(Debug)]
@@ -69,6 +72,11 @@ impl Reading {
     /// The same with what a KV v2 engine puts around it.
     pub(crate) fn whole_data(&self) -> &str {
         std::str::from_utf8(&self.body[self.whole.clone()]).unwrap_or_default()
+    }
+
+    /// Whether it ends with the client token that read it.
+    pub(crate) fn has_lease(&self) -> bool {
+        self.lease.as_ref().is_some_and(|lease| lease.id.is_some())
     }
 
     /// How many bytes it keeps.
@@ -406,8 +414,12 @@ fn envelope(body: &[u8]) -> Result<Envelope<'_>, FailedTry> {
     if body.is_empty() {
         return Err(nonsense("it is empty"));
     }
-    if too_deep(body) {
+    let shape = Shape::of(body);
+    if shape.depth > MAX_DEPTH {
         return Err(nonsense("its JSON is nested too deeply"));
+    }
+    if shape.values > MAX_VALUES {
+        return Err(nonsense("it has more than 65536 values, as no secret has"));
     }
     let text = std::str::from_utf8(body).map_err(|_| nonsense("it is not UTF-8"))?;
     // The parser's own words could quote the body.
@@ -460,26 +472,35 @@ fn said(texts: Option<Vec<String>>, confidential: &[Secret]) -> Vec<String> {
     fit.collect()
 }
 
-/// Whether brackets nest deeper than we take, counted without recursion.
-fn too_deep(json: &[u8]) -> bool {
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in json {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            _ if in_string => {}
-            b'{' | b'[' => {
-                depth += 1;
-                if depth > MAX_DEPTH {
-                    return true;
+/// How much there is in a JSON text: counted without recursion, and before anything is kept of it.
+#[derive(Default)]
+struct Shape {
+    depth: usize,
+    /// One less than all values and names, for each list and object: close enough.
+    values: usize,
+}
+
+impl Shape {
+    fn of(json: &[u8]) -> Self {
+        let mut shape = Self::default();
+        let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+        for byte in json {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if in_string => escaped = true,
+                b'"' => in_string = !in_string,
+                _ if in_string => {}
+                b',' => shape.values += 1,
+                b'{' | b'[' => {
+                    depth += 1;
+                    shape.depth = shape.depth.max(depth);
                 }
+                b'}' | b']' => depth = depth.saturating_sub(1),
+                _ => {}
             }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
         }
+        shape
     }
-    false
 }
 
 #[cfg(test)]

@@ -164,9 +164,24 @@ fn depth_is_counted_also_where_the_parser_skips() {
     assert!(data("kv/a", &body(60)).is_ok());
     assert!(data("kv/a", &body(64)).is_err());
     assert!(data("kv/a", &body(1_000_000)).is_err());
-    assert!(!too_deep(
-        br#"{"a":"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\"[[["}"#
-    ));
+    assert_eq!(Shape::of(br#"{"a":"[[[[[[[[[[[[[[[[\"[[["}"#).depth, 1);
+}
+
+/// A secret of 4 MiB with 600,000 fields of one letter took the memory that a container has.
+#[test]
+fn an_answer_of_a_great_many_short_fields_took_all_memory() {
+    let body = |fields: usize| {
+        let fields: Vec<_> = (0..fields).map(|n| format!(r#""f{n}":1"#)).collect();
+        format!(r#"{{"data":{{{}}}}}"#, fields.join(","))
+    };
+    assert!(data("kv/a", &body(60_000)).is_ok());
+    assert!(data("kv/a", &body(70_000)).is_err());
+    let list = format!(r#"{{"data":{{"a":[{}1]}}}}"#, "1,".repeat(70_000));
+    assert!(data("kv/a", &list).is_err());
+    let errors = format!(r#"{{"errors":[{}""]}}"#, r#""","#.repeat(70_000));
+    assert!(!refusal(&answered(&errors), "a").from_vault);
+    let text = format!(r#"{{"data":{{"a":"{}"}}}}"#, ",".repeat(100_000));
+    assert!(data("kv/a", &text).is_ok(), "commas in a text are no values");
 }
 
 #[test]

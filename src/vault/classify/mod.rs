@@ -35,8 +35,6 @@ pub(super) enum Step<'a> {
         since_login: Duration,
         /// How many answers to this write did not arrive, so that it may have been carried out.
         lost: u32,
-        /// How often the client token may be used, where it was used more often than that.
-        used_up: Option<u64>,
     },
     /// The renewal of the client token.
     RenewToken,
@@ -141,6 +139,9 @@ pub(super) fn classify(step: Step<'_>, failure: &FailedTry) -> Verdict {
             Step::Read { wanted, .. } if let Some(verdict) = read::raw(wanted, head) => verdict,
             _ => not_vault(step, &format!("{head}, {what}"), FOREIGN),
         },
+        FailedTry::Refused(refusal) if matches!(step, Step::RenewToken) && renew::must_log_in_again(refusal) => {
+            renew::refused("the client token", refusal)
+        }
         FailedTry::Refused(refusal) => match (common(step, refusal), step) {
             (Some(verdict), _) => verdict,
             (None, Step::Login { login, identity }) => login::refused(login, identity, refusal),
@@ -150,10 +151,9 @@ pub(super) fn classify(step: Step<'_>, failure: &FailedTry) -> Verdict {
                     wanted,
                     role,
                     since_login,
-                    used_up,
                     ..
                 },
-            ) => read::refused(wanted, role, since_login, used_up, refusal),
+            ) => read::refused(wanted, role, since_login, refusal),
             (None, Step::RenewToken) => renew::refused("the client token", refusal),
             (None, Step::RenewLease { path }) => renew::refused(&format!("the lease of {path}"), refusal),
         },

@@ -9,13 +9,7 @@ use crate::vault::error::{Head, Kind, Meaning, Refusal, VaultError};
 /// After a login, nodes that did not take part in it may not know the new token yet.
 const TOKEN_SPREADS: Duration = Duration::from_secs(5);
 
-pub(super) fn refused(
-    wanted: &Wanted,
-    role: &str,
-    since_login: Duration,
-    used_up: Option<u64>,
-    refusal: &Refusal,
-) -> Verdict {
+pub(super) fn refused(wanted: &Wanted, role: &str, since_login: Duration, refusal: &Refusal) -> Verdict {
     let (path, verb, words) = (wanted.path.as_str(), verb(wanted), refusal.words());
     let not_found = |message: String, hint: &str| fatal(Kind::NotFound, message, hint);
     match (refusal.head.status, &refusal.gone) {
@@ -27,17 +21,6 @@ pub(super) fn refused(
             ),
             "only secrets of a KV v2 engine have versions: leave `version` out",
         ),
-        // Policies are named in a list of errors; a token that is no more is refused before they are looked at.
-        (403, _)
-            if let Some(uses) = used_up
-                && !refusal.says("1 error occurred") =>
-        {
-            fatal(
-                Kind::Denied,
-                format!("the client token is used up: the role {role} allows {uses} uses of it (token_num_uses)"),
-                "raise token_num_uses of the role, or set it to 0: podkey uses the token once for each secret, once for each try that failed, and once to revoke it",
-            )
-        }
         (403, _) => denied(wanted, role, since_login, &words),
         (404, Some(gone)) => not_found(
             format!(

@@ -36,6 +36,8 @@ pub fn config() -> Value {
         "connections": {
             "default": connection(&settings.openbao),
             "no-audience": super::merge(connection(&settings.openbao), &json!({"auth": {"audience": ""}})),
+            // The shortest life that Kubernetes gives a service-account token.
+            "brief": super::merge(connection(&settings.openbao), &json!({"auth": {"refreshTokenSeconds": 600}})),
             // The same server, by CAs that did not sign its certificate.
             "untrusted": {"address": settings.openbao, "caFile": "", "budget": "20s"},
             // Nobody listens on this port of the pod itself.

@@ -16,9 +16,11 @@ use crate::agent::init::order;
 use crate::agent::on_change::Actions;
 use crate::agent::report::{Code, Failure};
 use crate::agent::view::{FileState, FileStatus, Status, View};
-use crate::plan::{ApiPath, FILES_DIR, Login, MAX_RENDERED_BYTES, Plan, TOKEN_FILE, VOLUME_DIR};
-use crate::schedule::{self, Grant, Lifetime, Schedule, Source, State, TokenNumber, Work};
-use crate::vault::{Credential, Deadline, Kind, Reading, Renewed, Revoked, Session, Stop, Vault, VaultError, Wanted};
+use crate::plan::{ApiPath, AuthMethod, FILES_DIR, Login, MAX_RENDERED_BYTES, Plan, TOKEN_FILE, VOLUME_DIR};
+use crate::schedule::{self, Grant, Lifetime, Proof, Schedule, Source, State, TokenNumber, Work};
+use crate::vault::{
+    Credential, Deadline, Kind, Reading, Renewed, Revoked, Session, Stop, Vault, VaultError, Wanted, is_later,
+};
 
 /// One request, from its connection to its whole answer.
 const REQUEST: Duration = Duration::from_secs(15);
@@ -123,7 +125,7 @@ impl<'a> Sidecar<'a> {
                     "keeping the files fresh, with the client token of podkey-init"
                 );
                 token = Some(schedule::Held {
-                    what: grant(&session),
+                    what: grant(&session, login),
                     age: now.saturating_sub(handed.logged_in),
                 });
                 sessions.insert(TokenNumber::default(), session);
@@ -224,7 +226,8 @@ impl<'a> Sidecar<'a> {
 
     async fn carry_out(&mut self, work: Work) {
         match work {
-            Work::Login(number) => {
+            Work::LoginAnew(_) if !self.has_newer_proof() => self.schedule.nothing_newer(boot_time()),
+            Work::Login(number) | Work::LoginAnew(number) => {
                 let result = self.log_in(number).await;
                 self.schedule.logged_in(boot_time(), result);
             }
@@ -233,7 +236,8 @@ impl<'a> Sidecar<'a> {
                     Some(session) => self.vault.renew_token(session).await.map(|renewed| Grant {
                         ttl: renewed.ttl,
                         renewable: renewed.renewable,
-                        uses: session.uses,
+                        uses: session.uses(),
+                        proof: None,
                     }),
                     None => Err(self.no_session()),
                 };
@@ -340,6 +344,12 @@ impl<'a> Sidecar<'a> {
         }
     }
 
+    /// Whether the kubelet has replaced the token that we logged in with.
+    fn has_newer_proof(&self) -> bool {
+        let proof = self.sessions.get(&self.current).and_then(Session::proof);
+        proof.is_some_and(|proof| is_later(&self.surroundings.path(TOKEN_FILE), proof))
+    }
+
     async fn log_in(&mut self, number: TokenNumber) -> Result<Grant, schedule::Failure> {
         let token_file = self.surroundings.path(TOKEN_FILE);
         let result = self
@@ -356,7 +366,7 @@ impl<'a> Sidecar<'a> {
             policies = session.policies.join(","),
             "logged in"
         );
-        if session.uses == 1 {
+        if session.uses() == 1 {
             let why = "the role's token_num_uses is 1: such a token cannot be used and then revoked";
             self.failing.insert(None, why.to_owned());
             self.complain(
@@ -367,7 +377,8 @@ impl<'a> Sidecar<'a> {
             self.vault.revoke(&session, REQUEST).await;
             return Err(schedule::Failure::Failed);
         }
-        let grant = grant(&session);
+        let grant = grant(&session, self.login);
+        session.keep_last_use();
         self.sessions.insert(number, session);
         self.current = number;
         // With this token's accessor, and with whatever a killed sidecar had no time to say.
@@ -470,8 +481,7 @@ impl<'a> Sidecar<'a> {
                 next_try: next_try.and_then(|at| clock.checked_add(at.saturating_sub(now))),
                 ..FileStatus::new(&file.secret, state)
             };
-            let token = self.sessions.get(&self.current).map(|session| session.ttl);
-            status.holds(&known.held, token.unwrap_or_default());
+            status.holds(&known.held, self.schedule.lasts(Source(number)));
             let before = self.told.get(place).map_or(FileState::Fresh, |told| told.state);
             if before != state {
                 say(place, &status, before);
@@ -656,10 +666,16 @@ impl Known {
     }
 }
 
-fn grant(session: &Session) -> Grant {
+fn grant(session: &Session, login: &Login) -> Grant {
+    let proof = match login.method {
+        AuthMethod::Kubernetes => session.proof().and_then(|proof| proof.left(SystemTime::now())),
+        // Nobody reviews a token of this method at a renewal. A server that does denies it, and is logged in to anew.
+        AuthMethod::Jwt => None,
+    };
     Grant {
         ttl: session.ttl,
         renewable: session.renewable && !session.is_batch(),
-        uses: session.uses,
+        uses: session.uses(),
+        proof: proof.map(|(left, life)| Proof { left, life }),
     }
 }
