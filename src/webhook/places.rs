@@ -2,7 +2,8 @@
 //!
 //! A connection proves itself with its first valid review. Until then it has seconds, and the oldest one makes room. Three
 //! quarters of the places are for those that have proven themselves; beyond that, the peer address with the most of them
-//! gives up the one that is idle for the longest time. A connection that works stays.
+//! gives up the one that is idle for the longest time, else the one whose client has stalled for the longest time. A
+//! connection that works stays.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -62,6 +63,18 @@ pub(super) enum Phase {
     /// The answer's last bytes are with TLS.
     Flushing,
 }
+
+/// Why a proven connection can make room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Spare {
+    /// It is between two requests.
+    Idle,
+    /// Its client neither sends the rest of a request nor takes the rest of an answer.
+    Stalled,
+}
+
+/// A client that works brings or takes something more often than that.
+const STALLED: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 struct State {
@@ -184,6 +197,18 @@ impl Connection {
         let state = self.state();
         let waits = matches!(state.phase, Phase::Receiving | Phase::Answering | Phase::Flushing);
         waits.then_some(state.progress)
+    }
+
+    /// How well it can be missed, the best first; none: it works.
+    fn spare(&self) -> Option<(Spare, Instant)> {
+        let state = self.state();
+        match state.phase {
+            Phase::Idle => Some((Spare::Idle, state.since)),
+            Phase::Receiving | Phase::Answering | Phase::Flushing if state.progress.elapsed() >= STALLED => {
+                Some((Spare::Stalled, state.progress))
+            }
+            Phase::ShakingHands | Phase::Receiving | Phase::Deciding | Phase::Answering | Phase::Flushing => None,
+        }
     }
 
     /// Bytes that it has brought and taken.
@@ -350,12 +375,11 @@ fn choose(open: &BTreeMap<u64, Arc<Connection>>, most: usize) -> Option<u64> {
     let proven = || {
         let counts = counts(true);
         let largest = counts.values().max()?;
-        open.iter()
-            .filter(|(number, connection)| is_proven[number] && counts[&connection.peer] == *largest)
-            .filter_map(|(number, connection)| {
-                let state = connection.state();
-                (state.phase == Phase::Idle).then_some((state.since, *number))
-            })
+        let of_largest = open
+            .iter()
+            .filter(|(number, connection)| is_proven[number] && counts[&connection.peer] == *largest);
+        of_largest
+            .filter_map(|(number, connection)| Some((connection.spare()?, *number)))
             .min()
             .map(|(_, number)| number)
     };
@@ -417,6 +441,20 @@ mod tests {
         let _another = enter(&places, 2, false).await;
         assert!(is_cut(&idle[0]) && !is_cut(&idle[1]));
         assert!(!is_cut(&mine) && !is_cut(&working) && !is_cut(&newcomer));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clients_that_took_no_answers_locked_newcomers_out() {
+        let places = places(2);
+        let (stuck, works) = (enter(&places, 1, true).await, enter(&places, 1, true).await);
+        for place in [&stuck, &works] {
+            place.connection.request_began();
+            place.connection.answering();
+        }
+        tokio::time::advance(STALLED).await;
+        works.connection.sent(1);
+        assert!(places.enter([127, 0, 0, 2].into()).await.is_some());
+        assert!(is_cut(&stuck) && !is_cut(&works));
     }
 
     #[tokio::test(start_paused = true)]
