@@ -174,6 +174,7 @@ fn the_servers_own_answers_are_told_as_before() {
     Agent::for_fake(&fake).run().expect(66, &["no secret at"]);
     let fake = FakeVault::plain(logged_in(|_, _| answer(204, "")));
     Agent::for_fake(&fake)
+        .with("/files/0/secret", json!("transit/sign/web"))
         .with("/files/0/data", json!({"a": "b"}))
         .run()
         .expect(66, &["answered with no data"]);
