@@ -123,7 +123,7 @@ fn a_read_that_fails_names_path_and_role() {
             "no-secret",
             file(json!({"secret": format!("{kv}/data/wbe"), "file": "x"})),
             66,
-            vec![format!("no secret at {kv}/data/wbe"), "check the path".to_owned()],
+            vec![format!("no secret at {kv}/data/wbe"), "has no such secret".to_owned()],
         ),
         (
             "no-key",
@@ -141,7 +141,10 @@ fn a_read_that_fails_names_path_and_role() {
             "no-version",
             file(json!({"secret": format!("{kv}/data/web"), "key": "password", "version": 7, "file": "x"})),
             66,
-            vec![format!("no version 7 of a secret at {kv}/data/web")],
+            vec![
+                format!("no version 7 at {kv}/data/web"),
+                "the newest version is 1".to_owned(),
+            ],
         ),
     ];
     let pods: Vec<Pod<'_>> = cases

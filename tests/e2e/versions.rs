@@ -227,7 +227,7 @@ fn the_newest_api_server_takes_the_manifests_and_sends_us_annotated_pods_alone()
         &json!({"metadata": {"annotations": {"podkey.dev/fils": "x"}}}),
     );
     let refused = ask(&mistaken, "");
-    assert_eq!(refused.status, 400, "{}", refused.text);
+    assert_eq!(refused.status, 403, "{}", refused.text);
     assert!(refused.message().contains("podkey.dev/fils"), "{}", refused.message());
     // Nor does anything but a new pod.
     api.patch(

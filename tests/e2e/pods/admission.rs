@@ -168,8 +168,8 @@ fn a_pod_with_a_mistake_is_refused_with_every_problem_at_once() {
         &json!({"metadata": {"annotations": {"podkey.dev/rol": "x", "podkey.dev/connection": "defalt"}}}),
     );
     let answer = namespace.try_create(&mistaken);
-    // ARC gives a runner up on 403 and 422, and comes again on 400.
-    assert_eq!(answer.status, 400, "{}", answer.text);
+    // ARC shows the message of a 403 in its runners' status, and takes the mended template.
+    assert_eq!(answer.status, 403, "{}", answer.text);
     let message = answer.message();
     for part in [
         "pods.podkey.dev",
