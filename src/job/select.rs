@@ -56,7 +56,7 @@ pub enum SelectError {
     NotAnObject,
 }
 
-/// The names of refused variables, for a message: as many as [`MAX_NAMES_BYTES`] hold, and the number of the others.
+/// The names of refused variables, for a message: as many as `MAX_NAMES_BYTES` hold, and the number of the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SteeringNames {
     shown: String,
@@ -115,7 +115,7 @@ pub fn inside(data: &str) -> &str {
 
 /// The values that one entry asks for, each with its variable. `data` is a JSON object.
 ///
-/// A wildcard that would make a variable of which [`steers`] holds makes none at all: a job without one of the variables that its
+/// A wildcard that would make a variable of which `steers` holds makes none at all: a job without one of the variables that its
 /// author counts on would fail in the middle of its work, and the reason would stand in another log.
 pub fn select(select: &Select, data: &str) -> Result<Vec<(EnvName, Secret)>, SelectError> {
     let (prefix, upper_case) = match select {

@@ -48,7 +48,7 @@ pub fn init(format: LogFormat, level: Option<&str>) {
     init_with(format, level, std::io::stderr);
 }
 
-/// The same for a program that writes a line for each request: see [`Lines`]. What is still waiting is written when the
+/// The same for a program that writes a line for each request: see `Lines`. What is still waiting is written when the
 /// returned value is dropped.
 ///
 /// # Errors
