@@ -331,21 +331,21 @@ fn answers_without_end_are_cut_off_in_little_memory() {
     let until_close = flood("HTTP/1.1 200 X\r\n\r\n{\"data\":\"", b"canary-secret");
     let headers = flood("HTTP/1.1 200 X\r\n", b"X-A: canary-secret\r\n");
     for fake in [reads(announced), reads(chunked), reads(until_close)] {
-        in_48_mib(&agent(&fake).budget("10s"))
+        in_48_mib(&agent(&fake).budget("2m"))
             .expect(76, &["4 MiB"])
             .stage("read");
     }
-    in_48_mib(&agent(&reads(headers)).budget("10s")).expect(76, &["not HTTP"]);
+    in_48_mib(&agent(&reads(headers)).budget("2m")).expect(76, &["not HTTP"]);
     // Many that are small enough alone.
     let big = secret_body(&format!(r#"{{"a":"{}"}}"#, "x".repeat(3 << 20)));
     let fake = reads(move || answer(200, &big));
-    let mut three = agent(&fake).with("/files", json!([])).budget("20s");
+    let mut three = agent(&fake).with("/files", json!([])).budget("2m");
     for n in 0..3 {
         three = three.file(json!({"secret": format!("kv/data/{n}"), "key": "a", "format": "raw", "file": n.to_string(), "mode": "0400"}));
     }
     in_48_mib(&three).expect(76, &["8 MiB"]);
     let twice = agent(&fake)
-        .budget("20s")
+        .budget("2m")
         .file(json!({"secret": "kv/data/web", "key": "a", "format": "raw", "file": "b", "mode": "0400"}));
     in_48_mib(&twice).expect(65, &["4 MiB"]).stage("render");
 }
