@@ -47,7 +47,7 @@ fn of_jobs_in_own_pods(request: &InjectionRequest, readers: &[Reader<'_, '_>]) -
         false => "container jobs",
     };
     Some(format!(
-        "podkey: {which} run in pods without these files: annotate the pod of ACTIONS_RUNNER_CONTAINER_HOOK_TEMPLATE"
+        "podkey: {which} run in other pods, without the files: annotate ACTIONS_RUNNER_CONTAINER_HOOK_TEMPLATE's pod"
     ))
 }
 
@@ -84,7 +84,7 @@ fn of_unreadable_files(
         None => String::new(),
     };
     Some(format!(
-        "podkey: its reader may not be able to read files[{}]{whose} with the mode {mode}: {mend}",
+        "podkey: the container may be unable to read files[{}]{whose}, mode {mode}: {mend}",
         file.index
     ))
 }
@@ -101,7 +101,7 @@ fn of_literal_data(request: &InjectionRequest) -> Option<String> {
         })
     })?;
     Some(format!(
-        "podkey: nobody fills in the variable in files[{}].data: the server gets the text as it stands",
+        "podkey: nothing replaces the variable in files[{}].data, the server gets it as it stands: write the value",
         file.index
     ))
 }

@@ -142,7 +142,7 @@ fn without_data(asked: &[Asked<'_>]) -> Option<String> {
             })
     })?;
     Some(format!(
-        "podkey: {} lacks /data/, which each path of KV version 2 has: another entry reads its mount so",
+        "podkey: {} lacks /data/, but another entry uses its mount as KV version 2: add /data/ after the mount",
         lacks.short()
     ))
 }

@@ -146,7 +146,7 @@ pub(super) fn exceeded(pod: &Pod<'_>) -> Option<(&'static str, String)> {
     let (place, _, most, what) = lists.into_iter().find(|(_, found, most, _)| found > most)?;
     Some((
         place,
-        format!("has more than {most} {what}: podkey looks at no such pod"),
+        format!("has more than {most} {what}, the most that podkey accepts: use fewer"),
     ))
 }
 

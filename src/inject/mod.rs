@@ -513,9 +513,7 @@ fn warnings(pod: &Pod<'_>, injection: &Injection<'_, '_, '_>) -> Warnings {
     if warnings.len() > MAX_WARNINGS {
         let more = warnings.len() + 1 - MAX_WARNINGS;
         warnings.truncate(MAX_WARNINGS - 1);
-        warnings.push(format!(
-            "podkey: and {more} warnings more, which come once these are mended"
-        ));
+        warnings.push(format!("podkey: and {more} more warnings: mend these to see them"));
     }
     warnings
 }

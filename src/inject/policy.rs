@@ -144,6 +144,7 @@ impl AllowRule {
             (Condition::Roles, wrong(&self.roles, spelling::of_plain_text)),
             (Condition::AuthMounts, wrong(&self.auth_mounts, spelling::of_mount)),
             (Condition::Secrets, wrong(&self.secrets, secret)),
+            (Condition::Writes, wrong(&self.writes, secret)),
         ];
         let mut conditions = conditions.into_iter();
         conditions.find_map(|(condition, why)| Some((condition.field(), why?)))

@@ -5,8 +5,8 @@ use std::fmt;
 use super::policy::NoRule;
 pub(super) use crate::text::{quoted, unquoted};
 
-/// Who can mend a problem. The answer's status code says it, and ARC does something else for each: interface.md, "How the
-/// webhook answers".
+/// Who can mend a problem. The answer's status code says it, and ARC does something else for each: README, "Ask for
+/// secrets".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mender {
     /// Whoever writes the pod's template: an annotation or the pod's spec must change. Trying again is of no use.

@@ -117,7 +117,7 @@ impl AcceptErrors {
             tracing::warn!(%error, "cannot accept a connection: trying again");
             self.logged = Some(Instant::now());
         }
-        places.make_room();
+        places.make_room(None);
         sleep(Self::PAUSE).await;
     }
 }

@@ -62,7 +62,7 @@ impl Drop for InFlight<'_> {
 /// There is no room for what was asked for.
 const BUSY: Refusal = Refusal(
     StatusCode::SERVICE_UNAVAILABLE,
-    "podkey has too much to do: other clients do not take their answers, or send large reviews",
+    "podkey is overloaded: other clients send large reviews or do not read their answers. Try again; if this goes on, set networkPolicy.apiServerCidrs",
 );
 
 impl Service for Arc<Mutate> {
@@ -99,7 +99,7 @@ impl Mutate {
             Err(_) => {
                 const LATE: Refusal = Refusal(
                     StatusCode::REQUEST_TIMEOUT,
-                    "the body took too long, or found no room: other clients send large reviews",
+                    "the body did not arrive in time, or there was no memory for it because other clients send large reviews: try again",
                 );
                 return self.refuse(connection, LATE, started);
             }

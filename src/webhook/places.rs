@@ -1,9 +1,10 @@
 //! The table of open connections: how far each has come, how long it may stay there, and who makes room for a newcomer.
 //!
-//! A connection proves itself with its first valid review. Until then it has seconds, and the oldest one makes room. Three
+//! A connection proves itself with its first valid review. Until then it has seconds, and the oldest one of the peer address
+//! that has most of them makes room. Three
 //! quarters of the places are for those that have proven themselves; beyond that, the peer address with the most of them
 //! gives up the one that is idle for the longest time, else the one whose client has stalled for the longest time. A
-//! connection that works stays.
+//! connection that works stays, but for one of a single address that holds more than three quarters of all places.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -199,6 +200,11 @@ impl Connection {
         waits.then_some(state.progress)
     }
 
+    /// Whether a request of its own is under way that is whole.
+    fn is_being_answered(&self) -> bool {
+        matches!(self.phase(), Phase::Deciding | Phase::Answering | Phase::Flushing)
+    }
+
     /// How well it can be missed, the best first; none: it works.
     fn spare(&self) -> Option<(Spare, Instant)> {
         let state = self.state();
@@ -305,7 +311,7 @@ impl Places {
 
     /// Gives a newcomer a place, and takes it from another where there is none. None where all the others work.
     pub(super) async fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
-        if self.open().len() >= self.most && !self.make_room() {
+        if self.open().len() >= self.most && !self.make_room(Some(peer.to_canonical())) {
             self.count_cut(CutReason::Refused);
             return None;
         }
@@ -323,10 +329,10 @@ impl Places {
         })
     }
 
-    /// Cuts the connection that can be missed most.
-    pub(super) fn make_room(&self) -> bool {
+    /// Cuts the connection that can be missed most, for a newcomer from an address or for a file of another kind.
+    pub(super) fn make_room(&self, newcomer: Option<IpAddr>) -> bool {
         let mut open = self.open();
-        let Some(victim) = choose(&open, self.most) else {
+        let Some(victim) = choose(&open, self.most, newcomer) else {
             return false;
         };
         if let Some(victim) = open.remove(&victim) {
@@ -351,7 +357,7 @@ impl Places {
 }
 
 /// The number of the connection that makes room.
-fn choose(open: &BTreeMap<u64, Arc<Connection>>, most: usize) -> Option<u64> {
+fn choose(open: &BTreeMap<u64, Arc<Connection>>, most: usize, newcomer: Option<IpAddr>) -> Option<u64> {
     let is_proven: HashMap<u64, bool> = open
         .iter()
         .map(|(number, connection)| (*number, connection.is_proven()))
@@ -367,7 +373,9 @@ fn choose(open: &BTreeMap<u64, Arc<Connection>>, most: usize) -> Option<u64> {
     let unproven = || {
         let counts = counts(false);
         let largest = counts.values().max()?;
-        let mut oldest = open.iter().filter(|(number, _)| !is_proven[number]);
+        let mut oldest = open
+            .iter()
+            .filter(|(number, connection)| !is_proven[number] && !connection.is_being_answered());
         oldest
             .find(|(_, connection)| counts[&connection.peer] == *largest)
             .map(|(number, _)| *number)
@@ -383,8 +391,16 @@ fn choose(open: &BTreeMap<u64, Arc<Connection>>, most: usize) -> Option<u64> {
             .min()
             .map(|(_, number)| number)
     };
+    // An address that holds nearly all places keeps nobody else out, though all of its connections work.
+    let of_a_hog = || {
+        let (hog, held) = counts(true).into_iter().max_by_key(|(_, held)| *held)?;
+        let mut oldest = open
+            .iter()
+            .filter(|(number, connection)| is_proven[number] && connection.peer == hog);
+        (held > most / 4 * 3 && newcomer != Some(hog)).then(|| oldest.next().map(|(number, _)| *number))?
+    };
     if is_proven.values().filter(|is_proven| **is_proven).count() > most / 4 * 3 {
-        proven().or_else(unproven)
+        proven().or_else(unproven).or_else(of_a_hog)
     } else {
         unproven().or_else(proven)
     }
@@ -458,13 +474,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn one_address_whose_connections_all_worked_kept_everybody_else_out() {
+        let places = places(4);
+        let mut working = Vec::new();
+        for _ in 0..4 {
+            let place = enter(&places, 1, true).await;
+            place.connection.deciding();
+            working.push(place);
+        }
+        assert!(places.enter([127, 0, 0, 1].into()).await.is_none(), "its own newcomer");
+        assert!(places.enter([127, 0, 0, 2].into()).await.is_some());
+        assert!(is_cut(&working[0]) && !is_cut(&working[1]));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn where_all_work_a_newcomer_is_refused_and_nobody_is_cut() {
         let places = places(2);
-        let working = [enter(&places, 1, true).await, enter(&places, 1, true).await];
+        let working = [enter(&places, 1, true).await, enter(&places, 2, true).await];
         for place in &working {
             place.connection.request_began();
         }
-        assert!(places.enter([127, 0, 0, 2].into()).await.is_none());
+        assert!(places.enter([127, 0, 0, 3].into()).await.is_none());
         assert!(!working.iter().any(is_cut));
     }
 

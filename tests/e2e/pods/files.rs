@@ -13,11 +13,11 @@ fn dollars_in_paths_and_values_arrive_as_they_are() {
     let namespace = Namespace::new("dollars");
     let vault = Vault::new(&namespace);
     let value = "$$ $(HOME) ${HOME} $HOME {{ x }} \\u0024";
-    vault.put("pa$$word/$(home)", &json!({"$(home)": value}));
-    let files = json!([{"secret": "pa$$word/$(home)", "key": "$(home)", "file": "$(home)-$$.txt"}]);
-    let app = pod("app", "cat '/podkey/secrets/$(home)-$$.txt'");
+    vault.put("pa$$word/$x", &json!({"$x": value}));
+    let files = json!([{"secret": "pa$$word/$x", "key": "$x", "file": "$x-$$.txt"}]);
+    let app = pod("app", "cat '/podkey/secrets/$x-$$.txt'");
     // The shell's script is an argument, in which Kubernetes expands too.
-    let script = json!(["sh", "-c", "cat '/podkey/secrets/$$(home)-$$$$.txt'"]);
+    let script = json!(["sh", "-c", "cat '/podkey/secrets/$x-$$$$.txt'"]);
     let mut app = vault.annotate(app, &files);
     app["spec"]["containers"][0]["command"] = script;
     assert_eq!(namespace.create(&app).succeeds(), value);
