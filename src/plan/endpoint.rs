@@ -31,66 +31,74 @@ const OWN: [&str; 4] = ["auth", "cubbyhole", "identity", "sys"];
 const ANSWERING: &[&str] = &[
     "code",
     "creds",
-    "datakey",
     "decode",
     "decrypt",
     "encode",
     "encrypt",
     "hmac",
     "issue",
+    "plaintext",
     "rewrap",
     "sign",
     "sign-verbatim",
     "sts",
     "verify",
+    "wrapped",
 ];
 
-/// Last segments that answer with a secret below a name that is a setting otherwise: `gcp/roleset/NAME/token`,
-/// `ldap/library/NAME/check-out`, `kmip/scope/NAME/role/NAME/credential/generate`.
-const ANSWERING_LAST: &[&str] = &["check-out", "credential/generate", "key", "token"];
-
-/// Segments that make a path one of an engine's settings or of its upkeep, wherever they stand behind the mount.
+/// Segments of an engine's upkeep, wherever they stand behind the mount; the last segment behind [`ANSWERING`] is a name.
 const UPKEEP: &[&str] = &[
+    "cache-config",
     "check-in",
-    "config",
     "destroy",
     "import",
     "import_version",
     "manage",
+    "reload",
     "reset",
     "restore",
     "set-signed",
+    "sign-intermediate",
+    "sign-self-issued",
     "soft-delete",
     "soft-delete-restore",
     "trim",
     "undelete",
 ];
 
-/// The same by how the segment begins: `config-…`, `rotate-root`, `revoke-with-key`, `tidy-cancel`, `auto-tidy`.
-const UPKEEP_BEGINNINGS: &[&str] = &["auto-tidy", "config-", "config_", "revoke", "rotate", "tidy"];
+/// The same by how the segment begins: `rotate-root`, `revoke-with-key`, `tidy-cancel`, `auto-tidy`.
+const UPKEEP_BEGINNINGS: &[&str] = &["auto-tidy", "revoke", "rotate", "tidy"];
 
-/// Segments with a name behind them: what is written is a KV v2 secret, a role, a key or an issuer.
-const NAMED_SETTINGS: &[&str] = &[
-    "alphabet",
-    "data",
-    "delete",
-    "impersonated-account",
-    "intermediate",
-    "issuers",
-    "keys",
-    "library",
-    "metadata",
-    "role",
-    "roles",
-    "roleset",
-    "root",
-    "static-account",
-    "static-role",
-    "static-roles",
-    "subkeys",
-    "template",
-    "transformation",
+/// Segments with a name behind them: what is written is a KV v2 secret, a role or a key. What may stand behind the name all the
+/// same: such a path answers with a secret.
+const NAMED: &[(&str, &[&str])] = &[
+    ("alphabet", &[]),
+    ("data", &[]),
+    ("delete", &[]),
+    ("impersonated-account", &["token"]),
+    ("keys", &[]),
+    ("kms", &[]),
+    ("library", &["check-out"]),
+    ("metadata", &[]),
+    ("role", &["credential/generate"]),
+    ("roles", &[]),
+    ("roleset", &["key", "token"]),
+    ("static-account", &["key", "token"]),
+    ("static-role", &[]),
+    ("static-roles", &[]),
+    ("stores", &[]),
+    ("subkeys", &[]),
+    ("template", &[]),
+    ("transformation", &[]),
+    ("transformations", &[]),
 ];
+
+/// Segments that are a setting with one name behind them, and lead on to other endpoints with more.
+const NAMED_LAST: &[&str] = &["issuer", "key", "scope"];
+
+/// Authorities, which are usual names of mounts and issuers too: a setting only before one of these.
+const AUTHORITIES: &[&str] = &["intermediate", "issuers", "root"];
+const OF_AUTHORITIES: &[&str] = &["cross-sign", "generate", "import", "replace", "rotate", "set-signed"];
 
 impl ApiPath {
     /// Whether reading it as a secret could give away a client token: `auth/token/lookup-self` answers with the reader's own. A
@@ -122,27 +130,30 @@ impl ApiPath {
     /// The segment by which a write here changes an engine rather than asks it for a secret: a KV v2 secret or one of its
     /// versions, a role, a key, an engine's configuration, a rotation. None of these endpoints answers with a secret to deliver.
     /// (A KV v1 secret has no such segment: which paths `data` may write is for the rules of the operator and of the server.)
+    ///
+    /// Nothing tells where a mount's path ends, so a mount with such a word behind its first segment (`prod/config/pki`) counts.
     pub fn changes_its_engine(&self) -> Option<&str> {
-        let segments: Vec<&str> = self.segments().collect();
-        let is = |segment: &str, words: &[&str]| words.iter().any(|word| segment.eq_ignore_ascii_case(word));
-        let last = segments.len() - 1;
-        let end = segments[last.saturating_sub(1)..].join("/");
-        let answers = last > 2 && (is(segments[last], ANSWERING_LAST) || is(&end, ANSWERING_LAST));
+        let path = self.as_str().to_ascii_lowercase();
+        let words: Vec<&str> = path.split('/').collect();
         // The first segment is a mount's, or a namespace's.
-        (1..segments.len())
-            .map(|at| (at, segments[at]))
-            .find_map(|(at, segment)| {
-                let is_a_name = at > 1 && at == last && is(segments[at - 1], ANSWERING);
-                let begins = |word: &&str| {
-                    segment
-                        .get(..word.len())
-                        .is_some_and(|start| start.eq_ignore_ascii_case(word))
-                };
-                let upkeep = is(segment, UPKEEP) || UPKEEP_BEGINNINGS.iter().any(begins);
-                let named = at < last && is(segment, NAMED_SETTINGS) && !answers;
-                (!is_a_name && (upkeep || named)).then_some(segment)
-            })
+        let at = (1..words.len()).find(|at| is_setting(&words, *at))?;
+        self.segments().nth(at)
     }
+}
+
+/// Whether the segment at this position makes the path a setting.
+fn is_setting(words: &[&str], at: usize) -> bool {
+    let (word, last) = (words[at], words.len() - 1);
+    let is_a_name = at > 1 && at == last && ANSWERING.contains(&words[at - 1]);
+    let upkeep = UPKEEP.contains(&word) || UPKEEP_BEGINNINGS.iter().any(|beginning| word.starts_with(beginning));
+    let named = NAMED.iter().any(|(setting, endings)| {
+        *setting == word && at < last && !endings.contains(&words[(at + 2).min(last + 1)..].join("/").as_str())
+    });
+    word == "config"
+        || upkeep && !is_a_name
+        || named
+        || NAMED_LAST.contains(&word) && at + 1 == last
+        || AUTHORITIES.contains(&word) && words.get(at + 1).is_some_and(|next| OF_AUTHORITIES.contains(next))
 }
 
 #[cfg(test)]
@@ -289,6 +300,34 @@ mod tests {
                 "rabbitmq/config/connection",
                 "transform/role/web",
                 "transform/template/web",
+                "transform/stores/web",
+                "transform/transformations/fpe/web",
+                "pki/issuer/web",
+                "pki/issuer/web/sign-intermediate",
+                "pki/key/web",
+                "pki/intermediate/generate/internal",
+                "pki/intermediate/cross-sign",
+                "pki/issuers/generate/root/internal",
+                "ssh/issuer/web",
+                "transit/cache-config",
+                "transit/keys/sign/rotate",
+                "database/reload/postgresql",
+                "kmip/scope/web",
+                "keymgmt/key/web",
+                "keymgmt/kms/web",
+                // Secrets whose names are words of other engines.
+                "kv/data/ci/token",
+                "kv/data/web/key",
+                "kv/data/a/check-out",
+                "kv/data/sign/web",
+                "kv/metadata/ci/token",
+                "kv/delete/ci/token",
+                "kv/data/x/credential/generate",
+                "database/roles/a/token",
+                // Mounts whose names are words of other engines.
+                "team/creds/data/web",
+                "team/creds/config",
+                "team/sign/metadata/web",
             ] {
                 let text = format!("{before}{text}");
                 assert!(path(&text).changes_its_engine().is_some(), "{text}");
@@ -327,8 +366,13 @@ mod tests {
             "ldap/creds/web",
             "kmip/scope/web/role/admin/credential/generate",
             // Names that are words above.
-            "pki/issue/config",
             "ssh/sign/roles",
+            "pki/root/issue/web",
+            "pki/intermediate/issue/web",
+            "pki/issuer/root/issue/web",
+            "pki/issuer/intermediate/sign/web",
+            "transit/sign/config-service/sha2-256",
+            "transit/datakey/plaintext/rotated",
             "config/issue/web",
             "data/issue/web",
             "transit/encrypt/rotate-me",

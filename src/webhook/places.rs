@@ -397,9 +397,9 @@ fn choose(open: &BTreeMap<u64, Arc<Connection>>, most: usize, newcomer: Option<I
         let mut oldest = open
             .iter()
             .filter(|(number, connection)| is_proven[number] && connection.peer == hog);
-        (held > most / 4 * 3 && newcomer != Some(hog)).then(|| oldest.next().map(|(number, _)| *number))?
+        (held > most * 3 / 4 && newcomer != Some(hog)).then(|| oldest.next().map(|(number, _)| *number))?
     };
-    if is_proven.values().filter(|is_proven| **is_proven).count() > most / 4 * 3 {
+    if is_proven.values().filter(|is_proven| **is_proven).count() > most * 3 / 4 {
         proven().or_else(unproven).or_else(of_a_hog)
     } else {
         unproven().or_else(proven)
