@@ -8,6 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
@@ -18,14 +19,24 @@ use super::error::TlsFailure;
 /// Judges the certificate that a server shows.
 #[derive(Debug)]
 pub(super) struct Judge {
-    authorities: Arc<WebPkiServerVerifier>,
+    /// None: `caFile` lists servers' certificates alone.
+    authorities: Option<Arc<WebPkiServerVerifier>>,
+    algorithms: WebPkiSupportedAlgorithms,
     /// The certificates of `caFile`. Empty where the image's bundle is trusted.
     listed: Vec<CertificateDer<'static>>,
 }
 
 impl Judge {
-    pub(super) fn new(authorities: Arc<WebPkiServerVerifier>, listed: Vec<CertificateDer<'static>>) -> Self {
-        Self { authorities, listed }
+    pub(super) fn new(
+        authorities: Option<Arc<WebPkiServerVerifier>>,
+        algorithms: WebPkiSupportedAlgorithms,
+        listed: Vec<CertificateDer<'static>>,
+    ) -> Self {
+        Self {
+            authorities,
+            algorithms,
+            listed,
+        }
     }
 
     /// A listed certificate needs no authority, whatever it says of its purpose: who listed it named this very server. Its
@@ -135,9 +146,12 @@ impl ServerCertVerifier for Judge {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let judged = self
-            .authorities
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let judged = match &self.authorities {
+            Some(authorities) => {
+                authorities.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            }
+            None => Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)),
+        };
         let judged = match judged {
             // Its signature in the handshake would be refused later, and for no reason that could be told.
             Ok(_) => match Certificate::read(end_entity).and_then(|leaf| leaf.unfit_key()) {
@@ -158,7 +172,7 @@ impl ServerCertVerifier for Judge {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.authorities.verify_tls12_signature(message, cert, dss)
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -167,11 +181,11 @@ impl ServerCertVerifier for Judge {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.authorities.verify_tls13_signature(message, cert, dss)
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.authorities.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 

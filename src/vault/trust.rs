@@ -111,15 +111,21 @@ fn client(trusted: Trusted) -> Result<TlsConnector, VaultError> {
         )
     };
     let provider = Arc::new(ring::default_provider());
-    let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(trusted.roots), Arc::clone(&provider))
-        .build()
-        .map_err(|_| cannot())?;
+    let authorities = match trusted.roots.is_empty() {
+        true => None,
+        false => Some(
+            WebPkiServerVerifier::builder_with_provider(Arc::new(trusted.roots), Arc::clone(&provider))
+                .build()
+                .map_err(|_| cannot())?,
+        ),
+    };
+    let algorithms = provider.signature_verification_algorithms;
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|_| cannot())?;
     let mut config = builder
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Judge::new(authorities, trusted.listed)))
+        .with_custom_certificate_verifier(Arc::new(Judge::new(authorities, algorithms, trusted.listed)))
         .with_no_client_auth();
     // One run, hardly ever a second connection: nothing to resume.
     config.resumption = rustls::client::Resumption::disabled();
@@ -150,12 +156,19 @@ fn roots(pem: &[u8], whence: &str, unusable: Unusable) -> Result<Trusted, VaultE
             }
             Ok(certificate) => {
                 trusted.listed.push(certificate.clone());
-                let why = Certificate::read(&certificate).map(|read| read.unfit());
-                trusted.roots.add(certificate).map_err(|_| match why {
-                    None => "it is no X.509 certificate".to_owned(),
-                    Some(Some(why)) => format!("it {why}"),
-                    Some(None) => "it breaks a rule of X.509".to_owned(),
-                })
+                let read = Certificate::read(&certificate);
+                let why = read.as_ref().map(Certificate::unfit);
+                // A server's own certificate is trusted as it stands, and signs no other: the TLS library would take any root
+                // for an authority, whose dates do not count.
+                let is_of_a_server = read.is_some_and(|read| !read.is_authority && read.has_names());
+                match is_of_a_server && why == Some(None) {
+                    true => Ok(()),
+                    false => trusted.roots.add(certificate).map_err(|_| match why {
+                        None => "it is no X.509 certificate".to_owned(),
+                        Some(Some(why)) => format!("it {why}"),
+                        Some(None) => "it breaks a rule of X.509".to_owned(),
+                    }),
+                }
             }
         };
         if let Err(why) = added
@@ -167,7 +180,7 @@ fn roots(pem: &[u8], whence: &str, unusable: Unusable) -> Result<Trusted, VaultE
             )));
         }
     }
-    match trusted.roots.is_empty() {
+    match trusted.roots.is_empty() && trusted.listed.is_empty() {
         true => Err(bad(format!("{whence} holds no certificate"))),
         false => Ok(trusted),
     }

@@ -114,6 +114,16 @@ fn a_certificate_of_openssl_req_x509_is_trusted_where_it_stands_byte_for_byte_in
             .run()
             .expect(78, &["CA:TRUE", "put this very certificate into caFile"]);
     }
+    let signed = Ca::new("c").leaf(&["127.0.0.1"]);
+    agent(&serve(&signed), &signed.cert).run().expect(0, &[]);
+    // Who has the key of a listed server certificate is no authority for other servers.
+    let server = Ca::of_a_server(&["127.0.0.1"]);
+    let forged = serve(&server.leaf(&["127.0.0.1"]));
+    for listed in [server.pem(), format!("{}{}", Ca::new("d").pem(), server.pem())] {
+        agent(&forged, &listed)
+            .run()
+            .expect(78, &["not signed by any of the connection's CAs"]);
+    }
     // Name and period hold for it as for every other one.
     let elsewhere = Leaf::of_its_own(&["vault.example.com"], Validity::Now);
     let fake = serve(&elsewhere);

@@ -43,6 +43,16 @@ impl Ca {
         }
     }
 
+    /// A server's own certificate, which is no authority (CA:FALSE), and signs others all the same.
+    pub fn of_a_server(names: &[&str]) -> Self {
+        let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "a server");
+        params.is_ca = IsCa::ExplicitNoCa;
+        Self {
+            issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap(),
+        }
+    }
+
     /// One that may sign for names below this domain alone.
     pub fn constrained(domain: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
