@@ -140,6 +140,7 @@ impl Pool {
         if let Some(hold) = self.try_take(connection, bytes) {
             return Some(hold);
         }
+        let _waits = connection.waits_for_us();
         let (granted, mut grant) = oneshot::channel();
         let hold = {
             let mut state = self.state();

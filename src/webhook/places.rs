@@ -84,7 +84,19 @@ struct State {
     since: Instant,
     /// When the client last sent or took something.
     progress: Instant,
+    /// The client can do nothing: its request waits for memory of ours.
+    waits_for_us: bool,
     proven: bool,
+}
+
+/// From here until this is dropped, a connection's request waits for memory.
+pub(super) struct WaitsForUs<'c>(&'c Connection);
+
+impl Drop for WaitsForUs<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        (state.waits_for_us, state.progress) = (false, Instant::now());
+    }
 }
 
 /// One connection.
@@ -112,6 +124,7 @@ impl Connection {
                 phase: Phase::ShakingHands,
                 since: now,
                 progress: now,
+                waits_for_us: false,
                 proven: false,
             }),
             moved: AtomicU64::new(0),
@@ -193,10 +206,16 @@ impl Connection {
         self.state().phase
     }
 
+    /// Its request waits for memory of ours, and the client for us.
+    pub(super) fn waits_for_us(&self) -> WaitsForUs<'_> {
+        self.state().waits_for_us = true;
+        WaitsForUs(self)
+    }
+
     /// Whether it is the client that we wait for, and since when it has done nothing.
     pub(super) fn waits_for_client(&self) -> Option<Instant> {
         let state = self.state();
-        let waits = matches!(state.phase, Phase::Receiving | Phase::Answering | Phase::Flushing);
+        let waits = !state.waits_for_us && matches!(state.phase, Phase::Receiving | Phase::Answering | Phase::Flushing);
         waits.then_some(state.progress)
     }
 
@@ -210,6 +229,7 @@ impl Connection {
         let state = self.state();
         match state.phase {
             Phase::Idle => Some((Spare::Idle, state.since)),
+            _ if state.waits_for_us => None,
             Phase::Receiving | Phase::Answering | Phase::Flushing if state.progress.elapsed() >= STALLED => {
                 Some((Spare::Stalled, state.progress))
             }
@@ -467,10 +487,11 @@ mod tests {
             place.connection.request_began();
             place.connection.answering();
         }
+        let waits = works.connection.waits_for_us();
         tokio::time::advance(STALLED).await;
-        works.connection.sent(1);
         assert!(places.enter([127, 0, 0, 2].into()).await.is_some());
-        assert!(is_cut(&stuck) && !is_cut(&works));
+        assert!(is_cut(&stuck) && !is_cut(&works), "one waits for memory of ours");
+        drop(waits);
     }
 
     #[tokio::test(start_paused = true)]
