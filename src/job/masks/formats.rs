@@ -98,9 +98,26 @@ fn dotenv(text: &str, most: usize) -> Option<Vec<Piece<'_>>> {
     Some(pieces)
 }
 
+/// The value in a dotenv file of one variable. It need be no UTF-8, which [`pieces`] takes alone.
+pub(super) fn value_of_dotenv(file: &[u8]) -> Option<Vec<u8>> {
+    let file = file.strip_suffix(b"\n").unwrap_or(file);
+    let (name, after) = file.split_at(file.iter().position(|b| *b == b'=')?);
+    if !is_variable_name(std::str::from_utf8(name).ok()?) {
+        return None;
+    }
+    let word = after.get(1..)?;
+    let (value, length) = shell_word_of_bytes(word)?;
+    (length == word.len()).then_some(value)
+}
+
 /// A word up to the end of its line, and as it is spelled.
 fn shell_word(text: &str) -> Option<(Cow<'_, str>, &str)> {
-    let bytes = text.as_bytes();
+    let (value, length) = shell_word_of_bytes(text.as_bytes())?;
+    Some((Cow::Owned(String::from_utf8(value).ok()?), text.get(..length)?))
+}
+
+/// A word up to the end of its line, and how many bytes spell it.
+fn shell_word_of_bytes(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     let mut value = Vec::new();
     let mut at = 0;
     loop {
@@ -123,7 +140,7 @@ fn shell_word(text: &str) -> Option<(Cow<'_, str>, &str)> {
             Some(_) => return None,
         }
     }
-    Some((Cow::Owned(String::from_utf8(value).ok()?), &text[..at]))
+    Some((value, at))
 }
 
 /// `key=value` lines in ASCII, with the escapes of `java.util.Properties`.

@@ -230,13 +230,19 @@ impl Masks {
             return;
         }
         self.add_encodings(value, false, search);
+        // The text below has U+FFFD for some bytes, so the encodings of a variable's value are made here.
+        if format == Format::Dotenv
+            && let Some(value) = formats::value_of_dotenv(value)
+        {
+            self.add_encodings(&value, false, search);
+        }
         // Text of another encoding, such as Latin-1, has lines and values all the same. The runner too reads U+FFFD for what
         // is no UTF-8.
         let text = Zeroizing::new(String::from_utf8_lossy(value).into_owned());
         let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
         let mostly_ascii = value.iter().filter(|b| !b.is_ascii()).count() <= value.len() / 4;
         if mostly_ascii && !text.contains(is_control) {
-            self.add_text(&text, Origin::Whole, Format::Raw, top, search);
+            self.add_text(&text, Origin::Whole, format, top, search);
         } else {
             search.unmasked.binary = true;
         }

@@ -12,21 +12,23 @@ use super::takes_over;
 const CLOSED: &[&str] = &[
     // The runner and its actions, podkey itself, shells and the loader.
     "ACTIONS_", "AGENT_TOOLSDIRECTORY", "BASH", "DYLD_", "GITHUB_", "INPUT_", "LC_", "LD_", "PODKEY_", "RUNNER_",
-    "STATE_",
     // Settings that are named freely: any ending may be a setting's.
     "GIT_CONFIG", "NPM_CONFIG_", "NPM_LIFECYCLE_", "NPM_PACKAGE_", "PIP_", "PNPM_CONFIG_", "R_", "TF_CLI_",
     // AWS: all but the credentials, the region and what the programs do not know.
     "AWS_CA_BUNDLE", "AWS_CLI_", "AWS_CONFIG_FILE", "AWS_CONTAINER_", "AWS_DATA_PATH", "AWS_DEFAULT_PROFILE",
     "AWS_EC2_METADATA_", "AWS_ENDPOINT_URL", "AWS_LAMBDA_EXEC_WRAPPER", "AWS_PAGER", "AWS_PROFILE",
     "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE",
-    // Proxies, which programs read in both cases.
-    "ALL_PROXY", "FTP_PROXY", "GRPC_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_GRPC_PROXY", "NO_PROXY", "RSYNC_PROXY",
-    "SOCKS5_PROXY", "SOCKS_PROXY", "WSS_PROXY", "WS_PROXY",
 ];
 
 /// Variables that begin like this pass only as [`CREDENTIALS`] or as a [`USUAL`] name. Upper and lower case.
 #[rustfmt::skip]
 const FAMILIES: &[&str] = &[
+    // What the runner keeps of an action for its post step. An action's first step looks at it too: by `STATE_isPost`
+    // checkout takes itself for its post step, checks nothing out and removes the file that `STATE_sshKeyPath` names.
+    "STATE_",
+    // Proxies, which programs read in both cases.
+    "ALL_PROXY", "FTP_PROXY", "GRPC_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_GRPC_PROXY", "NO_PROXY", "RSYNC_PROXY",
+    "SOCKS5_PROXY", "SOCKS_PROXY", "WSS_PROXY", "WS_PROXY",
     // libc and sanitizers.
     "ASAN_", "GCONV_", "GLIBC_", "LSAN_", "MALLOC_", "MSAN_", "MUSL_", "TSAN_", "UBSAN_",
     // TLS, names, networks.
@@ -34,43 +36,51 @@ const FAMILIES: &[&str] = &[
     // Version control.
     "GH_", "GIT_", "HG", "BZR",
     // Make, compilers and what is around them.
-    "ACLOCAL", "AUTOCONF", "AUTOM4TE", "AUTOMAKE", "BAZEL", "CCACHE_", "CGO_", "CLANG_", "CMAKE_", "CONAN_", "CTEST_",
-    "CUSTOMAFTER", "CUSTOMBEFORE", "DISTCC_", "GCC_", "GCOV_", "GDB", "LIBTOOL", "LLVM_", "MAKE", "MESON", "NINJA_",
-    "PKG_CONFIG", "QEMU_", "QMAKE", "SCCACHE_", "VALGRIND_", "VCPKG_", "EMCC_", "EMSDK", "SPACK_",
+    "ACLOCAL", "AUTOCONF", "AUTOM4TE", "AUTOMAKE", "AR_", "BAZEL", "CCACHE_", "CC_", "CGO_", "CLANG_", "CMAKE_",
+    "CONAN_", "CTEST_", "CXX_", "DISTCC_", "GCC_", "GCOV_", "GDB", "LIBTOOL", "LLVM_", "MAKECMD", "MAKEDEP",
+    "MAKEFILE", "MAKEFLAGS", "MAKEINFO", "MAKELEVEL", "MAKEOVERRIDES", "MAKEPKG", "MAKEPROG", "MAKESHELL",
+    "MAKE_COMMAND", "MAKE_HOST", "MAKE_RESTARTS", "MAKE_TERM", "MAKE_VERSION", "MESON", "NINJA_", "PKG_CONFIG",
+    "QEMU_", "QMAKE", "SCCACHE_", "VALGRIND_", "VCPKG_", "EMCC_", "EMSDK", "SPACK_",
     // Rust, .NET, the JVM.
     "ANT_", "ASPNETCORE_", "CARGO", "CATALINA_", "COMPLUS_", "CORECLR_", "COREHOST_", "COURSIER_", "DIRECTORYBUILD",
     "DIRECTORYPACKAGES", "DOTNET_", "GRADLE_", "GROOVY_", "IVY_", "JAVA", "JDK_", "JRE_", "JVM_", "KOTLIN_", "LEIN_",
     "LOG4J_", "M2_", "MAVEN_", "MONO_", "MSBUILD", "MVNW_", "NUGET_", "RUST", "SBT_", "SCALA_", "SONAR_SCANNER_",
     "SPRING_APPLICATION_JSON", "SPRING_CONFIG_", "VSTEST_", "_JAVA_",
+    // Properties of MSBuild, which reads them from the environment, in any case of their letters.
+    "AFTERMICROSOFT", "ALTERNATECOMMONPROPS", "BEFOREMICROSOFT", "CUSTOMAFTER", "CUSTOMBEFORE", "DIRECTORYSOLUTION",
+    "FORCEIMPORT", "LANGUAGETARGETS", "NUGETPROPS", "NUGETRESTORE", "NUGETTARGETS", "POSTBUILDEVENT", "PREBUILDEVENT",
+    "PRELINKEVENT", "RESTORE", "RUNARGUMENTS", "RUNCOMMAND", "RUNWORKINGDIRECTORY",
     // JavaScript.
     "BUN_", "COREPACK_", "DENO_", "ELECTRON_", "NODE_", "NVM_", "PLAYWRIGHT_", "PNPM_", "PRISMA_", "PUPPETEER_",
     "TS_NODE_", "VOLTA_", "YARN_", "FNM_", "NODENV_",
     // Python.
     "CONDA_", "IPYTHON", "JUPYTER", "MAMBA_", "PDM_", "PIPENV_", "PIPX_", "POETRY_", "PYENV_", "PYTEST_", "PYTHON",
-    "TOX_", "TWINE_", "UV_", "VIRTUALENV_", "VIRTUAL_ENV", "PYSPARK_", "SPARK_",
+    "TOX_", "TWINE_", "UV_", "VIRTUALENVWRAPPER_", "VIRTUALENV_", "VIRTUAL_ENV", "PYSPARK_", "SPARK_",
     // Other languages.
-    "BUNDLER_", "BUNDLE_", "CABAL_", "COMPOSER", "ERL_", "ELIXIR_", "GEM_", "GHC", "GUILE_", "HEX_", "JRUBY_",
-    "JULIA_", "LUA", "OCAML", "OPAM", "PERL", "PHP", "RBENV_", "REBAR", "RUBY", "RVM_", "SWIFTPM_", "TCL",
-    "XDEBUG_", "CLJ_", "CRYSTAL_", "DART_", "FLUTTER_", "HADOOP_", "PLENV_", "ZIG_",
+    "BUNDLER_", "BUNDLE_", "CABAL_", "COMPOSER", "ERL_", "ELIXIR_", "GEM_", "GHCI", "GHCRTS", "GHCUP_", "GHC_",
+    "GUILE_", "HARNESS_", "HEX_", "JRUBY_", "JULIA_", "LUA", "OCAML", "OPAM", "PERL", "PHP", "RBENV_", "REBAR", "RUBY",
+    "RVM_", "SWIFTPM_", "TCL", "XDEBUG_", "CLJ_", "CRYSTAL_", "DART_", "FLUTTER_", "HADOOP_", "PLENV_", "ZIG_",
     // Containers, clusters, infrastructure.
     "ANSIBLE_", "BAO_", "BUILDAH_", "BUILDKIT_", "BUILDX_", "CLOUDSDK_", "COMPOSE_", "CONSUL_", "CONTAINERS_",
     "COSIGN_", "DOCKER_", "GCE_METADATA_", "HELMFILE_", "HELM_", "KREW_", "KUBECTL_", "KUBERNETES_SERVICE_",
-    "KUSTOMIZE_", "NOMAD_", "PACKER_", "PODMAN_", "PULUMI_", "SIGSTORE_", "TERRAFORM_", "TERRAGRUNT_", "TF_", "TG_",
-    "TRIVY_", "TUF_", "VAGRANT_", "VAULT_",
+    "KUSTOMIZE_", "NOMAD_", "PACKER_", "PODMAN_", "PULUMI_", "SIGSTORE_", "TERRAFORM_", "TERRAGRUNT_", "TFENV_", "TF_",
+    "TGENV_", "TG_", "TOFUENV_", "TRIVY_", "TUF_", "VAGRANT_", "VAULT_", "_EXPERIMENTAL_DAGGER_",
     // The desktop's and the system's libraries, package managers, version managers.
     "APT_", "ASDF_", "DBUS_", "DEBCONF_", "DIRENV_", "DPKG_", "FAKECHROOT_", "FAKEROOT", "FZF_", "GDK_", "GIO_",
-    "GST_", "GTK_", "HIST", "HOMEBREW_", "LESS", "MAGICK_", "MISE_", "NIX_", "NVIM_", "QT_", "RSYNC_", "SDKMAN_",
-    "SYSTEMD_", "TERMINFO", "VK_", "XDG_", "FONTCONFIG_", "RTX_", "STARSHIP_",
+    "GST_", "GTK_", "HISTCHARS", "HISTCONTROL", "HISTFILE", "HISTIGNORE", "HISTSIZE", "HISTTIMEFORMAT", "HOMEBREW_",
+    "LESSANSI", "LESSBIN", "LESSCHAR", "LESSCLOSE", "LESSECHO", "LESSEDIT", "LESSGLOBAL", "LESSHIST", "LESSKEY",
+    "LESSMETA", "LESSOPEN", "LESSSECURE", "LESSSEPARATOR", "LESSUTF", "LESS_", "MAGICK_", "MISE_", "NIX_", "NVIM_",
+    "QT_", "RSYNC_", "SDKMAN_", "SYSTEMD_", "TERMINFO", "VK_", "XDG_", "FONTCONFIG_", "RTX_", "STARSHIP_",
 ];
 
 /// No variable that ends like this passes, unless the wildcard has a prefix of the author's own that ends with `_`: then no
 /// program knows it. Upper and lower case; the ending alone is none of these.
 #[rustfmt::skip]
 const ENDINGS: &[&str] = &[
-    "FLAGS", "OPTIONS", "OPTS", "PATH", "RC", "TOOLEXE", "_ARGS", "_ASKPASS", "_BINARY_HOST", "_BROWSER", "_CACERT",
-    "_CA_BUNDLE", "_CERT_DIR", "_COMMAND", "_COMPILER", "_CONFIG_DIR", "_CONFIG_FILE", "_EDITOR", "_HOME", "_HOOKS",
-    "_INDEX_URL", "_LAUNCHER", "_LINKER", "_MIRROR", "_PAGER", "_PLUGINS", "_PRELOAD", "_PROXY", "_SHELL",
-    "_STARTUP_HOOK", "_WRAPPER",
+    "FLAGS", "OPTIONS", "OPTS", "PATH", "TOOLEXE", "_ARGS", "_ASKPASS", "_BIN", "_BINARY_HOST", "_BROWSER", "_CACERT",
+    "_CA_BUNDLE", "_CC", "_CDNURL", "_CERT_DIR", "_CMD", "_COMMAND", "_COMPILER", "_CONFIG_DIR", "_CONFIG_FILE",
+    "_CXX", "_EDITOR", "_EMULATOR_HOST", "_FOR_BUILD", "_HOME", "_HOOKS", "_INDEX_URL", "_LAUNCHER", "_LINKER",
+    "_MIRROR", "_PAGER", "_PLUGINS", "_PRELOAD", "_PROXY", "_RC", "_SHELL", "_STARTUP_HOOK", "_WRAPPER",
 ];
 
 /// Single names, read in this case alone: `path **` may well bring a field `env` or `shell`. The known members of the families by
@@ -80,45 +90,57 @@ const NAMES: &[&str] = &[
     // Shells.
     "CHILD_MAX", "COMP_WORDBREAKS", "DIRSTACK", "EXECIGNORE", "FCEDIT", "FIGNORE", "FPATH", "GLOBIGNORE", "HOSTFILE",
     "INPUTRC", "LOGNAME", "MAILPATH", "NULLCMD", "OLDPWD", "POSIXLY_CORRECT", "PS0", "PS3", "PSModulePath", "PWD",
-    "READNULLCMD",
-    "TIMEFORMAT", "TMOUT", "__PSLockdownPolicy",
+    "READNULLCMD", "TIMEFORMAT", "TMOUT", "__PSLockdownPolicy",
     // The runner's own variable that programs look at.
     "CI",
+    // Of `STATE_` what ends like a credential: the key that the cache's post step saves by.
+    "STATE_CACHE_KEY",
     // libc, the terminal, systemd.
     "CREDENTIALS_DIRECTORY", "DISPLAY", "GETCONF_DIR", "HOSTALIASES", "LANG", "LANGUAGE", "LISTEN_FDNAMES",
     "LISTEN_FDS", "LISTEN_PID", "LOCALDOMAIN", "MEMUSAGE_OUTPUT", "NIS_PATH", "NOTIFY_SOCKET", "PCPROFILE_OUTPUT",
     "RESOLV_HOST_CONF", "RES_OPTIONS", "SASL_PATH", "TEMP", "TERM", "TERMCAP", "TMP", "TMPDIR", "TZ", "TZDIR",
     "XAUTHORITY",
+    // Files of settings, by names of which no ending is refused.
+    "ACKRC", "BABELRC", "CONDARC", "CURLRC", "DIALOGRC", "GEMRC", "GVIMRC", "LYNXRC", "MATPLOTLIBRC", "NETRC", "NPMRC",
+    "PRYRC", "PYLINTRC", "TASKRC", "TERMRC", "VIMRC", "YARNRC", "ZSHRC",
     // Pagers, editors, browsers, archivers and other small programs.
     "BAT_PAGER", "BROWSER", "BZIP", "BZIP2", "EMACSLOADPATH", "EXINIT", "GNUPGHOME", "GPG_AGENT_INFO", "GREP_OPTIONS",
-    "GVIMINIT", "GZIP", "INFOPATH", "LYNX_CFG", "MAILRC", "MANOPT", "MANPAGER", "MANPATH", "MANROFFOPT", "MANROFFSEQ",
-    "MORE", "MYVIMRC", "PARALLEL", "RIPGREP_CONFIG_PATH", "SCREENDIR", "SCREENRC", "TAPE", "TAR_OPTIONS",
+    "GVIMINIT", "GZIP", "INFOPATH", "LESS", "LYNX_CFG", "MAILRC", "MANOPT", "MANPAGER", "MANPATH", "MANROFFOPT",
+    "MANROFFSEQ", "MORE", "MYVIMRC", "PARALLEL", "RIPGREP_CONFIG_PATH", "SCREENDIR", "SCREENRC", "TAPE", "TAR_OPTIONS",
     "TMUX_TMPDIR", "UNZIP", "UNZIPOPT", "VIM", "VIMINIT", "VIMRUNTIME", "XZ_DEFAULTS", "XZ_OPT", "ZIPOPT",
     "ZSTD_CLEVEL",
     // TLS and clients of services.
-    "AZURE_AUTHORITY_HOST", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_CONFIG_DIR", "AZURE_EXTENSION_DIR", "BOTO_CONFIG",
-    "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES", "LDAPCONF", "LDAPRC", "LIBMYSQL_PLUGINS", "LIBMYSQL_PLUGIN_DIR",
-    "MYSQL_HOME", "MYSQL_TEST_LOGIN_FILE", "ODBCINI", "ODBCINSTINI", "ODBCSYSINI", "ORACLE_HOME", "PGOPTIONS",
-    "PGSERVICEFILE", "PGSSLROOTCERT", "PGSYSCONFDIR", "PSQLRC", "PSQL_EDITOR", "PSQL_HISTORY", "PSQL_PAGER",
-    "REDISCLI_RCFILE", "REQUESTS_CA_BUNDLE", "SQLPATH", "SSLKEYLOGFILE", "TNS_ADMIN",
+    "ARM_METADATA_HOSTNAME", "BIGTABLE_EMULATOR_HOST", "DATASTORE_EMULATOR_HOST", "FIREBASE_AUTH_EMULATOR_HOST",
+    "FIRESTORE_EMULATOR_HOST", "IDENTITY_ENDPOINT", "IMDS_ENDPOINT", "MSI_ENDPOINT", "PUBSUB_EMULATOR_HOST",
+    "SPANNER_EMULATOR_HOST", "STORAGE_EMULATOR_HOST", "AZURE_AUTHORITY_HOST", "AZURE_CLIENT_CERTIFICATE_PATH",
+    "AZURE_CONFIG_DIR", "AZURE_EXTENSION_DIR", "BOTO_CONFIG", "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES", "LDAPCONF",
+    "LDAPRC", "LIBMYSQL_PLUGINS", "LIBMYSQL_PLUGIN_DIR", "MYSQL_HOME", "MYSQL_TEST_LOGIN_FILE", "ODBCINI",
+    "ODBCINSTINI", "ODBCSYSINI", "ORACLE_HOME", "PGOPTIONS", "PGSERVICEFILE", "PGSSLROOTCERT", "PGSYSCONFDIR",
+    "PSQLRC", "PSQL_EDITOR", "PSQL_HISTORY", "PSQL_PAGER", "REDISCLI_RCFILE", "REQUESTS_CA_BUNDLE", "SQLPATH",
+    "SSLKEYLOGFILE", "TNS_ADMIN",
     // Version control.
     "CVS_RSH", "CVSEDITOR", "CVSROOT", "CVS_SERVER", "P4CONFIG", "P4DIFF", "P4EDITOR", "P4MERGE", "P4PAGER", "P4PORT",
     "RSH", "SUDO_USER", "SVN_EDITOR", "SVN_MERGE", "SVN_SSH",
     // Compilers and the programs that makefiles name.
-    "AR", "ARFLAGS", "AS", "ASFLAGS", "AWK", "BISON", "BISON_PKGDATADIR", "CC", "CCLD", "CFLAGS", "CL",
-    "COMPILER_PATH", "CONFIG_SHELL", "CONFIG_SITE", "CPATH", "CPLUS_INCLUDE_PATH", "CPP", "CPPFLAGS", "CROSS_COMPILE",
-    "CXX", "CXXFLAGS", "C_INCLUDE_PATH", "DEBUGINFOD_URLS", "DEPENDENCIES_OUTPUT", "DESTDIR", "F77", "FC", "FCFLAGS",
-    "FFLAGS", "FLEX", "GNUMAKEFLAGS", "GREP", "HOSTCC", "HOSTCXX", "INSTALL", "LD", "LDFLAGS", "LDLIBS", "LEX",
-    "LFLAGS", "LIBCLANG_PATH", "LIBRARY_PATH", "LIBS", "M4PATH", "MFLAGS", "NM", "OBJCOPY", "OBJC_INCLUDE_PATH",
-    "OBJDUMP", "PREFIX", "PROTOC", "RANLIB", "READELF", "SCONSFLAGS", "SDKROOT", "SED", "STRIP", "SUNPRO_DEPENDENCIES",
-    "SWIFT_EXEC", "YACC", "YFLAGS", "_CL_",
+    "AR", "ARFLAGS", "AS", "ASFLAGS", "AWK", "BISON", "BISON_PKGDATADIR", "BUILD_AR", "BUILD_CC", "BUILD_CXX", "CC",
+    "CCLD", "CFLAGS", "CL", "CO", "CTANGLE", "CUDACXX", "CUDAHOSTCXX", "CWEAVE", "COMPILER_PATH", "CONFIG_SHELL",
+    "CONFIG_SITE", "CPATH", "CPLUS_INCLUDE_PATH", "CPP", "CPPFLAGS", "CROSS_COMPILE", "CXX", "CXXFLAGS",
+    "C_INCLUDE_PATH", "DEBUGINFOD_URLS", "DEPENDENCIES_OUTPUT", "DESTDIR", "EGREP", "F77", "FC", "FCFLAGS", "FFLAGS",
+    "FGREP", "FLEX", "GET", "GNUMAKEFLAGS", "GREP", "HIPCXX", "HIPHOSTCXX", "HOSTCC", "HOSTCXX", "HOST_AR", "HOST_CC",
+    "HOST_CXX", "INSTALL", "INSTALL_DATA", "INSTALL_PROGRAM", "INSTALL_SCRIPT", "LD", "LDFLAGS", "LDLIBS", "LEX",
+    "LFLAGS", "LIBCLANG_PATH", "LIBRARY_PATH", "LIBS", "LINT", "LN_S", "M2C", "M4PATH", "MAKE", "MFLAGS", "MKDIR_P",
+    "MPICH_CC", "MPICH_CXX", "NM", "NVCC_APPEND_FLAGS", "NVCC_PREPEND_FLAGS", "OBJC", "OBJCXX", "OMPI_CC", "OMPI_CXX",
+    "PC", "RM", "TANGLE", "TARGET_AR", "TARGET_CC", "TARGET_CXX", "TEX", "TEXI2DVI", "WEAVE", "OBJCOPY",
+    "OBJC_INCLUDE_PATH", "OBJDUMP", "PREFIX", "PROTOC", "RANLIB", "READELF", "SCONSFLAGS", "SDKROOT", "SED", "STRIP",
+    "SUNPRO_DEPENDENCIES", "SWIFT_EXEC", "YACC", "YFLAGS", "_CL_",
     // Go.
     "GCCGO", "GO111MODULE", "GOARCH", "GOAUTH", "GOBIN", "GOCACHE", "GOCACHEPROG", "GOCOVERDIR", "GODEBUG", "GOENV",
     "GOEXPERIMENT", "GOFIPS140", "GOFLAGS", "GOINSECURE", "GOMODCACHE", "GONOPROXY", "GONOSUMCHECK", "GONOSUMDB",
     "GOOS", "GOPATH", "GOPRIVATE", "GOPROXY", "GOROOT", "GOSUMDB", "GOTMPDIR", "GOTOOLCHAIN", "GOTOOLDIR", "GOVCS",
     "GOWORK", "GO_EXTLINK_ENABLED", "GOGC", "GOMEMLIMIT", "GOTELEMETRY", "GOTRACEBACK",
     // Interpreters and frameworks.
-    "CELERY_CONFIG_MODULE", "CHROME_BIN", "CHROME_PATH", "CLASSPATH", "CYPRESS_INSTALL_BINARY", "CYPRESS_RUN_BINARY",
+    "CELERY_CONFIG_MODULE", "CHROME_BIN", "CHROME_PATH", "CHROMIUM_BIN", "CLASSPATH", "FIREFOX_BIN", "MVN_CMD",
+    "SENTRYCLI_CDNURL", "COVERAGE_PROCESS_START", "COVERAGE_RCFILE", "CYPRESS_INSTALL_BINARY", "CYPRESS_RUN_BINARY",
     "DJANGO_SETTINGS_MODULE", "FACTERLIB", "FLASK_APP", "GI_TYPELIB_PATH", "GUNICORN_CMD_ARGS", "IRBRC",
     "LOGGING_CONFIG", "MIX_ARCHIVES", "MIX_EXS", "MIX_HOME", "MIX_PATH", "MYPYPATH", "NPM_EXECPATH",
     "NPM_NODE_EXECPATH", "PUB_CACHE", "PUB_HOSTED_URL", "RAKEOPT", "SASS_BINARY_PATH", "SASS_BINARY_SITE", "SPEC_OPTS",
@@ -131,18 +153,24 @@ const NAMES: &[&str] = &[
 ];
 
 /// What a credential's name ends with. Of [`FAMILIES`] these pass (`CARGO_REGISTRY_TOKEN`, `DOCKER_PASSWORD`): their programs
-/// log in with them, and run or load nothing by them.
+/// log in with them, and run or load nothing by them. In base64 too (`SSH_PRIVATE_KEY_BASE64`).
 #[rustfmt::skip]
 const CREDENTIALS: &[&str] = &[
-    "_ID", "_KEY", "_PASS", "_PASSPHRASE", "_PASSWD", "_PASSWORD", "_PAT", "_PWD", "_SECRET", "_TOKEN", "_USER",
-    "_USERNAME",
+    "_ID", "_KEY", "_KEYSTORE_B64", "_KEYSTORE_BASE64", "_PASS", "_PASSPHRASE", "_PASSWD", "_PASSWORD", "_PAT", "_PWD",
+    "_SECRET", "_TOKEN", "_USER", "_USERNAME",
 ];
 
-/// Names within [`FAMILIES`] that secrets usually have, and that no program of the family runs, loads or connects by.
+/// What stands behind a credential's ending if the credential is in base64.
+const BASE64: [&str; 2] = ["_B64", "_BASE64"];
+
+/// Names within [`FAMILIES`], or with one of [`ENDINGS`], that secrets usually have: no program runs, loads or connects by
+/// them.
 #[rustfmt::skip]
 const USUAL: &[&str] = &[
-    "ASPNETCORE_ENVIRONMENT", "COMPOSER_AUTH", "DOCKER_EMAIL", "DOCKER_IMAGE", "DOCKER_ORG", "DOCKER_REGISTRY",
-    "DOCKER_REPO", "DOCKER_REPOSITORY", "DOTNET_ENVIRONMENT", "NODE_ENV", "SSH_HOST", "SSH_KNOWN_HOSTS", "SSH_PORT",
+    "ASPNETCORE_ENVIRONMENT", "COMPOSER_AUTH", "DOCKER_EMAIL", "DOCKER_IMAGE", "DOCKER_LOGIN", "DOCKER_ORG",
+    "DOCKER_REGISTRY", "DOCKER_REPO", "DOCKER_REPOSITORY", "DOCKER_SERVER", "DOTNET_ENVIRONMENT", "EMAIL_CC",
+    "FEATURE_FLAGS", "GIT_EMAIL", "GIT_URL", "MAIL_CC", "NODE_ENV", "SSH_HOST", "SSH_KNOWN_HOSTS", "SSH_PORT",
+    "STATE_BUCKET",
 ];
 
 /// Beginnings within [`FAMILIES`] whose rest the author of a build chooses: inputs of modules, and tokens by host or index.
@@ -157,20 +185,31 @@ pub(crate) fn steers(name: &str, prefix: &str) -> bool {
     }
     let name = name.to_ascii_uppercase();
     let begins = |beginnings: &[&str]| beginnings.iter().any(|beginning| name.starts_with(beginning));
-    let ends = |endings: &[&str]| {
-        let mut endings = endings.iter();
-        endings.any(|ending| name.len() > ending.len() && name.ends_with(ending))
-    };
-    if begins(CLOSED) {
+    if begins(CLOSED) || is_endpoint_of_aws(&name) {
         return true;
     }
-    if begins(INPUTS) {
+    if begins(INPUTS) || USUAL.contains(&name.as_str()) {
         return false;
     }
-    if ends(ENDINGS) && !prefix.ends_with('_') {
+    if ends_like(&name, ENDINGS) && !prefix.ends_with('_') {
         return true;
     }
-    begins(FAMILIES) && !ends(CREDENTIALS) && !USUAL.contains(&name.as_str())
+    begins(FAMILIES) && !is_credential(&name)
+}
+
+fn ends_like(name: &str, endings: &[&str]) -> bool {
+    let mut endings = endings.iter();
+    endings.any(|ending| name.len() > ending.len() && name.ends_with(ending))
+}
+
+fn is_credential(name: &str) -> bool {
+    let decoded = BASE64.iter().find_map(|ending| name.strip_suffix(ending));
+    ends_like(name, CREDENTIALS) || decoded.is_some_and(|name| ends_like(name, CREDENTIALS))
+}
+
+/// Where AWS's programs send signed requests to. `S3_ENDPOINT` is an application's own.
+fn is_endpoint_of_aws(name: &str) -> bool {
+    name.starts_with("AWS_") && (name.ends_with("_ENDPOINT") || name.ends_with("_ENDPOINT_URL"))
 }
 
 #[cfg(test)]

@@ -65,6 +65,52 @@ const STEERING: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "what make, autoconf, cmake, meson, cc-rs and MPI call",
+        &[
+            "RM", "CO", "GET", "LINT", "TEX", "PC", "M2C", "TANGLE", "WEAVE", "MAKEINFO", "MAKE_RESTARTS", "EGREP",
+            "FGREP", "GREP", "LN_S", "MKDIR_P", "INSTALL", "INSTALL_PROGRAM", "OBJC", "OBJCXX", "CUDACXX", "CUDAHOSTCXX",
+            "HIPCXX", "CC_LD", "CXX_LD", "CC_x86_64_unknown_linux_gnu", "CXX_x86_64_unknown_linux_gnu",
+            "AR_x86_64_unknown_linux_gnu", "TARGET_CC", "TARGET_CXX", "TARGET_AR", "HOST_CC", "HOST_CXX", "HOST_AR",
+            "CC_FOR_BUILD", "CXX_FOR_BUILD", "BUILD_CC", "BUILD_CXX", "OMPI_CC", "OMPI_CXX", "MPICH_CC", "MPICH_CXX",
+            "CMAKE_C_FLAGS", "NVCC_APPEND_FLAGS", "NVCC_PREPEND_FLAGS", "JAVA_FLAGS", "GOFLAGS", "RUSTFLAGS",
+        ],
+    ),
+    (
+        "properties of MSBuild",
+        &[
+            "PreBuildEvent", "PostBuildEvent", "PREBUILDEVENT", "POSTBUILDEVENT", "PreLinkEvent",
+            "BeforeMicrosoftNETSdkTargets", "BEFOREMICROSOFTNETSDKTARGETS", "AfterMicrosoftNETSdkTargets",
+            "AFTERMICROSOFTNETSDKTARGETS", "AlternateCommonProps", "ALTERNATECOMMONPROPS", "LanguageTargets",
+            "LANGUAGETARGETS", "RunCommand", "RUNCOMMAND", "RunArguments", "RestoreSources", "RESTORESOURCES",
+            "RestoreAdditionalProjectSources", "RESTOREADDITIONALPROJECTSOURCES", "RestoreConfigFile",
+            "CUSTOMBEFOREMICROSOFTCOMMONTARGETS", "CUSTOMAFTERDIRECTORYBUILDPROPS", "DIRECTORYBUILDPROPSPATH",
+            "ForceImportBeforeCppTargets", "NuGetPropsFile", "NuGetRestoreTargets",
+        ],
+    ),
+    (
+        "programs, their versions and where they come from",
+        &[
+            "HARNESS_PERL", "HARNESS_PERL_SWITCHES", "CHROMIUM_BIN", "FIREFOX_BIN", "TFENV_REMOTE", "SENTRYCLI_CDNURL",
+            "VIRTUALENVWRAPPER_PYTHON", "MVN_CMD", "_EXPERIMENTAL_DAGGER_RUNNER_HOST",
+        ],
+    ),
+    (
+        "where credentials are sent to",
+        &[
+            "AWS_S3_ENDPOINT", "AWS_STS_ENDPOINT", "AWS_ENDPOINT", "AWS_S3_ENDPOINT_URL", "ARM_METADATA_HOSTNAME",
+            "IDENTITY_ENDPOINT", "MSI_ENDPOINT", "IMDS_ENDPOINT", "STORAGE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST",
+            "FIRESTORE_EMULATOR_HOST",
+        ],
+    ),
+    (
+        "names of families that are closed name by name",
+        &[
+            "HISTFILESIZE", "HISTCONTROL", "HISTIGNORE", "HISTSIZE", "HISTTIMEFORMAT", "LESSSECURE", "LESSSECURE_ALLOW",
+            "LESSKEY_CONTENT", "LESS_TERMCAP_md", "GHC_ENVIRONMENT", "GHCUP_INSTALL_BASE_PREFIX", "NETRC", "CURLRC",
+            "NPMRC", "PYLINTRC", "MATPLOTLIBRC", "CONDARC", "MAKE_TERMOUT", "HTTP_PROXY_HOST",
+        ],
+    ),
+    (
         "python and its packages",
         &[
             "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONBREAKPOINT", "PYTHONUSERBASE",
@@ -97,7 +143,8 @@ const STEERING: &[(&str, &[&str])] = &[
             "PERL5LIB", "PERL5OPT", "PERL5DB", "PERLLIB", "PERL_MM_OPT", "PERL5SHELL", "PERL_CPANM_OPT", "PHPRC",
             "PHP_INI_SCAN_DIR", "PHP_OPTIONS", "COMPOSER", "COMPOSER_HOME", "COMPOSER_ALLOW_SUPERUSER",
             "COMPOSER_VENDOR_DIR", "XDEBUG_CONFIG", "LUA_INIT", "LUA_PATH", "LUA_CPATH", "LUA_INIT_5_4", "TCLLIBPATH",
-            "TCL_LIBRARY", "R_PROFILE", "R_PROFILE_USER", "R_ENVIRON_USER", "R_LIBS", "R_ENVIRON", "JULIA_LOAD_PATH", "JULIA_DEPOT_PATH",
+            "TCL_LIBRARY", "R_PROFILE", "R_PROFILE_USER", "R_ENVIRON_USER", "R_LIBS", "R_ENVIRON", "JULIA_LOAD_PATH",
+            "JULIA_DEPOT_PATH",
         ],
     ),
     (
@@ -189,17 +236,18 @@ const STEERING: &[(&str, &[&str])] = &[
             "GITHUB_ENV", "GITHUB_PATH", "GITHUB_TOKEN", "GITHUB_WORKSPACE", "GITHUB_API_URL", "RUNNER_TEMP",
             "RUNNER_TOOL_CACHE", "ACTIONS_RUNNER_HOOK_JOB_STARTED", "ACTIONS_STEP_DEBUG", "ACTIONS_RUNTIME_TOKEN",
             "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "AGENT_TOOLSDIRECTORY", "INPUT_TOKEN", "INPUT_SCRIPT", "STATE_isPost",
-            "CI", "PODKEY_PLAN",
+            "STATE_sshKeyPath", "STATE_repositoryPath", "STATE_tmpDir", "STATE_CACHE_KEY", "CI", "PODKEY_PLAN",
         ],
     ),
 ];
 
 /// Names of programs that the tables do not know: their endings give them away.
 #[rustfmt::skip]
-const UNKNOWN_PROGRAMS: [&str; 24] = [
+const UNKNOWN_PROGRAMS: [&str; 31] = [
     "FOOFLAGS", "FOO_FLAGS", "FOO_OPTS", "FOO_OPTIONS", "FOO_WRAPPER", "FOO_PROXY", "foo_proxy", "FOOPATH", "FOO_PATH",
-    "FOORC", "FOO_HOME", "FOO_PAGER", "FOO_EDITOR", "FOO_ASKPASS", "FOO_SHELL", "FOO_BROWSER", "FOO_COMMAND",
+    "FOO_RC", "FOO_HOME", "FOO_PAGER", "FOO_EDITOR", "FOO_ASKPASS", "FOO_SHELL", "FOO_BROWSER", "FOO_COMMAND",
     "FOO_CONFIG_FILE", "FOO_CONFIG_DIR", "FOO_CA_BUNDLE", "FOO_LAUNCHER", "FOO_LINKER", "FOO_PRELOAD", "FOO_ARGS",
+    "FOO_CC", "FOO_CXX", "FOO_BIN", "FOO_CMD", "FOO_EMULATOR_HOST", "FOO_CDNURL", "FOO_FOR_BUILD",
 ];
 
 /// What secrets hold under their own names.
@@ -243,6 +291,12 @@ const USUAL_NAMES: &[&str] = &[
     "OTEL_EXPORTER_OTLP_HEADERS", "STRIPE_SECRET_KEY", "TWILIO_AUTH_TOKEN", "SENDGRID_API_KEY", "OPENAI_API_KEY",
     "CYPRESS_RECORD_KEY", "NX_CLOUD_ACCESS_TOKEN", "VERCEL_TOKEN", "NETLIFY_AUTH_TOKEN", "NEXT_PUBLIC_API_URL",
     "VITE_API_URL", "MATCH_PASSWORD", "FASTLANE_PASSWORD", "RSYNC_PASSWORD",
+    // What begins or ends like a program's name.
+    "STATE_BUCKET", "STATE_STORE_PASSWORD", "HISTORY_DB_URL", "LESSON_API_URL", "MAKE_WEBHOOK_URL", "GHCR_REGISTRY",
+    "GHCR_URL", "GHCR_TOKEN", "DATA_SRC", "FEATURE_FLAGS", "SSH_PRIVATE_KEY_BASE64", "SSH_KEY_B64",
+    "GH_APP_PRIVATE_KEY_B64", "JAVA_KEYSTORE_BASE64", "DOCKER_SERVER", "DOCKER_LOGIN", "GIT_EMAIL", "GIT_URL",
+    "HTTP_PROXY_PASSWORD", "HTTP_PROXY_USER", "MAIL_CC", "EMAIL_CC", "CC_TEST_REPORTER_ID", "HARNESS_API_KEY",
+    "S3_ENDPOINT", "AZURE_OPENAI_ENDPOINT",
     // Of `path **`, in the case that the fields have.
     "user", "password", "path", "env", "home", "shell", "host", "token", "privateKey", "clientSecret",
     "connectionString", "1NUM", "schlüssel",
@@ -335,7 +389,8 @@ fn the_tables_can_be_read_and_say_nothing_twice() {
     }
     for name in USUAL {
         assert!(
-            FAMILIES.iter().any(|family| name.starts_with(family)),
+            FAMILIES.iter().any(|family| name.starts_with(family))
+                || ENDINGS.iter().any(|ending| name.ends_with(ending)),
             "{name} passes in any case"
         );
     }

@@ -536,3 +536,18 @@ fn a_short_password_in_base64_was_in_sight() {
         assert_eq!(shown(&smart(value), "a s3cret99 b"), "a *** b", "{value:?}");
     }
 }
+
+/// `echo "$P"` prints what the shell made of the file's quotes, and the log has U+FFFD for what is no UTF-8.
+#[test]
+fn a_value_of_dotenv_in_latin_1_was_in_sight_as_a_shell_prints_it() {
+    let mut masks = Masks::new(Mask::Smart);
+    masks.add("x", Format::Dotenv, b"P='p\xe9'\\''ss word1'\n");
+    assert_eq!(shown(&masks, "p\u{fffd}'ss word1"), "***");
+    let value = b"p\xe9'ss word1";
+    let hex: String = value.iter().map(|b| format!("{b:02x}")).collect();
+    for encoded in [STANDARD.encode(value), STANDARD.encode(b"p\xe9'ss word1\n"), hex] {
+        let shown = shown(&masks, &encoded);
+        assert!(shown.trim_end_matches('=').len() <= 7, "{encoded}: {shown}");
+    }
+    assert!(masks.unmasked().is_empty(), "{:?}", masks.warnings());
+}
