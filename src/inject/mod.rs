@@ -8,6 +8,7 @@ mod asker;
 mod config;
 mod destinations;
 mod engines;
+mod exceeds;
 mod exec;
 mod files;
 mod hooks;
@@ -135,7 +136,7 @@ fn resolve<'p, 'a, 'c>(
     problems: &mut Problems,
 ) -> Option<Injection<'p, 'a, 'c>> {
     // Comparing all that such a pod has with each other would take seconds.
-    if let Some((place, why)) = items::exceeded(pod) {
+    if let Some((place, why)) = exceeds::exceeded(pod) {
         problems.push(place, why);
         return None;
     }

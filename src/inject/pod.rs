@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::items::{Items, MOST_CONTAINERS, MOST_DEVICES, MOST_MOUNTS, MOST_VOLUMES};
+use super::items::{Holds, Items, MOST_CONTAINERS, MOST_DEVICES, MOST_MOUNTS, MOST_VOLUMES};
 use super::keys::PREFIX;
 
 /// The container of a runner pod that runs the jobs, as ARC names it.
@@ -391,6 +391,16 @@ pub struct UnreadablePod {
 
 /// Variables by their names. Of two entries with one name Kubernetes uses the last, and so do we.
 pub(super) type Variables<'a> = BTreeMap<Cow<'a, str>, EnvVar<'a>>;
+
+impl Holds for Volume<'_> {}
+impl Holds for VolumeMount<'_> {}
+impl Holds for VolumeDevice<'_> {}
+
+impl Holds for Container<'_> {
+    fn inner(&self) -> usize {
+        self.volume_mounts.as_deref().map_or(0, <[_]>::len) + self.volume_devices.as_deref().map_or(0, <[_]>::len)
+    }
+}
 
 impl<'a> Container<'a> {
     /// Those of its environment variables that are `wanted`. The others, of which there may be any number, are passed

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::pod::Pod;
-use super::problem::quoted;
 use crate::plan::{PathTemplate, Pattern, Plan, pattern, spelling};
+use crate::text::quoted;
 
 /// One rule. All fields must match, and a field left out matches all.
 #[derive(Debug, Clone, Deserialize)]
