@@ -1112,7 +1112,10 @@ fn eighty_thousand_volume_devices_are_refused_before_anything_is_compared() {
         "spec": {"containers": [{"name": "web", "volumeDevices": devices}]}});
     assert_eq!(
         decides(pod.to_string()),
-        Err("spec.containers.volumeDevices: has more than 1000 items: the most that podkey accepts".to_owned())
+        Err(
+            "spec.containers.volumeDevices: has more than 1000 items, the most that podkey accepts: use fewer"
+                .to_owned()
+        )
     );
 }
 

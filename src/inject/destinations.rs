@@ -16,7 +16,7 @@ impl<'r> Destinations<'r> {
         let (of_fields, named): (Vec<_>, Vec<_>) = files
             .iter()
             .partition(|file| matches!(file.file, Destination::EachField(_)));
-        let path = |file: &'r FileRequest| (file.file.path().into_owned(), file);
+        let path = |file: &'r FileRequest| (plan::real(&file.file.path()).to_owned(), file);
         let mut sorted: Vec<_> = named.into_iter().map(path).collect();
         sorted.sort_by(|(a, _), (b, _)| a.split('/').cmp(b.split('/')));
         Self { sorted, of_fields }
@@ -31,6 +31,12 @@ impl<'r> Destinations<'r> {
     /// The file that is at this path, or that would be where a directory above it is. (Two of them are in conflict with each
     /// other, which is told elsewhere.)
     pub(super) fn at_or_above(&self, path: &str) -> Option<&'r FileRequest> {
+        // Of the directories above `/var/run/x`, `/var` is not above `/run/x`.
+        let var = (plan::real(path) != path).then(|| self.at_or_above("/var")).flatten();
+        if var.is_some() {
+            return var;
+        }
+        let path = plan::real(path);
         let before = self.before(path);
         let near = self.sorted[before.saturating_sub(1)..].iter().take(2);
         let mut found = near.filter(|(other, _)| plan::contains(other, path));
@@ -47,6 +53,7 @@ impl<'r> Destinations<'r> {
 
     /// The files below a directory, each with its path from there.
     pub(super) fn below<'s>(&'s self, directory: &'s str) -> impl Iterator<Item = (&'s str, &'r FileRequest)> {
+        let directory = plan::real(directory);
         let all = self.sorted[self.before(directory)..].iter();
         all.map_while(move |(path, file)| {
             let rest = path.strip_prefix(directory)?;

@@ -151,7 +151,11 @@ fn resolve<'p, 'a, 'c>(
         None if exec::is_on(pod, &request, problems) => Tool::Exec,
         None => Tool::None,
     };
-    present::check_mounts(pod, runner, runner_access, tool, problems);
+    let made = understood.then(|| {
+        let files = request.files.iter().map(|file| &file.file);
+        parts::mounts(files, request.has_variables(), runner_access)
+    });
+    present::check_mounts(pod, runner, runner_access, tool, made.as_deref(), problems);
     let connection = choose_connection(&request, config, problems);
     let login = match request.only_job_reads() {
         false => connection.and_then(|connection| login(&request, connection, problems)),
@@ -168,7 +172,7 @@ fn resolve<'p, 'a, 'c>(
     let mut advice = advice::warnings(pod, &request, &readers, user, run_as_user);
     engines::check(&request, problems, &mut advice);
     order::check(pod, &readers, problems);
-    programs::check(&readers, &request, problems);
+    programs::check(pod, &readers, &request, problems);
     runner::check(pod, &request, problems);
     let readers = additions(pod, readers, &request, tool, runner, problems);
     // What the pod lacks does not keep us from telling what is wrong with its plan; wishes that do not parse do.

@@ -414,7 +414,7 @@ pub(super) fn volume_mount(mount: &Mount) -> VolumeMount {
     }
 }
 
-/// Whether a mount of `podkey-secrets` could be one of ours: never the volume's root, and read-only where it must be.
+/// Whether a mount of `podkey-secrets` could be one of ours, at whatever path: never the volume's root, and read-only where it must be.
 pub(super) fn is_reader_mount(mount: &pod::VolumeMount<'_>, access: Access) -> bool {
     let below = |directory: &str, path: &str| path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'));
     (access == Access::Write || mount.read_only == Some(true))

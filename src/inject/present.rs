@@ -1,13 +1,15 @@
 //! What of podkey's a pod has already: its own parts from an earlier visit, or others in their place.
 
+use std::collections::BTreeSet;
+
 use serde_json::value::RawValue;
 
 use super::config::Connection;
 use super::parts::{
-    self, Access, BIN_VOLUME, CONTAINERS, Delivery, HANDOVER_VOLUME, INIT_CONTAINER, SECRETS_VOLUME, SIDECAR,
+    self, Access, BIN_VOLUME, CONTAINERS, Delivery, HANDOVER_VOLUME, INIT_CONTAINER, Mount, SECRETS_VOLUME, SIDECAR,
     TOKEN_VOLUME, Tool, VOLUMES,
 };
-use super::pod::{Container, Pod};
+use super::pod::{Container, Pod, VolumeMount};
 use super::problem::{Problems, quoted};
 use super::request::InjectionRequest;
 use crate::plan::{MAX_PLAN_BYTES, Mode, PLAN_ENV, Plan};
@@ -186,16 +188,32 @@ pub(super) fn check_names(pod: &Pod<'_>, delivery: Delivery, problems: &mut Prob
     }
 }
 
+/// What is wrong with a mount of a file where its destination is not.
+const ELSEWHERE: &str = "where podkey puts no file, or another";
+
 /// A template may name our volumes before they are there: no container but podkey's own may see the service-account token
 /// or the volume's root, none may write to what another reads, and only the `runner` whose hooks may write clears it. What
 /// the hooks run and believe is that container's alone, and nobody's to write; nor is what starts commands.
+///
+/// A file may be mounted only where its destination is: what is said of destinations would not hold for another path. `made`
+/// are the mounts that podkey makes for the request, if it can be read.
 pub(super) fn check_mounts(
     pod: &Pod<'_>,
     runner: Option<&Container<'_>>,
     runner_access: Access,
     tool: Tool,
+    made: Option<&[Mount]>,
     problems: &mut Problems,
 ) {
+    let made: Option<BTreeSet<_>> = made.map(|made| {
+        made.iter()
+            .map(|mount| (&*mount.path, mount.sub_path.as_deref()))
+            .collect()
+    });
+    let is_made = |mount: &VolumeMount<'_>| {
+        let pair = (&*mount.mount_path, mount.sub_path.as_deref());
+        made.as_ref().is_none_or(|made| made.contains(&pair))
+    };
     let others = pod.all_containers().filter(|container| !parts::is_own(container));
     for container in others {
         let is_runner = runner.is_some_and(|runner| std::ptr::eq(runner, container));
@@ -206,6 +224,7 @@ pub(super) fn check_mounts(
                 SECRETS_VOLUME if !parts::is_reader_mount(mount, access) => {
                     "but not read-only and by a subPath below files or single, as podkey does"
                 }
+                SECRETS_VOLUME if !is_made(mount) => ELSEWHERE,
                 BIN_VOLUME if !is_runner && tool != Tool::Exec => {
                     "which is for the job hooks of the container \"runner\" alone"
                 }
@@ -214,9 +233,13 @@ pub(super) fn check_mounts(
             };
             problems.push_with(|| {
                 let (container, volume) = (quoted(&container.name), &mount.name);
+                let at = match why == ELSEWHERE {
+                    true => format!(" at {}", quoted(&mount.mount_path)),
+                    false => String::new(),
+                };
                 (
                     "spec.containers",
-                    format!("the container {container} mounts {volume}, {why}: remove the mount"),
+                    format!("the container {container} mounts {volume}{at}, {why}: remove the mount"),
                 )
             });
         }

@@ -12,7 +12,7 @@ use super::files::FileRequest;
 use super::hooks::{self, HOOK_VARIABLES};
 use super::pod::{Container, Pod, RUNNER};
 use super::problem::{Problems, quoted};
-use super::programs;
+use super::programs::{self, MAX_EXPANDED_BYTES};
 use super::request::InjectionRequest;
 
 /// Where images have the runner: GitHub's own, its documentation's, the older controller's.
@@ -46,20 +46,31 @@ const SHELLS_FILES: [&str; 13] = [
 ];
 
 /// Read by the .NET runtime that the listener is made of, wherever the runner is.
-const EVERYWHERE: [&str; 1] = ["/etc/ssl/openssl.cnf"];
+const EVERYWHERE: [&str; 2] = ["/etc/ssl/openssl.cnf", "/etc/pki/tls/openssl.cnf"];
 
 /// Variables whose values are files or directories that the listener, its shell or their hooks run or load.
-const VARIABLES: [&str; 11] = [
+const VARIABLES: [&str; 22] = [
     HOOK_VARIABLES[0],
     HOOK_VARIABLES[1],
     "ACTIONS_RUNNER_CONTAINER_HOOKS",
     "ACTIONS_RUNNER_CONTAINER_HOOK_TEMPLATE",
     "BASH_ENV",
+    "CORECLR_PROFILER_PATH",
+    "CORECLR_PROFILER_PATH_32",
+    "CORECLR_PROFILER_PATH_64",
+    "CORECLR_PROFILER_PATH_ARM32",
+    "CORECLR_PROFILER_PATH_ARM64",
+    "DOTNET_ADDITIONAL_DEPS",
+    "DOTNET_GCName",
+    "DOTNET_GCPath",
     "DOTNET_STARTUP_HOOKS",
     "ENV",
+    "LD_AUDIT",
     "LD_LIBRARY_PATH",
     "LD_PRELOAD",
     "OPENSSL_CONF",
+    "OPENSSL_ENGINES",
+    "OPENSSL_MODULES",
     "PATH",
 ];
 /// Likewise, the runner's directory and the user's.
@@ -136,20 +147,24 @@ impl Places {
             self.work.insert(normalized(directory));
             self.runners.insert(normalized(directory));
         }
+        let variables = runner.variables(|_| true);
+        let mut room = MAX_EXPANDED_BYTES;
         let wanted = |name: &str| VARIABLES.contains(&name) || [RUNNER_HOME, HOME].contains(&name);
-        for (name, variable) in runner.variables(|var| wanted(&var.name)) {
+        for (name, variable) in variables.iter().filter(|(name, _)| wanted(name)) {
             let value = variable.value.as_deref().unwrap_or_default();
+            let value = programs::expanded(value, &variables, &mut room);
             let paths = value.split([':', ' ']).filter(is_path).map(normalized);
-            match &*name {
+            match &**name {
                 RUNNER_HOME => self.runners.extend(paths),
                 HOME => self.homes.extend(paths),
                 _ => self.whole.extend(paths),
             }
         }
         let hooks = [HOOK_VARIABLES[0], HOOK_VARIABLES[1], "ACTIONS_RUNNER_CONTAINER_HOOKS"];
-        for (_, hook) in runner.variables(|var| hooks.contains(&&*var.name)) {
+        for hook in hooks.iter().filter_map(|hook| variables.get(*hook)) {
             // What lies beside a hook, the hook may run, unless it lies among everything else.
-            let path = normalized(hook.value.as_deref().unwrap_or_default());
+            let hook = hook.value.as_deref().unwrap_or_default();
+            let path = normalized(&programs::expanded(hook, &variables, &mut room));
             let (directory, _) = path.rsplit_once('/').unwrap_or_default();
             let shared = directory.matches('/').count() < 2
                 || self.runners.contains(directory)

@@ -72,9 +72,22 @@ impl Destination {
 
 /// Whether the absolute path `inner` is `outer` or lies below it. Both without `.`, `..`, double or final slashes.
 pub fn contains(outer: &str, inner: &str) -> bool {
+    holds(outer, inner) || holds(real(outer), real(inner))
+}
+
+/// Likewise, of paths as they are written.
+fn holds(outer: &str, inner: &str) -> bool {
     match inner.strip_prefix(outer) {
         Some(rest) => rest.is_empty() || rest.starts_with('/') || outer.ends_with('/'),
         None => false,
+    }
+}
+
+/// A path as it is compared with others: images have `/var/run` as a symbolic link to `/run`.
+pub fn real(path: &str) -> &str {
+    match path.strip_prefix("/var") {
+        Some(rest) if rest == "/run" || rest.starts_with("/run/") => rest,
+        _ => path,
     }
 }
 
@@ -116,10 +129,10 @@ impl FromStr for Destination {
             return Ok(Self::Relative(text.to_owned()));
         }
         for place in FORBIDDEN_DESTINATIONS {
-            if contains(place, text) {
+            if holds(place, text) {
                 return invalid(format!("is in {place}, where no secret may be mounted"));
             }
-            if contains(text, place) {
+            if holds(text, place) {
                 return invalid(format!("is a directory that holds {place}, and cannot be a file"));
             }
         }
@@ -343,5 +356,20 @@ mod tests {
         assert!(conflict("/tmp/a/b", "/tmp/a"));
         assert!(!conflict("a", "ab"));
         assert!(!conflict("/tmp/a", "a"));
+    }
+
+    #[test]
+    fn var_run_and_run_are_one_place() {
+        for (outer, inner, holds) in [
+            ("/run/x", "/var/run/x", true),
+            ("/var/run/x", "/run/x/y", true),
+            ("/var/run", "/run/x", true),
+            ("/var", "/var/run/x", true),
+            ("/var", "/run/x", false),
+            ("/run/x", "/var/runs/x", false),
+            ("/run/x", "/var/lib/run/x", false),
+        ] {
+            assert_eq!(contains(outer, inner), holds, "{outer} {inner}");
+        }
     }
 }

@@ -26,7 +26,7 @@ pub mod spelling;
 
 pub use self::address::{Address, ServerName};
 pub use self::data::{Data, Value};
-pub use self::destination::{Destination, Mode, contains};
+pub use self::destination::{Destination, Mode, contains, real};
 pub use self::job::{
     AGENT, Audience, BIN_DIR, DEFAULT_HOOK_DEADLINE, ENV_DIR, EXEC, EnvName, EnvSecret, Forks, JOB_COMPLETED,
     JOB_STARTED, JobLogin, JobPlan, JobPolicy, MAX_ENV_SECRETS, Mask, NEXT_JOB_COMPLETED_ENV, NEXT_JOB_STARTED_ENV,
