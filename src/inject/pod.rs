@@ -126,9 +126,9 @@ pub struct Spec<'a> {
 pub struct Container<'a> {
     #[serde(borrow)]
     pub name: Cow<'a, str>,
-    /// Parsed only where it matters, by [`Container::variables`]: a pod may have thousands.
+    /// Asked for by [`Container::variables`]: a pod may have thousands.
     #[serde(borrow, default)]
-    pub env: Option<RawList<'a>>,
+    pub env: Option<Env<'a>>,
     /// Likewise, by [`Container::has_env_from`].
     #[serde(borrow, default)]
     pub env_from: Option<&'a RawValue>,
@@ -162,21 +162,33 @@ pub struct Container<'a> {
     pub restart_policy: Option<Text<'a>>,
 }
 
-/// The text of a list, of whatever.
+/// A container's list of variables.
 #[derive(Debug)]
-pub struct RawList<'a>(&'a RawValue);
+pub struct Env<'a> {
+    text: &'a RawValue,
+    /// None: too many to be kept, or one has another shape. They are read anew then, each time.
+    few: Option<Vec<EnvVar<'a>>>,
+}
 
-impl<'de: 'a, 'a> Deserialize<'de> for RawList<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for Env<'a> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const MOST: usize = 1024;
+        let text = <&RawValue>::deserialize(deserializer)?;
         // Appending to what is no list would make a patch that does not apply.
-        <&RawValue>::deserialize(deserializer).and_then(|raw| match raw.get().starts_with('[') {
-            true => Ok(Self(raw)),
-            false => Err(serde::de::Error::custom("no list")),
-        })
+        if !text.get().starts_with('[') {
+            return Err(serde::de::Error::custom("no list"));
+        }
+        let all = each(text, |kept: &mut Vec<_>, entry: EnvVar<'a>| {
+            if kept.len() <= MOST {
+                kept.push(entry);
+            }
+        });
+        let few = all.filter(|kept| kept.len() <= MOST);
+        Ok(Self { text, few })
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EnvVar<'a> {
     #[serde(borrow)]
@@ -406,9 +418,15 @@ impl<'a> Container<'a> {
     /// Those of its environment variables that are `wanted`. The others, of which there may be any number, are passed
     /// over, as is an entry that cannot be read: the API server will refuse it.
     pub(super) fn variables(&self, wanted: impl Fn(&EnvVar<'a>) -> bool) -> Variables<'a> {
-        let Some(RawList(raw)) = &self.env else {
+        let Some(Env { text: raw, few }) = &self.env else {
             return Variables::new();
         };
+        if let Some(few) = few {
+            let mut variables = Variables::new();
+            few.iter()
+                .for_each(|entry| keep(&mut variables, entry.clone(), &wanted));
+            return variables;
+        }
         let all = each(raw, |variables: &mut Variables<'a>, entry: EnvVar<'a>| {
             keep(variables, entry, &wanted)
         });
@@ -442,7 +460,7 @@ impl<'a> Container<'a> {
 
     /// Whether there may be a `$(NAME)` in its command, arguments or variables. Without reading them: they may be long.
     pub(super) fn has_references(&self) -> bool {
-        let env = self.env.as_ref().map(|RawList(raw)| *raw);
+        let env = self.env.as_ref().map(|env| env.text);
         let texts = [env, self.command, self.args];
         texts.into_iter().flatten().any(|text| text.get().contains("$("))
     }
@@ -458,6 +476,11 @@ impl<'a> Container<'a> {
             self.startup_probe,
         ];
         texts.into_iter().flatten().map(|text| text.get().len()).sum()
+    }
+
+    /// How long the text of its variables is.
+    pub(super) fn env_bytes(&self) -> usize {
+        self.env.as_ref().map_or(0, |env| env.text.get().len())
     }
 
     /// Whether it is an init container that keeps running beside the others.
@@ -526,7 +549,7 @@ impl Volume<'_> {
 
 /// A string that is borrowed from the JSON where it has no escapes. (serde borrows a plain `Cow`, and copies one that stands
 /// in an `Option`, of which a pod is full.)
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Text<'a>(Cow<'a, str>);
 
 impl Deref for Text<'_> {

@@ -176,16 +176,24 @@ fn a_lease_was_said_to_last_for_an_hour_though_its_token_ended_after_six_seconds
         let run = pod().run();
         run.expect(0, &["delivered 1 file"]);
         let ends = said(&run, "a dynamic secret was delivered");
-        assert_eq!(ends[0]["ttl_s"], 6, "{name}: {ends:?}");
+        // Of six seconds some have passed by then.
+        let is_the_tokens = |ttl: &Value| ttl.as_u64().is_some_and(|ttl| (1..=6).contains(&ttl));
+        assert!(is_the_tokens(&ends[0]["ttl_s"]), "{name}: {ends:?}");
         let fresh = pod().refresh("5s");
         fresh.run().expect(0, &[]);
-        assert_eq!(fresh.status()["files"]["cert.pem"]["ttlSeconds"], 6, "{name}");
+        assert!(
+            is_the_tokens(&fresh.status()["files"]["cert.pem"]["ttlSeconds"]),
+            "{name}"
+        );
         let sidecar = fresh.sidecar();
         fresh.until("its own word", |pod| {
             pod.status()["files"]["cert.pem"]["nextTry"].is_string()
         });
         let ttl = &fresh.status()["files"]["cert.pem"]["ttlSeconds"];
-        assert!(ttl == 6 || ttl == 12, "{name}: {ttl}, renewed once at the most");
+        assert!(
+            ttl.as_u64().is_some_and(|ttl| (1..=12).contains(&ttl)),
+            "{name}: {ttl}, renewed once at the most"
+        );
         sidecar.stop();
     }
     // Its own TTL is the shorter one.
