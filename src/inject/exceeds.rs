@@ -1,8 +1,6 @@
 //! Whether a pod goes beyond the ends of its lists: it is refused before anything of it is compared.
 
-use super::items::{
-    COMMANDS, CONTAINERS, DEVICES, MOUNTS, OUR_CONTAINERS, OUR_MOUNTS, OUR_VOLUMES, VARIABLES, VOLUMES,
-};
+use super::items::{COMMANDS, CONTAINERS, DEVICES, MOUNTS, OUR_CONTAINERS, OUR_MOUNTS, OUR_VOLUMES, VOLUMES};
 use super::parts;
 use super::pod::{Container, Pod};
 
@@ -35,7 +33,6 @@ pub(super) fn exceeded(pod: &Pod<'_>) -> Option<(&'static str, String)> {
     let devices = |container: &Container<'_>| container.volume_devices.as_deref().map_or(0, <[_]>::len);
     let devices = pod.all_containers().map(devices).sum();
     let commands = pod.all_containers().map(Container::command_bytes).sum();
-    let variables = pod.all_containers().map(Container::env_bytes).max().unwrap_or_default();
     let lists = [
         ("spec.containers", containers, CONTAINERS, "items"),
         ("spec.volumes", volumes, VOLUMES, "items"),
@@ -47,7 +44,6 @@ pub(super) fn exceeded(pod: &Pod<'_>) -> Option<(&'static str, String)> {
             COMMANDS,
             "bytes, with args, probes and lifecycle hooks,",
         ),
-        ("spec.containers.env", variables, VARIABLES, "bytes"),
     ];
     let (place, _, most, what) = lists.into_iter().find(|(_, found, most, _)| found > most)?;
     Some((

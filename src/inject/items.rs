@@ -19,9 +19,6 @@ pub(super) const DEVICES: usize = 1000;
 /// All that the containers run, in bytes, which is read word by word.
 pub(super) const COMMANDS: usize = 1024 * 1024;
 
-/// The variables of one container, in bytes. The kernel gives a program about 2 MiB of arguments and variables (execve(2)).
-pub(super) const VARIABLES: usize = 2 * 1024 * 1024;
-
 /// What we add does not count, or a pod at the limit would be refused on our second visit.
 pub(super) const OUR_CONTAINERS: usize = 2;
 pub(super) const OUR_VOLUMES: usize = 4;

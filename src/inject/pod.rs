@@ -173,17 +173,21 @@ pub struct Env<'a> {
 impl<'de: 'a, 'a> Deserialize<'de> for Env<'a> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         const MOST: usize = 1024;
+        const MOST_BYTES: usize = 256 * 1024;
         let text = <&RawValue>::deserialize(deserializer)?;
         // Appending to what is no list would make a patch that does not apply.
         if !text.get().starts_with('[') {
             return Err(serde::de::Error::custom("no list"));
         }
-        let all = each(text, |kept: &mut Vec<_>, entry: EnvVar<'a>| {
-            if kept.len() <= MOST {
-                kept.push(entry);
-            }
-        });
-        let few = all.filter(|kept| kept.len() <= MOST);
+        let few = match text.get().len() <= MOST_BYTES {
+            true => each(text, |kept: &mut Vec<_>, entry: EnvVar<'a>| {
+                if kept.len() <= MOST {
+                    kept.push(entry);
+                }
+            }),
+            false => None,
+        };
+        let few = few.filter(|kept| kept.len() <= MOST);
         Ok(Self { text, few })
     }
 }
@@ -476,11 +480,6 @@ impl<'a> Container<'a> {
             self.startup_probe,
         ];
         texts.into_iter().flatten().map(|text| text.get().len()).sum()
-    }
-
-    /// How long the text of its variables is.
-    pub(super) fn env_bytes(&self) -> usize {
-        self.env.as_ref().map_or(0, |env| env.text.get().len())
     }
 
     /// Whether it is an init container that keeps running beside the others.

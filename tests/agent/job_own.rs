@@ -111,7 +111,7 @@ fn a_job_s_own_token_that_is_good_for_too_few_requests_is_counted_before_the_fir
     let step = pod.started();
     step.fails(&["token_num_uses of the role limited is 1, and 2 are needed"]);
     assert!(pod.is_closed("tmp/deploy"));
-    crate::process::wait_for(|| bao.tokens() <= before);
+    wait_for(|| bao.tokens() <= before);
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn a_job_reads_the_secrets_of_its_repository() {
         assert!(step.summary.contains(text), "{text}: {}", step.summary);
     }
     // The job's own token is revoked. Tests beside this one have tokens of their own for a while.
-    crate::process::wait_for(|| bao.tokens() <= before);
+    wait_for(|| bao.tokens() <= before);
     let asked = bao.audit();
     let line = step
         .log
@@ -191,7 +191,7 @@ fn a_job_read_names_for_itself_that_steer_its_steps() {
         "path * | APP_",
     ]);
     assert!(step.env.as_ref().unwrap().is_empty() && pod.left().is_empty() && pod.is_closed("tmp/deploy"));
-    crate::process::wait_for(|| bao.tokens() <= before);
+    wait_for(|| bao.tokens() <= before);
 }
 
 /// The pod's own file and variable were in their places, for steps that always run, while the server let the hook wait.
@@ -288,7 +288,7 @@ fn what_the_server_thinks_of_the_token_is_told() {
     owner.claim("environment", Value::Null);
     may_ask(&mut no_environment, &owner.request_url(), ca);
     no_environment.started().fails(&["podkey 65", "no environment"]);
-    crate::process::wait_for(|| bao.tokens() <= before);
+    wait_for(|| bao.tokens() <= before);
 }
 
 #[test]
@@ -317,7 +317,7 @@ fn an_issuer_that_lies_gets_a_job_nothing() {
     let mut pod = pod().with("/job/login/mount", json!("lying")).ready();
     may_ask(&mut pod, &liar.request_url(), ca);
     pod.started().succeeds();
-    crate::process::wait_for(|| bao.tokens() <= before);
+    wait_for(|| bao.tokens() <= before);
 }
 
 #[test]
