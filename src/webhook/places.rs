@@ -221,7 +221,7 @@ impl Connection {
 
     /// Whether a request of its own is under way that is whole.
     fn is_being_answered(&self) -> bool {
-        matches!(self.phase(), Phase::Deciding | Phase::Answering | Phase::Flushing)
+        matches!(self.phase(), Phase::Deciding | Phase::Answering | Phase::Flushing) && self.spare().is_none()
     }
 
     /// How well it can be missed, the best first; none: it works.
@@ -393,11 +393,14 @@ fn choose(open: &BTreeMap<u64, Arc<Connection>>, most: usize, newcomer: Option<I
     let unproven = || {
         let counts = counts(false);
         let largest = counts.values().max()?;
-        let mut oldest = open
-            .iter()
-            .filter(|(number, connection)| !is_proven[number] && !connection.is_being_answered());
-        oldest
-            .find(|(_, connection)| counts[&connection.peer] == *largest)
+        let of_largest = || {
+            open.iter()
+                .filter(|(number, connection)| !is_proven[number] && counts[&connection.peer] == *largest)
+        };
+        // One whose whole request is under way comes last.
+        of_largest()
+            .find(|(_, connection)| !connection.is_being_answered())
+            .or_else(|| of_largest().next())
             .map(|(number, _)| *number)
     };
     let proven = || {
@@ -477,6 +480,18 @@ mod tests {
         let _another = enter(&places, 2, false).await;
         assert!(is_cut(&idle[0]) && !is_cut(&idle[1]));
         assert!(!is_cut(&mine) && !is_cut(&working) && !is_cut(&newcomer));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn unproven_clients_that_took_no_answers_locked_newcomers_out() {
+        let places = places(2);
+        let (first, second) = (enter(&places, 1, false).await, enter(&places, 1, false).await);
+        for place in [&first, &second] {
+            place.connection.request_began();
+            place.connection.answering();
+        }
+        assert!(places.enter([127, 0, 0, 2].into()).await.is_some());
+        assert!(is_cut(&first) && !is_cut(&second));
     }
 
     #[tokio::test(start_paused = true)]
