@@ -74,6 +74,9 @@ enum Spare {
     Stalled,
 }
 
+/// A connection that is younger has had no time for its first review.
+const YOUNG: Duration = Duration::from_millis(500);
+
 /// A client that works brings or takes something more often than that.
 const STALLED: Duration = Duration::from_millis(100);
 
@@ -390,12 +393,13 @@ fn choose(open: &BTreeMap<u64, Arc<Connection>>, most: usize, newcomer: Option<I
         counts
     };
     // The numbers are in the order of age: the first of those with the largest count is the oldest.
-    let unproven = || {
+    let unproven = |age: Duration| {
         let counts = counts(false);
         let largest = counts.values().max()?;
         let of_largest = || {
             open.iter()
                 .filter(|(number, connection)| !is_proven[number] && counts[&connection.peer] == *largest)
+                .filter(|(_, connection)| connection.opened.elapsed() >= age)
         };
         // One whose whole request is under way comes last.
         of_largest()
@@ -403,7 +407,7 @@ fn choose(open: &BTreeMap<u64, Arc<Connection>>, most: usize, newcomer: Option<I
             .or_else(|| of_largest().next())
             .map(|(number, _)| *number)
     };
-    let proven = || {
+    let proven = |most: Spare| {
         let counts = counts(true);
         let largest = counts.values().max()?;
         let of_largest = open
@@ -411,6 +415,7 @@ fn choose(open: &BTreeMap<u64, Arc<Connection>>, most: usize, newcomer: Option<I
             .filter(|(number, connection)| is_proven[number] && counts[&connection.peer] == *largest);
         of_largest
             .filter_map(|(number, connection)| Some((connection.spare()?, *number)))
+            .filter(|((spare, _), _)| *spare >= most)
             .min()
             .map(|(_, number)| number)
     };
@@ -423,9 +428,15 @@ fn choose(open: &BTreeMap<u64, Arc<Connection>>, most: usize, newcomer: Option<I
         (held > most * 3 / 4 && newcomer != Some(hog)).then(|| oldest.next().map(|(number, _)| *number))?
     };
     if is_proven.values().filter(|is_proven| **is_proven).count() > most * 3 / 4 {
-        proven().or_else(unproven).or_else(of_a_hog)
+        proven(Spare::Idle)
+            .or_else(|| unproven(Duration::ZERO))
+            .or_else(of_a_hog)
     } else {
-        unproven().or_else(proven)
+        // Who came a moment ago had no time to prove anything: those go first that do not take their answers.
+        unproven(YOUNG)
+            .or_else(|| proven(Spare::Stalled))
+            .or_else(|| unproven(Duration::ZERO))
+            .or_else(|| proven(Spare::Idle))
     }
 }
 
@@ -492,6 +503,18 @@ mod tests {
         }
         assert!(places.enter([127, 0, 0, 2].into()).await.is_some());
         assert!(is_cut(&first) && !is_cut(&second));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_had_just_come_made_room_for_clients_that_took_no_answers() {
+        let places = places(4);
+        let (stuck, mine) = (enter(&places, 1, true).await, enter(&places, 2, false).await);
+        stuck.connection.request_began();
+        stuck.connection.answering();
+        let _others = (enter(&places, 3, true).await, enter(&places, 4, true).await);
+        tokio::time::advance(STALLED).await;
+        assert!(places.enter([127, 0, 0, 5].into()).await.is_some());
+        assert!(is_cut(&stuck) && !is_cut(&mine));
     }
 
     #[tokio::test(start_paused = true)]
