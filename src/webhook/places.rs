@@ -87,7 +87,7 @@ struct State {
     since: Instant,
     /// When the client last sent or took something.
     progress: Instant,
-    /// The client can do nothing: its request waits for memory of ours.
+    /// The request waits for memory of the account: the client can do nothing.
     waits_for_us: bool,
     proven: bool,
 }
@@ -209,7 +209,7 @@ impl Connection {
         self.state().phase
     }
 
-    /// Its request waits for memory of ours, and the client for us.
+    /// The request waits for memory of the account, and the client waits for podkey.
     pub(super) fn waits_for_us(&self) -> WaitsForUs<'_> {
         self.state().waits_for_us = true;
         WaitsForUs(self)
@@ -222,12 +222,12 @@ impl Connection {
         waits.then_some(state.progress)
     }
 
-    /// Whether a request of its own is under way that is whole.
+    /// Whether podkey works on a complete request of this connection, or its client reads the answer.
     fn is_being_answered(&self) -> bool {
         matches!(self.phase(), Phase::Deciding | Phase::Answering | Phase::Flushing) && self.spare().is_none()
     }
 
-    /// How well it can be missed, the best first; none: it works.
+    /// Why this connection can make room. None: its client works.
     fn spare(&self) -> Option<(Spare, Instant)> {
         let state = self.state();
         match state.phase {
@@ -401,7 +401,7 @@ fn choose(open: &BTreeMap<u64, Arc<Connection>>, most: usize, newcomer: Option<I
                 .filter(|(number, connection)| !is_proven[number] && counts[&connection.peer] == *largest)
                 .filter(|(_, connection)| connection.opened.elapsed() >= age)
         };
-        // One whose whole request is under way comes last.
+        // A connection whose request is complete comes last.
         of_largest()
             .find(|(_, connection)| !connection.is_being_answered())
             .or_else(|| of_largest().next())
@@ -432,7 +432,7 @@ fn choose(open: &BTreeMap<u64, Arc<Connection>>, most: usize, newcomer: Option<I
             .or_else(|| unproven(Duration::ZERO))
             .or_else(of_a_hog)
     } else {
-        // Who came a moment ago had no time to prove anything: those go first that do not take their answers.
+        // A young connection had no time for its first review: proven clients that do not read their answers go first.
         unproven(YOUNG)
             .or_else(|| proven(Spare::Stalled))
             .or_else(|| unproven(Duration::ZERO))

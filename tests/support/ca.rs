@@ -32,6 +32,22 @@ pub enum Validity {
     Future,
 }
 
+impl Validity {
+    fn set(self, params: &mut CertificateParams) {
+        match self {
+            Self::Now => {}
+            Self::Past => {
+                params.not_before = date_time_ymd(2019, 1, 1);
+                params.not_after = date_time_ymd(2020, 2, 3);
+            }
+            Self::Future => {
+                params.not_before = date_time_ymd(2098, 7, 6);
+                params.not_after = date_time_ymd(2099, 1, 1);
+            }
+        }
+    }
+}
+
 impl Ca {
     pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -80,17 +96,7 @@ impl Ca {
     pub fn leaf_valid(&self, names: &[&str], validity: Validity) -> Leaf {
         let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        match validity {
-            Validity::Now => {}
-            Validity::Past => {
-                params.not_before = date_time_ymd(2019, 1, 1);
-                params.not_after = date_time_ymd(2020, 2, 3);
-            }
-            Validity::Future => {
-                params.not_before = date_time_ymd(2098, 7, 6);
-                params.not_after = date_time_ymd(2099, 1, 1);
-            }
-        }
+        validity.set(&mut params);
         self.sign(&params)
     }
 
@@ -116,17 +122,7 @@ impl Leaf {
     pub fn of_its_own(names: &[&str], validity: Validity) -> Self {
         let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        match validity {
-            Validity::Now => {}
-            Validity::Past => {
-                params.not_before = date_time_ymd(2019, 1, 1);
-                params.not_after = date_time_ymd(2020, 2, 3);
-            }
-            Validity::Future => {
-                params.not_before = date_time_ymd(2098, 7, 6);
-                params.not_after = date_time_ymd(2099, 1, 1);
-            }
-        }
+        validity.set(&mut params);
         let key = KeyPair::generate().unwrap();
         Self {
             cert: params.self_signed(&key).unwrap().pem(),
