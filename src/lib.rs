@@ -58,6 +58,7 @@
 //! Two programs, two features: `podkey` (`webhook`) and `podkey-agent` (`agent`), so that the agent, which runs in every
 //! pod, carries no server and no Kubernetes types.
 
+pub mod env;
 pub mod job;
 pub mod plan;
 pub mod telemetry;
@@ -77,9 +78,9 @@ mod secret;
 mod vault;
 
 #[cfg(feature = "webhook")]
-pub mod inject;
+pub mod cli;
 #[cfg(feature = "webhook")]
-pub mod migrate;
+pub mod inject;
 #[cfg(feature = "webhook")]
 pub mod webhook;
 

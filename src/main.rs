@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use podkey::cli::inject::{self as offline, Offline, OfflineError};
 use podkey::inject::Config;
 use podkey::telemetry::{self, LogFormat};
-use podkey::webhook::offline::{self, Offline, OfflineError};
 use podkey::webhook::{self, ByItself, Options, Tls};
 
 // musl's own allocator gives memory back to the kernel after each request, which costs more than the request.
@@ -165,7 +165,7 @@ fn migrate(workflows: &[PathBuf]) -> anyhow::Result<bool> {
     let mut is_whole = true;
     for (index, path) in workflows.iter().enumerate() {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let migration = podkey::migrate::vault_action(&path.display().to_string(), &text)?;
+        let migration = podkey::cli::migrate::vault_action(&path.display().to_string(), &text)?;
         let separator = if index > 0 { "\n" } else { "" };
         write!(stdout, "{separator}{}", migration.text)?;
         is_whole &= migration.is_whole;

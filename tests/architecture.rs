@@ -11,15 +11,25 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Each part with the parts it may use. Nothing points upward; `webhook` and `agent` never see each other.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("webhook", &["inject", "plan"]),
+    ("cli", &["inject", "env", "plan", "text"]),
     (
         "agent",
-        &["vault", "schedule", "render", "job", "secret", "plan", "telemetry"],
+        &[
+            "vault",
+            "schedule",
+            "render",
+            "job",
+            "env",
+            "secret",
+            "plan",
+            "telemetry",
+        ],
     ),
     ("vault", &["schedule", "secret", "plan", "text"]),
-    ("inject", &["job", "plan", "text"]),
-    ("migrate", &["job", "plan", "text"]),
+    ("inject", &["env", "plan", "text"]),
+    ("env", &["secret", "plan", "json", "text"]),
     ("render", &["secret", "plan", "json", "text"]),
     ("job", &["secret", "plan", "json", "text"]),
     ("schedule", &[]),
@@ -31,8 +41,8 @@ const MAY_USE: [(&str, &[&str]); 13] = [
 ];
 
 /// The lower half: no async, no clock, no disk, no environment, no network.
-const PURE: [&str; 9] = [
-    "inject", "migrate", "render", "job", "schedule", "plan", "secret", "json", "text",
+const PURE: [&str; 10] = [
+    "cli", "inject", "env", "render", "job", "schedule", "plan", "secret", "json", "text",
 ];
 const IMPURE: [&str; 16] = [
     "async ",

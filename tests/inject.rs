@@ -26,8 +26,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use podkey::VERSION;
+use podkey::cli::inject::{self as offline, OfflineError};
 use podkey::inject::{Config, Decision, Mender, Pod, decide};
-use podkey::webhook::offline::{self, OfflineError};
 use serde_json::Value;
 
 /// What is expected of a case, and what came of it: file names with their text.

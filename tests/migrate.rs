@@ -54,7 +54,7 @@ fn the_annotations_shown_are_taken_by_podkey() {
         let mut entries = 0;
         for env in shown.split("podkey.dev/env: |\n").skip(1) {
             let env: String = env.lines().take_while(|line| line.ends_with(" ;")).collect();
-            entries += podkey::job::grammar::parse::<podkey::plan::ApiPath>(&env)
+            entries += podkey::env::grammar::parse::<podkey::plan::ApiPath>(&env)
                 .unwrap()
                 .len();
         }

@@ -9,7 +9,7 @@ use super::files::Rendered;
 use super::handover::whole_seconds;
 use super::outcome::{Delivered, LeaseEnd, Target};
 use super::report::{Code, Failure};
-use crate::job::select::{self, SelectError};
+use crate::env::select::{self, SelectError};
 use crate::plan::{
     ApiPath, Destination, ENV_DIR, EnvName, EnvSecret, FILES_DIR, MAX_RENDERED_BYTES, Mode, OnChange, Plan,
     PlannedFile, Select,

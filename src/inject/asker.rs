@@ -6,9 +6,9 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{SeqAccess, Visitor};
 
-use super::config::Config;
-use super::keys::{CONNECTION, PREFIX, ROLE};
-use super::pod::Pod;
+use crate::inject::config::Config;
+use crate::inject::pod::Pod;
+use crate::inject::request::keys::{CONNECTION, PREFIX, ROLE};
 use crate::plan::Role;
 
 /// No Kubernetes name is longer, in bytes.

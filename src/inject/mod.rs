@@ -1,60 +1,39 @@
 //! The decision: what to do with a pod that is about to be created. Pure: the same pod, namespace and config give the same
 //! answer, byte for byte, with no clock, no network, no disk and no cluster.
 
-mod additions;
-mod advice;
-mod annotations;
 mod asker;
+mod check;
 mod config;
-mod destinations;
-mod engines;
-mod exceeds;
-mod exec;
-mod files;
-mod hooks;
-mod items;
-mod job_policy;
-mod keys;
 mod kubernetes;
-mod name;
-mod order;
-mod parts;
 mod patch;
 mod pod;
-mod policy;
-mod present;
 mod problem;
-mod programs;
-mod qos;
-mod readers;
-mod references;
-mod refresh;
 mod request;
-mod runner;
-mod variables;
-mod yaml;
-mod yaml_error;
 
 pub use asker::Asker;
+pub use check::policy::{AllowRule, NoRule};
 pub use config::{AgentConfig, AgentResources, Config, ConfigError, Connection, JobConnection};
-pub use keys::{INJECTED, PREFIX};
 pub use kubernetes::KubernetesVersion;
 pub use patch::PodPatch;
 pub use pod::{Pod, Text, UnreadablePod};
-pub use policy::{AllowRule, NoRule};
 pub use problem::{Mender, Problem, Problems};
-pub use yaml_error::explain;
+pub use request::keys::{INJECTED, PREFIX};
+pub use request::yaml_error::explain;
 
-use additions::Additions;
-use keys::{CONNECTION, CONTAINERS, ENV, FILES, ROLE};
-use parts::{Access, Delivery, Tool, VOLUMES};
+use check::present::State;
+use check::{advice, engines, exec, hooks, policy, present, programs, references, refresh, runner};
 use patch::List;
+use patch::additions::Additions;
+use patch::parts::{Access, Delivery, Tool, VOLUMES};
+use patch::{additions, parts};
+use pod::qos::Asks;
+use pod::readers::{Reader, ReaderUser};
 use pod::{Annotations, Container};
-use present::State;
+use pod::{exceeds, order, readers};
 use problem::{did_you_mean, quoted};
-use qos::Asks;
-use readers::{Reader, ReaderUser};
 use request::InjectionRequest;
+use request::keys::{CONNECTION, CONTAINERS, ENV, FILES, ROLE};
+use request::{annotations, variables};
 use serde_json::value::RawValue;
 
 use crate::plan::{JobPlan, Login, MAX_PLAN_BYTES, Mode, OnFailure, PLAN_VERSION, Plan, Refresh};

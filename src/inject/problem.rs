@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::policy::NoRule;
-pub(super) use crate::text::{quoted, unquoted};
+use crate::inject::check::policy::NoRule;
+pub(crate) use crate::text::{quoted, unquoted};
 
 /// Who can mend a problem. The answer's status code says it, and ARC does something else for each: README, "Ask for
 /// secrets".
@@ -46,17 +46,17 @@ const MAX_CANDIDATE_BYTES: usize = 128;
 
 impl Problems {
     /// Adds a problem that the author can mend.
-    pub(super) fn push(&mut self, key: impl Into<String>, message: impl Into<String>) {
+    pub(crate) fn push(&mut self, key: impl Into<String>, message: impl Into<String>) {
         self.add(Mender::Author, || (key, message));
     }
 
     /// Likewise, and writes it only where it will be kept: for loops over lists of any length.
-    pub(super) fn push_with<K: Into<String>, M: Into<String>>(&mut self, problem: impl FnOnce() -> (K, M)) {
+    pub(crate) fn push_with<K: Into<String>, M: Into<String>>(&mut self, problem: impl FnOnce() -> (K, M)) {
         self.add(Mender::Author, problem);
     }
 
     /// Adds a problem that the operator can mend.
-    pub(super) fn push_for_operator(&mut self, key: impl Into<String>, message: impl Into<String>) {
+    pub(crate) fn push_for_operator(&mut self, key: impl Into<String>, message: impl Into<String>) {
         self.add(Mender::Operator, || (key, message));
     }
 
@@ -75,7 +75,7 @@ impl Problems {
     }
 
     /// Keeps for the operator which of his rules comes nearest. The author is told that none allows it, and no more.
-    pub(super) fn keep_for_operator(&mut self, no_rule: NoRule) {
+    pub(crate) fn keep_for_operator(&mut self, no_rule: NoRule) {
         self.no_rule = Some(no_rule);
     }
 
@@ -91,7 +91,7 @@ impl Problems {
     }
 
     /// Whether no further problem is kept. Who looks for more in a product of two lists may stop.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.kept.len() == MAX_KEPT
     }
 
@@ -152,7 +152,7 @@ impl Problems {
 }
 
 /// That a value is none of the fixed ones, with the nearest of them.
-pub(super) fn one_of(written: &str, allowed: &[&str]) -> String {
+pub(crate) fn one_of(written: &str, allowed: &[&str]) -> String {
     format!(
         "{} is none of {}{}",
         quoted(written),
@@ -162,7 +162,7 @@ pub(super) fn one_of(written: &str, allowed: &[&str]) -> String {
 }
 
 /// ` (did you mean "x"?)` with the candidate that is nearest to what was written, or nothing where none is near.
-pub(super) fn did_you_mean<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn did_you_mean<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     // A value far longer than any key is not a misspelt one, and measuring it would cost its square.
     if written.len() > 64 {
         return String::new();

@@ -1,8 +1,6 @@
 //! What a GitHub Actions job gets through the runner's hooks, and on what conditions. Pure: the hooks bring the secrets,
 //! the runner's variables and the randomness, and write what comes out.
 //!
-//! - [`grammar`]: vault-action's `secrets` input, from text to what a plan holds. The webhook reads it.
-//! - [`select`]: from a secret's data to values and the names of their variables.
 //! - [`masks`]: what of the values the runner is told to hide in its log. Read its rule first.
 //! - [`export`]: the values as the runner reads them from the file `GITHUB_ENV`.
 //! - [`commands`]: masks, annotations and plain lines, as the runner reads them from the hook's output.
@@ -10,10 +8,7 @@
 //!   which secrets are meant for it.
 //! - [`summary`]: what the job was given, without any value.
 //!
-//! How the runner behaves is taken from its source (github.com/actions/runner, 2.336.0), vault-action from its own
-//! (github.com/hashicorp/vault-action, 3.4.0).
-
-pub mod grammar;
+//! How the runner behaves is taken from its source (github.com/actions/runner, 2.336.0).
 
 #[cfg(feature = "agent")]
 pub mod commands;
@@ -27,7 +22,5 @@ pub mod masks;
 pub mod placeholders;
 #[cfg(feature = "agent")]
 pub mod policy;
-#[cfg(feature = "agent")]
-pub mod select;
 #[cfg(feature = "agent")]
 pub mod summary;

@@ -12,7 +12,6 @@ mod file;
 mod limits;
 mod metrics;
 mod mutate;
-pub mod offline;
 mod places;
 mod review;
 mod server;

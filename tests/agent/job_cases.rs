@@ -8,7 +8,7 @@ use std::panic::catch_unwind;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use podkey::job::grammar::parse;
+use podkey::env::grammar::parse;
 use podkey::plan::{ApiPath, EnvSecret, Select};
 use serde_json::{Value, json};
 

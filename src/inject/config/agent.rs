@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::error::{ConfigError, wrong};
+use crate::inject::pod::qos::Quantity;
 use crate::inject::problem::did_you_mean;
-use crate::inject::qos::Quantity;
 
 /// What podkey's own containers look like.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -91,7 +91,7 @@ const RESOURCES: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 
 impl AgentResources {
     /// Finds what would make the API server refuse each injected pod, or the kubelet kill it at once.
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         for (field, quantities) in [("requests", &self.requests), ("limits", &self.limits)] {
             for (name, quantity) in quantities {
                 let key = format!("agent.resources.{field}.{name}");

@@ -16,7 +16,7 @@ pub enum ConfigError {
     },
 }
 
-pub(super) fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Result<T, ConfigError> {
+pub(crate) fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError::Value {
         key: key.into(),
         message: message.into(),

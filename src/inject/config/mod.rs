@@ -2,7 +2,7 @@
 //!
 //! Parsing is pure: the file's text comes in, and a function that reads the CA files it names.
 
-pub(super) mod agent;
+pub(crate) mod agent;
 mod error;
 
 use std::collections::BTreeMap;
@@ -14,10 +14,10 @@ use serde_json::value::RawValue;
 pub use self::agent::{AgentConfig, AgentResources};
 pub use self::error::ConfigError;
 use self::error::wrong;
-use super::kubernetes::KubernetesVersion;
-use super::parts::{self, OwnContainers};
-use super::policy::AllowRule;
-use super::yaml_error::explain;
+use crate::inject::check::policy::AllowRule;
+use crate::inject::kubernetes::KubernetesVersion;
+use crate::inject::patch::parts::{self, OwnContainers};
+use crate::inject::request::yaml_error::explain;
 use crate::plan::{
     self, ApiPath, Audience, AuthMethod, Budget, DEFAULT_HOOK_DEADLINE, JobLogin, JobPolicy, MAX_PLAN_BYTES, Role,
     ServerName, spelling,
@@ -31,7 +31,7 @@ pub struct Config {
     /// Servers by name.
     pub connections: BTreeMap<String, Connection>,
     /// podkey's own containers, ready but for plan and user.
-    pub(super) containers: OwnContainers,
+    pub(crate) containers: OwnContainers,
     /// Pods whose containers see each other's processes are injected too, although the job can then read the agent.
     pub allow_shared_process_namespace: bool,
     /// The cluster's version; none: not known, and taken as new enough for everything.
@@ -44,11 +44,11 @@ pub struct Connection {
     /// As it goes into plans.
     pub server: plan::Connection,
     /// The same as the text that plans have it in.
-    pub(super) server_json: Box<RawValue>,
+    pub(crate) server_json: Box<RawValue>,
     /// Each of podkey's volumes as JSON, in the order of their names in `parts`: of pods whose files are written once.
-    pub(super) volumes: Vec<String>,
+    pub(crate) volumes: Vec<String>,
     /// The same of pods whose files are kept fresh.
-    pub(super) refreshed_volumes: Vec<String>,
+    pub(crate) refreshed_volumes: Vec<String>,
     /// All tries of one agent together.
     pub budget: Budget,
     /// How pods log in.
@@ -417,7 +417,7 @@ impl ConnectionFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inject::qos::Quantity;
+    use crate::inject::pod::qos::Quantity;
 
     const DOCUMENTED: &str = r#"
 agent:

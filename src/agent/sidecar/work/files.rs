@@ -10,7 +10,7 @@ use crate::agent::outcome::{Delivered, Manifest, Outcome, Target};
 use crate::agent::report::{Code, Failure};
 use crate::agent::tools;
 use crate::agent::view::{FileState, FileStatus, View, below_files};
-use crate::job::select;
+use crate::env::select;
 use crate::plan::{ApiPath, Destination, ENV_DIR, SECRETS_DIR, WhenGone};
 use crate::secret::Secret;
 use crate::vault::{Reading, Wanted};

@@ -1,0 +1,66 @@
+//! The files' destinations in an order in which those around a path are found without looking at all of them: a container may
+//! name any number of paths.
+
+use crate::inject::request::files::FileRequest;
+use crate::plan::{self, Destination, SECRETS_DIR};
+
+/// The destinations, by their segments: what lies below a directory comes right behind it.
+pub(crate) struct Destinations<'r> {
+    sorted: Vec<(String, &'r FileRequest)>,
+    /// Those whose names the secret's fields make.
+    of_fields: Vec<&'r FileRequest>,
+}
+
+impl<'r> Destinations<'r> {
+    pub(crate) fn of(files: &'r [FileRequest]) -> Self {
+        let (of_fields, named): (Vec<_>, Vec<_>) = files
+            .iter()
+            .partition(|file| matches!(file.file, Destination::EachField(_)));
+        let path = |file: &'r FileRequest| (plan::real(&file.file.path()).to_owned(), file);
+        let mut sorted: Vec<_> = named.into_iter().map(path).collect();
+        sorted.sort_by(|(a, _), (b, _)| a.split('/').cmp(b.split('/')));
+        Self { sorted, of_fields }
+    }
+
+    /// How many come before a path, it itself left out.
+    fn before(&self, path: &str) -> usize {
+        self.sorted
+            .partition_point(|(other, _)| other.split('/').lt(path.split('/')))
+    }
+
+    /// The file that is at this path, or that would be where a directory above it is. (Two of them are in conflict with each
+    /// other, which is told elsewhere.)
+    pub(crate) fn at_or_above(&self, path: &str) -> Option<&'r FileRequest> {
+        // Of the directories above `/var/run/x`, `/var` is not above `/run/x`.
+        let var = (plan::real(path) != path).then(|| self.at_or_above("/var")).flatten();
+        if var.is_some() {
+            return var;
+        }
+        let path = plan::real(path);
+        let before = self.before(path);
+        let near = self.sorted[before.saturating_sub(1)..].iter().take(2);
+        let mut found = near.filter(|(other, _)| plan::contains(other, path));
+        let of_field = |file: &&&FileRequest| match &file.file {
+            Destination::EachField(name) => path
+                .strip_prefix(SECRETS_DIR)
+                .and_then(|rest| rest.strip_prefix('/'))
+                .is_some_and(|place| name.may_make(place)),
+            Destination::Absolute(_) | Destination::Relative(_) => false,
+        };
+        let found = found.next().map(|(_, file)| *file);
+        found.or_else(|| self.of_fields.iter().find(of_field).copied())
+    }
+
+    /// The files below a directory, each with its path from there.
+    pub(crate) fn below<'s>(&'s self, directory: &'s str) -> impl Iterator<Item = (&'s str, &'r FileRequest)> {
+        let directory = plan::real(directory);
+        let all = self.sorted[self.before(directory)..].iter();
+        all.map_while(move |(path, file)| {
+            let rest = path.strip_prefix(directory)?;
+            match directory.ends_with('/') {
+                true => Some((rest, *file)),
+                false => rest.strip_prefix('/').map(|rest| (rest, *file)),
+            }
+        })
+    }
+}

@@ -1,0 +1,113 @@
+//! The annotation `podkey.dev/job-policy`: which jobs get the secrets, as a set of YAML fields.
+
+use crate::inject::problem::{Problems, did_you_mean, one_of, quoted, unquoted};
+use crate::inject::request::keys::JOB_POLICY;
+use crate::inject::request::yaml::{self, Node};
+use crate::plan::{Forks, JobPolicy, Pattern, spelling};
+
+const FIELDS: [&str; 4] = ["repositories", "events", "protectedRefs", "forks"];
+
+/// Parses the annotation's value.
+pub(crate) fn parse(text: &str, problems: &mut Problems) -> Option<JobPolicy> {
+    let fields = match yaml::parse(text) {
+        Ok(Node::Map(fields)) if !fields.is_empty() => fields,
+        Ok(_) => {
+            problems.push(JOB_POLICY, "is no set of fields such as \"repositories: [octo-org/*]\"");
+            return None;
+        }
+        Err(why) => {
+            problems.push(JOB_POLICY, why);
+            return None;
+        }
+    };
+    let before = problems.len();
+    let mut policy = JobPolicy::default();
+    for (name, node) in fields {
+        let parsed = match &*name {
+            "repositories" => patterns(&node).map(|patterns| policy.repositories = Some(patterns)),
+            "events" => patterns(&node).map(|patterns| policy.events = Some(patterns)),
+            "protectedRefs" => word(&node, &["true", "false"]).map(|text| policy.protected_refs = text == "true"),
+            "forks" => word(&node, Forks::NAMES).map(|text| policy.forks = text.parse().unwrap_or_default()),
+            other => Err(format!("is no field of a job policy{}", did_you_mean(other, FIELDS))),
+        };
+        if let Err(why) = parsed {
+            problems.push(format!("{JOB_POLICY}.{}", unquoted(&name)), why);
+        }
+    }
+    (before == problems.len()).then_some(policy)
+}
+
+fn word<'n>(node: &'n Node<'_>, words: &[&str]) -> Result<&'n str, String> {
+    match node {
+        Node::Scalar(text) if words.contains(&&**text) => Ok(text),
+        Node::Scalar(text) => Err(one_of(text, words)),
+        _ => Err(format!("is none of {}", words.join(", "))),
+    }
+}
+
+fn patterns(node: &Node<'_>) -> Result<Vec<Pattern>, String> {
+    const NO_LIST: &str = "is no list of names: write [a, b]";
+    let Node::List(items) = node else {
+        return Err(NO_LIST.to_owned());
+    };
+    if items.is_empty() {
+        return Err("is an empty list, which allows no job: name at least one, or leave the field out".to_owned());
+    }
+    let pattern = |item: &Node<'_>| match item {
+        Node::Scalar(text) => {
+            spelling::parse(text, spelling::of_plain_text).map_err(|why| format!("{} {why}", quoted(text)))
+        }
+        _ => Err(NO_LIST.to_owned()),
+    };
+    items.iter().map(pattern).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_problem_names_its_field_and_all_are_told_at_once() {
+        for (text, expected) in [
+            ("", "p: is no set of fields"),
+            ("[a]", "p: is no set of fields"),
+            ("{}", "p: is no set of fields"),
+            ("a: [", "p: is no YAML"),
+            (
+                "repository: [a/b]",
+                "p.repository: is no field of a job policy (did you mean \"repositories\"?)",
+            ),
+            ("repositories: a/b", "p.repositories: is no list"),
+            ("repositories:", "p.repositories: is no list"),
+            ("events: []", "p.events: is an empty list"),
+            ("events: ['']", "p.events: \"\" is an empty pattern"),
+            ("events: [[push]]", "p.events: is no list"),
+            ("protectedRefs: yes", "p.protectedRefs: \"yes\" is none of true, false"),
+            (
+                "forks: alow",
+                "p.forks: \"alow\" is none of deny, allow (did you mean \"allow\"?)",
+            ),
+            ("forks: [allow]", "p.forks: is none of deny, allow"),
+        ] {
+            let mut problems = Problems::default();
+            assert_eq!(parse(text, &mut problems), None, "{text}");
+            let problems = problems.to_string().replace(JOB_POLICY, "p");
+            assert!(problems.contains(expected), "{text:?}: {problems}");
+        }
+        let mut problems = Problems::default();
+        parse("{forks: x, events: y, z: 1}", &mut problems);
+        assert_eq!(problems.len(), 3, "{problems}");
+    }
+
+    #[test]
+    fn the_documented_policy_parses() {
+        let mut problems = Problems::default();
+        let text = "repositories: [octo-org/*, other/repo]\nevents: [push]\nprotectedRefs: true\nforks: allow\n";
+        let policy = parse(text, &mut problems).unwrap();
+        assert!(problems.is_empty(), "{problems}");
+        assert_eq!(policy.repositories.unwrap().len(), 2);
+        assert!(policy.events.unwrap()[0].matches("push"));
+        assert!(policy.protected_refs);
+        assert_eq!(policy.forks, Forks::Allow);
+    }
+}

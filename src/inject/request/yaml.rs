@@ -1,0 +1,208 @@
+//! The YAML of an annotation as a small tree whose scalars keep the text they were written with: `mode: 0400` is `0400`
+//! here, not 256. Anchors, aliases and tags are refused, so a short text cannot unfold into a large one.
+
+use std::borrow::Cow;
+
+use granit_parser::{Event, Parser};
+
+/// A node of the tree.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Node<'a> {
+    Scalar(Cow<'a, str>),
+    /// A plain scalar that YAML reads as null, or nothing at all.
+    Null,
+    List(Vec<Self>),
+    Map(Vec<(Cow<'a, str>, Self)>),
+}
+
+/// The longest text that is looked at, in bytes.
+const MAX_BYTES: usize = 64 * 1024;
+const MAX_DEPTH: usize = 8;
+/// No set of fields has as many.
+const MAX_FIELDS: usize = 64;
+
+/// Parses one document. The error ends a sentence that begins with the annotation's key.
+pub(crate) fn parse(text: &str) -> Result<Node<'_>, String> {
+    if text.len() > MAX_BYTES {
+        return Err(format!("is longer than {MAX_BYTES} bytes"));
+    }
+    let mut parser = Input {
+        text,
+        parser: Parser::new_from_str(text),
+    };
+    let node = loop {
+        match parser.next()? {
+            (Event::StreamEnd, _) => return Ok(Node::Null),
+            (Event::StreamStart | Event::DocumentStart(..), _) => {}
+            (event, line) => break node(&mut parser, event, line, 0)?,
+        }
+    };
+    loop {
+        match parser.next()? {
+            (Event::StreamEnd, _) => return Ok(node),
+            (Event::DocumentEnd, _) => {}
+            (_, line) => return Err(format!("has a second document in line {line}")),
+        }
+    }
+}
+
+struct Input<'a> {
+    text: &'a str,
+    parser: Parser<'a, granit_parser::StrInput<'a>>,
+}
+
+impl<'a> Input<'a> {
+    fn next(&mut self) -> Result<(Event<'a>, usize), String> {
+        loop {
+            match self.parser.next_event() {
+                None => return Ok((Event::StreamEnd, 0)),
+                Some(Ok((Event::Comment(..), _))) => {}
+                Some(Ok((event, span))) => return Ok((event, span.start.line())),
+                Some(Err(error)) => {
+                    let at = error.marker();
+                    return Err(broken(self.text, at.line(), at.col() + 1));
+                }
+            }
+        }
+    }
+}
+
+/// Why a text is no YAML, as the end of a sentence, for who wrote it: a parser names the place where it gave up, and what it
+/// expected there in words of its own.
+pub(crate) fn broken(text: &str, line: usize, column: usize) -> String {
+    let has_tab = |line: &str| line[..line.len() - line.trim_start().len()].contains('\t');
+    // The parser may have given up before the line with the tab.
+    let mut near = text.lines().zip(1..).skip(line.saturating_sub(2)).take(3);
+    if let Some((_, line)) = near.find(|(line, _)| has_tab(line)) {
+        return format!("is no YAML in line {line}: a tab stands in front of it, where YAML takes only spaces");
+    }
+    let written = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    let plain = written.split(['"', '\'']).step_by(2).collect::<String>();
+    let what = if plain.contains("{{") {
+        UNQUOTED
+    } else if let Some(c @ ('[' | '{' | '"' | '\'')) = written.chars().nth(column.saturating_sub(1)) {
+        return format!("is no YAML in line {line}, column {column}: the {c} there has no other that closes it");
+    } else if plain.matches(": ").count() > 1 && !plain.contains('{') {
+        "put a value that has a colon and a space in it in quotes"
+    } else {
+        "see there and before that place whether each quote and bracket has its other, and whether the fields of one entry stand \
+         below each other"
+    };
+    format!("is no YAML in line {line}, column {column}: {what}")
+}
+
+/// Two braces are a set of fields within another.
+pub(crate) const UNQUOTED: &str = "put a value that has {{ … }} in it in quotes, as in '{{ .SecretKey }}'";
+
+fn node<'a>(input: &mut Input<'a>, event: Event<'a>, line: usize, depth: usize) -> Result<Node<'a>, String> {
+    if depth > MAX_DEPTH {
+        return Err(format!("is nested too deep in line {line}"));
+    }
+    match event {
+        Event::Scalar(_, _, anchor, tag) if anchor != 0 || tag.is_some() => {
+            Err(format!("has an anchor or a tag in line {line}"))
+        }
+        Event::SequenceStart(_, anchor, tag) | Event::MappingStart(_, anchor, tag) if anchor != 0 || tag.is_some() => {
+            Err(format!("has an anchor or a tag in line {line}"))
+        }
+        Event::Scalar(text, style, ..) => Ok(match (style, &*text) {
+            (granit_parser::ScalarStyle::Plain, "" | "~" | "null" | "Null" | "NULL") => Node::Null,
+            _ => Node::Scalar(text),
+        }),
+        Event::SequenceStart(..) => {
+            let mut items = Vec::new();
+            loop {
+                match input.next()? {
+                    (Event::SequenceEnd, _) => return Ok(Node::List(items)),
+                    (event, line) => items.push(node(input, event, line, depth + 1)?),
+                }
+            }
+        }
+        Event::MappingStart(..) => {
+            let mut entries: Vec<(Cow<'a, str>, Node<'a>)> = Vec::new();
+            loop {
+                let key = match input.next()? {
+                    (Event::MappingEnd, _) => return Ok(Node::Map(entries)),
+                    (_, line) if entries.len() == MAX_FIELDS => {
+                        return Err(format!("has more than {MAX_FIELDS} fields in one set, in line {line}"));
+                    }
+                    (Event::Scalar(key, _, 0, None), line) => {
+                        if entries.iter().any(|(other, _)| *other == key) {
+                            return Err(format!(
+                                "has the key {} a second time in line {line}",
+                                crate::inject::problem::quoted(&key)
+                            ));
+                        }
+                        key
+                    }
+                    (Event::MappingStart(..), line) => {
+                        return Err(format!(
+                            "has two braces in line {line} that YAML reads as a set of fields: {UNQUOTED}"
+                        ));
+                    }
+                    (_, line) => return Err(format!("has a key in line {line} that is no plain word")),
+                };
+                let (event, line) = input.next()?;
+                entries.push((key, node(input, event, line, depth + 1)?));
+            }
+        }
+        _ => Err(format!("has an alias in line {line}, write the value out")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scalar(text: &str) -> Node<'_> {
+        Node::Scalar(text.into())
+    }
+
+    #[test]
+    fn scalars_keep_their_text() {
+        let map = |value| Node::Map(vec![("mode".into(), value)]);
+        assert_eq!(parse("mode: 0400").unwrap(), map(scalar("0400")));
+        assert_eq!(parse("mode: \"0400\"").unwrap(), map(scalar("0400")));
+        assert_eq!(parse("mode: 1.10").unwrap(), map(scalar("1.10")));
+        assert_eq!(parse("mode: yes").unwrap(), map(scalar("yes")));
+        assert_eq!(parse("mode: 'null'").unwrap(), map(scalar("null")));
+        assert_eq!(parse("mode: ~").unwrap(), map(Node::Null));
+        assert_eq!(parse("mode:").unwrap(), map(Node::Null));
+        assert_eq!(parse("").unwrap(), Node::Null);
+        assert_eq!(
+            parse("- a # why\n- {b: c}\n").unwrap(),
+            Node::List(vec![scalar("a"), Node::Map(vec![("b".into(), scalar("c"))])])
+        );
+    }
+
+    #[test]
+    fn what_could_surprise_is_refused_with_its_line() {
+        for (text, why) in [
+            ("a: &x 1\nb: *x", "line 1"),
+            ("- &x a\n- *x", "anchor"),
+            ("a: !!str b", "tag"),
+            ("- a\n---\n- b", "second document in line 2"),
+            ("a: 1\na: 2", "a second time in line 2"),
+            ("? [a]\n: b", "no plain word"),
+            (
+                "file: {{ .SecretKey }}",
+                "has two braces in line 1 that YAML reads as a set of fields: put a value that has {{ … }} in it in quotes",
+            ),
+            ("- {file: {{ .SecretKey }}.env}", "has two braces in line 1"),
+            ("- a: b\n\tc: d", "is no YAML in line 2: a tab stands in front of it"),
+            (
+                "a: b: c",
+                "line 1, column 5: put a value that has a colon and a space in it in quotes",
+            ),
+            ("- a: b\n   c: d\n  e: f", "is no YAML in line 2, column 5: see there"),
+            ("a: [", "is no YAML"),
+            ("a: 'b", "is no YAML"),
+            (&format!("{}a{}", "[".repeat(20), "]".repeat(20)), "nested too deep"),
+            (&"[".repeat(1000), "is no YAML"),
+            (&"a".repeat(MAX_BYTES + 1), "longer than"),
+        ] {
+            let error = parse(text).expect_err(text);
+            assert!(error.contains(why), "{text:?}: {error}");
+        }
+    }
+}
