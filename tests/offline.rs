@@ -421,15 +421,16 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     // More than a pipe holds.
     std::fs::write(&manifest, format!("{POD}---\n").repeat(200)).unwrap();
     let podkey = |args: &[&str]| {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_podkey"))
+        // Nobody reads from the first byte on: a short output would fit into the pipe before its reader goes away.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(env!("CARGO_BIN_EXE_podkey"))
             .args(args)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(writer)
             .stderr(Stdio::piped())
-            .spawn()
+            .output()
             .unwrap();
-        drop(child.stdout.take());
-        let output = child.wait_with_output().unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     let (config, manifest) = (config.to_str().unwrap(), manifest.to_str().unwrap());
