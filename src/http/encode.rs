@@ -1,4 +1,4 @@
-//! Percent-encoding of what stands in a URL. RFC 3986, section 2.1.
+//! Percent-encoding of paths and query values in a URL. RFC 3986, section 2.1.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 
@@ -6,12 +6,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_e
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
 
-/// A path, whose slashes separate its segments and stay.
+/// Encodes a path. Slashes stay: they separate the segments.
 pub(crate) fn encode_path(path: &str) -> PercentEncode<'_> {
     utf8_percent_encode(path, RESERVED_IN_PATH)
 }
 
-/// A value of a query.
+/// Encodes a value of a query.
 pub(super) fn encode_query(value: &str) -> PercentEncode<'_> {
     utf8_percent_encode(value, RESERVED)
 }

@@ -37,7 +37,7 @@ impl KeptConnection {
         self.0 = None;
     }
 
-    /// The connection, if it was open and in use a moment ago.
+    /// The connection, if it is open and was used within [`REUSE`].
     fn take_fresh(&mut self) -> Option<SendRequest<Full<Bytes>>> {
         let (sender, used) = self.0.take()?;
         (!sender.is_closed() && used.elapsed() < REUSE).then_some(sender)
@@ -48,7 +48,7 @@ impl KeptConnection {
 pub(crate) struct Exchange<'a> {
     /// The server may carry out the request twice without harm.
     pub(crate) repeatable: bool,
-    /// True while the server may have the request, or parts of it. Outlives an exchange that is dropped half-way.
+    /// Set to true while the server may have received the request, or parts of it. Stays true if the exchange is dropped then.
     pub(crate) sent: &'a Cell<bool>,
     /// The longest body of a success, in bytes.
     pub(crate) max_body: usize,
@@ -57,14 +57,14 @@ pub(crate) struct Exchange<'a> {
 }
 
 /// A whole answer.
-pub(crate) struct Response {
+pub(crate) struct HttpResponse {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Zeroizing<Vec<u8>>,
 }
 
-impl Response {
-    /// Whether the status is one of success.
+impl HttpResponse {
+    /// Whether the status is 200 to 299.
     pub(crate) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -108,14 +108,14 @@ impl Peer {
     /// Sends a request and waits for the whole answer, at most [`REQUEST_TIMEOUT`]. `request` builds the request: once for each
     /// connection.
     ///
-    /// A kept connection that the server closed in the meantime is replaced once, without an error, unless the server may have
-    /// the request and must not get it twice.
+    /// The server may have closed a kept connection in the meantime. The request then goes over a new connection, unless the
+    /// server may have received it and must not receive it twice.
     pub(crate) async fn exchange(
         &self,
         kept: &mut KeptConnection,
         how: &Exchange<'_>,
         request: impl Fn() -> Result<Request<Full<Bytes>>, TransportError>,
-    ) -> Result<Response, TransportError> {
+    ) -> Result<HttpResponse, TransportError> {
         let outcome = timeout(REQUEST_TIMEOUT, self.exchange_within(kept, how, request))
             .await
             .unwrap_or(Err(TransportError::TimedOut("the request", REQUEST_TIMEOUT)));
@@ -130,7 +130,7 @@ impl Peer {
         kept: &mut KeptConnection,
         how: &Exchange<'_>,
         request: impl Fn() -> Result<Request<Full<Bytes>>, TransportError>,
-    ) -> Result<Response, TransportError> {
+    ) -> Result<HttpResponse, TransportError> {
         let mut sender = kept.take_fresh();
         loop {
             let reused = sender.is_some();
@@ -157,12 +157,12 @@ impl Peer {
             let limit = if success { how.max_body } else { how.max_error_body };
             let body = match receive(body, limit).await {
                 Ok(body) => body,
-                // That a request failed matters more than the server's reason.
+                // The status matters more than the reason in the body.
                 Err(_) if !success => Zeroizing::default(),
                 Err(error) => return Err(error),
             };
             kept.0 = Some((open, Instant::now()));
-            return Ok(Response {
+            return Ok(HttpResponse {
                 status: parts.status.as_u16(),
                 headers: parts.headers,
                 body,

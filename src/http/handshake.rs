@@ -20,7 +20,7 @@ pub(super) fn handshake_error(error: &io::Error) -> TransportError {
     };
     TransportError::Tls(match tls {
         Error::InvalidMessage(_) => TlsError::NotTls,
-        // The verdict of `verify`.
+        // The error of `verify`.
         Error::InvalidCertificate(CertificateError::Other(inner)) => match inner.0.downcast_ref::<TlsError>() {
             Some(error) => error.clone(),
             None => other("the server's certificate breaks a rule of X.509", ""),

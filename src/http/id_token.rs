@@ -36,11 +36,11 @@ pub(crate) const REQUEST_TOKEN_ENV: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
 #[derive(Debug)]
 pub(crate) struct IdTokenSource {
     /// The variable [`REQUEST_URL_ENV`].
-    pub url: String,
+    pub(crate) url: String,
     /// The variable [`REQUEST_TOKEN_ENV`].
-    pub bearer: Secret,
+    pub(crate) bearer: Secret,
     /// The runner's proxy.
-    pub proxy: ProxyVariables,
+    pub(crate) proxy: ProxyVariables,
 }
 
 /// The kind of failure; the agent makes its exit code of it.
@@ -62,11 +62,11 @@ pub(crate) enum IdTokenErrorKind {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct IdTokenError {
-    pub kind: IdTokenErrorKind,
+    pub(crate) kind: IdTokenErrorKind,
     /// What happened, lower case, no final dot.
-    pub message: String,
+    pub(crate) message: String,
     /// What to do. May be empty.
-    pub hint: String,
+    pub(crate) hint: String,
 }
 
 impl IdTokenError {

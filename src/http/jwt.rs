@@ -14,7 +14,7 @@ use crate::secret::Secret;
 /// The longest token, in bytes. Real tokens have about a thousand.
 pub(crate) const MAX_JWT: usize = 64 * 1024;
 
-/// A token, all visible ASCII. `Debug` does not show it.
+/// A token: visible ASCII characters only. `Debug` does not show them.
 #[derive(Debug)]
 pub(crate) struct Jwt(Secret);
 
@@ -28,7 +28,7 @@ pub(crate) struct JwtLifetime {
 
 impl JwtLifetime {
     /// How long the token is still valid by the local clock, and its whole life. None where the token has expired by the local
-    /// clock: the server that accepted the token knows better.
+    /// clock. A server that accepts such a token has the better clock.
     pub(crate) fn left(self, now: SystemTime) -> Option<(Duration, Duration)> {
         let end = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.exp))?;
         let left = end.duration_since(now).ok().filter(|left| !left.is_zero())?;
@@ -36,7 +36,7 @@ impl JwtLifetime {
             .iat
             .and_then(|iat| self.exp.checked_sub(iat))
             .map(Duration::from_secs);
-        // By a clock that is behind, the token would be valid for longer than its whole life.
+        // With a local clock that is behind, `left` would be longer than the whole life.
         Some((life.map_or(left, |life| left.min(life)), life.unwrap_or(left)))
     }
 }

@@ -18,7 +18,7 @@ use super::dial::dial;
 use super::error::{TlsError, TransportError};
 use super::handshake::handshake_error;
 use super::proxy::Proxy;
-use super::trust::{self, Tls};
+use super::trust::{self, TlsTarget};
 
 /// How long a TLS handshake, or a proxy's answer, may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -27,13 +27,13 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 pub(crate) struct Peer {
     host: String,
     port: u16,
-    tls: Option<Tls>,
+    tls: Option<TlsTarget>,
     proxy: Option<Proxy>,
 }
 
 impl Peer {
     /// A server that is reached directly. Without `tls` the connection is in clear text.
-    pub(crate) fn new(host: &str, port: u16, tls: Option<Tls>) -> Self {
+    pub(crate) fn new(host: &str, port: u16, tls: Option<TlsTarget>) -> Self {
         Self {
             host: host.to_owned(),
             port,

@@ -19,9 +19,9 @@ const MAX_HEAD: usize = 8 * 1024;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ProxyVariables {
     /// `https_proxy`, else `HTTPS_PROXY`. May hold a password.
-    pub https_proxy: Option<Secret>,
+    pub(crate) https_proxy: Option<Secret>,
     /// `no_proxy`, else `NO_PROXY`.
-    pub no_proxy: Option<String>,
+    pub(crate) no_proxy: Option<String>,
 }
 
 /// A proxy that opens tunnels (`CONNECT`).

@@ -18,7 +18,7 @@ const LAST_TRY: Duration = Duration::from_millis(100);
 /// How long to try.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Deadline {
-    /// All requests of a run, with their retries, share a budget: when it began, and how long it lasts.
+    /// All requests of a run, with their retries, share one budget: when the budget began, and how long it lasts.
     Run(Instant, Duration),
     /// Each request has this time, and there is no retry: the caller has a schedule.
     Try(Duration),
@@ -30,8 +30,8 @@ impl Deadline {
         Self::Run(Instant::now(), budget)
     }
 
-    /// Warns of what a failed request left behind. A caller with a schedule tries for ever and logs its failures itself, so here
-    /// the line is only for debugging.
+    /// Logs what a failed request left behind: as a warning, or for debugging only where the caller has a schedule. Such a caller
+    /// tries for ever, and logs its failures at its own rate.
     pub(crate) fn warn(&self, message: std::fmt::Arguments<'_>) {
         match self {
             Self::Run(..) => tracing::warn!("{message}"),

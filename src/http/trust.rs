@@ -25,7 +25,7 @@ const BUNDLES: [&str; 4] = [
 ];
 
 /// How to begin TLS with a server, and the name that its certificate must have.
-pub(crate) type Tls = (TlsConnector, ServerName<'static>);
+pub(crate) type TlsTarget = (TlsConnector, ServerName<'static>);
 
 /// Why TLS cannot be set up.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +45,7 @@ pub(crate) enum TrustError {
 }
 
 /// Trusts the certificates of a connection's `caFile` alone, or the image's bundle of public authorities where there is none.
-pub(crate) fn trust_ca(ca: Option<&str>, name: &str) -> Result<Tls, TrustError> {
+pub(crate) fn trust_ca(ca: Option<&str>, name: &str) -> Result<TlsTarget, TrustError> {
     let trusted = match ca {
         Some(pem) => read_pem(pem.as_bytes(), "the connection's CA bundle", OnUnusable::Refuse)?,
         None => public_authorities(Path::new("/"))?,
@@ -54,7 +54,7 @@ pub(crate) fn trust_ca(ca: Option<&str>, name: &str) -> Result<Tls, TrustError> 
 }
 
 /// Trusts the bundle of public authorities in the image below `root`. ARC's `githubServerTLS` puts a private authority there.
-pub(super) fn trust_public(root: &Path, host: &str) -> Result<Tls, TrustError> {
+pub(super) fn trust_public(root: &Path, host: &str) -> Result<TlsTarget, TrustError> {
     let name = server_name(host)?;
     Ok((connector(public_authorities(root)?)?, name))
 }
@@ -163,8 +163,8 @@ impl Trusted {
         self.listed.push(certificate.clone());
         let fields = CertificateFields::read(&certificate);
         let unfit = fields.as_ref().map(CertificateFields::unfit);
-        // A server's own certificate is trusted byte for byte, and signs no other one. As a root, the TLS library would take it
-        // for an authority, and ignore its validity period.
+        // A server's own certificate is trusted byte for byte, and signs no other certificate. As a root, the TLS library would take
+        // it for an authority, and ignore its validity period.
         let is_of_a_server = fields.is_some_and(|fields| !fields.is_authority && fields.has_names());
         if is_of_a_server && unfit == Some(None) {
             return Ok(());

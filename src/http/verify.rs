@@ -16,12 +16,12 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use super::certificate::{CertificateFields, SUPPORTED};
 use super::error::TlsError;
 
-/// Verifies the certificate that a server shows, or only looks at it.
+/// Verifies the certificate that a server shows, or only explains it, see [`VerifyMode`].
 #[derive(Debug)]
-pub(super) struct CertificateVerifier(Mode);
+pub(super) struct CertificateVerifier(VerifyMode);
 
 #[derive(Debug)]
-enum Mode {
+enum VerifyMode {
     Verify(Trust),
     /// For a server that found nothing in common with podkey. Offers every signature scheme, so that the server shows its
     /// certificate, and refuses that certificate with what is wrong with it.
@@ -68,7 +68,7 @@ impl CertificateVerifier {
         algorithms: WebPkiSupportedAlgorithms,
         listed: Vec<CertificateDer<'static>>,
     ) -> Self {
-        Self(Mode::Verify(Trust {
+        Self(VerifyMode::Verify(Trust {
             authorities,
             algorithms,
             listed,
@@ -77,7 +77,7 @@ impl CertificateVerifier {
 
     /// A verifier that trusts no certificate.
     pub(super) fn probe() -> Self {
-        Self(Mode::Probe {
+        Self(VerifyMode::Probe {
             asked_for_client: AtomicBool::new(false),
         })
     }
@@ -93,8 +93,8 @@ impl ServerCertVerifier for CertificateVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let verified = match &self.0 {
-            Mode::Verify(trust) => trust.verify(end_entity, intermediates, server_name, ocsp_response, now),
-            Mode::Probe { asked_for_client } => Err(why_nothing_in_common(
+            VerifyMode::Verify(trust) => trust.verify(end_entity, intermediates, server_name, ocsp_response, now),
+            VerifyMode::Probe { asked_for_client } => Err(why_nothing_in_common(
                 end_entity,
                 asked_for_client.load(Ordering::SeqCst),
             )),
@@ -109,8 +109,8 @@ impl ServerCertVerifier for CertificateVerifier {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         match &self.0 {
-            Mode::Verify(trust) => verify_tls12_signature(message, cert, dss, &trust.algorithms),
-            Mode::Probe { .. } => Err(wrapped(TlsError::NothingInCommon)),
+            VerifyMode::Verify(trust) => verify_tls12_signature(message, cert, dss, &trust.algorithms),
+            VerifyMode::Probe { .. } => Err(wrapped(TlsError::NothingInCommon)),
         }
     }
 
@@ -121,15 +121,15 @@ impl ServerCertVerifier for CertificateVerifier {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         match &self.0 {
-            Mode::Verify(trust) => verify_tls13_signature(message, cert, dss, &trust.algorithms),
-            Mode::Probe { .. } => Err(wrapped(TlsError::NothingInCommon)),
+            VerifyMode::Verify(trust) => verify_tls13_signature(message, cert, dss, &trust.algorithms),
+            VerifyMode::Probe { .. } => Err(wrapped(TlsError::NothingInCommon)),
         }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         match &self.0 {
-            Mode::Verify(trust) => trust.algorithms.supported_schemes(),
-            Mode::Probe { .. } => EVERY_SCHEME.to_vec(),
+            VerifyMode::Verify(trust) => trust.algorithms.supported_schemes(),
+            VerifyMode::Probe { .. } => EVERY_SCHEME.to_vec(),
         }
     }
 }
@@ -137,7 +137,7 @@ impl ServerCertVerifier for CertificateVerifier {
 /// Notes that the server asks for a client certificate, and has none to give.
 impl ResolvesClientCert for CertificateVerifier {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<rustls::sign::CertifiedKey>> {
-        if let Mode::Probe { asked_for_client } = &self.0 {
+        if let VerifyMode::Probe { asked_for_client } = &self.0 {
             asked_for_client.store(true, Ordering::SeqCst);
         }
         None
@@ -249,9 +249,9 @@ impl Trust {
     }
 }
 
-/// Verifies a certificate that is in `caFile`. It needs no authority, whatever its purpose: the operator who listed it named this
-/// very server. Name, validity period and key must be as in any other certificate. (The certificate of an authority is accepted
-/// too: whoever has its key could sign a certificate for that name anyway.)
+/// Verifies a certificate that is in `caFile`. No authority has to sign it, and its purpose does not matter: the operator who
+/// listed the certificate named this very server. The rules for name, validity period and key are those for every certificate. (A
+/// server may show the certificate of an authority here: the owner of that key could sign a certificate for the name anyway.)
 fn verify_listed(der: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Result<(), TlsError> {
     let leaf = CertificateFields::read(der).ok_or_else(unreadable)?;
     if let Some(why) = leaf.unfit_key() {
@@ -278,7 +278,7 @@ fn why_nothing_in_common(leaf: &CertificateDer<'_>, asked_for_client: bool) -> T
     }
 }
 
-/// Takes podkey's own error through the TLS library; `handshake_error` takes it out again.
+/// Wraps podkey's error in an error of the TLS library. `handshake_error` unwraps it.
 fn wrapped(error: TlsError) -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
 }

@@ -1,5 +1,5 @@
-//! The loop of tries for a request with a client token: what a try may cost (a use of the token, a secret that nobody received),
-//! and when the loop ends.
+//! The loop of tries for a request with a client token. Each try may cost a use of the token, or leave a secret behind that nobody
+//! received.
 
 use tokio::time::timeout_at;
 
@@ -12,8 +12,8 @@ use super::transport::{ApiRequest, ApiResponse};
 use crate::http::{KeptConnection, RetryDecision, Tries};
 
 impl Vault {
-    /// Sends the request until `take` makes sense of an answer, or a failure ends the tries. `operation` gets the number of lost
-    /// answers: the server may have carried out such a request, and the next try may repeat what must not be repeated often.
+    /// Sends the request until `take` accepts an answer, or a failure ends the tries. The argument of `operation` is the number of
+    /// lost answers to a request that is not repeatable: the server may have carried out each of them.
     pub(super) async fn ask<'o, T>(
         &self,
         kept: &mut KeptConnection,

@@ -19,8 +19,8 @@ pub(super) const MAX_ANSWERS: usize = 8 * 1024 * 1024;
 /// With more reads than this for each connection, another connection is worth its TLS handshake.
 const READS_PER_CONNECTION: usize = 8;
 const MAX_CONNECTIONS: usize = 4;
-/// How long the other paths have together after the first failure for good: enough for one try each, whose failures are
-/// reported too.
+/// How long the other paths have together after the first failure for good. That is enough for one try each, and the failures of
+/// these tries are reported too.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// Whether a read of the run has failed for good. From then on no read waits for another try.

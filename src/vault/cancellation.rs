@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use crate::http::Deadline;
 
-/// A request to end the run, and what is known of a login at that time.
+/// Whether the run is to end, and what is known of its login.
 #[derive(Debug, Default)]
 pub(crate) struct Cancellation {
     requested: Cell<bool>,
@@ -22,18 +22,18 @@ impl Cancellation {
         self.requested.get()
     }
 
-    /// Whether the server has a login and has not answered yet: it may be about to create a client token.
+    /// Whether the server has a login and has not answered yet: the server may be about to make a client token.
     pub(crate) fn login_in_flight(&self) -> bool {
         self.login_sent.get()
     }
 
-    /// Whether the server may have created a client token that podkey never received.
+    /// Whether the server may have made a client token that podkey never received.
     pub(crate) fn token_may_be_lost(&self) -> bool {
         self.token_lost.get()
     }
 }
 
-/// A login from its first byte to its whole answer. If it is dropped in between, it warns of the lost token.
+/// A login from its first byte to its whole answer. A drop in between logs that a token may be lost.
 pub(super) struct LoginInFlight<'a> {
     pub(super) cancellation: &'a Cancellation,
     pub(super) deadline: Deadline,

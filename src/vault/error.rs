@@ -58,13 +58,13 @@ impl VaultErrorKind {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct VaultError {
-    pub kind: VaultErrorKind,
+    pub(crate) kind: VaultErrorKind,
     /// What happened, lower case, no final dot.
-    pub message: String,
+    pub(crate) message: String,
     /// What to do. May be empty.
-    pub hint: String,
+    pub(crate) hint: String,
     /// The server's `Retry-After`, for a caller that has its own schedule.
-    pub retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
     /// The server may know more about the reason, see `explain`.
     pub(super) explainable: bool,
 }

@@ -7,20 +7,20 @@ use crate::http::ResponseHead;
 /// An answer that is no success.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct ErrorResponse {
-    pub head: ResponseHead,
+    pub(super) head: ResponseHead,
     /// The server's `errors`, each escaped and cut.
-    pub errors: Vec<String>,
+    pub(super) errors: Vec<String>,
     /// The server's `warnings`, each escaped and cut.
-    pub warnings: Vec<String>,
+    pub(super) warnings: Vec<String>,
     /// The header `Retry-After`, where it is a number of seconds.
-    pub retry_after: Option<Duration>,
+    pub(super) retry_after: Option<Duration>,
     /// The body is one of Vault's API. Where it is not, something in front of the server has answered, and the status says
     /// nothing about the secret.
-    pub from_vault: bool,
+    pub(super) from_vault: bool,
     /// The KV v2 version that the answer is about, if that version was deleted or destroyed.
-    pub gone: Option<GoneVersion>,
+    pub(super) gone: Option<GoneVersion>,
     /// What the answer means, where neither the status nor `errors` say so.
-    pub meaning: Option<Meaning>,
+    pub(super) meaning: Option<Meaning>,
 }
 
 /// The meaning of an answer that neither its status nor its `errors` explain.
@@ -43,11 +43,11 @@ pub(super) enum Meaning {
 /// A KV v2 version that was deleted or destroyed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GoneVersion {
-    pub version: u64,
+    pub(super) version: u64,
     /// The version cannot be undeleted.
-    pub destroyed: bool,
+    pub(super) destroyed: bool,
     /// When it was deleted, as the server wrote it. May be empty.
-    pub at: String,
+    pub(super) at: String,
 }
 
 impl ErrorResponse {

@@ -37,8 +37,8 @@ struct EngineMount {
 }
 
 impl Vault {
-    /// The same error, with a better hint where the server knows more. A client token whose uses are limited is not used for
-    /// that.
+    /// The same error, with a better hint where the server knows more. Makes no request with a client token whose uses are
+    /// limited.
     pub(super) async fn explain(
         &self,
         kept: &mut KeptConnection,

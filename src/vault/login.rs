@@ -1,4 +1,4 @@
-//! The login: one request for each try, with the token read again for each, until the server returns a client token.
+//! The login: one request for each try, until the server returns a client token.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -21,8 +21,8 @@ use crate::plan::{Login, Role};
 /// How long a login waits for the token file, which the kubelet may write late.
 const TOKEN_FILE_WAIT: Duration = Duration::from_secs(10);
 
-/// How much longer than the run a login may take that the server already has: without its answer nobody could revoke the client
-/// token.
+/// How long podkey waits, beyond the end of the run, for the answer to a login that the server already has. Without the answer nobody
+/// could revoke the client token.
 pub(crate) const LOGIN_GRACE: Duration = Duration::from_millis(800);
 
 /// The token to log in with.
@@ -41,7 +41,8 @@ impl Vault {
         token: LoginToken<'_>,
         cancellation: &Cancellation,
     ) -> Result<Session, VaultError> {
-        let mut tries = Tries::new(self.deadline, format!("the login at auth/{}", login.mount));
+        let unidentified = Operation::Login { login, identity: "" };
+        let mut tries = Tries::new(self.deadline, unidentified.to_string());
         loop {
             let read;
             let jwt = match token {

@@ -1,8 +1,8 @@
 //! Requests to Vault and OpenBao: log in, read or write, renew, revoke. Each request is retried as `classify` decides, within the
 //! one [`Deadline`](crate::http::Deadline) of the run, or tried once where that deadline says so. Knows nothing of files and formats.
 //!
-//! podkey makes few kinds of requests, so it does without vaultrs. Not even vaultrs' types are used: those of its login print
-//! the JWT in `Debug` and build another path than Vault's, and that of its revocation has a tab in its path.
+//! The crate vaultrs is not used: podkey makes few kinds of requests. Its types are not used either: the login types print the JWT
+//! in `Debug` and build a wrong path, and the revocation type has a tab in its path.
 
 mod answer;
 mod ask;
@@ -40,7 +40,7 @@ use crate::plan::Connection;
 pub(crate) struct Vault {
     transport: Transport,
     deadline: Deadline,
-    /// The connection that the requests share one after another. Taken out while a request uses it.
+    /// The open connection, which one request after another uses. Taken out during a request.
     kept: Cell<KeptConnection>,
     namespace: Option<String>,
     /// How many failures were explained, see `explain`.
@@ -81,8 +81,8 @@ impl Vault {
         }
     }
 
-    /// Adds the namespace to the hint where a wrong namespace could be the reason: it looks like a missing path or a missing
-    /// permission.
+    /// Adds the namespace to the hint where a wrong namespace could be the reason. With a wrong namespace the server reports a
+    /// missing path or a missing permission.
     fn with_namespace(&self, mut error: VaultError) -> VaultError {
         if let Some(namespace) = &self.namespace
             && matches!(

@@ -19,16 +19,16 @@ use crate::schedule::Permit;
 /// What to read. Equal ones are read once.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Wanted {
-    pub path: ApiPath,
+    pub(crate) path: ApiPath,
     /// The version of a KV v2 secret. None: the newest.
-    pub version: Option<u64>,
+    pub(crate) version: Option<u64>,
     /// The body of a write. The path is then written, not read, and the answer is the secret.
-    pub data: Option<Data>,
+    pub(crate) data: Option<Data>,
 }
 
 impl Wanted {
-    /// Whether reading the path may create a new credential, as far as that is known before the first read. A path that looks
-    /// like one of a KV v2 engine does not.
+    /// Whether reading the path may create a new credential, as far as that is known before the first read. A read from a KV v2
+    /// engine, recognised by its path, creates none.
     pub(crate) fn may_mint(&self) -> bool {
         self.data.is_some() || !has_data_segment(self.path.as_str())
     }
@@ -38,7 +38,7 @@ impl Wanted {
 pub(super) struct ReadAttempt {
     /// A request whose answer was lost may be sent again.
     repeatable: bool,
-    /// True while the server may have carried out the request.
+    /// Set to true while the server may have carried out the request.
     sent: Cell<bool>,
 }
 

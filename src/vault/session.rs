@@ -24,13 +24,13 @@ pub(crate) struct Session {
     pub(super) role: String,
     since: Instant,
     /// Identifies the client token in the server's audit log.
-    pub accessor: String,
+    pub(crate) accessor: String,
     /// How long the client token lives, from the login or from the last renewal. Zero: it does not expire.
-    pub ttl: Duration,
+    pub(crate) ttl: Duration,
     /// Whether the client token can be renewed.
-    pub renewable: bool,
+    pub(crate) renewable: bool,
     /// The policies of the client token.
-    pub policies: Vec<String>,
+    pub(crate) policies: Vec<String>,
     uses: Uses,
     /// The lifetime of the JWT of the login, where the JWT states it.
     proof: Option<JwtLifetime>,

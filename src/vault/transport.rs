@@ -9,7 +9,7 @@ use hyper::body::Bytes;
 
 use super::error::{VaultError, VaultErrorKind};
 use crate::http::{
-    Exchange, KeptConnection, Peer, Response, ResponseHead, TransportError, USER_AGENT, encode_path, trust_ca,
+    Exchange, HttpResponse, KeptConnection, Peer, ResponseHead, TransportError, USER_AGENT, encode_path, trust_ca,
 };
 use crate::plan::Connection;
 use crate::secret::Secret;
@@ -44,18 +44,18 @@ pub(super) struct ApiRequest<'a> {
     pub(super) jwt: Option<&'a Secret>,
     /// See [`X_VAULT_INDEX`].
     pub(super) index: Option<&'a HeaderValue>,
-    /// The server may carry out the request twice: that leaves nothing behind.
+    /// See [`Exchange::repeatable`].
     pub(super) repeatable: bool,
-    /// True while the server may have the request, or parts of it. Outlives an exchange that is dropped half-way.
+    /// See [`Exchange::sent`].
     pub(super) sent: &'a Cell<bool>,
 }
 
 /// An answer of the API, or of something in front of it.
 pub(super) struct ApiResponse {
-    pub(super) http: Response,
+    pub(super) http: HttpResponse,
     /// The answer came without TLS.
     pub(super) in_clear: bool,
-    /// What the request had in it that no message may have.
+    /// The tokens in the request, which no message may hold.
     pub(super) confidential: Vec<Secret>,
 }
 
@@ -116,9 +116,9 @@ impl Transport {
             max_error_body: MAX_ERROR_ANSWER,
         };
         let http = self.peer.exchange(kept, &how, || self.build(request)).await?;
-        // The node behind this connection may be the wrong one: it cannot answer now, it is a standby that can neither answer nor
-        // forward the request (307, 472, 473), or it does not know the new config of an auth method yet. The next try resolves
-        // the address again.
+        // The node behind this connection may be the wrong one: a node that cannot answer now, a standby that can neither answer
+        // nor forward the request (307, 472, 473), or a node that does not know the new config of an auth method yet. The next
+        // try resolves the address again.
         let login_refused = request.jwt.is_some() && !http.is_success();
         if login_refused || matches!(http.status, 307 | 472 | 473 | 500..) {
             kept.close();

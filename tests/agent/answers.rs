@@ -254,7 +254,7 @@ fn what_is_no_vault_answer_is_no_secret() {
         ("canary-secret", "JSON"),
         (r#"{"data":{"a":"canary-secret""#, "JSON"),
         (r#"{"data":null}"#, "no data"),
-        (r#"{"data":["canary-secret"]}"#, "no object"),
+        (r#"{"data":["canary-secret"]}"#, "not an object"),
         (r#"{"data":{"a":"canary-secret","a":"b"}}"#, "distinct"),
         (r#"{"data":null,"wrap_info":{"token":"canary-secret"}}"#, "wrapped"),
         (deep.as_str(), "deep"),
@@ -668,5 +668,5 @@ fn a_token_that_is_a_pipe_holds_nobody_up() {
             .unwrap()
             .success()
     );
-    agent.run().expect(64, &["is no file"]);
+    agent.run().expect(64, &["is not a regular file"]);
 }

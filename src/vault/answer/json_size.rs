@@ -4,7 +4,7 @@
 pub(super) struct JsonSize {
     /// The deepest nesting of lists and objects.
     pub(super) depth: usize,
-    /// The commas between values, that is about the number of values: one less for each list and object.
+    /// The number of commas: about the number of values and names, less one for each list and object.
     pub(super) values: usize,
 }
 

@@ -28,8 +28,8 @@ use crate::http::clean;
 /// The deepest nesting of an answer: deeper JSON is no secret. `serde_json` limits the depth of what it parses, but not of what
 /// it skips.
 const MAX_DEPTH: usize = 64;
-/// How many names and values an answer may have. Each takes some tens of bytes of memory, however short it is: all of them must
-/// fit several times into a container of 64 MiB.
+/// How many names and values an answer may have. Even a short value takes some tens of bytes of memory, and all values must fit
+/// several times into a container of 64 MiB.
 const MAX_VALUES: usize = 65_536;
 
 /// The fields of every answer of the API.

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::http::Response;
+use crate::http::HttpResponse;
 use crate::vault::read::Wanted;
 
 fn answered(body: &str) -> ApiResponse {
@@ -16,7 +16,7 @@ fn answered(body: &str) -> ApiResponse {
 
 fn with_status(status: u16, body: &[u8]) -> ApiResponse {
     ApiResponse {
-        http: Response {
+        http: HttpResponse {
             status,
             headers: HeaderMap::new(),
             body: Zeroizing::new(body.to_vec()),

@@ -1,9 +1,10 @@
-//! Answers that mean the same for every request. Who has answered is decided before what the status means.
+//! Answers that mean the same for every request: first who answered, the server or something in front of it; then what the
+//! status means.
 
 use std::time::Duration;
 
 use super::transport::CLIENT_CERTIFICATE;
-use super::{Decision, FOREIGN, Operation, give_up, no_vault_answer, not_vault, pause_of, retry, to, unavailable};
+use super::{Classified, FOREIGN, Operation, give_up, no_vault_answer, not_vault, pause_of, retry, to, unavailable};
 use crate::http::{Pause, RetryDecision, RetryWindow};
 use crate::vault::error::{VaultError, VaultErrorKind};
 use crate::vault::error_response::{ErrorResponse, Meaning};
@@ -12,7 +13,7 @@ use crate::vault::error_response::{ErrorResponse, Meaning};
 const ELECTION: Duration = Duration::from_secs(30);
 
 /// None: what the answer means depends on the operation.
-pub(super) fn decide(operation: Operation<'_>, response: &ErrorResponse) -> Option<Decision> {
+pub(super) fn decide(operation: Operation<'_>, response: &ErrorResponse) -> Option<Classified> {
     if let Some(meaning) = &response.meaning {
         return known_meaning(operation, response, meaning);
     }
@@ -29,7 +30,7 @@ pub(super) fn decide(operation: Operation<'_>, response: &ErrorResponse) -> Opti
     }
 }
 
-fn known_meaning(operation: Operation<'_>, response: &ErrorResponse, meaning: &Meaning) -> Option<Decision> {
+fn known_meaning(operation: Operation<'_>, response: &ErrorResponse, meaning: &Meaning) -> Option<Classified> {
     let head = &response.head;
     Some(match meaning {
         Meaning::WantsTls => give_up(
@@ -57,7 +58,7 @@ fn known_meaning(operation: Operation<'_>, response: &ErrorResponse, meaning: &M
     })
 }
 
-fn redirect(operation: Operation<'_>, status: u16) -> Decision {
+fn redirect(operation: Operation<'_>, status: u16) -> Classified {
     let error = VaultError::new(
         VaultErrorKind::NotVault,
         format!(
@@ -73,7 +74,7 @@ fn redirect(operation: Operation<'_>, status: u16) -> Decision {
     }
 }
 
-fn throttled(response: &ErrorResponse) -> Decision {
+fn throttled(response: &ErrorResponse) -> Classified {
     let words = response.words();
     if response.says("lease count quota") {
         return give_up(
@@ -100,7 +101,7 @@ fn throttled(response: &ErrorResponse) -> Decision {
 
 /// An answer of something in front of the server. A gateway may find a server again that it reports as away, and an error of the
 /// gateway itself may pass. Any other answer is a decision, and not the server's.
-fn foreign(operation: Operation<'_>, response: &ErrorResponse) -> Decision {
+fn foreign(operation: Operation<'_>, response: &ErrorResponse) -> Classified {
     let words = response.head.to_string();
     match response.head.status {
         // 520 to 530 are Cloudflare's.
@@ -168,7 +169,7 @@ const NOT_REACHED: [&str; 8] = [
 ];
 
 /// The server's own answer. None: what it means depends on the operation.
-fn from_server(operation: Operation<'_>, response: &ErrorResponse) -> Option<Decision> {
+fn from_server(operation: Operation<'_>, response: &ErrorResponse) -> Option<Classified> {
     let words = response.words();
     let status = response.head.status;
     if let Some((_, hint)) = FOR_A_MOMENT.iter().find(|(text, _)| response.says(text)) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Decision, retry};
+use super::{Classified, retry};
 use crate::http::{Pause, RetryDecision, RetryWindow};
 use crate::plan::{AuthMethod, Login};
 use crate::vault::error::{VaultError, VaultErrorKind};
@@ -23,7 +23,7 @@ const MOUNT_SPREADS: Duration = Duration::from_secs(10);
 /// How long to try again after a denial without a reason, which may be one of a new pod, service account or config.
 const BARE_DENIAL: Duration = Duration::from_secs(30);
 
-pub(super) fn refused(login: &Login, identity: &str, response: &ErrorResponse) -> Decision {
+pub(super) fn refused(login: &Login, identity: &str, response: &ErrorResponse) -> Classified {
     let Login { mount, role, .. } = login;
     let words = response.words();
     if let Some(Meaning::SecondFactor(enforcements)) = &response.meaning {
@@ -60,7 +60,7 @@ fn denied(message: String, hint: impl Into<String>) -> VaultError {
     VaultError::new(VaultErrorKind::Denied, message, hint)
 }
 
-fn second_factor(Login { mount, role, .. }: &Login, enforcements: &[String]) -> Decision {
+fn second_factor(Login { mount, role, .. }: &Login, enforcements: &[String]) -> Classified {
     let by = match enforcements {
         [] => String::new(),
         names => format!(", by the enforcement {}", names.join(", ")),
@@ -71,7 +71,7 @@ fn second_factor(Login { mount, role, .. }: &Login, enforcements: &[String]) -> 
     ))
 }
 
-fn named_denial(Login { mount, role, .. }: &Login, identity: &str, words: &str) -> Decision {
+fn named_denial(Login { mount, role, .. }: &Login, identity: &str, words: &str) -> Classified {
     let error = denied(
         format!("the role {role} at auth/{mount} does not accept this pod's token ({words})"),
         format!("podkey sent {identity}: compare with the role's bound service accounts, namespaces and audience"),
@@ -79,7 +79,7 @@ fn named_denial(Login { mount, role, .. }: &Login, identity: &str, words: &str) 
     RetryDecision::Retry(Pause::Fixed(Duration::from_secs(2)), RetryWindow::Once, error)
 }
 
-fn bare_denial(Login { mount, role, method }: &Login, identity: &str, words: &str) -> Decision {
+fn bare_denial(Login { mount, role, method }: &Login, identity: &str, words: &str) -> Classified {
     let checklist = match method {
         AuthMethod::Kubernetes => format!(
             "podkey sent {identity}. The server does not say why; check in this order: the mount exists; the token reviewer has \

@@ -20,7 +20,7 @@ use crate::plan::Login;
 /// A write is not tried again after this many lost answers.
 const MAX_LOST: u32 = 3;
 
-type Decision = RetryDecision<VaultError>;
+type Classified = RetryDecision<VaultError>;
 
 /// What was requested, with what the messages need to name.
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +92,7 @@ impl FailedTry {
 }
 
 /// Decides about every failed try.
-pub(super) fn classify(operation: Operation<'_>, failure: &FailedTry) -> Decision {
+pub(super) fn classify(operation: Operation<'_>, failure: &FailedTry) -> Classified {
     match failure {
         FailedTry::Transport(error) => limit_lost_writes(operation, transport::decide(error)),
         FailedTry::Malformed(what, head) => match operation {
@@ -111,7 +111,7 @@ pub(super) fn classify(operation: Operation<'_>, failure: &FailedTry) -> Decisio
 }
 
 /// What a refusal means for this operation.
-fn refused(operation: Operation<'_>, response: &ErrorResponse) -> Decision {
+fn refused(operation: Operation<'_>, response: &ErrorResponse) -> Classified {
     match operation {
         Operation::Login { login, identity } => login::refused(login, identity, response),
         Operation::Read {
@@ -126,7 +126,7 @@ fn refused(operation: Operation<'_>, response: &ErrorResponse) -> Decision {
 }
 
 /// Ends the tries of a write that may have made too many secrets.
-fn limit_lost_writes(operation: Operation<'_>, decision: Decision) -> Decision {
+fn limit_lost_writes(operation: Operation<'_>, decision: Classified) -> Classified {
     match (decision, operation) {
         (RetryDecision::Retry(_, _, error), Operation::Read { wanted, lost, .. }) if lost >= MAX_LOST => {
             RetryDecision::GiveUp(VaultError {
@@ -146,7 +146,7 @@ fn limit_lost_writes(operation: Operation<'_>, decision: Decision) -> Decision {
 /// What to do about an answer that is not the server's.
 const FOREIGN: &str = "something between podkey and the server has answered (proxy, ingress, service mesh, load balancer), or the connection's address is another server's";
 
-fn not_vault(operation: Operation<'_>, words: &str, hint: &str) -> Decision {
+fn not_vault(operation: Operation<'_>, words: &str, hint: &str) -> Classified {
     give_up(VaultErrorKind::NotVault, no_vault_answer(operation, words), hint)
 }
 
@@ -169,7 +169,7 @@ fn verb(wanted: &Wanted) -> &'static str {
     }
 }
 
-fn give_up(kind: VaultErrorKind, message: impl Into<String>, hint: impl Into<String>) -> Decision {
+fn give_up(kind: VaultErrorKind, message: impl Into<String>, hint: impl Into<String>) -> Classified {
     RetryDecision::GiveUp(VaultError::new(kind, message, hint))
 }
 
@@ -179,11 +179,11 @@ fn retry(
     kind: VaultErrorKind,
     message: impl Into<String>,
     hint: impl Into<String>,
-) -> Decision {
+) -> Classified {
     RetryDecision::Retry(pause, window, VaultError::new(kind, message, hint))
 }
 
-fn unavailable(message: impl Into<String>, hint: impl Into<String>) -> Decision {
+fn unavailable(message: impl Into<String>, hint: impl Into<String>) -> Classified {
     retry(
         Pause::Jitter,
         RetryWindow::Budget,

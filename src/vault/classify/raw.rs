@@ -1,6 +1,6 @@
 //! Successes of the server without JSON: some endpoints of the engines pki and ssh answer with the certificate or key itself.
 
-use super::{Decision, give_up, has_data_segment};
+use super::{Classified, give_up, has_data_segment};
 use crate::http::ResponseHead;
 use crate::vault::error::VaultErrorKind;
 use crate::vault::read::Wanted;
@@ -18,7 +18,7 @@ const TYPES: [&str; 8] = [
 ];
 
 /// None: the answer is not one of such an endpoint.
-pub(super) fn decide(wanted: &Wanted, head: &ResponseHead) -> Option<Decision> {
+pub(super) fn decide(wanted: &Wanted, head: &ResponseHead) -> Option<Classified> {
     let path = wanted.path.as_str();
     let instead = with_json(path);
     let known = TYPES.iter().any(|known| head.content_type.starts_with(known));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Decision, give_up, has_data_segment, verb};
+use super::{Classified, give_up, has_data_segment, verb};
 use crate::http::{Pause, RetryDecision, RetryWindow};
 use crate::vault::error::{VaultError, VaultErrorKind};
 use crate::vault::error_response::{ErrorResponse, GoneVersion, Meaning};
@@ -11,7 +11,7 @@ use crate::vault::read::Wanted;
 /// How long after a login other nodes may not know the client token.
 const TOKEN_SPREADS: Duration = Duration::from_secs(5);
 
-pub(super) fn refused(wanted: &Wanted, role: &str, since_login: Duration, response: &ErrorResponse) -> Decision {
+pub(super) fn refused(wanted: &Wanted, role: &str, since_login: Duration, response: &ErrorResponse) -> Classified {
     let (path, verb, words) = (wanted.path.as_str(), verb(wanted), response.words());
     if response.meaning == Some(Meaning::Unversioned) {
         let version = wanted.version.unwrap_or_default();
@@ -58,7 +58,7 @@ pub(super) fn refused(wanted: &Wanted, role: &str, since_login: Duration, respon
 }
 
 /// There is no such path, no such version, or no engine.
-fn not_found(wanted: &Wanted, response: &ErrorResponse, words: &str) -> Decision {
+fn not_found(wanted: &Wanted, response: &ErrorResponse, words: &str) -> Classified {
     let path = wanted.path.as_str();
     let not_found = |message: String, hint: &str| give_up(VaultErrorKind::NotFound, message, hint);
     if let Some(gone) = &response.gone {
@@ -94,7 +94,7 @@ fn not_found(wanted: &Wanted, response: &ErrorResponse, words: &str) -> Decision
     RetryDecision::GiveUp(VaultError::new(VaultErrorKind::NotFound, message, hint).explainable())
 }
 
-fn gone_version(path: &str, gone: &GoneVersion) -> Decision {
+fn gone_version(path: &str, gone: &GoneVersion) -> Classified {
     let (what, hint) = match gone.destroyed {
         true => ("destroyed", "write the secret again, or ask for another version"),
         false => ("deleted", "`vault kv undelete` restores it; or ask for another version"),
@@ -109,7 +109,7 @@ fn gone_version(path: &str, gone: &GoneVersion) -> Decision {
 
 /// No policy of the role allows the request. What else the status may mean is looked up afterwards, where the client token allows
 /// another use.
-fn denied(wanted: &Wanted, role: &str, since_login: Duration, words: &str) -> Decision {
+fn denied(wanted: &Wanted, role: &str, since_login: Duration, words: &str) -> Classified {
     let path = wanted.path.as_str();
     let hint = match wanted.data {
         None => "add `read` on this path to a policy of the role; a path without a mount is answered the same way",

@@ -1,6 +1,6 @@
 //! What a refused renewal means: the token is gone, the lease is gone, or its engine cannot renew it now.
 
-use super::{Decision, give_up};
+use super::{Classified, give_up};
 use crate::vault::error::VaultErrorKind;
 use crate::vault::error_response::ErrorResponse;
 
@@ -12,7 +12,7 @@ pub(super) fn must_log_in_again(response: &ErrorResponse) -> bool {
         .any(|words| response.says(words))
 }
 
-pub(super) fn refused(what: &str, response: &ErrorResponse) -> Decision {
+pub(super) fn refused(what: &str, response: &ErrorResponse) -> Classified {
     const GONE: [&str; 4] = ["lease not found", "lease expired", "invalid lease", "not renewable"];
     let kind = match response.head.status {
         401 | 403 => VaultErrorKind::Denied,

@@ -15,7 +15,7 @@ fn login(method: AuthMethod) -> Login {
 
 const IDENTITY: &str = "service account runner in namespace arc with audience vault";
 
-fn at_login(status: u16, errors: &[&str]) -> Decision {
+fn at_login(status: u16, errors: &[&str]) -> Classified {
     let login = login(AuthMethod::Kubernetes);
     let operation = Operation::Login {
         login: &login,
@@ -24,7 +24,7 @@ fn at_login(status: u16, errors: &[&str]) -> Decision {
     classify(operation, &refused(status, errors))
 }
 
-fn at_read(status: u16, errors: &[&str]) -> Decision {
+fn at_read(status: u16, errors: &[&str]) -> Classified {
     classify(read(Duration::from_secs(60)), &refused(status, errors))
 }
 
@@ -79,7 +79,7 @@ fn foreign(status: u16, content_type: &str) -> FailedTry {
     }))
 }
 
-fn parts(decision: &Decision) -> (Option<(Pause, RetryWindow)>, VaultErrorKind, String) {
+fn parts(decision: &Classified) -> (Option<(Pause, RetryWindow)>, VaultErrorKind, String) {
     match decision {
         RetryDecision::GiveUp(error) => (None, error.kind, format!("{} {}", error.message, error.hint)),
         RetryDecision::Retry(pause, patience, error) => (
@@ -91,7 +91,7 @@ fn parts(decision: &Decision) -> (Option<(Pause, RetryWindow)>, VaultErrorKind, 
 }
 
 #[track_caller]
-fn check(decision: &Decision, retry: Option<(Pause, RetryWindow)>, kind: VaultErrorKind, texts: &[&str]) {
+fn check(decision: &Classified, retry: Option<(Pause, RetryWindow)>, kind: VaultErrorKind, texts: &[&str]) {
     let (is_retry, is_kind, text) = parts(decision);
     assert_eq!((is_retry, is_kind), (retry, kind), "{text}");
     for part in texts {

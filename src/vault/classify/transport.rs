@@ -1,6 +1,6 @@
 //! Failures without a whole answer.
 
-use super::{Decision, give_up, retry, unavailable};
+use super::{Classified, give_up, retry, unavailable};
 use crate::http::{Pause, RetryWindow, SUPPORTED, TlsError, TransportError, size};
 use crate::vault::batch::MAX_ANSWERS;
 use crate::vault::error::VaultErrorKind;
@@ -18,7 +18,7 @@ pub(in crate::vault) fn size_limits() -> String {
     )
 }
 
-pub(super) fn decide(error: &TransportError) -> Decision {
+pub(super) fn decide(error: &TransportError) -> Classified {
     match error {
         TransportError::Resolve(why) => unavailable(
             format!("the server's name does not resolve: {why}"),
@@ -55,7 +55,7 @@ pub(super) fn decide(error: &TransportError) -> Decision {
     }
 }
 
-fn tls(error: &TlsError) -> Decision {
+fn tls(error: &TlsError) -> Classified {
     let once =
         |message: String, hint: &str| retry(Pause::Jitter, RetryWindow::Once, VaultErrorKind::Trust, message, hint);
     match error {
