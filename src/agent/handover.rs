@@ -115,7 +115,7 @@ impl<'a> Handover<'a> {
     /// All was delivered, with this session.
     pub(super) fn delivered(session: &'a Session, read: Duration, sources: Vec<Held>) -> Option<Self> {
         Some(Self::Delivered(Delivered {
-            session: session.handed()?,
+            session: session.hand_over()?,
             logged_in: boot_time().saturating_sub(session.age()),
             read,
             sources,

@@ -1,5 +1,5 @@
 //! Requests to Vault and OpenBao: log in, read or write, renew, revoke. Each request is retried as `classify` decides, within the
-//! one [`Deadline`](crate::http::Deadline) of the run, or tried once where that deadline says so. Knows nothing of files and formats.
+//! one [`Deadline`] of the run, or tried once where that deadline says so. Knows nothing of files and formats.
 //!
 //! The crate vaultrs is not used: podkey makes few kinds of requests. Its types are not used either: the login types print the JWT
 //! in `Debug` and build a wrong path, and the revocation type has a tab in its path.
@@ -67,7 +67,7 @@ impl Vault {
     }
 
     /// Closes the connection that is kept between requests.
-    pub(crate) fn hang_up(&self) {
+    pub(crate) fn close_connection(&self) {
         self.kept.set(KeptConnection::default());
     }
 

@@ -66,7 +66,7 @@ impl Vault {
             Ok(Err(_)) | Err(_) => {
                 // A caller with a schedule tries again, and warns itself.
                 if let Deadline::Run(..) = self.deadline {
-                    session.may_last();
+                    session.warn_unconfirmed_revocation();
                 }
                 Revoked::Unanswered
             }

@@ -160,7 +160,7 @@ impl Session {
     }
 
     /// Warns that the revocation had no answer.
-    pub(crate) fn may_last(&self) {
+    pub(crate) fn warn_unconfirmed_revocation(&self) {
         tracing::warn!(
             accessor = self.accessor,
             ttl_s = self.ttl.as_secs(),
@@ -174,7 +174,7 @@ impl Session {
     }
 
     /// The session for another process. None where the client token is not UTF-8, which no token is.
-    pub(crate) fn handed(&self) -> Option<SessionHandover<'_>> {
+    pub(crate) fn hand_over(&self) -> Option<SessionHandover<'_>> {
         Some(SessionHandover {
             client_token: std::str::from_utf8(self.client_token.expose()).ok()?.into(),
             accessor: self.accessor.as_str().into(),
@@ -236,7 +236,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(100)).await;
         let before = session("s.canary-client-token");
         before.count_use().unwrap();
-        let json = serde_json::to_string(&before.handed().unwrap()).unwrap();
+        let json = serde_json::to_string(&before.hand_over().unwrap()).unwrap();
         let handover: SessionHandover<'_> = serde_json::from_str(&json).unwrap();
         let after = Session::resume(handover, Duration::from_secs(7)).unwrap();
         assert!(after.client_token == before.client_token && after.index == before.index);
@@ -267,7 +267,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_token_that_does_not_fit_into_a_request_makes_no_session() {
         for bad in ["", "a b", "a\nb", "ä"] {
-            let json = serde_json::to_string(&session(bad).handed().unwrap()).unwrap();
+            let json = serde_json::to_string(&session(bad).hand_over().unwrap()).unwrap();
             let handover: SessionHandover<'_> = serde_json::from_str(&json).unwrap();
             assert!(Session::resume(handover, Duration::ZERO).is_none(), "{bad:?}");
         }

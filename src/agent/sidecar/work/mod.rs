@@ -197,7 +197,7 @@ impl<'a> Sidecar<'a> {
             }
             self.tell();
             // Whatever is in between may forget an idle connection.
-            self.vault.hang_up();
+            self.vault.close_connection();
             let after = |at: Duration| at.saturating_sub(now);
             let clear_up = self.view.clear_up_due();
             let clear_up = clear_up.map(|at| at.saturating_duration_since(Instant::now()));
@@ -281,7 +281,7 @@ impl<'a> Sidecar<'a> {
             }
             Work::ReadLeased(source, permit) => {
                 // A connection that the server has just closed would cost the permit.
-                self.vault.hang_up();
+                self.vault.close_connection();
                 let (answer, unused) = match (self.sources.get(source.0), self.sessions.get(&self.current)) {
                     (Some(known), Some(session)) => {
                         match self.vault.read_leased(session, &known.wanted, permit).await {
@@ -599,7 +599,7 @@ fn receive(surroundings: &Surroundings, handed: &mut Option<Handed>) -> Result<b
 async fn give_back(vault: &Vault, session: &Session, limit: Duration) -> usize {
     let revoked = vault.revoke(session, limit).await;
     if revoked == Revoked::Unanswered {
-        session.may_last();
+        session.warn_unconfirmed_revocation();
     }
     usize::from(revoked != Revoked::Yes)
 }
