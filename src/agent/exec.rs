@@ -12,9 +12,9 @@ use super::below;
 use super::files;
 use super::outcome::{self, OUTCOME, Outcome, Target};
 use super::report::{Code, Failure};
+use crate::http::clean;
 use crate::plan::{BIN_DIR, ENV_DIR, EnvName, MAX_RENDERED_BYTES, SECRETS_DIR};
 use crate::secret::Secret;
-use crate::vault::clean;
 
 /// The longest `NAME=value` with its final NUL (`MAX_ARG_STRLEN`, execve(2)).
 const MAX_STRING: usize = 128 * 1024;

@@ -12,7 +12,7 @@ use super::report::{Code, Failure};
 use crate::plan::{HANDOVER_DIR, HANDOVER_FILE};
 use crate::schedule::Lifetime;
 use crate::secret::Lease;
-use crate::vault::{Handed, Session, Wanted};
+use crate::vault::{Session, SessionHandover, Wanted};
 
 /// The longest, in bytes.
 const MAX_HANDOVER: usize = 1024 * 1024;
@@ -33,7 +33,7 @@ pub(super) enum Handover<'a> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Delivered<'a> {
     #[serde(borrow)]
-    session: Handed<'a>,
+    session: SessionHandover<'a>,
     /// When the login was, on the machine's own clock.
     pub logged_in: Duration,
     /// When the reads began, likewise.
@@ -115,7 +115,7 @@ impl<'a> Handover<'a> {
     /// All was delivered, with this session.
     pub(super) fn delivered(session: &'a Session, read: Duration, sources: Vec<Held>) -> Option<Self> {
         Some(Self::Delivered(Delivered {
-            session: session.handed()?,
+            session: session.hand_over()?,
             logged_in: boot_time().saturating_sub(session.age()),
             read,
             sources,

@@ -17,12 +17,13 @@ use super::report::{Code, Failure, Report, Stage};
 use super::signals::{self, Signals};
 use super::tools;
 use super::{Clock, Surroundings};
+use crate::http::{Deadline, clean};
 use crate::plan::{
     ApiPath, Budget, Destination, ENV_DIR, FILES_DIR, Login, MAX_PLAN_BYTES, OnFailure, PLAN_ENV, Plan, TOKEN_FILE,
     VOLUME_DIR,
 };
 use crate::secret::Secret;
-use crate::vault::{self, Credential, Revoked, Session, Stop, Vault, clean};
+use crate::vault::{Cancellation, LoginToken, Revoked, Session, Vault};
 
 /// The environment variable that replaces the plan's budget.
 pub const BUDGET_ENV: &str = "PODKEY_BUDGET";
@@ -37,7 +38,7 @@ struct Progress {
     session: OnceCell<Session>,
     /// Why the client token is not to be revoked.
     token_kept: Cell<Option<&'static str>>,
-    stop: Stop,
+    stop: Cancellation,
 }
 
 /// The stage a run came to, the connection's name, and what to report.
@@ -54,7 +55,7 @@ pub(super) async fn run(surroundings: &Surroundings) -> Ended {
         Ok(read) => read,
         Err(failure) => return (Stage::Login, None, Err(failure)),
     };
-    let vault = match Vault::new(&plan.connection, vault::Deadline::start(budget.duration())) {
+    let vault = match Vault::new(&plan.connection, Deadline::start(budget.duration())) {
         Ok(vault) => vault,
         Err(error) => return finish(&plan, surroundings, Stage::Login, Err(error.into())),
     };
@@ -62,7 +63,7 @@ pub(super) async fn run(surroundings: &Surroundings) -> Ended {
         stage: Cell::new(Stage::Login),
         session: OnceCell::new(),
         token_kept: Cell::new(None),
-        stop: Stop::default(),
+        stop: Cancellation::default(),
     };
     let (outcome, signal) = {
         let mut work = std::pin::pin!(deliver(&plan, &vault, surroundings, &progress));
@@ -292,7 +293,7 @@ async fn read(
     let clock = Clock::start();
     let token_file = surroundings.path(TOKEN_FILE);
     let session = vault
-        .login(login, Credential::File(&token_file), &progress.stop)
+        .login(login, LoginToken::File(&token_file), &progress.stop)
         .await?;
     // From here on whoever ends the run finds the session, to revoke it.
     let session = progress.session.get_or_init(|| session);
@@ -309,7 +310,7 @@ async fn read(
         "logged in"
     );
 
-    if progress.stop.is_asked() {
+    if progress.stop.is_requested() {
         // What is reported is the signal.
         return Err(terminated("a signal", false));
     }

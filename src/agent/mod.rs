@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 pub use self::hooks::{Hook, PlainLines, job_completed, job_started};
 pub use self::init::BUDGET_ENV;
 use self::report::{Code, Failure, Report, Stage};
+use crate::http::clean;
 use crate::telemetry::LogFormat;
-use crate::vault::clean;
 
 /// Where the kubelet reads a container's last words.
 pub const TERMINATION_LOG: &str = "/dev/termination-log";

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::http::{IdTokenError, IdTokenErrorKind, clean};
 use crate::render::RenderError;
 use crate::telemetry::LogFormat;
-use crate::vault::{Kind, VaultError, clean};
+use crate::vault::{VaultError, VaultErrorKind};
 
 /// The exit codes, after sysexits.h. Never 7: ARC reads that as an outdated runner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,13 +188,26 @@ fn listed(texts: &[&str], limit: usize) -> String {
 impl From<VaultError> for Failure {
     fn from(error: VaultError) -> Self {
         let code = match error.kind {
-            Kind::Setup => Code::BadPlan,
-            Kind::NotFound | Kind::NoEngine | Kind::NotReadable => Code::NotFound,
-            Kind::Unavailable | Kind::Failing => Code::Unavailable,
-            Kind::RateLimited => Code::RateLimited,
-            Kind::NotVault => Code::NotVault,
-            Kind::Denied | Kind::Refused => Code::Denied,
-            Kind::Trust => Code::Trust,
+            VaultErrorKind::Setup => Code::BadPlan,
+            VaultErrorKind::NotFound | VaultErrorKind::NoEngine | VaultErrorKind::NotReadable => Code::NotFound,
+            VaultErrorKind::Unavailable | VaultErrorKind::Failing => Code::Unavailable,
+            VaultErrorKind::RateLimited => Code::RateLimited,
+            VaultErrorKind::NotVault => Code::NotVault,
+            VaultErrorKind::Denied | VaultErrorKind::Refused => Code::Denied,
+            VaultErrorKind::Trust => Code::Trust,
+        };
+        Self::new(code, error.message, error.hint)
+    }
+}
+
+impl From<IdTokenError> for Failure {
+    fn from(error: IdTokenError) -> Self {
+        let code = match error.kind {
+            IdTokenErrorKind::Setup => Code::BadPlan,
+            IdTokenErrorKind::NotGitHub => Code::NotVault,
+            IdTokenErrorKind::Unavailable => Code::Unavailable,
+            IdTokenErrorKind::Denied => Code::Denied,
+            IdTokenErrorKind::Trust => Code::Trust,
         };
         Self::new(code, error.message, error.hint)
     }

@@ -68,6 +68,12 @@ pub fn fill(path: &PathTemplate, facts: &JobFacts, environment: Option<&str>) ->
     }
 }
 
+/// The characters of a value that become `%XX`: all but those of GitHub's own names, see [`is_unreserved`].
+const ESCAPED: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'-');
+
 fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
 }
@@ -96,13 +102,7 @@ fn push(asked: &'static str, value: &str, filled: &mut String) -> Result<(), Pla
     if is_dots(value) {
         return Err(PlaceholderError::Unfit(asked, quoted(value)));
     }
-    for byte in value.bytes() {
-        if is_unreserved(byte) {
-            filled.push(char::from(byte));
-        } else {
-            filled.push_str(&format!("%{byte:02X}"));
-        }
-    }
+    filled.extend(percent_encoding::utf8_percent_encode(value, ESCAPED));
     Ok(())
 }
 

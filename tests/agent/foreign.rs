@@ -86,7 +86,7 @@ fn a_mesh_or_an_ingress_is_told_from_the_server_by_what_it_answers() {
         ),
     ] {
         both(reply, |run, _| {
-            run.expect(76, &["is no Vault answer", words, "something "]);
+            run.expect(76, &["is not from Vault", words, "something "]);
         });
     }
 }
@@ -152,7 +152,7 @@ fn the_servers_own_answers_are_told_as_before() {
         (
             69,
             || answer(412, r#"{"errors":["required index state not present"]}"#),
-            "caught up",
+            "newest data",
         ),
         (
             75,

@@ -643,7 +643,7 @@ fn once_its_token_is_over_and_the_login_is_refused_no_file_is_called_fresh() {
     agent.until("the state", |agent| agent.status()["files"]["a"]["state"] == "stale");
     let told = agent.status()["files"]["a"].clone();
     assert!(
-        told["reason"].to_string().contains("does not take this pod's token"),
+        told["reason"].to_string().contains("does not accept this pod's token"),
         "{told}"
     );
     assert!(told["nextTry"].is_string(), "{told}");

@@ -27,7 +27,7 @@ use super::outcome::{MAX_OUTCOME, PLAN};
 use super::report::{Code, Failure, Report, Stage};
 use crate::job::commands::{self, Level};
 use crate::plan::{BIN_DIR, JOB_COMPLETED, JobPlan, NEXT_JOB_COMPLETED_ENV, Plan, SECRETS_DIR};
-use crate::vault::{Session, Stop, Vault};
+use crate::vault::{Cancellation, Session, Vault};
 
 /// Of the started hook's deadline, so much is kept for clearing and for giving the client token back.
 const LAST: Duration = Duration::from_secs(2);
@@ -58,7 +58,7 @@ struct Progress {
     keep_token: Cell<bool>,
     /// The masks of what `init` delivered were printed, or could not be.
     masked: Cell<bool>,
-    stop: Stop,
+    stop: Cancellation,
 }
 
 impl Progress {
@@ -68,7 +68,7 @@ impl Progress {
             session: OnceCell::new(),
             keep_token: Cell::new(false),
             masked: Cell::new(false),
-            stop: Stop::default(),
+            stop: Cancellation::default(),
         }
     }
 

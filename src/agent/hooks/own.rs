@@ -11,11 +11,12 @@ use crate::agent::delivery::{Delivery, EnvOrder, FileOrder, Order, Variable};
 use crate::agent::files::Rendered;
 use crate::agent::outcome::Delivered;
 use crate::agent::report::{Code, Failure, Stage};
+use crate::http::{Deadline, IdTokenSource, Jwt, ProxyVariables, REQUEST_TOKEN_ENV, REQUEST_URL_ENV};
 use crate::job::facts::JobFacts;
 use crate::job::placeholders::fill;
 use crate::plan::{ApiPath, AuthMethod, Destination, JobLogin, Login, PathTemplate};
 use crate::secret::Secret;
-use crate::vault::{Credential, Deadline, IdTokenSource, Jwt, ProxyVariables, Vault};
+use crate::vault::{LoginToken, Vault};
 
 /// What the job read.
 #[derive(Default)]
@@ -44,7 +45,13 @@ pub(super) async fn read(
     let clock = Clock::start();
     let source = source(hook)?;
     let root = hook.root.as_deref().unwrap_or_else(|| Path::new("/"));
-    let token = source.ask(login.audience.as_ref(), deadline, root).await?;
+    let token = source
+        .request(
+            login.audience.as_ref().map(|audience| audience.as_str()),
+            deadline,
+            root,
+        )
+        .await?;
     let order = order(it, &token, facts)?;
     let vault = Vault::new(&it.plan.connection, deadline)?.correlated(&hook.job());
     let planned = Login {
@@ -52,7 +59,7 @@ pub(super) async fn read(
         mount: login.mount.clone(),
         role: login.role.clone(),
     };
-    let session = vault.login(&planned, Credential::Token(&token), &progress.stop).await?;
+    let session = vault.login(&planned, LoginToken::Jwt(&token), &progress.stop).await?;
     // From here on whoever ends the run finds the session, to revoke it.
     let (vault, session) = progress.session.get_or_init(|| (vault, session));
     tracing::info!(
@@ -65,7 +72,7 @@ pub(super) async fn read(
         "{}: logged in with GitHub's token",
         hook.job()
     );
-    if progress.stop.is_asked() {
+    if progress.stop.is_requested() {
         // What is reported is why.
         return Err(Failure::new(Code::Terminated, "the hook was stopped", ""));
     }
@@ -131,10 +138,7 @@ impl OwnSecrets {
 fn source(hook: &Hook) -> Result<IdTokenSource, Failure> {
     let asked = |name: &str| hook.text(name).map(str::to_owned);
     let first = |names: [&str; 2]| names.into_iter().find_map(&asked);
-    let (Some(url), Some(bearer)) = (
-        asked("ACTIONS_ID_TOKEN_REQUEST_URL"),
-        asked("ACTIONS_ID_TOKEN_REQUEST_TOKEN"),
-    ) else {
+    let (Some(url), Some(bearer)) = (asked(REQUEST_URL_ENV), asked(REQUEST_TOKEN_ENV)) else {
         return Err(Failure::new(
             Code::Denied,
             "the job may not ask GitHub for an ID token, and so cannot read the secrets that it is to read itself",

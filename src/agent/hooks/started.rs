@@ -26,6 +26,7 @@ use crate::agent::files::{self, Staged};
 use crate::agent::outcome::{self, Delivered, Manifest, OUTCOME, Outcome, Target};
 use crate::agent::report::{Code, Failure, Report, Stage};
 use crate::agent::signals::{self, Signals};
+use crate::http::clean;
 use crate::job::commands::{self, Level};
 use crate::job::export::EnvFile;
 use crate::job::facts::JobFacts;
@@ -34,7 +35,6 @@ use crate::job::policy;
 use crate::job::summary::{self, Given};
 use crate::plan::{BIN_DIR, ENV_DIR, EnvName, Format, JOB_STARTED, NEXT_JOB_STARTED_ENV, SECRETS_DIR};
 use crate::secret::Secret;
-use crate::vault::clean;
 
 /// Why the job fails.
 enum Refusal {

@@ -288,10 +288,7 @@ async fn post(url: &LoopbackUrl) -> Result<String, Failed> {
         .header(header::HOST, url.address().to_string())
         // Some servers wait for a body, or answer 411, without it.
         .header(header::CONTENT_LENGTH, 0)
-        .header(
-            header::USER_AGENT,
-            HeaderValue::from_static(concat!("podkey/", env!("CARGO_PKG_VERSION"))),
-        )
+        .header(header::USER_AGENT, HeaderValue::from_static(crate::http::USER_AGENT))
         .body(Empty::<Bytes>::new())
         .map_err(|_| Failed::new("its path makes no valid request", ""))?;
     let mut answer = pin!(sender.send_request(request));

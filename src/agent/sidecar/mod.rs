@@ -14,7 +14,7 @@ use super::report::{Failure, Stage};
 use super::signals::{self, Signals};
 use crate::agent::Surroundings;
 use crate::plan::Plan;
-use crate::vault::Stop;
+use crate::vault::Cancellation;
 
 /// What cannot be started is tried again, so late: nothing but a new pod may help.
 const START_AGAIN: Duration = Duration::from_secs(60);
@@ -43,7 +43,7 @@ pub(super) async fn run(surroundings: &Surroundings) -> super::init::Ended {
             return ended(None, format!("stopped by {name}, nothing was kept fresh"));
         }
     };
-    let stop = Stop::default();
+    let stop = Cancellation::default();
     let (mut handed, mut sidecar) = (None, None);
     let name = {
         let mut work = std::pin::pin!(keep_fresh(surroundings, &plan, &stop, &mut handed, &mut sidecar));
@@ -81,7 +81,7 @@ pub(super) async fn run(surroundings: &Surroundings) -> super::init::Ended {
 async fn keep_fresh<'a>(
     surroundings: &'a Surroundings,
     plan: &'a Plan,
-    stop: &'a Stop,
+    stop: &'a Cancellation,
     handed: &mut Option<Handed>,
     place: &mut Option<Sidecar<'a>>,
 ) -> Infallible {

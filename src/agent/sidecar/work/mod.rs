@@ -16,10 +16,11 @@ use crate::agent::init::order;
 use crate::agent::on_change::Actions;
 use crate::agent::report::{Code, Failure};
 use crate::agent::view::{FileState, FileStatus, Status, View};
+use crate::http::Deadline;
 use crate::plan::{ApiPath, AuthMethod, FILES_DIR, Login, MAX_RENDERED_BYTES, Plan, TOKEN_FILE, VOLUME_DIR};
 use crate::schedule::{self, Grant, Lifetime, Proof, Schedule, Source, State, TokenNumber, Work};
 use crate::vault::{
-    Credential, Deadline, Kind, Reading, Renewed, Revoked, Session, Stop, Vault, VaultError, Wanted, is_later,
+    Cancellation, LoginToken, Reading, Renewed, Revoked, Session, Vault, VaultError, VaultErrorKind, Wanted, is_later,
 };
 
 /// One request, from its connection to its whole answer.
@@ -34,7 +35,7 @@ pub(super) struct Sidecar<'a> {
     surroundings: &'a Surroundings,
     plan: &'a Plan,
     login: &'a Login,
-    stop: &'a Stop,
+    stop: &'a Cancellation,
     vault: Vault,
     order: Order<'a, ApiPath>,
     sources: Vec<Known>,
@@ -78,7 +79,7 @@ impl<'a> Sidecar<'a> {
     pub(super) fn start(
         surroundings: &'a Surroundings,
         plan: &'a Plan,
-        stop: &'a Stop,
+        stop: &'a Cancellation,
         handed: &mut Option<Handed>,
     ) -> Result<Option<Self>, Failure> {
         // Before anything can fail.
@@ -180,12 +181,12 @@ impl<'a> Sidecar<'a> {
     /// Works and sleeps, for ever.
     pub(super) async fn run(&mut self) -> Infallible {
         loop {
-            while !self.stop.is_asked()
+            while !self.stop.is_requested()
                 && let Some(work) = self.schedule.due(boot_time())
             {
                 self.carry_out(work).await;
             }
-            if self.stop.is_asked() {
+            if self.stop.is_requested() {
                 return std::future::pending().await;
             }
             // What ended by itself is nobody's to revoke.
@@ -196,7 +197,7 @@ impl<'a> Sidecar<'a> {
             }
             self.tell();
             // Whatever is in between may forget an idle connection.
-            self.vault.hang_up();
+            self.vault.close_connection();
             let after = |at: Duration| at.saturating_sub(now);
             let clear_up = self.view.clear_up_due();
             let clear_up = clear_up.map(|at| at.saturating_duration_since(Instant::now()));
@@ -280,7 +281,7 @@ impl<'a> Sidecar<'a> {
             }
             Work::ReadLeased(source, permit) => {
                 // A connection that the server has just closed would cost the permit.
-                self.vault.hang_up();
+                self.vault.close_connection();
                 let (answer, unused) = match (self.sources.get(source.0), self.sessions.get(&self.current)) {
                     (Some(known), Some(session)) => {
                         match self.vault.read_leased(session, &known.wanted, permit).await {
@@ -354,7 +355,7 @@ impl<'a> Sidecar<'a> {
         let token_file = self.surroundings.path(TOKEN_FILE);
         let result = self
             .vault
-            .login(self.login, Credential::File(&token_file), self.stop)
+            .login(self.login, LoginToken::File(&token_file), self.stop)
             .await;
         let session = self.heard(None, "the login failed", result)?;
         tracing::info!(
@@ -411,7 +412,7 @@ impl<'a> Sidecar<'a> {
         for by in &made {
             let rendered = match &answer {
                 Ok(reading) => self.render(*by, reading),
-                Err(error) if error.kind == Kind::NotFound => Err(error.clone().into()),
+                Err(error) if error.kind == VaultErrorKind::NotFound => Err(error.clone().into()),
                 Err(_) => continue,
             };
             bytes += rendered.iter().flatten().map(|file| file.bytes.len()).sum::<usize>();
@@ -498,7 +499,7 @@ impl<'a> Sidecar<'a> {
     }
 
     fn no_session(&self) -> VaultError {
-        VaultError::new(Kind::Denied, "there is no client token", "")
+        VaultError::new(VaultErrorKind::Denied, "there is no client token", "")
     }
 
     /// A result of a source, or of the token, as the schedule wants it. What failed is logged, once in a while.
@@ -518,17 +519,19 @@ impl<'a> Sidecar<'a> {
             Err(error) => {
                 let failure = match error.kind {
                     // Who says when to come again is taken at its word.
-                    Kind::Unavailable if error.retry_after.is_some() => schedule::Failure::Throttled(error.retry_after),
-                    Kind::Unavailable | Kind::Trust => schedule::Failure::Away,
-                    Kind::RateLimited => schedule::Failure::Throttled(error.retry_after),
-                    Kind::Denied => schedule::Failure::Denied,
-                    Kind::NotFound => schedule::Failure::Gone,
-                    Kind::Failing
-                    | Kind::NoEngine
-                    | Kind::NotVault
-                    | Kind::NotReadable
-                    | Kind::Refused
-                    | Kind::Setup => schedule::Failure::Failed,
+                    VaultErrorKind::Unavailable if error.retry_after.is_some() => {
+                        schedule::Failure::Throttled(error.retry_after)
+                    }
+                    VaultErrorKind::Unavailable | VaultErrorKind::Trust => schedule::Failure::Away,
+                    VaultErrorKind::RateLimited => schedule::Failure::Throttled(error.retry_after),
+                    VaultErrorKind::Denied => schedule::Failure::Denied,
+                    VaultErrorKind::NotFound => schedule::Failure::Gone,
+                    VaultErrorKind::Failing
+                    | VaultErrorKind::NoEngine
+                    | VaultErrorKind::NotVault
+                    | VaultErrorKind::NotReadable
+                    | VaultErrorKind::Refused
+                    | VaultErrorKind::Setup => schedule::Failure::Failed,
                 };
                 if failure == schedule::Failure::Gone {
                     self.failing.remove(&of);
@@ -596,7 +599,7 @@ fn receive(surroundings: &Surroundings, handed: &mut Option<Handed>) -> Result<b
 async fn give_back(vault: &Vault, session: &Session, limit: Duration) -> usize {
     let revoked = vault.revoke(session, limit).await;
     if revoked == Revoked::Unanswered {
-        session.may_last();
+        session.warn_unconfirmed_revocation();
     }
     usize::from(revoked != Revoked::Yes)
 }
