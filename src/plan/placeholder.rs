@@ -24,13 +24,13 @@ words! {
 }
 
 impl Placeholder {
-    /// As written in a path: `{job}`.
+    /// The placeholder as written in a path: `{job}`.
     pub(crate) fn written(self) -> String {
         format!("{{{self}}}")
     }
 
     /// All placeholders as written, with commas, and with `last` before the last one.
-    pub(super) fn written_list(last: &str) -> String {
+    pub(crate) fn written_list(last: &str) -> String {
         let written: Vec<_> = Self::NAMES.iter().map(|name| format!("{{{name}}}")).collect();
         match written.split_last() {
             Some((end, rest)) => format!("{} {last} {end}", rest.join(", ")),
