@@ -1,4 +1,4 @@
-//! Where a server is, and what its certificate must say.
+//! The address of a server, and the name that its certificate must have.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::{Invalid, checked_text, invalid};
 use crate::text::quoted;
 
-/// A server's address: `https://host[:port]`, nothing after it. Plain `http` parses too; who uses it must ask
+/// The address of a server: `https://host[:port]` and nothing after the port. Plain `http` parses too: see
 /// [`Address::is_tls`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Address {
+pub(crate) struct Address {
     tls: bool,
     host: String,
     port: u16,
@@ -22,17 +22,17 @@ checked_text!(Address);
 
 impl Address {
     /// Whether the scheme is `https`.
-    pub fn is_tls(&self) -> bool {
+    pub(crate) fn is_tls(&self) -> bool {
         self.tls
     }
 
     /// The host name or IP address, an IPv6 address without its brackets.
-    pub fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }
 
-    /// The port; without one in the text, the scheme's.
-    pub fn port(&self) -> u16 {
+    /// The port. Default: 443 for `https`, 80 for `http`.
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 }
@@ -48,7 +48,7 @@ impl FromStr for Address {
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.contains('@') {
-            return invalid("has a user or a password in it: write https://, host and port alone");
+            return invalid("has a user or a password: write only https://, host and port");
         }
         if let Some((server, _)) = rest.split_once(['/', '?', '#', '\\']) {
             let scheme = if tls { "https" } else { "http" };
@@ -69,7 +69,7 @@ impl FromStr for Address {
             None => 80,
             Some(digits) => match digits.parse::<u16>() {
                 Ok(port) if port != 0 => port,
-                _ => return invalid("has a port that is no number from 1 to 65535"),
+                _ => return invalid("has a port that is not a number from 1 to 65535"),
             },
         };
         Ok(Self {
@@ -95,13 +95,13 @@ impl fmt::Display for Address {
 /// A name to expect in a certificate: a DNS name or an IP address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct ServerName(String);
+pub(crate) struct ServerName(String);
 
 checked_text!(ServerName);
 
 impl ServerName {
     /// The name as written.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

@@ -1,0 +1,280 @@
+//! The rules between the parts of a plan, each written once for both halves: `Plan::parse` refuses the first violation, and the
+//! webhook words every violation for the author of the pod. (The type of each value knows which single values are valid.)
+
+mod rule;
+
+pub(crate) use self::rule::{Rule, Subject, Violation};
+
+use super::{
+    ApiPath, Connection, Decode, Destination, Format, MAX_ENV_SECRETS, MAX_FILES, MAX_ON_CHANGE, OnChange, Plan,
+    PlannedFile, WhenGone, words::words,
+};
+
+words! {
+    /// Who reads a secret (`as`).
+    pub(crate) enum ReadBy {
+        /// podkey-init reads the secret before the containers start.
+        Init = "init",
+        /// Each job of the runner reads the secret for itself, with the job's own identity.
+        Job = "job",
+    }
+    default Init
+}
+
+/// The facts about a file that the rules need. The webhook has these facts before there is a plan.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FileShape<'a> {
+    pub(crate) read_by: ReadBy,
+    /// As written, perhaps with placeholders.
+    pub(crate) secret: &'a ApiPath,
+    pub(crate) has_version: bool,
+    pub(crate) has_data: bool,
+    pub(crate) has_key: bool,
+    pub(crate) decode: Decode,
+    pub(crate) format: Format,
+    pub(crate) file: &'a Destination,
+    pub(crate) when_gone: WhenGone,
+}
+
+/// The facts about refresh that the rules need. The webhook has these facts before there is a plan.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RefreshShape<'a, F> {
+    /// Whether the files are kept fresh at all.
+    pub(crate) is_on: bool,
+    pub(crate) init_reads: bool,
+    /// Whether the connection or the pod has a job policy.
+    pub(crate) has_job_policy: bool,
+    /// Whether the job hooks export the variables.
+    pub(crate) exports: bool,
+    pub(crate) has_job_env: bool,
+    /// All files, of `init` and of the job.
+    pub(crate) files: F,
+    pub(crate) on_change: &'a [OnChange],
+}
+
+/// The broken rule about the path of a secret, read or written.
+pub(crate) fn secret(path: &ApiPath) -> Option<Rule> {
+    path.holds_tokens().then_some(Rule::SecretHoldsTokens)
+}
+
+/// The most important broken rule about data that is written to the path.
+pub(crate) fn data(file: &FileShape<'_>) -> Option<Rule> {
+    if !file.has_data {
+        None
+    } else if file.read_by == ReadBy::Job {
+        Some(Rule::DataForJob)
+    } else if file.secret.is_the_servers_own() {
+        Some(Rule::DataForServer)
+    } else if file.secret.changes_its_engine().is_some() {
+        Some(Rule::DataChangesEngine)
+    } else {
+        file.has_version.then_some(Rule::DataWithVersion)
+    }
+}
+
+/// The broken rules about the content of a file: which fields, in which form.
+pub(crate) fn content(file: &FileShape<'_>) -> impl Iterator<Item = Rule> + use<> {
+    let each_field = matches!(file.file, Destination::EachField(_));
+    let whole = !each_field && !file.has_key;
+    [
+        (each_field && file.read_by == ReadBy::Job, Rule::EachFieldForJob),
+        (each_field && file.has_key, Rule::EachFieldWithKey),
+        (each_field && file.format != Format::Raw, Rule::EachFieldWithFormat),
+        (whole && file.format == Format::Raw, Rule::RawNeedsKey),
+        (whole && file.decode != Decode::None, Rule::DecodeNeedsKey),
+    ]
+    .into_iter()
+    .filter_map(|(broken, rule)| broken.then_some(rule))
+}
+
+/// The broken rules about one file: [`secret`], [`data`] and [`content`].
+pub(crate) fn file(file: &FileShape<'_>) -> impl Iterator<Item = Rule> + use<> {
+    secret(file.secret).into_iter().chain(data(file)).chain(content(file))
+}
+
+/// The broken rules about the destinations of all files: each pair that cannot both be delivered, reported at the later file.
+pub(crate) fn destinations<'a>(
+    files: impl Iterator<Item = &'a Destination> + Clone,
+) -> impl Iterator<Item = Violation> {
+    files.clone().enumerate().flat_map(move |(index, file)| {
+        let earlier = files.clone().take(index).enumerate();
+        earlier.filter_map(move |(other, earlier)| {
+            let rule = match file.conflicts_with(earlier) {
+                false => return None,
+                true if file == earlier => Rule::SameDestination { other },
+                true => Rule::OverlappingDestination { other },
+            };
+            Some(Subject::File(index).breaks(rule))
+        })
+    })
+}
+
+/// The broken rules about the destinations of all files, if there are variables.
+pub(crate) fn variables_directory<'a>(files: impl Iterator<Item = &'a Destination>) -> impl Iterator<Item = Violation> {
+    let conflicts = |(index, file): (usize, &Destination)| file.conflicts_with_variables().then_some(index);
+    let indexes = files.enumerate().filter_map(conflicts);
+    indexes.map(|index| Subject::File(index).breaks(Rule::InVariablesDirectory))
+}
+
+/// The broken rules about refresh, on or off.
+pub(crate) fn refresh<'a, F>(shape: RefreshShape<'a, F>) -> impl Iterator<Item = Violation>
+where
+    F: Iterator<Item = FileShape<'a>> + Clone + 'a,
+{
+    let on = shape.is_on;
+    let actions = shape.on_change.len();
+    let whole = [
+        (!on && actions > 0, Subject::OnChange, Rule::OnChangeNeedsRefresh),
+        (on && !shape.init_reads, Subject::Refresh, Rule::NothingToRefresh),
+        (on && shape.has_job_policy, Subject::Refresh, Rule::PolicyWithRefresh),
+        (
+            on && !shape.exports && shape.has_job_env,
+            Subject::Export,
+            Rule::VariableFilesWithRefresh,
+        ),
+    ];
+    let whole = whole
+        .into_iter()
+        .filter_map(|(broken, subject, rule)| broken.then_some(subject.breaks(rule)));
+    let files = shape.files.clone().enumerate().flat_map(move |(index, file)| {
+        let rules = [
+            (!on && file.when_gone != WhenGone::Keep, Rule::WhenGoneNeedsRefresh),
+            (on && file.read_by == ReadBy::Job, Rule::JobFileWithRefresh),
+            (
+                on && matches!(file.file, Destination::Absolute(_)),
+                Rule::MountWithRefresh,
+            ),
+            (on && file.file.is_reserved(), Rule::ReservedWithRefresh),
+        ];
+        rules
+            .into_iter()
+            .filter_map(move |(broken, rule)| broken.then_some(Subject::File(index).breaks(rule)))
+    });
+    let too_many = (actions > MAX_ON_CHANGE).then_some(Subject::OnChange.breaks(Rule::TooManyActions(actions)));
+    let touched = shape.on_change.iter().enumerate().filter_map(move |(index, action)| {
+        let files = shape.files.clone().map(|file| file.file);
+        let is_replaced = on && action.replaced(files).is_some();
+        is_replaced.then_some(Subject::Action(index).breaks(Rule::TouchedIsReplaced))
+    });
+    whole.chain(files).chain(too_many).chain(touched)
+}
+
+/// The broken rule about a number: files ([`Subject::Plan`]), or entries of variables ([`Subject::Env`], [`Subject::JobEnv`]).
+pub(crate) fn count(subject: Subject, count: usize) -> Option<Violation> {
+    let rule = match subject {
+        Subject::Env | Subject::JobEnv if count > MAX_ENV_SECRETS => Rule::TooManyVariables(count),
+        Subject::Plan if count > MAX_FILES => Rule::TooManyFiles(count),
+        _ => return None,
+    };
+    Some(subject.breaks(rule))
+}
+
+/// The broken rule about the connection to the server.
+pub(crate) fn connection(is_tls: bool, allow_insecure_http: bool) -> Option<Rule> {
+    (!is_tls && !allow_insecure_http).then_some(Rule::InsecureHttp)
+}
+
+/// The broken rules of a plan.
+pub(crate) fn plan(plan: &Plan) -> impl Iterator<Item = Violation> {
+    let job_env = || plan.job.iter().flat_map(|job| &job.env);
+    let has_variables = !plan.env.is_empty() || job_env().next().is_some();
+    let job_reads = plan.job.as_ref().is_some_and(|job| job.reads());
+    let job_login = plan.job.as_ref().is_some_and(|job| job.login.is_some());
+    let files = plan.destinations().count();
+    let whole = [
+        (files == 0 && !has_variables, Subject::Plan, Rule::NothingToDeliver),
+        (
+            plan.exec && (plan.env.is_empty() || plan.job.is_some()),
+            Subject::Exec,
+            Rule::NothingToStart,
+        ),
+        (
+            plan.init_reads() && plan.login.is_none(),
+            Subject::Login,
+            Rule::InitNeedsLogin,
+        ),
+        (job_reads && !job_login, Subject::JobLogin, Rule::JobNeedsLogin),
+    ];
+    let whole = whole
+        .into_iter()
+        .filter_map(|(broken, subject, rule)| broken.then_some(subject.breaks(rule)));
+    let counts = [
+        count(Subject::Plan, files),
+        count(Subject::Env, plan.env.len()),
+        count(Subject::JobEnv, job_env().count()),
+    ];
+    let Connection {
+        address,
+        allow_insecure_http,
+        ..
+    } = &plan.connection;
+    let insecure = connection(address.is_tls(), *allow_insecure_http);
+    let of_files = plan
+        .file_shapes()
+        .enumerate()
+        .flat_map(|(index, shape)| file(&shape).map(move |rule| Subject::File(index).breaks(rule)));
+    let env = plan.env.iter().enumerate();
+    let env = env.filter_map(|(index, env)| Some(Subject::EnvEntry(index).breaks(secret(&env.secret)?)));
+    let job_env = job_env().enumerate();
+    let job_env =
+        job_env.filter_map(|(index, env)| Some(Subject::JobEnvEntry(index).breaks(secret(env.secret.as_path())?)));
+    let variables = has_variables.then(|| variables_directory(plan.destinations()));
+    let copies = plan.job.iter().flat_map(|job| &job.temp).flatten().enumerate();
+    let copies = copies.filter_map(|(index, (_, file))| {
+        let is_delivered = plan.destinations().any(|known| known == file);
+        (!is_delivered).then_some(Subject::Copy(index).breaks(Rule::CopyOfNoFile))
+    });
+    counts
+        .into_iter()
+        .flatten()
+        .chain(whole)
+        .chain(insecure.map(|rule| Subject::Connection.breaks(rule)))
+        .chain(of_files)
+        .chain(env)
+        .chain(job_env)
+        .chain(refresh(plan.refresh_shape()))
+        .chain(destinations(plan.destinations()))
+        .chain(variables.into_iter().flatten())
+        .chain(copies)
+}
+
+impl Plan {
+    fn file_shapes(&self) -> impl Iterator<Item = FileShape<'_>> + Clone {
+        let job = self.job.iter().flat_map(|job| &job.files);
+        let job = job.map(|file| file.shape(ReadBy::Job, file.secret.as_path()));
+        let init = self.files.iter().map(|file| file.shape(ReadBy::Init, &file.secret));
+        init.chain(job)
+    }
+
+    fn refresh_shape(&self) -> RefreshShape<'_, impl Iterator<Item = FileShape<'_>> + Clone> {
+        let job = self.job.as_ref();
+        RefreshShape {
+            is_on: self.refresh.is_some(),
+            init_reads: self.init_reads(),
+            has_job_policy: job.is_some_and(|job| !job.policies.is_empty()),
+            exports: job.is_some_and(|job| job.export),
+            has_job_env: job.is_some_and(|job| !job.env.is_empty()),
+            files: self.file_shapes(),
+            on_change: self.refresh.as_ref().map_or(&[], |refresh| &refresh.on_change),
+        }
+    }
+}
+
+impl<P> PlannedFile<P> {
+    fn shape<'a>(&'a self, read_by: ReadBy, secret: &'a ApiPath) -> FileShape<'a> {
+        FileShape {
+            read_by,
+            secret,
+            has_version: self.version.is_some(),
+            has_data: self.data.is_some(),
+            has_key: self.key.is_some(),
+            decode: self.decode,
+            format: self.format,
+            file: &self.file,
+            when_gone: self.when_gone,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
