@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::classify::{Patience, Pause, Verdict};
 use super::error::VaultError;
+use crate::telemetry::LogThrottle;
 
 const BASE: Duration = Duration::from_millis(500);
 const CAP: Duration = Duration::from_secs(15);
@@ -53,7 +54,7 @@ pub(super) struct Tries {
     failed: u32,
     /// The last kind of failure, since when it lasts, and how many in a row.
     streak: Option<(VaultError, Instant, u32)>,
-    said: Option<Instant>,
+    throttle: LogThrottle<Instant>,
 }
 
 impl Tries {
@@ -63,7 +64,7 @@ impl Tries {
             what,
             failed: 0,
             streak: None,
-            said: None,
+            throttle: LogThrottle::new(QUIET),
         }
     }
 
@@ -97,8 +98,7 @@ impl Tries {
             return Err(error);
         };
         self.failed += 1;
-        if self.said.is_none_or(|said| now.duration_since(said) >= QUIET) {
-            self.said = Some(now);
+        if self.throttle.allows(now) {
             tracing::warn!(
                 attempt = self.failed,
                 next_in_ms = wait.as_millis() as u64,
