@@ -58,7 +58,7 @@ impl UpkeepLog {
                 "the next CA signs from now on; the CA before stays trusted until it expires"
             ),
             SecretChange::Restored(why) => {
-                tracing::warn!(secret, why, "the Secret was lost: podkey has restored it from memory");
+                tracing::warn!(secret, why, "the Secret was lost: it is restored from memory");
             }
             SecretChange::Completed => tracing::info!(secret, "the Secret lists all trusted CAs again"),
         }
