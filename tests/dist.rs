@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-const PROGRAMS: [(&str, u64); 2] = [("podkey", 10_000_000), ("podkey-agent", 3_200_000)];
+const PROGRAMS: [(&str, u64); 2] = [("podkey", 14_000_000), ("podkey-agent", 3_200_000)];
 const ARCHITECTURES: [(&str, u16); 2] = [("amd64", 62), ("arm64", 183)];
 
 fn root() -> &'static Path {

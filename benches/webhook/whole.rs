@@ -229,7 +229,7 @@ async fn run(program: &str, effort: Effort) -> anyhow::Result<String> {
         " MiB",
     );
     let size = std::fs::metadata(program)?.len() as f64 / 1e6;
-    own("binary, MB", size, format!("{size:.2}"), 10.0, " MB");
+    own("binary, MB", size, format!("{size:.2}"), 14.0, " MB");
     let (start, null_start) = (median(starts.podkey), median(starts.null));
     row(
         "process start to first answer, ms",

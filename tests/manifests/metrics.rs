@@ -48,11 +48,11 @@ fn exposed() -> Exposed {
         }
     }
     assert!(exposed.len() > 5, "{text}");
-    let source = fs::read_to_string(root().join("src/webhook/metrics.rs")).unwrap();
+    let source = fs::read_to_string(root().join("src/webhook/metrics/mod.rs")).unwrap();
     let name = ONCE_THERE_IS_A_CA.strip_prefix("podkey_").unwrap();
     assert!(
         source.contains(&format!("\"{name}\"")),
-        "no {name} in src/webhook/metrics.rs"
+        "no {name} in src/webhook/metrics/mod.rs"
     );
     exposed.entry(ONCE_THERE_IS_A_CA.to_owned()).or_default();
     exposed

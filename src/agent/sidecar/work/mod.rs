@@ -19,6 +19,7 @@ use crate::agent::view::{FileState, FileStatus, Status, View};
 use crate::http::Deadline;
 use crate::plan::{ApiPath, AuthMethod, FILES_DIR, Login, MAX_RENDERED_BYTES, Plan, TOKEN_FILE, VOLUME_DIR};
 use crate::schedule::{self, Grant, Lifetime, Proof, Schedule, Source, State, TokenNumber, Work};
+use crate::telemetry::LogThrottle;
 use crate::vault::{
     Cancellation, LoginToken, Reading, Renewed, Revoked, Session, Vault, VaultError, VaultErrorKind, Wanted, is_later,
 };
@@ -47,8 +48,8 @@ pub(super) struct Sidecar<'a> {
     files: BTreeMap<String, File>,
     told: BTreeMap<String, FileStatus>,
     actions: Actions,
-    /// When something last failed and was said.
-    complained: Option<Duration>,
+    /// For log lines about what fails.
+    complaints: LogThrottle<Duration>,
     /// What failed and has not succeeded since, a source or else the token, and why.
     failing: BTreeMap<Option<Source>, String>,
     /// When what could not be written is tried again.
@@ -172,7 +173,7 @@ impl<'a> Sidecar<'a> {
             files,
             told,
             actions: Actions::new(refresh.on_change.clone(), shown),
-            complained: None,
+            complaints: LogThrottle::new(QUIET),
             failing: BTreeMap::new(),
             write_again: None,
         }))
@@ -546,9 +547,7 @@ impl<'a> Sidecar<'a> {
 
     /// One line about all that fails, no more often than once a minute.
     fn complain(&mut self, what: &str, reason: &str, hint: &str) {
-        let now = boot_time();
-        if self.complained.is_none_or(|at| now.saturating_sub(at) >= QUIET) {
-            self.complained = Some(now);
+        if self.complaints.allows(boot_time()) {
             tracing::warn!(
                 reason,
                 hint,
