@@ -17,7 +17,7 @@ use crate::agent::on_change::Actions;
 use crate::agent::report::{Code, Failure};
 use crate::agent::view::{FileState, FileStatus, Status, View};
 use crate::plan::{ApiPath, AuthMethod, FILES_DIR, Login, MAX_RENDERED_BYTES, Plan, TOKEN_FILE, VOLUME_DIR};
-use crate::schedule::{self, Grant, Lifetime, Proof, Schedule, Source, State, TokenNumber, Work};
+use crate::schedule::{self, Freshness, Grant, Lifetime, Proof, Schedule, SecretIndex, TokenNumber, Work};
 use crate::vault::{
     Credential, Deadline, Kind, Reading, Renewed, Revoked, Session, Stop, Vault, VaultError, Wanted, is_later,
 };
@@ -49,7 +49,7 @@ pub(super) struct Sidecar<'a> {
     /// When something last failed and was said.
     complained: Option<Duration>,
     /// What failed and has not succeeded since, a source or else the token, and why.
-    failing: BTreeMap<Option<Source>, String>,
+    failing: BTreeMap<Option<SecretIndex>, String>,
     /// When what could not be written is tried again.
     write_again: Option<Duration>,
 }
@@ -124,8 +124,8 @@ impl<'a> Sidecar<'a> {
                     interval = %refresh.interval,
                     "keeping the files fresh, with the client token of podkey-init"
                 );
-                token = Some(schedule::Held {
-                    what: grant(&session, login),
+                token = Some(schedule::Obtained {
+                    answer: grant(&session, login),
                     age: now.saturating_sub(handed.logged_in),
                 });
                 sessions.insert(TokenNumber::default(), session);
@@ -147,8 +147,8 @@ impl<'a> Sidecar<'a> {
             .iter()
             .zip(ages)
             .map(|(source, age)| {
-                Some(schedule::Held {
-                    what: source.held.lifetime(),
+                Some(schedule::Obtained {
+                    answer: source.held.lifetime(),
                     age: age?,
                 })
             })
@@ -226,8 +226,8 @@ impl<'a> Sidecar<'a> {
 
     async fn carry_out(&mut self, work: Work) {
         match work {
-            Work::LoginAnew(_) if !self.has_newer_proof() => self.schedule.nothing_newer(boot_time()),
-            Work::Login(number) | Work::LoginAnew(number) => {
+            Work::LoginIfNewer(_) if !self.has_newer_proof() => self.schedule.nothing_newer(boot_time()),
+            Work::Login(number) | Work::LoginIfNewer(number) => {
                 let result = self.log_in(number).await;
                 self.schedule.logged_in(boot_time(), result);
             }
@@ -261,7 +261,10 @@ impl<'a> Sidecar<'a> {
                     };
                     let result = self.take(*source, answer);
                     results.push((*source, result));
-                    if matches!(result, Err(schedule::Failure::Away | schedule::Failure::Throttled(_))) {
+                    if matches!(
+                        result,
+                        Err(schedule::WorkFailure::Unavailable | schedule::WorkFailure::Throttled(_))
+                    ) {
                         break;
                     }
                 }
@@ -276,7 +279,7 @@ impl<'a> Sidecar<'a> {
                     }
                 }
                 self.schedule.read(boot_time(), &results);
-                self.schedule.unread(unread);
+                self.schedule.not_requested(unread);
             }
             Work::ReadLeased(source, permit) => {
                 // A connection that the server has just closed would cost the permit.
@@ -293,7 +296,7 @@ impl<'a> Sidecar<'a> {
                 let result = self.take(source, answer);
                 self.publish();
                 if let Some(permit) = unused {
-                    self.schedule.unused(permit);
+                    self.schedule.return_permit(permit);
                 }
                 self.schedule.read(boot_time(), &[(source, result)]);
             }
@@ -333,7 +336,7 @@ impl<'a> Sidecar<'a> {
                             "there was no answer",
                             "",
                         );
-                        Err(schedule::Failure::Away)
+                        Err(schedule::WorkFailure::Unavailable)
                     }
                 };
                 if result.is_ok() {
@@ -350,7 +353,7 @@ impl<'a> Sidecar<'a> {
         proof.is_some_and(|proof| is_later(&self.surroundings.path(TOKEN_FILE), proof))
     }
 
-    async fn log_in(&mut self, number: TokenNumber) -> Result<Grant, schedule::Failure> {
+    async fn log_in(&mut self, number: TokenNumber) -> Result<Grant, schedule::WorkFailure> {
         let token_file = self.surroundings.path(TOKEN_FILE);
         let result = self
             .vault
@@ -375,7 +378,7 @@ impl<'a> Sidecar<'a> {
                 "raise token_num_uses of the role, or set it to 0",
             );
             self.vault.revoke(&session, REQUEST).await;
-            return Err(schedule::Failure::Failed);
+            return Err(schedule::WorkFailure::Failed);
         }
         let grant = grant(&session, self.login);
         session.keep_last_use();
@@ -387,9 +390,13 @@ impl<'a> Sidecar<'a> {
     }
 
     /// Takes in what was read, or why it was not: the next [`Self::publish`] shows it.
-    fn take(&mut self, source: Source, answer: Result<Reading, VaultError>) -> Result<Lifetime, schedule::Failure> {
+    fn take(
+        &mut self,
+        source: SecretIndex,
+        answer: Result<Reading, VaultError>,
+    ) -> Result<Lifetime, schedule::WorkFailure> {
         let Some(known) = self.sources.get_mut(source.0) else {
-            return Err(schedule::Failure::Failed);
+            return Err(schedule::WorkFailure::Failed);
         };
         match &answer {
             Ok(reading) => {
@@ -454,12 +461,12 @@ impl<'a> Sidecar<'a> {
             let (Some(number), Some(known)) = (number, number.and_then(|number| self.sources.get(number))) else {
                 continue;
             };
-            let scheduled = match self.schedule.state(Source(number), now) {
-                State::Fresh => FileState::Fresh,
-                State::Stale => FileState::Stale,
-                State::Denied => FileState::Denied,
-                State::Gone => FileState::Gone,
-                State::Expired => FileState::Expired,
+            let scheduled = match self.schedule.freshness(SecretIndex(number), now) {
+                Freshness::Fresh => FileState::Fresh,
+                Freshness::Stale => FileState::Stale,
+                Freshness::Denied => FileState::Denied,
+                Freshness::Gone => FileState::Gone,
+                Freshness::Expired => FileState::Expired,
             };
             let unwritten = if self.view.changes(place) {
                 FileState::Unwritten
@@ -473,7 +480,7 @@ impl<'a> Sidecar<'a> {
                 .or(known.reason.as_ref())
                 // Without its token nothing can be asked for.
                 .or_else(|| self.failing.get(&None));
-            let next_try = self.schedule.next_try(Source(number));
+            let next_try = self.schedule.next_try(SecretIndex(number));
             let mut status = FileStatus {
                 version: file.version,
                 reason: reason.filter(|_| state != FileState::Fresh).cloned(),
@@ -481,7 +488,7 @@ impl<'a> Sidecar<'a> {
                 next_try: next_try.and_then(|at| clock.checked_add(at.saturating_sub(now))),
                 ..FileStatus::new(&file.secret, state)
             };
-            status.holds(&known.held, self.schedule.lasts(Source(number)));
+            status.holds(&known.held, self.schedule.lease_duration(SecretIndex(number)));
             let before = self.told.get(place).map_or(FileState::Fresh, |told| told.state);
             if before != state {
                 say(place, &status, before);
@@ -504,10 +511,10 @@ impl<'a> Sidecar<'a> {
     /// A result of a source, or of the token, as the schedule wants it. What failed is logged, once in a while.
     fn heard<T>(
         &mut self,
-        of: Option<Source>,
+        of: Option<SecretIndex>,
         what: &str,
         result: Result<T, VaultError>,
-    ) -> Result<T, schedule::Failure> {
+    ) -> Result<T, schedule::WorkFailure> {
         match result {
             Ok(done) => {
                 if self.failing.remove(&of).is_some() && self.failing.is_empty() {
@@ -518,19 +525,21 @@ impl<'a> Sidecar<'a> {
             Err(error) => {
                 let failure = match error.kind {
                     // Who says when to come again is taken at its word.
-                    Kind::Unavailable if error.retry_after.is_some() => schedule::Failure::Throttled(error.retry_after),
-                    Kind::Unavailable | Kind::Trust => schedule::Failure::Away,
-                    Kind::RateLimited => schedule::Failure::Throttled(error.retry_after),
-                    Kind::Denied => schedule::Failure::Denied,
-                    Kind::NotFound => schedule::Failure::Gone,
+                    Kind::Unavailable if error.retry_after.is_some() => {
+                        schedule::WorkFailure::Throttled(error.retry_after)
+                    }
+                    Kind::Unavailable | Kind::Trust => schedule::WorkFailure::Unavailable,
+                    Kind::RateLimited => schedule::WorkFailure::Throttled(error.retry_after),
+                    Kind::Denied => schedule::WorkFailure::Denied,
+                    Kind::NotFound => schedule::WorkFailure::Gone,
                     Kind::Failing
                     | Kind::NoEngine
                     | Kind::NotVault
                     | Kind::NotReadable
                     | Kind::Refused
-                    | Kind::Setup => schedule::Failure::Failed,
+                    | Kind::Setup => schedule::WorkFailure::Failed,
                 };
-                if failure == schedule::Failure::Gone {
+                if failure == schedule::WorkFailure::Gone {
                     self.failing.remove(&of);
                 } else {
                     self.failing.insert(of, error.message.clone());
