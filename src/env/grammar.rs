@@ -21,11 +21,11 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
-use crate::plan::{ApiPath, EnvName, EnvSecret, Invalid, MAX_ENV_SECRETS, Select, Step, spelling};
+use crate::plan::{ApiPath, EnvName, EnvSecret, Invalid, MAX_ENV_SECRETS, Select, ValueStep, spelling};
 use crate::text::quoted;
 
 /// The longest text that is looked at, in bytes.
-pub const MAX_BYTES: usize = 64 * 1024;
+pub(crate) const MAX_BYTES: usize = 64 * 1024;
 
 /// What is wrong with one entry, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,19 +47,19 @@ impl fmt::Display for EntryProblem {
 
 /// One entry as it is written, its parts not judged yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry<'a> {
+pub(crate) struct Entry<'a> {
     /// Which one, from 1.
-    pub number: usize,
+    pub(crate) number: usize,
     /// What to read.
-    pub path: &'a str,
+    pub(crate) path: &'a str,
     /// What to take of it, with the quotes.
-    pub selector: &'a str,
+    pub(crate) selector: &'a str,
     /// What stands behind the last `|`.
-    pub name: Option<&'a str>,
+    pub(crate) name: Option<&'a str>,
 }
 
 /// Splits the text into entries.
-pub fn entries(text: &str) -> impl Iterator<Item = Result<Entry<'_>, EntryProblem>> {
+pub(crate) fn entries(text: &str) -> impl Iterator<Item = Result<Entry<'_>, EntryProblem>> {
     text.split(';')
         .map(str::trim)
         .filter(|entry| !entry.is_empty())
@@ -228,7 +228,7 @@ fn prefix(entry: &Entry<'_>) -> String {
 
 /// vault-action's names: each `.` becomes `__`; what is no letter, digit or `_` goes.
 /// (A few marks of Indic scripts, which JavaScript does not count as letters, stay.)
-pub fn normalized(text: &str) -> String {
+pub(crate) fn normalized(text: &str) -> String {
     let mut name = String::with_capacity(text.len() + 8);
     for c in text.chars() {
         match c {
@@ -252,7 +252,7 @@ enum Selector {
     KeepCase,
     /// `is_plain`: it may do without a name.
     Value {
-        at: Vec<Step>,
+        at: Vec<ValueStep>,
         is_plain: bool,
     },
 }
@@ -296,7 +296,7 @@ fn parse_selector(written: &str) -> Result<Selector, String> {
             None if text == "$" => Err("which is no field: the whole secret is \"$.$ | NAME\"".to_owned()),
             None => Ok(Selector::Value {
                 is_plain: is_string('"') || is_name(&text),
-                at: vec![Step::Key(text)],
+                at: vec![ValueStep::Key(text)],
             }),
         };
     }
@@ -306,7 +306,7 @@ fn parse_selector(written: &str) -> Result<Selector, String> {
     loop {
         let (key, after) = parse_step(rest)?;
         let before = at.len();
-        at.extend(key.map(|key| Step::Key(key.to_owned())));
+        at.extend(key.map(|key| ValueStep::Key(key.to_owned())));
         rest = after;
         while let Some(inside) = rest.strip_prefix('[') {
             let index = inside.split_once(']').and_then(|(index, after)| {
@@ -314,7 +314,7 @@ fn parse_selector(written: &str) -> Result<Selector, String> {
                 index.parse().ok()
             });
             match index {
-                Some(index) if key.is_some() => at.push(Step::Index(index)),
+                Some(index) if key.is_some() => at.push(ValueStep::Index(index)),
                 _ => {
                     return Err(
                         "which has more between [ and ] than podkey reads: [0], [1] or [-1] after a key".to_owned(),
@@ -422,8 +422,8 @@ mod tests {
                     let steps: Vec<String> = at
                         .into_iter()
                         .map(|step| match step {
-                            Step::Key(key) => key,
-                            Step::Index(index) => format!("[{index}]"),
+                            ValueStep::Key(key) => key,
+                            ValueStep::Index(index) => format!("[{index}]"),
                         })
                         .collect();
                     format!("{}={name}", steps.join(","))

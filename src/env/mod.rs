@@ -6,4 +6,4 @@
 
 pub mod grammar;
 #[cfg(feature = "agent")]
-pub mod select;
+pub(crate) mod select;

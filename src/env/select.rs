@@ -10,13 +10,13 @@ use zeroize::Zeroizing;
 
 use super::grammar::normalized;
 use crate::json;
-use crate::plan::{EnvName, Select, Step};
+use crate::plan::{EnvName, Select, ValueStep};
 use crate::secret::Secret;
 use crate::text::steers;
 
 /// Why there is no value. Names only, never a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SelectError {
+pub(crate) enum SelectError {
     /// Nothing is there.
     #[error("the secret has nothing at {at:?} ({available}){hint}")]
     NoMatch {
@@ -58,7 +58,7 @@ pub enum SelectError {
 
 /// The names of refused variables, for a message: as many as `MAX_NAMES_BYTES` hold, and the number of the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SteeringNames {
+pub(crate) struct SteeringNames {
     shown: String,
     more: usize,
 }
@@ -102,7 +102,7 @@ impl fmt::Display for SteeringNames {
 /// The data that selections are made in: what is inside `data.data`, if that is an object, else `data` itself. That is how
 /// vault-action tells KV v2 from everything else. Only for an answer that nobody has unwrapped yet: a KV v2 secret may have a
 /// field `data` too.
-pub fn inside(data: &str) -> &str {
+pub(crate) fn inside(data: &str) -> &str {
     let inner = json::members(data)
         .into_iter()
         .flatten()
@@ -117,7 +117,7 @@ pub fn inside(data: &str) -> &str {
 ///
 /// A wildcard that would make a variable of which `steers` holds makes none at all: a job without one of the variables that its
 /// author counts on would fail in the middle of its work, and the reason would stand in another log.
-pub fn select(select: &Select, data: &str) -> Result<Vec<(EnvName, Secret)>, SelectError> {
+pub(crate) fn select(select: &Select, data: &str) -> Result<Vec<(EnvName, Secret)>, SelectError> {
     let (prefix, upper_case) = match select {
         Select::Value { at, name } => return Ok(vec![(name.clone(), value_at(at, data)?)]),
         Select::UpperCase { prefix } => (prefix, true),
@@ -154,7 +154,7 @@ pub fn select(select: &Select, data: &str) -> Result<Vec<(EnvName, Secret)>, Sel
 }
 
 /// Whether an entry could have made this variable.
-pub fn may_make(select: &Select, variable: &str) -> bool {
+pub(crate) fn may_make(select: &Select, variable: &str) -> bool {
     match select {
         Select::Value { name, .. } => name.as_str() == variable,
         Select::UpperCase { prefix } => variable.starts_with(&normalized(prefix).to_uppercase()),
@@ -163,14 +163,14 @@ pub fn may_make(select: &Select, variable: &str) -> bool {
 }
 
 /// The value at the end of the way.
-fn value_at(at: &[Step], data: &str) -> Result<Secret, SelectError> {
+fn value_at(at: &[ValueStep], data: &str) -> Result<Secret, SelectError> {
     let shown = || {
         let mut text = String::new();
         for step in at {
             match step {
-                Step::Key(key) if text.is_empty() => text.push_str(key),
-                Step::Key(key) => text.push_str(&format!(".{key}")),
-                Step::Index(index) => text.push_str(&format!("[{index}]")),
+                ValueStep::Key(key) if text.is_empty() => text.push_str(key),
+                ValueStep::Key(key) => text.push_str(&format!(".{key}")),
+                ValueStep::Index(index) => text.push_str(&format!("[{index}]")),
             }
         }
         short(&text)
@@ -260,19 +260,22 @@ impl<'a> Found<'a> {
 }
 
 /// Goes the way as JSONata does.
-fn find<'a>(at: &[Step], data: &'a str) -> Option<Found<'a>> {
+fn find<'a>(at: &[ValueStep], data: &'a str) -> Option<Found<'a>> {
     let mut here = vec![data];
     let mut steps = at;
     while let Some((step, after)) = steps.split_first() {
-        let Step::Key(key) = step else { return None };
-        let indexes = after.iter().take_while(|step| matches!(step, Step::Index(_))).count();
+        let ValueStep::Key(key) = step else { return None };
+        let indexes = after
+            .iter()
+            .take_while(|step| matches!(step, ValueStep::Index(_)))
+            .count();
         let (indexes, rest) = after.split_at(indexes);
         steps = rest;
         let mut found: Vec<Found<'a>> = Vec::new();
         'items: for item in here {
             let Some(mut value) = look_up(item, key) else { continue };
             for index in indexes {
-                let Step::Index(index) = index else { return None };
+                let ValueStep::Index(index) = index else { return None };
                 match element(value, *index) {
                     Some(json) => value = Found::One(json),
                     None => continue 'items,
@@ -404,7 +407,7 @@ mod tests {
             );
         }
         // A plan made by hand.
-        assert!(value_at(&[Step::Index(0)], r#"{"a":1}"#).is_err());
+        assert!(value_at(&[ValueStep::Index(0)], r#"{"a":1}"#).is_err());
     }
 
     #[test]
@@ -545,7 +548,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn whatever_the_data_nothing_panics(data in "[{}\\[\\]\":,a1 ]{0,30}", index in -3_i32..3) {
-            let at = [Step::Key("a".to_owned()), Step::Index(index), Step::Key("a".to_owned())];
+            let at = [ValueStep::Key("a".to_owned()), ValueStep::Index(index), ValueStep::Key("a".to_owned())];
             let _ = value_at(&at, &data);
             let _ = inside(&data);
         }

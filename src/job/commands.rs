@@ -9,9 +9,7 @@ use crate::text::is_printable;
 
 /// The level of an annotation, which GitHub shows at the step and on the summary page of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// For information.
-    Notice,
+pub(crate) enum Level {
     /// Somebody should read it.
     Warning,
     /// Why the job failed.
@@ -19,7 +17,7 @@ pub enum Level {
 }
 
 /// Writes the command that makes the runner hide a text. The log does not show the command.
-pub fn add_mask(text: &str, out: &mut Vec<u8>) {
+pub(crate) fn add_mask(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"::add-mask::");
     let mut rest = text.as_bytes();
     while let Some(at) = rest.iter().position(|b| matches!(b, b'%' | b'\r' | b'\n')) {
@@ -36,16 +34,15 @@ pub fn add_mask(text: &str, out: &mut Vec<u8>) {
 }
 
 /// [`add_mask`] for a text without `%` and line breaks, such as base64.
-pub fn add_plain_mask(text: &str, out: &mut Vec<u8>) {
+pub(crate) fn add_plain_mask(text: &str, out: &mut Vec<u8>) {
     for part in ["::add-mask::", text, "\n"] {
         out.extend_from_slice(part.as_bytes());
     }
 }
 
 /// An annotation with a title: one line, with its line feed.
-pub fn annotation(level: Level, title: &str, message: &str) -> String {
+pub(crate) fn annotation(level: Level, title: &str, message: &str) -> String {
     let command = match level {
-        Level::Notice => "notice",
         Level::Warning => "warning",
         Level::Error => "error",
     };
@@ -55,7 +52,7 @@ pub fn annotation(level: Level, title: &str, message: &str) -> String {
 
 /// A line of the log that the runner does not take for a command, whatever the text: control characters become spaces, and `##[` is
 /// split. The runner searches for `::` at the beginning of a line and for `##[` anywhere in it.
-pub fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let text: String = text.chars().map(|c| if is_printable(c) { c } else { ' ' }).collect();
     let text = text.replace("##[", "# #[");
     format!("podkey: {}\n", text.trim())

@@ -8,13 +8,13 @@ use crate::secret::Secret;
 
 /// The longest value in bytes. Linux accepts a variable of 128 KiB, including its name. A longer variable would make every later step
 /// fail with "Argument list too long".
-pub const MAX_VALUE_BYTES: usize = 64 * 1024;
+pub(crate) const MAX_VALUE_BYTES: usize = 64 * 1024;
 /// The limit for all variables together, in bytes: arguments and environment share a quarter of the stack's limit, usually 2 MiB.
-pub const MAX_ALL_BYTES: usize = 1024 * 1024;
+pub(crate) const MAX_ALL_BYTES: usize = 1024 * 1024;
 
 /// Why a variable cannot be exported, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ExportError {
+pub(crate) enum ExportError {
     /// A variable of the runner itself.
     #[error("the variable {0} is the runner's own: give it another name with \"| NAME\"")]
     Reserved(EnvName),
@@ -37,7 +37,7 @@ pub enum ExportError {
 }
 
 /// The text to append to the file. The caller appends it when all variables are checked.
-pub struct EnvFile<R> {
+pub(crate) struct EnvFile<R> {
     random: R,
     bytes: usize,
     text: Zeroizing<Vec<u8>>,
@@ -45,7 +45,7 @@ pub struct EnvFile<R> {
 
 impl<R: FnMut() -> u128> EnvFile<R> {
     /// Without variables. `random` returns numbers that nobody can predict.
-    pub fn new(random: R) -> Self {
+    pub(crate) fn new(random: R) -> Self {
         Self {
             random,
             bytes: 0,
@@ -54,7 +54,7 @@ impl<R: FnMut() -> u128> EnvFile<R> {
     }
 
     /// Adds a variable. Of two variables with one name, the runner takes the later.
-    pub fn push(&mut self, name: &EnvName, value: &Secret) -> Result<(), ExportError> {
+    pub(crate) fn push(&mut self, name: &EnvName, value: &Secret) -> Result<(), ExportError> {
         let bytes = value.expose();
         if name.is_the_runners() {
             return Err(ExportError::Reserved(name.clone()));
@@ -88,7 +88,7 @@ impl<R: FnMut() -> u128> EnvFile<R> {
     }
 
     /// The text to append. Empty if no variable was added.
-    pub fn into_text(self) -> Secret {
+    pub(crate) fn into_text(self) -> Secret {
         self.text.into()
     }
 }

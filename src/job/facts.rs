@@ -6,30 +6,30 @@ use serde::Deserialize;
 
 /// The facts of a job that a decision depends on. A text is empty if the runner did not set it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobFacts {
+pub(crate) struct JobFacts {
     /// `GITHUB_REPOSITORY`, such as `octo-org/octo-repo`. In a pull request: the repository of its base.
-    pub repository: String,
+    pub(crate) repository: String,
     /// `GITHUB_EVENT_NAME`, such as `push`.
-    pub event: String,
+    pub(crate) event: String,
     /// `GITHUB_REF`, such as `refs/heads/main`.
-    pub full_ref: String,
+    pub(crate) full_ref: String,
     /// `GITHUB_REF_NAME`, such as `main`, or `7/merge` in a pull request.
-    pub ref_name: String,
+    pub(crate) ref_name: String,
     /// `GITHUB_REF_PROTECTED`: the ref has branch protection or a ruleset.
-    pub ref_protected: bool,
+    pub(crate) ref_protected: bool,
     /// `GITHUB_JOB`, the key of the job in its workflow.
-    pub job: String,
+    pub(crate) job: String,
     /// `GITHUB_RUN_ID`.
-    pub run_id: String,
+    pub(crate) run_id: String,
     /// `GITHUB_RUN_ATTEMPT`.
-    pub run_attempt: String,
+    pub(crate) run_attempt: String,
     /// The repository that the code of a pull request is from.
-    pub origin: CodeOrigin,
+    pub(crate) origin: CodeOrigin,
 }
 
 /// The repository that the code of a job is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CodeOrigin {
+pub(crate) enum CodeOrigin {
     /// The own repository: the event is not about a pull request.
     Own,
     /// A pull request within the repository.
@@ -42,7 +42,7 @@ pub enum CodeOrigin {
 
 impl JobFacts {
     /// Reads the facts from the hook's environment, and from the text of the file `GITHUB_EVENT_PATH`.
-    pub fn read(variable: impl Fn(&str) -> Option<String>, event_payload: Option<&str>) -> Self {
+    pub(crate) fn read(variable: impl Fn(&str) -> Option<String>, event_payload: Option<&str>) -> Self {
         let text = |name: &str| variable(name).unwrap_or_default();
         let event = text("GITHUB_EVENT_NAME");
         Self {

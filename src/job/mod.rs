@@ -11,16 +11,16 @@
 //! The runner's behaviour is described by its source (github.com/actions/runner, 2.336.0).
 
 #[cfg(feature = "agent")]
-pub mod commands;
+pub(crate) mod commands;
 #[cfg(feature = "agent")]
-pub mod export;
+pub(crate) mod export;
 #[cfg(feature = "agent")]
-pub mod facts;
+pub(crate) mod facts;
 #[cfg(feature = "agent")]
 pub mod masks;
 #[cfg(feature = "agent")]
-pub mod placeholders;
+pub(crate) mod placeholders;
 #[cfg(feature = "agent")]
-pub mod policy;
+pub(crate) mod policy;
 #[cfg(feature = "agent")]
-pub mod summary;
+pub(crate) mod summary;

@@ -6,17 +6,17 @@
 //! `feature/x` reads the secret `feature%2Fx` (`vault kv put ci/feature%252Fx`; the API path on the wire has `%252F`).
 //! `{repository}` is two segments, in which nothing is replaced: GitHub's names have no other characters.
 
-use crate::plan::{ApiPath, Invalid, PathTemplate, Piece, Placeholder};
+use crate::plan::{ApiPath, Invalid, PathPiece, PathTemplate, Placeholder};
 use crate::text::quoted;
 
 use super::facts::JobFacts;
 
 /// Why a path cannot be filled in: the job fails.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PlaceholderError {
+pub(crate) enum PlaceholderError {
     /// The job has no value for this placeholder.
     #[error("{{{0}}} in a path: the job has no such value")]
-    Missing(&'static str),
+    Missing(Placeholder),
     /// The job has no environment.
     #[error(
         "{{environment}} in a path: the job has no environment. Write \"environment: NAME\" into the job, in the workflow"
@@ -24,7 +24,7 @@ pub enum PlaceholderError {
     NoEnvironment,
     /// The value is `.` or `..`, or a repository that is not two names.
     #[error("{{{0}}} in a path: {1} cannot stand in a path")]
-    Unfit(&'static str, String),
+    Unfit(Placeholder, String),
     /// The filled-in text is not a valid path.
     #[error("the path {0} {1}")]
     Path(String, Invalid),
@@ -34,29 +34,33 @@ pub enum PlaceholderError {
 }
 
 /// Fills in a path. `environment` is a claim of GitHub's token: nothing else says it.
-pub fn fill(path: &PathTemplate, facts: &JobFacts, environment: Option<&str>) -> Result<ApiPath, PlaceholderError> {
+pub(crate) fn fill(
+    path: &PathTemplate,
+    facts: &JobFacts,
+    environment: Option<&str>,
+) -> Result<ApiPath, PlaceholderError> {
     let mut filled = String::with_capacity(path.as_path().as_str().len() + 64);
     for piece in path.pieces() {
         let placeholder = match piece {
-            Piece::Text(text) => {
+            PathPiece::Text(text) => {
                 filled.push_str(text);
                 continue;
             }
-            Piece::Placeholder(placeholder) => placeholder,
+            PathPiece::Placeholder(placeholder) => placeholder,
         };
         match placeholder {
             Placeholder::Repository => {
-                let (owner, name) = repository("repository", facts)?;
+                let (owner, name) = repository(placeholder, facts)?;
                 filled.push_str(owner);
                 filled.push('/');
                 filled.push_str(name);
             }
-            Placeholder::Owner => filled.push_str(repository("owner", facts)?.0),
-            Placeholder::RefName => push("ref_name", &facts.ref_name, &mut filled)?,
-            Placeholder::Job => push("job", &facts.job, &mut filled)?,
+            Placeholder::Owner => filled.push_str(repository(placeholder, facts)?.0),
+            Placeholder::RefName => push(placeholder, &facts.ref_name, &mut filled)?,
+            Placeholder::Job => push(placeholder, &facts.job, &mut filled)?,
             Placeholder::Environment => match environment {
                 None | Some("") => return Err(PlaceholderError::NoEnvironment),
-                Some(environment) => push("environment", environment, &mut filled)?,
+                Some(environment) => push(placeholder, environment, &mut filled)?,
             },
         }
     }
@@ -77,7 +81,7 @@ fn is_dots(text: &str) -> bool {
 }
 
 /// The owner and the name of the job's repository.
-fn repository<'a>(asked: &'static str, facts: &'a JobFacts) -> Result<(&'a str, &'a str), PlaceholderError> {
+fn repository<'a>(asked: Placeholder, facts: &'a JobFacts) -> Result<(&'a str, &'a str), PlaceholderError> {
     let whole = facts.repository.as_str();
     if whole.is_empty() {
         return Err(PlaceholderError::Missing(asked));
@@ -89,7 +93,7 @@ fn repository<'a>(asked: &'static str, facts: &'a JobFacts) -> Result<(&'a str, 
     }
 }
 
-fn push(asked: &'static str, value: &str, filled: &mut String) -> Result<(), PlaceholderError> {
+fn push(asked: Placeholder, value: &str, filled: &mut String) -> Result<(), PlaceholderError> {
     if value.is_empty() {
         return Err(PlaceholderError::Missing(asked));
     }

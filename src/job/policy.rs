@@ -13,7 +13,7 @@ use crate::text::quoted;
 
 /// Every reason why the job gets no secrets. Does not contain the lists of the policies.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct Refused(Vec<String>);
+pub(crate) struct Refused(Vec<String>);
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -22,11 +22,11 @@ impl fmt::Display for Refused {
 }
 
 /// What to do: for the author of the workflow or of the pod.
-pub const HINT: &str = "run the job where its policy allows it, or change podkey.dev/job-policy (the pod's) or job.policy \
+pub(crate) const HINT: &str = "run the job where its policy allows it, or change podkey.dev/job-policy (the pod's) or job.policy \
     (the connection's, in the operator's config)";
 
 /// Checks a job against all policies.
-pub fn check(policies: &[JobPolicy], facts: &JobFacts) -> Result<(), Refused> {
+pub(crate) fn check(policies: &[JobPolicy], facts: &JobFacts) -> Result<(), Refused> {
     let default = [JobPolicy::default()];
     let policies = if policies.is_empty() { &default } else { policies };
     let mut reasons: Vec<String> = Vec::new();

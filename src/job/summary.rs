@@ -4,25 +4,25 @@ use std::num::NonZeroU64;
 
 /// One variable or file that the job got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Given<'a> {
+pub(crate) struct Given<'a> {
     /// The variable, or the path of the file.
-    pub name: &'a str,
+    pub(crate) name: &'a str,
     /// The secret's API path.
-    pub secret: &'a str,
+    pub(crate) secret: &'a str,
     /// The version (KV v2), if it is known.
-    pub version: Option<NonZeroU64>,
+    pub(crate) version: Option<NonZeroU64>,
 }
 
 /// The most variables and files that are listed; the rest is counted.
 const MOST: usize = 64;
 
 /// One line for the log, without its line feed. Not safe against commands by itself: see [`super::commands::plain`].
-pub fn line(given: &[Given<'_>]) -> String {
+pub(crate) fn line(given: &[Given<'_>]) -> String {
     list(given, |text| text.to_owned())
 }
 
 /// One line of Markdown for the file that `GITHUB_STEP_SUMMARY` names.
-pub fn markdown(given: &[Given<'_>]) -> String {
+pub(crate) fn markdown(given: &[Given<'_>]) -> String {
     // Only a backtick ends a code span, and only a line feed ends a paragraph.
     let code = |text: &str| {
         let text: String = text

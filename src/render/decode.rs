@@ -12,16 +12,6 @@ const FORGIVING: GeneralPurposeConfig =
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::STANDARD, FORGIVING);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE, FORGIVING);
 
-/// The encoding as a person calls it.
-pub(super) fn name(decode: Decode) -> &'static str {
-    match decode {
-        Decode::None => "text",
-        Decode::Base64 => "base64",
-        Decode::Base64url => "base64url",
-        Decode::Hex => "hex",
-    }
-}
-
 /// The decoded bytes, or what is wrong and where, without any character of the text.
 pub(super) fn decode(decode: Decode, text: &[u8]) -> Result<Zeroizing<Vec<u8>>, String> {
     if decode == Decode::None {

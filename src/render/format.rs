@@ -10,17 +10,6 @@ use crate::text::{is_variable_name, steers};
 
 type Bytes = Zeroizing<Vec<u8>>;
 
-/// The format as the author writes it.
-pub(super) fn name(format: Format) -> &'static str {
-    match format {
-        Format::Raw => "raw",
-        Format::Json => "json",
-        Format::Yaml => "yaml",
-        Format::Dotenv => "dotenv",
-        Format::Properties => "properties",
-    }
-}
-
 /// One value alone, as JSON.
 pub(super) fn json_value(value: &FieldValue<'_>) -> Bytes {
     match value {
@@ -98,7 +87,7 @@ pub(super) fn dotenv(fields: &[(&str, FieldValue<'_>)], chosen: Chosen) -> Resul
         let refuse = |problem| {
             Err(RenderError::Format {
                 field: (*key).to_owned(),
-                format: "dotenv",
+                format: Format::Dotenv.word(),
                 problem,
             })
         };

@@ -102,16 +102,6 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The number of fields.
-    pub fn len(&self) -> usize {
-        self.fields.len()
-    }
-
-    /// Whether there is no field.
-    pub fn is_empty(&self) -> bool {
-        self.fields.is_empty()
-    }
-
     fn names(&self) -> FieldNames {
         FieldNames::of(self.fields.keys().map(AsRef::as_ref))
     }
@@ -129,7 +119,10 @@ enum FieldValue<'a> {
 }
 
 /// The path and the content of each file that a planned file becomes: one, or one for each field.
-pub fn render_all<P>(file: &PlannedFile<P>, fields: &Fields<'_>) -> Result<Vec<(Destination, Secret)>, RenderError> {
+pub(crate) fn render_all<P>(
+    file: &PlannedFile<P>,
+    fields: &Fields<'_>,
+) -> Result<Vec<(Destination, Secret)>, RenderError> {
     match &file.file {
         Destination::EachField(name) => each_field(name, file.decode, fields),
         path => Ok(vec![(path.clone(), render(file, fields)?)]),
@@ -203,7 +196,7 @@ pub fn render<P>(file: &PlannedFile<P>, fields: &Fields<'_>) -> Result<Secret, R
     {
         return Err(RenderError::Format {
             field: key.to_owned(),
-            format: format::name(file.format),
+            format: file.format.word(),
             problem: "it is binary after decoding, and only the format raw can hold binary",
         });
     }
@@ -233,7 +226,7 @@ fn decoded<'a>(field: &str, value: FieldValue<'a>, decode: Decode) -> Result<Fie
         Ok(bytes) => Ok(FieldValue::Text(bytes)),
         Err(problem) => Err(RenderError::Decode {
             field: field.chars().take(300).collect(),
-            encoding: decode::name(decode),
+            encoding: decode.word(),
             problem,
         }),
     }
@@ -278,4 +271,4 @@ fn value<'a>(field: &str, json: &'a str) -> Result<FieldValue<'a>, RenderError> 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -220,24 +220,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::plan::{Decode, Destination, PlannedFile, WhenGone};
-    use crate::render::{Fields, render};
-
-    fn rendered(json: &str, key: Option<&str>, format: Format) -> Option<String> {
-        let file: PlannedFile = PlannedFile {
-            secret: "kv/data/x".parse().unwrap(),
-            version: None,
-            data: None,
-            key: key.map(str::to_owned),
-            decode: Decode::None,
-            format,
-            file: Destination::Relative("x".into()),
-            mode: "0400".parse().unwrap(),
-            when_gone: WhenGone::Keep,
-        };
-        let secret = render(&file, &Fields::parse(json).unwrap()).ok()?;
-        Some(String::from_utf8(secret.expose().to_vec()).unwrap())
-    }
+    use crate::render::tests::rendered;
 
     /// The strings inside a value, in their order.
     fn strings(value: &Value, found: &mut Vec<String>) {
@@ -307,12 +290,12 @@ mod tests {
                     (_, Value::String(text)) => vec![text.clone()],
                     (_, value) => vec![value.to_string()],
                 };
-                if let Some(file) = rendered(&json, None, format) {
+                if let Ok(file) = rendered(&json, None, format) {
                     let all: Vec<String> = named.values().flat_map(expected).collect();
                     prop_assert_eq!(texts(format, &file), Some(all), "{:?} {}", format, file);
                 }
                 for (key, value) in &named {
-                    if let Some(file) = rendered(&json, Some(key), format) {
+                    if let Ok(file) = rendered(&json, Some(key), format) {
                         prop_assert_eq!(texts(format, &file), Some(expected(value)), "{:?} {}", format, file);
                     }
                 }

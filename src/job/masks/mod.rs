@@ -78,19 +78,19 @@ use credentials::InnerSecret;
 use part::SecretPart;
 pub use rule::COMMON;
 use rule::{Masking, Origin, masking_of, names_of_object};
-pub use unmasked::Unmasked;
+pub(crate) use unmasked::Unmasked;
 
 /// The most lines and values of one secret that are examined.
-pub const MAX_PARTS: usize = 8192;
+pub(crate) const MAX_PARTS: usize = 8192;
 /// A longer text is not hidden in base64, hex and other spellings; a longer line is not searched for passwords.
-pub const MAX_ENCODED_BYTES: usize = 16 * 1024;
+pub(crate) const MAX_ENCODED_BYTES: usize = 16 * 1024;
 /// The most lines of wrapped base64 in one job. The runner searches each line of its log for each of them.
-pub const MAX_WRAPPED_LINES: usize = 4096;
+pub(crate) const MAX_WRAPPED_LINES: usize = 4096;
 /// How deep values inside values are examined (base64, JSON in a string). Of a deeper value the lines are hidden, not the values in
 /// it.
-pub const MAX_DEPTH: usize = 8;
+pub(crate) const MAX_DEPTH: usize = 8;
 /// The most bytes of shells' and JSON writers' spellings in one job.
-pub const MAX_SPELLED_BYTES: usize = 4 * 1024 * 1024;
+pub(crate) const MAX_SPELLED_BYTES: usize = 4 * 1024 * 1024;
 /// The most bytes of one secret that are examined, in multiples of its size. A text counts again for each text that contains it.
 const MAX_EXAMINED: usize = 16;
 /// Shorter texts are not examined as base64.
@@ -162,16 +162,6 @@ impl Masks {
         }
     }
 
-    /// The number of masks.
-    pub fn len(&self) -> usize {
-        self.texts.len() + self.encoded.len()
-    }
-
-    /// Whether there is no mask.
-    pub fn is_empty(&self) -> bool {
-        self.texts.is_empty() && self.encoded.is_empty()
-    }
-
     /// Each mask.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.texts.iter().chain(&self.encoded).map(String::as_str)
@@ -197,13 +187,8 @@ impl Masks {
         }
     }
 
-    /// What stays unmasked, for each secret.
-    pub fn unmasked(&self) -> &[Unmasked] {
-        &self.unmasked
-    }
-
     /// Warnings about what stays unmasked: one line for all secrets with the same reasons.
-    pub fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         unmasked::warnings(&self.unmasked)
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 /// What stays unmasked of one secret. Its `Display` has line numbers and counts, never a value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Unmasked {
+pub(crate) struct Unmasked {
     name: String,
     pub(super) too_short: LineNumbers,
     pub(super) common: LineNumbers,
@@ -47,11 +47,6 @@ impl Unmasked {
     /// Whether there is nothing to warn about.
     pub(super) fn is_nothing(&self) -> bool {
         *self == Self::new(&self.name)
-    }
-
-    /// The name of the secret, as it was added.
-    pub fn name(&self) -> &str {
-        &self.name
     }
 
     /// What stays unmasked, and why.

@@ -5,7 +5,7 @@ use super::replacement::Replacement;
 use super::yaml::scalar;
 use crate::env::grammar::{self, Entry};
 use crate::inject::keys::JOB_ENV;
-use crate::plan::{EnvSecret, PathTemplate, Placeholder, SECRETS_DIR, Select, Step};
+use crate::plan::{EnvSecret, PathTemplate, Placeholder, SECRETS_DIR, Select, ValueStep};
 use crate::text::quoted;
 
 /// An entry that podkey takes.
@@ -105,7 +105,7 @@ impl Replacement<'_> {
 
 /// `{repository}, {owner} and {job}`: all placeholders.
 fn placeholders() -> String {
-    let names: Vec<String> = Placeholder::ALL.iter().map(|(name, _)| format!("{{{name}}}")).collect();
+    let names: Vec<String> = Placeholder::NAMES.iter().map(|name| format!("{{{name}}}")).collect();
     match names.split_last() {
         Some((last, others)) => format!("{} and {last}", others.join(", ")),
         None => String::new(),
@@ -170,7 +170,7 @@ pub(super) fn file_entry(secret: &EnvSecret<PathTemplate>) -> Option<String> {
     let Select::Value { at, .. } = &secret.select else {
         return None;
     };
-    let [Step::Key(key)] = at.as_slice() else {
+    let [ValueStep::Key(key)] = at.as_slice() else {
         return None;
     };
     let version = secret

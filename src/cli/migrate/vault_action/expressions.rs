@@ -70,16 +70,10 @@ pub(super) fn with_placeholders(text: &str) -> String {
         let inside = found.trim_start_matches(BEGIN).trim_end_matches("}}").trim();
         let known = EXPRESSIONS.iter().find(|(name, _)| name.eq_ignore_ascii_case(inside));
         match known {
-            Some((_, placeholder)) => out.push_str(&written(*placeholder)),
+            Some((_, placeholder)) => out.push_str(&placeholder.written()),
             None => out.push_str(found),
         }
         rest = &rest[at + found.len()..];
     }
     out + rest
-}
-
-/// `{repository}`.
-fn written(placeholder: Placeholder) -> String {
-    let name = Placeholder::ALL.iter().find(|(_, other)| *other == placeholder);
-    name.map_or_else(String::new, |(name, _)| format!("{{{name}}}"))
 }

@@ -10,6 +10,20 @@ use super::*;
 mod hostile;
 mod inside;
 
+impl Masks {
+    fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    fn unmasked(&self) -> &[Unmasked] {
+        &self.unmasked
+    }
+}
+
 fn masks(mode: Mask, value: &str) -> Masks {
     let mut masks = Masks::new(mode);
     masks.add("S", Format::Raw, value.as_bytes());
