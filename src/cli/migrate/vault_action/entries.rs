@@ -3,7 +3,7 @@
 use super::expressions::{end_of_path, expression, split, with_placeholders};
 use super::replacement::Replacement;
 use super::yaml::scalar;
-use crate::env::grammar::{self, Entry};
+use crate::env::grammar::{self, EnvEntry};
 use crate::inject::keys::JOB_ENV;
 use crate::plan::{EnvSecret, PathTemplate, Placeholder, SECRETS_DIR, Select, ValueStep};
 use crate::text::quoted;
@@ -113,7 +113,7 @@ fn placeholders() -> String {
 }
 
 /// The entry in the usual white space.
-fn rewritten(entry: &Entry<'_>) -> String {
+fn rewritten(entry: &EnvEntry<'_>) -> String {
     let name = entry.name.map_or(String::new(), |name| format!(" | {name}"));
     format!("{} {}{name}", entry.path, entry.selector)
 }
