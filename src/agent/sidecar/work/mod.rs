@@ -17,7 +17,7 @@ use crate::agent::on_change::Actions;
 use crate::agent::report::{Code, Failure};
 use crate::agent::view::{FileState, FileStatus, Status, View};
 use crate::plan::{ApiPath, AuthMethod, FILES_DIR, Login, MAX_RENDERED_BYTES, Plan, TOKEN_FILE, VOLUME_DIR};
-use crate::schedule::{self, Freshness, Grant, Lifetime, Proof, Schedule, SecretIndex, TokenNumber, Work};
+use crate::schedule::{self, Grant, Lifetime, Proof, Schedule, SecretFreshness, SecretIndex, TokenNumber, Work};
 use crate::vault::{
     Credential, Deadline, Kind, Reading, Renewed, Revoked, Session, Stop, Vault, VaultError, Wanted, is_later,
 };
@@ -462,11 +462,11 @@ impl<'a> Sidecar<'a> {
                 continue;
             };
             let scheduled = match self.schedule.freshness(SecretIndex(number), now) {
-                Freshness::Fresh => FileState::Fresh,
-                Freshness::Stale => FileState::Stale,
-                Freshness::Denied => FileState::Denied,
-                Freshness::Gone => FileState::Gone,
-                Freshness::Expired => FileState::Expired,
+                SecretFreshness::Fresh => FileState::Fresh,
+                SecretFreshness::Stale => FileState::Stale,
+                SecretFreshness::Denied => FileState::Denied,
+                SecretFreshness::Gone => FileState::Gone,
+                SecretFreshness::Expired => FileState::Expired,
             };
             let unwritten = if self.view.changes(place) {
                 FileState::Unwritten
