@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime};
 use super::files::Rendered;
 use super::handover::whole_seconds;
 use super::outcome::{Delivered, LeaseEnd, Target};
-use super::report::{Code, Failure};
-use crate::env::select::{self, SelectError};
+use super::report::Failure;
+use crate::env::select;
 use crate::plan::{
-    ApiPath, Destination, ENV_DIR, EnvName, EnvSecret, FILES_DIR, MAX_RENDERED_BYTES, Mode, OnChange, Plan,
+    ApiPath, Destination, ENV_DIR, EnvName, EnvSecret, ExitCode, FILES_DIR, MAX_RENDERED_BYTES, Mode, OnChange, Plan,
     PlannedFile, Select,
 };
 use crate::render::{self, Fields};
@@ -104,7 +104,7 @@ impl<P> Order<'_, P> {
         // What was read may be wrong too: all is told at once.
         failures.extend(self.render_all(&answers).1);
         Err(Failure::together(failures, unread)
-            .unwrap_or_else(|| Failure::new(Code::Unavailable, "nothing was read", "")))
+            .unwrap_or_else(|| Failure::new(ExitCode::Unavailable, "nothing was read", "")))
     }
 
     /// Makes files and variables of the answers, all or nothing.
@@ -168,7 +168,7 @@ fn too_few_uses(session: &Session, reads: u64, needed: u64) -> Failure {
         false => "",
     };
     Failure::new(
-        Code::Denied,
+        ExitCode::Denied,
         format!(
             "token_num_uses of the role {} is {}, and {needed} are needed: {reads} request{plural} for the pod's secrets{rest}",
             session.role(),
@@ -252,19 +252,6 @@ fn lasts(lease: &Lease, session: &Session) -> Duration {
     }
 }
 
-fn unselected(error: &SelectError, path: &ApiPath) -> Failure {
-    let (code, hint) = match error {
-        SelectError::NoMatch { .. } => (Code::NotFound, "names of fields are exact, upper and lower case too"),
-        SelectError::Steering(_) => (
-            Code::BadData,
-            "write the fields that are wanted one by one (path field | NAME), or give the wildcard a prefix that ends with _ \
-             (path * | APP_)",
-        ),
-        _ => (Code::BadData, "correct the secret, or the annotation that names it"),
-    };
-    Failure::new(code, format!("secret {path}: {error}"), hint)
-}
-
 impl Delivery {
     /// See [`check_field_files`].
     pub(super) fn check_field_files<C>(&self, plan: &Plan<C>) -> Result<(), Failure> {
@@ -339,7 +326,7 @@ impl Delivery {
         let same = |other: &&Delivered| matches!(&other.to, Target::Env(other) if other == name);
         if let Some(other) = self.delivered.iter().find(same) {
             return Err(Failure::new(
-                Code::BadData,
+                ExitCode::BadData,
                 format!(
                     "the variable {name} would be made twice: of {} and of {path}",
                     other.secret
@@ -372,13 +359,13 @@ impl<'a, P> FileOrder<'a, P> {
         }
     }
 
-    /// Makes it of what was read: where the containers see it, and what is in it. A failure with [`Code::NotFound`] is a field
+    /// Makes it of what was read: where the containers see it, and what is in it. A failure with [`ExitCode::NotFound`] is a field
     /// that is gone, any other one data that is not usable.
     pub(super) fn render(&self, reading: &Reading) -> Result<Vec<(Destination, Rendered)>, Failure> {
         let path = &self.path;
         let fields = Fields::parse(reading.data())
-            .map_err(|error| Failure::new(Code::NotVault, format!("the answer for {path}: {error}"), ""))?;
-        let files = render::render_all(self.file, &fields).map_err(|error| Failure::render(&error, path.as_str()))?;
+            .map_err(|error| Failure::new(ExitCode::NotVault, format!("the answer for {path}: {error}"), ""))?;
+        let files = render::render_all(self.file, &fields).map_err(|error| Failure::render(&error, path))?;
         let placed = files.into_iter().map(|(destination, bytes)| {
             let rendered = Rendered {
                 place: match &destination {
@@ -416,7 +403,7 @@ impl<'a> EnvOrder<'a> {
     /// Makes the variables of what was read; failures are those of [`FileOrder::render`].
     pub(super) fn render(&self, reading: &Reading) -> Result<Vec<Variable>, Failure> {
         let data = select::inside(reading.whole_data());
-        let values = select::select(self.select, data).map_err(|error| unselected(&error, &self.path))?;
+        let values = select::select(self.select, data).map_err(|error| Failure::select(&error, &self.path))?;
         Ok(values
             .into_iter()
             .map(|(name, value)| Variable { name, value })
@@ -463,7 +450,7 @@ pub(super) fn check_field_files<'a, C>(
         let other = other.map(|(other, what)| (other.path().into_owned(), (*what).to_owned()));
         if let Some((other, what)) = other.or_else(|| beside(&taken, &path)) {
             return Err(Failure::new(
-                Code::BadData,
+                ExitCode::BadData,
                 format!("the file {path}, of a field of {secret}, and {other}, {what}, cannot both be delivered"),
                 "rename the field, or give the files a directory of their own, such as web/{{ .SecretKey }}",
             ));

@@ -11,8 +11,8 @@ use std::process::Command;
 use super::below;
 use super::files;
 use super::outcome::{self, OUTCOME, Outcome, Target};
-use super::report::{Code, Failure};
-use crate::plan::{BIN_DIR, ENV_DIR, EnvName, MAX_RENDERED_BYTES, SECRETS_DIR};
+use super::report::{Failure, SetupFault};
+use crate::plan::{BIN_DIR, ENV_DIR, EnvName, ExitCode, MAX_RENDERED_BYTES, SECRETS_DIR};
 use crate::secret::Secret;
 use crate::vault::clean;
 
@@ -26,36 +26,25 @@ pub(super) fn run(command: &[OsString], root: Option<&Path>) -> Failure {
         Err(failure) => return failure,
     };
     let Some((program, arguments)) = command.split_first() else {
-        return Failure::new(Code::BadPlan, "there is no command to start", "");
+        return SetupFault::CommandLine("there is no command to start").into();
     };
     let values = variables
         .iter()
         .map(|(name, value)| (name.as_str(), OsStr::from_bytes(value.expose())));
     let error = Command::new(program).args(arguments).envs(values).exec();
-    let hint = match error.raw_os_error() == Some(rustix::io::Errno::TOOBIG.raw_os_error()) {
-        true => "its arguments and its environment are too large together: deliver large values with podkey.dev/files",
-        false => "correct `command` in the container's spec",
-    };
     let program = clean(&program.to_string_lossy(), 256);
-    Failure::new(
-        Code::BadPlan,
-        format!("the command {program} cannot be started: {error}"),
-        hint,
-    )
+    SetupFault::Command { program, error }.into()
 }
 
 /// Every variable that `init` says it delivered.
 fn variables(root: Option<&Path>) -> Result<Vec<(EnvName, Secret)>, Failure> {
-    let bad = |what: String, hint: &str| Failure::new(Code::BadPlan, what, hint);
     let file = format!("{BIN_DIR}/{OUTCOME}");
-    let Outcome::Delivered(manifest) = outcome::read(&below(root, &file)).map_err(|why| {
-        bad(
-            format!("{file}: {why}, so nothing says which variables the command is to have"),
-            "podkey-init writes it when all is delivered: look at its log, and let the pod be made anew",
-        )
+    let Outcome::Delivered(manifest) = outcome::read(&below(root, &file)).map_err(|why| SetupFault::Outcome {
+        why,
+        unknown: "which variables the command needs",
     })?
     else {
-        return Err(bad(format!("{file}: podkey-init delivered nothing"), "look at its log"));
+        return Err(SetupFault::NothingDelivered.into());
     };
     let names = manifest.delivered.iter().filter_map(|delivered| match &delivered.to {
         Target::Env(name) => Some(name),
@@ -67,20 +56,15 @@ fn variables(root: Option<&Path>) -> Result<Vec<(EnvName, Secret)>, Failure> {
         .map(|name| {
             let name: EnvName = name
                 .parse()
-                .map_err(|why| bad(format!("the variable {}: {why}", clean(name, 64)), ""))?;
-            let file = format!("{SECRETS_DIR}/{ENV_DIR}/{name}");
-            let value = files::read(&directory.join(name.as_str()), MAX_RENDERED_BYTES).map_err(|error| {
-                bad(
-                    format!("the value of {name} cannot be read from {file}: {error}"),
-                    "declare the container's runAsUser, so that podkey-init writes for that user",
-                )
-            })?;
-            let value = value.ok_or_else(|| {
-                bad(
-                    format!("the value of {name} is gone: there is no file {file}"),
-                    "podkey-init delivered it: nothing else may mount or change podkey-secrets; let the pod be made anew",
-                )
-            })?;
+                .map_err(|why: crate::plan::Invalid| SetupFault::VariableName {
+                    name: clean(name, 64),
+                    why: why.to_string(),
+                })?;
+            let value = match files::read(&directory.join(name.as_str()), MAX_RENDERED_BYTES) {
+                Ok(Some(value)) => value,
+                Ok(None) => return Err(SetupFault::VariableMissing(name).into()),
+                Err(error) => return Err(SetupFault::VariableUnreadable { name, error }.into()),
+            };
             check(&name, &value)?;
             Ok((name, value))
         })
@@ -97,7 +81,7 @@ pub(super) fn check(name: &EnvName, value: &Secret) -> Result<(), Failure> {
         return Ok(());
     };
     Err(Failure::new(
-        Code::BadData,
+        ExitCode::BadData,
         format!("the value of {name} {why}"),
         "deliver it with podkey.dev/files",
     ))

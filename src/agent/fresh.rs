@@ -9,9 +9,9 @@ use super::delivery::{Answers, Delivery};
 use super::files::Rendered;
 use super::handover::{Handover, Held};
 use super::outcome::{Delivered, Target};
-use super::report::{Code, Failure};
+use super::report::Failure;
 use super::view::{FileState, FileStatus, Status, View, below_files};
-use crate::plan::{Destination, ENV_DIR, Plan, SECRETS_DIR};
+use crate::plan::{Destination, ENV_DIR, ExitCode, Plan, SECRETS_DIR};
 use crate::vault::{Session, Wanted};
 
 /// What is kept of the reads for the sidecar.
@@ -44,7 +44,8 @@ impl Obtained {
         let sources = self.sources.into_iter().map(|(_, held)| held).collect();
         let handover = Handover::delivered(session, self.since, sources);
         // No session has such a token.
-        let handover = handover.ok_or_else(|| Failure::new(Code::CannotWrite, "the client token is no text", ""))?;
+        let handover =
+            handover.ok_or_else(|| Failure::new(ExitCode::CannotWrite, "the client token is no text", ""))?;
         write(&handover, surroundings)
     }
 }
@@ -54,7 +55,7 @@ pub(super) fn lasts_for_the_sidecar(session: &Session) -> Result<(), Failure> {
     match session.uses() {
         0 => Ok(()),
         uses => Err(Failure::new(
-            Code::Denied,
+            ExitCode::Denied,
             format!(
                 "token_num_uses of the role {} is {uses}, and podkey.dev/refresh needs tokens without a limit: each one that is used \
                  up would end the leases that it made",

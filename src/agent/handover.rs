@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::files::{self, Staged};
-use super::report::{Code, Failure};
-use crate::plan::{HANDOVER_DIR, HANDOVER_FILE};
+use super::report::Failure;
+use crate::plan::{ExitCode, HANDOVER_DIR, HANDOVER_FILE};
 use crate::schedule::Lifetime;
 use crate::secret::Lease;
 use crate::vault::{Handed, Session, Wanted};
@@ -125,7 +125,7 @@ impl<'a> Handover<'a> {
     /// Writes it, for this user alone.
     pub(super) fn write(&self, root: impl Fn(&str) -> std::path::PathBuf, create: bool) -> Result<(), Failure> {
         let json = serde_json::to_vec(self).map(Zeroizing::new);
-        let json = json.map_err(|_| Failure::new(Code::CannotWrite, "cannot write the handover", ""))?;
+        let json = json.map_err(|_| Failure::new(ExitCode::CannotWrite, "cannot write the handover", ""))?;
         let mut staged = Staged::open(&root(HANDOVER_DIR), create)?;
         staged.stage_from(name(), 0o600, &mut json.as_slice())?;
         staged.publish().map(drop)

@@ -13,12 +13,12 @@ use super::files::{Rendered, Staged};
 use super::fresh::{self, Obtained};
 use super::handover::boot_time;
 use super::outcome::{Manifest, Outcome};
-use super::report::{Code, Failure, Report, Stage};
+use super::report::{Failure, Report, RunStage, SetupFault};
 use super::signals::{self, Signals};
 use super::tools;
 use super::{Clock, Surroundings};
 use crate::plan::{
-    ApiPath, Budget, Destination, ENV_DIR, FILES_DIR, Login, MAX_PLAN_BYTES, OnFailure, PLAN_ENV, Plan, TOKEN_FILE,
+    ApiPath, Budget, Destination, ENV_DIR, ExitCode, FILES_DIR, Login, MAX_PLAN_BYTES, OnFailure, Plan, TOKEN_FILE,
     VOLUME_DIR,
 };
 use crate::secret::Secret;
@@ -33,7 +33,7 @@ const REVOKE: Duration = Duration::from_secs(2);
 
 /// How far a run is; read again when a signal stops it.
 struct Progress {
-    stage: Cell<Stage>,
+    stage: Cell<RunStage>,
     session: OnceCell<Session>,
     /// Why the client token is not to be revoked.
     token_kept: Cell<Option<&'static str>>,
@@ -41,25 +41,25 @@ struct Progress {
 }
 
 /// The stage a run came to, the connection's name, and what to report.
-pub(super) type Ended = (Stage, Option<String>, Result<String, Failure>);
+pub(super) type Ended = (RunStage, Option<String>, Result<String, Failure>);
 
 /// Runs to the end, or until a signal. Gives the stage it came to, the connection's name, and what to report.
 pub(super) async fn run(surroundings: &Surroundings) -> Ended {
     // First of all: the kernel keeps signals without a handler from process 1.
     let mut signals = match Signals::handle() {
         Ok(signals) => signals,
-        Err(failure) => return (Stage::Login, None, Err(failure)),
+        Err(failure) => return (RunStage::Login, None, Err(failure)),
     };
     let (plan, budget) = match read_plan(surroundings) {
         Ok(read) => read,
-        Err(failure) => return (Stage::Login, None, Err(failure)),
+        Err(failure) => return (RunStage::Login, None, Err(failure)),
     };
     let vault = match Vault::new(&plan.connection, vault::Deadline::start(budget.duration())) {
         Ok(vault) => vault,
-        Err(error) => return finish(&plan, surroundings, Stage::Login, Err(error.into())),
+        Err(error) => return finish(&plan, surroundings, RunStage::Login, Err(error.into())),
     };
     let progress = Progress {
-        stage: Cell::new(Stage::Login),
+        stage: Cell::new(RunStage::Login),
         session: OnceCell::new(),
         token_kept: Cell::new(None),
         stop: Stop::default(),
@@ -114,7 +114,7 @@ pub(super) async fn run(surroundings: &Surroundings) -> Ended {
 }
 
 /// A failure that the job is to tell becomes a success with that said, or one of writing.
-fn finish(plan: &Plan, surroundings: &Surroundings, stage: Stage, outcome: Result<String, Failure>) -> Ended {
+fn finish(plan: &Plan, surroundings: &Surroundings, stage: RunStage, outcome: Result<String, Failure>) -> Ended {
     let connection = Some(plan.connection.name.clone());
     let failure = match outcome {
         Err(failure) if left_to_the_job(plan, &failure) => failure,
@@ -125,7 +125,7 @@ fn finish(plan: &Plan, surroundings: &Surroundings, stage: Stage, outcome: Resul
     match leave_to_the_job(plan, surroundings, report) {
         Ok(()) => {
             tracing::error!(
-                code = failure.code as u8,
+                code = failure.code.number(),
                 stage = stage.name(),
                 reason = failure.message,
                 hint = failure.hint,
@@ -139,9 +139,9 @@ fn finish(plan: &Plan, surroundings: &Surroundings, stage: Stage, outcome: Resul
                 failure.message, error.message
             );
             (
-                Stage::Write,
+                RunStage::Write,
                 connection,
-                Err(Failure::new(Code::CannotWrite, message, error.hint)),
+                Err(Failure::new(ExitCode::CannotWrite, message, error.hint)),
             )
         }
     }
@@ -149,33 +149,24 @@ fn finish(plan: &Plan, surroundings: &Surroundings, stage: Stage, outcome: Resul
 
 /// The plan, whole and checked, and how long to try.
 pub(super) fn read_plan(surroundings: &Surroundings) -> Result<(Plan, Budget), Failure> {
-    let bad = |why: String| {
-        Failure::new(
-            Code::BadPlan,
-            why,
-            "podkey's webhook writes PODKEY_PLAN; agent and webhook come from one release",
-        )
-    };
+    let bad = |why: String| Failure::from(SetupFault::PlanVariable(why));
     let text = match &surroundings.plan {
-        None => return Err(bad(format!("{PLAN_ENV} is not set"))),
-        Some(text) => text.to_str().ok_or_else(|| bad(format!("{PLAN_ENV} is not UTF-8")))?,
+        None => return Err(bad(" is not set".to_owned())),
+        Some(text) => text.to_str().ok_or_else(|| bad(" is not UTF-8".to_owned()))?,
     };
     if text.len() > MAX_PLAN_BYTES {
-        return Err(bad(format!("{PLAN_ENV} is longer than {MAX_PLAN_BYTES} bytes")));
+        return Err(bad(format!(" is longer than {MAX_PLAN_BYTES} bytes")));
     }
-    let plan = Plan::parse(text).map_err(|error| bad(format!("{PLAN_ENV}: {}", clean(&error.to_string(), 512))))?;
+    let plan = Plan::parse(text).map_err(|error| bad(format!(": {}", clean(&error.to_string(), 512))))?;
     let budget = match &surroundings.budget {
         None => plan.budget,
         Some(text) => text
             .to_str()
             .map_or_else(
-                || Err(format!("{BUDGET_ENV} is not UTF-8")),
-                |text| {
-                    text.parse()
-                        .map_err(|error| format!("{BUDGET_ENV}={:?} {error}", clean(text, 64)))
-                },
+                || Err(" is not UTF-8".to_owned()),
+                |text| text.parse().map_err(|error| format!("={:?} {error}", clean(text, 64))),
             )
-            .map_err(|why| Failure::new(Code::BadPlan, why, "write a duration such as 30s or 5m, at most 15m"))?,
+            .map_err(SetupFault::Budget)?,
     };
     Ok((plan, budget))
 }
@@ -183,7 +174,7 @@ pub(super) fn read_plan(surroundings: &Surroundings) -> Result<(Plan, Budget), F
 /// Stopped by a signal: no file is left, but perhaps a client token.
 fn terminated(signal: &str, token_left: bool) -> Failure {
     Failure::new(
-        Code::Terminated,
+        ExitCode::Terminated,
         format!("stopped by {signal}"),
         match token_left {
             false => "nothing was left behind",
@@ -209,7 +200,7 @@ async fn deliver(
         variables.try_for_each(|variable| exec::check(&variable.name, &variable.value))?;
     }
 
-    progress.stage.set(Stage::Write);
+    progress.stage.set(RunStage::Write);
     let clock = Clock::start();
     let (files, variables) = (delivery.files.len(), delivery.variables.len());
     let mut rendered = std::mem::take(&mut delivery.files);
@@ -318,12 +309,12 @@ async fn read(
         fresh::lasts_for_the_sidecar(session)?;
     }
 
-    progress.stage.set(Stage::Read);
+    progress.stage.set(RunStage::Read);
     let (clock, begun) = (Clock::start(), boot_time());
     let answers = order.read(vault, session).await?;
     tracing::info!(secrets = answers.len(), took_ms = clock.ms(), "read");
 
-    progress.stage.set(Stage::Render);
+    progress.stage.set(RunStage::Render);
     let clock = Clock::start();
     let delivery = order.render(&answers, session)?;
     delivery.check_field_files(plan)?;
@@ -381,7 +372,7 @@ fn left_to_the_job(plan: &Plan, failure: &Failure) -> bool {
         .as_ref()
         .is_some_and(|job| job.on_failure == OnFailure::FailJob);
     // Nobody waits for a pod that was told to stop.
-    fails_job && failure.code != Code::Terminated
+    fails_job && failure.code != ExitCode::Terminated
 }
 
 /// Leaves no secret, and the failure for the started hook to tell.

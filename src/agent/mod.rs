@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 pub use self::hooks::{Hook, PlainLines, job_completed, job_started};
 pub use self::init::BUDGET_ENV;
-use self::report::{Code, Failure, Report, Stage};
+use self::report::{Failure, Report, RunStage, SetupFault};
 use crate::telemetry::LogFormat;
 use crate::vault::clean;
 
@@ -81,13 +81,13 @@ pub fn exec(command: &[OsString], root: Option<PathBuf>, log_format: LogFormat) 
         root,
         log_format,
     };
-    report(&Report::new(Stage::Exec, None, &Err(failure)), &surroundings)
+    report(&Report::new(RunStage::Exec, None, &Err(failure)), &surroundings)
 }
 
 /// Runs `podkey-agent init` and reports how it ended. Gives the exit code.
 pub fn init(surroundings: &Surroundings) -> u8 {
     let (stage, connection, outcome) =
-        block_on(init::run(surroundings)).unwrap_or_else(|failure| (Stage::Login, None, Err(failure)));
+        block_on(init::run(surroundings)).unwrap_or_else(|failure| (RunStage::Login, None, Err(failure)));
     report(&Report::new(stage, connection.as_deref(), &outcome), surroundings)
 }
 
@@ -122,15 +122,15 @@ fn end_well() {
 }
 
 /// Reports a command line that cannot be understood. Gives the exit code.
-pub fn bad_usage(message: &str, root: Option<PathBuf>, log_format: LogFormat) -> u8 {
-    let failure = Failure::new(Code::BadPlan, message, "see podkey-agent --help");
+pub fn bad_usage(message: &'static str, root: Option<PathBuf>, log_format: LogFormat) -> u8 {
+    let failure = Failure::from(SetupFault::CommandLine(message));
     let surroundings = Surroundings {
         plan: None,
         budget: None,
         root,
         log_format,
     };
-    report(&Report::new(Stage::Usage, None, &Err(failure)), &surroundings)
+    report(&Report::new(RunStage::Usage, None, &Err(failure)), &surroundings)
 }
 
 /// How long something took.
@@ -151,7 +151,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(Code::BadPlan, format!("the runtime does not start: {error}"), ""))?;
+        .map_err(SetupFault::EventLoop)?;
     let ended = runtime.block_on(work);
     // A name that is still being looked up must not hold up the exit.
     runtime.shutdown_background();

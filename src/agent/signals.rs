@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use super::report::{Code, Failure};
+use super::report::{Failure, SetupFault};
 use crate::vault::{LOGIN_GRACE, Stop};
 
 /// SIGINT and SIGTERM. Once they are handled, neither ends the process by itself.
@@ -43,7 +43,7 @@ impl Told {
 impl Signals {
     /// Handles them from here on; one that comes while nobody waits is not lost.
     pub(super) fn handle() -> Result<Self, Failure> {
-        let no = |_| Failure::new(Code::BadPlan, "signals cannot be handled here", "");
+        let no = |_| Failure::from(SetupFault::Signals);
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).map_err(no)?,
             terminate: signal(SignalKind::terminate()).map_err(no)?,

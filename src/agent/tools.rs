@@ -6,8 +6,8 @@ use std::fs::File;
 use super::Surroundings;
 use super::files::{Rendered, Staged};
 use super::outcome::{OUTCOME, Outcome, PLAN};
-use super::report::{Code, Failure};
-use crate::plan::{AGENT, BIN_DIR, JOB_COMPLETED, JOB_STARTED};
+use super::report::Failure;
+use crate::plan::{AGENT, BIN_DIR, ExitCode, JOB_COMPLETED, JOB_STARTED};
 use crate::secret::Secret;
 
 /// The runner takes scripts only, and runs them with `bash -e`, else `sh -e`. The agent itself goes on with the hook that the
@@ -27,7 +27,7 @@ pub(super) fn fill(surroundings: &Surroundings, hooks: Option<&str>) -> Result<(
     staged.remove(OUTCOME)?;
     let mut agent = File::open("/proc/self/exe").map_err(|error| {
         Failure::new(
-            Code::CannotWrite,
+            ExitCode::CannotWrite,
             format!("cannot read the agent itself to copy it: {error}"),
             "",
         )
@@ -50,7 +50,7 @@ pub(super) fn fill(surroundings: &Surroundings, hooks: Option<&str>) -> Result<(
 /// Says how `init` ended: the last thing it writes.
 pub(super) fn commit(surroundings: &Surroundings, outcome: &Outcome) -> Result<(), Failure> {
     let json = serde_json::to_vec(outcome)
-        .map_err(|error| Failure::new(Code::CannotWrite, format!("cannot write {OUTCOME}: {error}"), ""))?;
+        .map_err(|error| Failure::new(ExitCode::CannotWrite, format!("cannot write {OUTCOME}: {error}"), ""))?;
     let mut staged = open(surroundings)?;
     staged.stage(&Rendered {
         place: OUTCOME.to_owned(),

@@ -16,7 +16,7 @@ static WIPING: zeroizing_alloc::ZeroAlloc<dlmalloc::GlobalDlmalloc> =
 
 /// Gives a pod its Vault or OpenBao secrets as files.
 #[derive(Debug, Parser)]
-#[command(name = "podkey-agent", version)]
+#[command(name = "podkey-agent", version, after_help = podkey::plan::ExitCode::help())]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -17,6 +17,7 @@ mod address;
 mod data;
 mod destination;
 mod endpoint;
+mod exit_code;
 mod job;
 mod name;
 mod path;
@@ -27,6 +28,7 @@ pub mod spelling;
 pub use self::address::{Address, ServerName};
 pub use self::data::{Data, Value};
 pub use self::destination::{Destination, Mode, contains, real};
+pub use self::exit_code::ExitCode;
 pub use self::job::{
     AGENT, Audience, BIN_DIR, DEFAULT_HOOK_DEADLINE, ENV_DIR, EXEC, EnvName, EnvSecret, Forks, JOB_COMPLETED,
     JOB_STARTED, JobLogin, JobPlan, JobPolicy, MAX_ENV_SECRETS, Mask, NEXT_JOB_COMPLETED_ENV, NEXT_JOB_STARTED_ENV,

@@ -140,7 +140,7 @@ fn without_every_variable_the_command_does_not_start() {
                 symlink(pod.path("elsewhere"), pod.path(VALUE)).unwrap();
             },
             64,
-            &["API_TOKEN", "cannot be read", "runAsUser"],
+            &["cannot read the value of API_TOKEN", "runAsUser"],
         ),
         (
             "a directory",
@@ -182,7 +182,7 @@ fn without_every_variable_the_command_does_not_start() {
                 rewrite(pod, OUTCOME, json!({"failed": report}).to_string().as_bytes());
             },
             64,
-            &["outcome.json", "podkey-init delivered nothing", "look at its log"],
+            &["outcome.json", "podkey-init delivered nothing", "read the log"],
         ),
         (
             "a variable that takes over",

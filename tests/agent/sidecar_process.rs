@@ -257,7 +257,7 @@ fn whatever_it_is_given_it_waits_for_its_end_and_ends_well() {
         (agent().raw_plan(r#"{"version":7}"#), "version 7"),
         (agent().with("/refresh/interval", json!("1s")), "shorter than 5s"),
         (agent().env("PODKEY_BUDGET", "never"), "PODKEY_BUDGET"),
-        (no_refresh, "nothing to keep fresh"),
+        (no_refresh, "asks for no refresh"),
     ] {
         let mut sidecar = agent.sidecar();
         sidecar.until_said("the files stay as they are");

@@ -19,8 +19,8 @@ use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 pub(super) use self::generations::{Content, Generations};
-use super::report::{Code, Failure};
-use crate::plan::CURRENT;
+use super::report::Failure;
+use crate::plan::{CURRENT, ExitCode};
 use crate::secret::Secret;
 
 /// One file to write.
@@ -66,11 +66,11 @@ impl Staged {
         let shown = volume.display();
         if create {
             std::fs::create_dir_all(volume)
-                .map_err(|error| Failure::new(Code::CannotWrite, format!("cannot make {shown}: {error}"), ""))?;
+                .map_err(|error| Failure::new(ExitCode::CannotWrite, format!("cannot make {shown}: {error}"), ""))?;
         }
         let volume = openat(rustix::fs::CWD, volume, DIRECTORY, Mode::empty()).map_err(|error| {
             Failure::new(
-                Code::CannotWrite,
+                ExitCode::CannotWrite,
                 format!("cannot open the volume {shown}: {error}"),
                 "is the volume podkey-secrets (or podkey-bin, podkey-handover) mounted there in this container?",
             )
@@ -104,21 +104,21 @@ impl Staged {
                 FileType::RegularFile => {}
                 FileType::Directory => {
                     return Err(Failure::new(
-                        Code::CannotWrite,
+                        ExitCode::CannotWrite,
                         format!("{place} is a directory"),
                         "the kubelet makes one where a single file was missing when its container started: delete the pod",
                     ));
                 }
                 FileType::Symlink => {
                     return Err(Failure::new(
-                        Code::CannotWrite,
+                        ExitCode::CannotWrite,
                         format!("{place} is a symbolic link, which podkey neither follows nor replaces"),
                         "nothing but podkey should write into its volume: delete the pod and find out what did",
                     ));
                 }
                 _ => {
                     return Err(Failure::new(
-                        Code::CannotWrite,
+                        ExitCode::CannotWrite,
                         format!("{place} is no regular file"),
                         "",
                     ));
@@ -214,11 +214,10 @@ impl Staged {
         if let Some(known) = self.directories.get(path) {
             return Ok(Rc::clone(known));
         }
-        let mut current = Rc::new(
-            self.volume
-                .try_clone()
-                .map_err(|error| Failure::new(Code::CannotWrite, format!("cannot open the volume: {error}"), ""))?,
-        );
+        let mut current =
+            Rc::new(self.volume.try_clone().map_err(|error| {
+                Failure::new(ExitCode::CannotWrite, format!("cannot open the volume: {error}"), "")
+            })?);
         for segment in path.split('/').filter(|segment| !segment.is_empty()) {
             current =
                 Rc::new(enter(current.as_fd(), segment).map_err(|error| cannot("open the directory", path, error))?);
@@ -373,7 +372,7 @@ fn cannot(doing: &str, place: &str, error: Errno) -> Failure {
         Errno::BUSY => "a container has this file mounted: it is written once, before the containers start",
         _ => "",
     };
-    Failure::new(Code::CannotWrite, format!("cannot {doing} {place}: {error}"), hint)
+    Failure::new(ExitCode::CannotWrite, format!("cannot {doing} {place}: {error}"), hint)
 }
 
 /// Writes the termination message, if the pod has a place for it. `create` makes one (outside a container).

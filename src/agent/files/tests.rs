@@ -107,7 +107,7 @@ fn symbolic_links_are_neither_followed_nor_replaced() {
         };
         symlink(target, &link).unwrap();
         let failure = write(dir.path(), &[rendered("files/sub/a", 0o400, b"secret")]).unwrap_err();
-        assert_eq!(failure.code, Code::CannotWrite, "{plant}: {failure}");
+        assert_eq!(failure.code, ExitCode::CannotWrite, "{plant}: {failure}");
         assert!(
             format!("{failure} {}", failure.hint).contains("symbolic link"),
             "{plant}: {failure}"
@@ -142,7 +142,7 @@ fn nothing_of_a_run_stays_when_one_rename_fails() {
     staged.stage(&rendered("files/b", 0o400, b"y")).unwrap();
     // Comes between the two phases.
     fs::create_dir(dir.path().join("files/b")).unwrap();
-    assert_eq!(staged.publish().unwrap_err().code, Code::CannotWrite);
+    assert_eq!(staged.publish().unwrap_err().code, ExitCode::CannotWrite);
     assert_eq!(names(&dir.path().join("files")), ["b"]);
 }
 

@@ -8,8 +8,8 @@ use std::path::Path;
 use super::{Hook, temp};
 use crate::agent::files::{self, Staged};
 use crate::agent::outcome::{self, Manifest, OUTCOME, Outcome, Target};
-use crate::agent::report::{Code, Failure};
-use crate::plan::{BIN_DIR, Destination, ENV_DIR, Plan, SECRETS_DIR, STATUS};
+use crate::agent::report::Failure;
+use crate::plan::{BIN_DIR, Destination, ENV_DIR, ExitCode, Plan, SECRETS_DIR, STATUS};
 
 /// Clears all that the plan could have delivered. Everything is tried; the first failure is told. Files that are kept fresh are
 /// the sidecar's, who takes its tokens and leases back when the pod ends; here they cannot even be written.
@@ -58,7 +58,7 @@ fn nothing_stays(hook: &Hook) -> Result<(), Failure> {
     match files.filter(|file| file.file_name() != STATUS).count() {
         0 => Ok(()),
         _ => Err(Failure::new(
-            Code::CannotWrite,
+            ExitCode::CannotWrite,
             format!("{SECRETS_DIR} is kept fresh, as podkey.dev/refresh asks, and stays readable until the pod ends"),
             "without podkey.dev/refresh the hooks clear the files",
         )),
@@ -104,7 +104,7 @@ fn remove_all_in(directory: &Path) -> Result<(), Failure> {
     };
     removed.map_err(|error| {
         Failure::new(
-            Code::CannotWrite,
+            ExitCode::CannotWrite,
             format!("cannot clear {}: {error}", directory.display()),
             "the runner must be the user who owns the files",
         )
@@ -114,7 +114,7 @@ fn remove_all_in(directory: &Path) -> Result<(), Failure> {
 fn empty(hook: &Hook, path: &str) -> Result<(), Failure> {
     match files::rewrite(&hook.path(path), b"", 0) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Failure::new(
-            Code::CannotWrite,
+            ExitCode::CannotWrite,
             format!("cannot empty {path}: {error}"),
             "the runner must be the user who owns the file, and must have it mounted writable",
         )),

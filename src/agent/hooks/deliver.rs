@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use super::Hook;
 use crate::agent::files::{self, Staged};
-use crate::agent::report::{Code, Failure};
-use crate::plan::SECRETS_DIR;
+use crate::agent::report::Failure;
+use crate::plan::{ExitCode, SECRETS_DIR};
 use crate::secret::Secret;
 
 /// One file for the job.
@@ -34,7 +34,7 @@ pub(super) fn write(hook: &Hook, files: Vec<JobFile<'_>>) -> Result<(), Failure>
         let path = &file.path;
         files::rewrite(&hook.path(path), file.bytes.expose(), file.mode).map_err(|error| {
             Failure::new(
-                Code::CannotWrite,
+                ExitCode::CannotWrite,
                 format!("cannot write {path}: {error}"),
                 "podkey-init leaves a file there, which the runner's user must be able to write",
             )

@@ -24,7 +24,7 @@ use std::time::Duration;
 pub use self::console::PlainLines;
 use super::files;
 use super::outcome::{MAX_OUTCOME, PLAN};
-use super::report::{Code, Failure, Report, Stage};
+use super::report::{Failure, Report, RunStage, SetupFault};
 use crate::job::commands::{self, Level};
 use crate::plan::{BIN_DIR, JOB_COMPLETED, JobPlan, NEXT_JOB_COMPLETED_ENV, Plan, SECRETS_DIR};
 use crate::vault::{Session, Stop, Vault};
@@ -51,7 +51,7 @@ struct HookPlan {
 
 /// How far a run of the started hook is; read again when the deadline or a signal ends it.
 struct Progress {
-    stage: Cell<Stage>,
+    stage: Cell<RunStage>,
     /// The server and the job's own client token, once there is one.
     session: OnceCell<(Vault, Session)>,
     /// A delivered secret lives only as long as the client token.
@@ -64,7 +64,7 @@ struct Progress {
 impl Progress {
     fn new() -> Self {
         Self {
-            stage: Cell::new(Stage::Job),
+            stage: Cell::new(RunStage::Job),
             session: OnceCell::new(),
             keep_token: Cell::new(false),
             masked: Cell::new(false),
@@ -113,13 +113,7 @@ impl Hook {
     /// The plan as `init` left it.
     fn plan(&self) -> Result<HookPlan, Failure> {
         let file = format!("{BIN_DIR}/{PLAN}");
-        let bad = |why: String| {
-            Failure::new(
-                Code::BadPlan,
-                format!("{file}: {why}"),
-                "podkey-init writes it: this hook only works in a pod that podkey's webhook changed",
-            )
-        };
+        let bad = SetupFault::PlanFile;
         let text = files::read(&self.path(&file), MAX_OUTCOME).map_err(|error| bad(error.to_string()))?;
         let text = text.ok_or_else(|| bad("there is no such file".to_owned()))?;
         let text = std::str::from_utf8(text.expose()).map_err(|_| bad("it is not UTF-8".to_owned()))?;
@@ -146,8 +140,8 @@ impl Hook {
 
 /// Runs `podkey-agent job-started`, and after it the hook that the pod's author set. Gives the exit code.
 pub fn job_started(hook: &Hook) -> u8 {
-    let outcome =
-        super::block_on(started::run(hook)).unwrap_or_else(|failure| Err(Report::new(Stage::Job, None, &Err(failure))));
+    let outcome = super::block_on(started::run(hook))
+        .unwrap_or_else(|failure| Err(Report::new(RunStage::Job, None, &Err(failure))));
     outcome.unwrap_or_else(|report| {
         annotate(Level::Error, &report);
         1
@@ -162,7 +156,7 @@ pub fn job_completed(hook: &Hook) -> u8 {
         return 128 + told.signal().as_raw() as u8;
     }
     if let Err(failure) = next::become_it(hook, NEXT_JOB_COMPLETED_ENV, JOB_COMPLETED) {
-        annotate(Level::Warning, &Report::new(Stage::Job, None, &Err(failure)));
+        annotate(Level::Warning, &Report::new(RunStage::Job, None, &Err(failure)));
     }
     0
 }

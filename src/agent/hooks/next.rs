@@ -10,7 +10,7 @@ use rustix::process::{Pid, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Hook;
-use crate::agent::report::{Code, Failure};
+use crate::agent::report::{Failure, SetupFault};
 use crate::agent::signals::Signals;
 
 /// Runs the next hook to its end, with its standard streams those of ours, and gives its exit code; 0 where there is none.
@@ -75,11 +75,8 @@ fn command<'h>(hook: &'h Hook, variable: &'static str, ours: &str) -> Result<Opt
 }
 
 fn failed(script: &str, why: &str) -> Failure {
-    Failure::new(
-        Code::BadPlan,
-        format!("the pod's own hook {script} cannot be run: {why}"),
-        "correct it in the scale set's template",
-    )
+    let (script, why) = (script.to_owned(), why.to_owned());
+    SetupFault::NextHook { script, why }.into()
 }
 
 /// What the runner makes of a hook's path: its interpreter goes by the ending

@@ -10,10 +10,10 @@ use crate::agent::Clock;
 use crate::agent::delivery::{Delivery, EnvOrder, FileOrder, Order, Variable};
 use crate::agent::files::Rendered;
 use crate::agent::outcome::Delivered;
-use crate::agent::report::{Code, Failure, Stage};
+use crate::agent::report::{Failure, RunStage};
 use crate::job::facts::JobFacts;
 use crate::job::placeholders::fill;
-use crate::plan::{ApiPath, AuthMethod, Destination, JobLogin, Login, PathTemplate};
+use crate::plan::{ApiPath, AuthMethod, Destination, ExitCode, JobLogin, Login, PathTemplate};
 use crate::secret::Secret;
 use crate::vault::{Credential, Deadline, IdTokenSource, Jwt, ProxyVariables, Vault};
 
@@ -40,7 +40,7 @@ pub(super) async fn read(
     progress: &Progress,
 ) -> Result<OwnSecrets, Failure> {
     let deadline = Deadline::start(limit);
-    progress.stage.set(Stage::Login);
+    progress.stage.set(RunStage::Login);
     let clock = Clock::start();
     let source = source(hook)?;
     let root = hook.root.as_deref().unwrap_or_else(|| Path::new("/"));
@@ -67,11 +67,11 @@ pub(super) async fn read(
     );
     if progress.stop.is_asked() {
         // What is reported is why.
-        return Err(Failure::new(Code::Terminated, "the hook was stopped", ""));
+        return Err(Failure::new(ExitCode::Terminated, "the hook was stopped", ""));
     }
-    progress.stage.set(Stage::Read);
+    progress.stage.set(RunStage::Read);
     let answers = order.read(vault, session).await?;
-    progress.stage.set(Stage::Render);
+    progress.stage.set(RunStage::Render);
     let Delivery {
         files,
         variables,
@@ -136,7 +136,7 @@ fn source(hook: &Hook) -> Result<IdTokenSource, Failure> {
         asked("ACTIONS_ID_TOKEN_REQUEST_TOKEN"),
     ) else {
         return Err(Failure::new(
-            Code::Denied,
+            ExitCode::Denied,
             "the job may not ask GitHub for an ID token, and so cannot read the secrets that it is to read itself",
             "add this line to the job in its workflow, beside `runs-on`: `permissions: {id-token: write, contents: read}` (a \
              pull request from a fork never gets a token)",
@@ -157,7 +157,7 @@ fn order<'a>(it: &'a HookPlan, token: &Jwt, facts: &JobFacts) -> Result<Order<'a
     let environment = token.claim("environment");
     let filled = |path: &PathTemplate| -> Result<ApiPath, Failure> {
         fill(path, facts, environment.as_deref())
-            .map_err(|error| Failure::new(Code::BadData, error.to_string(), format!("the path is {path}")))
+            .map_err(|error| Failure::new(ExitCode::BadData, error.to_string(), format!("the path is {path}")))
     };
     let files = it.plan.placed_job_files();
     Ok(Order {

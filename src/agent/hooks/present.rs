@@ -12,8 +12,8 @@ use super::deliver::JobFile;
 use super::{Hook, HookPlan};
 use crate::agent::files;
 use crate::agent::outcome::{Delivered, Manifest, Target};
-use crate::agent::report::{Code, Failure};
-use crate::plan::{Destination, ENV_DIR, FieldName, MAX_RENDERED_BYTES, Mode, SECRETS_DIR};
+use crate::agent::report::{Failure, SetupFault};
+use crate::plan::{Destination, ENV_DIR, ExitCode, FieldName, MAX_RENDERED_BYTES, Mode, SECRETS_DIR};
 use crate::secret::Secret;
 
 /// All of it.
@@ -135,13 +135,7 @@ impl Present {
         }
         let mut variables = BTreeMap::new();
         let directory = hook.path(&format!("{SECRETS_DIR}/{ENV_DIR}"));
-        let cannot = |error: std::io::Error| {
-            Failure::new(
-                Code::BadPlan,
-                format!("cannot read {SECRETS_DIR}/{ENV_DIR}: {error}"),
-                "the runner must be the user whom podkey-init wrote for",
-            )
-        };
+        let cannot = SetupFault::VariablesUnreadable;
         let entries = match std::fs::read_dir(&directory) {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             entries => Some(entries.map_err(cannot)?),
@@ -189,11 +183,12 @@ impl Present {
                 {
                     Some(Seen::Secret(_)) => continue,
                     Some(Seen::Unreadable(why)) => {
-                        return Err(Failure::new(
-                            Code::BadPlan,
-                            format!("the file {path} cannot be read: {why}"),
-                            format!("the runner must be user {}, whom podkey-init wrote for", it.job.user),
-                        ));
+                        return Err(SetupFault::FileUnreadable {
+                            path: path.clone(),
+                            why: why.clone(),
+                            user: it.job.user,
+                        }
+                        .into());
                     }
                     // The sidecar does as `when-gone` says, and no hook could have.
                     _ if it.plan.refresh.is_some() => continue,
@@ -203,7 +198,7 @@ impl Present {
                 Target::Env(name) => (name, "variable"),
             };
             return Err(Failure::new(
-                Code::NotFound,
+                ExitCode::NotFound,
                 format!(
                     "the {why} {what}, which podkey-init delivered, is gone: a job hook of this pod has cleared it already"
                 ),

@@ -24,7 +24,7 @@ use super::{Hook, HookPlan, LAST, Progress};
 use crate::agent::delivery::Variable;
 use crate::agent::files::{self, Staged};
 use crate::agent::outcome::{self, Delivered, Manifest, OUTCOME, Outcome, Target};
-use crate::agent::report::{Code, Failure, Report, Stage};
+use crate::agent::report::{Failure, Report, RunStage, SetupFault};
 use crate::agent::signals::{self, Signals};
 use crate::job::commands::{self, Level};
 use crate::job::export::EnvFile;
@@ -32,7 +32,7 @@ use crate::job::facts::JobFacts;
 use crate::job::masks::Masks;
 use crate::job::policy;
 use crate::job::summary::{self, Given};
-use crate::plan::{BIN_DIR, ENV_DIR, EnvName, Format, JOB_STARTED, NEXT_JOB_STARTED_ENV, SECRETS_DIR};
+use crate::plan::{BIN_DIR, ENV_DIR, EnvName, ExitCode, Format, JOB_STARTED, NEXT_JOB_STARTED_ENV, SECRETS_DIR};
 use crate::secret::Secret;
 use crate::vault::clean;
 
@@ -63,7 +63,7 @@ pub(super) async fn run(hook: &Hook) -> Result<u8, Report> {
     let (mut signals, it) = match Signals::handle().and_then(|signals| Ok((signals, hook.plan()?))) {
         Ok(begun) => begun,
         Err(failure) => {
-            let report = Report::new(Stage::Job, None, &Err(failure));
+            let report = Report::new(RunStage::Job, None, &Err(failure));
             return Err(with_leftovers(report, clear_unplanned(hook)));
         }
     };
@@ -129,10 +129,10 @@ async fn both(
     if !progress.keep_token.get() {
         progress.revoke().await;
     }
-    progress.stage.set(Stage::Job);
+    progress.stage.set(RunStage::Job);
     let code = next::run(hook, NEXT_JOB_STARTED_ENV, JOB_STARTED, signals).await?;
     if code == 0 {
-        progress.stage.set(Stage::Write);
+        progress.stage.set(RunStage::Write);
         append(hook, "GITHUB_ENV", promised.exports.expose())?;
         say_what_was_given(hook, &promised.delivered);
     }
@@ -152,12 +152,12 @@ async fn ours(
     let why = tokio::select! {
         biased;
         told = signals.next() => {
-            Failure::new(Code::Terminated, format!("the hook was stopped by {}", told.name()), "")
+            Failure::new(ExitCode::Terminated, format!("the hook was stopped by {}", told.name()), "")
         }
         ended = timeout(deadline, work.as_mut()) => match ended {
             Ok(ended) => return ended,
             Err(_) => Failure::new(
-                Code::Unavailable,
+                ExitCode::Unavailable,
                 format!("the hook did not end within {}", humantime::format_duration(deadline)),
                 "run the job again, or have the operator raise the connection's job.deadline",
             ),
@@ -172,7 +172,7 @@ async fn started(hook: &Hook, it: &HookPlan, present: &Present, progress: &Progr
     own_user(it)?;
     let facts = JobFacts::read(|name| hook.text(name).map(str::to_owned), event(hook).as_deref());
     policy::check(&it.job.policies, &facts)
-        .map_err(|refused| Failure::new(Code::Denied, refused.to_string(), policy::HINT))?;
+        .map_err(|refused| Failure::new(ExitCode::Denied, refused.to_string(), policy::HINT))?;
 
     progress.masked.set(true);
     mask(it, present.secrets())?;
@@ -188,11 +188,11 @@ async fn started(hook: &Hook, it: &HookPlan, present: &Present, progress: &Progr
         _ => OwnSecrets::default(),
     };
 
-    progress.stage.set(Stage::Job);
+    progress.stage.set(RunStage::Job);
     leases_last(&manifest)?;
     // No secret is worth writing where the job is to fail.
     next::check(hook, NEXT_JOB_STARTED_ENV, JOB_STARTED)?;
-    progress.stage.set(Stage::Write);
+    progress.stage.set(RunStage::Write);
     let mut delivered = manifest.delivered;
     delivered.extend_from_slice(&own.delivered);
     let kept = present.kept(it).chain(own.files());
@@ -232,7 +232,7 @@ fn mask<'a>(it: &HookPlan, secrets: impl Iterator<Item = (&'a str, &'a Secret)>)
     // Without its masks no secret may come near a log.
     masks.commands(say).map_err(|error| {
         Failure::new(
-            Code::CannotWrite,
+            ExitCode::CannotWrite,
             format!("the masks cannot be printed: {error}"),
             "the runner reads them from the hook's standard output",
         )
@@ -248,11 +248,10 @@ fn mask<'a>(it: &HookPlan, secrets: impl Iterator<Item = (&'a str, &'a Secret)>)
 fn manifest(hook: &Hook) -> Result<Manifest, Refusal> {
     let file = format!("{BIN_DIR}/{OUTCOME}");
     let no = |why: String| {
-        Failure::new(
-            Code::BadPlan,
-            format!("{file}: {why}, so nothing says that the job's secrets are whole"),
-            "podkey-init writes it when all is delivered: look at its log, and let the pod be made anew",
-        )
+        Failure::from(SetupFault::Outcome {
+            why,
+            unknown: "whether all of the job's secrets were delivered",
+        })
     };
     match outcome::read(&hook.path(&file)).map_err(no)? {
         Outcome::Delivered(manifest) => Ok(manifest),
@@ -264,11 +263,7 @@ fn own_user(it: &HookPlan) -> Result<(), Failure> {
     let (user, planned) = (rustix::process::geteuid().as_raw(), it.job.user);
     match user == planned {
         true => Ok(()),
-        false => Err(Failure::new(
-            Code::BadPlan,
-            format!("the runner runs as user {user}, the job's secrets are made for user {planned}"),
-            format!("declare `runAsUser: {user}` in the runner container's securityContext"),
-        )),
+        false => Err(SetupFault::WrongUser { actual: user, planned }.into()),
     }
 }
 
@@ -292,7 +287,7 @@ fn leases_last(manifest: &Manifest) -> Result<(), Failure> {
     match over {
         None => Ok(()),
         Some((secret, since)) => Err(Failure::new(
-            Code::BadData,
+            ExitCode::BadData,
             format!(
                 "the dynamic secret {secret} ended {} ago, while the runner waited for its job",
                 humantime::format_duration(Duration::from_secs(since.as_secs()))
@@ -314,7 +309,7 @@ fn exports(
 ) -> Result<Secret, Failure> {
     if let Some(twice) = own.iter().find(|variable| present.contains_key(variable.name.as_str())) {
         return Err(Failure::new(
-            Code::BadData,
+            ExitCode::BadData,
             format!(
                 "the variable {} is made twice: by podkey.dev/env and by podkey.dev/job-env",
                 twice.name
@@ -323,7 +318,7 @@ fn exports(
         ));
     }
     let mut exported = EnvFile::new(random);
-    let refused = |error: crate::job::export::ExportError| Failure::new(Code::BadData, error.to_string(), "");
+    let refused = |error: crate::job::export::ExportError| Failure::new(ExitCode::BadData, error.to_string(), "");
     for Variable { name, value } in &copies {
         exported.push(name, value).map_err(refused)?;
     }
@@ -347,9 +342,13 @@ fn exports(
     };
     for name in present.keys().filter(listed) {
         let value = &present[name];
-        let name: EnvName = name
-            .parse()
-            .map_err(|why| Failure::new(Code::BadData, format!("the variable {}: {why}", clean(name, 64)), ""))?;
+        let name: EnvName = name.parse().map_err(|why| {
+            Failure::new(
+                ExitCode::BadData,
+                format!("the variable {}: {why}", clean(name, 64)),
+                "",
+            )
+        })?;
         exported.push(&name, value).map_err(refused)?;
     }
     for Variable { name, value } in &own {
@@ -378,7 +377,7 @@ fn append(hook: &Hook, variable: &'static str, text: &[u8]) -> Result<(), Failur
     }
     let cannot = |why: String| {
         Failure::new(
-            Code::CannotWrite,
+            ExitCode::CannotWrite,
             format!("the file that {variable} names cannot be written: {why}"),
             "the runner makes it anew for each step: is this hook run by GitHub's runner?",
         )

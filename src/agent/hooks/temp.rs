@@ -9,8 +9,8 @@ use super::{Hook, HookPlan};
 use crate::agent::delivery::Variable;
 use crate::agent::files::Staged;
 use crate::agent::outcome::{Delivered, Target};
-use crate::agent::report::{Code, Failure};
-use crate::plan::{Destination, Plan};
+use crate::agent::report::Failure;
+use crate::plan::{Destination, ExitCode, Plan};
 use crate::secret::Secret;
 
 /// The directory of all copies, below `RUNNER_TEMP`.
@@ -43,7 +43,7 @@ pub(super) fn copy<'s>(
         .filter(|temp| temp.starts_with('/'))
         .ok_or_else(|| {
             Failure::new(
-                Code::CannotWrite,
+                ExitCode::CannotWrite,
                 "podkey.dev/job-temp cannot be done: RUNNER_TEMP names no directory",
                 "the runner sets it: is this hook run by GitHub's runner?",
             )

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use self::work::{Handed, Sidecar};
 use super::init::read_plan;
-use super::report::{Failure, Stage};
+use super::report::{Failure, RunStage};
 use super::signals::{self, Signals};
 use crate::agent::Surroundings;
 use crate::plan::Plan;
@@ -33,7 +33,7 @@ pub(super) async fn run(surroundings: &Surroundings) -> super::init::Ended {
     };
     let ended = |plan: Option<&Plan>, message: String| {
         let connection = plan.map(|plan| plan.connection.name.clone());
-        (Stage::Refresh, connection, Ok(message))
+        (RunStage::Refresh, connection, Ok(message))
     };
     let plan = match read_plan(surroundings) {
         Ok((plan, _)) => plan,
@@ -100,7 +100,7 @@ async fn keep_fresh<'a>(
 /// Says why nothing is kept fresh.
 fn complain(failure: &Failure) {
     tracing::error!(
-        code = failure.code as u8,
+        code = failure.code.number(),
         reason = failure.message,
         hint = failure.hint,
         "the files stay as they are: nothing keeps them fresh"

@@ -19,8 +19,8 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, readlinkat, renam
 use rustix::io::Errno;
 
 use super::{DIRECTORY, Staged, cannot, content, enter, existing, sweep};
-use crate::agent::report::{Code, Failure};
-use crate::plan::CURRENT;
+use crate::agent::report::Failure;
+use crate::plan::{CURRENT, ExitCode};
 use crate::secret::Secret;
 
 /// [`CURRENT`], before it gets its name.
@@ -274,7 +274,7 @@ fn is_ours(directory: &OwnedFd, name: &str) -> bool {
 
 fn foreign(name: &str, error: Errno) -> Failure {
     Failure::new(
-        Code::CannotWrite,
+        ExitCode::CannotWrite,
         format!("{name} is none of podkey's own links ({error}): podkey neither follows nor replaces it"),
         "nothing but podkey should write into its volume: delete the pod and find out what did",
     )

@@ -234,7 +234,7 @@ fn links_that_are_not_ours_are_neither_followed_nor_replaced() {
             Ok(mut generations) => put(&mut generations, &[("a", "secret"), ("sub/b", "secret")]).unwrap_err(),
             Err(failure) => failure,
         };
-        assert_eq!(failure.code, Code::CannotWrite);
+        assert_eq!(failure.code, ExitCode::CannotWrite);
         assert_eq!(names(outside.path()), ["a"], "{failure}");
         assert_eq!(fs::read(outside.path().join("a")).unwrap(), b"untouched");
         failure.hint
@@ -322,7 +322,7 @@ fn a_full_volume_keeps_what_is_there_and_takes_what_fits_again() {
     put(&mut generations, &[("a", "1"), ("b", &large)]).unwrap();
     // Two of these fit, one and a larger one do not.
     let failure = put(&mut generations, &[("a", "2"), ("b", &large.repeat(2))]).unwrap_err();
-    assert_eq!(failure.code, Code::CannotWrite);
+    assert_eq!(failure.code, ExitCode::CannotWrite);
     assert!(failure.hint.contains("sizeLimit"), "{}", failure.hint);
     assert_eq!(
         (text(dir.path(), "a").as_str(), text(dir.path(), "b")),

@@ -7,11 +7,11 @@ use crate::agent::delivery::{EnvOrder, FileOrder, Order, check_field_files};
 use crate::agent::files::Rendered;
 use crate::agent::handover::boot_time;
 use crate::agent::outcome::{Delivered, Manifest, Outcome, Target};
-use crate::agent::report::{Code, Failure};
+use crate::agent::report::Failure;
 use crate::agent::tools;
 use crate::agent::view::{FileState, FileStatus, View, below_files};
 use crate::env::select;
-use crate::plan::{ApiPath, Destination, ENV_DIR, SECRETS_DIR, WhenGone};
+use crate::plan::{ApiPath, Destination, ENV_DIR, ExitCode, SECRETS_DIR, WhenGone};
 use crate::secret::Secret;
 use crate::vault::{Reading, Wanted};
 
@@ -72,7 +72,7 @@ impl Sidecar<'_> {
     pub(super) fn check(&self, path: &ApiPath, made: &[(By, Result<Vec<Rendered>, Failure>)]) -> Result<(), Failure> {
         let twice = |place: &str, secret: &str| {
             let message = format!("{place} is made of {secret} already, and of {path}");
-            Err(Failure::new(Code::BadData, message, "rename the field"))
+            Err(Failure::new(ExitCode::BadData, message, "rename the field"))
         };
         let is_each = |by: By| match by {
             By::File(number) => {
@@ -140,7 +140,7 @@ impl Sidecar<'_> {
                 file.version = version;
             }
         }
-        let gone = Failure::new(Code::NotFound, format!("the field is gone from {secret}"), "");
+        let gone = Failure::new(ExitCode::NotFound, format!("the field is gone from {secret}"), "");
         for place in before {
             self.take_away(&place, &gone);
         }
@@ -158,7 +158,7 @@ impl Sidecar<'_> {
         }
         for place in places {
             match failure.code {
-                Code::NotFound => self.take_away(&place, failure),
+                ExitCode::NotFound => self.take_away(&place, failure),
                 _ => {
                     if let Some(file) = self.files.get_mut(&place) {
                         (file.state, file.reason) = (FileState::Invalid, Some(failure.message.clone()));

@@ -14,9 +14,9 @@ use crate::agent::delivery::{EnvOrder, FileOrder, Order};
 use crate::agent::handover::{self, Handover, Held, boot_time};
 use crate::agent::init::order;
 use crate::agent::on_change::Actions;
-use crate::agent::report::{Code, Failure};
+use crate::agent::report::{Failure, SetupFault};
 use crate::agent::view::{FileState, FileStatus, Status, View};
-use crate::plan::{ApiPath, AuthMethod, FILES_DIR, Login, MAX_RENDERED_BYTES, Plan, TOKEN_FILE, VOLUME_DIR};
+use crate::plan::{ApiPath, AuthMethod, ExitCode, FILES_DIR, Login, MAX_RENDERED_BYTES, Plan, TOKEN_FILE, VOLUME_DIR};
 use crate::schedule::{self, Grant, Lifetime, Proof, Schedule, Source, State, TokenNumber, Work};
 use crate::vault::{
     Credential, Deadline, Kind, Reading, Renewed, Revoked, Session, Stop, Vault, VaultError, Wanted, is_later,
@@ -93,12 +93,7 @@ impl<'a> Sidecar<'a> {
             Err(reason) => tracing::warn!(reason, "the handover of podkey-init cannot be used"),
         }
         let (Some(refresh), Some(login)) = (&plan.refresh, &plan.login) else {
-            let why = "the plan has nothing to keep fresh";
-            return Err(Failure::new(
-                Code::BadPlan,
-                why,
-                "podkey's webhook adds the sidecar with podkey.dev/refresh",
-            ));
+            return Err(SetupFault::NothingToRefresh.into());
         };
         let vault = Vault::new(&plan.connection, Deadline::Try(REQUEST))?;
         let view = View::open(|path| surroundings.path(path), surroundings.root.is_some())?;
@@ -416,7 +411,7 @@ impl<'a> Sidecar<'a> {
             };
             bytes += rendered.iter().flatten().map(|file| file.bytes.len()).sum::<usize>();
             unusable = match &rendered {
-                Err(failure) if failure.code != Code::NotFound => Some(failure.clone()),
+                Err(failure) if failure.code != ExitCode::NotFound => Some(failure.clone()),
                 _ if bytes > MAX_RENDERED_BYTES => Some(Failure::too_large()),
                 _ => None,
             };
