@@ -149,7 +149,7 @@ fn without_every_variable_the_command_does_not_start() {
                 fs::create_dir(pod.path(VALUE)).unwrap();
             },
             64,
-            &["API_TOKEN", "no regular file"],
+            &["API_TOKEN", "not a regular file"],
         ),
         (
             "a NUL",

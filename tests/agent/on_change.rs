@@ -62,7 +62,7 @@ fn an_app_is_told_by_signal_file_and_request_once_the_files_are_there() {
         ("POST", "/-/reload")
     );
     pod.until("all of it was said", |_| {
-        sidecar.said("told the app of the change").len() == 3
+        sidecar.said("the app was informed of the change").len() == 3
     });
     sidecar.stop();
     assert_eq!(web.requests().len(), 1);
@@ -101,6 +101,6 @@ fn an_app_that_cannot_be_told_keeps_no_file_from_being_fresh() {
         // The status follows the files.
         pod.until("its version", |pod| pod.status()["files"]["a"]["version"] == version);
     }
-    sidecar.until_said("the app was not told yet");
+    sidecar.until_said("the app was not informed yet");
     sidecar.stop();
 }

@@ -69,7 +69,7 @@ fn init_hands_its_token_over_and_the_sidecar_gives_it_back_at_the_end() {
         let run = agent.run();
         let [accessor] = accessors(&log_of(&run.stderr)).try_into().unwrap();
         assert!(lives(bao, &accessor), "init does not revoke it");
-        assert!(run.stderr.contains("the sidecar has it"), "{}", run.stderr);
+        assert!(run.stderr.contains("the sidecar has the token"), "{}", run.stderr);
         assert!(!run.stderr.contains("WARN"), "{}", run.stderr);
         let found = fs::metadata(handover(&agent)).unwrap();
         assert_eq!(found.mode() & 0o7777, 0o600);

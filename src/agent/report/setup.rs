@@ -2,10 +2,10 @@
 //! their messages and hints stand in one place.
 
 use super::Failure;
-use crate::plan::{BIN_DIR, ENV_DIR, EnvName, ExitCode, PLAN_ENV, SECRETS_DIR};
-
-use crate::agent::init::BUDGET_ENV;
-use crate::agent::outcome::{OUTCOME, PLAN};
+use crate::agent::runtime::BUDGET_ENV;
+use crate::agent::volume::{bin, env, outcome};
+use crate::plan::{EnvName, ExitCode, Invalid, PLAN_ENV};
+use crate::vault::clean;
 
 /// A part of the pod's setup that is wrong.
 #[derive(Debug)]
@@ -57,30 +57,39 @@ impl From<SetupFault> for Failure {
     }
 }
 
-/// The file of a variable's value, as the containers see it.
-fn value_file(name: &EnvName) -> String {
-    format!("{SECRETS_DIR}/{ENV_DIR}/{name}")
-}
-
 impl SetupFault {
+    /// The name of a variable in the outcome of `init` is not valid.
+    pub(in crate::agent) fn variable_name(name: &str, why: &Invalid) -> Self {
+        Self::VariableName {
+            name: clean(name, 64),
+            why: why.to_string(),
+        }
+    }
+
     /// What is wrong, and where.
     fn message(&self) -> String {
         match self {
             Self::CommandLine(why) => (*why).to_owned(),
             Self::PlanVariable(why) => format!("{PLAN_ENV}{why}"),
-            Self::PlanFile(why) => format!("{BIN_DIR}/{PLAN}: {why}"),
+            Self::PlanFile(why) => format!("{}: {why}", bin::plan_path()),
             Self::NothingToRefresh => "the plan asks for no refresh".to_owned(),
             Self::Budget(why) => format!("{BUDGET_ENV}{why}"),
-            Self::Outcome { why, unknown } => format!("{BIN_DIR}/{OUTCOME}: {why}, so it is not known {unknown}"),
-            Self::NothingDelivered => format!("{BIN_DIR}/{OUTCOME}: podkey-init delivered nothing"),
+            Self::Outcome { why, unknown } => format!("{}: {why}, so it is not known {unknown}", outcome::path()),
+            Self::NothingDelivered => format!("{}: podkey-init delivered nothing", outcome::path()),
             Self::VariableName { name, why } => format!("the variable {name}: {why}"),
             Self::VariableUnreadable { name, error } => {
-                format!("cannot read the value of {name} from {}: {error}", value_file(name))
+                format!(
+                    "cannot read the value of {name} from {}: {error}",
+                    env::path(name.as_str())
+                )
             }
             Self::VariableMissing(name) => {
-                format!("the value of {name} is gone: there is no file {}", value_file(name))
+                format!(
+                    "the value of {name} is gone: there is no file {}",
+                    env::path(name.as_str())
+                )
             }
-            Self::VariablesUnreadable(error) => format!("cannot read {SECRETS_DIR}/{ENV_DIR}: {error}"),
+            Self::VariablesUnreadable(error) => format!("cannot read {}: {error}", env::path("").trim_end_matches('/')),
             Self::FileUnreadable { path, why, .. } => format!("cannot read the file {path}: {why}"),
             Self::WrongUser { actual, planned } => {
                 format!("the runner runs as user {actual}, but the job's secrets are made for user {planned}")

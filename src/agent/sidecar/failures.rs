@@ -1,0 +1,88 @@
+//! What fails now, and one log line about it once a minute.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::agent::volume::handover::boot_time;
+use crate::schedule::{self, Source};
+use crate::vault::{Kind, VaultError};
+
+/// The least time between two warnings, and between two tries to write files that could not be written.
+pub(super) const QUIET: Duration = Duration::from_secs(60);
+
+/// The failures of a sidecar.
+#[derive(Default)]
+pub(super) struct FailureLog {
+    /// When the last warning was logged ([`boot_time`]).
+    warned: Option<Duration>,
+    /// What failed and has not succeeded since: a source, or the token (none), and why.
+    failing: BTreeMap<Option<Source>, String>,
+}
+
+impl FailureLog {
+    /// Converts a result about a source, or about the token (none), for the schedule. A failure is logged.
+    pub(super) fn note<T>(
+        &mut self,
+        subject: Option<Source>,
+        what: &str,
+        result: Result<T, VaultError>,
+    ) -> Result<T, schedule::Failure> {
+        let error = match result {
+            Ok(done) => {
+                if self.failing.remove(&subject).is_some() && self.failing.is_empty() {
+                    tracing::info!("the server answers as it should again");
+                }
+                return Ok(done);
+            }
+            Err(error) => error,
+        };
+        let failure = for_schedule(&error);
+        if failure == schedule::Failure::Gone {
+            self.failing.remove(&subject);
+        } else {
+            self.failing.insert(subject, error.message.clone());
+            self.warn(what, &error.message, &error.hint);
+        }
+        Err(failure)
+    }
+
+    /// Records that the token cannot be used.
+    pub(super) fn token_failed(&mut self, what: &str, reason: &str, hint: &str) {
+        self.failing.insert(None, reason.to_owned());
+        self.warn(what, reason, hint);
+    }
+
+    /// Why there is no usable token.
+    pub(super) fn of_token(&self) -> Option<&String> {
+        self.failing.get(&None)
+    }
+
+    /// Logs one warning about all failures of a minute, and every other failure as a debug line.
+    pub(super) fn warn(&mut self, what: &str, reason: &str, hint: &str) {
+        let now = boot_time();
+        if self.warned.is_none_or(|at| now.saturating_sub(at) >= QUIET) {
+            self.warned = Some(now);
+            tracing::warn!(
+                reason,
+                hint,
+                "{what}: the files stay as they are, and it is tried again"
+            );
+        } else {
+            tracing::debug!(reason, hint, "{what}");
+        }
+    }
+}
+
+fn for_schedule(error: &VaultError) -> schedule::Failure {
+    match error.kind {
+        // A server that says when to come again is there, but does not answer before.
+        Kind::Unavailable if error.retry_after.is_some() => schedule::Failure::Throttled(error.retry_after),
+        Kind::Unavailable | Kind::Trust => schedule::Failure::Away,
+        Kind::RateLimited => schedule::Failure::Throttled(error.retry_after),
+        Kind::Denied => schedule::Failure::Denied,
+        Kind::NotFound => schedule::Failure::Gone,
+        Kind::Failing | Kind::NoEngine | Kind::NotVault | Kind::NotReadable | Kind::Refused | Kind::Setup => {
+            schedule::Failure::Failed
+        }
+    }
+}
