@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-use super::report::{Failure, SetupFault};
-use super::volume::outcome::{self, DeliveredAs, InitOutcome};
+use super::report::{Failure, ReportedOutcome, SetupFault};
+use super::volume::outcome::{self, DeliveredAs};
 use super::volume::{ContainerPaths, SeenFiles, env};
 use crate::plan::{EnvName, ExitCode};
 use crate::secret::Secret;
@@ -36,11 +36,11 @@ pub(super) fn run(command: &[OsString], paths: &ContainerPaths) -> Failure {
 
 /// Every variable that `init` reports as delivered.
 fn variables(paths: &ContainerPaths) -> Result<Vec<(EnvName, Secret)>, Failure> {
-    let outcome = outcome::read(paths).map_err(|why| SetupFault::Outcome {
+    let outcome: ReportedOutcome = outcome::read(paths).map_err(|why| SetupFault::Outcome {
         why,
         unknown: "which variables the command needs",
     })?;
-    let InitOutcome::Delivered(manifest) = outcome else {
+    let ReportedOutcome::Delivered(manifest) = outcome else {
         return Err(SetupFault::NothingDelivered.into());
     };
     let seen = SeenFiles::new(paths.clone());

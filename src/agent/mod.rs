@@ -3,6 +3,7 @@
 
 mod delivery;
 mod exec;
+mod handover;
 mod hooks;
 mod init;
 mod process;
@@ -10,6 +11,7 @@ mod report;
 mod runtime;
 mod sidecar;
 mod signals;
+mod validity;
 mod volume;
 
 use std::ffi::OsString;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::agent::report::Failure;
-use crate::agent::volume::handover::whole_seconds;
+use crate::agent::validity::whole_seconds;
 use crate::secret::Lease;
 use crate::vault::{Reading, Readings, Session, VaultError, Wanted};
 

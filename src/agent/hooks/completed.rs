@@ -3,6 +3,7 @@
 
 use super::Hook;
 use super::clear::{clear, clear_unplanned};
+use crate::agent::report::Failure;
 use crate::agent::signals::{Signals, StopSignal};
 
 /// Clears and logs the outcome. Returns the signal that came meanwhile, if any: a signal does not interrupt the clearing.
@@ -20,7 +21,7 @@ fn clear_and_log(hook: &Hook) {
     let job = hook.job();
     let cleared = match hook.plan() {
         Ok(it) => {
-            let cleared = clear(hook, &it.plan);
+            let cleared = clear(hook, &it.plan).map_err(Failure::from);
             if let (Err(failure), true) = (&cleared, it.plan.refresh.is_some()) {
                 // No warning: the pod's author asked for it.
                 tracing::info!("{job}: {}", failure.message);
@@ -28,7 +29,7 @@ fn clear_and_log(hook: &Hook) {
             }
             cleared
         }
-        Err(failure) => clear_unplanned(hook).and(Err(failure)),
+        Err(failure) => clear_unplanned(hook).map_err(Failure::from).and(Err(failure)),
     };
     match cleared {
         Ok(()) => tracing::info!("{job}: the job's secret files are cleared"),

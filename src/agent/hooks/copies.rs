@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use super::{Hook, HookPlan};
 use crate::agent::delivery::RenderedVariable;
 use crate::agent::report::Failure;
-use crate::agent::volume::Staged;
 use crate::agent::volume::outcome::{DeliveredAs, DeliveredItem};
+use crate::agent::volume::{Staged, VolumeError};
 use crate::plan::{Destination, ExitCode, Plan};
 use crate::secret::Secret;
 
@@ -73,7 +73,7 @@ pub(super) fn copy<'s>(
 }
 
 /// Removes the copies. Every copy is tried; the first failure is returned.
-pub(super) fn remove(hook: &Hook, plan: &Plan) -> Result<(), Failure> {
+pub(super) fn remove(hook: &Hook, plan: &Plan) -> Result<(), VolumeError> {
     let wanted = plan.job.as_ref().is_some_and(|job| job.temp.is_some());
     let Some(temp) = hook.text("RUNNER_TEMP").filter(|_| wanted) else {
         return Ok(());

@@ -89,7 +89,8 @@ fn write_files(hook: &Hook, it: &HookPlan, own: &[RenderedVariable]) -> Result<(
         let place = env::shown(name.as_str());
         staged.stage_from(&place, it.plan.env_mode.bits(), &mut value.expose())?;
     }
-    staged.publish().map(drop)
+    staged.publish()?;
+    Ok(())
 }
 
 /// A number that nobody can foresee.

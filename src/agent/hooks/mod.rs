@@ -105,7 +105,7 @@ impl Hook {
 
     /// The plan that `init` left.
     fn plan(&self) -> Result<HookPlan, Failure> {
-        let plan = bin::read_plan(self.seen.paths())?;
+        let plan = bin::read_plan(self.seen.paths()).map_err(SetupFault::PlanFile)?;
         let job = plan.job.clone();
         let job = job.ok_or_else(|| SetupFault::PlanFile("it has nothing for job hooks".to_owned()))?;
         Ok(HookPlan { plan, job })
@@ -149,7 +149,10 @@ impl Hook {
                 )
             })?;
         }
-        staged.map_or(Ok(0), super::volume::Staged::publish).map(drop)
+        if let Some(staged) = staged {
+            staged.publish()?;
+        }
+        Ok(())
     }
 }
 

@@ -11,9 +11,9 @@ use crate::agent::volume::RenderedFile;
 use crate::agent::volume::outcome::DeliveredItem;
 use crate::job::facts::JobFacts;
 use crate::job::placeholders::fill;
-use crate::plan::{ApiPath, AuthMethod, Destination, ExitCode, JobLogin, Login, PathTemplate};
+use crate::plan::{ApiPath, AuthMethod, Destination, ExitCode, JobLogin, Login, PathTemplate, Plan};
 use crate::secret::Secret;
-use crate::vault::{Credential, Deadline, IdTokenSource, Jwt, ProxyVariables, Vault};
+use crate::vault::{Credential, Deadline, IdTokenSource, Jwt, ProxyVariables, Session, Vault};
 
 /// The secrets that the job read.
 #[derive(Default)]
@@ -45,12 +45,7 @@ pub(super) async fn read(
     let token = source.ask(login.audience.as_ref(), deadline, root).await?;
     let order = order(it, &token, facts)?;
     let vault = Vault::new(&it.plan.connection, deadline)?.correlated(&hook.job());
-    let planned = Login {
-        method: AuthMethod::Jwt,
-        mount: login.mount.clone(),
-        role: login.role.clone(),
-    };
-    let session = vault.login(&planned, Credential::Token(&token), &progress.stop).await?;
+    let session = log_in(&vault, login, &token, progress).await?;
     // From here on the end of the run finds the session, and revokes the token.
     let (vault, session) = progress.session.get_or_init(|| (vault, session));
     tracing::info!(
@@ -70,31 +65,36 @@ pub(super) async fn read(
     progress.stage.set(RunStage::Read);
     let answers = order.read(vault, session).await?;
     progress.stage.set(RunStage::Render);
-    let RenderedOrder {
-        files,
-        variables,
-        delivered,
-        bound_to_token,
-        ..
-    } = order.render(&answers, session)?;
+    let rendered = order.render(&answers, session)?;
     answers.warn_of_ends(session);
-    // A skipped file below `/podkey/secrets` is not rendered: so files are found by their places, not by their order.
-    let destination = |rendered: &RenderedFile| {
-        let found = it.plan.placed_job_files().find(|(_, place)| *place == rendered.place);
-        found.map(|(file, _)| file.file.clone())
+    Ok(OwnSecrets::new(&it.plan, rendered))
+}
+
+async fn log_in(vault: &Vault, login: &JobLogin, token: &Jwt, progress: &HookProgress) -> Result<Session, Failure> {
+    let planned = Login {
+        method: AuthMethod::Jwt,
+        mount: login.mount.clone(),
+        role: login.role.clone(),
     };
-    let files = files
-        .into_iter()
-        .filter_map(|rendered| Some((destination(&rendered)?, rendered)));
-    Ok(OwnSecrets {
-        files: files.collect(),
-        variables,
-        delivered,
-        leased: bound_to_token,
-    })
+    let session = vault.login(&planned, Credential::Token(token), &progress.stop);
+    Ok(session.await?)
 }
 
 impl OwnSecrets {
+    fn new(plan: &Plan, rendered: RenderedOrder) -> Self {
+        // A skipped file below `/podkey/secrets` is not rendered: so files are found by their places, not by their order.
+        let files = rendered.files.into_iter().filter_map(|rendered| {
+            let (file, _) = plan.placed_job_files().find(|(_, place)| *place == rendered.place)?;
+            Some((file.file.clone(), rendered))
+        });
+        Self {
+            files: files.collect(),
+            variables: rendered.variables,
+            delivered: rendered.delivered,
+            leased: rendered.bound_to_token,
+        }
+    }
+
     /// The content of every file and the value of every variable, by name.
     pub(super) fn secrets(&self) -> impl Iterator<Item = (&str, &Secret)> {
         let files = self.files.iter().map(|(destination, rendered)| match destination {

@@ -17,10 +17,10 @@ use super::own::{self, OwnSecrets};
 use super::present::Present;
 use super::runner_file::append;
 use super::{Hook, HookPlan, HookProgress, RESERVE, copies, next};
-use crate::agent::report::{Failure, Report, RunStage, SetupFault};
+use crate::agent::report::{Failure, Report, ReportedOutcome, RunStage, SetupFault};
 use crate::agent::signals::{self, Signals};
-use crate::agent::volume;
-use crate::agent::volume::outcome::{self, DeliveredAs, DeliveredItem, InitOutcome, Manifest};
+use crate::agent::volume::outcome::{self, DeliveredAs, DeliveredItem, Manifest};
+use crate::agent::volume::{self, VolumeError};
 use crate::job::commands::{self, Level};
 use crate::job::facts::JobFacts;
 use crate::job::masks::Masks;
@@ -97,7 +97,7 @@ pub(super) async fn run(hook: &Hook) -> Result<u8, Report> {
     }
 }
 
-fn with_leftovers(report: Report, cleared: Result<(), Failure>) -> Report {
+fn with_leftovers(report: Report, cleared: Result<(), VolumeError>) -> Report {
     match cleared {
         Ok(()) => report,
         Err(failure) => report.with(&format!(
@@ -255,13 +255,13 @@ fn mask<'a>(it: &HookPlan, secrets: impl Iterator<Item = (&'a str, &'a Secret)>)
 
 /// What `init` delivered.
 fn manifest(hook: &Hook) -> Result<Manifest, JobRefusal> {
-    let outcome = outcome::read(hook.seen.paths()).map_err(|why| SetupFault::Outcome {
+    let outcome: ReportedOutcome = outcome::read(hook.seen.paths()).map_err(|why| SetupFault::Outcome {
         why,
         unknown: "whether all of the job's secrets were delivered",
     })?;
     match outcome {
-        InitOutcome::Delivered(manifest) => Ok(manifest),
-        InitOutcome::Failed(report) => Err(JobRefusal::Init(report)),
+        ReportedOutcome::Delivered(manifest) => Ok(manifest),
+        ReportedOutcome::Failed(report) => Err(JobRefusal::Init(report)),
     }
 }
 

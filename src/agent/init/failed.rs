@@ -2,9 +2,8 @@
 
 use super::refreshed;
 use super::write::hooks_plan;
-use crate::agent::report::{Failure, Report, RunStage};
-use crate::agent::volume::outcome::{self, InitOutcome};
-use crate::agent::volume::{bin, once};
+use crate::agent::report::{Failure, Report, ReportedOutcome, RunStage};
+use crate::agent::volume::{VolumeError, bin, once, outcome};
 use crate::agent::{RunEnd, Runtime};
 use crate::plan::{ExitCode, OnFailure, Plan};
 
@@ -50,14 +49,14 @@ fn is_left_to_the_job(plan: &Plan, failure: &Failure) -> bool {
 }
 
 /// Leaves no secret, and leaves the report for the hook before the job.
-fn leave_to_the_job(plan: &Plan, runtime: &Runtime, report: Report) -> Result<(), Failure> {
+fn leave_to_the_job(plan: &Plan, runtime: &Runtime, report: Report) -> Result<(), VolumeError> {
     leave_no_secret(plan, runtime)?;
     bin::fill(&runtime.paths, hooks_plan(plan, runtime))?;
-    outcome::write(&runtime.paths, &InitOutcome::Failed(report))
+    outcome::write(&runtime.paths, &ReportedOutcome::Failed(report))
 }
 
 /// Takes back what was delivered.
-pub(super) fn leave_no_secret(plan: &Plan, runtime: &Runtime) -> Result<(), Failure> {
+pub(super) fn leave_no_secret(plan: &Plan, runtime: &Runtime) -> Result<(), VolumeError> {
     match plan.refresh.is_some() {
         true => refreshed::clear(&runtime.paths),
         false => once::clear(&runtime.paths, plan),

@@ -5,9 +5,9 @@ use super::{InitProgress, terminated};
 use crate::agent::Runtime;
 use crate::agent::delivery::{Order, RenderedOrder};
 use crate::agent::exec;
+use crate::agent::handover::boot_time;
 use crate::agent::process::Stopwatch;
 use crate::agent::report::{Failure, RunStage};
-use crate::agent::volume::handover::boot_time;
 use crate::plan::{Login, Plan};
 use crate::vault::{Credential, Session, Vault};
 

@@ -5,18 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use crate::agent::delivery::{Answers, RenderedOrder};
+use crate::agent::handover::Handover;
 use crate::agent::report::Failure;
-use crate::agent::volume::handover::{Handover, Validity};
+use crate::agent::validity::Validity;
 use crate::agent::volume::outcome::{DeliveredAs, DeliveredItem};
 use crate::agent::volume::{
-    ContainerPaths, FileState, FileStatus, RefreshedFiles, RenderedFile, StatusFile, below_secrets, env, shown_name,
+    ContainerPaths, FileState, FileStatus, RefreshedFiles, RenderedFile, StatusFile, VolumeError, below_secrets, env,
+    shown_name,
 };
 use crate::plan::{Destination, ExitCode, Plan};
 use crate::vault::{Session, Wanted};
 
 /// What the sidecar needs of the reads.
 pub(super) struct SidecarShare {
-    /// When the reads began ([`crate::agent::volume::handover::boot_time`]).
+    /// When the reads began ([`crate::agent::handover::boot_time`]).
     since: Duration,
     sources: Vec<(Wanted, Validity)>,
     /// How long the client token lasts after the reads. None: for ever.
@@ -62,7 +64,7 @@ impl SidecarShare {
         paths: &ContainerPaths,
         files: Vec<RenderedFile>,
         rendered: &RenderedOrder,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), VolumeError> {
         let mut shown = RefreshedFiles::open(paths)?;
         let mut before: BTreeSet<String> = shown.names().map(str::to_owned).collect();
         for RenderedFile { place, mode, bytes } in files {
@@ -89,12 +91,11 @@ impl SidecarShare {
     }
 
     /// Hands the session over to the sidecar.
-    pub(super) fn hand_over(self, session: &Session, paths: &ContainerPaths) -> Result<(), Failure> {
+    pub(super) fn hand_over(self, session: &Session, paths: &ContainerPaths) -> Result<(), VolumeError> {
         let sources = self.sources.into_iter().map(|(_, validity)| validity).collect();
         let handover = Handover::delivered(session, self.since, sources);
         // Never fails: the token of a session is text.
-        let handover =
-            handover.ok_or_else(|| Failure::new(ExitCode::CannotWrite, "the client token is not text", ""))?;
+        let handover = handover.ok_or_else(|| VolumeError::new("the client token is not text", ""))?;
         handover.write(paths)
     }
 
@@ -108,13 +109,14 @@ impl SidecarShare {
         let mut status = FileStatus::new(&delivered.secret, FileState::Fresh);
         status.version = delivered.version;
         status.last_success = Some(SystemTime::now());
-        status.set_validity(source.map_or(&Validity::Static, |(_, validity)| validity), self.token);
+        let validity = source.map_or(&Validity::Static, |(_, validity)| validity);
+        validity.write_to(&mut status, self.token);
         (name, status)
     }
 }
 
 /// Leaves no file, and tells the sidecar that there is nothing to keep fresh.
-pub(super) fn clear(paths: &ContainerPaths) -> Result<(), Failure> {
+pub(super) fn clear(paths: &ContainerPaths) -> Result<(), VolumeError> {
     let mut shown = RefreshedFiles::open(paths)?;
     shown.clear()?;
     shown.write_status(&StatusFile::failed())?;

@@ -6,9 +6,9 @@ use super::read::InitRead;
 use super::{InitProgress, failed};
 use crate::agent::Runtime;
 use crate::agent::process::Stopwatch;
-use crate::agent::report::{Failure, RunStage};
-use crate::agent::volume::outcome::{self, InitOutcome, Manifest};
-use crate::agent::volume::{RenderedFile, bin, env, once};
+use crate::agent::report::{Failure, ReportedOutcome, RunStage};
+use crate::agent::volume::outcome::{self, Manifest};
+use crate::agent::volume::{RenderedFile, VolumeError, bin, env, once};
 use crate::plan::Plan;
 
 /// Writes every file, reports the delivery in the volume `podkey-bin`, and hands over to the sidecar. Returns what to report.
@@ -34,8 +34,9 @@ pub(super) async fn write(
         None => write_once(plan, runtime, &all_files).await?,
     }
     // A delivery that cannot be reported does not count: then no secret is to stay, whoever fails.
-    let take_back = |_: &Failure| {
+    let take_back = |failure: Failure| {
         let _ = failed::leave_no_secret(plan, runtime);
+        failure
     };
     if needs_bin(plan) {
         let accessor = progress.session.get().map(|session| session.accessor.clone());
@@ -44,11 +45,14 @@ pub(super) async fn write(
             delivered: std::mem::take(&mut rendered.delivered),
             leases: std::mem::take(&mut rendered.leases),
         };
-        outcome::write(&runtime.paths, &InitOutcome::Delivered(manifest)).inspect_err(take_back)?;
+        let outcome = ReportedOutcome::Delivered(manifest);
+        outcome::write(&runtime.paths, &outcome).map_err(|error| take_back(error.into()))?;
     }
     match (share, progress.session.get()) {
         (Some(share), Some(session)) => {
-            share.hand_over(session, &runtime.paths).inspect_err(take_back)?;
+            share
+                .hand_over(session, &runtime.paths)
+                .map_err(|error| take_back(error.into()))?;
             progress.token_kept.set(Some("the sidecar has the token"));
         }
         _ if rendered.bound_to_token => {
@@ -82,7 +86,8 @@ async fn write_once(plan: &Plan, runtime: &Runtime, files: &[RenderedFile]) -> R
         }
     }
     fill_bin(plan, runtime)?;
-    staged.publish().map(drop)
+    staged.publish()?;
+    Ok(())
 }
 
 /// Whether the pod has job hooks or commands that `exec` starts.
@@ -90,7 +95,7 @@ fn needs_bin(plan: &Plan) -> bool {
     plan.exec || plan.job.is_some()
 }
 
-fn fill_bin(plan: &Plan, runtime: &Runtime) -> Result<(), Failure> {
+fn fill_bin(plan: &Plan, runtime: &Runtime) -> Result<(), VolumeError> {
     match needs_bin(plan) {
         true => bin::fill(&runtime.paths, hooks_plan(plan, runtime)),
         false => Ok(()),

@@ -2,6 +2,7 @@
 //! become one that fits into a termination message.
 
 use super::cut;
+use crate::agent::volume::VolumeError;
 use crate::env::select::SelectError;
 use crate::plan::{ApiPath, ExitCode};
 use crate::render::RenderError;
@@ -146,6 +147,12 @@ fn join_limited(texts: &[&str], limit: usize) -> String {
         list.push_str(&text);
     }
     list
+}
+
+impl From<VolumeError> for Failure {
+    fn from(error: VolumeError) -> Self {
+        Self::new(ExitCode::CannotWrite, error.message, error.hint)
+    }
 }
 
 impl From<VaultError> for Failure {

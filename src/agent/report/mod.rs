@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use self::failure::Failure;
 pub(super) use self::setup::SetupFault;
+use super::volume::outcome::InitOutcome;
 use crate::plan::ExitCode;
 use crate::telemetry::LogFormat;
 use crate::vault::clean;
@@ -48,6 +49,9 @@ impl RunStage {
         }
     }
 }
+
+/// How `init` ended, as the job hooks and `exec` read it.
+pub(super) type ReportedOutcome = InitOutcome<Report>;
 
 /// The end of a run in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,8 @@ use tokio::time::{Instant as Timer, sleep};
 
 use super::resume::grant;
 use super::state::{Sidecar, TrackedSecret};
-use crate::agent::volume::handover::{Validity, boot_time};
+use crate::agent::handover::boot_time;
+use crate::agent::validity::Validity;
 use crate::schedule::{self, Grant, Lifetime, Permit, Source, TokenNumber, Work};
 use crate::vault::{Credential, Kind, Renewed, Revoked, Session, Vault, VaultError, is_later};
 

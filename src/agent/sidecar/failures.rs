@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::agent::volume::handover::boot_time;
+use crate::agent::handover::boot_time;
 use crate::schedule::{self, Source};
 use crate::vault::{Kind, VaultError};
 

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::state::{FileOrigin, Sidecar, TrackedFile};
 use crate::agent::delivery::check_field_files;
 use crate::agent::report::Failure;
-use crate::agent::volume::handover::Validity;
+use crate::agent::validity::Validity;
 use crate::agent::volume::{FileState, RenderedFile, env, shown_name};
 use crate::plan::{ApiPath, Destination, ExitCode, MAX_RENDERED_BYTES, WhenGone};
 use crate::schedule::{self, Lifetime, Source};

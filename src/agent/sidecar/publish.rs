@@ -2,8 +2,9 @@
 
 use super::failures::QUIET;
 use super::state::{FileOrigin, Sidecar};
-use crate::agent::volume::handover::boot_time;
-use crate::agent::volume::outcome::{self, DeliveredAs, DeliveredItem, InitOutcome, Manifest};
+use crate::agent::handover::boot_time;
+use crate::agent::report::ReportedOutcome;
+use crate::agent::volume::outcome::{self, DeliveredAs, DeliveredItem, Manifest};
 use crate::agent::volume::{FileState, env};
 use crate::plan::SECRETS_DIR;
 
@@ -81,7 +82,7 @@ impl Sidecar<'_> {
             delivered: delivered.collect(),
             leases: Vec::new(),
         };
-        if let Err(failure) = outcome::write(&self.runtime.paths, &InitOutcome::Delivered(manifest)) {
+        if let Err(failure) = outcome::write(&self.runtime.paths, &ReportedOutcome::Delivered(manifest)) {
             let what = "the outcome for job hooks and commands could not be written";
             self.failures.warn(what, &failure.message, &failure.hint);
         }

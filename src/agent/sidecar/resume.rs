@@ -9,8 +9,9 @@ use super::on_change::Actions;
 use super::state::{FileOrigin, Sidecar, TrackedFile, TrackedSecret};
 use crate::agent::Runtime;
 use crate::agent::delivery::{FileOrder, Order};
+use crate::agent::handover::{self, Handover, boot_time};
 use crate::agent::report::{Failure, SetupFault};
-use crate::agent::volume::handover::{self, Handover, Validity, boot_time};
+use crate::agent::validity::Validity;
 use crate::agent::volume::{FileState, FileStatus, RefreshedFiles, env, shown_name};
 use crate::env::select;
 use crate::plan::{ApiPath, AuthMethod, Destination, Login, Plan, Refresh};
@@ -55,6 +56,15 @@ pub(super) fn resume<'a>(
         Ok(true) => {}
         Err(reason) => tracing::warn!(reason, "the handover of podkey-init cannot be used"),
     }
+    start(runtime, plan, stop, received).map(Some)
+}
+
+fn start<'a>(
+    runtime: &'a Runtime,
+    plan: &'a Plan,
+    stop: &'a Stop,
+    received: &mut Option<ReceivedSession>,
+) -> Result<Sidecar<'a>, Failure> {
     let (Some(refresh), Some(login)) = (&plan.refresh, &plan.login) else {
         return Err(SetupFault::NothingToRefresh.into());
     };
@@ -63,14 +73,11 @@ pub(super) fn resume<'a>(
     let written_status = shown.read_status().map(|status| status.files).unwrap_or_default();
     let order = Order::of_pod(plan);
     let files = known_files(&order, &shown, &written_status);
-    let mut secrets: Vec<TrackedSecret> = order
-        .wanted()
-        .into_iter()
-        .map(|wanted| {
-            let status = status_of(&wanted, &order, &files, &written_status);
-            TrackedSecret::resume(wanted, status)
-        })
-        .collect();
+    let secrets = order.wanted().into_iter().map(|wanted| {
+        let status = status_of(&wanted, &order, &files, &written_status);
+        TrackedSecret::resume(wanted, status)
+    });
+    let mut secrets: Vec<_> = secrets.collect();
 
     let now = boot_time();
     let mut sessions = BTreeMap::new();
@@ -87,7 +94,7 @@ pub(super) fn resume<'a>(
             schedule_without_session(refresh, &secrets, ages.collect(), now)
         }
     };
-    Ok(Some(Sidecar {
+    Ok(Sidecar {
         runtime,
         plan,
         login,
@@ -104,7 +111,7 @@ pub(super) fn resume<'a>(
         actions: Actions::new(refresh.on_change.clone(), runtime.paths.clone()),
         failures: FailureLog::default(),
         write_again: None,
-    }))
+    })
 }
 
 /// Reads the handover. False: `init` delivered nothing, because the job will fail.
@@ -203,7 +210,7 @@ impl TrackedSecret {
     /// From the status of a file that is made of the secret.
     fn resume(wanted: Wanted, status: Option<&FileStatus>) -> Self {
         let last_success = status.and_then(|status| status.last_success);
-        let validity = match status.map(FileStatus::validity) {
+        let validity = match status.map(Validity::of_status) {
             None | Some(Validity::Static) if last_success.is_none() => Validity::missing(&wanted),
             None | Some(Validity::Static) if wanted.data.is_some() => Validity::Unknown,
             None => Validity::Static,

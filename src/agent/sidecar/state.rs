@@ -7,7 +7,7 @@ use super::failures::FailureLog;
 use super::on_change::Actions;
 use crate::agent::Runtime;
 use crate::agent::delivery::{EnvOrder, FileOrder, Order};
-use crate::agent::volume::handover::Validity;
+use crate::agent::validity::Validity;
 use crate::agent::volume::{FileState, FileStatus, RefreshedFiles};
 use crate::plan::{ApiPath, Destination, Login, Plan, WhenGone};
 use crate::schedule::{Schedule, Source, TokenNumber};

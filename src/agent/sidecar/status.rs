@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use super::state::{Sidecar, TrackedFile};
-use crate::agent::volume::handover::boot_time;
+use crate::agent::handover::boot_time;
 use crate::agent::volume::{FileState, FileStatus, StatusFile};
 use crate::schedule::{Source, State};
 
@@ -69,7 +69,7 @@ impl Sidecar<'_> {
             next_try: next_try.and_then(|at| clock.checked_add(at.saturating_sub(now))),
             ..FileStatus::new(&file.secret, state)
         };
-        status.set_validity(&secret.validity, self.schedule.lasts(source));
+        secret.validity.write_to(&mut status, self.schedule.lasts(source));
         Some(status)
     }
 }

@@ -3,9 +3,8 @@
 
 use std::fs::File;
 
-use super::{ContainerPaths, file, outcome};
-use crate::agent::report::{Failure, SetupFault};
-use crate::plan::{AGENT, BIN_DIR, ExitCode, JOB_COMPLETED, JOB_STARTED, Plan};
+use super::{ContainerPaths, VolumeError, file, outcome};
+use crate::plan::{AGENT, BIN_DIR, JOB_COMPLETED, JOB_STARTED, Plan};
 
 /// The plan, for the job hooks.
 const PLAN_FILE: &str = "plan.json";
@@ -23,12 +22,12 @@ const COMPLETED: &str = "#!/bin/sh\n\
     exec \"${0%/*}/podkey-agent\" job-completed \"$@\"\n";
 
 /// Fills the volume. The outcome of an earlier run is removed first. `hooks_plan` is the text of the plan, for job hooks.
-pub(in crate::agent) fn fill(paths: &ContainerPaths, hooks_plan: Option<&str>) -> Result<(), Failure> {
+pub(in crate::agent) fn fill(paths: &ContainerPaths, hooks_plan: Option<&str>) -> Result<(), VolumeError> {
     let mut staged = paths.open(BIN_DIR)?;
     staged.remove(outcome::OUTCOME)?;
     let mut agent = File::open("/proc/self/exe").map_err(|error| {
         let message = format!("cannot read the agent's own program to copy it: {error}");
-        Failure::new(ExitCode::CannotWrite, message, "")
+        VolumeError::new(message, "")
     })?;
     staged.stage_from(name(AGENT), 0o555, &mut agent)?;
     let hook_files = hooks_plan.map(|plan| {
@@ -49,13 +48,12 @@ pub(in crate::agent) fn plan_path() -> String {
     format!("{BIN_DIR}/{PLAN_FILE}")
 }
 
-/// Reads the plan that `init` left for the job hooks.
-pub(in crate::agent) fn read_plan(paths: &ContainerPaths) -> Result<Plan, SetupFault> {
-    let bad = SetupFault::PlanFile;
-    let text = file::read(&paths.at(&plan_path()), MAX_PLAN_FILE).map_err(|error| bad(error.to_string()))?;
-    let text = text.ok_or_else(|| bad("there is no such file".to_owned()))?;
-    let text = std::str::from_utf8(text.expose()).map_err(|_| bad("it is not UTF-8".to_owned()))?;
-    Plan::parse(text).map_err(|error| bad(error.to_string()))
+/// Reads the plan that `init` left for the job hooks. The error continues a sentence that begins with the file's name.
+pub(in crate::agent) fn read_plan(paths: &ContainerPaths) -> Result<Plan, String> {
+    let text = file::read(&paths.at(&plan_path()), MAX_PLAN_FILE).map_err(|error| error.to_string())?;
+    let text = text.ok_or_else(|| "there is no such file".to_owned())?;
+    let text = std::str::from_utf8(text.expose()).map_err(|_| "it is not UTF-8".to_owned())?;
+    Plan::parse(text).map_err(|error| error.to_string())
 }
 
 fn name(path: &'static str) -> &'static str {

@@ -6,8 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fchmod, fstat, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 
-use crate::agent::report::Failure;
-use crate::plan::ExitCode;
+use super::VolumeError;
 
 /// How a directory is opened: the directory itself, not the target of a symlink.
 pub(super) const DIRECTORY: OFlags = OFlags::RDONLY
@@ -127,8 +126,8 @@ pub(super) fn remove_tree(parent: impl AsFd, name: impl rustix::path::Arg + Copy
     outcome.and(removed)
 }
 
-/// `doing` failed at `place`. Exit code 73.
-pub(super) fn cannot(doing: &str, place: &str, error: Errno) -> Failure {
+/// `doing` failed at `place`.
+pub(super) fn cannot(doing: &str, place: &str, error: Errno) -> VolumeError {
     let hint = match error {
         Errno::NOSPC | Errno::DQUOT => "the volume is full: raise the volume's sizeLimit, or deliver less",
         Errno::ROFS => "the volume must not be mounted read-only in podkey's own containers",
@@ -142,5 +141,5 @@ pub(super) fn cannot(doing: &str, place: &str, error: Errno) -> Failure {
         Errno::BUSY => "a container has this file mounted: the file is written once, before the containers start",
         _ => "",
     };
-    Failure::new(ExitCode::CannotWrite, format!("cannot {doing} {place}: {error}"), hint)
+    VolumeError::new(format!("cannot {doing} {place}: {error}"), hint)
 }

@@ -18,6 +18,7 @@
 pub(super) mod bin;
 mod directory;
 pub(super) mod env;
+mod error;
 mod file;
 pub(super) mod handover;
 pub(super) mod once;
@@ -31,6 +32,7 @@ mod touch;
 
 use std::path::{Path, PathBuf};
 
+pub(super) use self::error::VolumeError;
 pub(super) use self::file::{RenderedFile, read};
 pub(super) use self::refreshed::RefreshedFiles;
 pub(super) use self::seen::{SeenFiles, remove_all_in};
@@ -38,7 +40,6 @@ pub(super) use self::staged::Staged;
 pub(super) use self::status::{FileState, FileStatus, StatusFile};
 pub(super) use self::termination::write_termination_message;
 pub(super) use self::touch::touch;
-use super::report::Failure;
 use crate::plan::{FILES_DIR, SECRETS_DIR, TOKEN_FILE, VOLUME_DIR};
 
 /// Where the absolute paths of the container are on this machine.
@@ -81,7 +82,7 @@ impl ContainerPaths {
     }
 
     /// Opens a directory of the container for writing.
-    fn open(&self, absolute: &str) -> Result<Staged, Failure> {
+    fn open(&self, absolute: &str) -> Result<Staged, VolumeError> {
         let directory = self.at(absolute);
         match self.makes_mounts() {
             true => Staged::make(&directory),

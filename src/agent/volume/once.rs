@@ -1,13 +1,12 @@
 //! The layout of files that `init` writes once: below `files` for the containers' common directory, and below `single` for
 //! files that are mounted on their own (`subPath`).
 
-use super::{ContainerPaths, RenderedFile, Staged, env, place};
-use crate::agent::report::Failure;
+use super::{ContainerPaths, RenderedFile, Staged, VolumeError, env, place};
 use crate::plan::{Destination, FILES_DIR, Plan, VOLUME_DIR};
 use crate::secret::Secret;
 
 /// Opens the volume to write into it.
-pub(in crate::agent) fn stage(paths: &ContainerPaths) -> Result<Staged, Failure> {
+pub(in crate::agent) fn stage(paths: &ContainerPaths) -> Result<Staged, VolumeError> {
     let mut staged = paths.open(VOLUME_DIR)?;
     staged.make_directory(FILES_DIR)?;
     Ok(staged)
@@ -24,7 +23,7 @@ pub(in crate::agent) fn closed(destination: &Destination, place: String) -> Opti
 }
 
 /// Removes every file of the plan; single-file mounts are replaced by closed files.
-pub(in crate::agent) fn clear(paths: &ContainerPaths, plan: &Plan) -> Result<(), Failure> {
+pub(in crate::agent) fn clear(paths: &ContainerPaths, plan: &Plan) -> Result<(), VolumeError> {
     let mut staged = stage(paths)?;
     for (index, destination) in plan.destinations().enumerate() {
         let file = destination.place(index);

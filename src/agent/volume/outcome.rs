@@ -4,25 +4,25 @@
 
 use std::time::{Duration, SystemTime};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{ContainerPaths, RenderedFile, file};
-use crate::agent::report::{Failure, Report};
-use crate::plan::{BIN_DIR, ExitCode};
+use super::{ContainerPaths, RenderedFile, VolumeError, file};
+use crate::plan::BIN_DIR;
 use crate::secret::Secret;
 
 pub(super) const OUTCOME: &str = "outcome.json";
 /// The longest file, in bytes.
 const MAX_OUTCOME: usize = 4 * 1024 * 1024;
 
-/// How `init` ended.
+/// How `init` ended. `R` is the report of a failure.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(in crate::agent) enum InitOutcome {
+pub(in crate::agent) enum InitOutcome<R> {
     /// Everything was delivered.
     Delivered(Manifest),
     /// Nothing was delivered. The job hook fails the job with this report.
-    Failed(Report),
+    Failed(R),
 }
 
 /// The delivered files and variables.
@@ -93,16 +93,19 @@ pub(in crate::agent) fn path() -> String {
 }
 
 /// Reads the file. The error continues a sentence that begins with the file's name.
-pub(in crate::agent) fn read(paths: &ContainerPaths) -> Result<InitOutcome, String> {
+pub(in crate::agent) fn read<R: DeserializeOwned>(paths: &ContainerPaths) -> Result<InitOutcome<R>, String> {
     let json = file::read(&paths.at(&path()), MAX_OUTCOME).map_err(|error| error.to_string())?;
     let json = json.ok_or_else(|| "there is no such file".to_owned())?;
     serde_json::from_slice(json.expose()).map_err(|error| format!("it does not parse ({error})"))
 }
 
 /// Writes the file.
-pub(in crate::agent) fn write(paths: &ContainerPaths, outcome: &InitOutcome) -> Result<(), Failure> {
+pub(in crate::agent) fn write<R: Serialize>(
+    paths: &ContainerPaths,
+    outcome: &InitOutcome<R>,
+) -> Result<(), VolumeError> {
     let json = serde_json::to_vec(outcome)
-        .map_err(|error| Failure::new(ExitCode::CannotWrite, format!("cannot write {OUTCOME}: {error}"), ""))?;
+        .map_err(|error| VolumeError::new(format!("cannot write {OUTCOME}: {error}"), ""))?;
     let mut staged = paths.open(BIN_DIR)?;
     staged.stage(&RenderedFile {
         place: OUTCOME.to_owned(),

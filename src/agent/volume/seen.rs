@@ -7,9 +7,8 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{ContainerPaths, Staged, below_secrets, file, refreshed};
-use crate::agent::report::Failure;
-use crate::plan::{CURRENT, Destination, ENV_DIR, ExitCode, MAX_RENDERED_BYTES, Plan, SECRETS_DIR, STATUS};
+use super::{ContainerPaths, Staged, VolumeError, below_secrets, file, refreshed};
+use crate::plan::{CURRENT, Destination, ENV_DIR, MAX_RENDERED_BYTES, Plan, SECRETS_DIR, STATUS};
 use crate::secret::Secret;
 
 /// The delivered files at one moment: a sidecar may replace the files while they are read.
@@ -81,7 +80,7 @@ impl SeenFiles {
     }
 
     /// Opens [`SECRETS_DIR`] to write into it.
-    pub(in crate::agent) fn stage(&self) -> Result<Staged, Failure> {
+    pub(in crate::agent) fn stage(&self) -> Result<Staged, VolumeError> {
         Staged::open(&self.directory())
     }
 
@@ -91,10 +90,9 @@ impl SeenFiles {
     }
 
     /// Empties a file that is mounted on its own, and sets mode 0000. A missing file is no error.
-    pub(in crate::agent) fn empty(&self, path: &str) -> Result<(), Failure> {
+    pub(in crate::agent) fn empty(&self, path: &str) -> Result<(), VolumeError> {
         match self.rewrite(path, b"", 0) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(Failure::new(
-                ExitCode::CannotWrite,
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(VolumeError::new(
                 format!("cannot empty {path}: {error}"),
                 "the runner must be the owner of the file, and must have it mounted writable",
             )),
@@ -104,7 +102,7 @@ impl SeenFiles {
 
     /// Removes every file of the plan, and empties the files that are mounted on their own. Every file is tried; the first
     /// failure is returned.
-    pub(in crate::agent) fn clear(&self, plan: &Plan) -> Result<(), Failure> {
+    pub(in crate::agent) fn clear(&self, plan: &Plan) -> Result<(), VolumeError> {
         let (staged, mut outcome) = match self.stage() {
             Ok(staged) => (Some(staged), Ok(())),
             // Where the directory does not exist, it has no files.
@@ -126,7 +124,7 @@ impl SeenFiles {
     }
 
     /// Removes everything in [`SECRETS_DIR`], without a plan. Refreshed files stay: only the sidecar can write there.
-    pub(in crate::agent) fn clear_directory(&self) -> Result<(), Failure> {
+    pub(in crate::agent) fn clear_directory(&self) -> Result<(), VolumeError> {
         let directory = self.directory();
         match self.current_directory() == directory {
             true => remove_all_in(&directory),
@@ -142,7 +140,7 @@ impl SeenFiles {
 }
 
 /// Removes everything in a directory, and follows no symlink. The directory itself may be a mount, and stays.
-pub(in crate::agent) fn remove_all_in(directory: &Path) -> Result<(), Failure> {
+pub(in crate::agent) fn remove_all_in(directory: &Path) -> Result<(), VolumeError> {
     let removed = match fs::symlink_metadata(directory) {
         Ok(found) if found.is_dir() => fs::read_dir(directory).and_then(|entries| {
             let removed = entries.map(|entry| {
@@ -158,8 +156,7 @@ pub(in crate::agent) fn remove_all_in(directory: &Path) -> Result<(), Failure> {
         _ => Ok(()),
     };
     removed.map_err(|error| {
-        Failure::new(
-            ExitCode::CannotWrite,
+        VolumeError::new(
             format!("cannot clear {}: {error}", directory.display()),
             "the runner must be the owner of the files",
         )

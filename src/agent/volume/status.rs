@@ -6,8 +6,6 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::handover::{Validity, whole_seconds};
-
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -81,41 +79,6 @@ impl FileStatus {
             next_try: None,
             ttl_seconds: None,
             leased: false,
-        }
-    }
-
-    /// Sets how long the secret is good. A lease ends with the client token, which lasts for `token` (none: for ever); a
-    /// lease without a TTL has no other end.
-    pub(in crate::agent) fn set_validity(&mut self, validity: &Validity, token: Option<Duration>) {
-        (self.ttl_seconds, self.leased) = match validity {
-            Validity::Static => (None, false),
-            Validity::Lease { ttl, .. } => {
-                let lasts = match token {
-                    Some(token) if ttl.is_zero() => token,
-                    Some(token) => token.min(*ttl),
-                    None => *ttl,
-                };
-                (Some(whole_seconds(lasts)), true)
-            }
-            Validity::Ends { ttl } => (Some(ttl.as_secs()), false),
-            Validity::Unknown => (Some(0), false),
-        };
-    }
-
-    /// How long the secret was good, as far as this file says. The lease is of no use without the client token, so it has no
-    /// id.
-    pub(in crate::agent) fn validity(&self) -> Validity {
-        match (self.ttl_seconds, self.leased) {
-            (None, _) => Validity::Static,
-            (Some(0), _) => Validity::Unknown,
-            (Some(ttl), true) => Validity::Lease {
-                id: String::new(),
-                ttl: Duration::from_secs(ttl),
-                renewable: false,
-            },
-            (Some(ttl), false) => Validity::Ends {
-                ttl: Duration::from_secs(ttl),
-            },
         }
     }
 

@@ -9,8 +9,7 @@ use ring::digest::{SHA256, digest};
 
 pub(super) use self::generations::is_generation;
 use self::generations::{Content, Generations};
-use super::{ContainerPaths, StatusFile};
-use crate::agent::report::Failure;
+use super::{ContainerPaths, StatusFile, VolumeError};
 use crate::plan::{MAX_RENDERED_BYTES, STATUS, VOLUME_DIR};
 use crate::secret::Secret;
 
@@ -53,7 +52,7 @@ enum PendingChange {
 
 impl RefreshedFiles {
     /// Reads the current generation of the volume.
-    pub(in crate::agent) fn open(paths: &ContainerPaths) -> Result<Self, Failure> {
+    pub(in crate::agent) fn open(paths: &ContainerPaths) -> Result<Self, VolumeError> {
         const UNREADABLE: ShownFile = ShownFile {
             content: None,
             mode: 0,
@@ -133,7 +132,7 @@ impl RefreshedFiles {
 
     /// Shows all changes at once, and returns the names of the changed files. If that fails, nothing changes, and the next
     /// swap tries again.
-    pub(in crate::agent) fn swap(&mut self) -> Result<Vec<String>, Failure> {
+    pub(in crate::agent) fn swap(&mut self) -> Result<Vec<String>, VolumeError> {
         if self.changes.is_empty() {
             return Ok(Vec::new());
         }
@@ -163,7 +162,7 @@ impl RefreshedFiles {
     }
 
     /// Removes every file.
-    pub(in crate::agent) fn clear(&mut self) -> Result<(), Failure> {
+    pub(in crate::agent) fn clear(&mut self) -> Result<(), VolumeError> {
         self.changes.clear();
         self.shown.clear();
         self.generations.clear()
@@ -176,7 +175,7 @@ impl RefreshedFiles {
     }
 
     /// Replaces the status file.
-    pub(in crate::agent) fn write_status(&self, status: &StatusFile) -> Result<(), Failure> {
+    pub(in crate::agent) fn write_status(&self, status: &StatusFile) -> Result<(), VolumeError> {
         // Names, paths and numbers: serializing them does not fail.
         let json = serde_json::to_vec_pretty(status).unwrap_or_default();
         self.generations.write_beside(STATUS, 0o444, &json)

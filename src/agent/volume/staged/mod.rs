@@ -13,9 +13,7 @@ use rustix::io::Errno;
 
 use super::directory::{DIRECTORY, cannot, enter, existing, remove_files, remove_temporary_files, temporary_name};
 use super::file::RenderedFile;
-use super::split;
-use crate::agent::report::Failure;
-use crate::plan::ExitCode;
+use super::{VolumeError, split};
 
 /// Files with temporary names in one directory tree. Dropping this without [`Staged::publish`] removes them.
 #[derive(Debug)]
@@ -37,10 +35,9 @@ struct StagedFile {
 
 impl Staged {
     /// Opens a directory that exists: a volume, or the part of a volume that a container sees.
-    pub(in crate::agent) fn open(directory: &Path) -> Result<Self, Failure> {
+    pub(in crate::agent) fn open(directory: &Path) -> Result<Self, VolumeError> {
         let opened = openat(rustix::fs::CWD, directory, DIRECTORY, Mode::empty()).map_err(|error| {
-            Failure::new(
-                ExitCode::CannotWrite,
+            VolumeError::new(
                 format!("cannot open the volume {}: {error}", directory.display()),
                 "is the volume podkey-secrets (or podkey-bin, podkey-handover) mounted there in this container?",
             )
@@ -49,10 +46,10 @@ impl Staged {
     }
 
     /// Opens a directory, and makes it before if it is missing: outside a container nothing is mounted there.
-    pub(super) fn make(directory: &Path) -> Result<Self, Failure> {
+    pub(super) fn make(directory: &Path) -> Result<Self, VolumeError> {
         std::fs::create_dir_all(directory).map_err(|error| {
             let message = format!("cannot make the directory {}: {error}", directory.display());
-            Failure::new(ExitCode::CannotWrite, message, "")
+            VolumeError::new(message, "")
         })?;
         Self::open(directory)
     }
@@ -72,7 +69,7 @@ impl Staged {
     }
 
     /// Writes one file under a temporary name beside the final name.
-    pub(in crate::agent) fn stage(&mut self, file: &RenderedFile) -> Result<(), Failure> {
+    pub(in crate::agent) fn stage(&mut self, file: &RenderedFile) -> Result<(), VolumeError> {
         self.stage_from(&file.place, file.mode, &mut file.bytes.expose())
     }
 
@@ -82,7 +79,7 @@ impl Staged {
         place: &str,
         mode: u32,
         bytes: &mut impl Read,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), VolumeError> {
         let failed = |doing: &str, error: Errno| cannot(doing, place, error);
         let (parent, name) = split(place);
         let directory = self.directory(parent)?;
@@ -114,7 +111,7 @@ impl Staged {
     }
 
     /// Makes a hard link to the file at the same `place` below the directory `from`.
-    pub(super) fn link(&mut self, place: &str, from: &OwnedFd) -> Result<(), Failure> {
+    pub(super) fn link(&mut self, place: &str, from: &OwnedFd) -> Result<(), VolumeError> {
         let failed = |error: Errno| cannot("link", place, error);
         let (parent, name) = split(place);
         let source = existing(from, parent)
@@ -137,7 +134,7 @@ impl Staged {
     }
 
     /// Removes a delivered file. A missing file is no error.
-    pub(in crate::agent) fn remove(&self, place: &str) -> Result<(), Failure> {
+    pub(in crate::agent) fn remove(&self, place: &str) -> Result<(), VolumeError> {
         let (parent, name) = split(place);
         let removed = existing(&self.root, parent).and_then(|directory| match directory {
             None => Ok(()),
@@ -150,7 +147,7 @@ impl Staged {
     }
 
     /// Removes the files of a directory, but not its subdirectories. Every file is tried; the first error is returned.
-    pub(in crate::agent) fn remove_all(&self, directory: &str) -> Result<(), Failure> {
+    pub(in crate::agent) fn remove_all(&self, directory: &str) -> Result<(), VolumeError> {
         let removed = existing(&self.root, directory).and_then(|opened| match opened {
             None => Ok(()),
             Some(opened) => remove_files(&opened, |_| true),
@@ -160,7 +157,7 @@ impl Staged {
 
     /// Renames every file to the final name, and returns how many there are. When one rename fails, all files of this run
     /// are removed.
-    pub(in crate::agent) fn publish(mut self) -> Result<usize, Failure> {
+    pub(in crate::agent) fn publish(mut self) -> Result<usize, VolumeError> {
         for file in self.files.iter_mut().filter(|file| !file.renamed) {
             renameat(&*file.directory, &file.temporary, &*file.directory, &file.name)
                 .map_err(|error| cannot("rename", &file.place, error))?;
@@ -172,21 +169,19 @@ impl Staged {
     }
 
     /// Makes a directory if it is missing. (The kubelet would make it for another user, writable for all.)
-    pub(super) fn make_directory(&mut self, path: &str) -> Result<(), Failure> {
+    pub(super) fn make_directory(&mut self, path: &str) -> Result<(), VolumeError> {
         self.directory(path).map(drop)
     }
 
     /// The directory at `path` below the root. A missing directory is made. Temporary files of killed runs are removed
     /// when the directory is opened first.
-    fn directory(&mut self, path: &str) -> Result<Rc<OwnedFd>, Failure> {
+    fn directory(&mut self, path: &str) -> Result<Rc<OwnedFd>, VolumeError> {
         if let Some(known) = self.directories.get(path) {
             return Ok(Rc::clone(known));
         }
         let root = self.root.try_clone();
         let mut current =
-            Rc::new(root.map_err(|error| {
-                Failure::new(ExitCode::CannotWrite, format!("cannot open the volume: {error}"), "")
-            })?);
+            Rc::new(root.map_err(|error| VolumeError::new(format!("cannot open the volume: {error}"), ""))?);
         for segment in path.split('/').filter(|segment| !segment.is_empty()) {
             current =
                 Rc::new(enter(current.as_fd(), segment).map_err(|error| cannot("open the directory", path, error))?);
@@ -208,7 +203,7 @@ impl Drop for Staged {
 }
 
 /// Refuses everything but a regular file in the place of a delivered file.
-fn check_replaceable(place: &str, found: FileType) -> Result<(), Failure> {
+fn check_replaceable(place: &str, found: FileType) -> Result<(), VolumeError> {
     let (what, hint) = match found {
         FileType::RegularFile => return Ok(()),
         FileType::Directory => (
@@ -221,7 +216,7 @@ fn check_replaceable(place: &str, found: FileType) -> Result<(), Failure> {
         ),
         _ => ("is not a regular file", ""),
     };
-    Err(Failure::new(ExitCode::CannotWrite, format!("{place} {what}"), hint))
+    Err(VolumeError::new(format!("{place} {what}"), hint))
 }
 
 #[cfg(test)]

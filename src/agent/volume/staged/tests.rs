@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
+use crate::agent::report::Failure;
+use crate::plan::ExitCode;
 use crate::secret::Secret;
 
 fn rendered(place: &str, mode: u32, bytes: &[u8]) -> RenderedFile {
@@ -14,12 +16,16 @@ fn rendered(place: &str, mode: u32, bytes: &[u8]) -> RenderedFile {
     }
 }
 
-fn write(volume: &Path, files: &[RenderedFile]) -> Result<usize, Failure> {
+fn write(volume: &Path, files: &[RenderedFile]) -> Result<usize, VolumeError> {
     let mut staged = Staged::open(volume)?;
     for file in files {
         staged.stage(file)?;
     }
     staged.publish()
+}
+
+pub(in crate::agent::volume) fn exit_code(error: &VolumeError) -> ExitCode {
+    Failure::from(error.clone()).code
 }
 
 /// What is in a directory, in order.
@@ -33,7 +39,7 @@ pub(in crate::agent::volume) fn names(dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn files_have_their_bytes_and_modes_and_directories_are_for_all_to_enter() {
+fn files_have_their_bytes_and_modes_and_everybody_may_enter_directories() {
     let dir = tempfile::tempdir().unwrap();
     let count = write(
         dir.path(),
@@ -58,7 +64,7 @@ fn files_have_their_bytes_and_modes_and_directories_are_for_all_to_enter() {
 
 /// With `fsGroup` the kubelet gives the volume's root the pod's group and the setgid bit (mode 2777 and sticky).
 #[test]
-fn with_fs_group_every_file_is_of_the_pods_group() {
+fn with_fs_group_every_file_has_the_pods_group() {
     use std::os::unix::fs::{MetadataExt, chown};
     let dir = tempfile::tempdir().unwrap();
     if chown(dir.path(), None, Some(12345)).is_err() {
@@ -83,7 +89,7 @@ fn with_fs_group_every_file_is_of_the_pods_group() {
 }
 
 #[test]
-fn a_second_run_replaces_the_first_and_sweeps_what_a_killed_one_left() {
+fn a_second_run_replaces_the_files_of_the_first_and_removes_temporary_files_of_a_killed_run() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), &[rendered("files/a", 0o400, b"old")]).unwrap();
     fs::write(dir.path().join("files/.podkey-tmp-0123456789abcdef"), "half").unwrap();
@@ -94,7 +100,7 @@ fn a_second_run_replaces_the_first_and_sweeps_what_a_killed_one_left() {
 }
 
 #[test]
-fn symbolic_links_are_neither_followed_nor_replaced() {
+fn symlinks_are_neither_followed_nor_replaced() {
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("target"), "untouched").unwrap();
     for plant in ["files", "files/sub", "files/sub/a"] {
@@ -108,7 +114,7 @@ fn symbolic_links_are_neither_followed_nor_replaced() {
         };
         symlink(target, &link).unwrap();
         let failure = write(dir.path(), &[rendered("files/sub/a", 0o400, b"secret")]).unwrap_err();
-        assert_eq!(failure.code, ExitCode::CannotWrite, "{plant}: {failure}");
+        assert_eq!(exit_code(&failure), ExitCode::CannotWrite, "{plant}: {failure}");
         assert!(
             format!("{failure} {}", failure.hint).contains("symbolic link"),
             "{plant}: {failure}"
@@ -120,7 +126,7 @@ fn symbolic_links_are_neither_followed_nor_replaced() {
 }
 
 #[test]
-fn nothing_of_a_run_stays_when_one_file_fails() {
+fn no_file_of_a_run_stays_if_one_file_fails() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("single/1")).unwrap();
     let failure = write(
@@ -136,19 +142,19 @@ fn nothing_of_a_run_stays_when_one_file_fails() {
 }
 
 #[test]
-fn nothing_of_a_run_stays_when_one_rename_fails() {
+fn no_file_of_a_run_stays_if_one_rename_fails() {
     let dir = tempfile::tempdir().unwrap();
     let mut staged = Staged::open(dir.path()).unwrap();
     staged.stage(&rendered("files/a", 0o400, b"x")).unwrap();
     staged.stage(&rendered("files/b", 0o400, b"y")).unwrap();
     // Comes between the two phases.
     fs::create_dir(dir.path().join("files/b")).unwrap();
-    assert_eq!(staged.publish().unwrap_err().code, ExitCode::CannotWrite);
+    assert_eq!(exit_code(&staged.publish().unwrap_err()), ExitCode::CannotWrite);
     assert_eq!(names(&dir.path().join("files")), ["b"]);
 }
 
 #[test]
-fn dropping_what_was_staged_leaves_nothing() {
+fn dropping_staged_files_removes_them() {
     let dir = tempfile::tempdir().unwrap();
     let mut staged = Staged::open(dir.path()).unwrap();
     staged.stage(&rendered("files/a", 0o400, b"x")).unwrap();
@@ -158,7 +164,7 @@ fn dropping_what_was_staged_leaves_nothing() {
 }
 
 #[test]
-fn a_missing_volume_is_told() {
+fn a_missing_volume_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let failure = Staged::open(&dir.path().join("gone")).unwrap_err();
     assert!(failure.hint.contains("podkey-secrets"), "{failure}");

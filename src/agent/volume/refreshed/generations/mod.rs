@@ -18,14 +18,14 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::fs::{AtFlags, FileType, Mode, openat, readlinkat, renameat, statat, symlinkat, unlinkat};
 use rustix::io::Errno;
 
-use crate::agent::report::Failure;
+use crate::agent::volume::VolumeError;
 use crate::agent::volume::directory::{
     DIRECTORY, cannot, enter, entries, existing, remove_temporary_files, remove_tree, walk,
 };
 use crate::agent::volume::file::{READING, content};
 use crate::agent::volume::split;
 use crate::agent::volume::staged::Staged;
-use crate::plan::{CURRENT, ExitCode, FILES_DIR};
+use crate::plan::{CURRENT, FILES_DIR};
 use crate::secret::Secret;
 
 /// The symlink [`CURRENT`] before the rename.
@@ -54,7 +54,7 @@ pub(super) struct Generations {
 impl Generations {
     /// Opens the directory [`FILES_DIR`] of the volume, and removes what a killed run left in it. A missing directory is
     /// made.
-    pub(super) fn open(volume: &Staged) -> Result<Self, Failure> {
+    pub(super) fn open(volume: &Staged) -> Result<Self, VolumeError> {
         let directory =
             enter(volume.root(), FILES_DIR).map_err(|error| cannot("open the directory", FILES_DIR, error))?;
         let current = match readlinkat(&directory, CURRENT, Vec::new()) {
@@ -102,7 +102,7 @@ impl Generations {
     }
 
     /// Makes these files, and no others, the files that readers see. If that fails, readers see the current generation.
-    pub(super) fn swap(&mut self, files: &[(&str, Content<'_>)]) -> Result<(), Failure> {
+    pub(super) fn swap(&mut self, files: &[(&str, Content<'_>)]) -> Result<(), VolumeError> {
         self.remove_replaced();
         match self.try_swap(files) {
             // The likely reason is a full volume: removing the replaced generations makes room.
@@ -114,7 +114,7 @@ impl Generations {
         }
     }
 
-    fn try_swap(&mut self, files: &[(&str, Content<'_>)]) -> Result<(), Failure> {
+    fn try_swap(&mut self, files: &[(&str, Content<'_>)]) -> Result<(), VolumeError> {
         let name = new_generation_name();
         let unfinished = UnfinishedGeneration(&self.directory, &name);
         let failed = |error: Errno| cannot("make the directory", &name, error);
@@ -147,7 +147,7 @@ impl Generations {
     }
 
     /// Removes every file at once, also the files of replaced generations.
-    pub(super) fn clear(&mut self) -> Result<(), Failure> {
+    pub(super) fn clear(&mut self) -> Result<(), VolumeError> {
         if self.current.is_some() {
             self.try_swap(&[])?;
         }
@@ -167,7 +167,7 @@ impl Generations {
     }
 
     /// Replaces a plain file beside the generations.
-    pub(super) fn write_beside(&self, name: &str, mode: u32, bytes: &[u8]) -> Result<(), Failure> {
+    pub(super) fn write_beside(&self, name: &str, mode: u32, bytes: &[u8]) -> Result<(), VolumeError> {
         let directory = self.directory.try_clone();
         let directory = directory.map_err(|_| cannot("open the directory of", name, Errno::MFILE))?;
         let mut staged = Staged::within(directory);
@@ -193,7 +193,7 @@ impl Generations {
     }
 
     /// The directory of the current generation.
-    fn opened(&self) -> Result<Option<OwnedFd>, Failure> {
+    fn opened(&self) -> Result<Option<OwnedFd>, VolumeError> {
         let Some(name) = &self.current else {
             return Ok(None);
         };
@@ -257,7 +257,7 @@ pub(in crate::agent::volume) fn is_generation(name: &str) -> bool {
 }
 
 /// Makes the symlink for a name of the current generation, if the symlink is missing.
-fn show(directory: &OwnedFd, name: &str) -> Result<(), Failure> {
+fn show(directory: &OwnedFd, name: &str) -> Result<(), VolumeError> {
     match symlinkat(through_current(name), directory, name) {
         Err(Errno::EXIST) if is_ours(directory, name) => Ok(()),
         Err(Errno::EXIST) => Err(foreign(name, Errno::EXIST)),
@@ -275,9 +275,8 @@ fn is_ours(directory: &OwnedFd, name: &str) -> bool {
     target.is_ok_and(|target| target.as_bytes() == through_current(name).as_bytes())
 }
 
-fn foreign(name: &str, error: Errno) -> Failure {
-    Failure::new(
-        ExitCode::CannotWrite,
+fn foreign(name: &str, error: Errno) -> VolumeError {
+    VolumeError::new(
         format!("{name} is not a symbolic link that podkey made ({error}): podkey neither follows nor replaces it"),
         "nothing but podkey should write into podkey's volume: delete the pod and find out which program wrote there",
     )

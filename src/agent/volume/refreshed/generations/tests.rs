@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use rustix::fs::OFlags;
 
 use super::*;
-use crate::agent::volume::staged::tests::names;
+use crate::agent::volume::staged::tests::{exit_code, names};
+use crate::plan::ExitCode;
 
-fn try_open(volume: &Path) -> Result<Generations, Failure> {
+fn try_open(volume: &Path) -> Result<Generations, VolumeError> {
     Generations::open(&Staged::open(volume)?)
 }
 
@@ -25,7 +26,7 @@ fn secret(text: &str) -> Secret {
 }
 
 /// Files with these texts, mode 0440.
-fn put(generations: &mut Generations, files: &[(&str, &str)]) -> Result<(), Failure> {
+fn put(generations: &mut Generations, files: &[(&str, &str)]) -> Result<(), VolumeError> {
     let files: Vec<_> = files.iter().map(|(place, text)| (*place, secret(text))).collect();
     let files: Vec<_> = files
         .iter()
@@ -47,7 +48,7 @@ fn text(dir: &Path, place: &str) -> String {
 }
 
 #[test]
-fn files_are_seen_at_their_own_names_and_a_change_keeps_what_did_not_change() {
+fn files_have_their_own_names_and_a_change_keeps_the_other_files() {
     let dir = tempfile::tempdir().unwrap();
     let mut generations = open(dir.path());
     put(
@@ -143,7 +144,7 @@ fn ten_thousand_changes_and_a_reader_never_sees_a_mixed_pair_nor_a_missing_file(
 }
 
 #[test]
-fn what_a_killed_writer_leaves_is_swept_and_every_name_leads_somewhere() {
+fn after_a_killed_writer_every_name_leads_to_a_file_and_the_rest_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     let mut generations = open(dir.path());
     put(&mut generations, &[("a", "1"), ("b/c", "1")]).unwrap();
@@ -188,7 +189,7 @@ fn what_a_killed_writer_leaves_is_swept_and_every_name_leads_somewhere() {
 
 /// The writer is this test itself, run again as a process, and killed.
 #[test]
-fn killed_at_any_moment_a_whole_generation_is_seen() {
+fn a_writer_that_is_killed_at_any_moment_leaves_a_whole_generation() {
     const DIRECTORY: &str = "PODKEY_TEST_GENERATIONS";
     if let Some(dir) = std::env::var_os(DIRECTORY) {
         let dir = PathBuf::from(dir);
@@ -209,7 +210,7 @@ fn killed_at_any_moment_a_whole_generation_is_seen() {
         let mut writer = std::process::Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
-                "agent::volume::refreshed::generations::tests::killed_at_any_moment_a_whole_generation_is_seen",
+                "agent::volume::refreshed::generations::tests::a_writer_that_is_killed_at_any_moment_leaves_a_whole_generation",
             ])
             .env(DIRECTORY, dir.path())
             .stdout(std::process::Stdio::null())
@@ -232,7 +233,7 @@ fn killed_at_any_moment_a_whole_generation_is_seen() {
 }
 
 #[test]
-fn links_that_are_not_ours_are_neither_followed_nor_replaced() {
+fn foreign_symlinks_are_neither_followed_nor_replaced() {
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("a"), "untouched").unwrap();
     let refused = |dir: &Path| {
@@ -240,7 +241,7 @@ fn links_that_are_not_ours_are_neither_followed_nor_replaced() {
             Ok(mut generations) => put(&mut generations, &[("a", "secret"), ("sub/b", "secret")]).unwrap_err(),
             Err(failure) => failure,
         };
-        assert_eq!(failure.code, ExitCode::CannotWrite);
+        assert_eq!(exit_code(&failure), ExitCode::CannotWrite);
         assert_eq!(names(outside.path()), ["a"], "{failure}");
         assert_eq!(fs::read(outside.path().join("a")).unwrap(), b"untouched");
         failure.hint
@@ -285,7 +286,7 @@ fn links_that_are_not_ours_are_neither_followed_nor_replaced() {
 }
 
 #[test]
-fn a_generation_that_cannot_be_finished_leaves_the_current_one_and_nothing_else() {
+fn a_generation_that_cannot_be_finished_leaves_only_the_current_generation() {
     let dir = tempfile::tempdir().unwrap();
     let mut generations = open(dir.path());
     put(&mut generations, &[("a", "1"), ("b", "1")]).unwrap();
@@ -306,7 +307,7 @@ fn a_generation_that_cannot_be_finished_leaves_the_current_one_and_nothing_else(
 }
 
 #[test]
-fn a_full_volume_keeps_what_is_there_and_takes_what_fits_again() {
+fn a_full_volume_keeps_the_files_and_takes_later_changes_that_fit() {
     let dir = tempfile::tempdir().unwrap();
     let mounted = std::process::Command::new("mount")
         .args(["-t", "tmpfs", "-o", "size=256k", "podkey-test"])
@@ -328,7 +329,7 @@ fn a_full_volume_keeps_what_is_there_and_takes_what_fits_again() {
     put(&mut generations, &[("a", "1"), ("b", &large)]).unwrap();
     // Two of these fit, one and a larger one do not.
     let failure = put(&mut generations, &[("a", "2"), ("b", &large.repeat(2))]).unwrap_err();
-    assert_eq!(failure.code, ExitCode::CannotWrite);
+    assert_eq!(exit_code(&failure), ExitCode::CannotWrite);
     assert!(failure.hint.contains("sizeLimit"), "{}", failure.hint);
     assert_eq!(
         (text(dir.path(), "a").as_str(), text(dir.path(), "b")),
@@ -351,7 +352,7 @@ fn a_full_volume_keeps_what_is_there_and_takes_what_fits_again() {
 }
 
 #[test]
-fn with_fs_group_every_generation_is_of_the_pods_group() {
+fn with_fs_group_every_generation_has_the_pods_group() {
     let dir = tempfile::tempdir().unwrap();
     if std::os::unix::fs::chown(dir.path(), None, Some(12345)).is_err() {
         eprintln!("skipped: only root can give a directory to another group");
