@@ -67,6 +67,8 @@ mod text;
 #[cfg(feature = "agent")]
 pub mod agent;
 #[cfg(feature = "agent")]
+mod http;
+#[cfg(feature = "agent")]
 mod json;
 #[cfg(feature = "agent")]
 pub mod render;

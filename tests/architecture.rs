@@ -11,13 +11,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Each part with the parts it may use. Nothing points upward; `webhook` and `agent` never see each other.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 15] = [
     ("webhook", &["inject", "plan"]),
     ("cli", &["inject", "env", "plan", "text"]),
     (
         "agent",
         &[
             "vault",
+            "http",
             "schedule",
             "render",
             "job",
@@ -27,7 +28,8 @@ const MAY_USE: [(&str, &[&str]); 14] = [
             "telemetry",
         ],
     ),
-    ("vault", &["schedule", "secret", "plan", "text"]),
+    ("vault", &["http", "schedule", "secret", "plan"]),
+    ("http", &["secret", "text"]),
     ("inject", &["env", "plan", "text"]),
     ("env", &["secret", "plan", "json", "text"]),
     ("render", &["secret", "plan", "json", "text"]),

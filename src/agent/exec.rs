@@ -10,9 +10,9 @@ use std::process::Command;
 use super::report::{Failure, ReportedOutcome, SetupFault};
 use super::volume::outcome::{self, DeliveredAs};
 use super::volume::{ContainerPaths, SeenFiles, env};
+use crate::http::clean;
 use crate::plan::{EnvName, ExitCode};
 use crate::secret::Secret;
-use crate::vault::clean;
 
 /// The longest `NAME=value` with the final NUL (`MAX_ARG_STRLEN`, execve(2)).
 const MAX_STRING: usize = 128 * 1024;

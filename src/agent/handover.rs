@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::validity::Validity;
 use super::volume::{ContainerPaths, VolumeError, handover};
-use crate::vault::{Handed, Session};
+use crate::vault::{Session, SessionHandover};
 
 /// How `init` ended, for the sidecar.
 #[derive(Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub(super) enum Handover<'a> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct HandedSession<'a> {
     #[serde(borrow)]
-    session: Handed<'a>,
+    session: SessionHandover<'a>,
     /// When the login was.
     pub logged_in: Duration,
     /// When the reads began.
@@ -47,7 +47,7 @@ impl<'a> Handover<'a> {
     /// Everything was delivered, with this session. None: the client token is not text.
     pub(super) fn delivered(session: &'a Session, read: Duration, sources: Vec<Validity>) -> Option<Self> {
         Some(Self::Delivered(HandedSession {
-            session: session.handed()?,
+            session: session.hand_over()?,
             logged_in: boot_time().saturating_sub(session.age()),
             read,
             sources,

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use super::report::{Failure, SetupFault};
 use super::volume::ContainerPaths;
+use crate::http::clean;
 use crate::plan::{Budget, MAX_PLAN_BYTES, Plan};
 use crate::telemetry::LogFormat;
-use crate::vault::clean;
 
 /// The environment variable that replaces the plan's budget.
 pub const BUDGET_ENV: &str = "PODKEY_BUDGET";

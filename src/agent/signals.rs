@@ -8,7 +8,7 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::report::{Failure, SetupFault};
-use crate::vault::{LOGIN_GRACE, Stop};
+use crate::vault::{Cancellation, LOGIN_GRACE};
 
 /// SIGINT and SIGTERM. From the first [`Signals::handle`] on, neither ends the process by itself.
 pub(super) struct Signals {
@@ -68,9 +68,9 @@ impl Signals {
 
 /// Stops the work, which the caller drops after this. A login that is under way may be about to receive a client token that
 /// nobody else could revoke: the login has [`LOGIN_GRACE`] to end, unless another signal comes.
-pub(super) async fn stop<T>(work: Pin<&mut impl Future<Output = T>>, stop: &Stop, signals: &mut Signals) {
-    stop.ask();
-    if stop.in_login() {
+pub(super) async fn stop<T>(work: Pin<&mut impl Future<Output = T>>, stop: &Cancellation, signals: &mut Signals) {
+    stop.request();
+    if stop.login_in_flight() {
         tokio::select! {
             _ = timeout(LOGIN_GRACE, work) => {}
             _ = signals.next() => {}

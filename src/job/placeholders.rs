@@ -6,6 +6,8 @@
 //! `feature/x` reads the secret `feature%2Fx` (`vault kv put ci/feature%252Fx`; the API path on the wire has `%252F`).
 //! `{repository}` is two such segments, in which nothing is replaced: GitHub's names have no other characters.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 use crate::plan::{ApiPath, Invalid, PathTemplate, Piece, Placeholder};
 use crate::text::quoted;
 
@@ -68,6 +70,9 @@ pub fn fill(path: &PathTemplate, facts: &JobFacts, environment: Option<&str>) ->
     }
 }
 
+/// The characters of a value that become `%XX`: all but those of GitHub's own names, see [`is_unreserved`].
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-');
+
 fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
 }
@@ -96,13 +101,7 @@ fn push(asked: &'static str, value: &str, filled: &mut String) -> Result<(), Pla
     if is_dots(value) {
         return Err(PlaceholderError::Unfit(asked, quoted(value)));
     }
-    for byte in value.bytes() {
-        if is_unreserved(byte) {
-            filled.push(char::from(byte));
-        } else {
-            filled.push_str(&format!("%{byte:02X}"));
-        }
-    }
+    filled.extend(utf8_percent_encode(value, ESCAPED));
     Ok(())
 }
 

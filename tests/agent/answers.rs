@@ -208,7 +208,7 @@ fn the_reason_why_a_server_did_not_recover_is_reported() {
             || with_headers(502, "Content-Type: text/html\r\n", "<html>canary-secret</html>"),
             &["502", "text/html"],
         ),
-        (69, || answer(412, r#"{"errors":[]}"#), &["caught up"]),
+        (69, || answer(412, r#"{"errors":[]}"#), &["newest data"]),
         (69, || Reply::Last(Vec::new()), &["ended before"]),
         (
             75,
@@ -254,7 +254,7 @@ fn an_answer_that_does_not_come_from_vault_delivers_no_secret() {
         ("canary-secret", "JSON"),
         (r#"{"data":{"a":"canary-secret""#, "JSON"),
         (r#"{"data":null}"#, "no data"),
-        (r#"{"data":["canary-secret"]}"#, "no object"),
+        (r#"{"data":["canary-secret"]}"#, "not an object"),
         (r#"{"data":{"a":"canary-secret","a":"b"}}"#, "distinct"),
         (r#"{"data":null,"wrap_info":{"token":"canary-secret"}}"#, "wrapped"),
         (deep.as_str(), "deep"),
@@ -288,7 +288,7 @@ fn a_compressed_body_that_was_not_requested_is_not_unpacked() {
             Reply::Bytes([head.as_bytes(), packed].concat())
         });
         let run = agent(&fake);
-        run.run().expect(76, &["no Vault answer"]).stage("read");
+        run.run().expect(76, &["is not from Vault"]).stage("read");
         assert!(run.all_files().is_empty());
     }
 }
@@ -523,7 +523,7 @@ fn a_skipped_secret_is_logged_with_a_hint_and_only_missing_secrets_are_skipped()
     let fake = reads(|| answer(405, r#"{"errors":["unsupported operation"]}"#));
     let run = skipping(&fake);
     run.run()
-        .expect(66, &["unsupported operation", "such a path is written"]);
+        .expect(66, &["unsupported operation", "must be written, not read"]);
     assert!(run.all_files().is_empty());
 }
 
@@ -668,5 +668,5 @@ fn a_pipe_in_the_place_of_the_token_file_does_not_block() {
             .unwrap()
             .success()
     );
-    agent.run().expect(64, &["is no file"]);
+    agent.run().expect(64, &["is not a regular file"]);
 }

@@ -206,9 +206,9 @@ fn the_agent_waits_for_a_late_token_file_and_reports_a_file_without_a_token() {
     for (content, text) in [
         (Some(Vec::new()), "is empty"),
         (Some(b"\n\n".to_vec()), "is empty"),
-        (Some(newline_inside), "no token"),
-        (Some("k\u{e4}se".as_bytes().to_vec()), "no token"),
-        (Some(b"\xff\xfe".to_vec()), "no token"),
+        (Some(newline_inside), "is not a token"),
+        (Some("k\u{e4}se".as_bytes().to_vec()), "is not a token"),
+        (Some(b"\xff\xfe".to_vec()), "is not a token"),
         (Some(vec![b'x'; 70_000]), "64 KiB"),
         (None, "there is no service-account token"),
     ] {

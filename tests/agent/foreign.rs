@@ -86,7 +86,7 @@ fn an_answer_of_a_mesh_or_an_ingress_is_not_taken_for_an_answer_of_the_server() 
         ),
     ] {
         both(reply, |run, _| {
-            run.expect(76, &["is no Vault answer", words, "something "]);
+            run.expect(76, &["is not from Vault", words, "something "]);
         });
     }
 }
@@ -152,7 +152,7 @@ fn the_servers_own_answers_are_reported_as_such() {
         (
             69,
             || answer(412, r#"{"errors":["required index state not present"]}"#),
-            "caught up",
+            "newest data",
         ),
         (
             75,

@@ -529,7 +529,7 @@ fn a_certificate_that_the_runners_image_does_not_trust_is_refused() {
     for (url, text) in [
         ("http://127.0.0.1:1/", "https://"),
         ("https://u:p@127.0.0.1/", "user"),
-        ("::", "no URL"),
+        ("::", "is not a URL"),
     ] {
         pod.runner.set("ACTIONS_ID_TOKEN_REQUEST_URL", url);
         pod.started()

@@ -643,7 +643,7 @@ fn no_file_is_fresh_when_the_token_has_ended_and_the_login_is_refused() {
     agent.until("the state", |agent| agent.status()["files"]["a"]["state"] == "stale");
     let told = agent.status()["files"]["a"].clone();
     assert!(
-        told["reason"].to_string().contains("does not take this pod's token"),
+        told["reason"].to_string().contains("does not accept this pod's token"),
         "{told}"
     );
     assert!(told["nextTry"].is_string(), "{told}");

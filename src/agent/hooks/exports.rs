@@ -7,10 +7,10 @@ use crate::agent::delivery::RenderedVariable;
 use crate::agent::report::Failure;
 use crate::agent::volume::env;
 use crate::agent::volume::outcome::{DeliveredAs, DeliveredItem};
+use crate::http::clean;
 use crate::job::export::{EnvFile, ExportError};
 use crate::plan::{ENV_DIR, EnvName, ExitCode};
 use crate::secret::Secret;
-use crate::vault::clean;
 
 /// The variables that a job may get.
 pub(super) struct Variables<'a> {

@@ -27,10 +27,11 @@ pub use self::console::PlainLines;
 use super::process::block_on;
 use super::report::{Failure, Report, RunStage, SetupFault};
 use super::volume::{ContainerPaths, SeenFiles, below_secrets, bin};
+use crate::http::clean;
 use crate::job::commands::{self, Level};
 use crate::plan::{ExitCode, JOB_COMPLETED, JobPlan, NEXT_JOB_COMPLETED_ENV, Plan};
 use crate::secret::Secret;
-use crate::vault::{Session, Stop, Vault, clean};
+use crate::vault::{Cancellation, Session, Vault};
 
 /// The part of the deadline that the started hook keeps for clearing files and revoking the client token.
 const RESERVE: Duration = Duration::from_secs(2);
@@ -58,7 +59,7 @@ struct HookProgress {
     keep_token: Cell<bool>,
     /// The masks of the secrets that `init` delivered were printed, or could not be printed.
     masked: Cell<bool>,
-    stop: Stop,
+    stop: Cancellation,
 }
 
 impl HookProgress {
@@ -68,7 +69,7 @@ impl HookProgress {
             session: OnceCell::new(),
             keep_token: Cell::new(false),
             masked: Cell::new(false),
-            stop: Stop::default(),
+            stop: Cancellation::default(),
         }
     }
 

@@ -9,11 +9,12 @@ use crate::agent::process::Stopwatch;
 use crate::agent::report::{Failure, RunStage};
 use crate::agent::volume::RenderedFile;
 use crate::agent::volume::outcome::DeliveredItem;
+use crate::http::{Deadline, IdTokenSource, Jwt, ProxyVariables, REQUEST_TOKEN_ENV, REQUEST_URL_ENV};
 use crate::job::facts::JobFacts;
 use crate::job::placeholders::fill;
 use crate::plan::{ApiPath, AuthMethod, Destination, ExitCode, JobLogin, Login, PathTemplate, Plan};
 use crate::secret::Secret;
-use crate::vault::{Credential, Deadline, IdTokenSource, Jwt, ProxyVariables, Session, Vault};
+use crate::vault::{LoginToken, Session, Vault};
 
 /// The secrets that the job read.
 #[derive(Default)]
@@ -42,7 +43,8 @@ pub(super) async fn read(
     let watch = Stopwatch::start();
     let source = token_source(hook)?;
     let root = hook.seen.paths().root();
-    let token = source.ask(login.audience.as_ref(), deadline, root).await?;
+    let audience = login.audience.as_ref().map(|audience| audience.as_str());
+    let token = source.request(audience, deadline, root).await?;
     let order = order(it, &token, facts)?;
     let vault = Vault::new(&it.plan.connection, deadline)?.correlated(&hook.job());
     let session = log_in(&vault, login, &token, progress).await?;
@@ -58,7 +60,7 @@ pub(super) async fn read(
         "{}: logged in with GitHub's token",
         hook.job()
     );
-    if progress.stop.is_asked() {
+    if progress.stop.is_requested() {
         // The report names the reason of the stop, not this failure.
         return Err(Failure::new(ExitCode::Terminated, "the hook was stopped", ""));
     }
@@ -76,7 +78,7 @@ async fn log_in(vault: &Vault, login: &JobLogin, token: &Jwt, progress: &HookPro
         mount: login.mount.clone(),
         role: login.role.clone(),
     };
-    let session = vault.login(&planned, Credential::Token(token), &progress.stop);
+    let session = vault.login(&planned, LoginToken::Jwt(token), &progress.stop);
     Ok(session.await?)
 }
 
@@ -129,10 +131,7 @@ impl OwnSecrets {
 fn token_source(hook: &Hook) -> Result<IdTokenSource, Failure> {
     let owned = |name: &str| hook.text(name).map(str::to_owned);
     let first = |names: [&str; 2]| names.into_iter().find_map(&owned);
-    let (Some(url), Some(bearer)) = (
-        owned("ACTIONS_ID_TOKEN_REQUEST_URL"),
-        owned("ACTIONS_ID_TOKEN_REQUEST_TOKEN"),
-    ) else {
+    let (Some(url), Some(bearer)) = (owned(REQUEST_URL_ENV), owned(REQUEST_TOKEN_ENV)) else {
         return Err(Failure::new(
             ExitCode::Denied,
             "the job may not ask GitHub for an ID token, and so cannot read the secrets that it is to read itself",

@@ -14,8 +14,9 @@ use tokio::time::timeout;
 use super::report::{Failure, RunStage};
 use super::signals::{self, Signals};
 use super::{RunEnd, Runtime};
+use crate::http::Deadline;
 use crate::plan::{ExitCode, Plan};
-use crate::vault::{self, Revoked, Session, Stop, Vault};
+use crate::vault::{Cancellation, Revoked, Session, Vault};
 
 /// How long revoking may take after a signal. With the grace of a login, everything after a signal ends within two seconds:
 /// the pod's own grace period may be short.
@@ -28,7 +29,7 @@ struct InitProgress {
     session: OnceCell<Session>,
     /// Why the client token is not to be revoked.
     token_kept: Cell<Option<&'static str>>,
-    stop: Stop,
+    stop: Cancellation,
 }
 
 /// Runs until the end or a signal.
@@ -42,7 +43,7 @@ pub(super) async fn run(runtime: &Runtime) -> RunEnd {
         Ok(read) => read,
         Err(failure) => return (RunStage::Login, None, Err(failure)),
     };
-    let vault = match Vault::new(&plan.connection, vault::Deadline::start(budget.duration())) {
+    let vault = match Vault::new(&plan.connection, Deadline::start(budget.duration())) {
         Ok(vault) => vault,
         Err(error) => return failed::end(&plan, runtime, RunStage::Login, Err(error.into())),
     };
@@ -50,7 +51,7 @@ pub(super) async fn run(runtime: &Runtime) -> RunEnd {
         stage: Cell::new(RunStage::Login),
         session: OnceCell::new(),
         token_kept: Cell::new(None),
-        stop: Stop::default(),
+        stop: Cancellation::default(),
     };
     let (outcome, signal) = {
         let mut work = std::pin::pin!(deliver(&plan, &vault, runtime, &progress));

@@ -9,7 +9,7 @@ use crate::agent::handover::boot_time;
 use crate::agent::process::Stopwatch;
 use crate::agent::report::{Failure, RunStage};
 use crate::plan::{Login, Plan};
-use crate::vault::{Credential, Session, Vault};
+use crate::vault::{LoginToken, Session, Vault};
 
 /// Everything that `init` delivers.
 pub(super) struct InitRead {
@@ -74,7 +74,7 @@ async fn log_in<'p>(
     let watch = Stopwatch::start();
     let token_file = runtime.paths.token_file();
     let session = vault
-        .login(login, Credential::File(&token_file), &progress.stop)
+        .login(login, LoginToken::File(&token_file), &progress.stop)
         .await?;
     // From here on the end of the run finds the session, and revokes the token.
     let session = progress.session.get_or_init(|| session);
@@ -90,7 +90,7 @@ async fn log_in<'p>(
         took_ms = watch.ms(),
         "logged in"
     );
-    if progress.stop.is_asked() {
+    if progress.stop.is_requested() {
         // The report names the signal, not this failure.
         return Err(terminated("a signal", false));
     }

@@ -4,9 +4,10 @@
 use super::cut;
 use crate::agent::volume::VolumeError;
 use crate::env::select::SelectError;
+use crate::http::{IdTokenError, IdTokenErrorKind};
 use crate::plan::{ApiPath, ExitCode};
 use crate::render::RenderError;
-use crate::vault::{Kind, VaultError};
+use crate::vault::{VaultError, VaultErrorKind};
 
 /// A failure that ends the run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -155,16 +156,29 @@ impl From<VolumeError> for Failure {
     }
 }
 
+impl From<IdTokenError> for Failure {
+    fn from(error: IdTokenError) -> Self {
+        let code = match error.kind {
+            IdTokenErrorKind::Setup => ExitCode::Setup,
+            IdTokenErrorKind::NotGitHub => ExitCode::NotVault,
+            IdTokenErrorKind::Unavailable => ExitCode::Unavailable,
+            IdTokenErrorKind::Denied => ExitCode::Denied,
+            IdTokenErrorKind::Trust => ExitCode::Trust,
+        };
+        Self::new(code, error.message, error.hint)
+    }
+}
+
 impl From<VaultError> for Failure {
     fn from(error: VaultError) -> Self {
         let code = match error.kind {
-            Kind::Setup => ExitCode::Setup,
-            Kind::NotFound | Kind::NoEngine | Kind::NotReadable => ExitCode::NotFound,
-            Kind::Unavailable | Kind::Failing => ExitCode::Unavailable,
-            Kind::RateLimited => ExitCode::RateLimited,
-            Kind::NotVault => ExitCode::NotVault,
-            Kind::Denied | Kind::Refused => ExitCode::Denied,
-            Kind::Trust => ExitCode::Trust,
+            VaultErrorKind::Setup => ExitCode::Setup,
+            VaultErrorKind::NotFound | VaultErrorKind::NoEngine | VaultErrorKind::NotReadable => ExitCode::NotFound,
+            VaultErrorKind::Unavailable | VaultErrorKind::Failing => ExitCode::Unavailable,
+            VaultErrorKind::RateLimited => ExitCode::RateLimited,
+            VaultErrorKind::NotVault => ExitCode::NotVault,
+            VaultErrorKind::Denied | VaultErrorKind::Refused => ExitCode::Denied,
+            VaultErrorKind::Trust => ExitCode::Trust,
         };
         Self::new(code, error.message, error.hint)
     }

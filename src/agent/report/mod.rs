@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 pub(super) use self::failure::Failure;
 pub(super) use self::setup::SetupFault;
 use super::volume::outcome::InitOutcome;
+use crate::http::clean;
 use crate::plan::ExitCode;
 use crate::telemetry::LogFormat;
-use crate::vault::clean;
 
 /// How far a run came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,8 +4,8 @@
 use super::Failure;
 use crate::agent::runtime::BUDGET_ENV;
 use crate::agent::volume::{bin, env, outcome};
+use crate::http::clean;
 use crate::plan::{EnvName, ExitCode, Invalid, PLAN_ENV};
-use crate::vault::clean;
 
 /// A part of the pod's setup that is wrong.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use super::state::{Sidecar, TrackedSecret};
 use crate::agent::handover::boot_time;
 use crate::agent::validity::Validity;
 use crate::schedule::{self, Grant, Lifetime, Permit, Source, TokenNumber, Work};
-use crate::vault::{Credential, Kind, Renewed, Revoked, Session, Vault, VaultError, is_later};
+use crate::vault::{LoginToken, Renewed, Revoked, Session, Vault, VaultError, VaultErrorKind, is_later};
 
 /// How long one request may take, from the connection to the whole answer.
 pub(super) const REQUEST: Duration = Duration::from_secs(15);
@@ -21,12 +21,12 @@ impl Sidecar<'_> {
     /// Works and sleeps, for ever.
     pub(super) async fn run(&mut self) -> Infallible {
         loop {
-            while !self.stop.is_asked()
+            while !self.stop.is_requested()
                 && let Some(work) = self.schedule.due(boot_time())
             {
                 self.execute(work).await;
             }
-            if self.stop.is_asked() {
+            if self.stop.is_requested() {
                 return std::future::pending().await;
             }
             // A token that has ended needs no revocation.
@@ -37,7 +37,7 @@ impl Sidecar<'_> {
             }
             self.write_status();
             // A proxy or firewall in between may drop an idle connection without a word.
-            self.vault.hang_up();
+            self.vault.close_connection();
             sleep(self.pause(now)).await;
             self.shown.remove_replaced();
         }
@@ -94,7 +94,7 @@ impl Sidecar<'_> {
         let token_file = self.runtime.paths.token_file();
         let result = self
             .vault
-            .login(self.login, Credential::File(&token_file), self.stop)
+            .login(self.login, LoginToken::File(&token_file), self.stop)
             .await;
         let session = self.failures.note(None, "the login failed", result)?;
         tracing::info!(
@@ -175,7 +175,7 @@ impl Sidecar<'_> {
     /// Reads or writes a path that may make a new credential.
     async fn read_leased(&mut self, source: Source, permit: Permit) {
         // A request on a connection that the server has just closed would use up the permit.
-        self.vault.hang_up();
+        self.vault.close_connection();
         let (answer, unused) = match (self.secret(source), self.current_session()) {
             (Some(secret), Some(session)) => match self.vault.read_leased(session, &secret.wanted, permit).await {
                 Ok(reading) => (Ok(reading), None),
@@ -237,14 +237,14 @@ impl Sidecar<'_> {
 }
 
 fn no_session() -> VaultError {
-    VaultError::new(Kind::Denied, "there is no client token", "")
+    VaultError::new(VaultErrorKind::Denied, "there is no client token", "")
 }
 
 /// Revokes a token at the end of the process. Returns how many tokens may be left: 0 or 1.
 pub(super) async fn revoke_at_end(vault: &Vault, session: &Session, limit: Duration) -> usize {
     let revoked = vault.revoke(session, limit).await;
     if revoked == Revoked::Unanswered {
-        session.may_last();
+        session.warn_unconfirmed_revocation();
     }
     usize::from(revoked != Revoked::Yes)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::agent::handover::boot_time;
 use crate::schedule::{self, Source};
-use crate::vault::{Kind, VaultError};
+use crate::vault::{VaultError, VaultErrorKind};
 
 /// The least time between two warnings, and between two tries to write files that could not be written.
 pub(super) const QUIET: Duration = Duration::from_secs(60);
@@ -76,13 +76,16 @@ impl FailureLog {
 fn for_schedule(error: &VaultError) -> schedule::Failure {
     match error.kind {
         // A server that says when to come again is there, but does not answer before.
-        Kind::Unavailable if error.retry_after.is_some() => schedule::Failure::Throttled(error.retry_after),
-        Kind::Unavailable | Kind::Trust => schedule::Failure::Away,
-        Kind::RateLimited => schedule::Failure::Throttled(error.retry_after),
-        Kind::Denied => schedule::Failure::Denied,
-        Kind::NotFound => schedule::Failure::Gone,
-        Kind::Failing | Kind::NoEngine | Kind::NotVault | Kind::NotReadable | Kind::Refused | Kind::Setup => {
-            schedule::Failure::Failed
-        }
+        VaultErrorKind::Unavailable if error.retry_after.is_some() => schedule::Failure::Throttled(error.retry_after),
+        VaultErrorKind::Unavailable | VaultErrorKind::Trust => schedule::Failure::Away,
+        VaultErrorKind::RateLimited => schedule::Failure::Throttled(error.retry_after),
+        VaultErrorKind::Denied => schedule::Failure::Denied,
+        VaultErrorKind::NotFound => schedule::Failure::Gone,
+        VaultErrorKind::Failing
+        | VaultErrorKind::NoEngine
+        | VaultErrorKind::NotVault
+        | VaultErrorKind::NotReadable
+        | VaultErrorKind::Refused
+        | VaultErrorKind::Setup => schedule::Failure::Failed,
     }
 }

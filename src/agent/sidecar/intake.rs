@@ -12,7 +12,7 @@ use crate::agent::volume::{FileState, RenderedFile, env, shown_name};
 use crate::plan::{ApiPath, Destination, ExitCode, MAX_RENDERED_BYTES, WhenGone};
 use crate::schedule::{self, Lifetime, Source};
 use crate::secret::Secret;
-use crate::vault::{Kind, Reading, VaultError, Wanted};
+use crate::vault::{Reading, VaultError, VaultErrorKind, Wanted};
 
 /// The files of one origin, or why there are none.
 type RenderedOrigin = (FileOrigin, Result<Vec<RenderedFile>, Failure>);
@@ -63,7 +63,7 @@ impl Sidecar<'_> {
         for origin in &origins {
             let rendered = match answer {
                 Ok(reading) => self.render(*origin, reading),
-                Err(error) if error.kind == Kind::NotFound => Err(error.clone().into()),
+                Err(error) if error.kind == VaultErrorKind::NotFound => Err(error.clone().into()),
                 Err(_) => continue,
             };
             bytes += rendered.iter().flatten().map(|file| file.bytes.len()).sum::<usize>();

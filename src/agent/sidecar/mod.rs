@@ -31,7 +31,7 @@ use super::report::{Failure, RunStage};
 use super::signals::{self, Signals};
 use super::{RunEnd, Runtime};
 use crate::plan::Plan;
-use crate::vault::Stop;
+use crate::vault::Cancellation;
 
 /// The pause before another start. So long, because only a new pod may help.
 const START_AGAIN: Duration = Duration::from_secs(60);
@@ -56,7 +56,7 @@ pub(super) async fn run(runtime: &Runtime) -> RunEnd {
             return end(None, format!("stopped by {name}, nothing was kept fresh"));
         }
     };
-    let stop = Stop::default();
+    let stop = Cancellation::default();
     let (mut received, mut sidecar) = (None, None);
     let name = {
         let mut work = std::pin::pin!(keep_fresh(runtime, &plan, &stop, &mut received, &mut sidecar));
@@ -99,7 +99,7 @@ fn end(plan: Option<&Plan>, message: String) -> RunEnd {
 async fn keep_fresh<'a>(
     runtime: &'a Runtime,
     plan: &'a Plan,
-    stop: &'a Stop,
+    stop: &'a Cancellation,
     received: &mut Option<ReceivedSession>,
     running: &mut Option<Sidecar<'a>>,
 ) -> Infallible {

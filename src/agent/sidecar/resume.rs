@@ -14,9 +14,10 @@ use crate::agent::report::{Failure, SetupFault};
 use crate::agent::validity::Validity;
 use crate::agent::volume::{FileState, FileStatus, RefreshedFiles, env, shown_name};
 use crate::env::select;
+use crate::http::Deadline;
 use crate::plan::{ApiPath, AuthMethod, Destination, Login, Plan, Refresh};
 use crate::schedule::{self, Grant, Proof, Schedule, TokenNumber};
-use crate::vault::{Deadline, Session, Stop, Vault, Wanted};
+use crate::vault::{Cancellation, Session, Vault, Wanted};
 
 /// The session that `init` handed over. Times are those of [`boot_time`].
 pub(super) struct ReceivedSession {
@@ -44,7 +45,7 @@ type StatusByName = BTreeMap<String, FileStatus>;
 pub(super) fn resume<'a>(
     runtime: &'a Runtime,
     plan: &'a Plan,
-    stop: &'a Stop,
+    stop: &'a Cancellation,
     received: &mut Option<ReceivedSession>,
 ) -> Result<Option<Sidecar<'a>>, Failure> {
     // Before anything that can fail: the token must be known to be revoked.
@@ -62,7 +63,7 @@ pub(super) fn resume<'a>(
 fn start<'a>(
     runtime: &'a Runtime,
     plan: &'a Plan,
-    stop: &'a Stop,
+    stop: &'a Cancellation,
     received: &mut Option<ReceivedSession>,
 ) -> Result<Sidecar<'a>, Failure> {
     let (Some(refresh), Some(login)) = (&plan.refresh, &plan.login) else {

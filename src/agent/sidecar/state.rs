@@ -11,14 +11,14 @@ use crate::agent::validity::Validity;
 use crate::agent::volume::{FileState, FileStatus, RefreshedFiles};
 use crate::plan::{ApiPath, Destination, Login, Plan, WhenGone};
 use crate::schedule::{Schedule, Source, TokenNumber};
-use crate::vault::{Session, Stop, Vault, Wanted};
+use crate::vault::{Cancellation, Session, Vault, Wanted};
 
 /// Everything that the sidecar knows. The only secrets in it are the client tokens and content that is not written yet.
 pub(super) struct Sidecar<'a> {
     pub(super) runtime: &'a Runtime,
     pub(super) plan: &'a Plan,
     pub(super) login: &'a Login,
-    pub(super) stop: &'a Stop,
+    pub(super) stop: &'a Cancellation,
     pub(super) vault: Vault,
     pub(super) order: Order<'a, ApiPath>,
     /// What is read. The schedule names each by its index.

@@ -46,10 +46,7 @@ async fn request(url: &LoopbackUrl) -> Result<String, ActionError> {
         .header(header::HOST, url.address().to_string())
         // Without this header some servers wait for a body, or answer 411.
         .header(header::CONTENT_LENGTH, 0)
-        .header(
-            header::USER_AGENT,
-            HeaderValue::from_static(concat!("podkey/", env!("CARGO_PKG_VERSION"))),
-        )
+        .header(header::USER_AGENT, HeaderValue::from_static(crate::http::USER_AGENT))
         .body(Empty::<Bytes>::new())
         .map_err(|_| ActionError::new("the path of the URL is not valid in a request", ""))?;
     let mut answer = pin!(sender.send_request(request));

@@ -1,9 +1,9 @@
-//! What a certificate states, read without trusting it: for messages about certificates that podkey does not take, and for
+//! The fields of a certificate, read without trusting it: for messages about certificates that podkey does not accept, and for
 //! the names and the validity period of a certificate that is trusted byte for byte. RFC 5280, section 4.1.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::error::clean;
+use super::redact::clean;
 
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
@@ -14,21 +14,21 @@ const EXTENSIONS: u8 = 0xa3;
 
 /// The version number that stands for X.509 version 3.
 const VERSION_3: u8 = 2;
-/// At most so many names of a certificate are reported.
+/// How many names of a certificate a message has at most.
 const MAX_NAMES: usize = 10;
 
-/// The parts of a certificate that podkey looks at. Names and keys are borrowed from it.
+/// The fields of a certificate that podkey looks at, borrowed from its DER.
 #[derive(Debug)]
-pub(super) struct Certificate<'a> {
+pub(super) struct CertificateFields<'a> {
     version: u8,
     signature: &'a [u8],
     /// The issuer's name, DER.
     pub(super) issuer: &'a [u8],
     /// The subject's name, DER.
     pub(super) subject: &'a [u8],
-    /// From when it is valid, in seconds since 1970.
+    /// When the validity period begins, in seconds since 1970.
     pub(super) not_before: u64,
-    /// Until when.
+    /// When the validity period ends, in seconds since 1970.
     pub(super) not_after: u64,
     key: Key,
     /// The extension basicConstraints says CA:TRUE.
@@ -39,13 +39,14 @@ pub(super) struct Certificate<'a> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Key {
-    /// The modulus' length in bits.
+    /// An RSA key, by the length of its modulus in bits.
     Rsa(usize),
+    /// A key of [`KEYS`], by its name there.
     Named(&'static str),
     Unknown,
 }
 
-/// Public keys by the OID of their algorithm, or of their curve: their names, and whether podkey's TLS library (ring) takes them.
+/// Public keys by the OID of their algorithm, or of their curve: the name, and whether podkey's TLS library (ring) accepts it.
 const KEYS: [(&[u8], &str, bool); 12] = [
     (
         &[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7],
@@ -84,8 +85,8 @@ const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
 const RSA_PSS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 10];
 const CURVE: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
 
-/// Signature algorithms that podkey's TLS library does not take, by their OIDs.
-const SIGNATURES_NOT_TAKEN: [(&[u8], &str); 9] = [
+/// Signature algorithms that podkey's TLS library does not accept, by their OIDs.
+const UNSUPPORTED_SIGNATURES: [(&[u8], &str); 9] = [
     (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 2], "MD2 and RSA"),
     (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 4], "MD5 and RSA"),
     (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 5], "SHA-1 and RSA"),
@@ -97,11 +98,11 @@ const SIGNATURES_NOT_TAKEN: [(&[u8], &str); 9] = [
     (&[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 3, 2], "SHA-256 and DSA"),
 ];
 
-/// What podkey's TLS library takes, for a hint.
-pub(super) const TAKEN: &str = "podkey takes RSA keys of 2048 to 8192 bits and keys on P-256, P-384 or Ed25519, signed with SHA-256 or SHA-384 (with RSA also SHA-512)";
+/// The keys and signatures that podkey's TLS library accepts, for a hint.
+pub(crate) const SUPPORTED: &str = "podkey accepts RSA keys of 2048 to 8192 bits and keys on P-256, P-384 or Ed25519, signed with SHA-256 or SHA-384 (with RSA also SHA-512)";
 
-impl<'a> Certificate<'a> {
-    /// Reads a certificate. None: it is not the DER of one.
+impl<'a> CertificateFields<'a> {
+    /// Reads a certificate. None where the bytes are not the DER of a certificate.
     pub(super) fn read(der: &'a [u8]) -> Option<Self> {
         let mut rest = der;
         let mut certificate = take(&mut rest, SEQUENCE)?;
@@ -144,7 +145,7 @@ impl<'a> Certificate<'a> {
         while let Some(mut extension) = take(&mut all, SEQUENCE) {
             let Some(oid) = take(&mut extension, OID) else { return };
             if extension.first() == Some(&BOOLEAN) {
-                // Whether it is critical.
+                // The flag `critical`.
                 element(&mut extension);
             }
             let content = take(&mut extension, OCTET_STRING).and_then(|mut value| take(&mut value, SEQUENCE));
@@ -159,19 +160,19 @@ impl<'a> Certificate<'a> {
         }
     }
 
-    /// Whether it has a subjectAltName, without which no name of it counts.
+    /// Whether the certificate has a subjectAltName. Without that extension no name in the certificate counts.
     pub(super) fn has_names(&self) -> bool {
         self.names.is_some()
     }
 
-    /// The DNS names and addresses that it is for, at most ten.
+    /// The DNS names and IP addresses in the subjectAltName, at most [`MAX_NAMES`].
     pub(super) fn names(&self) -> Vec<String> {
         const DNS: u8 = 0x82;
         const IP: u8 = 0x87;
         let mut rest = self.names.unwrap_or_default();
         let all = std::iter::from_fn(|| element(&mut rest));
         let known = all.filter_map(|(tag, content)| match tag {
-            // One that looks like an address, and still is none.
+            // A DNS name that looks like an address does not match that address.
             DNS => Some(match clean(&String::from_utf8_lossy(content), 256) {
                 name if name.parse::<IpAddr>().is_ok() => format!("DNS:{name}"),
                 name => name,
@@ -186,7 +187,7 @@ impl<'a> Certificate<'a> {
         known.take(MAX_NAMES).collect()
     }
 
-    /// What of its key podkey does not take: the end of a sentence that begins with the certificate.
+    /// Why podkey does not accept the key: the end of a sentence that begins with "the certificate". None where it does.
     pub(super) fn unfit_key(&self) -> Option<String> {
         match self.key {
             Key::Rsa(bits) if (2048..=8192).contains(&bits) => None,
@@ -199,7 +200,8 @@ impl<'a> Certificate<'a> {
         }
     }
 
-    /// What of it podkey does not take, whoever signed it, likewise.
+    /// Why podkey does not accept the certificate, whoever signed it: version, key or signature algorithm. The end of a sentence,
+    /// as in [`Self::unfit_key`].
     pub(super) fn unfit(&self) -> Option<String> {
         if self.version != VERSION_3 {
             return Some(format!(
@@ -207,13 +209,13 @@ impl<'a> Certificate<'a> {
                 self.version.saturating_add(1)
             ));
         }
-        let signature = SIGNATURES_NOT_TAKEN.iter().find(|(oid, _)| *oid == self.signature);
+        let signature = UNSUPPORTED_SIGNATURES.iter().find(|(oid, _)| *oid == self.signature);
         self.unfit_key()
             .or_else(|| signature.map(|(_, name)| format!("is signed with {name}")))
     }
 }
 
-/// A subjectPublicKeyInfo's key.
+/// The key in a subjectPublicKeyInfo.
 fn key(mut info: &[u8]) -> Option<Key> {
     let mut algorithm = take(&mut info, SEQUENCE)?;
     let oid = take(&mut algorithm, OID)?;
@@ -225,7 +227,7 @@ fn key(mut info: &[u8]) -> Option<Key> {
         let leading = modulus.first()?.leading_zeros() as usize;
         return Some(Key::Rsa(modulus.len() * 8 - leading));
     }
-    // A curve that is written out, not named, is one that nobody should use.
+    // A curve whose parameters are written out has no name, and nobody should use such a curve.
     let named = if oid == CURVE {
         take(&mut algorithm, OID)
     } else {
@@ -235,7 +237,7 @@ fn key(mut info: &[u8]) -> Option<Key> {
     Some(known.map_or(Key::Unknown, |(_, name, _)| Key::Named(name)))
 }
 
-/// UTCTime or GeneralizedTime, in seconds since 1970; times before are 0.
+/// A UTCTime or GeneralizedTime, in seconds since 1970. Earlier times are 0.
 fn time(rest: &mut &[u8]) -> Option<u64> {
     const UTC_TIME: u8 = 0x17;
     const GENERALIZED_TIME: u8 = 0x18;
@@ -264,7 +266,7 @@ fn time(rest: &mut &[u8]) -> Option<u64> {
     Some(((days * 24 + hour) * 60 + minute) * 60 + second)
 }
 
-/// By the Gregorian calendar; none before 1970. <https://howardhinnant.github.io/date_algorithms.html#days_from_civil>
+/// In the Gregorian calendar. None before 1970. <https://howardhinnant.github.io/date_algorithms.html#days_from_civil>
 fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
     let year = if month <= 2 { year.checked_sub(1)? } else { year };
     let (era, of_era) = (year / 400, year % 400);
@@ -272,7 +274,7 @@ fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
     (era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year).checked_sub(719_468)
 }
 
-/// The next element, which must have this tag: its content.
+/// The content of the next DER element, if that element has this tag.
 fn take<'a>(rest: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
     let mut ahead = *rest;
     let (found, content) = element(&mut ahead)?;
@@ -283,7 +285,7 @@ fn take<'a>(rest: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
     Some(content)
 }
 
-/// The next element: its tag and its content.
+/// The tag and the content of the next DER element.
 fn element<'a>(rest: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
     let (tag, after) = rest.split_first()?;
     let (first, after) = after.split_first()?;
@@ -323,15 +325,15 @@ mod tests {
             params.not_before = date_time_ymd(2019, 2, 28);
             params.not_after = date_time_ymd(2060, 3, 1);
         });
-        let leaf = Certificate::read(&der).unwrap();
+        let leaf = CertificateFields::read(&der).unwrap();
         assert_eq!(leaf.names(), ["vault.example.com", "10.1.2.3"]);
         assert_eq!((leaf.not_before, leaf.not_after), (1_551_312_000, 2_845_324_800));
         assert!(leaf.issuer == leaf.subject && leaf.has_names() && !leaf.is_authority);
         assert_eq!((leaf.unfit(), leaf.unfit_key()), (None, None));
         let der = made(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
-        assert!(Certificate::read(&der).unwrap().is_authority);
+        assert!(CertificateFields::read(&der).unwrap().is_authority);
         let der = made(|params| params.subject_alt_names.clear());
-        assert!(!Certificate::read(&der).unwrap().has_names());
+        assert!(!CertificateFields::read(&der).unwrap().has_names());
     }
 
     #[test]
@@ -361,7 +363,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = Certificate::read(&bytes);
+            let _ = CertificateFields::read(&bytes);
         }
 
         #[test]
@@ -372,7 +374,7 @@ mod tests {
             if cut {
                 der.truncate(at);
             }
-            if let Some(read) = Certificate::read(&der) {
+            if let Some(read) = CertificateFields::read(&der) {
                 let _ = (read.names(), read.unfit());
             }
         }

@@ -1,39 +1,40 @@
-//! The runner's proxy, for the one request that goes to GitHub: which proxy its variables name for a host, by the rules of the
-//! runner itself (`RunnerWebProxy.cs`), and the tunnel through it. Vault is never asked through a proxy.
+//! The runner's proxy, for the one request that goes to GitHub: which proxy the variables name for a host, by the rules of the
+//! runner itself (`RunnerWebProxy.cs`), and the tunnel through that proxy.
 
+use ::http::Uri;
 use base64::Engine as _;
-use http::Uri;
+use percent_encoding::percent_decode_str;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
-use super::dial;
+use super::dial::{authority, dial};
 use super::error::TransportError;
 use crate::secret::Secret;
 
-/// The head of a proxy's answer, in bytes.
+/// The longest head of a proxy's answer, in bytes.
 const MAX_HEAD: usize = 8 * 1024;
 
-/// The runner's proxy variables, as the hook finds them; ARC sets them on the runner's container alone.
+/// The proxy variables of the runner, as the hook finds them. ARC sets them on the runner's container alone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ProxyVariables {
     /// `https_proxy`, else `HTTPS_PROXY`. May hold a password.
-    pub https_proxy: Option<Secret>,
+    pub(crate) https_proxy: Option<Secret>,
     /// `no_proxy`, else `NO_PROXY`.
-    pub no_proxy: Option<String>,
+    pub(crate) no_proxy: Option<String>,
 }
 
-/// A proxy that tunnels (`CONNECT`).
+/// A proxy that opens tunnels (`CONNECT`).
 pub(super) struct Proxy {
     host: String,
     port: u16,
-    /// The value of `Proxy-Authorization`.
+    /// The value of the header `Proxy-Authorization`.
     authorization: Option<Secret>,
 }
 
 impl ProxyVariables {
     /// The proxy for a TLS connection to this host and port, if there is one. The error says what is wrong with the
-    /// variable, and never quotes it.
+    /// variable `https_proxy`, and never quotes it.
     pub(super) fn proxy_for(&self, host: &str, port: u16) -> Result<Option<Proxy>, &'static str> {
         let Some(url) = &self.https_proxy else {
             return Ok(None);
@@ -45,20 +46,21 @@ impl ProxyVariables {
         Proxy::parse(text).map(Some)
     }
 
-    /// A name covers itself and what lies below it, `*` all; a port, where one is given, must be the same; addresses are
-    /// ignored, as the runner ignores them.
+    /// Whether `no_proxy` has the host. A name in the list means that host and all below it; `*` means every host. A port in the
+    /// list must be equal to `port`. Addresses are ignored, as the runner ignores them.
     fn bypasses(&self, host: &str, port: u16) -> bool {
         let host = host.to_ascii_lowercase();
         let list = self.no_proxy.as_deref().unwrap_or_default();
-        list.split(',').map(str::trim).filter(|one| !one.is_empty()).any(|one| {
-            let (name, wanted_port) = one.split_once(':').unwrap_or((one, ""));
+        let mut entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        entries.any(|entry| {
+            let (name, entry_port) = entry.split_once(':').unwrap_or((entry, ""));
             let name = name.to_ascii_lowercase();
-            let below = match name.starts_with('.') {
+            let covers = match name.starts_with('.') {
                 true => host.ends_with(&name),
                 false => host == name || host.strip_suffix(&name).is_some_and(|rest| rest.ends_with('.')),
             };
-            let known = !name.is_empty() && name.parse::<std::net::Ipv4Addr>().is_err();
-            name == "*" || known && below && (wanted_port.is_empty() || wanted_port == port.to_string())
+            let is_name = !name.is_empty() && name.parse::<std::net::Ipv4Addr>().is_err();
+            name == "*" || is_name && covers && (entry_port.is_empty() || entry_port == port.to_string())
         })
     }
 }
@@ -72,15 +74,15 @@ fn is_loopback(host: &str) -> bool {
 
 impl Proxy {
     fn parse(text: &str) -> Result<Self, &'static str> {
-        // The runner takes `proxy:3128` too.
+        // The runner accepts `proxy:3128` too.
         let with_scheme = Zeroizing::new(match text.contains("://") {
             true => text.to_owned(),
             false => format!("http://{text}"),
         });
-        let uri: Uri = with_scheme.parse().map_err(|_| "is no URL")?;
+        let uri: Uri = with_scheme.parse().map_err(|_| "is not a URL")?;
         match uri.scheme_str() {
             Some("http") => {}
-            _ => return Err("does not begin with http://, the only kind of proxy that podkey speaks to"),
+            _ => return Err("does not begin with http://, the only kind of proxy that podkey supports"),
         }
         let authority = uri.authority().ok_or("has no host")?;
         let host = authority.host().trim_matches(['[', ']']);
@@ -88,7 +90,7 @@ impl Proxy {
             return Err("has no host");
         }
         let authorization = authority.as_str().rsplit_once('@').map(|(user_info, _)| {
-            let plain = unescaped(user_info);
+            let plain = percent_decoded(user_info);
             let encoded = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(&*plain));
             Secret::from(format!("Basic {}", *encoded).into_bytes())
         });
@@ -99,28 +101,19 @@ impl Proxy {
         })
     }
 
-    /// A connection to `host:port`, as the proxy gives it.
+    /// A connection to `host:port` through the proxy.
     pub(super) async fn tunnel(&self, host: &str, port: u16) -> Result<TcpStream, TransportError> {
-        let place = match host.contains(':') {
-            true => format!("[{host}]:{port}"),
-            false => format!("{host}:{port}"),
-        };
-        let mut stream = dial::dial(&self.host, self.port).await.map_err(|error| match error {
+        let destination = authority(host, port);
+        let mut stream = dial(&self.host, self.port).await.map_err(|error| match error {
             TransportError::Resolve(why) => TransportError::Resolve(format!("the proxy {why}")),
             TransportError::Connect(why) => TransportError::Connect(format!("through the proxy: {why}")),
             other => other,
         })?;
-        let mut request = Zeroizing::new(format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n").into_bytes());
-        if let Some(authorization) = &self.authorization {
-            request.extend_from_slice(b"Proxy-Authorization: ");
-            request.extend_from_slice(authorization.expose());
-            request.extend_from_slice(b"\r\n");
-        }
-        request.extend_from_slice(b"\r\n");
         let cut = |error: std::io::Error| TransportError::Cut(format!("by the proxy: {}", error.kind()));
+        let request = self.connect_request(&destination);
         stream.write_all(&request).await.map_err(cut)?;
         let mut head = Vec::with_capacity(512);
-        // The other end says nothing before we do: whatever comes now is the proxy's.
+        // Byte by byte: whatever follows the head belongs to the tunnel. The server sends nothing before podkey does.
         while !head.ends_with(b"\r\n\r\n") {
             if head.len() >= MAX_HEAD {
                 return Err(TransportError::Proxy("its answer has no end".into()));
@@ -130,41 +123,41 @@ impl Proxy {
         match status(&head) {
             Some(200..300) => Ok(stream),
             Some(407) => Err(TransportError::Proxy(
-                "it wants another user or password than https_proxy has (status 407)".into(),
+                "it does not accept the user and password of https_proxy (status 407)".into(),
             )),
             Some(status) => Err(TransportError::Proxy(format!(
-                "it refused {place} with status {status}"
+                "it refused {destination} with status {status}"
             ))),
             None => Err(TransportError::Proxy("its answer is not HTTP".into())),
         }
     }
+
+    fn connect_request(&self, destination: &str) -> Zeroizing<Vec<u8>> {
+        let start = format!("CONNECT {destination} HTTP/1.1\r\nHost: {destination}\r\n");
+        let Some(authorization) = &self.authorization else {
+            return Zeroizing::new((start + "\r\n").into_bytes());
+        };
+        let parts: [&[u8]; 4] = [
+            start.as_bytes(),
+            b"Proxy-Authorization: ",
+            authorization.expose(),
+            b"\r\n\r\n",
+        ];
+        Zeroizing::new(parts.concat())
+    }
 }
 
+/// The status code in the head of an answer.
 fn status(head: &[u8]) -> Option<u16> {
     let rest = head.strip_prefix(b"HTTP/1.")?.get(2..5)?;
     std::str::from_utf8(rest).ok()?.parse().ok()
 }
 
-/// `%XX` undone.
-fn unescaped(text: &str) -> Zeroizing<Vec<u8>> {
-    let mut out = Zeroizing::new(Vec::with_capacity(text.len()));
-    let mut rest = text.as_bytes();
-    while let [first, more @ ..] = rest {
-        // The standard library takes `+1` for a number too.
-        let digits = more.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
-        let code = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
-        match (first, code) {
-            (b'%', Some(byte)) => {
-                out.push(byte);
-                rest = more.get(2..).unwrap_or_default();
-            }
-            _ => {
-                out.push(*first);
-                rest = more;
-            }
-        }
-    }
-    out
+/// The text without its `%XX` escapes. The buffer never grows, so that no copy of a password stays in freed memory.
+fn percent_decoded(text: &str) -> Zeroizing<Vec<u8>> {
+    let mut decoded = Zeroizing::new(Vec::with_capacity(text.len()));
+    decoded.extend(percent_decode_str(text));
+    decoded
 }
 
 #[cfg(test)]
@@ -195,7 +188,7 @@ mod tests {
             ("10.0.0.1", false),
         ] {
             let found = variables("http://proxy:3128", list).proxy_for("ghes.example.com", 443);
-            assert_eq!(found.unwrap().is_none(), bypassed, "{list:?}");
+            assert_eq!(found.unwrap().is_none(), bypassed, "no_proxy {list:?}");
         }
         assert!(
             variables("http://proxy", "")
@@ -213,9 +206,9 @@ mod tests {
     }
 
     #[test]
-    fn only_a_percent_sign_with_two_digits_is_undone() {
+    fn only_a_percent_sign_with_two_hexadecimal_digits_is_decoded() {
         for (text, plain) in [("a%40b", "a@b"), ("a%+1b", "a%+1b"), ("%4", "%4"), ("%zz%2f", "%zz/")] {
-            assert_eq!(*unescaped(text), plain.as_bytes(), "{text}");
+            assert_eq!(*percent_decoded(text), plain.as_bytes(), "{text}");
         }
     }
 
@@ -233,10 +226,10 @@ mod tests {
         assert_eq!((bare.host.as_str(), bare.port), ("proxy", 3128));
         assert!(bare.authorization.is_some());
         for (bad, why) in [
-            ("pro xy:3128", "is no URL"),
+            ("pro xy:3128", "is not a URL"),
             ("https://proxy", "the only kind"),
             ("socks5://proxy", "the only kind"),
-            ("http://", "is no URL"),
+            ("http://", "is not a URL"),
         ] {
             let error = Proxy::parse(bad).map(|_| ()).expect_err(bad);
             assert!(error.contains(why), "{bad}: {error}");
