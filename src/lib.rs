@@ -82,6 +82,8 @@ mod vault;
 #[cfg(feature = "webhook")]
 pub mod cli;
 #[cfg(feature = "webhook")]
+mod cluster;
+#[cfg(feature = "webhook")]
 pub mod inject;
 #[cfg(feature = "webhook")]
 pub mod webhook;

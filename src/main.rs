@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use podkey::cli::inject::{self as offline, Offline, OfflineError};
 use podkey::inject::Config;
 use podkey::telemetry::{self, LogFormat};
-use podkey::webhook::{self, ByItself, Options, Tls};
+use podkey::webhook::{self, SelfManaged, ServeOptions, Tls};
 
 // musl's own allocator gives memory back to the kernel after each request, which costs more than the request.
 #[global_allocator]
@@ -233,7 +233,7 @@ fn run(config: Config, args: ServeArgs) -> anyhow::Result<()> {
         .worker_threads(workers)
         .enable_all()
         .build()?;
-    let options = Options {
+    let options = ServeOptions {
         listen: args.listen,
         admin_listen: args.admin_listen,
         tls: match (args.tls_cert, args.tls_key) {
@@ -242,7 +242,7 @@ fn run(config: Config, args: ServeArgs) -> anyhow::Result<()> {
                 key,
                 poll: args.tls_poll,
             },
-            _ => Tls::ByItself(ByItself {
+            _ => Tls::SelfManaged(SelfManaged {
                 service: args.service,
                 namespace: args.namespace.unwrap_or_else(own_namespace),
                 secret: args.tls_secret,

@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Each part with the parts it may use. Nothing points upward; `webhook` and `agent` never see each other.
-const MAY_USE: [(&str, &[&str]); 15] = [
-    ("webhook", &["inject", "plan"]),
+const MAY_USE: [(&str, &[&str]); 16] = [
+    ("webhook", &["cluster", "inject", "plan", "telemetry"]),
+    ("cluster", &["telemetry"]),
     ("cli", &["inject", "env", "plan", "text"]),
     (
         "agent",
@@ -29,7 +30,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
         ],
     ),
     ("vault", &["http", "schedule", "secret", "plan"]),
-    ("http", &["secret", "text"]),
+    ("http", &["secret", "telemetry", "text"]),
     ("inject", &["env", "plan", "text"]),
     ("env", &["secret", "plan", "json", "text"]),
     ("render", &["secret", "plan", "json", "text"]),

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::telemetry::LogThrottle;
+
 const BASE: Duration = Duration::from_millis(500);
 const CAP: Duration = Duration::from_secs(15);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
@@ -105,7 +107,7 @@ pub(crate) struct Tries<E> {
     request: String,
     failed: u32,
     streak: Option<Streak<E>>,
-    logged: Option<Instant>,
+    throttle: LogThrottle<Instant>,
 }
 
 /// Failures of the same kind in a row.
@@ -122,7 +124,7 @@ impl<E: RetryError> Tries<E> {
             request,
             failed: 0,
             streak: None,
-            logged: None,
+            throttle: LogThrottle::new(LOG_INTERVAL),
         }
     }
 
@@ -171,8 +173,7 @@ impl<E: RetryError> Tries<E> {
     }
 
     fn log_retry(&mut self, now: Instant, wait: Duration, error: &E) {
-        if self.logged.is_none_or(|last| now.duration_since(last) >= LOG_INTERVAL) {
-            self.logged = Some(now);
+        if self.throttle.allows(now) {
             tracing::warn!(
                 attempt = self.failed,
                 next_in_ms = wait.as_millis() as u64,

@@ -5,21 +5,28 @@ use std::time::Duration;
 
 use crate::agent::handover::boot_time;
 use crate::schedule::{self, Source};
+use crate::telemetry::LogThrottle;
 use crate::vault::{VaultError, VaultErrorKind};
 
 /// The least time between two warnings, and between two tries to write files that could not be written.
 pub(super) const QUIET: Duration = Duration::from_secs(60);
 
 /// The failures of a sidecar.
-#[derive(Default)]
 pub(super) struct FailureLog {
-    /// When the last warning was logged ([`boot_time`]).
-    warned: Option<Duration>,
+    /// Counts the [`boot_time`].
+    throttle: LogThrottle<Duration>,
     /// What failed and has not succeeded since: a source, or the token (none), and why.
     failing: BTreeMap<Option<Source>, String>,
 }
 
 impl FailureLog {
+    pub(super) fn new() -> Self {
+        Self {
+            throttle: LogThrottle::new(QUIET),
+            failing: BTreeMap::new(),
+        }
+    }
+
     /// Converts a result about a source, or about the token (none), for the schedule. A failure is logged.
     pub(super) fn note<T>(
         &mut self,
@@ -59,9 +66,7 @@ impl FailureLog {
 
     /// Logs one warning about all failures of a minute, and every other failure as a debug line.
     pub(super) fn warn(&mut self, what: &str, reason: &str, hint: &str) {
-        let now = boot_time();
-        if self.warned.is_none_or(|at| now.saturating_sub(at) >= QUIET) {
-            self.warned = Some(now);
+        if self.throttle.allows(boot_time()) {
             tracing::warn!(
                 reason,
                 hint,

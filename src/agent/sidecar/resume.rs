@@ -110,7 +110,7 @@ fn start<'a>(
         files,
         written_status,
         actions: Actions::new(refresh.on_change.clone(), runtime.paths.clone()),
-        failures: FailureLog::default(),
+        failures: FailureLog::new(),
         write_again: None,
     })
 }

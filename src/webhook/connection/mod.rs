@@ -1,5 +1,13 @@
-//! Accepting connections, and the life of each: TLS, HTTP/1.1, one request after the other, until one of the two ends it or
-//! its time is over. One task and one file descriptor for each.
+//! Accepting connections, and the life of each: TLS, HTTP/1.1, one request after the other, until client or server ends the
+//! connection or its time is over. One task and one file descriptor for each.
+//!
+//! `open` is one connection, `table` has all of a listener's, `victim` chooses which one makes room in a full table.
+
+mod open;
+mod table;
+#[cfg(test)]
+mod tests;
+mod victim;
 
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
@@ -22,18 +30,25 @@ use tokio_rustls::TlsAcceptor;
 
 use super::limits::{MAX_HEADER_BYTES, MAX_HEADERS, RECEIVE_BUFFER_BYTES, SEND_BUFFER_BYTES, TLS_BUFFER_BYTES};
 use super::metrics::CutReason;
-use super::places::{Connection, Place, Places};
+use crate::telemetry::LogThrottle;
+use table::TableEntry;
 
-/// What every answer's body is.
-pub(super) type Answer = Response<Full<Bytes>>;
+pub(super) use open::{ADMIN_TIMES, OpenConnection, WEBHOOK_TIMES};
+pub(super) use table::ConnectionTable;
 
-/// Answers requests.
-pub(super) trait Service: Clone + Send + 'static {
-    /// Gives the answer to a request that came in on a connection.
-    fn answer(&self, connection: Arc<Connection>, request: Request<Incoming>) -> impl Future<Output = Answer> + Send;
+/// The answer to one HTTP request.
+pub(super) type HttpAnswer = Response<Full<Bytes>>;
+
+/// Answers the requests of a listener.
+pub(super) trait Responder: Clone + Send + 'static {
+    fn answer(
+        &self,
+        connection: Arc<OpenConnection>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = HttpAnswer> + Send;
 }
 
-/// Connections that the kernel keeps for us until we accept them.
+/// Connections that the kernel holds until podkey accepts them.
 const BACKLOG: u32 = 1024;
 
 /// Listens, with small buffers for each connection.
@@ -42,22 +57,21 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }?;
-    // Connections of the process before may still be closing.
+    // Connections of an earlier process may still be closing.
     socket.set_reuseaddr(true)?;
-    // Connections get these from their listener; a size that was set does not grow.
+    // Connections inherit these sizes from their listener. The kernel does not let a size grow that was set.
     socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES as u32)?;
     socket.set_send_buffer_size(SEND_BUFFER_BYTES as u32)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Accepts connections and serves them, until `draining` says so. Connections that are open then end after the request that
-/// is under way.
-pub(super) async fn serve<S: Service>(
+/// Accepts connections and serves them until draining begins. Open connections then end after the request that is under way.
+pub(super) async fn serve<R: Responder>(
     listener: TcpListener,
-    places: Arc<Places>,
+    table: Arc<ConnectionTable>,
     tls: Option<TlsAcceptor>,
-    service: S,
+    responder: R,
     draining: watch::Receiver<bool>,
 ) {
     let mut ended = pin!(begins(draining.clone()));
@@ -71,18 +85,18 @@ pub(super) async fn serve<S: Service>(
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                errors.handle(&error, &places).await;
+                errors.handle(&error, &table).await;
                 continue;
             }
         };
-        let Some(place) = places.enter(peer.ip()).await else {
+        let Some(entry) = table.enter(peer.ip()).await else {
             continue;
         };
-        let (places, tls, service) = (places.clone(), tls.clone(), service.clone());
+        let (table, tls, responder) = (table.clone(), tls.clone(), responder.clone());
         let draining = draining.clone();
         tokio::spawn(async move {
-            if let Some(reason) = one(stream, &place, tls, service, draining).await {
-                places.count_cut(reason);
+            if let Some(reason) = serve_one(stream, &entry, tls, responder, draining).await {
+                table.count_cut(reason);
             }
         });
     }
@@ -93,19 +107,26 @@ async fn begins(mut draining: watch::Receiver<bool>) {
     let _ = draining.wait_for(|draining| *draining).await;
 }
 
-/// What goes wrong with accepting.
-#[derive(Default)]
+/// Errors of accepting a connection.
 struct AcceptErrors {
-    logged: Option<Instant>,
+    throttle: LogThrottle<Instant>,
+}
+
+impl Default for AcceptErrors {
+    fn default() -> Self {
+        Self {
+            throttle: LogThrottle::new(Self::LOG_PAUSE),
+        }
+    }
 }
 
 impl AcceptErrors {
     const PAUSE: Duration = Duration::from_millis(100);
     const LOG_PAUSE: Duration = Duration::from_secs(10);
 
-    /// A client that was gone too early is none of our business. Where files or memory have run out, trying again at once
-    /// would only keep a core busy: an older connection makes room, and a moment passes.
-    async fn handle(&mut self, error: &io::Error, places: &Places) {
+    /// A client that left too early is not podkey's error. Where files or memory have run out, an immediate retry would only
+    /// keep a core busy: an older connection makes room, and podkey waits a moment.
+    async fn handle(&mut self, error: &io::Error, table: &ConnectionTable) {
         use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
         if matches!(
             error.kind(),
@@ -113,32 +134,31 @@ impl AcceptErrors {
         ) {
             return;
         }
-        if self.logged.is_none_or(|logged| logged.elapsed() >= Self::LOG_PAUSE) {
-            tracing::warn!(%error, "cannot accept a connection: trying again");
-            self.logged = Some(Instant::now());
+        if self.throttle.allows(Instant::now()) {
+            tracing::warn!(%error, "cannot accept a connection: podkey retries");
         }
-        places.make_room(None);
+        table.make_room(None);
         sleep(Self::PAUSE).await;
     }
 }
 
-/// Serves one connection. Gives the reason where it was cut.
-async fn one<S: Service>(
+/// Serves one connection. Gives the reason where podkey cut the connection.
+async fn serve_one<R: Responder>(
     stream: TcpStream,
-    place: &Place,
+    entry: &TableEntry,
     tls: Option<TlsAcceptor>,
-    service: S,
+    responder: R,
     draining: watch::Receiver<bool>,
 ) -> Option<CutReason> {
-    let connection = &place.connection;
+    let connection = &entry.connection;
     let _ = stream.set_nodelay(true);
     let life = async {
         match tls {
-            None => http(stream, connection.clone(), service, draining).await,
+            None => serve_http(stream, connection.clone(), responder, draining).await,
             Some(tls) => {
                 let limit = |tls: &mut rustls::ServerConnection| tls.set_buffer_limit(Some(TLS_BUFFER_BYTES));
                 if let Ok(stream) = tls.accept_with(stream, limit).await {
-                    http(stream, connection.clone(), service, draining).await;
+                    serve_http(stream, connection.clone(), responder, draining).await;
                 }
             }
         }
@@ -151,10 +171,10 @@ async fn one<S: Service>(
     }
 }
 
-async fn http<S: Service>(
+async fn serve_http<R: Responder>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send,
-    connection: Arc<Connection>,
-    service: S,
+    connection: Arc<OpenConnection>,
+    responder: R,
     draining: watch::Receiver<bool>,
 ) {
     connection.shook_hands();
@@ -164,17 +184,17 @@ async fn http<S: Service>(
     };
     let service = hyper::service::service_fn(move |request| {
         connection.request_began();
-        let (service, connection) = (service.clone(), connection.clone());
-        async move { Ok::<_, Infallible>(service.answer(connection, request).await) }
+        let (responder, connection) = (responder.clone(), connection.clone());
+        async move { Ok::<_, Infallible>(responder.answer(connection, request).await) }
     });
-    // Our own deadlines are the only ones: hyper's would count idle time as time for the next header.
+    // `Overdue` has the only deadlines: hyper's would count idle time as time for the next header.
     let serving = http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(MAX_HEADER_BYTES)
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), service);
     let mut serving = pin!(serving);
-    // What it ends with is the client's affair: half a request, or no HTTP.
+    // An error here is the client's: half a request, or no HTTP.
     tokio::select! {
         biased;
         _ = &mut serving => return,
@@ -183,17 +203,17 @@ async fn http<S: Service>(
     let _ = serving.await;
 }
 
-/// Ends when a connection is later than it may be.
+/// Ends when a connection's deadline is over.
 ///
-/// Deadlines move with each request. Nearly always they move away, and then there is nothing to do before the old one is
-/// over; each time the connection's task runs, they are looked at.
+/// A deadline moves with each request, nearly always to a later time. The timer therefore keeps the old deadline until that is
+/// over, and each run of the connection's task compares the two.
 struct Overdue<'a> {
-    connection: &'a Connection,
+    connection: &'a OpenConnection,
     sleep: Pin<Box<Sleep>>,
 }
 
 impl<'a> Overdue<'a> {
-    fn of(connection: &'a Connection) -> Self {
+    fn of(connection: &'a OpenConnection) -> Self {
         let sleep = Box::pin(sleep_until(connection.deadline().0));
         Self { connection, sleep }
     }
@@ -217,10 +237,10 @@ impl Future for Overdue<'_> {
     }
 }
 
-/// A stream whose reads and writes are entered in the table.
+/// A stream that reports its reads and writes to its connection.
 struct Watched<T> {
     stream: T,
-    connection: Arc<Connection>,
+    connection: Arc<OpenConnection>,
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {

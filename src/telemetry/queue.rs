@@ -1,4 +1,4 @@
-//! The log of a program that writes a line for each request: batched, bounded, and never in the way of an answer.
+//! The log of a program that writes a line for each request: batched, bounded, and never long in the way of an answer.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -9,22 +9,22 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Lines that wait for stderr.
 const MAX_WAITING_LINES: usize = 128;
-/// The longest line. With the number of lines that wait it bounds what the log holds, whatever is logged.
+/// The longest line. With [`MAX_WAITING_LINES`] it bounds the log's memory.
 const MAX_LINE_BYTES: usize = 32 * 1024;
-/// For so long a thread waits for room among them: whoever takes the log may be slow for a moment.
-const PATIENCE: Duration = Duration::from_millis(200);
-/// After a line was left out, no thread waits for so long.
-const IMPATIENCE: Duration = Duration::from_secs(1);
-/// For so long the end of the program waits for the last lines to be taken.
-const LAST_LINES: Duration = Duration::from_secs(1);
+/// How long a thread waits for room in the queue: the reader of stderr may be slow for a moment.
+const QUEUE_TIMEOUT: Duration = Duration::from_millis(200);
+/// After a line was dropped, no thread waits for room for so long.
+const NO_WAIT_AFTER_DROP: Duration = Duration::from_secs(1);
+/// How long the end of the program waits until the last lines are written.
+const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Lines on their way to stderr. A thread of its own writes all lines that have come together in one go, since writing each
-/// costs more than a request. Where nobody takes them, lines are left out rather than answers, and their number is told
-/// once somebody does.
-pub(super) struct Lines {
+/// Lines on their way to stderr. A thread of its own writes all waiting lines with one system call, because a call for each
+/// line costs more than a request. Where nobody reads stderr, lines are dropped so that answers are not delayed, and their
+/// number is logged later.
+pub(super) struct LogQueue {
     lines: SyncSender<Queued>,
-    left_out: Arc<AtomicU64>,
-    impatient_until: Mutex<Option<Instant>>,
+    dropped: Arc<AtomicU64>,
+    no_wait_until: Mutex<Option<Instant>>,
 }
 
 enum Queued {
@@ -32,7 +32,7 @@ enum Queued {
     End,
 }
 
-/// When it is dropped, the lines that wait are written.
+/// Dropping this value writes the lines that wait.
 pub struct LastLines {
     lines: SyncSender<Queued>,
     written: Receiver<()>,
@@ -40,14 +40,14 @@ pub struct LastLines {
 
 impl Drop for LastLines {
     fn drop(&mut self) {
-        if send(&self.lines, Queued::End, LAST_LINES).is_ok() {
-            let _ = self.written.recv_timeout(LAST_LINES);
+        if send(&self.lines, Queued::End, LAST_LINES_TIMEOUT).is_ok() {
+            let _ = self.written.recv_timeout(LAST_LINES_TIMEOUT);
         }
     }
 }
 
-/// Waits for room, but no longer than so long.
-fn send(lines: &SyncSender<Queued>, line: Queued, patience: Duration) -> Result<(), Queued> {
+/// Puts a line into the queue, and waits for room at most for `limit`. The error is the line.
+fn send(lines: &SyncSender<Queued>, line: Queued, limit: Duration) -> Result<(), Queued> {
     const STEP: Duration = Duration::from_micros(200);
     let begin = Instant::now();
     let mut unsent = line;
@@ -55,21 +55,21 @@ fn send(lines: &SyncSender<Queued>, line: Queued, patience: Duration) -> Result<
         match lines.try_send(unsent) {
             Ok(()) => return Ok(()),
             Err(TrySendError::Disconnected(line)) => return Err(line),
-            Err(TrySendError::Full(line)) if begin.elapsed() >= patience => return Err(line),
+            Err(TrySendError::Full(line)) if begin.elapsed() >= limit => return Err(line),
             Err(TrySendError::Full(line)) => unsent = line,
         }
         std::thread::sleep(STEP);
     }
 }
 
-impl Lines {
+impl LogQueue {
     /// Starts the thread that writes to `sink`.
     pub(super) fn start(mut sink: impl std::io::Write + Send + 'static) -> std::io::Result<(Self, LastLines)> {
         const BATCH_BYTES: usize = 64 * 1024;
         let (lines, waiting) = sync_channel(MAX_WAITING_LINES);
         let (written, all_written) = sync_channel(1);
-        let left_out = Arc::new(AtomicU64::new(0));
-        let count = left_out.clone();
+        let dropped = Arc::new(AtomicU64::new(0));
+        let count = dropped.clone();
         std::thread::Builder::new().name("log".to_owned()).spawn(move || {
             let mut batch = Vec::with_capacity(BATCH_BYTES);
             let mut is_over = false;
@@ -88,11 +88,11 @@ impl Lines {
                 let lines = count.swap(0, Ordering::Relaxed);
                 if lines > 0 {
                     let note = format!(
-                        "{{\"level\":\"WARN\",\"message\":\"log lines were left out: nobody took them from stderr\",\"lines\":{lines}}}\n"
+                        "{{\"level\":\"WARN\",\"message\":\"podkey dropped log lines because nobody read stderr\",\"lines\":{lines}}}\n"
                     );
                     batch.extend_from_slice(note.as_bytes());
                 }
-                // Where stderr is closed there is nobody to tell.
+                // Where stderr is closed, nobody can read an error.
                 let _ = sink.write_all(&batch).and_then(|()| sink.flush());
                 batch.clear();
                 batch.shrink_to(BATCH_BYTES);
@@ -105,32 +105,33 @@ impl Lines {
         };
         let queue = Self {
             lines,
-            left_out,
-            impatient_until: Mutex::new(None),
+            dropped,
+            no_wait_until: Mutex::new(None),
         };
         Ok((queue, last))
     }
 }
 
-impl std::io::Write for &Lines {
+impl std::io::Write for &LogQueue {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
         if line.len() > MAX_LINE_BYTES {
-            // JSON, whatever the other lines are: this one has been longer than any should be.
+            // In JSON also where the log is text: no line should be that long.
             let bytes = line.len();
-            let instead =
-                format!("{{\"level\":\"WARN\",\"message\":\"a log line was left out: too long\",\"bytes\":{bytes}}}\n");
+            let instead = format!(
+                "{{\"level\":\"WARN\",\"message\":\"podkey dropped a log line because it was too long\",\"bytes\":{bytes}}}\n"
+            );
             self.write_all(instead.as_bytes())?;
             return Ok(bytes);
         }
-        let until = *self.impatient_until.lock().unwrap_or_else(PoisonError::into_inner);
-        let patience = match until {
+        let until = *self.no_wait_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let limit = match until {
             Some(until) if Instant::now() < until => Duration::ZERO,
-            _ => PATIENCE,
+            _ => QUEUE_TIMEOUT,
         };
-        if send(&self.lines, Queued::Line(line.to_vec()), patience).is_err() {
-            self.left_out.fetch_add(1, Ordering::Relaxed);
-            let mut until = self.impatient_until.lock().unwrap_or_else(PoisonError::into_inner);
-            *until = Some(Instant::now() + IMPATIENCE);
+        if send(&self.lines, Queued::Line(line.to_vec()), limit).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            let mut until = self.no_wait_until.lock().unwrap_or_else(PoisonError::into_inner);
+            *until = Some(Instant::now() + NO_WAIT_AFTER_DROP);
         }
         Ok(line.len())
     }
@@ -140,7 +141,7 @@ impl std::io::Write for &Lines {
     }
 }
 
-impl<'w> MakeWriter<'w> for Lines {
+impl<'w> MakeWriter<'w> for LogQueue {
     type Writer = &'w Self;
 
     fn make_writer(&'w self) -> &'w Self {
@@ -155,15 +156,15 @@ mod tests {
 
     use super::*;
 
-    /// Takes each batch only once the test lets it.
-    struct Slow {
+    /// A writer that takes a batch only when the test allows it.
+    struct SlowSink {
         allowed: Receiver<()>,
         taken: Arc<Mutex<Vec<u8>>>,
     }
 
-    impl std::io::Write for Slow {
+    impl std::io::Write for SlowSink {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            // Once the test has dropped its end, everything is allowed.
+            // Once the test has dropped its sender, every batch is allowed.
             let _ = self.allowed.recv();
             self.taken.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -174,23 +175,23 @@ mod tests {
         }
     }
 
-    fn start() -> (Lines, LastLines, std::sync::mpsc::Sender<()>, Arc<Mutex<Vec<u8>>>) {
+    fn start() -> (LogQueue, LastLines, std::sync::mpsc::Sender<()>, Arc<Mutex<Vec<u8>>>) {
         let (allow, allowed) = channel();
         let taken = Arc::default();
-        let sink = Slow {
+        let sink = SlowSink {
             allowed,
             taken: Arc::clone(&taken),
         };
-        let (lines, last) = Lines::start(sink).unwrap();
+        let (lines, last) = LogQueue::start(sink).unwrap();
         (lines, last, allow, taken)
     }
 
     #[test]
-    fn a_log_that_nobody_takes_keeps_nobody_waiting_and_tells_later_how_much_is_missing() {
+    fn a_log_that_nobody_reads_delays_nothing_and_reports_later_how_many_lines_are_missing() {
         const WRITTEN: usize = 10_000;
         let (lines, last, allow, taken) = start();
         for _ in 0..WRITTEN {
-            // Comes back, though nothing was taken yet.
+            // Returns, though no batch was taken yet.
             (&lines).write_all(b"{\"message\":\"admission\"}\n").unwrap();
         }
         drop(allow);
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_at_the_end_is_written_in_order() {
+    fn lines_that_wait_at_the_end_are_written_in_order() {
         let (lines, last, allow, taken) = start();
         for number in 0..100 {
             (&lines).write_all(format!("{number}\n").as_bytes()).unwrap();
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_a_megabyte_is_left_out_and_said() {
+    fn a_line_of_a_megabyte_is_dropped_and_reported() {
         let (lines, last, allow, taken) = start();
         drop(allow);
         (&lines).write_all(b"{\"a\":1}\n").unwrap();
@@ -235,7 +236,7 @@ mod tests {
         drop(last);
         assert_eq!(
             String::from_utf8(taken.lock().unwrap().clone()).unwrap(),
-            "{\"a\":1}\n{\"level\":\"WARN\",\"message\":\"a log line was left out: too long\",\"bytes\":1048576}\n"
+            "{\"a\":1}\n{\"level\":\"WARN\",\"message\":\"podkey dropped a log line because it was too long\",\"bytes\":1048576}\n"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Reading the operator's config file and the CA files that it names, once, at the start.
+//! Reading the operator's config file, and the CA files that the config names, once at the start.
 
 use std::path::{Path, PathBuf};
 
@@ -6,9 +6,10 @@ use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::{self, PemObject};
 
+use super::named_file::read;
 use crate::inject::{Config, ConfigError};
 
-/// Why there is no config to work with.
+/// Why podkey has no config.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadConfigError {
     /// The file cannot be read.
@@ -16,26 +17,23 @@ pub enum LoadConfigError {
     Read {
         /// The config file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// It can be read, and cannot be used.
+    /// The file was read, but podkey cannot use the config in it.
     #[error("{path}", path = path.display())]
     Config {
         /// The config file.
         path: PathBuf,
-        /// What is wrong in it.
+        /// What is wrong in the config.
         source: ConfigError,
     },
 }
 
-/// No config or CA bundle is larger; whatever is was named by mistake.
-const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
-
 /// Reads and checks the config file.
 pub fn load(path: &Path) -> Result<Config, LoadConfigError> {
     let text = read(path)
-        .and_then(|bytes| String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is no text in UTF-8")))
+        .and_then(|bytes| String::from_utf8(bytes).map_err(|_| std::io::Error::other("the file is not text in UTF-8")))
         .map_err(|source| LoadConfigError::Read {
             path: path.to_owned(),
             source,
@@ -46,15 +44,8 @@ pub fn load(path: &Path) -> Result<Config, LoadConfigError> {
     })
 }
 
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    if std::fs::metadata(path)?.len() > MAX_FILE_BYTES {
-        return Err(std::io::Error::other("it is larger than 4 MiB"));
-    }
-    std::fs::read(path)
-}
-
-/// Reads a CA file and gives its certificates, and nothing else of it, as PEM: they go into every plan, where each byte
-/// counts and a private key that was left in the file by mistake has no business.
+/// Reads a CA file and gives only its certificates, as PEM. They go into every plan: each byte counts there, and a private key
+/// that somebody left in the file by mistake must not get there.
 fn read_ca(path: &Path) -> Result<String, String> {
     if path.is_dir() {
         return Err("is a directory: name the file in it".to_owned());
@@ -68,10 +59,8 @@ fn read_ca(path: &Path) -> Result<String, String> {
         let certificate = certificate.map_err(|error| {
             let why = match error {
                 pem::Error::MissingSectionEnd { .. } => "its line -----END … is missing",
-                pem::Error::IllegalSectionStart { .. } => "its line -----BEGIN … is not whole",
-                pem::Error::Base64Decode(_) => {
-                    "between its lines -----BEGIN and -----END is something that is no base64"
-                }
+                pem::Error::IllegalSectionStart { .. } => "its line -----BEGIN … is not complete",
+                pem::Error::Base64Decode(_) => "the text between its lines -----BEGIN and -----END is not base64",
                 _ => "it cannot be read",
             };
             format!("has a broken certificate, number {number}: {why}")
@@ -79,8 +68,8 @@ fn read_ca(path: &Path) -> Result<String, String> {
         pem.push_str(&to_pem(&certificate));
         roots.add(certificate).map_err(|_| {
             format!(
-                "has a certificate that cannot be trusted, number {number}: it is no X.509 certificate of version 3, as \
-                 \"openssl x509 -text\" shows"
+                "has a certificate that podkey cannot use as a CA, number {number}: it is not an X.509 certificate of \
+                 version 3, as \"openssl x509 -text\" shows"
             )
         })?;
     }
@@ -90,10 +79,10 @@ fn read_ca(path: &Path) -> Result<String, String> {
     Ok(pem)
 }
 
-/// Editors on Windows put it before a text.
+/// Editors on Windows write it before a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What the file is instead, as far as that is plain.
+/// What the file holds instead, where podkey can see that.
 fn why_no_pem(text: &[u8]) -> &'static str {
     let has = |part: &[u8]| text.windows(part.len()).any(|window| window == part);
     if x509_parser::parse_x509_certificate(text).is_ok() {
@@ -101,7 +90,7 @@ fn why_no_pem(text: &[u8]) -> &'static str {
     } else if has(b"-----BEGIN CERTIFICATE-----") {
         ": its line -----BEGIN CERTIFICATE----- is indented or never ends"
     } else if has(b"PRIVATE KEY-----") {
-        ": it has a private key, which podkey does not want"
+        ": it has a private key, which podkey does not need"
     } else {
         ""
     }
@@ -110,7 +99,7 @@ fn why_no_pem(text: &[u8]) -> &'static str {
 fn to_pem(certificate: &CertificateDer<'_>) -> String {
     use base64::Engine as _;
     let text = base64::engine::general_purpose::STANDARD.encode(certificate);
-    // RFC 7468 wants lines of 64 characters; base64 is ASCII, so any byte is a place to cut.
+    // RFC 7468: lines of 64 characters.
     let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
     for (index, c) in text.chars().enumerate() {
         if index > 0 && index % 64 == 0 {
@@ -126,8 +115,8 @@ fn to_pem(certificate: &CertificateDer<'_>) -> String {
 mod tests {
     use super::*;
 
-    /// As the program tells it.
-    fn told(error: LoadConfigError) -> String {
+    /// As the program logs it.
+    fn shown(error: LoadConfigError) -> String {
         format!("{:#}", anyhow::Error::from(error))
     }
 
@@ -140,7 +129,7 @@ mod tests {
             folder.path().join("ca.pem").display()
         );
         std::fs::write(&config, text).unwrap();
-        load(&config).map_err(told)
+        load(&config).map_err(shown)
     }
 
     fn certificate() -> String {
@@ -159,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ca_file_that_cannot_work_is_told_with_its_name_and_the_certificate_s_number() {
+    fn an_error_in_a_ca_file_names_the_file_and_the_certificate_s_number() {
         let good = certificate();
         for (text, expected) in [
             ("", "ca.pem has no certificate in PEM form"),
@@ -170,11 +159,11 @@ mod tests {
             ),
             (
                 &format!("{good}-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n"),
-                "number 2: between its lines -----BEGIN and -----END is something that is no base64",
+                "number 2: the text between its lines -----BEGIN and -----END is not base64",
             ),
             (
                 &format!("{good}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
-                "number 2: it is no X.509 certificate of version 3",
+                "number 2: it is not an X.509 certificate of version 3",
             ),
             (&good[..good.len() / 2], "ca.pem has"),
         ] {
@@ -185,7 +174,7 @@ mod tests {
             );
         }
         assert_eq!(
-            told(load(Path::new("/does/not/exist")).unwrap_err()),
+            shown(load(Path::new("/does/not/exist")).unwrap_err()),
             "cannot read /does/not/exist: No such file or directory (os error 2)"
         );
     }
@@ -199,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_ca_file_is_told_by_what_it_is() {
+    fn a_file_that_is_not_a_ca_file_is_named_for_what_it_is() {
         let certificate = rcgen::generate_simple_self_signed(["v".to_owned()]).unwrap().cert;
         let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
         let indented = certificate.pem().replace("-----BEGIN", "  -----BEGIN");
@@ -226,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_config_file_that_is_no_text_or_no_config_is_told_with_its_name() {
+    fn an_error_in_the_config_names_the_config_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.yaml");
         let config = "agent: {image: i}\nconnections: {d: {address: 'https://v', caFile: ''}}\n";
@@ -237,7 +226,7 @@ mod tests {
             format!("# podkey\n---\n{config}"),
         ] {
             std::fs::write(&path, &good).unwrap();
-            load(&path).map_err(told).expect(&good);
+            load(&path).map_err(shown).expect(&good);
         }
         for (bad, expected) in [
             (
@@ -245,7 +234,7 @@ mod tests {
                 "config.yaml: has nothing in it: it needs agent.image and connections",
             ),
             (b"\xef\xbb\xbf# only this\r\n\r\n", "config.yaml: has nothing in it"),
-            (b"a\0\xff", "config.yaml: it is no text in UTF-8"),
+            (b"a\0\xff", "config.yaml: the file is not text in UTF-8"),
             (
                 b"agent:\n\timage: i\n",
                 "it is no YAML in line 2: a tab stands in front of it",
@@ -262,11 +251,11 @@ mod tests {
             (b"agent: {image: i}\nconnections: {}\n---\na: b\n", "line 4"),
         ] {
             std::fs::write(&path, bad).unwrap();
-            let error = load(&path).map_err(told).expect_err(expected);
+            let error = load(&path).map_err(shown).expect_err(expected);
             assert!(error.contains(expected), "{expected}: {error}");
-            // What the YAML library would say to a programmer.
+            // The YAML library's advice to programmers.
             assert!(!error.contains("Options") && !error.contains("from_str"), "{error}");
         }
-        assert!(told(load(folder.path()).unwrap_err()).ends_with(": Is a directory (os error 21)"));
+        assert!(shown(load(folder.path()).unwrap_err()).ends_with(": Is a directory (os error 21)"));
     }
 }

@@ -1,25 +1,26 @@
 //! Many replicas, one API server, and everything that can go wrong between them, in simulated time: at every moment every
 //! certificate that is served verifies against the `caBundle`, also as an API server sees it that is behind.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use fastrand::Rng;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::core::v1::Secret;
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::{ServerName, UnixTime};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::ByItself;
-use super::authority::{Authority, CaCertificate, Leaf};
-use super::cluster::{Answer, Failure, Reason, Request};
-use super::keyring::{Contents, Keyring, read_bundle};
-use super::steps::Clock;
-use super::upkeep::{Turn, Upkeep};
+use super::super::SelfManaged;
+use super::super::authority::{Authority, CaCertificate, Leaf};
+use super::super::keyring::{Keyring, SecretContents, read_bundle};
+use super::super::steps::Moment;
+use super::super::upkeep::{Turn, Upkeep};
+use crate::cluster::{CallError, CallErrorKind, StoredSecret};
 use crate::webhook::metrics::Metrics;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -31,8 +32,8 @@ const RESTORED: Duration = Duration::from_secs(60);
 /// The longest pause between two looks, and the calls of one.
 const NEXT_LOOK: Duration = Duration::from_secs(20);
 
-fn names() -> ByItself {
-    ByItself {
+fn names() -> SelfManaged {
+    SelfManaged {
         service: "podkey".into(),
         namespace: "podkey".into(),
         secret: "podkey-ca".into(),
@@ -40,22 +41,42 @@ fn names() -> ByItself {
     }
 }
 
-/// The API server: two objects, each with a version that every write must name.
+/// The API server: two objects, each with a resourceVersion that every write must name.
 #[derive(Default)]
 struct Store {
-    secret: Option<Value>,
-    configuration: Option<Value>,
+    secret: Option<StoredSecret>,
+    configuration: Option<MutatingWebhookConfiguration>,
     version: u64,
     writes: u32,
-    /// Every Secret there was.
-    past: Vec<Value>,
+    /// Every Secret that was ever written.
+    past: Vec<StoredSecret>,
+}
+
+fn conflict<T>() -> Result<T, CallError> {
+    failed(CallErrorKind::Conflict)
+}
+
+fn failed<T>(kind: CallErrorKind) -> Result<T, CallError> {
+    Err(CallError {
+        kind,
+        message: "cannot call: lost".to_owned(),
+    })
 }
 
 impl Store {
-    fn put(&mut self, mut object: Value) -> Value {
+    fn next_version(&mut self) -> Option<String> {
         self.version += 1;
-        object["metadata"]["resourceVersion"] = self.version.to_string().into();
-        object
+        Some(self.version.to_string())
+    }
+
+    fn put_secret(&mut self, mut secret: StoredSecret) {
+        secret.known.metadata.resource_version = self.next_version();
+        self.secret = Some(secret);
+    }
+
+    fn put_configuration(&mut self, mut configuration: MutatingWebhookConfiguration) {
+        configuration.metadata.resource_version = self.next_version();
+        self.configuration = Some(configuration);
     }
 
     fn install(&mut self) {
@@ -63,58 +84,56 @@ impl Store {
             json!({"name": format!("{service}.podkey.dev"),
                 "clientConfig": {"service": {"name": service, "namespace": "podkey"}}})
         };
-        self.configuration = Some(self.put(json!({
+        let configuration = json!({
             "metadata": {"name": "podkey"},
             "webhooks": [webhook("podkey"), webhook("other"), webhook("podkey")],
-        })));
+        });
+        self.put_configuration(serde_json::from_value(configuration).unwrap());
     }
 
-    fn call(&mut self, request: Request) -> Answer {
-        let conflict = || {
-            Err(Failure {
-                reason: Reason::Conflict,
-                message: String::new(),
-            })
-        };
-        let version = |object: &Option<Value>| {
-            object
-                .as_ref()
-                .map(|object| object["metadata"]["resourceVersion"].clone())
-        };
-        match request {
-            Request::ReadSecret => Ok(self.secret.clone()),
-            Request::ReadConfiguration => Ok(self.configuration.clone()),
-            Request::ReadVersion => Ok(None),
-            Request::CreateSecret(_) if self.secret.is_some() => conflict(),
-            Request::UpdateSecret(secret)
-                if version(&self.secret) != Some(secret["metadata"]["resourceVersion"].clone()) =>
-            {
-                conflict()
-            }
-            Request::CreateSecret(secret) | Request::UpdateSecret(secret) => {
-                self.writes += 1;
-                self.past.push(secret.clone());
-                self.secret = Some(self.put(secret));
-                Ok(self.secret.clone())
-            }
-            Request::PatchConfiguration(patch) => {
-                let Some(mut patched) = self.configuration.clone() else {
-                    return conflict();
-                };
-                let patch: json_patch::Patch = serde_json::from_value(patch).unwrap();
-                json_patch::patch(&mut patched, &patch).unwrap();
-                if version(&self.configuration) != Some(patched["metadata"]["resourceVersion"].clone()) {
-                    return conflict();
-                }
-                assert!(
-                    patched["webhooks"][1]["clientConfig"]["caBundle"].is_null(),
-                    "not our webhook"
-                );
-                self.writes += 1;
-                self.configuration = Some(self.put(patched));
-                Ok(self.configuration.clone())
-            }
+    fn create_secret(&mut self, secret: StoredSecret) -> Result<(), CallError> {
+        if self.secret.is_some() {
+            return conflict();
         }
+        self.write_secret(secret);
+        Ok(())
+    }
+
+    fn update_secret(&mut self, secret: StoredSecret) -> Result<(), CallError> {
+        let version = |secret: &StoredSecret| secret.known.metadata.resource_version.clone();
+        if self
+            .secret
+            .as_ref()
+            .is_none_or(|stored| version(stored) != version(&secret))
+        {
+            return conflict();
+        }
+        self.write_secret(secret);
+        Ok(())
+    }
+
+    fn write_secret(&mut self, secret: StoredSecret) {
+        self.writes += 1;
+        self.past.push(secret.clone());
+        self.put_secret(secret);
+    }
+
+    fn patch_configuration(&mut self, patch: &json_patch::Patch) -> Result<(), CallError> {
+        let Some(configuration) = &self.configuration else {
+            return conflict();
+        };
+        let version = configuration.metadata.resource_version.clone();
+        let mut patched = serde_json::to_value(configuration).unwrap();
+        json_patch::patch(&mut patched, patch).unwrap();
+        let patched: MutatingWebhookConfiguration = serde_json::from_value(patched).unwrap();
+        if patched.metadata.resource_version != version {
+            return conflict();
+        }
+        let other = &patched.webhooks.as_ref().unwrap()[1];
+        assert_eq!(other.client_config.ca_bundle, None, "not podkey's webhook");
+        self.writes += 1;
+        self.put_configuration(patched);
+        Ok(())
     }
 
     fn bundle(&self) -> Vec<CaCertificate> {
@@ -122,10 +141,9 @@ impl Store {
             return Vec::new();
         };
         let of = |index: usize| {
-            let text = configuration["webhooks"][index]["clientConfig"]["caBundle"]
-                .as_str()
-                .unwrap_or_default();
-            read_bundle(&BASE64.decode(text).unwrap()).authorities
+            let webhook = &configuration.webhooks.as_ref().unwrap()[index];
+            let bundle = webhook.client_config.ca_bundle.as_ref();
+            read_bundle(bundle.map_or(&[], |bundle| &bundle.0)).authorities
         };
         of(0).intersection(&of(2)).cloned().collect()
     }
@@ -135,31 +153,73 @@ impl Store {
             return;
         };
         for index in [0, 2] {
-            configuration["webhooks"][index]["clientConfig"]["caBundle"] = BASE64.encode(pem).into();
+            let webhook = &mut configuration.webhooks.as_mut().unwrap()[index];
+            webhook.client_config.ca_bundle = Some(ByteString(pem.as_bytes().to_vec()));
         }
-        self.configuration = Some(self.put(configuration));
+        self.put_configuration(configuration);
     }
 
-    fn change_secret(&mut self, change: impl FnOnce(&mut Value)) {
+    fn change_secret(&mut self, change: impl FnOnce(&mut Secret)) {
         if let Some(mut secret) = self.secret.take() {
-            change(&mut secret);
-            self.secret = Some(self.put(secret));
+            change(&mut secret.known);
+            self.put_secret(secret);
         }
+    }
+
+    fn set_value(&mut self, key: &str, value: impl Into<Vec<u8>>) {
+        self.change_secret(|secret| {
+            let data = secret.data.get_or_insert_default();
+            data.insert(key.to_owned(), ByteString(value.into()));
+        });
     }
 
     fn keyring(&self) -> Keyring {
         match Keyring::read(self.secret.as_ref().expect("a Secret")) {
-            Contents::Keyring(keyring) => keyring,
+            SecretContents::Keyring(keyring) => keyring,
             other => panic!("the Secret is not whole: {other:?}"),
         }
     }
 }
 
+/// Gives a turn to the API server, and its answer to the replica. `lost` says which calls fail, before or after they were
+/// carried out.
+fn take_turn(upkeep: &mut Upkeep, store: &mut Store, turn: Turn, at: Moment, lost: Lost) -> Turn {
+    fn answered<T>(lost: Lost, carry_out: impl FnOnce() -> Result<T, CallError>) -> Result<T, CallError> {
+        match lost {
+            Lost::Nothing => carry_out(),
+            Lost::Request => failed(CallErrorKind::Unreachable),
+            Lost::Answer => {
+                let _ = carry_out();
+                failed(CallErrorKind::Unreachable)
+            }
+        }
+    }
+    match turn {
+        Turn::ReadSecret => upkeep.secret_read(at, answered(lost, || Ok(store.secret.clone()))),
+        Turn::ReadConfiguration => upkeep.configuration_read(at, answered(lost, || Ok(store.configuration.clone()))),
+        Turn::CreateSecret(secret) => upkeep.secret_written(at, answered(lost, || store.create_secret(*secret))),
+        Turn::UpdateSecret(secret) => upkeep.secret_written(at, answered(lost, || store.update_secret(*secret))),
+        Turn::PatchConfiguration(patch) => {
+            upkeep.configuration_patched(at, answered(lost, || store.patch_configuration(&patch)))
+        }
+        Turn::Rest(_) => upkeep.look(),
+    }
+}
+
+/// What the network loses of a call.
+#[derive(Clone, Copy)]
+enum Lost {
+    Nothing,
+    Request,
+    Answer,
+}
+
 struct Replica {
     upkeep: Upkeep,
     metrics: Arc<Metrics>,
-    /// What is asked, or the beginning of the next look.
-    request: Option<Request>,
+    /// The call that is under way. `None`: the next look begins.
+    turn: Option<Turn>,
+    /// When the next turn is.
     at: Duration,
     born: Duration,
     /// Its clock is this much ahead of everyone's.
@@ -168,7 +228,7 @@ struct Replica {
     checked: Option<Leaf>,
 }
 
-struct World {
+struct SimulatedCluster {
     rng: Rng,
     store: Store,
     replicas: Vec<Replica>,
@@ -187,7 +247,7 @@ struct World {
     handshakes: u32,
 }
 
-impl World {
+impl SimulatedCluster {
     fn new(seed: u64, replicas: usize) -> Self {
         // The replicas' own jitter comes from the thread's generator.
         fastrand::seed(seed);
@@ -218,7 +278,7 @@ impl World {
         Replica {
             upkeep: Upkeep::new(names(), Arc::default(), metrics.clone()),
             metrics,
-            request: None,
+            turn: None,
             at: born,
             born,
             ahead: Duration::ZERO,
@@ -260,34 +320,27 @@ impl World {
         } else {
             (false, false)
         };
+        let lost = match (away || lost_before, lost_after) {
+            (true, _) => Lost::Request,
+            (false, true) => Lost::Answer,
+            (false, false) => Lost::Nothing,
+        };
         let replica = &mut self.replicas[index];
-        let Some(request) = replica.request.take() else {
-            replica.request = Some(replica.upkeep.look());
+        let Some(turn) = replica.turn.take() else {
+            replica.turn = Some(replica.upkeep.look());
             replica.at = self.time + latency;
             return;
         };
-        let unreachable = || {
-            Err(Failure {
-                reason: Reason::Unreachable,
-                message: "cannot call: lost".into(),
-            })
-        };
-        let answer = if away || lost_before {
-            unreachable()
-        } else {
-            let answer = self.store.call(request);
-            if lost_after { unreachable() } else { answer }
-        };
-        let clock = Clock {
+        let at = Moment {
             now: self.epoch + self.time + replica.ahead,
             uptime: self.time - replica.born,
         };
-        match replica.upkeep.answer(clock, answer) {
-            Turn::Ask(request) => {
-                replica.request = Some(request);
+        match take_turn(&mut replica.upkeep, &mut self.store, turn, at, lost) {
+            Turn::Rest(pause) => replica.at = self.time + pause,
+            turn => {
+                replica.turn = Some(turn);
                 replica.at = self.time + latency;
             }
-            Turn::Rest(pause) => replica.at = self.time + pause,
         }
         if replica.first_leaf.is_none() && replica.upkeep.leaf().is_some() {
             replica.first_leaf = Some(self.time);
@@ -372,7 +425,7 @@ impl World {
 
     /// One of the things that happen to a cluster.
     fn mishap(&mut self) -> &'static str {
-        let garbage = BASE64.encode("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+        let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         let key = ["tls.crt", "tls.key", "next.crt", "next.key", "ca.crt"][self.rng.usize(0..5)];
         match self.rng.u8(0..14) {
             0 => {
@@ -380,28 +433,28 @@ impl World {
                 "the Secret is deleted"
             }
             1 => {
-                self.store.change_secret(|secret| secret["data"] = Value::Null);
+                self.store.change_secret(|secret| secret.data = None);
                 "the Secret is emptied"
             }
             2 => {
-                self.store.change_secret(|secret| secret["data"][key] = garbage.into());
+                self.store.set_value(key, garbage);
                 "a value of the Secret is garbage"
             }
             3 => {
                 self.store.change_secret(|secret| {
-                    secret["data"].as_object_mut().map(|data| data.remove(key));
+                    secret.data.as_mut().map(|data| data.remove(key));
                 });
                 "a value of the Secret is gone"
             }
             4 => {
                 let other = Keyring::new(Authority::generate(self.now()).unwrap());
-                self.store.secret = Some(other.write(None, "podkey", "podkey-ca")).map(|secret| self.store.put(secret));
+                self.store.put_secret(other.write(None, &names()));
                 "the Secret holds another CA"
             }
             5 => {
                 if let Some(index) = (!self.store.past.is_empty()).then(|| self.rng.usize(0..self.store.past.len())) {
                     let past = self.store.past[index].clone();
-                    self.store.secret = Some(self.store.put(past));
+                    self.store.put_secret(past);
                 }
                 "an old Secret is restored"
             }
@@ -477,7 +530,7 @@ fn verify(leaf: &Leaf, now: SystemTime) {
 #[test]
 fn twenty_replicas_that_start_together_agree_on_one_ca() {
     for seed in 0..10 {
-        let mut world = World::new(seed, 20);
+        let mut world = SimulatedCluster::new(seed, 20);
         world.run(20 * SECOND);
         assert_eq!(world.store.keyring().trusted().len(), 1, "seed {seed}");
         assert!(world.replicas.iter().all(|replica| replica.upkeep.leaf().is_some()));
@@ -489,7 +542,7 @@ fn twenty_replicas_that_start_together_agree_on_one_ca() {
 
 #[test]
 fn a_ca_is_renewed_before_it_runs_out() {
-    let mut world = World::new(1, 3);
+    let mut world = SimulatedCluster::new(1, 3);
     world.run(60 * SECOND);
     let first = world.store.keyring().current;
     // Two years in steps of three days.
@@ -509,37 +562,31 @@ fn a_secret_that_is_lost_comes_back_as_it_was() {
     let losses: [(&str, Loss); 4] = [
         ("deleted", |store| store.secret = None),
         ("emptied", |store| {
-            store.change_secret(|secret| secret["data"] = json!({}))
+            store.change_secret(|secret| secret.data = Some(BTreeMap::new()));
         }),
-        ("key gone", |store| {
-            store.change_secret(|secret| secret["data"]["tls.key"] = "".into())
-        }),
-        ("too large", |store| {
-            store.change_secret(|secret| secret["data"]["tls.crt"] = "A".repeat(900_000).into());
-        }),
+        ("key gone", |store| store.set_value("tls.key", "")),
+        ("too large", |store| store.set_value("tls.crt", "A".repeat(675_000))),
     ];
     for (loss, lose) in losses {
-        let mut world = World::new(2, 3);
+        let mut world = SimulatedCluster::new(2, 3);
         world.run(60 * SECOND);
         world.store.change_secret(|secret| {
-            secret["metadata"]["labels"]["mine"] = "x".into();
-            secret["data"]["later.version"] = "eA==".into();
+            let labels = secret.metadata.labels.get_or_insert_default();
+            labels.insert("mine".to_owned(), "x".to_owned());
         });
+        world.store.set_value("later.version", "x");
         let before = world.store.keyring();
         let published = world.store.bundle();
         lose(&mut world.store);
         world.run(NEXT_LOOK);
         assert_eq!(world.store.keyring(), before, "{loss}");
         assert_eq!(world.store.bundle(), published, "{loss}");
+        let restored = &world.store.secret.as_ref().unwrap().known;
         if loss != "deleted" {
-            assert_eq!(
-                world.store.secret.as_ref().unwrap()["metadata"]["labels"]["mine"],
-                "x",
-                "{loss}"
-            );
+            assert_eq!(restored.metadata.labels.as_ref().unwrap()["mine"], "x", "{loss}");
         }
         if loss == "key gone" {
-            assert_eq!(world.store.secret.as_ref().unwrap()["data"]["later.version"], "eA==");
+            assert_eq!(restored.data.as_ref().unwrap()["later.version"].0, b"x");
         }
         world.converges();
     }
@@ -548,7 +595,7 @@ fn a_secret_that_is_lost_comes_back_as_it_was() {
 #[test]
 fn a_newcomer_that_finds_no_secret_makes_nobodys_certificate_worthless() {
     for seed in 0..10 {
-        let mut world = World::new(seed, 3);
+        let mut world = SimulatedCluster::new(seed, 3);
         world.run(60 * SECOND);
         let old = world.store.keyring().current;
         world.store.secret = None;
@@ -563,12 +610,13 @@ fn a_newcomer_that_finds_no_secret_makes_nobodys_certificate_worthless() {
 
 #[test]
 fn a_secret_that_is_somebody_elses_is_left_as_it_is() {
-    let mut world = World::new(4, 2);
-    let foreign = json!({"metadata": {}, "data": {"ca.crt": BASE64.encode(Authority::generate(world.now()).unwrap().certificate.pem())}});
-    let foreign = world.store.put(foreign);
-    world.store.secret = Some(foreign.clone());
+    let mut world = SimulatedCluster::new(4, 2);
+    world.store.put_secret(StoredSecret::from(Secret::default()));
+    let ca = Authority::generate(world.now()).unwrap().certificate.pem();
+    world.store.set_value("ca.crt", ca);
+    let foreign = world.store.secret.clone();
     world.run(180 * SECOND);
-    assert_eq!(world.store.secret, Some(foreign));
+    assert_eq!(world.store.secret, foreign);
     assert_eq!(world.store.writes, 0);
     let metrics = world.replicas[0].metrics.encode().unwrap();
     assert!(!metrics.contains("{reason=\"refused\"} 0"), "{metrics}");
@@ -582,7 +630,7 @@ fn who_always_comes_second_says_so() {
     store.install();
     let metrics = Arc::new(Metrics::new());
     let mut upkeep = Upkeep::new(names(), Arc::default(), metrics.clone());
-    let clock = Clock {
+    let at = Moment {
         now: UNIX_EPOCH + DAY * 365 * 60,
         uptime: Duration::ZERO,
     };
@@ -594,16 +642,12 @@ fn who_always_comes_second_says_so() {
     };
     for _ in 0..10 {
         assert!(!refused(), "said too early");
-        let mut turn = Turn::Ask(upkeep.look());
-        while let Turn::Ask(request) = turn {
-            let answer = match request {
-                Request::CreateSecret(_) => Err(Failure {
-                    reason: Reason::Conflict,
-                    message: String::new(),
-                }),
-                request => store.call(request),
+        let mut turn = upkeep.look();
+        while !matches!(turn, Turn::Rest(_)) {
+            turn = match turn {
+                Turn::CreateSecret(_) => upkeep.secret_written(at, conflict()),
+                turn => take_turn(&mut upkeep, &mut store, turn, at, Lost::Nothing),
             };
-            turn = upkeep.answer(clock, answer);
         }
     }
     assert!(refused());
@@ -611,7 +655,7 @@ fn who_always_comes_second_says_so() {
 
 #[test]
 fn without_an_api_server_serving_goes_on_for_months() {
-    let mut world = World::new(3, 2);
+    let mut world = SimulatedCluster::new(3, 2);
     world.run(120 * SECOND);
     world.away_until = Duration::MAX;
     for _ in 0..100 {
@@ -632,7 +676,7 @@ fn whatever_happens_every_certificate_that_is_served_verifies() {
     let seeds: u64 = std::env::var("PODKEY_SEEDS").map_or(8, |seeds| seeds.parse().unwrap());
     let mut handshakes = 0;
     for seed in 0..seeds {
-        let mut world = World::new(seed, 5);
+        let mut world = SimulatedCluster::new(seed, 5);
         world.lose_calls = seed % 2 == 1;
         world.run(60 * SECOND);
         for _ in 0..40 {

@@ -1,4 +1,4 @@
-//! Who keeps a connection when there are more than places: from outside, over real sockets and TLS.
+//! Which clients keep their connections when there are more than the table holds: from outside, over real sockets and TLS.
 
 use std::collections::VecDeque;
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use std::thread;
 use super::support::webhook::{Connection, Webhook, eventually, tcp_from};
 use super::{bytes, pod, review};
 
-/// More connections than there are places.
+/// More connections than the table holds.
 const MANY: usize = 1100;
 
 fn answers(connection: &mut Connection) -> bool {
@@ -20,7 +20,7 @@ fn cuts(webhook: &Webhook, reason: &str) -> f64 {
 }
 
 #[test]
-fn idle_connections_do_not_lock_a_new_client_out() {
+fn idle_connections_do_not_keep_a_new_client_out() {
     let webhook = Webhook::start();
     let mut first = webhook.connect();
     assert!(answers(&mut first));
@@ -28,7 +28,7 @@ fn idle_connections_do_not_lock_a_new_client_out() {
     for _ in 0..20 {
         assert!(answers(&mut webhook.connect()));
     }
-    assert!(answers(&mut first), "a connection that has proven itself stays");
+    assert!(answers(&mut first), "a proven connection stays");
     assert!(cuts(&webhook, "no_place") >= 700.0);
     // The oldest made room.
     assert!(!idle[0].is_open());
@@ -38,7 +38,7 @@ fn idle_connections_do_not_lock_a_new_client_out() {
 }
 
 #[test]
-fn half_open_and_stalled_connections_do_not_lock_a_new_client_out() {
+fn half_open_and_stalled_connections_do_not_keep_a_new_client_out() {
     let webhook = Webhook::start();
     let mut first = webhook.connect();
     assert!(answers(&mut first));
@@ -60,13 +60,13 @@ fn half_open_and_stalled_connections_do_not_lock_a_new_client_out() {
 }
 
 #[test]
-fn a_connection_without_a_review_has_seconds() {
+fn a_connection_without_a_valid_review_is_cut_after_seconds() {
     let webhook = Webhook::start();
     let mut proven = webhook.connect();
     assert!(answers(&mut proven));
     let idle = webhook.connect();
     let silent = TcpStream::connect(webhook.listen).unwrap();
-    // An answer is no proof: this is no review.
+    // An answer does not prove the connection: the request was not a review.
     let mut other = webhook.connect();
     assert_eq!(other.request("GET /", "", b"").status, 404);
     eventually("handshake", || cuts(&webhook, "handshake") == 1.0);
@@ -77,11 +77,11 @@ fn a_connection_without_a_review_has_seconds() {
 }
 
 #[test]
-fn one_peer_that_proves_itself_does_not_hold_the_whole_pool() {
+fn an_address_with_many_proven_connections_does_not_fill_the_table() {
     let webhook = Webhook::start();
     let mut first = webhook.connect();
     assert!(answers(&mut first));
-    // Only what it has beyond the others is taken from it.
+    // The address loses only the connections that it has beyond the others.
     let mut hogs: Vec<_> = (0..450)
         .map(|_| {
             let mut connection = webhook.connect_from("127.0.0.2");
@@ -90,12 +90,12 @@ fn one_peer_that_proves_itself_does_not_hold_the_whole_pool() {
         })
         .collect();
     let mut others: Vec<_> = (0..100).map(|_| webhook.connect()).collect();
-    // A quarter of the places is for those that have not proven themselves yet.
+    // A quarter of the table is for unproven connections.
     for other in others.iter_mut().skip(20) {
         assert!(answers(other));
     }
     for other in others.iter_mut().skip(20) {
-        assert!(answers(other), "a peer with few connections lost one");
+        assert!(answers(other), "an address with few connections lost one");
     }
     assert!(answers(&mut first));
     assert!(!hogs[0].is_open());
@@ -103,7 +103,7 @@ fn one_peer_that_proves_itself_does_not_hold_the_whole_pool() {
 }
 
 #[test]
-fn newcomers_do_not_cut_each_other_off_while_one_peer_holds_all_it_can() {
+fn new_connections_do_not_cut_each_other_while_one_address_holds_all_that_it_can() {
     let webhook = Webhook::start();
     let _hogs: Vec<_> = (0..352)
         .map(|_| {
@@ -112,7 +112,7 @@ fn newcomers_do_not_cut_each_other_off_while_one_peer_holds_all_it_can() {
             connection
         })
         .collect();
-    // A newcomer that is slower than fifty others.
+    // A new connection that is slower than fifty others.
     let mut slow = webhook.connect();
     let flood: Vec<_> = (0..50).map(|_| webhook.connect_from("127.0.0.3")).collect();
     assert!(answers(&mut slow));
@@ -120,12 +120,12 @@ fn newcomers_do_not_cut_each_other_off_while_one_peer_holds_all_it_can() {
 }
 
 #[test]
-fn connections_that_end_give_their_places_back() {
+fn connections_that_end_leave_the_table() {
     let webhook = Webhook::start();
     let idle: Vec<_> = (0..352).map(|_| webhook.connect()).collect();
     assert_eq!(webhook.metric("podkey_connections_open"), 352.0);
     drop(idle);
-    eventually("places again", || webhook.metric("podkey_connections_open") == 0.0);
+    eventually("an empty table", || webhook.metric("podkey_connections_open") == 0.0);
     assert_eq!(cuts(&webhook, "no_place"), 0.0);
 }
 
@@ -141,7 +141,7 @@ fn a_soft_limit_of_1024_files_is_raised() {
 }
 
 #[test]
-fn a_hard_limit_of_files_is_kept_by_serving_fewer_connections() {
+fn under_a_hard_limit_of_files_podkey_serves_fewer_connections() {
     let webhook = Webhook::start_after("ulimit -n 200");
     let most = webhook.serving["most_clients"].as_u64().unwrap();
     assert!(most < 120, "{most}");
@@ -156,7 +156,7 @@ fn a_hard_limit_of_files_is_kept_by_serving_fewer_connections() {
 }
 
 #[test]
-fn too_few_files_neither_stop_the_server_nor_keep_it_busy() {
+fn too_few_files_neither_stop_the_server_nor_keep_a_core_busy() {
     let webhook = Webhook::start_after("ulimit -n 24");
     let idle: Vec<_> = (0..40)
         .map(|_| tcp_from("127.0.0.2", webhook.listen).unwrap())
@@ -167,14 +167,14 @@ fn too_few_files_neither_stop_the_server_nor_keep_it_busy() {
         let connection = webhook.try_connect(&["http/1.1"]);
         connection.is_ok_and(|mut connection| answers(&mut connection))
     });
-    let told = webhook.log();
-    let told = told.iter().filter(|line| line.contains("cannot accept")).count();
-    assert!(told < 5, "{told} lines");
+    let log = webhook.log();
+    let lines = log.iter().filter(|line| line.contains("cannot accept")).count();
+    assert!(lines < 5, "{lines} lines");
 }
 
-/// As many as an API server has changes under way at most (`--max-mutating-requests-inflight`).
+/// An API server has at most so many changes under way (`--max-mutating-requests-inflight`).
 #[test]
-fn two_hundred_reviews_at_once_of_one_peer_are_all_answered_while_another_floods() {
+fn two_hundred_reviews_at_once_are_all_answered_while_another_address_floods() {
     let webhook = Webhook::start();
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
