@@ -19,7 +19,8 @@ fn file(key: Option<&str>, decode: Decode, format: Format) -> PlannedFile {
     }
 }
 
-fn rendered(json: &str, key: Option<&str>, format: Format) -> Result<String, RenderError> {
+/// The file of a secret, or of one field.
+pub(crate) fn rendered(json: &str, key: Option<&str>, format: Format) -> Result<String, RenderError> {
     let fields = Fields::parse(json).unwrap();
     render(&file(key, Decode::None, format), &fields).map(|bytes| String::from_utf8(bytes.expose().to_vec()).unwrap())
 }

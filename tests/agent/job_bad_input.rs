@@ -523,6 +523,6 @@ fn a_value_that_no_variable_can_hold_is_still_a_file() {
     fs::remove_file(pod.path("podkey/secrets/env/API_TOKEN")).unwrap();
     fs::write(pod.path("podkey/secrets/env/API_TOKEN"), b"canary-of-\xff-bytes").unwrap();
     let step = pod.started();
-    step.fails(&["podkey 65", "API_TOKEN", "no UTF-8 text", "podkey.dev/files"]);
+    step.fails(&["podkey 65", "API_TOKEN", "not UTF-8 text", "podkey.dev/files"]);
     assert!(step.env.unwrap().is_empty() && pod.left().is_empty());
 }

@@ -185,11 +185,11 @@ fn several_problems_are_reported_together_and_nothing_is_delivered() {
             "no secret at arc-runners/data/missing",
             "may not read sys/mounts",
             "has no field \"gone\"",
-            "no valid base64",
+            "not valid base64",
         ],
     )
     .stage("read");
-    assert!(run.termination.contains("no valid base64"), "{}", run.termination);
+    assert!(run.termination.contains("not valid base64"), "{}", run.termination);
     assert_eq!(
         run.stderr.matches("one of several problems").count(),
         4,

@@ -9,7 +9,7 @@ use super::resume::grant;
 use super::state::{Sidecar, TrackedSecret};
 use crate::agent::handover::boot_time;
 use crate::agent::validity::Validity;
-use crate::schedule::{self, Grant, Lifetime, Permit, Source, TokenNumber, Work};
+use crate::schedule::{self, Grant, Lifetime, Permit, SecretIndex, TokenNumber, Work};
 use crate::vault::{LoginToken, Renewed, Revoked, Session, Vault, VaultError, VaultErrorKind, is_later};
 
 /// How long one request may take, from the connection to the whole answer.
@@ -71,8 +71,8 @@ impl Sidecar<'_> {
 
     async fn execute(&mut self, work: Work) {
         match work {
-            Work::LoginAnew(_) if !self.has_newer_proof() => self.schedule.nothing_newer(boot_time()),
-            Work::Login(number) | Work::LoginAnew(number) => {
+            Work::LoginIfNewer(_) if !self.has_newer_proof() => self.schedule.nothing_newer(boot_time()),
+            Work::Login(number) | Work::LoginIfNewer(number) => {
                 let result = self.log_in(number).await;
                 self.schedule.logged_in(boot_time(), result);
             }
@@ -90,7 +90,7 @@ impl Sidecar<'_> {
         proof.is_some_and(|proof| is_later(&self.runtime.paths.token_file(), proof))
     }
 
-    async fn log_in(&mut self, number: TokenNumber) -> Result<Grant, schedule::Failure> {
+    async fn log_in(&mut self, number: TokenNumber) -> Result<Grant, schedule::WorkFailure> {
         let token_file = self.runtime.paths.token_file();
         let result = self
             .vault
@@ -113,7 +113,7 @@ impl Sidecar<'_> {
                 "raise token_num_uses of the role, or set it to 0",
             );
             self.vault.revoke(&session, REQUEST).await;
-            return Err(schedule::Failure::Failed);
+            return Err(schedule::WorkFailure::Failed);
         }
         let grant = grant(&session, self.login);
         session.keep_last_use();
@@ -147,7 +147,7 @@ impl Sidecar<'_> {
     }
 
     /// Reads secrets without leases, until a read shows that the server is away.
-    async fn read(&mut self, sources: &[Source]) {
+    async fn read(&mut self, sources: &[SecretIndex]) {
         let mut results = Vec::with_capacity(sources.len());
         for source in sources {
             let answer = match (self.secret(*source), self.current_session()) {
@@ -156,7 +156,10 @@ impl Sidecar<'_> {
             };
             let result = self.take_in(*source, answer);
             results.push((*source, result));
-            if matches!(result, Err(schedule::Failure::Away | schedule::Failure::Throttled(_))) {
+            if matches!(
+                result,
+                Err(schedule::WorkFailure::Unavailable | schedule::WorkFailure::Throttled(_))
+            ) {
                 break;
             }
         }
@@ -169,11 +172,11 @@ impl Sidecar<'_> {
             }
         }
         self.schedule.read(boot_time(), &results);
-        self.schedule.unread(unread);
+        self.schedule.not_requested(unread);
     }
 
     /// Reads or writes a path that may make a new credential.
-    async fn read_leased(&mut self, source: Source, permit: Permit) {
+    async fn read_leased(&mut self, source: SecretIndex, permit: Permit) {
         // A request on a connection that the server has just closed would use up the permit.
         self.vault.close_connection();
         let (answer, unused) = match (self.secret(source), self.current_session()) {
@@ -186,12 +189,12 @@ impl Sidecar<'_> {
         let result = self.take_in(source, answer);
         self.publish();
         if let Some(permit) = unused {
-            self.schedule.unused(permit);
+            self.schedule.return_permit(permit);
         }
         self.schedule.read(boot_time(), &[(source, result)]);
     }
 
-    async fn renew_lease(&mut self, source: Source) {
+    async fn renew_lease(&mut self, source: SecretIndex) {
         let result = match (self.secret(source), self.current_session()) {
             (
                 Some(TrackedSecret {
@@ -226,7 +229,7 @@ impl Sidecar<'_> {
             Revoked::Unanswered => {
                 let what = "a client token that was replaced is not revoked yet";
                 self.failures.warn(what, "there was no answer", "");
-                Err(schedule::Failure::Away)
+                Err(schedule::WorkFailure::Unavailable)
             }
         };
         if result.is_ok() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::agent::handover::boot_time;
-use crate::schedule::{self, Source};
+use crate::schedule::{self, SecretIndex};
 use crate::telemetry::LogThrottle;
 use crate::vault::{VaultError, VaultErrorKind};
 
@@ -16,7 +16,7 @@ pub(super) struct FailureLog {
     /// Counts the [`boot_time`].
     throttle: LogThrottle<Duration>,
     /// What failed and has not succeeded since: a source, or the token (none), and why.
-    failing: BTreeMap<Option<Source>, String>,
+    failing: BTreeMap<Option<SecretIndex>, String>,
 }
 
 impl FailureLog {
@@ -30,10 +30,10 @@ impl FailureLog {
     /// Converts a result about a source, or about the token (none), for the schedule. A failure is logged.
     pub(super) fn note<T>(
         &mut self,
-        subject: Option<Source>,
+        subject: Option<SecretIndex>,
         what: &str,
         result: Result<T, VaultError>,
-    ) -> Result<T, schedule::Failure> {
+    ) -> Result<T, schedule::WorkFailure> {
         let error = match result {
             Ok(done) => {
                 if self.failing.remove(&subject).is_some() && self.failing.is_empty() {
@@ -44,7 +44,7 @@ impl FailureLog {
             Err(error) => error,
         };
         let failure = for_schedule(&error);
-        if failure == schedule::Failure::Gone {
+        if failure == schedule::WorkFailure::Gone {
             self.failing.remove(&subject);
         } else {
             self.failing.insert(subject, error.message.clone());
@@ -78,19 +78,21 @@ impl FailureLog {
     }
 }
 
-fn for_schedule(error: &VaultError) -> schedule::Failure {
+fn for_schedule(error: &VaultError) -> schedule::WorkFailure {
     match error.kind {
         // A server that says when to come again is there, but does not answer before.
-        VaultErrorKind::Unavailable if error.retry_after.is_some() => schedule::Failure::Throttled(error.retry_after),
-        VaultErrorKind::Unavailable | VaultErrorKind::Trust => schedule::Failure::Away,
-        VaultErrorKind::RateLimited => schedule::Failure::Throttled(error.retry_after),
-        VaultErrorKind::Denied => schedule::Failure::Denied,
-        VaultErrorKind::NotFound => schedule::Failure::Gone,
+        VaultErrorKind::Unavailable if error.retry_after.is_some() => {
+            schedule::WorkFailure::Throttled(error.retry_after)
+        }
+        VaultErrorKind::Unavailable | VaultErrorKind::Trust => schedule::WorkFailure::Unavailable,
+        VaultErrorKind::RateLimited => schedule::WorkFailure::Throttled(error.retry_after),
+        VaultErrorKind::Denied => schedule::WorkFailure::Denied,
+        VaultErrorKind::NotFound => schedule::WorkFailure::Gone,
         VaultErrorKind::Failing
         | VaultErrorKind::NoEngine
         | VaultErrorKind::NotVault
         | VaultErrorKind::NotReadable
         | VaultErrorKind::Refused
-        | VaultErrorKind::Setup => schedule::Failure::Failed,
+        | VaultErrorKind::Setup => schedule::WorkFailure::Failed,
     }
 }

@@ -10,7 +10,7 @@ use crate::agent::report::Failure;
 use crate::agent::validity::Validity;
 use crate::agent::volume::{FileState, RenderedFile, env, shown_name};
 use crate::plan::{ApiPath, Destination, ExitCode, MAX_RENDERED_BYTES, WhenGone};
-use crate::schedule::{self, Lifetime, Source};
+use crate::schedule::{self, Lifetime, SecretIndex};
 use crate::secret::Secret;
 use crate::vault::{Reading, VaultError, VaultErrorKind, Wanted};
 
@@ -21,11 +21,11 @@ impl Sidecar<'_> {
     /// Takes in a secret, or why it was not read. The next [`Self::publish`] shows the files.
     pub(super) fn take_in(
         &mut self,
-        source: Source,
+        source: SecretIndex,
         answer: Result<Reading, VaultError>,
-    ) -> Result<Lifetime, schedule::Failure> {
+    ) -> Result<Lifetime, schedule::WorkFailure> {
         let Some(secret) = self.secrets.get_mut(source.0) else {
-            return Err(schedule::Failure::Failed);
+            return Err(schedule::WorkFailure::Failed);
         };
         match &answer {
             Ok(reading) => {

@@ -148,8 +148,8 @@ fn schedule_with_session(
         interval = %refresh.interval,
         "keeping the files fresh, with the client token of podkey-init"
     );
-    let token = schedule::Held {
-        what: grant(&session, login),
+    let token = schedule::Obtained {
+        answer: grant(&session, login),
         age: now.saturating_sub(received.logged_in),
     };
     for (secret, validity) in secrets.iter_mut().zip(received.validities) {
@@ -176,14 +176,14 @@ fn schedule_without_session(
 /// `ages` says how long ago each secret was read. None: that is not known.
 fn new_schedule(
     refresh: &Refresh,
-    token: Option<schedule::Held<Grant>>,
+    token: Option<schedule::Obtained<Grant>>,
     secrets: &[TrackedSecret],
     ages: Vec<Option<Duration>>,
     now: Duration,
 ) -> Schedule {
     let known = secrets.iter().zip(ages).map(|(secret, age)| {
-        Some(schedule::Held {
-            what: secret.validity.lifetime(),
+        Some(schedule::Obtained {
+            answer: secret.validity.lifetime(),
             age: age?,
         })
     });

@@ -10,7 +10,7 @@ use crate::agent::delivery::{EnvOrder, FileOrder, Order};
 use crate::agent::validity::Validity;
 use crate::agent::volume::{FileState, FileStatus, RefreshedFiles};
 use crate::plan::{ApiPath, Destination, Login, Plan, WhenGone};
-use crate::schedule::{Schedule, Source, TokenNumber};
+use crate::schedule::{Schedule, SecretIndex, TokenNumber};
 use crate::vault::{Cancellation, Session, Vault, Wanted};
 
 /// Everything that the sidecar knows. The only secrets in it are the client tokens and content that is not written yet.
@@ -130,7 +130,7 @@ impl FileOrigin {
 }
 
 impl Sidecar<'_> {
-    pub(super) fn secret(&self, source: Source) -> Option<&TrackedSecret> {
+    pub(super) fn secret(&self, source: SecretIndex) -> Option<&TrackedSecret> {
         self.secrets.get(source.0)
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::state::{Sidecar, TrackedFile};
 use crate::agent::handover::boot_time;
 use crate::agent::volume::{FileState, FileStatus, StatusFile};
-use crate::schedule::{Source, State};
+use crate::schedule::{Freshness, SecretIndex};
 
 impl Sidecar<'_> {
     /// Writes the status, if it changed, and logs every file with a new state.
@@ -42,13 +42,13 @@ impl Sidecar<'_> {
     fn status(&self, name: &str, file: &TrackedFile, now: Duration, clock: SystemTime) -> Option<FileStatus> {
         let wanted = file.origin.wanted(&self.order)?;
         let index = self.secrets.iter().position(|secret| secret.wanted == wanted)?;
-        let (source, secret) = (Source(index), self.secrets.get(index)?);
-        let scheduled = match self.schedule.state(source, now) {
-            State::Fresh => FileState::Fresh,
-            State::Stale => FileState::Stale,
-            State::Denied => FileState::Denied,
-            State::Gone => FileState::Gone,
-            State::Expired => FileState::Expired,
+        let (source, secret) = (SecretIndex(index), self.secrets.get(index)?);
+        let scheduled = match self.schedule.freshness(source, now) {
+            Freshness::Fresh => FileState::Fresh,
+            Freshness::Stale => FileState::Stale,
+            Freshness::Denied => FileState::Denied,
+            Freshness::Gone => FileState::Gone,
+            Freshness::Expired => FileState::Expired,
         };
         let unwritten = match self.shown.changes(name) {
             true => FileState::Unwritten,
@@ -69,7 +69,9 @@ impl Sidecar<'_> {
             next_try: next_try.and_then(|at| clock.checked_add(at.saturating_sub(now))),
             ..FileStatus::new(&file.secret, state)
         };
-        secret.validity.write_to(&mut status, self.schedule.lasts(source));
+        secret
+            .validity
+            .write_to(&mut status, self.schedule.lease_duration(source));
         Some(status)
     }
 }

@@ -323,9 +323,9 @@ impl<'a> Entry<'a, '_> {
             text => Ok(text.to_owned()),
         });
         let decode = self
-            .checked("decode", |text| text.parse().map_err(|_| one_of(text, &Decode::NAMES)))
+            .checked("decode", |text| text.parse().map_err(|_| one_of(text, Decode::NAMES)))
             .unwrap_or_default();
-        let written_format = self.checked("format", |text| text.parse().map_err(|_| one_of(text, &Format::NAMES)));
+        let written_format = self.checked("format", |text| text.parse().map_err(|_| one_of(text, Format::NAMES)));
         let default_format = match key.is_some() || each_field {
             true => Format::Raw,
             false => Format::Json,
@@ -339,7 +339,7 @@ impl<'a> Entry<'a, '_> {
         let env = self.checked("env", |text| env_name(text).map(|()| text.to_owned()));
         let when_gone = self
             .checked("when-gone", |text| {
-                text.parse().map_err(|_| one_of(text, &WhenGone::NAMES))
+                text.parse().map_err(|_| one_of(text, WhenGone::NAMES))
             })
             .unwrap_or_default();
         for (name, _) in std::mem::take(&mut self.fields) {
@@ -434,11 +434,8 @@ fn env_name(name: &str) -> Result<(), String> {
     if !is_variable_name(name) || name.len() > 256 {
         return Err(format!("{} is no name of a variable", quoted(name)));
     }
-    if takes_over(name) {
-        return Err(format!(
-            "{} is a variable that decides what a program runs, or is reserved",
-            quoted(name)
-        ));
+    if let Some(reason) = takes_over(name) {
+        return Err(format!("{} {reason}", quoted(name)));
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ fn printed(format: Format, value: &str) -> usize {
 #[test]
 fn texts_of_one_repeated_piece_end_and_make_masks_in_proportion() {
     const SIZE: usize = 64 * 1024;
-    for piece in [
+    for part in [
         "'",
         "\"",
         "\\",
@@ -61,10 +61,10 @@ fn texts_of_one_repeated_piece_end_and_make_masks_in_proportion() {
         "\"a\": \"b\", ",
         "x\r",
     ] {
-        let value = piece.repeat(SIZE / piece.len());
+        let value = part.repeat(SIZE / part.len());
         for format in FORMATS {
             let bytes = printed(format, &value);
-            assert!(bytes <= 64 * SIZE, "{piece:?} as {format:?}: {bytes}");
+            assert!(bytes <= 64 * SIZE, "{part:?} as {format:?}: {bytes}");
         }
     }
 }

@@ -10,6 +10,20 @@ use super::*;
 mod hostile;
 mod inside;
 
+impl Masks {
+    fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    fn unmasked(&self) -> &[Unmasked] {
+        &self.unmasked
+    }
+}
+
 fn masks(mode: Mask, value: &str) -> Masks {
     let mut masks = Masks::new(mode);
     masks.add("S", Format::Raw, value.as_bytes());
@@ -366,9 +380,9 @@ fn what_goes_beyond_the_limits_is_told() {
     let long = "x7".repeat(MAX_ENCODED_BYTES);
     assert!(unmasked(&long).contains("longer than 16 KiB"), "{}", unmasked(&long));
     assert_eq!(shown(&smart(&long), &long), "***");
-    let many: String = (0..=MAX_PIECES).map(|n| format!("line-{n}\n")).collect();
+    let many: String = (0..=MAX_PARTS).map(|n| format!("line-{n}\n")).collect();
     assert!(unmasked(&many).contains("after its first 8192"), "{}", unmasked(&many));
-    assert!(smart(&many).len() <= MAX_PIECES + 16);
+    assert!(smart(&many).len() <= MAX_PARTS + 16);
     let mut masks = Masks::new(Mask::Smart);
     for n in 0..200 {
         masks.add("S", Format::Raw, format!("{n:04}-{}", "y".repeat(4096)).as_bytes());
@@ -407,7 +421,7 @@ fn a_list_in_one_line_is_hidden_to_its_end_or_what_is_left_is_told() {
     };
     assert!(!unmasked(&list(6000)).contains("after its first"));
     assert_eq!(shown(&smart(&list(6000)), "value-05999"), "***");
-    assert!(unmasked(&list(MAX_PIECES + 1)).contains("after its first 8192"));
+    assert!(unmasked(&list(MAX_PARTS + 1)).contains("after its first 8192"));
 }
 
 #[test]

@@ -1,21 +1,21 @@
-//! Where a workflow uses a step: `steps.ID.outputs.NAME` and its like, found in the text, since an expression may stand in
-//! any value of it. GitHub takes no notice of case in expressions.
+//! Where a workflow uses a step, as in `steps.ID.outputs.NAME`: searched in the text, because any value of the workflow may have
+//! an expression. GitHub ignores case in expressions.
 
 /// One use of a step.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Use<'a> {
-    /// From 1.
+pub(super) struct StepUse<'a> {
+    /// Counted from 1.
     pub(super) line: usize,
-    /// In characters, from 1.
+    /// In characters, counted from 1.
     pub(super) column: usize,
-    /// As it is written.
+    /// The use as it is written.
     pub(super) text: &'a str,
-    /// The output; none: something else of the step, such as all outputs at once, or its outcome.
+    /// The output. None: the use is of another part of the step, such as all outputs at once, or the outcome.
     pub(super) output: Option<&'a str>,
 }
 
-/// Every use of the step in these lines (from 1, the last one not included).
-pub(super) fn uses<'a>(text: &'a str, lines: &std::ops::Range<usize>, id: &str) -> Vec<Use<'a>> {
+/// Every use of the step in these lines, counted from 1, without the end.
+pub(super) fn uses<'a>(text: &'a str, lines: &std::ops::Range<usize>, id: &str) -> Vec<StepUse<'a>> {
     let mut uses = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         if !lines.contains(&number) {
@@ -30,7 +30,7 @@ pub(super) fn uses<'a>(text: &'a str, lines: &std::ops::Range<usize>, id: &str) 
             }
             let Some((step, after)) = member(&line[from..]) else {
                 if uses_all(line, at, from) {
-                    uses.push(Use {
+                    uses.push(StepUse {
                         line: number,
                         column: line[..at].chars().count() + 1,
                         text: &line[at..from],
@@ -51,7 +51,7 @@ pub(super) fn uses<'a>(text: &'a str, lines: &std::ops::Range<usize>, id: &str) 
                 None => (None, after),
             };
             let end = line.len() - after.len();
-            uses.push(Use {
+            uses.push(StepUse {
                 line: number,
                 column: line[..at].chars().count() + 1,
                 text: &line[at..end],
@@ -63,7 +63,7 @@ pub(super) fn uses<'a>(text: &'a str, lines: &std::ops::Range<usize>, id: &str) 
     uses
 }
 
-/// Whether an expression has all steps at once here: `steps.*`, `steps[matrix.x]`, `toJSON(steps)`.
+/// Whether an expression uses all steps at once here: `steps.*`, `steps[matrix.x]`, `toJSON(steps)`.
 fn uses_all(line: &str, at: usize, end: usize) -> bool {
     let before = &line[..at];
     let is_condition = before.trim_start_matches([' ', '-']).starts_with("if:");
@@ -77,7 +77,7 @@ fn uses_all(line: &str, at: usize, end: usize) -> bool {
     (is_condition || is_inside) && (indexed || handed_over)
 }
 
-/// `.name`, `['name']` or `["name"]`, and what comes after it. An expression may have blanks between them.
+/// `.name`, `['name']` or `["name"]`, and the text after it. An expression may have blanks between its parts.
 fn member(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start();
     if let Some(after) = text.strip_prefix('.') {

@@ -1,16 +1,15 @@
-//! Whether one text without line breaks is hidden: its length, the words that every log has, and the names in Kubernetes
-//! objects.
+//! The rule for one text without line breaks: its length, words that are common in logs, and the names in Kubernetes objects.
 
-use super::piece::Piece;
+use super::part::SecretPart;
 
 /// Shorter texts are not hidden.
-const LEAST_CHARS: usize = 4;
-/// Shorter texts of punctuation alone are not hidden.
-const LEAST_PUNCTUATION: usize = 8;
+const MIN_CHARS: usize = 4;
+/// Shorter texts without a letter or digit are not hidden.
+const MIN_PUNCTUATION_CHARS: usize = 8;
 /// Smaller numbers inside a structured value are not hidden.
-const LEAST_DIGITS: usize = 6;
+const MIN_DIGITS: usize = 6;
 
-/// Words that are never hidden, in small letters: every log is full of them.
+/// Words that are common in logs, in small letters: they are never hidden.
 #[rustfmt::skip]
 pub const COMMON: &[&str] = &[
     "true", "false", "null", "none", "undefined", "enabled", "disabled", "auto", "default", "always", "never",
@@ -38,32 +37,32 @@ const NAMES_OF_KUBECONFIG: [&str; 8] = [
     "current-context",
 ];
 
-/// Where a text comes from.
+/// What a text is a part of.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     /// The text is the secret.
     Whole,
     /// A line of a text.
     Line,
-    /// A value inside a structured text, a password inside a line, or the text that either was base64 of.
+    /// A value inside a structured text, a password inside a line, or the decoded base64 of either.
     Value,
     /// A user's name and a password, with a colon between them, or the base64 of both.
     Login,
 }
 
-/// What becomes of a text.
+/// Whether a text is hidden, or why not.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Masking {
     Hide,
     TooShort,
     Common,
-    /// Punctuation, or what frames a secret.
+    /// Punctuation, or the frame of a secret: nothing to report.
     Structure,
 }
 
-/// The fields whose values are no secret in this text.
-pub(super) fn names_of_object(pieces: &[Piece<'_>]) -> &'static [&'static str] {
-    let field = |name| pieces.iter().find(|piece| piece.is_field(name));
+/// The fields of this text whose values are no secrets.
+pub(super) fn names_of_object(parts: &[SecretPart<'_>]) -> &'static [&'static str] {
+    let field = |name| parts.iter().find(|part| part.is_field(name));
     match (field("apiVersion"), field("kind")) {
         (Some(_), Some(kind)) if kind.text == "Config" => &NAMES_OF_KUBECONFIG,
         (Some(_), Some(_)) => &NAMES_OF_OBJECTS,
@@ -71,37 +70,37 @@ pub(super) fn names_of_object(pieces: &[Piece<'_>]) -> &'static [&'static str] {
     }
 }
 
-/// The rule for one text without line breaks and without white space around it.
-pub(super) fn verdict(text: &str, origin: Origin) -> Verdict {
+/// The rule for a text without line breaks and without white space around it.
+pub(super) fn masking_of(text: &str, origin: Origin) -> Masking {
     if text.is_empty() {
-        return Verdict::Structure;
+        return Masking::Structure;
     }
-    let chars = text.chars().take(LEAST_PUNCTUATION).count();
-    if !text.chars().any(char::is_alphanumeric) && chars < LEAST_PUNCTUATION {
+    let chars = text.chars().take(MIN_PUNCTUATION_CHARS).count();
+    if !text.chars().any(char::is_alphanumeric) && chars < MIN_PUNCTUATION_CHARS {
         return match origin {
-            Origin::Line => Verdict::Structure,
-            Origin::Whole | Origin::Value | Origin::Login => Verdict::TooShort,
+            Origin::Line => Masking::Structure,
+            Origin::Whole | Origin::Value | Origin::Login => Masking::TooShort,
         };
     }
     if origin == Origin::Line && frames_pem(text) {
-        return Verdict::Structure;
+        return Masking::Structure;
     }
-    if chars < LEAST_CHARS {
-        return Verdict::TooShort;
+    if chars < MIN_CHARS {
+        return Masking::TooShort;
     }
     if is_common(text) {
-        return Verdict::Common;
+        return Masking::Common;
     }
     if matches!(origin, Origin::Value | Origin::Login)
         && is_number(text)
-        && text.bytes().filter(u8::is_ascii_digit).count() < LEAST_DIGITS
+        && text.bytes().filter(u8::is_ascii_digit).count() < MIN_DIGITS
     {
-        return Verdict::TooShort;
+        return Masking::TooShort;
     }
-    Verdict::Hide
+    Masking::Hide
 }
 
-/// A line that begins or ends a PEM block, and has nothing of what is in it.
+/// Whether a line is the first or last of a PEM block, and holds nothing of the content.
 fn frames_pem(line: &str) -> bool {
     let label = line
         .strip_prefix("-----BEGIN ")
@@ -116,12 +115,12 @@ fn frames_pem(line: &str) -> bool {
         })
 }
 
-/// Digits and what numbers have between them.
+/// Whether a text has digits and only characters of numbers.
 pub(super) fn is_number(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit() || b"+-.,_eE".contains(&b)) && text.bytes().any(|b| b.is_ascii_digit())
 }
 
-/// A word that every log is full of.
+/// Whether a text is a word that is common in logs.
 pub(super) fn is_common(text: &str) -> bool {
     COMMON.iter().any(|word| word.eq_ignore_ascii_case(text))
 }

@@ -1,22 +1,22 @@
-//! The parts of a text that may be secrets, as every reader of a format gives them.
+//! A part of a text that may be a secret. Every reader of a format returns its text as such parts.
 
 use std::borrow::Cow;
 
 /// A part of a text that may be a secret.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Piece<'a> {
-    /// In which line it begins, from 1.
+pub(super) struct SecretPart<'a> {
+    /// Its first line, counted from 1.
     pub(super) line: usize,
-    /// The name that stands before it; an element of a list has its list's, or an empty one.
+    /// The name before it. An element of a list has the list's name, or an empty one. None: a line.
     pub(super) key: Option<Cow<'a, str>>,
-    /// A line without structure, as opposed to a value.
+    /// Whether it is a line without structure. Otherwise it is a value.
     pub(super) is_line: bool,
     pub(super) text: Cow<'a, str>,
-    /// How the text stands in the file, where that is not the text: with escapes, without the quotes around it.
+    /// The text with its escapes, as the file has it between the quotes; None: there are no escapes.
     pub(super) spelled: Option<&'a str>,
 }
 
-impl<'a> Piece<'a> {
+impl<'a> SecretPart<'a> {
     pub(super) fn value(line: usize, key: impl Into<Cow<'a, str>>, text: impl Into<Cow<'a, str>>) -> Self {
         Self {
             line,
@@ -37,7 +37,7 @@ impl<'a> Piece<'a> {
         }
     }
 
-    /// With the text as it stands in the file.
+    /// With the text as the file has it.
     pub(super) fn spelled(self, spelled: &'a str) -> Self {
         let differs = spelled != self.text;
         Self {

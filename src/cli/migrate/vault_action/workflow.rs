@@ -1,4 +1,4 @@
-//! A workflow, or a composite action, as far as it has to do with vault-action: its steps, and the lines they are in.
+//! A workflow, or a composite action, as far as a step of vault-action matters: the steps, and their lines.
 
 use std::collections::BTreeMap;
 
@@ -6,33 +6,33 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::{Spanned, UserMessageFormatter};
 
-/// Steps that share what they set: those of one job, or of a composite action.
+/// Steps that share their variables: the steps of one job, or of a composite action.
 #[derive(Debug)]
-pub(super) struct Job {
-    /// The key of the job; none in a composite action.
+pub(super) struct WorkflowJob {
+    /// The key of the job; None in a composite action.
     pub(super) id: Option<String>,
-    /// Whose machines it runs on, where the workflow says so in one word.
+    /// The label of the machine that it runs on, where the workflow has only one.
     pub(super) runs_on: Option<String>,
-    /// The lines it may be in, from 1, the last one not included.
+    /// The lines that the job may be in, counted from 1, without the end.
     pub(super) lines: std::ops::Range<usize>,
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<WorkflowStep>,
 }
 
 #[derive(Debug)]
-pub(super) struct Step {
-    /// In which line it begins, from 1.
+pub(super) struct WorkflowStep {
+    /// Its first line, counted from 1.
     pub(super) line: usize,
     pub(super) id: Option<String>,
     pub(super) name: Option<String>,
     pub(super) uses: Option<String>,
-    /// What `if` says.
+    /// The value of `if`.
     pub(super) condition: Option<String>,
     /// The inputs, each as text.
     pub(super) inputs: BTreeMap<String, String>,
 }
 
-impl Step {
-    /// Whether it runs vault-action, of whatever version.
+impl WorkflowStep {
+    /// Whether it runs vault-action, of any version.
     pub(super) fn is_vault_action(&self) -> bool {
         let action = self.uses.as_deref().unwrap_or_default().split('@').next();
         action.is_some_and(|action| action.trim().eq_ignore_ascii_case("hashicorp/vault-action"))
@@ -40,20 +40,20 @@ impl Step {
 }
 
 #[derive(Deserialize)]
-struct File {
-    jobs: Option<BTreeMap<String, Spanned<JobFile>>>,
-    runs: Option<JobFile>,
+struct RawWorkflow {
+    jobs: Option<BTreeMap<String, Spanned<RawJob>>>,
+    runs: Option<RawJob>,
 }
 
 #[derive(Deserialize)]
-struct JobFile {
+struct RawJob {
     #[serde(rename = "runs-on", default)]
     runs_on: Value,
-    steps: Option<Vec<Spanned<StepFile>>>,
+    steps: Option<Vec<Spanned<RawStep>>>,
 }
 
 #[derive(Deserialize)]
-struct StepFile {
+struct RawStep {
     id: Option<String>,
     name: Option<Value>,
     uses: Option<String>,
@@ -63,18 +63,18 @@ struct StepFile {
 }
 
 /// Reads the text. The error ends a sentence that begins with the file's name.
-pub(super) fn read(text: &str) -> Result<Vec<Job>, String> {
-    let file: File = serde_saphyr::from_str(text)
+pub(super) fn read(text: &str) -> Result<Vec<WorkflowJob>, String> {
+    let file: RawWorkflow = serde_saphyr::from_str(text)
         .map_err(|error| format!("cannot be read: {}", error.render_with_formatter(&UserMessageFormatter)))?;
     let line_of = |at: serde_saphyr::Location| usize::try_from(at.line()).unwrap_or(usize::MAX);
-    let mut jobs: Vec<Job> = Vec::new();
+    let mut jobs: Vec<WorkflowJob> = Vec::new();
     for (id, job) in file.jobs.into_iter().flatten() {
         let begin = line_of(job.referenced);
-        jobs.push(Job::new(Some(id), begin, job.value));
+        jobs.push(WorkflowJob::new(Some(id), begin, job.value));
     }
-    jobs.extend(file.runs.map(|runs| Job::new(None, 1, runs)));
+    jobs.extend(file.runs.map(|runs| WorkflowJob::new(None, 1, runs)));
     if jobs.is_empty() {
-        return Err("is no workflow and no composite action: it has no jobs and no runs".to_owned());
+        return Err("is neither a workflow nor a composite action: it has no jobs and no runs".to_owned());
     }
     jobs.sort_by_key(|job| job.lines.start);
     for index in 1..jobs.len() {
@@ -83,12 +83,12 @@ pub(super) fn read(text: &str) -> Result<Vec<Job>, String> {
     Ok(jobs)
 }
 
-impl Job {
-    fn new(id: Option<String>, begin: usize, job: JobFile) -> Self {
+impl WorkflowJob {
+    fn new(id: Option<String>, begin: usize, job: RawJob) -> Self {
         let steps = job.steps.into_iter().flatten().map(|step| {
             let line = usize::try_from(step.referenced.line()).unwrap_or(usize::MAX);
             let step = step.value;
-            Step {
+            WorkflowStep {
                 line,
                 id: step.id,
                 name: step.name.as_ref().and_then(text),
@@ -111,7 +111,7 @@ impl Job {
     }
 }
 
-/// The label of a job's machine, if it is the only one: beside others GitHub's own labels are a scale set's.
+/// The label of a job's machine, if there is only one. (With several labels, even GitHub's own labels mean a scale set.)
 fn only_label(runs_on: &Value) -> Option<&str> {
     match runs_on {
         Value::String(label) => Some(label),

@@ -1,5 +1,8 @@
 //! The schedule's rules, one by one.
 
+mod simulation;
+mod storm;
+
 use super::*;
 
 fn secs(seconds: u64) -> Duration {
@@ -8,7 +11,7 @@ fn secs(seconds: u64) -> Duration {
 
 const START: Duration = Duration::from_secs(1000);
 const HOUR: Duration = Duration::from_secs(3600);
-const FIRST: Source = Source(0);
+const FIRST: SecretIndex = SecretIndex(0);
 const STATIC: Lifetime = Lifetime::Static;
 
 fn lease(ttl: u64, renewable: bool) -> Lifetime {
@@ -28,27 +31,30 @@ fn grant(ttl: u64, renewable: bool) -> Grant {
 }
 
 /// A schedule with the time, in which all answers come at once.
-struct Case {
+struct ScheduleCase {
     schedule: Schedule,
     now: Duration,
 }
 
 /// With a token that never ends.
-fn case(interval: u64, held: &[Lifetime]) -> Case {
+fn case(interval: u64, held: &[Lifetime]) -> ScheduleCase {
     with_token(interval, grant(0, false), held)
 }
 
-fn with_token(interval: u64, token: Grant, held: &[Lifetime]) -> Case {
+fn with_token(interval: u64, token: Grant, held: &[Lifetime]) -> ScheduleCase {
     let age = Duration::ZERO;
-    let held: Vec<_> = held.iter().map(|what| Some(Held { what: *what, age })).collect();
-    let token = Held { what: token, age };
-    Case {
+    let held: Vec<_> = held
+        .iter()
+        .map(|answer| Some(Obtained { answer: *answer, age }))
+        .collect();
+    let token = Obtained { answer: token, age };
+    ScheduleCase {
         schedule: Schedule::new(START, 7, secs(interval), Some(token), &held),
         now: START,
     }
 }
 
-impl Case {
+impl ScheduleCase {
     /// Sleeps till the next work.
     fn work(&mut self) -> Work {
         if let Some(work) = self.schedule.due(self.now) {
@@ -64,32 +70,32 @@ impl Case {
         (self.now - START).as_secs_f64()
     }
 
-    fn read(&mut self, result: Result<Lifetime, Failure>) {
+    fn read(&mut self, result: Result<Lifetime, WorkFailure>) {
         self.schedule.read(self.now, &[(FIRST, result)]);
     }
 
     /// The next work is a read that needs a permit; returns when, since the start.
-    fn reads(&mut self, result: Result<Lifetime, Failure>) -> f64 {
+    fn reads(&mut self, result: Result<Lifetime, WorkFailure>) -> f64 {
         let work = self.work();
         let Work::ReadLeased(source, permit) = work else {
             panic!("{:?}: {work:?}", self.now)
         };
         assert_eq!(source, FIRST);
-        if result.is_err() && result != Err(Failure::Failed) {
-            self.schedule.unused(permit);
+        if result.is_err() && result != Err(WorkFailure::Failed) {
+            self.schedule.return_permit(permit);
         }
         self.read(result);
         self.since_start()
     }
 
-    fn renews(&mut self, result: Result<Lifetime, Failure>) -> f64 {
+    fn renews(&mut self, result: Result<Lifetime, WorkFailure>) -> f64 {
         let work = self.work();
         assert!(matches!(work, Work::RenewLease(FIRST)), "{:?}: {work:?}", self.now);
         self.schedule.lease_renewed(self.now, FIRST, result);
         self.since_start()
     }
 
-    fn reads_static(&mut self, result: Result<Lifetime, Failure>) -> f64 {
+    fn reads_static(&mut self, result: Result<Lifetime, WorkFailure>) -> f64 {
         let work = self.work();
         let Work::Read(sources) = work else {
             panic!("{:?}: {work:?}", self.now)
@@ -100,35 +106,39 @@ impl Case {
     }
 
     /// As the sidecar does it: where the server is away, or says 429, the rest is not asked for.
-    fn reads_until_one_fails(&mut self, sources: &[Source], mut ask: impl FnMut(Source) -> Result<Lifetime, Failure>) {
+    fn reads_until_one_fails(
+        &mut self,
+        sources: &[SecretIndex],
+        mut ask: impl FnMut(SecretIndex) -> Result<Lifetime, WorkFailure>,
+    ) {
         let mut results = Vec::new();
         for source in sources {
             let result = ask(*source);
             results.push((*source, result));
-            if matches!(result, Err(Failure::Away | Failure::Throttled(_))) {
+            if matches!(result, Err(WorkFailure::Unavailable | WorkFailure::Throttled(_))) {
                 break;
             }
         }
         self.schedule.read(self.now, &results);
-        self.schedule.unread(&sources[results.len()..]);
+        self.schedule.not_requested(&sources[results.len()..]);
     }
 
-    fn logs_in(&mut self, result: Result<Grant, Failure>) -> f64 {
+    fn logs_in(&mut self, result: Result<Grant, WorkFailure>) -> f64 {
         let work = self.work();
         assert!(matches!(work, Work::Login(_)), "{:?}: {work:?}", self.now);
         self.schedule.logged_in(self.now, result);
         self.since_start()
     }
 
-    fn renews_token(&mut self, result: Result<Grant, Failure>) -> f64 {
+    fn renews_token(&mut self, result: Result<Grant, WorkFailure>) -> f64 {
         let work = self.work();
         assert!(matches!(work, Work::RenewToken), "{:?}: {work:?}", self.now);
         self.schedule.token_renewed(self.now, result);
         self.since_start()
     }
 
-    fn state(&self) -> State {
-        self.schedule.state(FIRST, self.now)
+    fn state(&self) -> Freshness {
+        self.schedule.freshness(FIRST, self.now)
     }
 }
 
@@ -147,7 +157,7 @@ fn static_secrets_are_read_together_and_never_later_than_the_interval_says() {
         let work = case.work();
         assert!(matches!(&work, Work::Read(sources) if sources.len() == 3), "{work:?}");
         case.schedule
-            .read(case.now, &[0, 1, 2].map(|index| (Source(index), Ok(STATIC))));
+            .read(case.now, &[0, 1, 2].map(|index| (SecretIndex(index), Ok(STATIC))));
         pauses.push(case.since_start() - last);
         last = case.since_start();
     }
@@ -163,12 +173,12 @@ fn static_secrets_are_read_together_and_never_later_than_the_interval_says() {
 fn pods_that_start_together_read_at_different_times() {
     let first: Vec<_> = (0..100)
         .map(|seed| {
-            let token = Held {
-                what: grant(0, false),
+            let token = Obtained {
+                answer: grant(0, false),
                 age: Duration::ZERO,
             };
-            let held = [Some(Held {
-                what: STATIC,
+            let held = [Some(Obtained {
+                answer: STATIC,
                 age: Duration::ZERO,
             })];
             Schedule::new(START, seed, secs(100), Some(token), &held).wake() - START
@@ -184,27 +194,31 @@ fn pods_that_start_together_read_at_different_times() {
 fn what_failed_is_read_again_by_itself_and_then_with_the_others() {
     let mut case = case(100, &[STATIC, STATIC]);
     let Work::Read(sources) = case.work() else { panic!() };
-    assert_eq!(sources, [Source(0), Source(1)]);
-    let round = [(Source(0), Err(Failure::Failed)), (Source(1), Ok(STATIC))];
+    assert_eq!(sources, [SecretIndex(0), SecretIndex(1)]);
+    let round = [(SecretIndex(0), Err(WorkFailure::Failed)), (SecretIndex(1), Ok(STATIC))];
     case.schedule.read(case.now, &round);
-    assert_eq!(case.state(), State::Stale);
+    assert_eq!(case.state(), Freshness::Stale);
     let failed = case.since_start();
     let Work::Read(sources) = case.work() else { panic!() };
-    assert_eq!(sources, [Source(0)]);
+    assert_eq!(sources, [SecretIndex(0)]);
     about(case.since_start() - failed, 5.0, 10.0);
     case.read(Ok(STATIC));
-    assert_eq!(case.state(), State::Fresh);
+    assert_eq!(case.state(), Freshness::Fresh);
     let Work::Read(sources) = case.work() else { panic!() };
-    assert_eq!(sources, [Source(1), Source(0)], "who was asked for last is behind");
+    assert_eq!(
+        sources,
+        [SecretIndex(1), SecretIndex(0)],
+        "who was asked for last is behind"
+    );
 }
 
 #[test]
 fn a_secret_that_always_fails_keeps_no_other_from_being_read() {
     for (failure, least) in [
-        (Failure::Away, 3600.0 / 16.5),
-        (Failure::Failed, 3600.0 / 16.5),
+        (WorkFailure::Unavailable, 3600.0 / 16.5),
+        (WorkFailure::Failed, 3600.0 / 16.5),
         // Nobody is asked more often than that, whoever is throttled.
-        (Failure::Throttled(None), 3600.0 / 310.0),
+        (WorkFailure::Throttled(None), 3600.0 / 310.0),
     ] {
         let mut case = case(15, &[STATIC, STATIC, STATIC]);
         let mut read = [0_u32; 3];
@@ -212,12 +226,12 @@ fn a_secret_that_always_fails_keeps_no_other_from_being_read() {
             let Work::Read(sources) = case.work() else { panic!() };
             case.reads_until_one_fails(&sources, |source| match source {
                 FIRST => Err(failure),
-                Source(good) => {
+                SecretIndex(good) => {
                     read[good] += 1;
                     Ok(STATIC)
                 }
             });
-            assert_ne!(case.state(), State::Fresh);
+            assert_ne!(case.state(), Freshness::Fresh);
         }
         for good in [1, 2] {
             about(f64::from(read[good]), least * 0.9, 3600.0 / 13.5);
@@ -227,19 +241,19 @@ fn a_secret_that_always_fails_keeps_no_other_from_being_read() {
 
 #[test]
 fn all_that_was_to_be_read_is_stale_while_the_server_is_away_though_it_was_asked_for_one_alone() {
-    for failure in [Failure::Away, Failure::Throttled(None)] {
+    for failure in [WorkFailure::Unavailable, WorkFailure::Throttled(None)] {
         let mut case = case(15, &[STATIC, STATIC, STATIC]);
-        let states = |case: &Case| [0, 1, 2].map(|index| case.schedule.state(Source(index), case.now));
+        let states = |case: &ScheduleCase| [0, 1, 2].map(|index| case.schedule.freshness(SecretIndex(index), case.now));
         for _ in 0..5 {
             let Work::Read(sources) = case.work() else { panic!() };
             assert_eq!(sources.len(), 3);
             case.reads_until_one_fails(&sources, |_| Err(failure));
             assert!(case.schedule.due(case.now).is_none());
-            assert_eq!(states(&case), [State::Stale; 3]);
+            assert_eq!(states(&case), [Freshness::Stale; 3]);
         }
         assert_eq!(case.schedule.next_try(FIRST), Some(case.schedule.wake()));
         case.reads_static(Ok(STATIC));
-        assert_eq!(states(&case), [State::Fresh; 3]);
+        assert_eq!(states(&case), [Freshness::Fresh; 3]);
     }
 }
 
@@ -249,17 +263,17 @@ fn without_a_token_and_with_its_login_refused_no_secret_is_fresh() {
     while case.since_start() < 120.0 {
         match case.work() {
             Work::Read(_) => case.read(Ok(STATIC)),
-            Work::Login(_) => case.schedule.logged_in(case.now, Err(Failure::Denied)),
+            Work::Login(_) => case.schedule.logged_in(case.now, Err(WorkFailure::Denied)),
             work => panic!("{work:?}"),
         }
     }
     assert!(case.schedule.due(case.now).is_none());
-    assert_eq!(case.state(), State::Stale);
+    assert_eq!(case.state(), Freshness::Stale);
     assert_eq!(case.schedule.worsens(), None);
     assert_eq!(case.schedule.next_try(FIRST), Some(case.schedule.wake()));
     case.logs_in(Ok(grant(60, false)));
     case.reads_static(Ok(STATIC));
-    assert_eq!(case.state(), State::Fresh);
+    assert_eq!(case.state(), Freshness::Fresh);
 }
 
 #[test]
@@ -271,12 +285,18 @@ fn what_gets_worse_before_the_next_try_is_told_in_time() {
         if worse < case.schedule.wake() {
             case.now = worse;
             assert!(case.schedule.due(worse).is_none());
-            told.push([0, 1].map(|index| case.schedule.state(Source(index), worse)));
+            told.push([0, 1].map(|index| case.schedule.freshness(SecretIndex(index), worse)));
         } else {
-            case.logs_in(Err(Failure::Denied));
+            case.logs_in(Err(WorkFailure::Denied));
         }
     }
-    assert_eq!(told, [[State::Stale, State::Fresh], [State::Stale, State::Expired]]);
+    assert_eq!(
+        told,
+        [
+            [Freshness::Stale, Freshness::Fresh],
+            [Freshness::Stale, Freshness::Expired]
+        ]
+    );
     assert_eq!(case.schedule.worsens(), None);
 }
 
@@ -286,13 +306,13 @@ fn what_waits_for_the_tokens_turn_is_stale_while_the_server_is_away() {
     while case.since_start() < 59.0 {
         match case.work() {
             Work::Read(_) => case.read(Ok(STATIC)),
-            Work::RenewToken => case.schedule.token_renewed(case.now, Err(Failure::Away)),
-            Work::Login(_) => case.schedule.logged_in(case.now, Err(Failure::Away)),
+            Work::RenewToken => case.schedule.token_renewed(case.now, Err(WorkFailure::Unavailable)),
+            Work::Login(_) => case.schedule.logged_in(case.now, Err(WorkFailure::Unavailable)),
             work => panic!("{work:?}"),
         }
     }
     assert!(case.schedule.due(case.now).is_none());
-    assert_eq!(case.state(), State::Stale);
+    assert_eq!(case.state(), Freshness::Stale);
 }
 
 #[test]
@@ -359,7 +379,7 @@ fn renewals_that_fail_for_ever_cost_one_credential_in_a_ttl() {
                 assert!(last.is_none_or(|last| case.now >= last + LEAST));
                 last = Some(case.now);
                 renewals += 1;
-                case.schedule.lease_renewed(case.now, FIRST, Err(Failure::Failed));
+                case.schedule.lease_renewed(case.now, FIRST, Err(WorkFailure::Failed));
             }
             Work::ReadLeased(_, _permit) => {
                 reads += 1;
@@ -367,7 +387,7 @@ fn renewals_that_fail_for_ever_cost_one_credential_in_a_ttl() {
             }
             work => panic!("{work:?}"),
         }
-        assert_ne!(case.state(), State::Expired);
+        assert_ne!(case.state(), Freshness::Expired);
     }
     assert!((10..=12).contains(&reads), "{reads} reads");
     assert!(renewals <= 10 * reads, "{renewals} renewals");
@@ -375,14 +395,14 @@ fn renewals_that_fail_for_ever_cost_one_credential_in_a_ttl() {
 
 #[test]
 fn tries_come_closer_as_the_end_comes_nearer() {
-    for failure in [Failure::Failed, Failure::Away] {
+    for failure in [WorkFailure::Failed, WorkFailure::Unavailable] {
         let mut case = case(86400, &[lease(1000, true)]);
         let (mut last, mut tries) = (600.0, 0);
         while case.since_start() < 995.0 {
             match case.work() {
                 Work::RenewLease(_) => case.schedule.lease_renewed(case.now, FIRST, Err(failure)),
                 Work::ReadLeased(_, permit) => {
-                    case.schedule.unused(permit);
+                    case.schedule.return_permit(permit);
                     case.read(Err(failure));
                 }
                 work => panic!("{work:?}"),
@@ -401,15 +421,15 @@ fn a_token_whose_replacement_fails_is_renewed_as_before() {
     let mut renewed = 0;
     while case.since_start() < 5000.0 {
         match case.work() {
-            Work::Read(_) => case.read(Err(Failure::Denied)),
-            Work::Login(_) => case.schedule.logged_in(case.now, Err(Failure::Denied)),
+            Work::Read(_) => case.read(Err(WorkFailure::Denied)),
+            Work::Login(_) => case.schedule.logged_in(case.now, Err(WorkFailure::Denied)),
             Work::RenewToken => {
                 renewed += 1;
                 case.schedule.token_renewed(case.now, Ok(grant(1000, true)));
             }
             work => panic!("{work:?}"),
         }
-        assert_eq!(case.schedule.state(Source(1), case.now), State::Fresh);
+        assert_eq!(case.schedule.freshness(SecretIndex(1), case.now), Freshness::Fresh);
     }
     assert!((7..9).contains(&renewed), "{renewed} renewals");
 }
@@ -420,30 +440,30 @@ fn when_all_fails_the_limiter_still_counts() {
     let mut reads = 0;
     while case.since_start() < 600.0 {
         match case.work() {
-            Work::RenewLease(_) => case.schedule.lease_renewed(case.now, FIRST, Err(Failure::Failed)),
+            Work::RenewLease(_) => case.schedule.lease_renewed(case.now, FIRST, Err(WorkFailure::Failed)),
             Work::ReadLeased(_, _permit) => {
                 reads += 1;
-                case.read(Err(Failure::Failed));
+                case.read(Err(WorkFailure::Failed));
             }
             work => panic!("{work:?}"),
         }
     }
     assert!((3..=20).contains(&reads), "{reads} reads");
-    assert_eq!(case.state(), State::Expired);
+    assert_eq!(case.state(), Freshness::Expired);
 }
 
 #[test]
 fn a_lease_that_is_gone_is_read_again_once() {
-    for failure in [Failure::Gone, Failure::Denied] {
+    for failure in [WorkFailure::Gone, WorkFailure::Denied] {
         let mut case = case(86400, &[lease(1000, true)]);
         let renewed = case.renews(Err(failure));
-        assert_eq!(case.state() == State::Expired, failure == Failure::Gone);
+        assert_eq!(case.state() == Freshness::Expired, failure == WorkFailure::Gone);
         assert_eq!(case.reads(Ok(lease(1000, true))), renewed);
         about(case.renews(Ok(lease(1000, true))) - renewed, 600.0, 650.0);
     }
     // One that was made just before waits for the limiter.
     let mut case = case(86400, &[lease(40, true)]);
-    let renewed = case.renews(Err(Failure::Gone));
+    let renewed = case.renews(Err(WorkFailure::Gone));
     about(renewed, 24.0, 26.0);
     assert_eq!(case.reads(Ok(lease(40, true))), 30.0);
 }
@@ -453,13 +473,13 @@ fn a_certificate_is_made_anew_before_it_ends() {
     let certificate = Lifetime::Ends { ttl: 24 * HOUR };
     let mut case = case(86400, &[certificate]);
     let day = 86400.0;
-    let first = case.reads(Err(Failure::Failed));
+    let first = case.reads(Err(WorkFailure::Failed));
     about(first, 0.60 * day, 0.65 * day);
     // A try that failed may have made one: the next is a third of its life later, and in time.
     let second = case.reads(Ok(certificate));
     about(second - first, day / 3.0, day / 3.0 + 1.0);
     about(second, 0.0, day);
-    assert_eq!(case.state(), State::Fresh);
+    assert_eq!(case.state(), Freshness::Fresh);
 }
 
 #[test]
@@ -479,16 +499,16 @@ fn a_write_without_a_known_end_is_repeated_each_interval_but_not_within_30_secon
 #[test]
 fn what_was_not_there_needs_a_permit_until_it_turns_out_to_be_a_plain_secret() {
     let mut case = case(5, &[Lifetime::Unknown]);
-    let mut last = case.reads(Err(Failure::Gone));
+    let mut last = case.reads(Err(WorkFailure::Gone));
     about(last, 30.0, 35.0);
     // A request that was refused made nothing: it is looked for each interval.
     for _ in 0..3 {
-        let now = case.reads(Err(Failure::Gone));
+        let now = case.reads(Err(WorkFailure::Gone));
         about(now - last, 4.5, 5.0);
         last = now;
     }
     // An answer that was lost may have made one.
-    let lost = case.reads(Err(Failure::Failed));
+    let lost = case.reads(Err(WorkFailure::Failed));
     let found = case.reads(Ok(STATIC));
     about(found - lost, 30.0, 36.0);
     let plain = case.reads_static(Ok(STATIC));
@@ -539,16 +559,16 @@ fn a_periodic_token_is_renewed_for_ever_and_one_at_its_maximum_replaced() {
 #[test]
 fn a_token_that_is_not_renewable_is_replaced_in_time_and_a_lease_never_outlives_it() {
     let mut case = with_token(86400, grant(1000, false), &[lease(9000, true)]);
-    about(case.logs_in(Err(Failure::Failed)), 600.0, 650.0);
+    about(case.logs_in(Err(WorkFailure::Failed)), 600.0, 650.0);
     while case.since_start() < 1000.0 {
-        assert_eq!(case.state(), State::Fresh);
-        case.logs_in(Err(Failure::Failed));
+        assert_eq!(case.state(), Freshness::Fresh);
+        case.logs_in(Err(WorkFailure::Failed));
     }
     case.now = START + secs(1000);
-    assert_eq!(case.state(), State::Expired);
+    assert_eq!(case.state(), Freshness::Expired);
     let login = case.logs_in(Ok(grant(1000, false)));
     assert_eq!(case.reads(Ok(lease(9000, true))), login);
-    assert_eq!(case.state(), State::Fresh);
+    assert_eq!(case.state(), Freshness::Fresh);
     // The old token ended by itself.
     assert!(!case.schedule.keeps(TokenNumber(0)));
 }
@@ -570,11 +590,12 @@ fn the_old_token_lives_until_its_lease_is_replaced() {
 fn a_lease_without_a_ttl_does_not_lose_its_token_before_it_is_replaced() {
     let mut case = with_token(15, grant(1000, false), &[lease(0, true), STATIC]);
     let Work::Read(_) = case.work() else { panic!() };
-    case.schedule.read(case.now, &[(Source(1), Err(Failure::Denied))]);
+    case.schedule
+        .read(case.now, &[(SecretIndex(1), Err(WorkFailure::Denied))]);
     case.logs_in(Ok(grant(1000, false)));
     let read = loop {
         match case.work() {
-            Work::Read(_) => case.schedule.read(case.now, &[(Source(1), Ok(STATIC))]),
+            Work::Read(_) => case.schedule.read(case.now, &[(SecretIndex(1), Ok(STATIC))]),
             Work::ReadLeased(_, _permit) => {
                 case.read(Ok(lease(0, true)));
                 break case.since_start();
@@ -585,7 +606,7 @@ fn a_lease_without_a_ttl_does_not_lose_its_token_before_it_is_replaced() {
     about(read, 1000.0 / 3.0, 1000.0);
     loop {
         match case.work() {
-            Work::Read(_) => case.schedule.read(case.now, &[(Source(1), Ok(STATIC))]),
+            Work::Read(_) => case.schedule.read(case.now, &[(SecretIndex(1), Ok(STATIC))]),
             Work::Revoke(TokenNumber(0)) => break about(case.since_start() - read, 1.0, 30.0),
             work => panic!("{work:?}"),
         }
@@ -594,7 +615,7 @@ fn a_lease_without_a_ttl_does_not_lose_its_token_before_it_is_replaced() {
 
 #[test]
 fn a_token_that_cannot_be_renewed_after_all_is_replaced_at_once() {
-    for failure in [Failure::Denied, Failure::Gone] {
+    for failure in [WorkFailure::Denied, WorkFailure::Gone] {
         let mut case = with_token(86400, grant(1000, true), &[]);
         let renewal = case.renews_token(Err(failure));
         assert_eq!(case.logs_in(Ok(grant(1000, true))), renewal);
@@ -603,7 +624,7 @@ fn a_token_that_cannot_be_renewed_after_all_is_replaced_at_once() {
     let mut case = with_token(86400, grant(1000, true), &[]);
     let login = loop {
         match case.work() {
-            Work::RenewToken => case.schedule.token_renewed(case.now, Err(Failure::Failed)),
+            Work::RenewToken => case.schedule.token_renewed(case.now, Err(WorkFailure::Failed)),
             Work::Login(_) => break case.since_start(),
             work => panic!("{work:?}"),
         }
@@ -619,15 +640,15 @@ fn a_token_with_few_uses_is_replaced_before_the_last() {
         ..grant(0, false)
     };
     let mut case = with_token(100, few, &[STATIC, STATIC]);
-    let sources = [(Source(0), Ok(STATIC)), (Source(1), Ok(STATIC))];
+    let sources = [(SecretIndex(0), Ok(STATIC)), (SecretIndex(1), Ok(STATIC))];
     let Work::Read(_) = case.work() else { panic!() };
     case.schedule.read(case.now, &sources);
     let Work::Read(first) = case.work() else { panic!() };
-    assert_eq!(first, [Source(0)], "one use is left, and one to revoke it");
+    assert_eq!(first, [SecretIndex(0)], "one use is left, and one to revoke it");
     case.schedule.read(case.now, &sources[..1]);
     case.logs_in(Ok(few));
     let Work::Read(second) = case.work() else { panic!() };
-    assert_eq!(second, [Source(1)]);
+    assert_eq!(second, [SecretIndex(1)]);
     case.schedule.read(case.now, &sources[1..]);
     assert!(matches!(case.work(), Work::Revoke(TokenNumber(0))));
     // A token for one request is as good as none.
@@ -644,9 +665,11 @@ fn tries_that_a_near_end_hurries_do_not_make_the_later_ones_rare() {
     while case.since_start() < 25.0 {
         tries += 1;
         match case.work() {
-            Work::Login(_) => case.schedule.logged_in(case.now, Err(Failure::Away)),
-            Work::RenewToken => case.schedule.token_renewed(case.now, Err(Failure::Away)),
-            Work::Read(sources) => case.schedule.read(case.now, &[(sources[0], Err(Failure::Away))]),
+            Work::Login(_) => case.schedule.logged_in(case.now, Err(WorkFailure::Unavailable)),
+            Work::RenewToken => case.schedule.token_renewed(case.now, Err(WorkFailure::Unavailable)),
+            Work::Read(sources) => case
+                .schedule
+                .read(case.now, &[(sources[0], Err(WorkFailure::Unavailable))]),
             work => panic!("{work:?}"),
         }
     }
@@ -662,15 +685,19 @@ fn while_the_server_is_away_for_a_day_it_is_asked_each_five_minutes() {
     while case.since_start() < 86400.0 {
         asked.push(case.since_start());
         match case.work() {
-            Work::Login(_) => case.schedule.logged_in(case.now, Err(Failure::Away)),
-            Work::RenewToken => case.schedule.token_renewed(case.now, Err(Failure::Away)),
-            Work::RenewLease(_) => case.schedule.lease_renewed(case.now, FIRST, Err(Failure::Away)),
+            Work::Login(_) => case.schedule.logged_in(case.now, Err(WorkFailure::Unavailable)),
+            Work::RenewToken => case.schedule.token_renewed(case.now, Err(WorkFailure::Unavailable)),
+            Work::RenewLease(_) => case
+                .schedule
+                .lease_renewed(case.now, FIRST, Err(WorkFailure::Unavailable)),
             Work::ReadLeased(_, permit) => {
-                case.schedule.unused(permit);
-                case.read(Err(Failure::Away));
+                case.schedule.return_permit(permit);
+                case.read(Err(WorkFailure::Unavailable));
             }
-            Work::Read(sources) => case.schedule.read(case.now, &[(sources[0], Err(Failure::Away))]),
-            work @ (Work::Revoke(_) | Work::LoginAnew(_)) => panic!("{work:?}"),
+            Work::Read(sources) => case
+                .schedule
+                .read(case.now, &[(sources[0], Err(WorkFailure::Unavailable))]),
+            work @ (Work::Revoke(_) | Work::LoginIfNewer(_)) => panic!("{work:?}"),
         }
     }
     about(asked.len() as f64, 86400.0 / 300.0, 86400.0 / 225.0 + 60.0);
@@ -678,8 +705,8 @@ fn while_the_server_is_away_for_a_day_it_is_asked_each_five_minutes() {
     about(pauses[1], 4.9, 10.0);
     about(pauses[2], 9.9, 20.0);
     assert!(pauses.iter().skip(1).all(|pause| (0.9..=300.1).contains(pause)));
-    assert_eq!(case.state(), State::Expired);
-    assert_eq!(case.schedule.state(Source(1), case.now), State::Stale);
+    assert_eq!(case.state(), Freshness::Expired);
+    assert_eq!(case.schedule.freshness(SecretIndex(1), case.now), Freshness::Stale);
     // Back: all is done at once, each thing once.
     let back = case.logs_in(Ok(grant(3600, true)));
     let mut works = 0;
@@ -692,7 +719,7 @@ fn while_the_server_is_away_for_a_day_it_is_asked_each_five_minutes() {
         works += 1;
     }
     assert_eq!((works, case.since_start()), (2, back));
-    assert_eq!(case.state(), State::Fresh);
+    assert_eq!(case.state(), Freshness::Fresh);
 }
 
 #[test]
@@ -700,13 +727,13 @@ fn after_a_suspend_of_hours_everything_is_done_once() {
     let mut case = with_token(15, grant(3600, true), &[lease(3600, true), STATIC]);
     case.reads_static(Ok(STATIC));
     case.now += 10 * HOUR;
-    assert_eq!(case.state(), State::Expired);
+    assert_eq!(case.state(), Freshness::Expired);
     let back = case.logs_in(Ok(grant(3600, true)));
     let mut works = Vec::new();
     while let Some(work) = case.schedule.due(case.now) {
         match &work {
             Work::ReadLeased(..) => case.read(Ok(lease(3600, true))),
-            Work::Read(_) => case.schedule.read(case.now, &[(Source(1), Ok(STATIC))]),
+            Work::Read(_) => case.schedule.read(case.now, &[(SecretIndex(1), Ok(STATIC))]),
             _ => {}
         }
         works.push(work);
@@ -733,12 +760,12 @@ fn retry_after_is_honoured_and_pauses_shrink_step_by_step() {
         (Some(secs(u64::MAX)), 305.0, 310.0),
     ] {
         let mut case = case(15, &[STATIC]);
-        let first = case.reads_static(Err(Failure::Throttled(asked)));
+        let first = case.reads_static(Err(WorkFailure::Throttled(asked)));
         about(case.reads_static(Ok(STATIC)) - first, from, to);
     }
     let mut case = case(15, &[STATIC]);
     for _ in 0..5 {
-        case.reads_static(Err(Failure::Throttled(None)));
+        case.reads_static(Err(WorkFailure::Throttled(None)));
     }
     let mut last = case.reads_static(Ok(STATIC));
     for pause in [80.0, 40.0, 20.0, 16.5, 16.5] {
@@ -751,10 +778,10 @@ fn retry_after_is_honoured_and_pauses_shrink_step_by_step() {
 #[test]
 fn a_denied_read_is_answered_by_one_login() {
     let mut case = case(15, &[STATIC, STATIC]);
-    let denied = [(Source(0), Err(Failure::Denied)), (Source(1), Ok(STATIC))];
+    let denied = [(SecretIndex(0), Err(WorkFailure::Denied)), (SecretIndex(1), Ok(STATIC))];
     let Work::Read(_) = case.work() else { panic!() };
     case.schedule.read(case.now, &denied);
-    assert_eq!(case.state(), State::Denied);
+    assert_eq!(case.state(), Freshness::Denied);
     let login = case.logs_in(Ok(grant(0, false)));
     let (mut reads, mut other) = (0, 0);
     let again = loop {
@@ -765,7 +792,7 @@ fn a_denied_read_is_answered_by_one_login() {
                 let results = sources.iter().map(|source| denied[source.0]);
                 case.schedule.read(case.now, &results.collect::<Vec<_>>());
                 reads += u32::from(sources.contains(&FIRST));
-                other += u32::from(sources.contains(&Source(1)));
+                other += u32::from(sources.contains(&SecretIndex(1)));
             }
             work => panic!("{work:?}"),
         }
@@ -777,19 +804,19 @@ fn a_denied_read_is_answered_by_one_login() {
 
 #[test]
 fn a_sidecar_that_was_killed_logs_in_and_reads_again_as_the_limiter_lets_it() {
-    let held = |what, age| Some(Held { what, age: secs(age) });
+    let held = |answer, age| Some(Obtained { answer, age: secs(age) });
     let held = [
         held(STATIC, 500),
         held(lease(3600, true), 500),
         held(Lifetime::Ends { ttl: secs(3600) }, 500),
         None,
     ];
-    let mut case = Case {
+    let mut case = ScheduleCase {
         schedule: Schedule::new(START, 7, secs(600), None, &held),
         now: START,
     };
     assert_eq!(case.schedule.next_try(FIRST), Some(START));
-    assert_eq!(case.state(), State::Stale);
+    assert_eq!(case.state(), Freshness::Stale);
     assert_eq!(case.logs_in(Ok(grant(3600, true))), 0.0);
     assert_eq!(case.reads_static(Ok(STATIC)), 0.0);
     let mut read = Vec::new();
@@ -833,14 +860,14 @@ fn people_see_when_the_next_try_is() {
     let mut case = case(15, &[STATIC, lease(1000, true)]);
     assert_eq!(case.schedule.next_try(FIRST), Some(case.schedule.wake()));
     about(
-        (case.schedule.next_try(Source(1)).unwrap() - START).as_secs_f64(),
+        (case.schedule.next_try(SecretIndex(1)).unwrap() - START).as_secs_f64(),
         600.0,
         650.0,
     );
-    case.reads_static(Err(Failure::Away));
+    case.reads_static(Err(WorkFailure::Unavailable));
     assert_eq!(case.schedule.next_try(FIRST), Some(case.schedule.wake()));
-    assert_eq!(case.schedule.next_try(Source(9)), None);
-    assert_eq!(case.schedule.state(Source(9), case.now), State::Stale);
+    assert_eq!(case.schedule.next_try(SecretIndex(9)), None);
+    assert_eq!(case.schedule.freshness(SecretIndex(9), case.now), Freshness::Stale);
 }
 
 #[test]
@@ -849,8 +876,8 @@ fn whoever_waits_longest_is_next() {
     let mut case = case(100, &[lease(1000, true), STATIC]);
     case.now += secs(700);
     let Work::Read(sources) = case.work() else { panic!() };
-    assert_eq!(sources, [Source(1)]);
-    case.schedule.read(case.now, &[(Source(1), Ok(STATIC))]);
+    assert_eq!(sources, [SecretIndex(1)]);
+    case.schedule.read(case.now, &[(SecretIndex(1), Ok(STATIC))]);
     case.renews(Ok(lease(1000, true)));
 }
 
@@ -858,14 +885,14 @@ fn whoever_waits_longest_is_next() {
 fn a_quota_of_hours_ago_is_forgotten() {
     let mut case = case(15, &[STATIC, lease(36_000, true)]);
     for _ in 0..8 {
-        case.reads_static(Err(Failure::Throttled(None)));
+        case.reads_static(Err(WorkFailure::Throttled(None)));
     }
     case.now += 7 * HOUR;
     let back = case.reads_static(Ok(STATIC));
     let Work::RenewLease(source) = case.work() else {
         panic!()
     };
-    assert_eq!((source, case.since_start()), (Source(1), back));
+    assert_eq!((source, case.since_start()), (SecretIndex(1), back));
 }
 
 #[test]
@@ -882,7 +909,7 @@ fn what_lasts_is_counted_from_the_request() {
 fn under_a_quota_a_login_is_paced_together_with_what_comes_after_it() {
     let mut case = with_token(15, grant(100, false), &[STATIC]);
     for _ in 0..2 {
-        case.reads_static(Err(Failure::Throttled(None)));
+        case.reads_static(Err(WorkFailure::Throttled(None)));
     }
     case.now += secs(200);
     let login = case.logs_in(Ok(grant(100, false)));
@@ -898,12 +925,12 @@ fn proven(ttl: u64, left: u64, life: u64) -> Grant {
     }
 }
 
-impl Case {
+impl ScheduleCase {
     /// Does what is due until there is a login to be made anew, and gives when that is, since the start.
     fn until_anew(&mut self) -> f64 {
         loop {
             match self.work() {
-                Work::LoginAnew(_) => return self.since_start(),
+                Work::LoginIfNewer(_) => return self.since_start(),
                 Work::RenewToken => self.schedule.token_renewed(self.now, Ok(grant(1200, true))),
                 Work::RenewLease(_) => self.schedule.lease_renewed(self.now, FIRST, Ok(lease(1200, true))),
                 work => panic!("{:?}: {work:?}", self.now),
@@ -937,7 +964,7 @@ fn while_there_is_nothing_newer_to_log_in_with_nobody_logs_in_and_the_token_is_r
     let mut looked = Vec::new();
     while case.since_start() < 3000.0 {
         match case.work() {
-            Work::LoginAnew(_) => {
+            Work::LoginIfNewer(_) => {
                 looked.push(case.since_start());
                 case.schedule.nothing_newer(case.now);
             }
@@ -957,9 +984,9 @@ fn a_login_anew_that_is_refused_leaves_the_token_as_it_is() {
     let (mut refused, mut renewed) = (0, 0);
     while case.since_start() < 6000.0 {
         match case.work() {
-            Work::LoginAnew(_) => {
+            Work::LoginIfNewer(_) => {
                 refused += 1;
-                case.schedule.logged_in(case.now, Err(Failure::Denied));
+                case.schedule.logged_in(case.now, Err(WorkFailure::Denied));
             }
             Work::RenewToken => case.schedule.token_renewed(case.now, Ok(grant(1200, true))),
             Work::RenewLease(_) => {
@@ -968,7 +995,7 @@ fn a_login_anew_that_is_refused_leaves_the_token_as_it_is() {
             }
             work => panic!("{:?}: {work:?}", case.now),
         }
-        assert_eq!(case.state(), State::Fresh);
+        assert_eq!(case.state(), Freshness::Fresh);
     }
     about(f64::from(refused), 2.0, 40.0);
     about(f64::from(renewed), 6.0, 9.0);
@@ -981,11 +1008,11 @@ fn proofs_that_seem_to_have_no_time_left_make_no_storm_of_logins() {
     let (mut looked, mut logins) = (0, 0);
     while case.since_start() < 3600.0 {
         match case.work() {
-            Work::LoginAnew(_) => {
+            Work::LoginIfNewer(_) => {
                 looked += 1;
                 case.schedule.nothing_newer(case.now);
             }
-            Work::RenewToken => case.schedule.token_renewed(case.now, Err(Failure::Denied)),
+            Work::RenewToken => case.schedule.token_renewed(case.now, Err(WorkFailure::Denied)),
             Work::Login(_) => {
                 logins += 1;
                 case.schedule.logged_in(case.now, Ok(proven(1200, 1, 3600)));
@@ -1003,7 +1030,7 @@ fn proofs_that_seem_to_have_no_time_left_make_no_storm_of_logins() {
 #[test]
 fn a_token_that_may_not_be_renewed_any_more_costs_one_login_and_no_lease() {
     let mut case = with_token(86400, grant(1200, true), &[lease(3600, true)]);
-    about(case.renews_token(Err(Failure::Denied)), 720.0, 780.0);
+    about(case.renews_token(Err(WorkFailure::Denied)), 720.0, 780.0);
     let logged_in = case.logs_in(Ok(grant(1200, true)));
     let mut work = case.work();
     if let Work::RenewToken = work {
@@ -1018,7 +1045,7 @@ fn a_token_that_may_not_be_renewed_any_more_costs_one_login_and_no_lease() {
         case.since_start() < logged_in + 480.0,
         "before the end of the first one"
     );
-    assert_ne!(case.state(), State::Expired);
+    assert_ne!(case.state(), Freshness::Expired);
 }
 
 #[test]
@@ -1030,11 +1057,20 @@ fn a_lease_lasts_no_longer_than_its_token() {
         (grant(60, true), lease(0, false), 60),
     ] {
         let case = with_token(86400, token, &[own]);
-        assert_eq!(case.schedule.lasts(FIRST), Some(secs(lasts)), "{token:?} {own:?}");
+        assert_eq!(
+            case.schedule.lease_duration(FIRST),
+            Some(secs(lasts)),
+            "{token:?} {own:?}"
+        );
     }
     let mut case = with_token(86400, grant(60, true), &[lease(3600, true)]);
     case.renews_token(Ok(grant(60, true)));
-    let lasts = case.schedule.lasts(FIRST).unwrap().as_secs_f64();
+    let lasts = case.schedule.lease_duration(FIRST).unwrap().as_secs_f64();
     about(lasts - case.since_start(), 60.0, 60.0);
-    assert_eq!(with_token(60, grant(6, false), &[STATIC]).schedule.lasts(FIRST), None);
+    assert_eq!(
+        with_token(60, grant(6, false), &[STATIC])
+            .schedule
+            .lease_duration(FIRST),
+        None
+    );
 }

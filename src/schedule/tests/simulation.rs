@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::{Failure, Grant, Held, Lifetime, Proof, Schedule, Source, State, TokenNumber, Work};
+use super::{Freshness, Grant, Lifetime, Obtained, Proof, Schedule, SecretIndex, TokenNumber, Work, WorkFailure};
 
 const ZERO: Duration = Duration::ZERO;
 const SECOND: Duration = Duration::from_secs(1);
@@ -21,7 +21,7 @@ fn length(rng: &mut Rng, from: Duration, to: Duration) -> Duration {
 
 /// What a source of the server answers with.
 #[derive(Debug, Clone, Copy)]
-enum Kind {
+enum SecretKind {
     Static,
     Leased {
         ttl: Duration,
@@ -34,7 +34,7 @@ enum Kind {
 
 /// What the auth role gives.
 #[derive(Debug, Clone, Copy)]
-struct Role {
+struct ServerRole {
     ttl: Duration,
     renewable: bool,
     /// Zero: none, as of a periodic token.
@@ -59,7 +59,7 @@ struct ServerToken {
 
 /// What the pod has of a source.
 #[derive(Debug, Clone, Copy)]
-struct Credential {
+struct ServerCredential {
     end: Duration,
     max: Duration,
     since: Duration,
@@ -69,9 +69,9 @@ struct Credential {
 }
 
 #[derive(Debug)]
-struct ServerSource {
-    kind: Kind,
-    credential: Option<Credential>,
+struct ServerSecret {
+    kind: SecretKind,
+    credential: Option<ServerCredential>,
     /// The last one that was made, whether or not its answer arrived, and the spacing that is due after it.
     made: Option<(Duration, Duration)>,
     known_ttl: Duration,
@@ -88,14 +88,14 @@ struct ServerSource {
 }
 
 /// One sidecar, its server, and what goes wrong.
-struct World {
+struct SimulatedPod {
     seed: u64,
     rng: Rng,
     time: Duration,
     interval: Duration,
     schedule: Schedule,
-    role: Role,
-    sources: Vec<ServerSource>,
+    role: ServerRole,
+    sources: Vec<ServerSecret>,
     tokens: Vec<ServerToken>,
     /// Which of the server's tokens the sidecar has, and by which number.
     held: Vec<(TokenNumber, usize)>,
@@ -120,7 +120,7 @@ struct World {
     works: u64,
 }
 
-impl World {
+impl SimulatedPod {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let brisk = seed.is_multiple_of(100);
@@ -130,19 +130,19 @@ impl World {
         };
         let shortest = if brisk { 20 * SECOND } else { 3 * MINUTE };
         let sources = (0..rng.usize(1..7))
-            .map(|_| ServerSource {
+            .map(|_| ServerSecret {
                 kind: match rng.u8(0..8) {
-                    0..3 => Kind::Static,
+                    0..3 => SecretKind::Static,
                     3..6 => {
                         let ttl = length(&mut rng, shortest, 48 * HOUR);
-                        Kind::Leased {
+                        SecretKind::Leased {
                             ttl,
                             renewable: rng.u8(0..4) > 0,
                             max: ttl.mul_f64(1.0 + rng.f64() * 10.0),
                         }
                     }
-                    6 => Kind::Certificate(length(&mut rng, shortest, 48 * HOUR)),
-                    _ => Kind::Written,
+                    6 => SecretKind::Certificate(length(&mut rng, shortest, 48 * HOUR)),
+                    _ => SecretKind::Written,
                 },
                 credential: None,
                 made: None,
@@ -159,31 +159,31 @@ impl World {
             .collect();
         let ttl = length(&mut rng, shortest, 48 * HOUR);
         let role = match rng.u8(0..10) {
-            0 => Role {
+            0 => ServerRole {
                 ttl: ZERO,
                 renewable: false,
                 max: ZERO,
                 uses: 0,
             },
-            1 => Role {
+            1 => ServerRole {
                 ttl,
                 renewable: false,
                 max: ttl,
                 uses: 0,
             },
-            2 => Role {
+            2 => ServerRole {
                 ttl,
                 renewable: true,
                 max: ZERO,
                 uses: 0,
             },
-            3 => Role {
+            3 => ServerRole {
                 ttl,
                 renewable: true,
                 max: ZERO,
                 uses: rng.u64(20..100),
             },
-            _ => Role {
+            _ => ServerRole {
                 ttl,
                 renewable: true,
                 max: ttl.mul_f64(1.0 + rng.f64() * 10.0),
@@ -234,13 +234,16 @@ impl World {
         let held: Vec<_> = (0..self.sources.len())
             .map(|index| {
                 self.sources[index].read = self.time;
-                let what = self.make(index, 0, true);
-                Some(Held { what, age: 2 * SECOND })
+                let answer = self.make(index, 0, true);
+                Some(Obtained {
+                    answer,
+                    age: 2 * SECOND,
+                })
             })
             .collect();
         self.time += 2 * SECOND;
-        let token = Held {
-            what: grant,
+        let token = Obtained {
+            answer: grant,
             age: 2 * SECOND,
         };
         self.schedule = Schedule::new(self.time, self.rng.u64(..), self.interval, Some(token), &held);
@@ -253,21 +256,21 @@ impl World {
             .sources
             .iter_mut()
             .map(|source| {
-                let what = match source.kind {
-                    Kind::Static => Lifetime::Static,
-                    Kind::Leased { renewable, .. } => Lifetime::Lease {
+                let answer = match source.kind {
+                    SecretKind::Static => Lifetime::Static,
+                    SecretKind::Leased { renewable, .. } => Lifetime::Lease {
                         ttl: source.known_ttl,
                         renewable,
                     },
-                    Kind::Certificate(_) => Lifetime::Ends { ttl: source.known_ttl },
-                    Kind::Written => Lifetime::Unknown,
+                    SecretKind::Certificate(_) => Lifetime::Ends { ttl: source.known_ttl },
+                    SecretKind::Written => Lifetime::Unknown,
                 };
                 let age = self.time - source.made.map_or(self.time, |(at, _)| at);
                 if !known && let Some((at, _)) = source.made {
                     source.made = Some((at, 30 * SECOND));
                     source.known_ttl = ZERO;
                 }
-                known.then_some(Held { what, age })
+                known.then_some(Obtained { answer, age })
             })
             .collect();
         self.held.clear();
@@ -330,17 +333,17 @@ impl World {
         let left = self.tokens[token].told - self.time;
         let source = &mut self.sources[index];
         let (lifetime, ttl, max, token, lives) = match source.kind {
-            Kind::Static => return Lifetime::Static,
-            Kind::Written => (Lifetime::Unknown, ZERO, ZERO, None, ZERO),
-            Kind::Certificate(ttl) => (Lifetime::Ends { ttl }, ttl, ttl, None, ttl),
-            Kind::Leased { ttl, renewable, max } => {
+            SecretKind::Static => return Lifetime::Static,
+            SecretKind::Written => (Lifetime::Unknown, ZERO, ZERO, None, ZERO),
+            SecretKind::Certificate(ttl) => (Lifetime::Ends { ttl }, ttl, ttl, None, ttl),
+            SecretKind::Leased { ttl, renewable, max } => {
                 (Lifetime::Lease { ttl, renewable }, ttl, max, Some(token), ttl.min(left))
             }
         };
         let (before, time) = (source.made, self.time);
         if arrives {
             source.known_ttl = lives;
-            source.credential = (!ttl.is_zero()).then_some(Credential {
+            source.credential = (!ttl.is_zero()).then_some(ServerCredential {
                 end: time + ttl,
                 max: time + max,
                 since: time,
@@ -424,14 +427,14 @@ impl World {
     }
 
     /// What the server, or the way to it, says to any request.
-    fn hindrance(&mut self) -> Option<Failure> {
+    fn hindrance(&mut self) -> Option<WorkFailure> {
         if self.time < self.away {
-            return Some(Failure::Away);
+            return Some(WorkFailure::Unavailable);
         }
         if self.time < self.throttled && self.rng.bool() {
             let asked = self.rng.bool().then(|| Duration::from_secs(self.rng.u64(0..60)));
             self.trouble_until(self.time + asked.unwrap_or_default());
-            return Some(Failure::Throttled(asked));
+            return Some(WorkFailure::Throttled(asked));
         }
         None
     }
@@ -444,11 +447,11 @@ impl World {
         lost
     }
 
-    fn use_token(&mut self, token: usize) -> Result<(), Failure> {
+    fn use_token(&mut self, token: usize) -> Result<(), WorkFailure> {
         let time = self.time;
         let token = &mut self.tokens[token];
         if token.end <= time {
-            return Err(Failure::Denied);
+            return Err(WorkFailure::Denied);
         }
         if token.uses > 0 {
             token.uses -= 1;
@@ -473,19 +476,21 @@ impl World {
         let spaced = |before: Option<Duration>| before.is_none_or(|before| sent >= before + SECOND);
         let hindrance = self.hindrance();
         match work {
-            Work::LoginAnew(_) if self.file_ends() <= self.tokens[self.current()].proof => {
+            Work::LoginIfNewer(_) if self.file_ends() <= self.tokens[self.current()].proof => {
                 self.schedule.nothing_newer(self.time);
             }
-            Work::Login(number) | Work::LoginAnew(number) => {
+            Work::Login(number) | Work::LoginIfNewer(number) => {
                 let before = self.logged_in.replace(sent);
                 self.law(spaced(before), "two logins within 1 s");
                 let result = match hindrance {
                     Some(failure) => Err(failure),
-                    None if sent < self.logins_fail => Err([Failure::Denied, Failure::Failed][self.rng.usize(0..2)]),
+                    None if sent < self.logins_fail => {
+                        Err([WorkFailure::Denied, WorkFailure::Failed][self.rng.usize(0..2)])
+                    }
                     None => {
                         let grant = self.new_token();
                         match self.is_lost() {
-                            true => Err(Failure::Away),
+                            true => Err(WorkFailure::Unavailable),
                             false => {
                                 self.held.push((number, self.tokens.len() - 1));
                                 Ok(grant)
@@ -524,22 +529,25 @@ impl World {
                 for source in &sources {
                     let result = self.read_one(source.0, hindrance);
                     results.push((*source, result));
-                    if matches!(result, Err(Failure::Away | Failure::Throttled(_))) {
+                    if matches!(result, Err(WorkFailure::Unavailable | WorkFailure::Throttled(_))) {
                         break;
                     }
                 }
                 self.time += self.latency;
                 self.schedule.read(self.time, &results);
-                self.schedule.unread(&sources[results.len()..]);
+                self.schedule.not_requested(&sources[results.len()..]);
             }
             Work::ReadLeased(source, permit) => {
                 let made = self.sources[source.0].made;
                 let result = self.read_one(source.0, hindrance);
                 self.time += self.latency;
-                let refused = matches!(result, Err(Failure::Denied | Failure::Gone | Failure::Throttled(_)));
+                let refused = matches!(
+                    result,
+                    Err(WorkFailure::Denied | WorkFailure::Gone | WorkFailure::Throttled(_))
+                );
                 let unmade = result.is_err() && self.sources[source.0].made == made;
                 if refused || (unmade && self.rng.bool()) {
-                    self.schedule.unused(permit);
+                    self.schedule.return_permit(permit);
                 } else if result.is_err() {
                     let source = &mut self.sources[source.0];
                     source.barred = sent + (30 * SECOND).max(source.known_ttl / 3);
@@ -584,10 +592,10 @@ impl World {
         }
     }
 
-    fn renew_token(&mut self, token: usize) -> Result<Grant, Failure> {
+    fn renew_token(&mut self, token: usize) -> Result<Grant, WorkFailure> {
         let ServerToken { issued, proof, .. } = self.tokens[token];
         if issued < self.upgraded {
-            return Err(Failure::Denied);
+            return Err(WorkFailure::Denied);
         }
         if proof <= self.time {
             let life = self.proof.unwrap_or_default();
@@ -596,7 +604,7 @@ impl World {
                 excused,
                 "a token is renewed although what it was logged in for with has ended",
             );
-            return Err(Failure::Denied);
+            return Err(WorkFailure::Denied);
         }
         let ttl = self.odd(self.role.ttl);
         let lost = self.is_lost();
@@ -611,7 +619,7 @@ impl World {
             (token.end, token.since) = (time + ttl, time);
         }
         if lost {
-            return Err(Failure::Away);
+            return Err(WorkFailure::Unavailable);
         }
         if !ttl.is_zero() {
             token.told = token.end;
@@ -624,23 +632,23 @@ impl World {
         })
     }
 
-    fn renew_lease(&mut self, index: usize) -> Result<Lifetime, Failure> {
+    fn renew_lease(&mut self, index: usize) -> Result<Lifetime, WorkFailure> {
         let time = self.time;
         if time < self.sources[index].renewals_fail {
-            return Err(Failure::Failed);
+            return Err(WorkFailure::Failed);
         }
-        let Kind::Leased { ttl, renewable, .. } = self.sources[index].kind else {
+        let SecretKind::Leased { ttl, renewable, .. } = self.sources[index].kind else {
             panic!("renews what has no lease");
         };
         let ttl = self.odd(ttl);
         let lost = self.is_lost();
         let tokens = &self.tokens;
         let Some(credential) = &mut self.sources[index].credential else {
-            return Err(Failure::Gone);
+            return Err(WorkFailure::Gone);
         };
         let token_ended = credential.token.is_some_and(|token| tokens[token].end <= time);
         if credential.end <= time || token_ended {
-            return Err(Failure::Gone);
+            return Err(WorkFailure::Gone);
         }
         let ttl = ttl.min(credential.max.saturating_sub(time));
         if !ttl.is_zero() {
@@ -650,12 +658,12 @@ impl World {
             (credential.end, credential.since) = (time + ttl, time);
         }
         if lost {
-            return Err(Failure::Away);
+            return Err(WorkFailure::Unavailable);
         }
         Ok(Lifetime::Lease { ttl, renewable })
     }
 
-    fn read_one(&mut self, index: usize, hindrance: Option<Failure>) -> Result<Lifetime, Failure> {
+    fn read_one(&mut self, index: usize, hindrance: Option<WorkFailure>) -> Result<Lifetime, WorkFailure> {
         if let Some(failure) = hindrance {
             return Err(failure);
         }
@@ -664,10 +672,10 @@ impl World {
         let source = &self.sources[index];
         if self.tokens[token].denied & 1 << index != 0 {
             self.sources[index].trouble = self.sources[index].trouble.max(self.time);
-            return Err(Failure::Denied);
+            return Err(WorkFailure::Denied);
         }
         if self.time < source.gone {
-            return Err(Failure::Gone);
+            return Err(WorkFailure::Gone);
         }
         if self.time < source.reads_fail {
             // Half of what fails fails after it was made.
@@ -676,11 +684,15 @@ impl World {
             }
             // Something in front of the server answers for this path alone, or nobody does.
             let by_path = self.seed % 4 == 1;
-            return Err(if by_path { Failure::Away } else { Failure::Failed });
+            return Err(if by_path {
+                WorkFailure::Unavailable
+            } else {
+                WorkFailure::Failed
+            });
         }
         if self.is_lost() {
             self.make(index, token, false);
-            return Err(Failure::Away);
+            return Err(WorkFailure::Unavailable);
         }
         let lifetime = self.make(index, token, true);
         if lifetime == Lifetime::Static {
@@ -774,7 +786,7 @@ impl World {
         }
     }
 
-    fn excuse(&mut self, which: impl Fn(&Credential) -> bool) {
+    fn excuse(&mut self, which: impl Fn(&ServerCredential) -> bool) {
         for source in &mut self.sources {
             if let Some(credential) = source.credential.as_mut().filter(|credential| which(credential)) {
                 credential.judged = true;
@@ -799,17 +811,17 @@ impl World {
         let wait = slowest.unwrap_or_default().max(self.interval.mul_f64(1.1)).max(HOUR) + 12 * MINUTE;
         self.run(now + wait);
         for index in 0..self.sources.len() {
-            let state = self.schedule.state(Source(index), self.time);
-            let short = self.sources[index].known_ttl < MINUTE && state == State::Expired;
+            let state = self.schedule.freshness(SecretIndex(index), self.time);
+            let short = self.sources[index].known_ttl < MINUTE && state == Freshness::Expired;
             self.law(
-                state == State::Fresh || short,
+                state == Freshness::Fresh || short,
                 &format!("{index} is {state:?} though all is well"),
             );
         }
         let current = self.held.last().map(|(_, token)| *token);
         for (number, token) in &self.held {
             // A lease of its was replaced a moment ago.
-            let made = |source: &ServerSource| source.made.is_some_and(|(at, _)| at + MINUTE > self.time);
+            let made = |source: &ServerSecret| source.made.is_some_and(|(at, _)| at + MINUTE > self.time);
             if self.schedule.keeps(*number) && self.sources.iter().any(made) {
                 continue;
             }
@@ -824,7 +836,7 @@ impl World {
 fn simulate(seeds: std::ops::Range<u64>) -> u64 {
     let mut works = 0;
     for seed in seeds {
-        let mut world = World::new(seed);
+        let mut world = SimulatedPod::new(seed);
         while world.time < 100 * HOUR {
             let calm = length(&mut world.rng, MINUTE, 24 * HOUR);
             world.run(world.time + calm);

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use super::{Failure, Grant, Held, Lifetime, Proof, Schedule, Source, State, Work};
+use super::{Freshness, Grant, Lifetime, Obtained, Proof, Schedule, SecretIndex, Work, WorkFailure};
 
 const PODS: u32 = 500;
 const STATIC: u32 = 2;
@@ -14,7 +14,7 @@ const TTL: Duration = Duration::from_secs(3600);
 /// For the tests of many hours.
 const LONG_INTERVAL: Duration = Duration::from_secs(600);
 
-struct Pod {
+struct StormPod {
     schedule: Schedule,
     /// The server's life that its token is of.
     token: u32,
@@ -25,7 +25,7 @@ struct Pod {
 }
 
 struct Storm {
-    pods: Vec<Pod>,
+    pods: Vec<StormPod>,
     wakes: BinaryHeap<Reverse<(Duration, usize)>>,
     time: Duration,
     away: Duration,
@@ -61,18 +61,24 @@ impl Storm {
         let held: Vec<_> = (0..STATIC)
             .map(|_| Lifetime::Static)
             .chain([lease])
-            .map(|what| Some(Held { what, age }))
+            .map(|answer| Some(Obtained { answer, age }))
             .collect();
         let start = |pod: u32| Duration::from_millis(u64::from(pod));
         let pod = |pod: u32| {
-            let what = Grant {
+            let answer = Grant {
                 ttl,
                 renewable: true,
                 uses: 0,
                 proof: proof.map(|life| Proof { left: life, life }),
             };
-            Pod {
-                schedule: Schedule::new(start(pod), u64::from(pod), interval, Some(Held { what, age }), &held),
+            StormPod {
+                schedule: Schedule::new(
+                    start(pod),
+                    u64::from(pod),
+                    interval,
+                    Some(Obtained { answer, age }),
+                    &held,
+                ),
                 token: 0,
                 issued: start(pod),
                 proof: proof.map_or(Duration::MAX, |life| start(pod) + life),
@@ -80,7 +86,7 @@ impl Storm {
             }
         };
         let pods: Vec<_> = (0..PODS).map(pod).collect();
-        let wake = |(index, pod): (usize, &Pod)| Reverse((pod.schedule.wake(), index));
+        let wake = |(index, pod): (usize, &StormPod)| Reverse((pod.schedule.wake(), index));
         Self {
             wakes: pods.iter().enumerate().map(wake).collect(),
             pods,
@@ -130,15 +136,15 @@ impl Storm {
         usize::try_from(self.time.as_secs()).unwrap()
     }
 
-    fn ask(&mut self) -> Result<(), Failure> {
+    fn ask(&mut self) -> Result<(), WorkFailure> {
         let second = self.second();
         self.offered[second] += 1;
         if self.time < self.away {
-            return Err(Failure::Away);
+            return Err(WorkFailure::Unavailable);
         }
         if self.quota.is_some_and(|quota| self.served[second] >= quota) {
             let asked = self.says_when.then_some(Duration::from_secs(1));
-            return Err(Failure::Throttled(asked));
+            return Err(WorkFailure::Throttled(asked));
         }
         self.served[second] += 1;
         Ok(())
@@ -151,9 +157,9 @@ impl Storm {
         {
             self.wakes.pop();
             self.time = wake;
-            let leased = Source(STATIC as usize);
+            let leased = SecretIndex(STATIC as usize);
             while let Some(work) = self.pods[index].schedule.due(wake) {
-                let ended = self.pods[index].schedule.state(leased, wake) == State::Expired;
+                let ended = self.pods[index].schedule.freshness(leased, wake) == Freshness::Expired;
                 assert!(!ended || self.life > 0, "pod {index}: its lease has ended at {wake:?}");
                 self.carry_out(index, work);
             }
@@ -170,17 +176,17 @@ impl Storm {
         };
         let known = match self.pods[index].token == self.life {
             true => Ok(()),
-            false => Err(Failure::Denied),
+            false => Err(WorkFailure::Denied),
         };
         match work {
-            Work::LoginAnew(_) if self.file_ends() <= self.pods[index].proof => {
+            Work::LoginIfNewer(_) if self.file_ends() <= self.pods[index].proof => {
                 self.pods[index].schedule.nothing_newer(now);
             }
-            Work::Login(_) | Work::LoginAnew(_) => self.log_in(index),
+            Work::Login(_) | Work::LoginIfNewer(_) => self.log_in(index),
             Work::RenewToken => {
                 let pod = &self.pods[index];
                 let reviewed = match pod.issued < self.upgraded || pod.proof <= now {
-                    true => Err(Failure::Denied),
+                    true => Err(WorkFailure::Denied),
                     false => Ok(()),
                 };
                 self.denied += u32::from(reviewed.is_err());
@@ -198,17 +204,17 @@ impl Storm {
                 for source in &sources {
                     let result = self.ask().and(known);
                     results.push((*source, result.map(|()| Lifetime::Static)));
-                    if matches!(result, Err(Failure::Away | Failure::Throttled(_))) {
+                    if matches!(result, Err(WorkFailure::Unavailable | WorkFailure::Throttled(_))) {
                         break;
                     }
                 }
                 self.pods[index].schedule.read(now, &results);
-                self.pods[index].schedule.unread(&sources[results.len()..]);
+                self.pods[index].schedule.not_requested(&sources[results.len()..]);
             }
             Work::ReadLeased(source, permit) => {
                 let result = self.ask().and(known).map(|()| lease);
                 if result.is_err() {
-                    self.pods[index].schedule.unused(permit);
+                    self.pods[index].schedule.return_permit(permit);
                 }
                 self.pods[index].schedule.read(now, &[(source, result)]);
             }
