@@ -72,6 +72,8 @@ mod text;
 #[cfg(feature = "agent")]
 pub mod agent;
 #[cfg(feature = "agent")]
+mod http;
+#[cfg(feature = "agent")]
 mod json;
 #[cfg(feature = "agent")]
 pub mod render;
@@ -84,6 +86,8 @@ mod vault;
 
 #[cfg(feature = "webhook")]
 pub mod cli;
+#[cfg(feature = "webhook")]
+mod cluster;
 #[cfg(feature = "webhook")]
 pub mod inject;
 #[cfg(feature = "webhook")]

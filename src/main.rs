@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use podkey::cli::{self, inject::OutputFormat};
 use podkey::inject::Config;
 use podkey::telemetry::{self, LogFormat};
-use podkey::webhook::{self, ByItself, Options, Tls};
+use podkey::webhook::{self, SelfManaged, ServeOptions, Tls};
 
 // musl's own allocator returns memory to the kernel after each request, which costs more than the request.
 #[global_allocator]
@@ -194,7 +194,7 @@ fn run(config: Config, args: ServeArgs) -> anyhow::Result<()> {
         .worker_threads(workers)
         .enable_all()
         .build()?;
-    let options = Options {
+    let options = ServeOptions {
         listen: args.listen,
         admin_listen: args.admin_listen,
         tls: match (args.tls_cert, args.tls_key) {
@@ -203,7 +203,7 @@ fn run(config: Config, args: ServeArgs) -> anyhow::Result<()> {
                 key,
                 poll: args.tls_poll,
             },
-            _ => Tls::ByItself(ByItself {
+            _ => Tls::SelfManaged(SelfManaged {
                 service: args.service,
                 namespace: args.namespace.unwrap_or_else(own_namespace),
                 secret: args.tls_secret,

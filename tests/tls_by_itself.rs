@@ -26,7 +26,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use podkey::webhook::{self, ByItself, Options, Tls};
+use podkey::webhook::{self, SelfManaged, ServeOptions, Tls};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
@@ -767,12 +767,12 @@ fn a_replica_with_a_clock_of_its_own() {
     }
     let namespace = std::fs::read_to_string(folder.join("namespace")).unwrap();
     podkey::telemetry::init(podkey::telemetry::LogFormat::Json, None);
-    let options = Options {
+    let options = ServeOptions {
         listen: format!("{}:0", std::fs::read_to_string(folder.join("host")).unwrap())
             .parse()
             .unwrap(),
         admin_listen: "127.0.0.1:0".parse().unwrap(),
-        tls: Tls::ByItself(ByItself {
+        tls: Tls::SelfManaged(SelfManaged {
             service: "podkey".to_owned(),
             namespace: namespace.clone(),
             secret: "podkey-ca".to_owned(),

@@ -1,8 +1,9 @@
-//! Logs: one JSON object a line on stderr, or text for people. Our own level comes from `PODKEY_LOG`; libraries are held
-//! at `warn`, because at lower levels some of them print what they send.
+//! Logs: one JSON object a line on stderr, or text for people. podkey's own level comes from `PODKEY_LOG`. Libraries log at
+//! `warn` and above, because at lower levels some of them print what they send; the libraries of [`SILENT`] log nothing.
 
 #[cfg(feature = "webhook")]
-mod lines;
+mod queue;
+mod throttle;
 
 use std::str::FromStr;
 
@@ -13,9 +14,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 #[cfg(feature = "webhook")]
-pub use lines::LastLines;
+pub use queue::LastLines;
 #[cfg(feature = "webhook")]
-use lines::Lines;
+use queue::LogQueue;
+pub(crate) use throttle::LogThrottle;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,26 +44,26 @@ impl FromStr for LogFormat {
 /// The environment variable with the level: `off`, `error`, `warn`, `info` (default), `debug`, `trace`.
 pub const LOG_ENV: &str = "PODKEY_LOG";
 
-/// Starts logging to stderr, each line as it comes. `level` is the text of [`LOG_ENV`]; one that names no level counts as
-/// `info` and is said.
+/// Starts logging to stderr, each line at once. `level` is the text of [`LOG_ENV`]; a text that names no level means `info` and
+/// is logged.
 pub fn init(format: LogFormat, level: Option<&str>) {
     init_with(format, level, std::io::stderr);
 }
 
-/// The same for a program that writes a line for each request: see `Lines`. What is still waiting is written when the
-/// returned value is dropped.
+/// Starts logging to stderr through a queue, for a program that writes a line for each request. Dropping the returned value
+/// writes the lines that wait.
 ///
 /// # Errors
 ///
 /// The thread that writes cannot be started.
 #[cfg(feature = "webhook")]
 pub fn init_batched(format: LogFormat, level: Option<&str>) -> std::io::Result<LastLines> {
-    let (lines, last) = Lines::start(std::io::stderr())?;
+    let (lines, last) = LogQueue::start(std::io::stderr())?;
     init_with(format, level, lines);
     Ok(last)
 }
 
-/// For a program whose reader stamps the lines with the time himself: level, text and fields alone, to this writer.
+/// Starts logging to `writer` without times, for a reader that adds the time to each line.
 pub fn init_plain<W>(level: Option<&str>, writer: W)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
@@ -70,10 +72,15 @@ where
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
     let registry = tracing_subscriber::registry().with(targets);
     let _ = registry.with(layer.with_ansi(false).without_time()).try_init();
-    say_unknown(unknown);
+    warn_of_unknown(unknown);
 }
 
-fn targets(level: Option<&str>) -> (Targets, Option<&str>) {
+/// The beginnings of the targets of kube and of what kube sends its calls through (`kube_client`, `hyper_util`,
+/// `tower_http`, …). kube logs, at `warn`, an answer that it cannot parse: a Secret with a private key, say.
+const SILENT: [&str; 3] = ["kube", "hyper", "tower"];
+
+/// The filter, and the text where it names no level.
+pub(crate) fn targets(level: Option<&str>) -> (Targets, Option<&str>) {
     let (filter, unknown) = match level.map(LevelFilter::from_str) {
         None => (LevelFilter::INFO, None),
         Some(Ok(filter)) => (filter, None),
@@ -81,15 +88,16 @@ fn targets(level: Option<&str>) -> (Targets, Option<&str>) {
     };
     let targets = Targets::new()
         .with_default(LevelFilter::WARN.min(filter))
+        .with_targets(SILENT.map(|target| (target, LevelFilter::OFF)))
         .with_target("podkey", filter);
     (targets, unknown)
 }
 
-fn say_unknown(unknown: Option<&str>) {
+fn warn_of_unknown(unknown: Option<&str>) {
     if let Some(unknown) = unknown {
         tracing::warn!(
             value = unknown,
-            "{LOG_ENV} names no level (off, error, warn, info, debug, trace): using info"
+            "{LOG_ENV} is not a level (off, error, warn, info, debug, trace): podkey logs at info"
         );
     }
 }
@@ -101,7 +109,7 @@ where
     let (targets, unknown) = targets(level);
     let registry = tracing_subscriber::registry().with(targets);
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
-    // A second call (tests in one process) leaves the first one's choice.
+    // A second call, as in tests in one process, changes nothing.
     let _ = match format {
         LogFormat::Json => registry
             .with(
@@ -114,5 +122,5 @@ where
             .try_init(),
         LogFormat::Text => registry.with(layer.with_ansi(false)).try_init(),
     };
-    say_unknown(unknown);
+    warn_of_unknown(unknown);
 }

@@ -1,5 +1,5 @@
-//! Reads all that is wanted: each path once, over few connections, and with every failure in its place, so that all problems
-//! of a pod are reported together.
+//! Reads everything that a run wants: each path once, over few connections. Each failure stays in its place, so that all
+//! problems of a pod are reported together.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -7,109 +7,153 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use super::classify::Verdict;
-use super::error::{Kind, VaultError};
-use super::retry::Tries;
-use super::transport::Link;
-use super::{Asking, Reading, Session, Vault, Wanted};
+use super::answer::Reading;
+use super::error::{VaultError, VaultErrorKind};
+use super::read::{ReadAttempt, Wanted};
+use super::session::Session;
+use super::{Vault, classify};
+use crate::http::{KeptConnection, RetryDecision, Tries, size};
 
-/// All answers of one run together, in bytes.
-const MAX_ANSWERS: usize = 8 * 1024 * 1024;
-/// How many reads one connection is good for before another one is worth its handshake, and how many there may be.
+/// How large all answers of a run may be together, in bytes.
+pub(super) const MAX_ANSWERS: usize = 8 * 1024 * 1024;
+/// With more reads than this for each connection, another connection is worth its TLS handshake.
 const READS_PER_CONNECTION: usize = 8;
 const MAX_CONNECTIONS: usize = 4;
-/// Once something has failed for good, the other paths have so long together: for one try each, whose failures are reported too.
+/// How long the other paths have together after the first failure for good. That is enough for one try each, and the failures of
+/// these tries are reported too.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
-/// Whether something of the run has failed for good. From then on nothing waits for another try.
+/// Whether a read of the run has failed for good. From then on no read waits for another try.
 #[derive(Default)]
-pub(super) struct Hurry {
+pub(super) struct FailFast {
     failed: Cell<bool>,
-    told: Notify,
+    changed: Notify,
 }
 
-impl Hurry {
+impl FailFast {
     fn fail(&self) {
         self.failed.set(true);
-        self.told.notify_waiters();
+        self.changed.notify_waiters();
     }
 
     async fn failed(&self) {
         if !self.failed.get() {
-            self.told.notified().await;
+            self.changed.notified().await;
         }
     }
 
-    /// Waits before the next try, if there is to be one.
-    pub(super) async fn pause(&self, tries: &mut Tries, verdict: Verdict) -> Result<(), VaultError> {
-        let error = match &verdict {
-            Verdict::Fatal(error) | Verdict::Retry(_, _, error) => error.clone(),
+    /// Waits before the next try. The error is the end of the tries.
+    pub(super) async fn pause(
+        &self,
+        tries: &mut Tries<VaultError>,
+        decision: RetryDecision<VaultError>,
+    ) -> Result<(), VaultError> {
+        let error = match &decision {
+            RetryDecision::GiveUp(error) | RetryDecision::Retry(_, _, error) => error.clone(),
         };
         tokio::select! {
             biased;
             () = self.failed() => Err(error),
-            paused = tries.pause(verdict) => paused,
+            paused = tries.pause(decision) => paused,
         }
     }
 }
 
-/// What came of each read, in the order of what was wanted. None: it was not asked, or not answered in time, after something
-/// else had failed.
+/// The result of each read, in the order of what was wanted. None: another read had failed, and this path was not read, or not
+/// answered in time.
 pub(crate) type Readings = Vec<Option<Result<Reading, VaultError>>>;
 
 impl Vault {
-    /// Reads all that is wanted, each once, over as few connections as are worth their handshakes. After a failure for good, and
-    /// one of what does not exist is none with `allow_missing`, the others are still asked, without a second try; after one
-    /// that is not about a path, nothing more is.
+    /// Reads all paths, each once, over as few connections as are worth their handshakes.
+    ///
+    /// After a failure for good, the other paths still get one try each. A failure that is not about one path ends all reads. With
+    /// `allow_missing`, a path that does not exist is no failure.
     pub(crate) async fn read_all(&self, session: &Session, wanted: &[Wanted], allow_missing: bool) -> Readings {
-        let results: RefCell<Readings> = RefCell::new(wanted.iter().map(|_| None).collect());
-        let (next, taken, over) = (Cell::new(0_usize), Cell::new(0_usize), Cell::new(false));
-        let hurry = Hurry::default();
-        let worker = async |link: &mut Link| {
-            while let Some(one) = wanted.get(next.get()).filter(|_| !over.get()) {
-                let index = next.replace(next.get() + 1);
-                let mut result = self.read(link, session, one, &Asking::again(), Some(&hurry)).await;
-                if let Ok(reading) = &result {
-                    taken.set(taken.get() + reading.size());
-                    if taken.get() > MAX_ANSWERS {
-                        over.set(true);
-                        result = Err(VaultError::new(
-                            Kind::NotVault,
-                            "the answers together are larger than 8 MiB",
-                            "podkey takes 4 MiB in one answer and 8 MiB in all",
-                        ));
-                    }
-                }
-                let failure = result.as_ref().err().cloned();
-                let keep = |result| {
-                    if let Some(place) = results.borrow_mut().get_mut(index) {
-                        *place = Some(result);
-                    }
-                };
-                keep(result);
-                if let Some(error) = failure {
-                    if !(error.kind.is_missing() && allow_missing) {
-                        over.set(over.get() || !error.kind.is_of_one_path());
-                        hurry.fail();
-                    }
-                    keep(Err(self.explain(link, session, one, error).await));
-                }
-            }
+        let batch = Batch {
+            vault: self,
+            session,
+            wanted,
+            allow_missing,
+            next: Cell::new(0),
+            size: Cell::new(0),
+            over: Cell::new(false),
+            fail_fast: FailFast::default(),
+            results: RefCell::new(wanted.iter().map(|_| None).collect()),
         };
         let connections = wanted.len().div_ceil(READS_PER_CONNECTION).min(MAX_CONNECTIONS);
         let extra = async |number: usize| {
             if number < connections {
-                worker(&mut Link::default()).await;
+                batch.read_over(&mut KeptConnection::default()).await;
             }
         };
-        let mut first = self.first.take();
-        // The macro joins what is written out.
+        let mut kept = self.kept.take();
+        // `join!` takes a fixed number of futures.
         const { assert!(MAX_CONNECTIONS == 4) };
         tokio::select! {
-            _ = async { tokio::join!(worker(&mut first), extra(1), extra(2), extra(3)) } => {}
-            () = async { hurry.failed().await; sleep(LAST_ANSWERS).await } => {}
+            _ = async { tokio::join!(batch.read_over(&mut kept), extra(1), extra(2), extra(3)) } => {}
+            () = async { batch.fail_fast.failed().await; sleep(LAST_ANSWERS).await } => {}
         }
-        self.first.set(first);
-        results.into_inner()
+        self.kept.set(kept);
+        batch.results.into_inner()
+    }
+}
+
+/// The reads of one run, shared by its connections.
+struct Batch<'a> {
+    vault: &'a Vault,
+    session: &'a Session,
+    wanted: &'a [Wanted],
+    allow_missing: bool,
+    /// The index of the next path to read.
+    next: Cell<usize>,
+    /// The bytes of all answers so far.
+    size: Cell<usize>,
+    /// No further path is read.
+    over: Cell<bool>,
+    fail_fast: FailFast,
+    results: RefCell<Readings>,
+}
+
+impl Batch<'_> {
+    /// Reads one path after another over one connection.
+    async fn read_over(&self, kept: &mut KeptConnection) {
+        while let Some(wanted) = self.wanted.get(self.next.get()).filter(|_| !self.over.get()) {
+            let index = self.next.replace(self.next.get() + 1);
+            let (attempt, fail_fast) = (ReadAttempt::repeatable(), Some(&self.fail_fast));
+            let result = self.vault.read(kept, self.session, wanted, &attempt, fail_fast).await;
+            match result.and_then(|reading| self.counted(reading)) {
+                Ok(reading) => self.keep(index, Ok(reading)),
+                Err(error) => {
+                    self.keep(index, Err(error.clone()));
+                    if !(error.kind.is_missing() && self.allow_missing) {
+                        self.over.set(self.over.get() || !error.kind.is_of_one_path());
+                        self.fail_fast.fail();
+                    }
+                    // The time for the reads may end during this request: the error above is then the result.
+                    let explained = self.vault.explain(kept, self.session, wanted, error).await;
+                    self.keep(index, Err(explained));
+                }
+            }
+        }
+    }
+
+    fn counted(&self, reading: Reading) -> Result<Reading, VaultError> {
+        self.size.set(self.size.get() + reading.size());
+        if self.size.get() <= MAX_ANSWERS {
+            return Ok(reading);
+        }
+        self.over.set(true);
+        let message = format!("the answers together are larger than {}", size(MAX_ANSWERS));
+        Err(VaultError::new(
+            VaultErrorKind::NotVault,
+            message,
+            classify::size_limits(),
+        ))
+    }
+
+    fn keep(&self, index: usize, result: Result<Reading, VaultError>) {
+        if let Some(place) = self.results.borrow_mut().get_mut(index) {
+            *place = Some(result);
+        }
     }
 }

@@ -1,46 +1,45 @@
-//! What can go wrong with a server, in words for the person who has to mend it. No message holds a body, a token or a
-//! secret; what the server said is escaped and cut.
+//! Errors of requests to Vault: what happened and what to do, for the person who has to repair it. No error holds a body,
+//! a token or a secret; what the server wrote is escaped and cut.
 
-use std::fmt;
 use std::time::Duration;
 
-use crate::text::is_printable;
+use crate::http::{RetryError, TrustError};
 
-/// What kind of failure it is; the agent makes its exit code of it.
+/// The kind of failure; the agent makes its exit code of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// The pod's own set-up is wrong: no service-account token to log in with.
+pub(crate) enum VaultErrorKind {
+    /// The pod's own set-up is wrong, such as no service-account token to log in with.
     Setup,
     /// There is no such path or version.
     NotFound,
-    /// No engine or auth method is mounted there, which may be true of one server only, and for a moment: nothing is said of
+    /// No engine or auth method is mounted there. That may be true of one node only, and for a moment: it says nothing about
     /// the secret.
     NoEngine,
-    /// The path is there, but it is none that can be read.
+    /// The path exists, but cannot be read (or written).
     NotReadable,
-    /// Not reachable, sealed, not initialised, or failing, until the budget ran out.
+    /// The server cannot be reached, is sealed, not initialised or failing.
     Unavailable,
-    /// The server is there, and failed at this one request.
+    /// The server is there, and failed at this request.
     Failing,
-    /// Rate-limited until the budget ran out.
+    /// The rate of requests is limited.
     RateLimited,
-    /// The answer is none that Vault or OpenBao would give.
+    /// Vault and OpenBao do not give such an answer.
     NotVault,
-    /// The server refused: who asks may not.
+    /// The server refused this client.
     Denied,
-    /// The server refused this very request, whoever asks.
+    /// The server refused this request, whoever the client is.
     Refused,
-    /// The server's certificate is not to be trusted, or there is nothing to judge it by.
+    /// The server's certificate is not trusted, or there are no authorities to verify it by.
     Trust,
 }
 
-impl Kind {
-    /// Whether nothing was found there, which `ignore-not-found` passes over.
+impl VaultErrorKind {
+    /// Whether there is nothing at the path, which `ignore-not-found` skips.
     pub(crate) fn is_missing(self) -> bool {
         matches!(self, Self::NotFound | Self::NoEngine)
     }
 
-    /// Whether the server said it of what was asked for, and may say something else of another path.
+    /// Whether the failure is about the path: the server may answer a request for another path.
     pub(super) fn is_of_one_path(self) -> bool {
         match self {
             Self::NotFound
@@ -55,220 +54,70 @@ impl Kind {
     }
 }
 
-/// A failure that ends the run: what happened, and what to do about it.
+/// Why a request failed for good, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct VaultError {
-    /// Its kind.
-    pub kind: Kind,
+    pub(crate) kind: VaultErrorKind,
     /// What happened, lower case, no final dot.
-    pub message: String,
-    /// What to do; may be empty.
-    pub hint: String,
-    /// How long the server asks to be left alone, told where there is no second try.
-    pub retry_after: Option<Duration>,
-    /// Whether the server may know more of the reason than it said.
-    pub(super) open: bool,
+    pub(crate) message: String,
+    /// What to do. May be empty.
+    pub(crate) hint: String,
+    /// The server's `Retry-After`, for a caller that has its own schedule.
+    pub(crate) retry_after: Option<Duration>,
+    /// The server may know more about the reason, see `explain`.
+    pub(super) explainable: bool,
 }
 
 impl VaultError {
-    pub(crate) fn new(kind: Kind, message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: VaultErrorKind, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             kind,
             message: message.into(),
             hint: hint.into(),
             retry_after: None,
-            open: false,
+            explainable: false,
         }
     }
 
-    /// One of which the server may know more.
-    pub(super) fn open(self) -> Self {
-        Self { open: true, ..self }
-    }
-}
-
-/// Why no whole answer arrived.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum TransportError {
-    /// The name did not resolve.
-    Resolve(String),
-    /// No address took the connection.
-    Connect(String),
-    /// The proxy in between gave no tunnel.
-    Proxy(String),
-    /// The server was there but the TLS handshake failed.
-    Tls(TlsFailure),
-    /// Nothing, or not everything, arrived in time.
-    TimedOut(&'static str, Duration),
-    /// The connection ended before the answer did.
-    Cut(String),
-    /// The answer is longer than we take.
-    TooLarge(&'static str),
-    /// What came back is not HTTP.
-    NotHttp,
-    /// The request could not be put together.
-    Request(&'static str),
-}
-
-/// Why a TLS handshake failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the TLS handshake failed")]
-pub(super) enum TlsFailure {
-    /// None of the trusted authorities signed the certificate.
-    UnknownAuthority,
-    /// A certificate has expired or is not valid yet; the text names it, and has both times.
-    Time(String),
-    /// The certificate is for other names.
-    Name {
-        /// The name we asked for.
-        expected: String,
-        /// The names it has.
-        presented: Vec<String>,
-    },
-    /// The other side does not speak TLS.
-    NotTls,
-    /// The server found nothing that both sides support.
-    NothingInCommon,
-    /// Anything else.
-    Other {
-        /// What is wrong, a whole sentence.
-        what: String,
-        /// What to do.
-        hint: String,
-    },
-}
-
-impl TlsFailure {
-    /// The server takes only clients with a certificate.
-    pub(super) fn wants_client_certificate() -> Self {
-        Self::Other {
-            what: "the server wants a client certificate (mutual TLS), and podkey has none".to_owned(),
-            hint: CLIENT_CERTIFICATE.to_owned(),
+    /// The same error, with [`Self::explainable`] set.
+    pub(super) fn explainable(self) -> Self {
+        Self {
+            explainable: true,
+            ..self
         }
     }
 }
 
-/// What to do about a server that wants a client certificate.
-pub(super) const CLIENT_CERTIFICATE: &str = "give the connection a listener without tls_require_and_verify_client_cert (tls_disable_client_certs = true), or one of its own; where a proxy asks for it, a way around that";
+impl RetryError for VaultError {
+    fn is_same_kind(&self, other: &Self) -> bool {
+        self.kind == other.kind
+    }
 
-/// What of an HTTP answer the classification looks at.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Refusal {
-    /// Status and content type.
-    pub head: Head,
-    /// Vault's `errors`, each escaped and cut.
-    pub errors: Vec<String>,
-    /// Vault's `warnings`, likewise.
-    pub warnings: Vec<String>,
-    /// The header `Retry-After`, in seconds.
-    pub retry_after: Option<Duration>,
-    /// The body is one of the API's. Where it is not, something in front of the server has answered, and the status says nothing
-    /// about the secret.
-    pub from_vault: bool,
-    /// A KV v2 version that is no more: which, and what became of it.
-    pub gone: Option<GoneVersion>,
-    /// What the answer means, where neither status nor `errors` say that.
-    pub meaning: Option<Meaning>,
+    fn message(&self) -> &str {
+        &self.message
+    }
+
+    fn with_retry_after(self, wait: Option<Duration>) -> Self {
+        Self {
+            retry_after: wait,
+            ..self
+        }
+    }
+
+    fn no_answer(message: String, hint: &str) -> Self {
+        Self::new(VaultErrorKind::Unavailable, message, hint)
+    }
 }
 
-/// The head of an answer, as far as messages show it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Head {
-    /// The status code.
-    pub status: u16,
-    /// The content type, cut.
-    pub content_type: String,
-}
-
-impl fmt::Display for Head {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let content_type = match self.content_type.as_str() {
-            "" => "no content type",
-            known => known,
+impl From<TrustError> for VaultError {
+    fn from(error: TrustError) -> Self {
+        let hint = match error {
+            TrustError::Name(_) => "set tlsServerName of the connection",
+            TrustError::NoBundle | TrustError::UnreadableBundle(..) => "set caFile of the connection",
+            TrustError::Certificates(_) => "it must hold PEM certificates of authorities",
+            TrustError::Library => "this is a fault of podkey: please report it",
         };
-        write!(f, "status {} ({content_type})", self.status)
-    }
-}
-
-/// What an answer means that neither its status nor its `errors` explain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Meaning {
-    /// A TLS port that was spoken to in clear text.
-    WantsTls,
-    /// A proxy that ends TLS, in front of a TLS port that it speaks to in clear text.
-    WantsTlsBehind,
-    /// A proxy that takes only clients with a certificate.
-    WantsClientCertificate,
-    /// A listener of the server's that serves only its metrics.
-    MetricsListener,
-    /// The login needs a second factor, by these enforcements.
-    SecondFactor(Vec<String>),
-    /// A version was asked for where there are none.
-    Unversioned,
-}
-
-/// A KV v2 version that was deleted or destroyed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct GoneVersion {
-    /// Its number.
-    pub version: u64,
-    /// For good.
-    pub destroyed: bool,
-    /// When, as the server wrote it.
-    pub at: String,
-}
-
-impl Refusal {
-    /// Whether one of the server's errors contains the text.
-    pub(super) fn says(&self, text: &str) -> bool {
-        self.errors.iter().any(|error| error.contains(text))
-    }
-
-    /// The server's words, or what is known without them.
-    pub(super) fn words(&self) -> String {
-        match self.errors.is_empty() {
-            true => self.head.to_string(),
-            false => format!("status {}: {}", self.head.status, self.errors.join("; ")),
-        }
-    }
-}
-
-/// Text from outside made fit for one line of a log or a terminal: control and invisible characters escaped, cut at
-/// `limit` bytes.
-pub(crate) fn clean(text: &str, limit: usize) -> String {
-    let mut out = String::new();
-    for c in text.trim().chars() {
-        match c {
-            '\n' | '\t' | '\r' => {
-                if !out.ends_with(' ') {
-                    out.push(' ');
-                }
-            }
-            _ if !is_printable(c) => out.extend(c.escape_unicode()),
-            _ => out.push(c),
-        }
-        if out.len() > limit {
-            let end = out.floor_char_boundary(limit);
-            out.truncate(end);
-            out.push('…');
-            break;
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_from_outside_stays_on_one_line() {
-        assert_eq!(
-            clean("1 error occurred:\n\t* permission denied\n\n", 512),
-            "1 error occurred: * permission denied"
-        );
-        assert_eq!(clean("\u{1b}[31mred\u{202e}\0", 512), "\\u{1b}[31mred\\u{202e}\\u{0}");
-        assert_eq!(clean(&"ä".repeat(600), 512).len(), 512 + '…'.len_utf8());
+        Self::new(VaultErrorKind::Trust, error.to_string(), hint)
     }
 }

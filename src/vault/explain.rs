@@ -1,88 +1,99 @@
-//! Why a read or write was refused, as far as the server tells whoever asks: one more request in the case of a failure, so that
-//! the message names what to change. The server's own command line asks the same.
+//! The reason of a refused read or write, as far as the server gives it to any client: one more request after a failure, so that
+//! the message names what to change. The server's own command line makes the same requests.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use http::Method;
+use ::http::Method;
 use hyper::body::Bytes;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::timeout;
 
+use super::Vault;
 use super::answer::{self, Reading};
-use super::error::{Kind, VaultError};
-use super::transport::{Link, Outgoing, target};
-use super::{Session, Vault, Wanted};
+use super::classify::has_data_segment;
+use super::error::{VaultError, VaultErrorKind};
+use super::read::Wanted;
+use super::session::Session;
+use super::transport::{ApiRequest, target};
+use crate::http::KeptConnection;
 
-/// How many failures of one run are looked into.
-const MOST: u32 = 8;
+/// How many failures of a run are explained.
+const MAX_EXPLAINED: u32 = 8;
 /// How long one request for that may take.
-const PATIENCE: Duration = Duration::from_secs(1);
+const LOOK_UP: Duration = Duration::from_secs(1);
 
-/// What is mounted at a path.
+/// An engine that is mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Mount {
-    /// With a slash at its end.
+struct EngineMount {
+    /// The mount path, with a slash at its end.
     path: String,
-    /// Such as `kv`.
-    kind: String,
-    /// A KV engine's version is 2.
+    /// The engine, such as `kv`.
+    engine: String,
+    /// It is a KV engine of version 2.
     versioned: bool,
 }
 
 impl Vault {
-    /// The same failure with a hint that says more, where the server knows more. A client token whose uses are counted is not
-    /// used for that.
+    /// The same error, with a better hint where the server knows more. Makes no request with a client token whose uses are
+    /// limited.
     pub(super) async fn explain(
         &self,
-        link: &mut Link,
+        kept: &mut KeptConnection,
         session: &Session,
         wanted: &Wanted,
         error: VaultError,
     ) -> VaultError {
-        let may_ask = session.uses() == 0 && self.explained.get() < MOST;
-        if !may_ask || !error.open {
+        let may_ask = session.uses() == 0 && self.explained.get() < MAX_EXPLAINED;
+        if !may_ask || !error.explainable {
             return error;
         }
         self.explained.set(self.explained.get() + 1);
         let hint = match (&wanted.data, error.kind) {
-            (Some(_), Kind::Denied) => self.why_not_written(link, session, wanted).await,
-            _ => self.why_not_read(link, session, wanted, error.kind).await,
+            (Some(_), VaultErrorKind::Denied) => self.why_not_written(kept, session, wanted).await,
+            _ => self.why_not_read(kept, session, wanted, error.kind).await,
         };
         match hint {
-            Some(hint) => self.named(VaultError { hint, ..error }),
+            Some(hint) => self.with_namespace(VaultError { hint, ..error }),
             None => error,
         }
     }
 
     /// <https://openbao.org/api-docs/system/capabilities-self/>, which the default policy allows.
-    async fn why_not_written(&self, link: &mut Link, session: &Session, wanted: &Wanted) -> Option<String> {
+    async fn why_not_written(&self, kept: &mut KeptConnection, session: &Session, wanted: &Wanted) -> Option<String> {
         let path = wanted.path.as_str();
         let body = json!({ "paths": [path] }).to_string();
         let answer = self
-            .look_up(link, session, Method::POST, "sys/capabilities-self", body)
+            .look_up(kept, session, Method::POST, "sys/capabilities-self", body)
             .await?;
         let capabilities: BTreeMap<String, serde_json::Value> = serde_json::from_str(answer.data()).ok()?;
-        let may = capabilities.get(path)?.as_array()?;
-        let writes = may
+        let granted = capabilities.get(path)?.as_array()?;
+        let may_write = granted
             .iter()
-            .any(|may| ["update", "create", "root"].iter().any(|write| may == write));
-        writes.then(|| {
+            .any(|granted| ["update", "create", "root"].iter().any(|write| granted == write));
+        may_write.then(|| {
             "a policy of the role allows to write there, but not with these fields of the entry's `data`: see its \
              allowed_parameters, denied_parameters and required_parameters"
                 .to_owned()
         })
     }
 
-    async fn why_not_read(&self, link: &mut Link, session: &Session, wanted: &Wanted, kind: Kind) -> Option<String> {
+    async fn why_not_read(
+        &self,
+        kept: &mut KeptConnection,
+        session: &Session,
+        wanted: &Wanted,
+        kind: VaultErrorKind,
+    ) -> Option<String> {
         let path = wanted.path.as_str();
-        let mount = self.mount_of(link, session, path).await;
+        let mount = self.mount_of(kept, session, path).await;
         let hint = hint(path, mount.as_ref(), kind)?;
-        if kind == Kind::NotFound && wanted.version.is_some() && mount.is_some_and(|mount| mount.versioned) {
-            // Whoever may read one version may read them all.
-            let newest = self.look_up(link, session, Method::GET, path, String::new()).await;
+        let is_versioned = mount.is_some_and(|mount| mount.versioned);
+        if kind == VaultErrorKind::NotFound && wanted.version.is_some() && is_versioned {
+            // A client that may read one version of a secret may read them all.
+            let newest = self.look_up(kept, session, Method::GET, path, String::new()).await;
             if let Some(newest) = newest.and_then(|reading| reading.version) {
                 return Some(format!(
                     "the newest version is {newest}; old ones are removed beyond the secret's max_versions"
@@ -92,66 +103,64 @@ impl Vault {
         Some(hint)
     }
 
-    /// Whoever may do anything below a mount may ask what it is.
-    async fn mount_of(&self, link: &mut Link, session: &Session, path: &str) -> Option<Mount> {
+    /// The mount of a path. A client that has any permission below a mount may read this.
+    async fn mount_of(&self, kept: &mut KeptConnection, session: &Session, path: &str) -> Option<EngineMount> {
         #[derive(Deserialize)]
-        struct Told {
+        struct MountData {
             path: String,
             #[serde(rename = "type")]
-            kind: String,
+            engine: String,
             #[serde(default)]
             options: Option<BTreeMap<String, serde_json::Value>>,
         }
-        let asked = format!("sys/internal/ui/mounts/{path}");
-        let answer = self.look_up(link, session, Method::GET, &asked, String::new()).await?;
-        let told: Told = serde_json::from_str(answer.data()).ok()?;
-        let version = told.options.and_then(|mut options| options.remove("version"));
-        Some(Mount {
-            path: told.path,
-            kind: told.kind,
+        let mounts = format!("sys/internal/ui/mounts/{path}");
+        let answer = self.look_up(kept, session, Method::GET, &mounts, String::new()).await?;
+        let mount: MountData = serde_json::from_str(answer.data()).ok()?;
+        let version = mount.options.and_then(|mut options| options.remove("version"));
+        Some(EngineMount {
+            path: mount.path,
+            engine: mount.engine,
             versioned: version.is_some_and(|version| version == "2"),
         })
     }
 
-    /// One try, in a moment.
+    /// One try, within [`LOOK_UP`].
     async fn look_up(
         &self,
-        link: &mut Link,
+        kept: &mut KeptConnection,
         session: &Session,
         method: Method,
         path: &str,
         body: String,
     ) -> Option<Reading> {
-        let out = Outgoing {
+        let request = ApiRequest {
             method,
             target: target(path, None),
             body: Bytes::from(body),
-            token: Some(&session.token),
+            client_token: Some(&session.client_token),
             jwt: None,
             index: session.index.as_ref(),
             repeatable: true,
             sent: &Cell::default(),
         };
-        let answer = timeout(PATIENCE, self.transport.exchange(link, &out))
-            .await
-            .ok()?
-            .ok()?;
-        let asked = Wanted {
+        let exchanged = timeout(LOOK_UP, self.transport.exchange(kept, &request)).await;
+        let answer = exchanged.ok()?.ok().filter(|answer| answer.status() == 200)?;
+        let wanted = Wanted {
             path: path.parse().ok()?,
             version: None,
             data: None,
         };
-        let answer = Some(answer).filter(|answer| answer.status == 200)?;
-        answer::reading(answer, &asked).ok()
+        answer::reading(answer, &wanted).ok()
     }
 }
 
-/// What to do about a path that cannot be read, or that is not there, on this mount. None: nothing more than is said anyway.
-fn hint(path: &str, mount: Option<&Mount>, kind: Kind) -> Option<String> {
+/// What to do about a path on this mount that cannot be read, or that does not exist. None: nothing better than the error's own
+/// hint.
+fn hint(path: &str, mount: Option<&EngineMount>, kind: VaultErrorKind) -> Option<String> {
     let Some(mount) = mount else {
-        // Not even its mount may be looked at, or there is none.
+        // There is no such mount, or the client may not even look at it.
         let (first, rest) = path.split_once('/')?;
-        let may_be_versioned = kind == Kind::Denied && !super::has_data_segment(path);
+        let may_be_versioned = kind == VaultErrorKind::Denied && !has_data_segment(path);
         return may_be_versioned.then(|| {
             format!(
                 "add `read` on this path to a policy of the role; if {first}/ is a KV v2 engine, the path is written {first}/data/{rest}, here \
@@ -160,22 +169,22 @@ fn hint(path: &str, mount: Option<&Mount>, kind: Kind) -> Option<String> {
         });
     };
     let rest = path.strip_prefix(&mount.path)?;
-    let (at, kv) = (&mount.path, mount.kind == "kv" || mount.kind == "generic");
+    let (at, is_kv) = (&mount.path, mount.engine == "kv" || mount.engine == "generic");
     let below_data = rest.strip_prefix("data/");
-    match (kv, mount.versioned, below_data, kind) {
+    match (is_kv, mount.versioned, below_data, kind) {
         (true, true, None, _) => Some(format!(
             "the mount {at} is a KV v2 engine: the path is written {at}data/{rest}, here and in the policy"
         )),
         (true, false, Some(plain), _) => Some(format!(
             "the mount {at} is a KV v1 engine, whose paths have no /data/: the path is written {at}{plain}"
         )),
-        (true, _, _, Kind::NotFound) => Some(format!("the mount {at} has no such secret: check its name")),
-        (false, _, _, Kind::NotFound) => Some(format!(
+        (true, _, _, VaultErrorKind::NotFound) => Some(format!("the mount {at} has no such secret: check its name")),
+        (false, _, _, VaultErrorKind::NotFound) => Some(format!(
             "the mount {at} is of the engine {}: check the path against its API",
-            mount.kind
+            mount.engine
         )),
         _ => Some(format!(
-            "add `read` on this path to a policy of the role; the mount {at} is there"
+            "add `read` on this path to a policy of the role; the mount {at} exists"
         )),
     }
 }
@@ -185,10 +194,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_form_of_the_path_is_named_where_the_mount_tells() {
-        let mount = |path: &str, kind: &str, versioned| Mount {
+    fn the_hint_has_the_path_as_the_mount_wants_it() {
+        let mount = |path: &str, engine: &str, versioned| EngineMount {
             path: path.to_owned(),
-            kind: kind.to_owned(),
+            engine: engine.to_owned(),
             versioned,
         };
         let (v2, v1, pki) = (
@@ -197,19 +206,54 @@ mod tests {
             mount("pki/", "pki", false),
         );
         for (path, mount, kind, text) in [
-            ("team/kv/web", Some(&v2), Kind::Denied, Some("team/kv/data/web")),
-            ("team/kv/web", Some(&v2), Kind::NotFound, Some("team/kv/data/web")),
-            ("team/kv/data/web", Some(&v2), Kind::NotFound, Some("no such secret")),
-            ("team/kv/data/web", Some(&v2), Kind::Denied, Some("add `read`")),
-            ("old/data/web", Some(&v1), Kind::NotFound, Some("written old/web")),
-            ("old/data/web", Some(&v1), Kind::Denied, Some("written old/web")),
-            ("old/web", Some(&v1), Kind::NotFound, Some("no such secret")),
-            ("pki/cert/x", Some(&pki), Kind::NotFound, Some("engine pki")),
-            ("secret/foo/bar", None, Kind::Denied, Some("secret/data/foo/bar")),
-            ("secret/data/foo", None, Kind::Denied, None),
-            ("secret/foo", None, Kind::NotFound, None),
-            // Another mount than the path's: a server that lies.
-            ("kv/x", Some(&v2), Kind::Denied, None),
+            (
+                "team/kv/web",
+                Some(&v2),
+                VaultErrorKind::Denied,
+                Some("team/kv/data/web"),
+            ),
+            (
+                "team/kv/web",
+                Some(&v2),
+                VaultErrorKind::NotFound,
+                Some("team/kv/data/web"),
+            ),
+            (
+                "team/kv/data/web",
+                Some(&v2),
+                VaultErrorKind::NotFound,
+                Some("no such secret"),
+            ),
+            (
+                "team/kv/data/web",
+                Some(&v2),
+                VaultErrorKind::Denied,
+                Some("add `read`"),
+            ),
+            (
+                "old/data/web",
+                Some(&v1),
+                VaultErrorKind::NotFound,
+                Some("written old/web"),
+            ),
+            (
+                "old/data/web",
+                Some(&v1),
+                VaultErrorKind::Denied,
+                Some("written old/web"),
+            ),
+            ("old/web", Some(&v1), VaultErrorKind::NotFound, Some("no such secret")),
+            ("pki/cert/x", Some(&pki), VaultErrorKind::NotFound, Some("engine pki")),
+            (
+                "secret/foo/bar",
+                None,
+                VaultErrorKind::Denied,
+                Some("secret/data/foo/bar"),
+            ),
+            ("secret/data/foo", None, VaultErrorKind::Denied, None),
+            ("secret/foo", None, VaultErrorKind::NotFound, None),
+            // A wrong answer: the mount of another path.
+            ("kv/x", Some(&v2), VaultErrorKind::Denied, None),
         ] {
             let hint = hint(path, mount, kind);
             match text {

@@ -1,31 +1,32 @@
-//! How long a secret without a lease lives, where its own data tells: a certificate's end, against the server's clock in the
-//! very answer. Our own clock has no part in it.
+//! How long a secret without a lease lives, where its own data says so: the expiry of a certificate, compared with the server's
+//! clock in the same answer. The local clock has no part in it.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
+use ::http::header::{self, HeaderMap};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{self, HeaderMap};
 use serde::Deserialize;
 
-/// What the engines say that make such secrets.
+/// The fields with which engines state the expiry.
 #[derive(Deserialize)]
-struct Told<'a> {
-    /// pki: when the certificate ends, in seconds since 1970.
+struct CertificateData<'a> {
+    /// pki: the expiry of the certificate, in seconds since 1970.
     /// <https://openbao.org/api-docs/secret/pki/#generate-certificate-and-key>
     #[serde(default)]
     expiration: Option<u64>,
-    /// ssh: the certificate itself. <https://openbao.org/api-docs/secret/ssh/#sign-ssh-key>
+    /// ssh: the certificate. <https://openbao.org/api-docs/secret/ssh/#sign-ssh-key>
     #[serde(borrow, default)]
     signed_key: Option<Cow<'a, str>>,
 }
 
-/// What is left of it at the time of the answer, at least a second. None: it has no end, or the answer does not tell.
-pub(super) fn told(data: &str, headers: &HeaderMap) -> Option<Duration> {
-    let told: Told<'_> = serde_json::from_str(data).ok()?;
-    let end = match told.signed_key {
-        None => told.expiration?,
+/// How long the secret still lives at the time of the answer, at least a second. None where it does not expire, or where the
+/// answer does not say when.
+pub(super) fn remaining(data: &str, headers: &HeaderMap) -> Option<Duration> {
+    let certificate: CertificateData<'_> = serde_json::from_str(data).ok()?;
+    let end = match certificate.signed_key {
+        None => certificate.expiration?,
         Some(key) => ssh_end(&key)?,
     };
     let end = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(end))?;
@@ -34,7 +35,7 @@ pub(super) fn told(data: &str, headers: &HeaderMap) -> Option<Duration> {
     Some(left.max(Duration::from_secs(1)))
 }
 
-/// When an OpenSSH certificate ends, in seconds since 1970; none where it never does.
+/// The expiry of an OpenSSH certificate, in seconds since 1970. None where it does not expire.
 /// <https://cvsweb.openbsd.org/src/usr.bin/ssh/PROTOCOL.certkeys>
 fn ssh_end(key: &str) -> Option<u64> {
     let blob = STANDARD.decode(key.split_ascii_whitespace().nth(1)?).ok()?;
@@ -48,18 +49,18 @@ fn ssh_end(key: &str) -> Option<u64> {
         curve if curve.starts_with(b"ecdsa-sha2-nistp") => 2,
         _ => return None,
     };
-    // The nonce, and the key.
+    // The nonce, and the parts of the key.
     for _ in 0..1 + key_parts {
         text(&mut rest)?;
     }
-    // Its number, and whom it is for.
+    // The serial number (8 bytes), and the type of certificate (4 bytes).
     rest = rest.get(8 + 4..)?;
     let (_id, _principals) = (text(&mut rest)?, text(&mut rest)?);
     let _begin = number(&mut rest)?;
     number(&mut rest).filter(|end| *end != u64::MAX)
 }
 
-/// A text behind its length.
+/// Takes a string, which stands behind its length.
 fn text<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (length, behind) = rest.split_first_chunk()?;
     let (text, behind) = behind.split_at_checked(u32::from_be_bytes(*length) as usize)?;
@@ -67,6 +68,7 @@ fn text<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(text)
 }
 
+/// Takes a number of 8 bytes.
 fn number(rest: &mut &[u8]) -> Option<u64> {
     let (number, behind) = rest.split_first_chunk()?;
     *rest = behind;
@@ -80,7 +82,7 @@ mod tests {
     use super::*;
 
     fn at(date: &'static str) -> HeaderMap {
-        [(header::DATE, http::HeaderValue::from_static(date))]
+        [(header::DATE, ::http::HeaderValue::from_static(date))]
             .into_iter()
             .collect()
     }
@@ -89,10 +91,10 @@ mod tests {
     const NOW: &str = "Tue, 14 Nov 2023 22:13:20 GMT";
 
     #[test]
-    fn a_certificate_ends_by_the_servers_own_clock() {
-        let seconds = |data: &str| told(data, &at(NOW)).map(|left| left.as_secs());
+    fn a_certificate_expires_by_the_servers_clock() {
+        let seconds = |data: &str| remaining(data, &at(NOW)).map(|left| left.as_secs());
         assert_eq!(seconds(r#"{"certificate":"x","expiration":1700003600}"#), Some(3600));
-        assert_eq!(seconds(r#"{"expiration":1600000000}"#), Some(1), "it is over");
+        assert_eq!(seconds(r#"{"expiration":1600000000}"#), Some(1), "it has expired");
         assert_eq!(seconds(r#"{"expiration":18446744073709551615}"#), None);
         for none in [
             r#"{"certificate":"x"}"#,
@@ -105,8 +107,8 @@ mod tests {
             assert_eq!(seconds(none), None, "{none}");
         }
         let pki = r#"{"expiration":1700003600}"#;
-        assert_eq!(told(pki, &HeaderMap::new()), None, "whose clock?");
-        assert_eq!(told(pki, &at("yesterday")), None);
+        assert_eq!(remaining(pki, &HeaderMap::new()), None, "no clock of the server");
+        assert_eq!(remaining(pki, &at("yesterday")), None);
     }
 
     fn ssh(kind: &str, key_parts: usize, end: u64) -> String {
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ssh_certificate_has_its_end_in_it() {
+    fn an_ssh_certificate_states_its_expiry() {
         for (kind, key_parts) in [
             ("ssh-rsa", 2),
             ("ssh-ed25519", 1),
@@ -144,14 +146,18 @@ mod tests {
                 Some(1_700_000_060),
                 "{kind}"
             );
-            assert_eq!(ssh_end(&ssh(&kind, key_parts, u64::MAX)), None, "{kind}: for ever");
+            assert_eq!(
+                ssh_end(&ssh(&kind, key_parts, u64::MAX)),
+                None,
+                "{kind}: does not expire"
+            );
         }
-        assert_eq!(ssh_end(&ssh("ssh-rsa", 2, 1)), None, "no certificate");
+        assert_eq!(ssh_end(&ssh("ssh-rsa", 2, 1)), None, "not a certificate");
     }
 
     proptest! {
         #[test]
-        fn nothing_that_a_server_sends_is_more_than_an_end(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn no_bytes_of_a_server_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = ssh_end(&format!("x {}", STANDARD.encode(&bytes)));
             let mut whole = b"\0\0\0\x23ssh-ed25519-cert-v01@openssh.com".to_vec();
             whole.extend(bytes);

@@ -1,325 +1,168 @@
-//! The tokens that a login takes: the pod's service-account token, or the one that GitHub gives a job.
+//! The login: one request for each try, until the server returns a client token.
 
-use std::borrow::Cow;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use base64::Engine as _;
+use ::http::Method;
 use hyper::body::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use tokio::time::{timeout, timeout_at};
 use zeroize::Zeroizing;
 
-use super::error::{Kind, VaultError, clean};
-use crate::plan::Role;
-use crate::secret::Secret;
+use super::cancellation::{Cancellation, LoginInFlight};
+use super::classify::{FailedTry, Operation, classify};
+use super::error::{VaultError, VaultErrorKind};
+use super::session::Session;
+use super::transport::{ApiRequest, X_VAULT_INDEX, target};
+use super::{Vault, answer, service_account};
+use crate::http::{Jwt, Pause, RetryDecision, RetryWindow, Tries};
+use crate::plan::{Login, Role};
 
-/// Real ones have about a thousand bytes.
-const MAX_TOKEN: usize = 64 * 1024;
+/// How long a login waits for the token file, which the kubelet may write late.
+const TOKEN_FILE_WAIT: Duration = Duration::from_secs(10);
 
-/// A signed token that says who we are. Shows nothing of itself.
-#[derive(Debug)]
-pub(crate) struct Jwt(Secret);
+/// How long podkey waits, beyond the end of the run, for the answer to a login that the server already has. Without the answer nobody
+/// could revoke the client token.
+pub(crate) const LOGIN_GRACE: Duration = Duration::from_millis(800);
 
-/// When a token was made and when it ends, by its own claims, in seconds since 1970. Nobody has checked the signature.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Expiry {
-    pub(super) exp: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) iat: Option<u64>,
-}
-
-impl Expiry {
-    /// How long the token is still good by the local clock, and its whole life. None where the local clock says that the token
-    /// has ended: whoever took it knows better.
-    pub(crate) fn left(self, now: SystemTime) -> Option<(Duration, Duration)> {
-        let end = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.exp))?;
-        let left = end.duration_since(now).ok().filter(|left| !left.is_zero())?;
-        let life = self
-            .iat
-            .and_then(|iat| self.exp.checked_sub(iat))
-            .map(Duration::from_secs);
-        // A local clock that is behind must not make a token older than it can become.
-        Some((life.map_or(left, |life| left.min(life)), life.unwrap_or(left)))
-    }
-}
-
-/// Whether the service-account token in this file ends later than another one. The kubelet replaces the file in time.
-pub(crate) fn is_later(file: &Path, than: Expiry) -> bool {
-    let expiry = Jwt::read(file).ok().and_then(|token| token.expiry());
-    expiry.is_some_and(|expiry| expiry.exp > than.exp)
-}
-
-/// What to log in with.
-pub(crate) enum Credential<'a> {
-    /// The projected service-account token as the kubelet wrote it, read anew for each try.
+/// The token to log in with.
+#[derive(Clone, Copy)]
+pub(crate) enum LoginToken<'a> {
+    /// The projected service-account token in this file, read again for each try: the kubelet replaces the file.
     File(&'a Path),
-    /// This one.
-    Token(&'a Jwt),
+    Jwt(&'a Jwt),
 }
 
-/// Why there is no token (yet).
-pub(super) struct NoToken(pub(super) VaultError);
+impl Vault {
+    /// Logs in. There is no further try after a cancellation.
+    pub(crate) async fn login(
+        &self,
+        login: &Login,
+        token: LoginToken<'_>,
+        cancellation: &Cancellation,
+    ) -> Result<Session, VaultError> {
+        let unidentified = Operation::Login { login, identity: "" };
+        let mut tries = Tries::new(self.deadline, unidentified.to_string());
+        loop {
+            let read;
+            let jwt = match token {
+                LoginToken::Jwt(jwt) => Ok(jwt),
+                LoginToken::File(file) => match service_account::read(file) {
+                    Ok(jwt) => {
+                        read = jwt;
+                        Ok(&read)
+                    }
+                    Err(error) => Err(error),
+                },
+            };
+            let decision = match jwt {
+                Err(error) => RetryDecision::Retry(Pause::Jitter, RetryWindow::SinceFirst(TOKEN_FILE_WAIT), error),
+                Ok(jwt) => match self.try_login(login, jwt, &mut tries, cancellation).await? {
+                    Ok(session) => return Ok(session),
+                    Err(failure) => {
+                        let identity = jwt.identity();
+                        let operation = Operation::Login {
+                            login,
+                            identity: &identity,
+                        };
+                        classify(operation, &failure)
+                    }
+                },
+            };
+            let decision = self.decided(decision);
+            if cancellation.is_requested() {
+                return Err(tries.out_of_time());
+            }
+            tries.pause(decision).await?;
+        }
+    }
 
-impl Jwt {
-    /// The service-account token in this file.
-    pub(super) fn read(file: &Path) -> Result<Self, NoToken> {
-        let shown = file.display();
-        let no = |message: String| {
-            NoToken(VaultError::new(
-                Kind::Setup,
-                message,
-                "is the volume podkey-token mounted in this container, with a serviceAccountToken projection that this user may read?",
-            ))
+    /// One try. The outer error is the end of the budget.
+    async fn try_login(
+        &self,
+        login: &Login,
+        jwt: &Jwt,
+        tries: &mut Tries<VaultError>,
+        cancellation: &Cancellation,
+    ) -> Result<Result<Session, FailedTry>, VaultError> {
+        warn_if_expired(jwt);
+        let request = ApiRequest {
+            method: Method::POST,
+            target: target(&format!("auth/{}/login", login.mount), None),
+            body: login_body(&login.role, jwt)?,
+            client_token: None,
+            jwt: Some(jwt.secret()),
+            index: None,
+            repeatable: false,
+            sent: &cancellation.login_sent,
         };
-        let bytes = read_at_most(file, MAX_TOKEN).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => no(format!("there is no service-account token at {shown}")),
-            _ => no(format!("the service-account token {shown} cannot be read: {error}")),
-        })?;
-        let end = bytes
-            .iter()
-            .rposition(|b| !b.is_ascii_whitespace())
-            .map_or(0, |last| last + 1);
-        if end == 0 {
-            return Err(no(format!("the service-account token {shown} is empty")));
-        }
-        if bytes.len() > MAX_TOKEN {
-            return Err(no(format!("the service-account token {shown} is longer than 64 KiB")));
-        }
-        if let Some(at) = bytes[..end].iter().position(|b| !b.is_ascii_graphic()) {
-            return Err(no(format!(
-                "the service-account token {shown} is no token: byte {} is none that a token has",
-                at + 1
-            )));
-        }
-        Ok(Self(Secret::from(bytes[..end].to_vec())))
-    }
-
-    /// A token that came in an answer, if it can be one.
-    pub(super) fn given(bytes: Zeroizing<Vec<u8>>) -> Option<Self> {
-        let fits = (1..=MAX_TOKEN).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
-        fits.then(|| Self(bytes.into()))
-    }
-
-    /// A claim that is a text. Nobody has checked the signature: good for messages, and for what the server checks again.
-    pub(crate) fn claim(&self, name: &str) -> Option<String> {
-        match self.payload::<serde_json::Value>()?.get_mut(name)?.take() {
-            serde_json::Value::String(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// The token itself.
-    pub(super) fn secret(&self) -> &Secret {
-        &self.0
-    }
-
-    /// Whom the token speaks for, in words for a message; never the token.
-    pub(super) fn identity(&self) -> String {
-        let Some(claims) = self.payload::<Claims>() else {
-            return "a token that is no JWT".to_owned();
+        let in_flight = LoginInFlight {
+            cancellation,
+            deadline: self.deadline,
         };
-        let mut words = match claims
-            .sub
-            .strip_prefix("system:serviceaccount:")
-            .and_then(|rest| rest.split_once(':'))
-        {
-            Some((namespace, name)) => format!(
-                "service account {} in namespace {}",
-                clean(name, 128),
-                clean(namespace, 128)
-            ),
-            None => format!("subject {}", clean(&claims.sub, 256)),
+        let mut kept = self.kept.take();
+        let exchanged = {
+            let mut exchange = std::pin::pin!(self.transport.exchange(&mut kept, &request));
+            match timeout_at(self.deadline.end(), &mut exchange).await {
+                // Only the answer has the client token, which must be revoked.
+                Err(_) if cancellation.login_in_flight() => timeout(LOGIN_GRACE, exchange).await,
+                exchanged => exchanged,
+            }
         };
-        let audiences: Vec<String> = claims.aud.list().iter().map(|aud| clean(aud, 128)).collect();
-        words.push_str(&format!(" with audience {}", audiences.join(", ")));
-        if let Some(late) = self.expired(SystemTime::now()) {
-            words.push_str(&format!(", expired by the local clock {late} ago"));
+        self.kept.set(kept);
+        let answer = match exchanged {
+            Err(_) => return Err(self.with_namespace(tries.out_of_time())),
+            Ok(Err(error)) => return Ok(Err(FailedTry::Transport(error))),
+            Ok(Ok(answer)) => answer,
+        };
+        in_flight.answered();
+        if answer.status() != 200 {
+            return Ok(Err(FailedTry::Refused(answer::error_response(&answer, "").into())));
         }
-        words
-    }
-
-    /// How long ago the token expired, if it did.
-    pub(super) fn expired(&self, now: SystemTime) -> Option<humantime::FormattedDuration> {
-        let exp =
-            SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(self.payload::<Claims>()?.exp?).ok()?)?;
-        let late = now.duration_since(exp).ok()?;
-        Some(humantime::format_duration(Duration::from_secs(late.as_secs())))
-    }
-
-    /// When the token ends, where it says so.
-    pub(super) fn expiry(&self) -> Option<Expiry> {
-        let claims = self.payload::<Claims>()?;
-        let seconds = |claim: Option<f64>| Some(Duration::try_from_secs_f64(claim?).ok()?.as_secs());
-        Some(Expiry {
-            exp: seconds(claims.exp)?,
-            iat: seconds(claims.iat),
-        })
-    }
-
-    fn payload<T: for<'a> Deserialize<'a>>(&self) -> Option<T> {
-        let payload = self.0.expose().split(|b| *b == b'.').nth(1)?;
-        let json = Zeroizing::new(base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?);
-        serde_json::from_slice(&json).ok()
-    }
-
-    /// The body of the login request, the same for both methods. Wiped when the request is done with it.
-    pub(super) fn login_body(&self, role: &Role) -> Result<Bytes, VaultError> {
-        // The error's text could hold the token.
-        let cannot = || VaultError::new(Kind::Setup, "the login request cannot be made", "");
-        // Checked to be ASCII when it was read.
-        let jwt = std::str::from_utf8(self.0.expose()).map_err(|_| cannot())?;
-        let role = role.as_str();
-        // Neither has a character that takes more than one to escape: a buffer that never grows leaves no copy behind.
-        let mut body = Zeroizing::new(Vec::with_capacity(2 * (role.len() + jwt.len()) + 32));
-        serde_json::to_writer(&mut *body, &LoginBody { role, jwt }).map_err(|_| cannot())?;
-        Ok(Bytes::from_owner(body))
+        let index = answer.http.headers.get(X_VAULT_INDEX).cloned();
+        let auth = answer::auth(&answer).map_err(|failure| failure.with_head(answer.head()));
+        Ok(auth.map(|auth| Session::new(auth, login.role.to_string(), index, jwt.lifetime())))
     }
 }
 
-#[derive(Serialize)]
-struct LoginBody<'a> {
-    role: &'a str,
-    jwt: &'a str,
-}
-
-#[derive(Deserialize)]
-struct Claims {
-    #[serde(default)]
-    sub: String,
-    #[serde(default)]
-    aud: Audiences,
-    #[serde(default)]
-    exp: Option<f64>,
-    #[serde(default)]
-    iat: Option<f64>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Audiences {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl Default for Audiences {
-    fn default() -> Self {
-        Self::Many(Vec::new())
+fn warn_if_expired(jwt: &Jwt) {
+    let now = SystemTime::now();
+    if let Some(ago) = jwt.expired_ago(now) {
+        tracing::warn!(
+            local_time = %humantime::format_rfc3339_seconds(now),
+            "the token to log in with expired {ago} ago by the local clock"
+        );
     }
 }
 
-impl Audiences {
-    fn list(&self) -> Cow<'_, [String]> {
-        match self {
-            Self::One(one) => Cow::Owned(vec![one.clone()]),
-            Self::Many(many) => Cow::Borrowed(many),
-        }
+/// The body of a login, for the kubernetes method and the jwt method alike. Wiped when the request is done.
+fn login_body(role: &Role, jwt: &Jwt) -> Result<Bytes, VaultError> {
+    #[derive(Serialize)]
+    struct LoginBody<'a> {
+        role: &'a str,
+        jwt: &'a str,
     }
-}
-
-/// One byte more than the limit tells that there is more.
-fn read_at_most(file: &Path, limit: usize) -> std::io::Result<Zeroizing<Vec<u8>>> {
-    use std::io::Read;
-    use std::os::unix::fs::OpenOptionsExt;
-
-    use rustix::fs::OFlags;
-
-    let mut bytes = Zeroizing::new(Vec::with_capacity(2048));
-    // A pipe in its place would keep us waiting past every budget.
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(OFlags::NONBLOCK.bits() as i32)
-        .open(file)?;
-    if !file.metadata()?.is_file() {
-        return Err(std::io::Error::other("it is no file"));
-    }
-    file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    // The library's error could quote the token.
+    let cannot = || VaultError::new(VaultErrorKind::Setup, "the login request cannot be built", "");
+    // A JWT is ASCII.
+    let jwt = std::str::from_utf8(jwt.secret().expose()).map_err(|_| cannot())?;
+    let role = role.as_str();
+    // No character of either becomes more than two in JSON: the buffer never grows, and leaves no copy of the token behind.
+    let mut body = Zeroizing::new(Vec::with_capacity(2 * (role.len() + jwt.len()) + 32));
+    serde_json::to_writer(&mut *body, &LoginBody { role, jwt }).map_err(|_| cannot())?;
+    Ok(Bytes::from_owner(body))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn token(payload: &str) -> Jwt {
-        let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(payload);
-        Jwt(Secret::from(format!("e30.{payload}.canary").into_bytes()))
-    }
-
     #[test]
     fn the_login_body_is_json_whatever_the_role_is_called() {
         let role = r#"a "role" \ $(X)"#;
-        let body = token("{}").login_body(&role.parse().unwrap()).map_err(|_| ()).unwrap();
+        let jwt = Jwt::new(Zeroizing::new(b"e30.e30.canary".to_vec())).unwrap();
+        let body = login_body(&role.parse().unwrap(), &jwt).map_err(|_| ()).unwrap();
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body, serde_json::json!({"role": role, "jwt": "e30.e30.canary"}));
-    }
-
-    #[test]
-    fn a_token_says_when_it_ends_or_does_not() {
-        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        let left = |payload: &str, now: u64| {
-            let (left, life) = token(payload).expiry()?.left(at(now))?;
-            Some((left.as_secs(), life.as_secs()))
-        };
-        assert_eq!(left(r#"{"exp":1600,"iat":1000}"#, 1100), Some((500, 600)));
-        assert_eq!(left(r#"{"exp":1600.9,"iat":1000.2}"#, 1100), Some((500, 600)));
-        assert_eq!(left(r#"{"exp":1600}"#, 1100), Some((500, 500)));
-        assert_eq!(
-            left(r#"{"exp":1600,"iat":1000}"#, 7),
-            Some((600, 600)),
-            "a clock that is behind"
-        );
-        assert_eq!(left(r#"{"exp":1600,"iat":9000}"#, 1100), Some((500, 500)));
-        for none in [
-            "{}",
-            "no json",
-            r#"{"exp":1600}"#,
-            r#"{"exp":-1}"#,
-            r#"{"exp":1e300}"#,
-            r#"{"exp":"1600"}"#,
-            r#"{"exp":null}"#,
-            r#"{"exp":1700,"exp":9000}"#,
-        ] {
-            assert_eq!(left(none, 1600), None, "{none}");
-        }
-    }
-
-    #[test]
-    fn only_a_file_with_a_later_token_is_worth_another_login() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("token");
-        let than = Expiry { exp: 1600, iat: None };
-        assert!(!is_later(&file, than), "no file");
-        for (payload, later) in [
-            (r#"{"exp":1600}"#, false),
-            (r#"{"exp":1599}"#, false),
-            (r#"{"exp":1601}"#, true),
-            ("{}", false),
-        ] {
-            std::fs::write(&file, token(payload).secret().expose()).unwrap();
-            assert_eq!(is_later(&file, than), later, "{payload}");
-        }
-        std::fs::write(&file, "no token at all").unwrap();
-        assert!(!is_later(&file, than));
-    }
-
-    #[test]
-    fn whom_a_token_speaks_for_is_told_without_the_token() {
-        for (payload, words) in [
-            (
-                r#"{"sub":"system:serviceaccount:arc:runner","aud":["vault","x"],"exp":99999999999}"#,
-                "service account runner in namespace arc with audience vault, x",
-            ),
-            (
-                r#"{"sub":"repo:a/b","aud":"gh\nx"}"#,
-                "subject repo:a/b with audience gh x",
-            ),
-            ("{}", "subject  with audience "),
-            ("no json", "a token that is no JWT"),
-            (r#"{"exp":1e300}"#, "subject  with audience "),
-        ] {
-            assert_eq!(token(payload).identity(), words);
-        }
-        assert!(token(r#"{"exp":1}"#).identity().contains("expired by the local clock"));
-        assert_eq!(Jwt(Secret::from(b"x.y".to_vec())).identity(), "a token that is no JWT");
     }
 }

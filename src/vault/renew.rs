@@ -1,41 +1,47 @@
-//! Makes tokens and leases last longer: one request each, tried as the run's [`Deadline`](super::Deadline) says.
+//! Renewals of client tokens and leases: one request each, retried as the [`Deadline`](crate::http::Deadline) says.
 
 use std::cell::Cell;
 
-use http::Method;
+use ::http::Method;
 use hyper::body::Bytes;
 use serde::Serialize;
 
 use super::Vault;
 use super::answer::{self, Renewed};
-use super::classify::{FailedTry, Step};
+use super::classify::{FailedTry, Operation};
 use super::error::VaultError;
 use super::session::Session;
-use super::transport::{Answered, Outgoing, target};
+use super::transport::{ApiRequest, ApiResponse, target};
 
 impl Vault {
-    /// Extends the client token by its own TTL, or by what is left of its maximum.
+    /// Extends the client token by its own TTL, or by what is left of its maximum TTL.
     /// <https://openbao.org/api-docs/auth/token/#renew-a-token-self>
     pub(crate) async fn renew_token(&self, session: &Session) -> Result<Renewed, VaultError> {
-        let target = target("auth/token/renew-self", None);
-        self.renew(session, Step::RenewToken, target, Bytes::new(), answer::renewed_token)
-            .await
+        let path = "auth/token/renew-self";
+        self.renew(
+            session,
+            Operation::RenewToken,
+            path,
+            Bytes::new(),
+            answer::renewed_token,
+        )
+        .await
     }
 
-    /// Extends a lease by its engine's TTL, or by what is left of its maximum.
+    /// Extends a lease by the TTL of its engine, or by what is left of the maximum TTL. `path` is the path that was read.
     /// <https://openbao.org/api-docs/system/leases/#renew-lease>
     pub(crate) async fn renew_lease(&self, session: &Session, path: &str, id: &str) -> Result<Renewed, VaultError> {
         #[derive(Serialize)]
-        struct Body<'a> {
+        struct RenewLeaseBody<'a> {
             lease_id: &'a str,
         }
-        // One text: nothing in it can fail.
-        let body = serde_json::to_vec(&Body { lease_id: id }).unwrap_or_default();
-        let target = target("sys/leases/renew", None);
+        // A string always serialises.
+        let body = serde_json::to_vec(&RenewLeaseBody { lease_id: id }).unwrap_or_default();
+        let operation = Operation::RenewLease { path };
         self.renew(
             session,
-            Step::RenewLease { path },
-            target,
+            operation,
+            "sys/leases/renew",
             body.into(),
             answer::renewed_lease,
         )
@@ -45,37 +51,29 @@ impl Vault {
     async fn renew(
         &self,
         session: &Session,
-        step: Step<'_>,
-        target: String,
+        operation: Operation<'_>,
+        path: &str,
         body: Bytes,
-        take: impl Fn(&Answered) -> Result<Renewed, FailedTry>,
+        take: impl Fn(&ApiResponse) -> Result<Renewed, FailedTry>,
     ) -> Result<Renewed, VaultError> {
-        let out = Outgoing {
+        let request = ApiRequest {
             method: Method::POST,
-            target,
+            target: target(path, None),
             body,
-            token: Some(&session.token),
+            client_token: Some(&session.client_token),
             jwt: None,
             index: session.index.as_ref(),
             repeatable: true,
             sent: &Cell::default(),
         };
-        let mut link = self.first.take();
-        let renewed = self
-            .ask(
-                &mut link,
-                session,
-                &out,
-                None,
-                |_| step,
-                |answer| match answer.status {
-                    200 => take(&answer),
-                    201..300 => Err(FailedTry::Nonsense("it is empty", answer::head(&answer))),
-                    _ => Err(FailedTry::Refused(answer::refusal(&answer, "").into())),
-                },
-            )
-            .await;
-        self.first.set(link);
+        let take = |answer: ApiResponse| match answer.status() {
+            200 => take(&answer),
+            201..300 => Err(FailedTry::malformed("it is empty")),
+            _ => Err(FailedTry::Refused(answer::error_response(&answer, "").into())),
+        };
+        let mut kept = self.kept.take();
+        let renewed = self.ask(&mut kept, session, &request, None, |_| operation, take).await;
+        self.kept.set(kept);
         renewed
     }
 }

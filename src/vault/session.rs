@@ -1,71 +1,73 @@
-//! The right to ask the server, from a login until it is revoked, and how it goes from one process to another.
+//! A session: the right to make requests, from a login until the client token is revoked; and how a session goes from `init` to
+//! the sidecar.
 
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::time::Duration;
 
-use http::header::HeaderValue;
+use ::http::header::HeaderValue;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::answer::Auth;
-use super::error::{Kind, VaultError};
-use super::login::Expiry;
+use super::error::{VaultError, VaultErrorKind};
+use crate::http::JwtLifetime;
 use crate::secret::Secret;
 
-/// What a login gives: the right to read, until it is revoked.
+/// What a login gives.
 pub(crate) struct Session {
-    pub(super) token: Secret,
+    pub(super) client_token: Secret,
+    /// The header `X-Vault-Index` of the login, for each request.
     pub(super) index: Option<HeaderValue>,
+    /// A batch token can be neither renewed nor revoked.
     pub(super) batch: bool,
     pub(super) role: String,
-    pub(super) since: Instant,
-    /// Names the token in the server's audit log.
-    pub accessor: String,
-    /// How long the token lasts, from the login or from the last renewal.
-    pub ttl: Duration,
-    /// Whether that can be extended.
-    pub renewable: bool,
-    /// The policies it has.
-    pub policies: Vec<String>,
-    /// The requests that the token is good for.
-    pub(super) uses: Uses,
-    /// Until when the token is good that we logged in with, where that token says so.
-    pub(super) proof: Option<Expiry>,
+    since: Instant,
+    /// Identifies the client token in the server's audit log.
+    pub(crate) accessor: String,
+    /// How long the client token lives, from the login or from the last renewal. Zero: it does not expire.
+    pub(crate) ttl: Duration,
+    /// Whether the client token can be renewed.
+    pub(crate) renewable: bool,
+    /// The policies of the client token.
+    pub(crate) policies: Vec<String>,
+    uses: Uses,
+    /// The lifetime of the JWT of the login, where the JWT states it.
+    proof: Option<JwtLifetime>,
 }
 
-/// The requests that a client token is good for. The server counts each of them, the refused ones too. The last one ends the
-/// token, and all leases with it (<https://openbao.org/docs/concepts/tokens/>).
+/// How many requests the client token is good for. The server counts each request, a refused one too. The last request ends the
+/// token, and all its leases (<https://openbao.org/docs/concepts/tokens/>).
 #[derive(Debug)]
-pub(super) struct Uses {
-    /// As the login says; 0 means without end.
+struct Uses {
+    /// The limit of the login; 0 means no limit.
     granted: u64,
-    /// Requests that the server may have counted.
+    /// The requests that the server may have counted.
     made: Cell<u64>,
-    /// Requests that are not to be made, because a lease would end with the token.
-    kept: Cell<u64>,
+    /// The requests that must not be made, because the last one would end a lease.
+    reserved: Cell<u64>,
 }
 
 impl Uses {
-    pub(super) fn new(granted: u64) -> Self {
+    fn new(granted: u64) -> Self {
         Self {
             granted,
             made: Cell::new(0),
-            kept: Cell::new(0),
+            reserved: Cell::new(0),
         }
     }
 
-    /// How many requests are left; none: without end.
+    /// How many requests are left. None: no limit.
     fn left(&self) -> Option<u64> {
         (self.granted > 0).then(|| self.granted.saturating_sub(self.made.get()))
     }
 }
 
-/// A session as one process writes it for another, its client token in the clear: for a place that nobody else can read.
-/// Nothing prints it.
+/// A session as `init` writes it for the sidecar, with the client token in the clear: for a file that nobody else can read.
+/// There is no `Debug`.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Handed<'a> {
+pub(crate) struct SessionHandover<'a> {
     #[serde(borrow)]
     client_token: Cow<'a, str>,
     #[serde(borrow)]
@@ -79,13 +81,13 @@ pub(crate) struct Handed<'a> {
     renewable: bool,
     uses: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    proof: Option<Expiry>,
+    proof: Option<JwtLifetime>,
 }
 
 impl Session {
-    pub(super) fn new(auth: Auth, role: String, index: Option<HeaderValue>, proof: Option<Expiry>) -> Self {
+    pub(super) fn new(auth: Auth, role: String, index: Option<HeaderValue>, proof: Option<JwtLifetime>) -> Self {
         Self {
-            token: auth.client_token,
+            client_token: auth.client_token,
             index,
             batch: auth.batch,
             role,
@@ -99,31 +101,31 @@ impl Session {
         }
     }
 
-    /// The role that we logged in as.
+    /// The role of the login.
     pub(crate) fn role(&self) -> &str {
         &self.role
     }
 
-    /// How many requests the token was good for at the login; 0 means without end.
+    /// How many requests the client token was good for at the login; 0 means no limit.
     pub(crate) fn uses(&self) -> u64 {
         self.uses.granted
     }
 
-    /// The last request is not to be made but for the revocation: the token's last use ends the leases that it made.
+    /// Reserves the last use for the revocation: any other last request would end the leases of the client token.
     pub(crate) fn keep_last_use(&self) {
-        self.uses.kept.set(1);
+        self.uses.reserved.set(1);
     }
 
-    /// Whether no request is left: the server has ended the token by itself.
+    /// Whether no use is left: the server has ended the client token.
     pub(crate) fn is_used_up(&self) -> bool {
         self.uses.left() == Some(0)
     }
 
-    /// Counts a request before it is made. The error says that there is none left.
-    pub(super) fn spend(&self) -> Result<(), VaultError> {
+    /// Counts a request before it is made. The error: there is no use left for it.
+    pub(super) fn count_use(&self) -> Result<(), VaultError> {
         match self.uses.left() {
-            Some(left) if left <= self.uses.kept.get() => Err(VaultError::new(
-                Kind::Denied,
+            Some(left) if left <= self.uses.reserved.get() => Err(VaultError::new(
+                VaultErrorKind::Denied,
                 format!(
                     "the client token of the role {} is good for {} requests (token_num_uses), and has none left for this",
                     self.role, self.uses.granted
@@ -138,27 +140,27 @@ impl Session {
     }
 
     /// Takes back a request that the server has not counted.
-    pub(super) fn unspend(&self) {
+    pub(super) fn uncount_use(&self) {
         self.uses.made.set(self.uses.made.get().saturating_sub(1));
     }
 
-    /// How long the token is still good for, if it was never renewed; none: it never ends.
+    /// How long the client token still lives, if it was never renewed. None: it does not expire.
     pub(crate) fn left(&self) -> Option<Duration> {
         (!self.ttl.is_zero()).then(|| self.ttl.saturating_sub(self.age()))
     }
 
-    /// Until when the token is good that we logged in with, where that token says so.
-    pub(crate) fn proof(&self) -> Option<Expiry> {
+    /// The lifetime of the JWT of the login, where the JWT states it.
+    pub(crate) fn proof(&self) -> Option<JwtLifetime> {
         self.proof
     }
 
-    /// Whether it is a batch token, which can be neither renewed nor revoked.
+    /// Whether the client token is a batch token, which can be neither renewed nor revoked.
     pub(crate) fn is_batch(&self) -> bool {
         self.batch
     }
 
-    /// Warns that nobody knows whether the token was revoked.
-    pub(crate) fn may_last(&self) {
+    /// Warns that the revocation had no answer.
+    pub(crate) fn warn_unconfirmed_revocation(&self) {
         tracing::warn!(
             accessor = self.accessor,
             ttl_s = self.ttl.as_secs(),
@@ -171,39 +173,38 @@ impl Session {
         self.since.elapsed()
     }
 
-    /// For another process. None where the token is no text, which none is.
-    pub(crate) fn handed(&self) -> Option<Handed<'_>> {
-        Some(Handed {
-            client_token: std::str::from_utf8(self.token.expose()).ok()?.into(),
+    /// The session for another process. None where the client token is not UTF-8, which no token is.
+    pub(crate) fn hand_over(&self) -> Option<SessionHandover<'_>> {
+        Some(SessionHandover {
+            client_token: std::str::from_utf8(self.client_token.expose()).ok()?.into(),
             accessor: self.accessor.as_str().into(),
             role: self.role.as_str().into(),
             index: self.index.as_ref().and_then(|index| index.to_str().ok()).map(Cow::from),
             batch: self.batch,
             ttl_s: self.ttl.as_secs(),
             renewable: self.renewable,
-            // With none left it would seem to have no limit.
+            // 0 would mean no limit.
             uses: self.uses.left().map_or(0, |left| left.max(1)),
             proof: self.proof,
         })
     }
 
-    /// The session that another process had, whose login was so long ago. None where its token is none that fits into a
-    /// request.
-    pub(crate) fn resume(handed: Handed<'_>, age: Duration) -> Option<Self> {
-        let token = handed.client_token;
+    /// The session of another process, whose login was `age` ago. None where the client token does not fit into a request.
+    pub(crate) fn resume(handover: SessionHandover<'_>, age: Duration) -> Option<Self> {
+        let token = handover.client_token;
         let fits = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
         fits.then(|| Self {
-            token: Secret::from(token.into_owned().into_bytes()),
-            index: handed.index.and_then(|index| HeaderValue::from_str(&index).ok()),
-            batch: handed.batch,
-            role: handed.role.into_owned(),
+            client_token: Secret::from(token.into_owned().into_bytes()),
+            index: handover.index.and_then(|index| HeaderValue::from_str(&index).ok()),
+            batch: handover.batch,
+            role: handover.role.into_owned(),
             since: Instant::now().checked_sub(age).unwrap_or_else(Instant::now),
-            accessor: handed.accessor.into_owned(),
-            ttl: Duration::from_secs(handed.ttl_s),
-            renewable: handed.renewable,
+            accessor: handover.accessor.into_owned(),
+            ttl: Duration::from_secs(handover.ttl_s),
+            renewable: handover.renewable,
             policies: Vec::new(),
-            uses: Uses::new(handed.uses),
-            proof: handed.proof,
+            uses: Uses::new(handover.uses),
+            proof: handover.proof,
         })
     }
 }
@@ -222,7 +223,7 @@ mod tests {
             batch: false,
             uses: 3,
         };
-        let proof = Expiry {
+        let proof = JwtLifetime {
             exp: 1_700_000_600,
             iat: Some(1_700_000_000),
         };
@@ -231,14 +232,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_session_survives_its_way_to_another_process() {
-        // A clock that has run for less than the session's age could not tell it.
+        // `resume` cannot go back beyond the start of the clock.
         tokio::time::advance(Duration::from_secs(100)).await;
         let before = session("s.canary-client-token");
-        before.spend().unwrap();
-        let json = serde_json::to_string(&before.handed().unwrap()).unwrap();
-        let handed: Handed<'_> = serde_json::from_str(&json).unwrap();
-        let after = Session::resume(handed, Duration::from_secs(7)).unwrap();
-        assert!(after.token == before.token && after.index == before.index);
+        before.count_use().unwrap();
+        let json = serde_json::to_string(&before.hand_over().unwrap()).unwrap();
+        let handover: SessionHandover<'_> = serde_json::from_str(&json).unwrap();
+        let after = Session::resume(handover, Duration::from_secs(7)).unwrap();
+        assert!(after.client_token == before.client_token && after.index == before.index);
         assert_eq!((after.accessor.as_str(), after.role.as_str()), ("acc", "web"));
         assert_eq!(
             (after.ttl, after.renewable, after.batch, after.uses()),
@@ -253,22 +254,22 @@ mod tests {
     async fn the_last_use_is_kept_for_the_revocation_where_a_lease_would_end_with_it() {
         let session = session("s.canary-client-token");
         session.keep_last_use();
-        session.spend().unwrap();
-        session.unspend();
-        session.spend().unwrap();
-        session.spend().unwrap();
-        let error = session.spend().unwrap_err();
-        assert_eq!(error.kind, Kind::Denied);
+        session.count_use().unwrap();
+        session.uncount_use();
+        session.count_use().unwrap();
+        session.count_use().unwrap();
+        let error = session.count_use().unwrap_err();
+        assert_eq!(error.kind, VaultErrorKind::Denied);
         assert!(error.message.contains("3 requests (token_num_uses)"), "{error}");
         assert!(!session.is_used_up());
     }
 
     #[tokio::test]
-    async fn what_is_no_token_makes_no_session() {
+    async fn a_client_token_that_does_not_fit_into_a_request_makes_no_session() {
         for bad in ["", "a b", "a\nb", "ä"] {
-            let json = serde_json::to_string(&session(bad).handed().unwrap()).unwrap();
-            let handed: Handed<'_> = serde_json::from_str(&json).unwrap();
-            assert!(Session::resume(handed, Duration::ZERO).is_none(), "{bad:?}");
+            let json = serde_json::to_string(&session(bad).hand_over().unwrap()).unwrap();
+            let handover: SessionHandover<'_> = serde_json::from_str(&json).unwrap();
+            assert!(Session::resume(handover, Duration::ZERO).is_none(), "{bad:?}");
         }
     }
 }

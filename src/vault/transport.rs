@@ -1,81 +1,72 @@
-//! One exchange with Vault: send, and receive the whole answer. Knows nothing of Vault but its headers, follows no redirect,
-//! and reads no environment.
+//! Requests of Vault's API over one HTTP exchange each: targets, headers, limits, and which connection is not used again.
 
 use std::cell::Cell;
-use std::time::Duration;
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request};
+use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use ::http::{Method, Request};
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::client::conn::http1::SendRequest;
-use tokio::time::timeout;
-use zeroize::Zeroizing;
 
-use super::error::{TransportError, VaultError};
-use super::peer::{Peer, from_hyper, receive};
-use super::trust;
+use super::error::{VaultError, VaultErrorKind};
+use crate::http::{
+    Exchange, HttpResponse, KeptConnection, Peer, ResponseHead, TransportError, USER_AGENT, encode_path, trust_ca,
+};
 use crate::plan::Connection;
 use crate::secret::Secret;
 
-pub(super) const REQUEST: Duration = Duration::from_secs(30);
-/// A connection idle for longer may have been forgotten by something in between.
-const REUSE: Duration = Duration::from_secs(5);
-
-/// One answer, in bytes.
-const MAX_ANSWER: usize = 4 * 1024 * 1024;
-/// An answer that is no success: what is longer is not read.
-const MAX_REFUSAL: usize = 256 * 1024;
+/// The longest answer, in bytes.
+pub(super) const MAX_ANSWER: usize = 4 * 1024 * 1024;
+/// The longest answer that is no success, in bytes.
+const MAX_ERROR_ANSWER: usize = 256 * 1024;
 
 const X_VAULT_TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 const X_VAULT_REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
 const X_VAULT_NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
 const X_CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
-/// Tells a standby node what the client has already seen.
+/// The state of the storage that the client has already seen. A standby node that is behind refuses the request.
 pub(super) const X_VAULT_INDEX: HeaderName = HeaderName::from_static("x-vault-index");
 
-/// How to reach the server.
+/// A server, and the headers of every request to it.
 pub(super) struct Transport {
     peer: Peer,
-    /// On every request.
     headers: HeaderMap,
 }
 
-/// What to send.
-pub(super) struct Outgoing<'a> {
+/// A request of the API.
+pub(super) struct ApiRequest<'a> {
     pub(super) method: Method,
-    /// Begins with `/v1/`, percent-encoded.
+    /// See [`target`].
     pub(super) target: String,
+    /// JSON, or nothing.
     pub(super) body: Bytes,
-    pub(super) token: Option<&'a Secret>,
-    /// The token to log in with that is in the body.
+    pub(super) client_token: Option<&'a Secret>,
+    /// The JWT in the body of a login.
     pub(super) jwt: Option<&'a Secret>,
+    /// See [`X_VAULT_INDEX`].
     pub(super) index: Option<&'a HeaderValue>,
-    /// To have it carried out twice leaves nothing behind.
+    /// See [`Exchange::repeatable`].
     pub(super) repeatable: bool,
-    /// Set while the server may have it, or parts of it. Outlasts an exchange that is dropped half-way.
+    /// See [`Exchange::sent`].
     pub(super) sent: &'a Cell<bool>,
 }
 
-/// What came back.
-pub(super) struct Answered {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Zeroizing<Vec<u8>>,
-    /// It came without TLS.
+/// An answer of the API, or of something in front of it.
+pub(super) struct ApiResponse {
+    pub(super) http: HttpResponse,
+    /// The answer came without TLS.
     pub(super) in_clear: bool,
-    /// What the request had in it that no message may have.
+    /// The tokens in the request, which no message may hold.
     pub(super) confidential: Vec<Secret>,
 }
 
-/// An open connection, or the place for one.
-#[derive(Default)]
-pub(super) struct Link(Option<(SendRequest<Full<Bytes>>, tokio::time::Instant)>);
+impl ApiResponse {
+    pub(super) fn status(&self) -> u16 {
+        self.http.status
+    }
 
-impl Link {
-    /// The next request goes over a new connection.
-    pub(super) fn drop_connection(&mut self) {
-        self.0 = None;
+    /// Status and content type, for messages.
+    pub(super) fn head(&self) -> ResponseHead {
+        self.http.head(&self.confidential)
     }
 }
 
@@ -83,25 +74,21 @@ impl Transport {
     pub(super) fn new(connection: &Connection) -> Result<Self, VaultError> {
         let address = &connection.address;
         let tls = match address.is_tls() {
-            true => Some(trust::connector(connection)?),
+            true => {
+                let name = connection.tls_server_name.as_ref();
+                let name = name.map_or_else(|| address.host(), |name| name.as_str());
+                Some(trust_ca(connection.ca.as_deref(), name)?)
+            }
             false => None,
         };
-        let mut headers = HeaderMap::with_capacity(8);
         let text = address.to_string();
         let host = text.split_once("://").map_or(text.as_str(), |(_, host)| host);
-        // Both were checked when the plan was read; an error here would be ours, but it must be no panic.
-        let value = |text: &str, what: &str| {
-            HeaderValue::from_bytes(text.as_bytes())
-                .map_err(|_| VaultError::new(super::Kind::Setup, format!("the {what} fits into no HTTP header"), ""))
-        };
-        headers.insert(header::HOST, value(host, "connection's host")?);
-        headers.insert(
-            header::USER_AGENT,
-            HeaderValue::from_static(concat!("podkey/", env!("CARGO_PKG_VERSION"))),
-        );
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.insert(header::HOST, header_value(host, "host")?);
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         headers.insert(X_VAULT_REQUEST, HeaderValue::from_static("true"));
         if let Some(namespace) = &connection.namespace {
-            headers.insert(X_VAULT_NAMESPACE, value(namespace.as_str(), "connection's namespace")?);
+            headers.insert(X_VAULT_NAMESPACE, header_value(namespace.as_str(), "namespace")?);
         }
         Ok(Self {
             peer: Peer::new(address.host(), address.port(), tls),
@@ -116,103 +103,72 @@ impl Transport {
         }
     }
 
-    /// Sends the request and waits for the whole answer. A connection that turns out to have been closed while it was
-    /// idle is replaced once, silently, unless the server may have the request and must not get it twice.
-    pub(super) async fn exchange(&self, link: &mut Link, out: &Outgoing<'_>) -> Result<Answered, TransportError> {
-        let outcome = timeout(REQUEST, self.exchange_within(link, out))
-            .await
-            .unwrap_or(Err(TransportError::TimedOut("the request", REQUEST)));
-        if outcome.is_err() {
-            link.drop_connection();
-        }
-        outcome
-    }
-
-    async fn exchange_within(&self, link: &mut Link, out: &Outgoing<'_>) -> Result<Answered, TransportError> {
-        let mut sender = match link.0.take() {
-            Some((sender, used)) if !sender.is_closed() && used.elapsed() < REUSE => Some(sender),
-            _ => None,
+    /// Sends the request and waits for the whole answer; see [`Peer::exchange`].
+    pub(super) async fn exchange(
+        &self,
+        kept: &mut KeptConnection,
+        request: &ApiRequest<'_>,
+    ) -> Result<ApiResponse, TransportError> {
+        let how = Exchange {
+            repeatable: request.repeatable,
+            sent: request.sent,
+            max_body: MAX_ANSWER,
+            max_error_body: MAX_ERROR_ANSWER,
         };
-        loop {
-            let reused = sender.is_some();
-            let mut open = match sender.take() {
-                Some(open) => open,
-                None => self.peer.connect().await?,
-            };
-            let request = self.request(out)?;
-            out.sent.set(true);
-            let response = match open.try_send_request(request).await {
-                Ok(response) => response,
-                Err(refused) => {
-                    // What hyper gives back has not been written.
-                    out.sent.set(refused.message().is_none());
-                    // Nothing came back on a connection that had served before: the server closed it in between.
-                    if reused && !refused.error().is_parse() && (out.repeatable || !out.sent.get()) {
-                        continue;
-                    }
-                    return Err(from_hyper(refused.error()));
-                }
-            };
-            let (parts, body) = response.into_parts();
-            let success = parts.status.is_success();
-            let limit = if success { MAX_ANSWER } else { MAX_REFUSAL };
-            let body = match receive(body, limit).await {
-                Ok(body) => body,
-                // Why a request failed is worth less than that it failed.
-                Err(_) if !success => Zeroizing::default(),
-                Err(error) => return Err(error),
-            };
-            // A node that cannot answer now, a standby that can neither answer nor pass the request on (307, 472, 473), or one that
-            // knows an auth method's new config later than the others, may be the wrong one: the next try looks the address up again.
-            let login_refused = out.jwt.is_some() && !success;
-            if !login_refused && !matches!(parts.status.as_u16(), 307 | 472 | 473 | 500..) {
-                link.0 = Some((open, tokio::time::Instant::now()));
-            }
-            return Ok(Answered {
-                status: parts.status.as_u16(),
-                headers: parts.headers,
-                body,
-                in_clear: !self.peer.is_tls(),
-                confidential: out.token.into_iter().chain(out.jwt).cloned().collect(),
-            });
+        let http = self.peer.exchange(kept, &how, || self.build(request)).await?;
+        // The node behind this connection may be the wrong one: a node that cannot answer now, a standby that can neither answer
+        // nor forward the request (307, 472, 473), or a node that does not know the new config of an auth method yet. The next
+        // try resolves the address again.
+        let login_refused = request.jwt.is_some() && !http.is_success();
+        if login_refused || matches!(http.status, 307 | 472 | 473 | 500..) {
+            kept.close();
         }
+        Ok(ApiResponse {
+            http,
+            in_clear: !self.peer.is_tls(),
+            confidential: request.client_token.into_iter().chain(request.jwt).cloned().collect(),
+        })
     }
 
-    fn request(&self, out: &Outgoing<'_>) -> Result<Request<Full<Bytes>>, TransportError> {
-        let mut request = Request::new(Full::new(out.body.clone()));
-        *request.method_mut() = out.method.clone();
-        *request.uri_mut() = out
+    fn build(&self, request: &ApiRequest<'_>) -> Result<Request<Full<Bytes>>, TransportError> {
+        let mut http = Request::new(Full::new(request.body.clone()));
+        *http.method_mut() = request.method.clone();
+        *http.uri_mut() = request
             .target
             .parse()
             .map_err(|_| TransportError::Request("its path makes no valid target"))?;
-        let headers = request.headers_mut();
+        let headers = http.headers_mut();
         headers.clone_from(&self.headers);
-        if !out.body.is_empty() {
+        if !request.body.is_empty() {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        if let Some(token) = out.token {
-            let mut value = HeaderValue::from_bytes(token.expose())
-                .map_err(|_| TransportError::Request("the client token fits into no header"))?;
+        if let Some(token) = request.client_token {
+            let mut value = HeaderValue::from_bytes(token.expose()).map_err(|_| {
+                TransportError::Request("the client token has characters that an HTTP header cannot have")
+            })?;
             value.set_sensitive(true);
             headers.insert(X_VAULT_TOKEN, value);
         }
-        if let Some(index) = out.index {
+        if let Some(index) = request.index {
             headers.insert(X_VAULT_INDEX, index.clone());
         }
-        Ok(request)
+        Ok(http)
     }
 }
 
-/// A path of the API below `/v1/`, each segment percent-encoded.
+/// The plan's parser has checked both values. An error here would be a fault of podkey, and must not be a panic.
+fn header_value(text: &str, what: &str) -> Result<HeaderValue, VaultError> {
+    HeaderValue::from_bytes(text.as_bytes()).map_err(|_| {
+        let message = format!("the connection's {what} has characters that an HTTP header cannot have");
+        VaultError::new(VaultErrorKind::Setup, message, "")
+    })
+}
+
+/// The target of a request: a path of the API below `/v1/`, percent-encoded, with the query for a version.
 pub(super) fn target(path: &str, version: Option<u64>) -> String {
     let mut target = String::with_capacity(path.len() + 16);
     target.push_str("/v1/");
-    for byte in path.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => target.push(char::from(byte)),
-            _ => target.push_str(&format!("%{byte:02X}")),
-        }
-    }
+    target.extend(encode_path(path));
     if let Some(version) = version {
         target.push_str(&format!("?version={version}"));
     }

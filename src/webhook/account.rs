@@ -1,8 +1,9 @@
-//! The account: bytes are taken from it before they are allocated, and go back when they are freed. It has parts, so that
-//! who waits for one keeps nobody out of another; the table in [`super::limits`] has their sizes.
+//! The account of memory: a request takes bytes from the account before it allocates them, and returns them when they are
+//! freed. The account has parts, so that a request that waits for one part keeps no request out of another;
+//! [`super::limits`] has their sizes.
 //!
-//! Who finds a part empty waits. Those whose peer holds least come first, then those that want least. Meanwhile, clients
-//! that hold bytes and do nothing with them are cut.
+//! A request that finds a part empty waits. First comes the request whose address holds least, then the request that wants
+//! least. While requests wait, podkey cuts clients that hold bytes and do nothing.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -14,9 +15,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
+use super::connection::OpenConnection;
 use super::limits::{ANSWERS_BYTES, LARGE_BODIES_BYTES, SMALL_BODIES_BYTES};
-use super::metrics::{AccountPart, CutReason, Part};
-use super::places::Connection;
+use super::metrics::{AccountPart, AccountPartLabel, CutReason};
 
 /// All parts of the account.
 pub(super) struct Account {
@@ -26,60 +27,60 @@ pub(super) struct Account {
 }
 
 impl Account {
-    pub(super) fn new(held: &Family<AccountPart, Gauge>) -> Self {
+    pub(super) fn new(held: &Family<AccountPartLabel, Gauge>) -> Self {
         let pool = |total, part| {
-            let held = held.get_or_create(&AccountPart { part }).clone();
+            let held = held.get_or_create(&AccountPartLabel { part }).clone();
             Arc::new(Pool::new(total, held))
         };
         Self {
-            small_bodies: pool(SMALL_BODIES_BYTES, Part::SmallBodies),
-            large_bodies: pool(LARGE_BODIES_BYTES, Part::LargeBodies),
-            answers: pool(ANSWERS_BYTES, Part::Answers),
+            small_bodies: pool(SMALL_BODIES_BYTES, AccountPart::SmallBodies),
+            large_bodies: pool(LARGE_BODIES_BYTES, AccountPart::LargeBodies),
+            answers: pool(ANSWERS_BYTES, AccountPart::Answers),
         }
     }
 }
 
-/// While somebody waits: a client that has bytes and is quiet for so long is cut.
+/// While a request waits: a client that holds bytes and is quiet for so long is cut.
 const QUIET: Duration = Duration::from_millis(500);
-/// While somebody waits: a client that has bytes for longer than this has to be faster than [`SLOWEST`]. Where it belongs
-/// to the peer that holds most, and a client of another peer waits, it is cut however fast it is.
+/// While a request waits: a client that holds bytes for longer than this must be faster than [`SLOWEST`]. Where the client's
+/// address holds most, and a client of another address waits, it is cut even if it is faster.
 const TRIAL: Duration = Duration::from_secs(1);
-/// Bytes each second.
+/// In bytes per second.
 const SLOWEST: u64 = 256 * 1024;
-/// How often somebody who waits looks for clients to be cut.
+/// How often a waiting request looks for a client to cut.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// One part of the account.
+/// One part of the account, in bytes.
 pub(super) struct Pool {
     total: usize,
     /// For the metrics.
     held: Gauge,
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
 }
 
-struct State {
+struct PoolState {
     free: usize,
-    next: u64,
+    last_number: u64,
     holding: BTreeMap<u64, Holding>,
     waiting: Vec<Waiting>,
 }
 
 struct Holding {
     bytes: usize,
-    connection: Arc<Connection>,
+    connection: Arc<OpenConnection>,
     since: Instant,
-    /// What the connection had moved by then.
+    /// The bytes that the connection had moved at `since`.
     moved: u64,
 }
 
 struct Waiting {
     number: u64,
     bytes: usize,
-    connection: Arc<Connection>,
+    connection: Arc<OpenConnection>,
     granted: oneshot::Sender<()>,
 }
 
-/// Bytes of the account, or a place in the queue for them. Dropped, it gives both back.
+/// Bytes of the account, or a place in the queue for them. Dropping it returns both.
 pub(super) struct Hold {
     pool: Arc<Pool>,
     number: u64,
@@ -101,9 +102,9 @@ impl Drop for Hold {
 
 impl Pool {
     fn new(total: usize, held: Gauge) -> Self {
-        let state = State {
+        let state = PoolState {
             free: total,
-            next: 0,
+            last_number: 0,
             holding: BTreeMap::new(),
             waiting: Vec::new(),
         };
@@ -114,12 +115,12 @@ impl Pool {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes bytes, if they are there and nobody waits for them.
-    pub(super) fn try_take(self: &Arc<Self>, connection: &Arc<Connection>, bytes: usize) -> Option<Hold> {
+    /// Takes bytes, where enough are free and no request waits.
+    pub(super) fn try_take(self: &Arc<Self>, connection: &Arc<OpenConnection>, bytes: usize) -> Option<Hold> {
         let mut state = self.state();
         if bytes > state.free || !state.waiting.is_empty() {
             return None;
@@ -132,15 +133,15 @@ impl Pool {
         })
     }
 
-    /// Takes bytes, and waits for them. None: there will never be so many.
-    pub(super) async fn take(self: &Arc<Self>, connection: &Arc<Connection>, bytes: usize) -> Option<Hold> {
+    /// Takes bytes, and waits for them. `None`: the part is smaller than that.
+    pub(super) async fn take(self: &Arc<Self>, connection: &Arc<OpenConnection>, bytes: usize) -> Option<Hold> {
         if bytes > self.total {
             return None;
         }
         if let Some(hold) = self.try_take(connection, bytes) {
             return Some(hold);
         }
-        let _waits = connection.waits_for_us();
+        let _waits = connection.waits_for_memory();
         let (granted, mut grant) = oneshot::channel();
         let hold = {
             let mut state = self.state();
@@ -167,7 +168,7 @@ impl Pool {
         }
     }
 
-    fn hold(&self, state: &mut State, number: u64, bytes: usize, connection: Arc<Connection>) {
+    fn hold(&self, state: &mut PoolState, number: u64, bytes: usize, connection: Arc<OpenConnection>) {
         state.free -= bytes;
         self.held.inc_by(bytes as i64);
         let moved = connection.moved();
@@ -183,20 +184,20 @@ impl Pool {
         );
     }
 
-    /// Gives out what is free, as long as the next one in turn finds enough.
-    fn grant(&self, state: &mut State) {
+    /// Gives free bytes to waiting requests in their order, until the next request wants more than is free.
+    fn grant(&self, state: &mut PoolState) {
         while let Some(first) = state.first() {
             if state.waiting[first].bytes > state.free {
                 return;
             }
             let waiting = state.waiting.swap_remove(first);
             self.hold(state, waiting.number, waiting.bytes, waiting.connection);
-            // Whoever does not wait any more drops the hold.
+            // A request that does not wait any more drops its hold.
             let _ = waiting.granted.send(());
         }
     }
 
-    /// Cuts one client that holds bytes and does too little with them, for one of this peer's that waits.
+    /// Cuts one client that holds bytes and is too slow. `waiting` is the address of the client that waits.
     fn cut_one(&self, waiting: IpAddr) {
         let state = self.state();
         let by_peer = state.by_peer();
@@ -212,10 +213,10 @@ impl Pool {
     }
 }
 
-impl State {
+impl PoolState {
     fn number(&mut self) -> u64 {
-        self.next += 1;
-        self.next
+        self.last_number += 1;
+        self.last_number
     }
 
     fn by_peer(&self) -> HashMap<IpAddr, usize> {
@@ -226,7 +227,7 @@ impl State {
         by_peer
     }
 
-    /// Whose turn it is.
+    /// The index of the waiting request that is next.
     fn first(&self) -> Option<usize> {
         if self.waiting.is_empty() {
             return None;
@@ -262,23 +263,24 @@ mod tests {
     use tokio::task::JoinHandle;
     use tokio::time::advance;
 
-    use super::super::places::{Places, TIMES};
+    use super::super::connection::{ConnectionTable, WEBHOOK_TIMES};
+    use super::super::metrics::ConnectionMetrics;
     use super::*;
 
     fn pool(total: usize) -> Arc<Pool> {
         Arc::new(Pool::new(total, Gauge::default()))
     }
 
-    async fn connection(peer: [u8; 4]) -> Arc<Connection> {
-        let places = Places::new(1, TIMES, Gauge::default(), Family::default());
-        let connection = places.enter(peer.into()).await.unwrap().connection.clone();
+    async fn connection(peer: [u8; 4]) -> Arc<OpenConnection> {
+        let table = ConnectionTable::new(1, WEBHOOK_TIMES, ConnectionMetrics::default());
+        let connection = table.enter(peer.into()).await.unwrap().connection.clone();
         connection.shook_hands();
         connection.request_began();
         connection
     }
 
-    /// Waits for bytes in a task of its own, and has begun to.
-    async fn waiter(pool: &Arc<Pool>, connection: &Arc<Connection>, bytes: usize) -> JoinHandle<Option<Hold>> {
+    /// Starts a task that waits for bytes.
+    async fn waiter(pool: &Arc<Pool>, connection: &Arc<OpenConnection>, bytes: usize) -> JoinHandle<Option<Hold>> {
         let (pool, connection) = (pool.clone(), connection.clone());
         let waiter = tokio::spawn(async move { pool.take(&connection, bytes).await });
         tokio::task::yield_now().await;
@@ -286,7 +288,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whose_peer_holds_least_comes_first_and_then_who_wants_least() {
+    async fn first_comes_the_request_whose_address_holds_least_and_then_the_one_that_wants_least() {
         let pool = pool(100);
         let (hog, other) = (connection([127, 0, 0, 2]).await, connection([127, 0, 0, 1]).await);
         let (first, second) = (pool.take(&hog, 50).await, pool.take(&hog, 50).await);
@@ -295,7 +297,7 @@ mod tests {
         drop(first);
         tokio::task::yield_now().await;
         let done = |waiters: &[JoinHandle<Option<Hold>>; 2]| [waiters[0].is_finished(), waiters[1].is_finished()];
-        // 20 of the 50 that are free; then 50 are too many, and nobody passes them by.
+        // 50 are free: 20 are taken, the next request wants 50, and none overtakes it.
         assert_eq!((done(&others), done(&hogs)), ([false, true], [false, false]));
         drop(second);
         tokio::task::yield_now().await;
@@ -309,7 +311,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_quiet_client_that_holds_bytes_is_cut_only_when_somebody_waits() {
+    async fn a_quiet_client_that_holds_bytes_is_cut_only_when_a_request_waits() {
         let pool = pool(100);
         let (quiet, busy, other) = (
             connection([127, 0, 0, 2]).await,
@@ -317,7 +319,7 @@ mod tests {
             connection([127, 0, 0, 2]).await,
         );
         let _held = (pool.take(&quiet, 50).await, pool.take(&busy, 50).await);
-        let is_cut = |connection: &Arc<Connection>| {
+        let is_cut = |connection: &Arc<OpenConnection>| {
             let connection = connection.clone();
             async move { tokio::time::timeout(Duration::ZERO, connection.is_cut()).await.is_ok() }
         };
@@ -331,7 +333,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_ours_to_do_is_not_the_clients_delay() {
+    async fn a_client_is_not_cut_for_podkey_s_own_delay() {
         let pool = pool(100);
         let (deciding, other) = (connection([127, 0, 0, 2]).await, connection([127, 0, 0, 1]).await);
         let _held = pool.take(&deciding, 100).await;
@@ -343,7 +345,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_than_there_is_is_refused_at_once() {
+    async fn more_bytes_than_the_part_has_are_refused_at_once() {
         let connection = connection([127, 0, 0, 1]).await;
         assert!(pool(100).take(&connection, 101).await.is_none());
     }

@@ -1,4 +1,4 @@
-//! The admin listener: probes and metrics, on a thread of its own, because the webhook's threads may all be deciding.
+//! The admin listener: probes and metrics. It has a thread of its own, because all of the webhook's threads may be deciding.
 
 use std::io;
 use std::sync::Arc;
@@ -8,26 +8,23 @@ use std::time::SystemTime;
 
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use hyper::body::Incoming;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch;
 
-use super::connection::{self, Answer, Service};
+use super::connection::{self, ADMIN_TIMES, ConnectionTable, HttpAnswer, OpenConnection, Responder};
 use super::limits::Limits;
-use super::metrics::Metrics;
+use super::metrics::{ConnectionMetrics, Metrics};
 use super::mutate::plain;
-use super::places::{ADMIN_TIMES, Connection, Places};
-use super::tls::Certificate;
+use super::tls::ServingCertificate;
 
-/// What probes and metrics tell of.
+/// What probes and metrics show.
 pub(super) struct Admin {
     pub(super) metrics: Arc<Metrics>,
-    pub(super) certificate: Arc<Certificate>,
+    pub(super) certificate: Arc<ServingCertificate>,
     pub(super) now: fn() -> SystemTime,
     pub(super) stopping: Arc<AtomicBool>,
 }
 
-/// Serves until `ended` says so, on a thread of its own.
+/// Starts a thread that serves until `ended` is true.
 pub(super) fn start(
     listener: std::net::TcpListener,
     admin: Arc<Admin>,
@@ -39,20 +36,15 @@ pub(super) fn start(
         let _inside = runtime.enter();
         tokio::net::TcpListener::from_std(listener)?
     };
-    // Its connections are in no metric: whoever reads the metrics is one of them.
-    let places = Places::new(
-        limits.admin_connections,
-        ADMIN_TIMES,
-        Gauge::default(),
-        Family::default(),
-    );
+    // These connections are in no metric: the reader of the metrics is one of them.
+    let table = ConnectionTable::new(limits.admin_connections, ADMIN_TIMES, ConnectionMetrics::default());
     std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
-        runtime.block_on(connection::serve(listener, places, None, admin, ended));
+        runtime.block_on(connection::serve(listener, table, None, admin, ended));
     })
 }
 
-impl Service for Arc<Admin> {
-    async fn answer(&self, connection: Arc<Connection>, request: Request<Incoming>) -> Answer {
+impl Responder for Arc<Admin> {
+    async fn answer(&self, connection: Arc<OpenConnection>, request: Request<Incoming>) -> HttpAnswer {
         let method = request.method();
         let reads = method == Method::GET || method == Method::HEAD;
         match request.uri().path() {
@@ -80,12 +72,12 @@ impl Admin {
         match self.certificate.not_after() {
             _ if self.stopping.load(Ordering::Relaxed) => unready("stopping\n"),
             None => unready("there is no serving certificate yet\n"),
-            Some(not_after) if not_after <= (self.now)() => unready("the serving certificate has run out\n"),
+            Some(not_after) if not_after <= (self.now)() => unready("the serving certificate has expired\n"),
             Some(_) => (StatusCode::OK, "ok\n"),
         }
     }
 
-    fn show_metrics(&self, connection: &Arc<Connection>) -> Answer {
+    fn show_metrics(&self, connection: &Arc<OpenConnection>) -> HttpAnswer {
         let Ok(text) = self.metrics.encode() else {
             return plain(connection, StatusCode::INTERNAL_SERVER_ERROR, "");
         };
@@ -125,7 +117,7 @@ mod tests {
         });
         let (end, ended) = watch::channel(false);
         let thread = start(listener, admin, Limits::raise(), ended).unwrap();
-        // A decision waits for nothing, and keeps its thread.
+        // A decision never waits, so it keeps its thread.
         let (begun, over) = (Arc::new(Barrier::new(WORKERS + 1)), Arc::new(Barrier::new(WORKERS + 1)));
         for _ in 0..WORKERS {
             let (begun, over) = (begun.clone(), over.clone());

@@ -1,5 +1,5 @@
-//! Bodies: a request's, whose bytes are taken from the account before they are allocated, and an answer's, which gives its
-//! bytes back when the last of them is with TLS.
+//! Bodies. A request's body takes its bytes from the account before they are allocated. An answer's body returns its bytes
+//! when TLS has the last of them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,27 +10,27 @@ use hyper::body::{Body as _, Bytes, Incoming};
 use tokio::time::timeout;
 
 use super::account::{Account, Hold};
+use super::connection::OpenConnection;
 use super::limits::{MAX_BODY_BYTES, SMALL_BODY_BYTES, USUAL_BODY_BYTES};
-use super::places::Connection;
 
-/// A request that gets an HTTP error rather than an AdmissionReview.
-pub(super) struct Refusal(pub(super) StatusCode, pub(super) &'static str);
+/// An HTTP error in place of an AdmissionReview: status and text.
+pub(super) struct HttpRefusal(pub(super) StatusCode, pub(super) &'static str);
 
-/// A request's body, and its part of the account.
-pub(super) struct Body {
+/// A request's body, and the bytes that it holds of the account.
+pub(super) struct RequestBody {
     pub(super) bytes: Vec<u8>,
     _hold: Option<Hold>,
 }
 
-/// Reads all of a body.
+/// Reads a whole body.
 pub(super) async fn read(
     account: &Account,
-    connection: &Arc<Connection>,
+    connection: &Arc<OpenConnection>,
     request: Request<Incoming>,
-) -> Result<Body, Refusal> {
-    const TOO_LARGE: Refusal = Refusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 8 MiB");
+) -> Result<RequestBody, HttpRefusal> {
+    const TOO_LARGE: HttpRefusal = HttpRefusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 8 MiB");
     if !is_json(request.headers()) {
-        return Err(Refusal(
+        return Err(HttpRefusal(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "the body must be application/json",
         ));
@@ -44,12 +44,12 @@ pub(super) async fn read(
         discard(&mut body).await;
         return Err(TOO_LARGE);
     }
-    // Without an announcement it may become as large as any.
+    // A body without a length may become as large as any.
     let most = announced.unwrap_or(MAX_BODY_BYTES);
     let mut bytes = Vec::with_capacity(most.min(USUAL_BODY_BYTES));
     let mut hold = None;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Refusal(StatusCode::BAD_REQUEST, "the body broke off"))?;
+        let frame = frame.map_err(|_| HttpRefusal(StatusCode::BAD_REQUEST, "the body broke off"))?;
         let Some(data) = frame.data_ref() else { continue };
         let length = bytes.len() + data.len();
         if length > most {
@@ -57,8 +57,7 @@ pub(super) async fn read(
             discard(&mut body).await;
             return Err(TOO_LARGE);
         }
-        // Who has sent so much means to send the rest: all of it is taken at once, because bodies that wait for each other's
-        // last bytes would wait for ever.
+        // All bytes of the body are taken at once: bodies that wait for each other's last bytes would wait for ever.
         if length > bytes.capacity() {
             let part = match most <= SMALL_BODY_BYTES {
                 true => &account.small_bodies,
@@ -70,21 +69,21 @@ pub(super) async fn read(
         bytes.extend_from_slice(data);
     }
     if bytes.is_empty() {
-        return Err(Refusal(StatusCode::BAD_REQUEST, "the body is empty"));
+        return Err(HttpRefusal(StatusCode::BAD_REQUEST, "the body is empty"));
     }
-    Ok(Body { bytes, _hold: hold })
+    Ok(RequestBody { bytes, _hold: hold })
 }
 
-/// Reads on without keeping anything, for a while: a client that is cut off while it still writes sees a broken connection
-/// rather than the reason.
+/// Reads on for a while and keeps nothing: a client that still writes when the connection ends sees a broken connection and
+/// not the answer.
 async fn discard(body: &mut Incoming) {
-    const MOST_BYTES: usize = 128 * 1024 * 1024;
-    const LONGEST: Duration = Duration::from_secs(4);
-    let _ = timeout(LONGEST, async {
+    const MAX_DISCARDED_BYTES: usize = 128 * 1024 * 1024;
+    const DISCARD_TIMEOUT: Duration = Duration::from_secs(4);
+    let _ = timeout(DISCARD_TIMEOUT, async {
         let mut bytes = 0;
         while let Some(Ok(frame)) = body.frame().await {
             bytes += frame.data_ref().map_or(0, Bytes::len);
-            if bytes > MOST_BYTES {
+            if bytes > MAX_DISCARDED_BYTES {
                 return;
             }
         }
@@ -105,29 +104,29 @@ fn is_json(headers: &HeaderMap) -> bool {
         .eq_ignore_ascii_case("application/json")
 }
 
-/// An answer's bytes until they are written.
-struct Outgoing {
+/// An answer's bytes until TLS has them.
+struct AnswerBytes {
     bytes: Vec<u8>,
     _hold: Option<Hold>,
-    connection: Arc<Connection>,
+    connection: Arc<OpenConnection>,
 }
 
-impl AsRef<[u8]> for Outgoing {
+impl AsRef<[u8]> for AnswerBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl Drop for Outgoing {
+impl Drop for AnswerBytes {
     fn drop(&mut self) {
         self.connection.handed_over();
     }
 }
 
-/// An answer's body. From now on the client has its time to take it.
-pub(super) fn outgoing(connection: &Arc<Connection>, bytes: Vec<u8>, hold: Option<Hold>) -> Full<Bytes> {
+/// An answer's body. The client's time limit for reading the answer begins now.
+pub(super) fn answer_body(connection: &Arc<OpenConnection>, bytes: Vec<u8>, hold: Option<Hold>) -> Full<Bytes> {
     connection.answering();
-    Full::new(Bytes::from_owner(Outgoing {
+    Full::new(Bytes::from_owner(AnswerBytes {
         bytes,
         _hold: hold,
         connection: connection.clone(),

@@ -1,5 +1,5 @@
-//! How much the webhook may hold at a time: one table, whose sum is checked when this is compiled, and what the process's
-//! limit of open files makes of it.
+//! The webhook's limits of memory, connections and time: one table, whose sum the compiler checks, and the process's limit of
+//! open files.
 
 use std::time::Duration;
 
@@ -11,57 +11,58 @@ const MIB: usize = 1024 * KIB;
 /// The memory limit in our manifests, for which the table below is made.
 const MEMORY_BYTES: usize = 128 * MIB;
 
-/// The program itself: code, runtime, certificates, metrics, what the allocator cannot give back at once.
+/// The program itself: code, runtime, certificates, metrics, calls to the API server, and memory that the allocator cannot give
+/// back at once.
 const PROGRAM_BYTES: usize = 14 * MIB;
 /// The log's queue: [`crate::telemetry`] has at most 128 lines waiting, of 32 KiB each.
 const LOG_BYTES: usize = 4 * MIB;
 
-/// Connections at a time. API servers need a handful, and each of them at most as many as it has changes under way
+/// Connections at a time. API servers need a handful: each at most as many as it has changes under way
 /// (`--max-mutating-requests-inflight`: 200).
 pub(super) const MAX_CONNECTIONS: usize = 352;
-/// Connections that were cut a moment ago, and have not given back what they hold.
+/// Connections that were cut a moment ago and still hold memory.
 pub(super) const ENDING_CONNECTIONS: usize = 16;
-/// What each connection holds without asking: hyper's two buffers (8 KiB each, and as much again for what it hands on),
-/// rustls's (a record that comes in, one that goes out; while hands are shaken, one message of at most 64 KiB instead),
-/// parsed headers, and a body and an answer of the usual size.
+/// The memory of each connection outside of the account: hyper's two buffers (8 KiB each, and as much again for the bytes that
+/// it hands on), rustls's two records (during the handshake one message of at most 64 KiB instead), parsed headers, and a body
+/// and an answer of the usual size.
 const CONNECTION_BYTES: usize = 96 * KIB;
-/// The kernel's two buffers of each socket, which count where limits are cgroups of version 2. The kernel doubles what we
-/// ask for.
+/// The kernel's two buffers of each socket, which count towards the limit of a cgroup of version 2. The kernel doubles the
+/// sizes that podkey asks for.
 const SOCKET_BYTES: usize = 2 * (RECEIVE_BUFFER_BYTES + SEND_BUFFER_BYTES);
-/// What we ask of the kernel for what comes in. With less, large bodies would come in slowly.
+/// The kernel's receive buffer. With a smaller one, large bodies would arrive slowly.
 pub(super) const RECEIVE_BUFFER_BYTES: usize = 32 * KIB;
-/// What we ask of the kernel for what goes out.
+/// The kernel's send buffer.
 pub(super) const SEND_BUFFER_BYTES: usize = 16 * KIB;
-/// The longest request line with all headers. The API server sends less than 1 KiB. (hyper takes no smaller buffer.)
+/// The longest request line with all headers. The API server sends less than 1 KiB. (hyper allows no smaller buffer.)
 pub(super) const MAX_HEADER_BYTES: usize = 8 * KIB;
 /// The API server sends about ten.
 pub(super) const MAX_HEADERS: usize = 64;
-/// What TLS keeps of an answer that the client does not read: one record.
+/// The bytes that TLS keeps of an answer that the client does not read: one record.
 pub(super) const TLS_BUFFER_BYTES: usize = 16 * KIB;
 
-/// A body up to this size is part of its connection's price. Most reviews are smaller.
+/// A body up to this size is part of [`CONNECTION_BYTES`]. Most reviews are smaller.
 pub(super) const USUAL_BODY_BYTES: usize = 32 * KIB;
-/// A body up to this size comes out of a part of its own, so that no larger one holds it up.
+/// A body up to this size has a part of the account for itself, so that no larger body holds it up.
 pub(super) const SMALL_BODY_BYTES: usize = 256 * KIB;
 /// The API server accepts objects up to 3 MiB, and a review of an update carries two.
 pub(super) const MAX_BODY_BYTES: usize = 8 * MIB;
-/// An answer up to this size is part of its connection's price.
+/// An answer up to this size is part of [`CONNECTION_BYTES`].
 pub(super) const USUAL_ANSWER_BYTES: usize = 16 * KIB;
 /// The longest patch: `inject` adds at most 512 KiB to the pod's containers, and podkey's own containers with two plans of at
 /// most 96 KiB, each escaped.
 const MAX_PATCH_BYTES: usize = MIB;
 
-/// All bodies that are larger than usual, and small.
+/// All bodies between the usual and the small size.
 pub(super) const SMALL_BODIES_BYTES: usize = 4 * MIB;
-/// All bodies that are large.
+/// All larger bodies.
 pub(super) const LARGE_BODIES_BYTES: usize = 12 * MIB;
-/// All answers that are larger than usual, until their last byte is with TLS.
+/// All answers above the usual size, until TLS has their last byte.
 pub(super) const ANSWERS_BYTES: usize = 4 * MIB;
 
 /// Decisions at a time: one on each worker thread.
 pub(crate) const MAX_WORKERS: usize = 4;
-/// What a decision takes besides body and answer: the pod's parsed lists, which are bounded, the patch, and the answer
-/// before it is known how large it is.
+/// A decision's memory besides body and answer: the pod's parsed lists, which are bounded, the patch, and the answer before
+/// its size is known.
 const DECISION_BYTES: usize = 5 * MIB;
 
 const _: () = {
@@ -71,22 +72,22 @@ const _: () = {
     assert!(MAX_BODY_BYTES <= LARGE_BODIES_BYTES && 2 * MAX_PATCH_BYTES <= ANSWERS_BYTES);
 };
 
-/// The webhook's `timeoutSeconds` in our manifests: an answer that takes longer reaches nobody. From a request's first byte
-/// to its decision.
+/// From a request's first byte to its decision: the webhook's `timeoutSeconds` in the manifests. The API server does not read
+/// a later answer.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the decision to the answer's last byte.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// After the grace time: how long requests that are under way may still take.
+/// How long requests that are under way may still take after the grace time.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connections of the admin listener at a time. The kubelet and Prometheus need a handful.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
-/// Files that are no connection: listeners, the runtime's own, certificates, calls to the API server, the log.
+/// Open files besides connections: listeners, the runtime's, certificates, calls to the API server, the log.
 const OTHER_FILES: usize = 48;
-/// As few as these are tried for however few files the process may open.
+/// podkey tries to serve so many connections even if the process may open fewer files.
 const MIN_CONNECTIONS: usize = 8;
 
-/// What this process may hold, as far as that is known only at its start.
+/// The limits that depend on the process's limit of open files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limits {
     /// How many files the process may have open.
@@ -98,7 +99,7 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// Raises the process's limit of open files as far as it may, and derives the others.
+    /// Raises the process's limit of open files as far as the system allows, and derives the other limits.
     pub(super) fn raise() -> Self {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
         let raised = Rlimit {
@@ -107,10 +108,9 @@ impl Limits {
         };
         let current = match setrlimit(Resource::Nofile, raised) {
             Ok(()) => maximum,
-            // It has what it had.
             Err(_) => current,
         };
-        // None is no limit.
+        // `None` means no limit.
         let open_files = current.and_then(|files| usize::try_from(files).ok());
         Self::of(open_files.unwrap_or(usize::MAX))
     }

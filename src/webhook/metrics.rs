@@ -16,36 +16,49 @@ use prometheus_client::registry::{Metric, Registry};
 /// The webhook's metrics.
 pub(super) struct Metrics {
     registry: Registry,
-    admissions: Family<Outcome, Counter>,
+    admissions: Family<AdmissionLabel, Counter>,
+    pods: Family<PodLabel, Counter>,
     duration: Histogram,
     pub(super) in_flight: Gauge,
     pub(super) panics: Counter,
-    certificate_expiry: Expiry,
-    pub(super) certificate_reload_failures: Counter,
-    /// Not known while certificates come from files: nothing says who signed them.
-    ca_expiry: Expiry,
-    pub(super) ca_bundle_restorations: Counter,
-    tls_failures: Family<Failure, Counter>,
-    pods: Family<PodOutcome, Counter>,
-    /// Connections that are open.
-    pub(super) connections: Gauge,
-    /// Connections that we ended, by reason.
-    pub(super) connection_cuts: Family<Cut, Counter>,
-    /// Bytes that are taken, by part of the account.
-    pub(super) account: Family<AccountPart, Gauge>,
+    pub(super) connections: ConnectionMetrics,
+    certificate: CertificateMetrics,
 }
 
-/// How an admission request ended.
+/// The metrics of connections, and of the memory that they hold. Clones share their values.
+#[derive(Clone, Default)]
+pub(super) struct ConnectionMetrics {
+    /// Connections that are open.
+    pub(super) open: Gauge,
+    /// Connections that podkey has ended.
+    cuts: Family<CutLabel, Counter>,
+    /// Bytes that are taken out of the account.
+    pub(super) account: Family<AccountPartLabel, Gauge>,
+}
+
+/// The metrics of the serving certificate.
+struct CertificateMetrics {
+    expiry: ExpiryGauge,
+    reload_failures: Counter,
+    /// Not shown while certificates come from files: nothing says which CA has signed them.
+    ca_expiry: ExpiryGauge,
+    ca_bundle_restorations: Counter,
+    upkeep_failures: Family<UpkeepFailureLabel, Counter>,
+}
+
+/// How an admission request ended. [`AdmissionResult::Invalid`]: no AdmissionReview v1, too large, too slow, or podkey failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum AdmissionResult {
     Injected,
     Ignored,
     Denied,
-    /// No AdmissionReview v1, too large, too slow, or the fault was ours.
     Invalid,
 }
 
 impl AdmissionResult {
+    const ALL: [Self; 4] = [Self::Injected, Self::Ignored, Self::Denied, Self::Invalid];
+
+    /// The word in metrics and log.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Injected => "injected",
@@ -63,16 +76,20 @@ impl EncodeLabelValue for AdmissionResult {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
+struct AdmissionLabel {
     result: AdmissionResult,
 }
 
-/// What became of a pod. A pod is reviewed again when other webhooks have changed it, and a dry run makes none: each pod
-/// counts once.
+/// The decision about a pod, each pod counted once: not a second review, after another webhook has changed the pod, and not
+/// a dry run, which creates none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum PodResult {
     Injected,
     Denied,
+}
+
+impl PodResult {
+    const ALL: [Self; 2] = [Self::Injected, Self::Denied];
 }
 
 impl EncodeLabelValue for PodResult {
@@ -85,30 +102,30 @@ impl EncodeLabelValue for PodResult {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PodOutcome {
+struct PodLabel {
     result: PodResult,
 }
 
-/// Why we ended a connection.
+/// Why podkey ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum CutReason {
-    /// TLS took too long.
+    /// The TLS handshake took too long.
     Handshake,
-    /// No valid review came in time.
+    /// The client sent no valid review in time.
     Unproven,
-    /// Nothing came for a long time.
+    /// The client sent no request for a long time.
     Idle,
     /// A request took too long.
     SlowRequest,
-    /// The client did not take its answer in time.
+    /// The client did not read its answer in time.
     SlowAnswer,
-    /// It made room for a newcomer.
+    /// The connection made room for a new one.
     NoPlace,
-    /// It held bytes that others waited for, and did nothing with them.
+    /// The connection held memory that others waited for, and its client did nothing.
     NoMemory,
-    /// It was a newcomer, and all others were working.
+    /// The connection was new, and all others were working.
     Refused,
-    /// It did not end when the server did.
+    /// The connection was still open when the server ended.
     Stopping,
 }
 
@@ -142,21 +159,20 @@ impl CutReason {
     ];
 }
 
-/// The label of [`Metrics::connection_cuts`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct Cut {
-    pub(super) reason: CutReason,
+struct CutLabel {
+    reason: CutReason,
 }
 
 /// A part of the account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Part {
+pub(super) enum AccountPart {
     SmallBodies,
     LargeBodies,
     Answers,
 }
 
-impl EncodeLabelValue for Part {
+impl EncodeLabelValue for AccountPart {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
         encoder.write_str(match self {
             Self::SmallBodies => "small_bodies",
@@ -166,28 +182,27 @@ impl EncodeLabelValue for Part {
     }
 }
 
-/// The label of [`Metrics::account`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct AccountPart {
-    pub(super) part: Part,
+pub(super) struct AccountPartLabel {
+    pub(super) part: AccountPart,
 }
 
-/// What keeps podkey from looking after its certificate by itself.
+/// What keeps podkey from making its own certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum TlsFailure {
-    /// The API server gives no answer.
+pub(super) enum UpkeepFailure {
+    /// The API server does not answer.
     Unreachable,
-    /// The API server says that a right is missing.
+    /// A right is missing.
     Forbidden,
-    /// It says something else, or what was written did not stay.
+    /// The API server refuses a call for another reason, or another client undoes podkey's writes.
     Refused,
-    /// No webhook configuration calls us.
+    /// No webhook configuration calls podkey.
     NoConfiguration,
-    /// A certificate could not be made.
+    /// podkey could not make a certificate.
     Certificate,
 }
 
-impl TlsFailure {
+impl UpkeepFailure {
     const ALL: [Self; 5] = [
         Self::Unreachable,
         Self::Forbidden,
@@ -197,7 +212,7 @@ impl TlsFailure {
     ];
 }
 
-impl EncodeLabelValue for TlsFailure {
+impl EncodeLabelValue for UpkeepFailure {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
         encoder.write_str(match self {
             Self::Unreachable => "unreachable",
@@ -210,15 +225,15 @@ impl EncodeLabelValue for TlsFailure {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Failure {
-    reason: TlsFailure,
+struct UpkeepFailureLabel {
+    reason: UpkeepFailure,
 }
 
-/// Unix seconds. Not shown until they are known: 0 would be a certificate that ran out long ago.
+/// Unix seconds. Not shown until they are known: 0 would be a certificate that expired long ago.
 #[derive(Debug, Clone, Default)]
-struct Expiry(Gauge<f64, AtomicU64>);
+struct ExpiryGauge(Gauge<f64, AtomicU64>);
 
-impl EncodeMetric for Expiry {
+impl EncodeMetric for ExpiryGauge {
     fn encode(&self, encoder: MetricEncoder<'_>) -> std::fmt::Result {
         self.0.encode(encoder)
     }
@@ -233,11 +248,11 @@ impl EncodeMetric for Expiry {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Build {
+struct BuildLabel {
     version: &'static str,
 }
 
-/// Seconds. From a tenth of what we usually take up to the API server's own buckets for webhooks
+/// Seconds. From a tenth of podkey's usual time up to the API server's own buckets for webhooks
 /// (`apiserver_admission_webhook_admission_duration_seconds`).
 const BUCKETS: [f64; 11] = [
     0.000_05, 0.000_1, 0.000_25, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0,
@@ -246,65 +261,27 @@ const BUCKETS: [f64; 11] = [
 impl Metrics {
     pub(super) fn new() -> Self {
         let mut registry = Registry::with_prefix("podkey");
-        let build = Family::<Build, Gauge>::default();
+        let build: Family<BuildLabel, Gauge> = labelled([BuildLabel {
+            version: crate::VERSION,
+        }]);
         build
-            .get_or_create(&Build {
+            .get_or_create(&BuildLabel {
                 version: crate::VERSION,
             })
             .set(1);
         registry.register("build_info", "The version that runs", build);
-        let admissions = Family::<Outcome, Counter>::default();
-        for result in [
-            AdmissionResult::Injected,
-            AdmissionResult::Ignored,
-            AdmissionResult::Denied,
-            AdmissionResult::Invalid,
-        ] {
-            // From the start, so that a rate over it exists before the first one.
-            let _ = admissions.get_or_create(&Outcome { result });
-        }
-        let tls_failures = Family::<Failure, Counter>::default();
-        for reason in TlsFailure::ALL {
-            let _ = tls_failures.get_or_create(&Failure { reason });
-        }
-        let pods = Family::<PodOutcome, Counter>::default();
-        for result in [PodResult::Injected, PodResult::Denied] {
-            let _ = pods.get_or_create(&PodOutcome { result });
-        }
-        let connection_cuts = Family::<Cut, Counter>::default();
-        for reason in CutReason::ALL {
-            let _ = connection_cuts.get_or_create(&Cut { reason });
-        }
         Self {
             admissions: registered(
                 &mut registry,
                 "admissions",
                 "Admission requests by result. One pod may make several: see podkey_pods_total",
-                admissions,
+                labelled(AdmissionResult::ALL.map(|result| AdmissionLabel { result })),
             ),
             pods: registered(
                 &mut registry,
                 "pods",
                 "Pods that asked for secrets, by result, each counted once: no dry runs, and no second review of a pod",
-                pods,
-            ),
-            connections: registered(
-                &mut registry,
-                "connections_open",
-                "Connections to the webhook that are open",
-                Gauge::default(),
-            ),
-            connection_cuts: registered(
-                &mut registry,
-                "connection_cuts",
-                "Connections to the webhook that podkey ended, by reason",
-                connection_cuts,
-            ),
-            account: registered(
-                &mut registry,
-                "account_bytes",
-                "Memory that large requests and answers hold, by part of the account",
-                Family::default(),
+                labelled(PodResult::ALL.map(|result| PodLabel { result })),
             ),
             duration: registered(
                 &mut registry,
@@ -321,64 +298,50 @@ impl Metrics {
             panics: registered(
                 &mut registry,
                 "panics",
-                "Faults of podkey's own: requests that failed by one, and new beginnings of what looks after the certificate",
+                "Faults of podkey: requests that failed by a fault, and restarts of the task that keeps the certificate",
                 Counter::default(),
             ),
-            certificate_expiry: registered(
-                &mut registry,
-                "certificate_expiry_timestamp_seconds",
-                "When the serving certificate runs out, as Unix time",
-                Expiry::default(),
-            ),
-            certificate_reload_failures: registered(
-                &mut registry,
-                "certificate_reload_failures",
-                "Changed certificate files that could not be used",
-                Counter::default(),
-            ),
-            ca_expiry: registered(
-                &mut registry,
-                "ca_expiry_timestamp_seconds",
-                "When the CA of podkey's own certificates runs out, as Unix time",
-                Expiry::default(),
-            ),
-            ca_bundle_restorations: registered(
-                &mut registry,
-                "ca_bundle_restorations",
-                "How often the caBundle was blank or foreign and was set right",
-                Counter::default(),
-            ),
-            tls_failures: registered(
-                &mut registry,
-                "tls_failures",
-                "What kept podkey from looking after its own certificate, by reason",
-                tls_failures,
-            ),
+            connections: ConnectionMetrics::new(&mut registry),
+            certificate: CertificateMetrics::new(&mut registry),
             registry,
         }
     }
 
+    /// Counts an admission request.
     pub(super) fn admission(&self, result: AdmissionResult, duration: Duration) {
-        self.admissions.get_or_create(&Outcome { result }).inc();
+        self.admissions.get_or_create(&AdmissionLabel { result }).inc();
         self.duration.observe(duration.as_secs_f64());
     }
 
+    /// Counts a pod.
     pub(super) fn pod(&self, result: PodResult) {
-        self.pods.get_or_create(&PodOutcome { result }).inc();
+        self.pods.get_or_create(&PodLabel { result }).inc();
     }
 
-    /// When the serving certificate runs out.
+    /// Shows when the serving certificate expires.
     pub(super) fn show_certificate_expiry(&self, expiry: SystemTime) {
-        self.certificate_expiry.0.set(unix_seconds(expiry));
+        self.certificate.expiry.0.set(unix_seconds(expiry));
     }
 
-    /// When the authority that signs runs out.
+    /// Shows when the CA that signs expires.
     pub(super) fn show_ca_expiry(&self, expiry: SystemTime) {
-        self.ca_expiry.0.set(unix_seconds(expiry));
+        self.certificate.ca_expiry.0.set(unix_seconds(expiry));
     }
 
-    pub(super) fn tls_failure(&self, reason: TlsFailure) {
-        self.tls_failures.get_or_create(&Failure { reason }).inc();
+    /// Counts changed certificate files that podkey could not use.
+    pub(super) fn certificate_reload_failed(&self) {
+        self.certificate.reload_failures.inc();
+    }
+
+    /// Counts a `caBundle` that was blank or foreign and that podkey has restored.
+    pub(super) fn ca_bundle_restored(&self) {
+        self.certificate.ca_bundle_restorations.inc();
+    }
+
+    /// Counts a failure to keep podkey's own certificate.
+    pub(super) fn upkeep_failure(&self, reason: UpkeepFailure) {
+        let label = UpkeepFailureLabel { reason };
+        self.certificate.upkeep_failures.get_or_create(&label).inc();
     }
 
     /// In the OpenMetrics text format, which Prometheus reads.
@@ -389,11 +352,91 @@ impl Metrics {
     }
 }
 
+impl ConnectionMetrics {
+    fn new(registry: &mut Registry) -> Self {
+        Self {
+            open: registered(
+                registry,
+                "connections_open",
+                "Connections to the webhook that are open",
+                Gauge::default(),
+            ),
+            cuts: registered(
+                registry,
+                "connection_cuts",
+                "Connections to the webhook that podkey ended, by reason",
+                labelled(CutReason::ALL.map(|reason| CutLabel { reason })),
+            ),
+            account: registered(
+                registry,
+                "account_bytes",
+                "Memory that large requests and answers hold, by part of the account",
+                Family::default(),
+            ),
+        }
+    }
+
+    /// Counts a connection that podkey has ended.
+    pub(super) fn cut(&self, reason: CutReason) {
+        self.cuts.get_or_create(&CutLabel { reason }).inc();
+    }
+}
+
+impl CertificateMetrics {
+    fn new(registry: &mut Registry) -> Self {
+        Self {
+            expiry: registered(
+                registry,
+                "certificate_expiry_timestamp_seconds",
+                "When the serving certificate expires, as Unix time",
+                ExpiryGauge::default(),
+            ),
+            reload_failures: registered(
+                registry,
+                "certificate_reload_failures",
+                "Changed certificate files that could not be used",
+                Counter::default(),
+            ),
+            ca_expiry: registered(
+                registry,
+                "ca_expiry_timestamp_seconds",
+                "When the CA of podkey's own certificates expires, as Unix time",
+                ExpiryGauge::default(),
+            ),
+            ca_bundle_restorations: registered(
+                registry,
+                "ca_bundle_restorations",
+                "How often the caBundle was blank or foreign and podkey restored it",
+                Counter::default(),
+            ),
+            upkeep_failures: registered(
+                registry,
+                "tls_failures",
+                "What kept podkey from making its own certificate, by reason",
+                labelled(UpkeepFailure::ALL.map(|reason| UpkeepFailureLabel { reason })),
+            ),
+        }
+    }
+}
+
+/// A family whose counters exist from the start, so that a rate over them exists before the first event.
+fn labelled<L, M, const N: usize>(labels: [L; N]) -> Family<L, M>
+where
+    L: Clone + std::hash::Hash + Eq,
+    M: Default,
+{
+    let family = Family::default();
+    for label in &labels {
+        let _ = family.get_or_create(label);
+    }
+    family
+}
+
 fn unix_seconds(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
-/// The metric, which is one and the same in every clone, with a name in the registry.
+/// Gives the metric a name in the registry. Clones of a metric share their value.
 fn registered<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
     registry.register(name, help, metric.clone());
     metric

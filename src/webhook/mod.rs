@@ -1,26 +1,27 @@
-//! The webhook: `podkey serve`. An HTTPS server around [`crate::inject::decide`], which does all the thinking.
+//! The webhook: `podkey serve`. An HTTPS server around [`crate::inject::decide`], which makes every decision.
 //!
-//! `server` puts it together. A connection's way: `connection` (TLS and HTTP) with its place in `places`, `body` (its bytes,
-//! out of the `account`), `mutate` (its answer) around `review` (AdmissionReview in and out). `limits` has all sizes.
+//! `server` puts the parts together. A request passes `connection` (TLS, HTTP, the table of open connections), `body` (reads
+//! the bytes, which the `account` limits), `mutate` (answers, logs and counts) and `review` (AdmissionReview in and out).
+//! `limits` has all sizes.
 
 mod account;
 mod admin;
 mod body;
-mod config;
+mod config_file;
 mod connection;
-mod file;
 mod limits;
 mod metrics;
 mod mutate;
-mod places;
+mod named_file;
 mod review;
 mod server;
 mod shutdown;
 mod tls;
 
-pub use config::{LoadConfigError, load};
-pub use server::{Options, ServeError, Tls, serve};
-pub use tls::{ByItself, CertificateError, ClusterError};
+pub use crate::cluster::ClusterError;
+pub use config_file::{LoadConfigError, load};
+pub use server::{ServeError, ServeOptions, Tls, serve};
+pub use tls::{CertificateError, SelfManaged};
 
-/// The most threads that decide. What they take is part of the memory limit.
+/// The most threads that decide. Each decision's memory is part of the memory limit.
 pub const MAX_WORKERS: usize = limits::MAX_WORKERS;

@@ -1,4 +1,4 @@
-//! `POST /mutate`: from a request to its answer, its line in the log, and its place in the metrics.
+//! `POST /mutate`: from a request to its answer, its log line and its metrics.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,21 +12,20 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 
 use super::account::{Account, Hold};
-use super::body::{self, Refusal};
-use super::connection::{Answer, Service};
+use super::body::{self, HttpRefusal};
+use super::connection::{HttpAnswer, OpenConnection, Responder};
 use super::limits::{REQUEST_TIMEOUT, SMALL_BODY_BYTES, USUAL_ANSWER_BYTES};
 use super::metrics::{AdmissionResult, Metrics};
-use super::places::Connection;
-use super::review::{self, MAX_PROBLEMS_BYTES, bounded};
+use super::review::{self, MAX_PROBLEMS_BYTES, ReviewAnswer, ReviewError, bounded};
 use crate::inject::Config;
 
-/// What all requests share.
+/// Answers reviews: what all requests share.
 pub(super) struct Mutate {
     config: Config,
     metrics: Arc<Metrics>,
     account: Account,
-    /// One large review is decided at a time: the other threads are free for the usual ones, and what a decision takes
-    /// besides the body is there once.
+    /// One permit: podkey decides one large review at a time. The other threads stay free for usual reviews, and the memory
+    /// of a large decision is needed once.
     large: Semaphore,
     stopping: Arc<AtomicBool>,
 }
@@ -35,7 +34,7 @@ impl Mutate {
     pub(super) fn new(config: Config, metrics: Arc<Metrics>, stopping: Arc<AtomicBool>) -> Arc<Self> {
         Arc::new(Self {
             config,
-            account: Account::new(&metrics.account),
+            account: Account::new(&metrics.connections.account),
             metrics,
             large: Semaphore::new(1),
             stopping,
@@ -43,7 +42,7 @@ impl Mutate {
     }
 }
 
-/// Counts a request as long as it is there, also where its connection is cut.
+/// Counts a request in the gauge while it exists, also where its connection is cut.
 struct InFlight<'a>(&'a Gauge);
 
 impl<'a> InFlight<'a> {
@@ -59,14 +58,14 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// There is no room for what was asked for.
-const BUSY: Refusal = Refusal(
+/// The account has no memory for an answer.
+const BUSY: HttpRefusal = HttpRefusal(
     StatusCode::SERVICE_UNAVAILABLE,
     "podkey is overloaded: other clients send large reviews or do not read their answers. Try again; if this goes on, set networkPolicy.apiServerCidrs",
 );
 
-impl Service for Arc<Mutate> {
-    async fn answer(&self, connection: Arc<Connection>, request: Request<Incoming>) -> Answer {
+impl Responder for Arc<Mutate> {
+    async fn answer(&self, connection: Arc<OpenConnection>, request: Request<Incoming>) -> HttpAnswer {
         let mut answer = match (request.uri().path(), request.method()) {
             ("/mutate", &Method::POST) => self.mutate(&connection, request).await,
             ("/mutate", _) => {
@@ -79,7 +78,7 @@ impl Service for Arc<Mutate> {
             _ => plain(&connection, StatusCode::NOT_FOUND, ""),
         };
         if self.stopping.load(Ordering::Relaxed) {
-            // Moves the API server's open connections to the other replicas while we are still here.
+            // Moves the API server's connections to other replicas while this replica still serves.
             answer
                 .headers_mut()
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -89,7 +88,7 @@ impl Service for Arc<Mutate> {
 }
 
 impl Mutate {
-    async fn mutate(&self, connection: &Arc<Connection>, request: Request<Incoming>) -> Answer {
+    async fn mutate(&self, connection: &Arc<OpenConnection>, request: Request<Incoming>) -> HttpAnswer {
         let started = Instant::now();
         let _in_flight = InFlight::new(&self.metrics.in_flight);
         let deadline = tokio::time::Instant::from_std(started) + REQUEST_TIMEOUT;
@@ -97,7 +96,7 @@ impl Mutate {
             Ok(Ok(body)) => body,
             Ok(Err(refusal)) => return self.refuse(connection, refusal, started),
             Err(_) => {
-                const LATE: Refusal = Refusal(
+                const LATE: HttpRefusal = HttpRefusal(
                     StatusCode::REQUEST_TIMEOUT,
                     "the body did not arrive in time, or there was no memory for it because other clients send large reviews: try again",
                 );
@@ -111,9 +110,9 @@ impl Mutate {
         }
     }
 
-    /// Decides, and finds room for the answer. A decision is a function of the pod alone: an answer that finds no room is
-    /// not kept until there is some, but made again.
-    async fn decide(&self, connection: &Arc<Connection>, body: &[u8]) -> Answer {
+    /// Decides, and takes memory for the answer. A decision is a function of the pod alone: an answer for which there is no
+    /// memory is dropped, and made again once there is some.
+    async fn decide(&self, connection: &Arc<OpenConnection>, body: &[u8]) -> HttpAnswer {
         let mut room: Option<Hold> = None;
         loop {
             let turn = match body.len() > SMALL_BODY_BYTES {
@@ -121,13 +120,13 @@ impl Mutate {
                 false => None,
             };
             let started = Instant::now();
-            // A panic is our fault and this request's end; the others go on.
+            // A panic is podkey's fault and ends this request; other requests go on.
             let answer = catch_unwind(AssertUnwindSafe(|| review::answer(body, &self.config)));
             let duration = started.elapsed();
             drop(turn);
             let answer = match answer {
                 Ok(Ok(answer)) => answer,
-                Ok(Err(error)) => return self.no_review(connection, &error, duration),
+                Ok(Err(error)) => return self.not_a_review(connection, &error, duration),
                 Err(_) => return self.panicked(connection, duration),
             };
             let bytes = answer.body.capacity();
@@ -149,11 +148,11 @@ impl Mutate {
 
     fn admit(
         &self,
-        connection: &Arc<Connection>,
-        answer: review::Answer,
+        connection: &Arc<OpenConnection>,
+        answer: ReviewAnswer,
         room: Option<Hold>,
         duration: Duration,
-    ) -> Answer {
+    ) -> HttpAnswer {
         self.metrics.admission(answer.result, duration);
         if let Some(pod) = answer.pod {
             self.metrics.pod(pod);
@@ -178,23 +177,23 @@ impl Mutate {
             duration_us = duration.as_micros() as u64,
             "admission"
         );
-        let mut response = Response::new(body::outgoing(connection, answer.body, room));
+        let mut response = Response::new(body::answer_body(connection, answer.body, room));
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
     }
 
-    fn no_review(&self, connection: &Arc<Connection>, error: &review::NoReview, duration: Duration) -> Answer {
-        tracing::warn!(%error, "no admission request");
+    fn not_a_review(&self, connection: &Arc<OpenConnection>, error: &ReviewError, duration: Duration) -> HttpAnswer {
+        tracing::warn!(%error, "not an admission request");
         self.metrics.admission(AdmissionResult::Invalid, duration);
         plain(connection, StatusCode::BAD_REQUEST, format!("{error}\n"))
     }
 
-    fn panicked(&self, connection: &Arc<Connection>, duration: Duration) -> Answer {
+    fn panicked(&self, connection: &Arc<OpenConnection>, duration: Duration) -> HttpAnswer {
         self.metrics.panics.inc();
         self.metrics.admission(AdmissionResult::Invalid, duration);
-        tracing::error!("a request made podkey panic: please report it");
+        tracing::error!("podkey panicked on a request: please report it");
         plain(
             connection,
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -202,16 +201,21 @@ impl Mutate {
         )
     }
 
-    fn refuse(&self, connection: &Arc<Connection>, Refusal(status, message): Refusal, started: Instant) -> Answer {
-        tracing::warn!(status = status.as_u16(), error = message, "no admission request");
+    fn refuse(
+        &self,
+        connection: &Arc<OpenConnection>,
+        HttpRefusal(status, message): HttpRefusal,
+        started: Instant,
+    ) -> HttpAnswer {
+        tracing::warn!(status = status.as_u16(), error = message, "request refused");
         self.metrics.admission(AdmissionResult::Invalid, started.elapsed());
         plain(connection, status, format!("{message}\n"))
     }
 }
 
-/// An answer in plain text.
-pub(super) fn plain(connection: &Arc<Connection>, status: StatusCode, text: impl Into<String>) -> Answer {
-    let mut response = Response::new(body::outgoing(connection, text.into().into_bytes(), None));
+/// An HTTP answer in plain text.
+pub(super) fn plain(connection: &Arc<OpenConnection>, status: StatusCode, text: impl Into<String>) -> HttpAnswer {
+    let mut response = Response::new(body::answer_body(connection, text.into().into_bytes(), None));
     *response.status_mut() = status;
     response.headers_mut().insert(
         header::CONTENT_TYPE,

@@ -1,8 +1,7 @@
-//! AdmissionReview v1, in and out: the bytes of a request to a decision, and back to bytes.
+//! AdmissionReview v1, in and out: from the bytes of a request to a decision, and from the decision to bytes.
 //! <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#webhook-request-and-response>
 //!
-//! The types are our own rather than a library's: the pod in the request must not be parsed into a typed Pod (that loses
-//! fields newer than the types), and the patch must go out as base64.
+//! The types are podkey's own: a library's typed Pod would lose fields that are newer than the library.
 
 use std::borrow::Cow;
 
@@ -15,34 +14,32 @@ use super::metrics::{AdmissionResult, PodResult};
 use crate::inject::{Asker, Config, Decision, Mender, Pod, Text, decide};
 
 /// The answer to one request body.
-pub(super) struct Answer {
+pub(super) struct ReviewAnswer {
     /// An AdmissionReview.
     pub(super) body: Vec<u8>,
     pub(super) result: AdmissionResult,
-    /// What became of the pod, where this is what counts it. None: it asked for nothing, nothing is created (a dry run), or
-    /// it was injected before, and this is a second review.
+    /// How the pod counts in the metrics. `None`: it asks for nothing, or this is a dry run or a second review.
     pub(super) pod: Option<PodResult>,
-    /// What the log says of it.
-    pub(super) log: Log,
+    pub(super) log: ReviewLog,
 }
 
-/// Which pod it was and why it was refused. Nothing else of the pod, and nothing of the patch.
-pub(super) struct Log {
+/// What is logged of a review: which pod, and why it was refused. Nothing else of the pod, and nothing of the patch.
+pub(super) struct ReviewLog {
     pub(super) uid: String,
     pub(super) namespace: String,
     /// The pod's name, or its `generateName` while it has none.
     pub(super) name: String,
     pub(super) problems: Option<String>,
-    /// Of a pod that is refused.
+    /// Who asked for secrets, where the pod is refused.
     pub(super) asker: Option<Asker>,
-    /// Which of the operator's rules comes nearest, where none allows the pod. Never in the answer.
+    /// The operator's rules that come nearest, where no rule allows the pod. Never in the answer.
     pub(super) rules: Option<String>,
 }
 
-/// The body is no AdmissionReview v1: there is no uid to answer to.
+/// The body is not an AdmissionReview v1: there is no uid to answer to.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct NoReview(&'static str);
+pub(super) struct ReviewError(&'static str);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -52,18 +49,18 @@ struct Review<'a, Object> {
     #[serde(borrow)]
     kind: Cow<'a, str>,
     #[serde(borrow, bound(deserialize = "Object: Deserialize<'de>"))]
-    request: Option<Request<'a, Object>>,
+    request: Option<ReviewRequest<'a, Object>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Request<'a, Object> {
+struct ReviewRequest<'a, Object> {
     #[serde(borrow)]
     uid: Cow<'a, str>,
     #[serde(borrow, default)]
-    kind: Option<Kind<'a>>,
+    kind: Option<ReviewedKind<'a>>,
     #[serde(borrow, default)]
-    resource: Option<Resource<'a>>,
+    resource: Option<ReviewedResource<'a>>,
     #[serde(borrow, default)]
     sub_resource: Option<Text<'a>>,
     #[serde(borrow, default)]
@@ -79,7 +76,7 @@ struct Request<'a, Object> {
 }
 
 #[derive(Deserialize)]
-struct Kind<'a> {
+struct ReviewedKind<'a> {
     #[serde(borrow, default)]
     group: Cow<'a, str>,
     #[serde(borrow, default)]
@@ -89,15 +86,15 @@ struct Kind<'a> {
 }
 
 #[derive(Deserialize)]
-struct Resource<'a> {
+struct ReviewedResource<'a> {
     #[serde(borrow, default)]
     group: Cow<'a, str>,
     #[serde(borrow, default)]
     resource: Cow<'a, str>,
 }
 
-impl<Object> Request<'_, Object> {
-    /// Whether it is the creation of a pod. Anything else passes: a webhook that once handled updates kept pods with
+impl<Object> ReviewRequest<'_, Object> {
+    /// Whether the request creates a pod. podkey allows every other request: a webhook that handles updates can keep pods with
     /// finalizers from ever being deleted.
     fn creates_pod(&self) -> bool {
         self.operation == "CREATE"
@@ -112,9 +109,9 @@ impl<Object> Request<'_, Object> {
                 .is_none_or(|resource| resource.group.is_empty() && resource.resource == "pods")
     }
 
-    fn log(&self, name: Option<&str>) -> Log {
+    fn log(&self, name: Option<&str>) -> ReviewLog {
         let name = self.name.as_deref().filter(|name| !name.is_empty()).or(name);
-        Log {
+        ReviewLog {
             uid: self.uid.clone().into_owned(),
             namespace: bounded(self.namespace.as_deref().unwrap_or_default(), MAX_NAME_BYTES).into_owned(),
             name: bounded(name.unwrap_or_default(), MAX_NAME_BYTES).into_owned(),
@@ -127,23 +124,23 @@ impl<Object> Request<'_, Object> {
 
 /// No name in Kubernetes is longer.
 const MAX_NAME_BYTES: usize = 253;
-/// The API server's uids have 36 characters.
+/// The API server's uids have 36 bytes.
 const MAX_UID_BYTES: usize = 128;
-/// The longest text about a pod's problems. Its author reads it in an event, which holds 1 KiB.
+/// The longest text about a pod's problems. The pod's author reads it in an event, which holds 1 KiB.
 pub(super) const MAX_PROBLEMS_BYTES: usize = 8 * 1024;
 
-/// A text of the request, or one that was made from such texts: no more of it than there should be.
-pub(super) fn bounded(text: &str, most: usize) -> Cow<'_, str> {
-    if text.len() <= most {
+/// Cuts a text that comes from the request.
+pub(super) fn bounded(text: &str, max_bytes: usize) -> Cow<'_, str> {
+    if text.len() <= max_bytes {
         return text.into();
     }
-    format!("{}…", &text[..text.floor_char_boundary(most)]).into()
+    format!("{}…", &text[..text.floor_char_boundary(max_bytes)]).into()
 }
 
 /// Answers one AdmissionReview.
-pub(super) fn answer(body: &[u8], config: &Config) -> Result<Answer, NoReview> {
-    let text = std::str::from_utf8(body).map_err(|_| NoReview("the body is not UTF-8"))?;
-    // Most requests create a pod that can be read: one pass over the text.
+pub(super) fn answer(body: &[u8], config: &Config) -> Result<ReviewAnswer, ReviewError> {
+    let text = std::str::from_utf8(body).map_err(|_| ReviewError("the body is not UTF-8"))?;
+    // Most requests create a pod that podkey can parse: one pass over the text.
     if let Ok(review) = serde_json::from_str::<Review<'_, Pod<'_>>>(text)
         && review.is_v1()
         && let Some(request) = review.request
@@ -153,20 +150,22 @@ pub(super) fn answer(body: &[u8], config: &Config) -> Result<Answer, NoReview> {
     {
         return Ok(answer_pod(&request, pod, config)?.counting(&request, Some(pod)));
     }
-    // The rest in two: first the envelope, to have a uid to answer to.
+    // Other requests take two passes: the envelope first, for the uid.
     let Ok(review) = serde_json::from_str::<Review<'_, &RawValue>>(text) else {
-        return Err(NoReview("the body is no AdmissionReview with a request"));
+        return Err(ReviewError("the body is not an AdmissionReview with a request"));
     };
     if !review.is_v1() {
-        return Err(NoReview(
+        return Err(ReviewError(
             "the body is not of kind AdmissionReview, apiVersion admission.k8s.io/v1",
         ));
     }
     let Some(request) = review.request else {
-        return Err(NoReview("the AdmissionReview has no request"));
+        return Err(ReviewError("the AdmissionReview has no request"));
     };
     if request.uid.len() > MAX_UID_BYTES {
-        return Err(NoReview("the request's uid is longer than any uid of the API server"));
+        return Err(ReviewError(
+            "the request's uid is longer than any uid of the API server",
+        ));
     }
     if !request.creates_pod() {
         let log = request.log(None);
@@ -174,7 +173,7 @@ pub(super) fn answer(body: &[u8], config: &Config) -> Result<Answer, NoReview> {
     }
     match Pod::parse(request.object.map_or("null", RawValue::get)) {
         Ok(pod) => Ok(answer_pod(&request, &pod, config)?.counting(&request, Some(&pod))),
-        // A pod that asks for nothing is none of our business, whatever is in it.
+        // podkey allows every pod that asks for nothing, also a pod that podkey cannot parse.
         Err(_) if !Pod::asks(request.object.map_or("null", RawValue::get)) => {
             let log = request.log(None);
             respond(&request.uid, Allowed::Unchanged(&[]), AdmissionResult::Ignored, log)
@@ -183,9 +182,9 @@ pub(super) fn answer(body: &[u8], config: &Config) -> Result<Answer, NoReview> {
             let mut log = request.log(None);
             let message = error.to_string();
             log.problems = Some(message.clone());
-            // The API server has read the pod before it sent it. A shape that podkey does not know is newer than podkey, and
-            // that is the operator's to mend.
-            let refusal = Refusal {
+            // The API server has parsed the pod before. A shape that podkey does not know is newer than podkey, so the
+            // operator must act.
+            let refusal = PodRefusal {
                 mender: Mender::Operator,
                 message: &message,
             };
@@ -201,7 +200,11 @@ impl<Object> Review<'_, Object> {
     }
 }
 
-fn answer_pod<Object>(request: &Request<'_, Object>, pod: &Pod<'_>, config: &Config) -> Result<Answer, NoReview> {
+fn answer_pod<Object>(
+    request: &ReviewRequest<'_, Object>,
+    pod: &Pod<'_>,
+    config: &Config,
+) -> Result<ReviewAnswer, ReviewError> {
     let metadata = &pod.metadata;
     let given = |name: &'_ Option<Text<'_>>| name.as_deref().is_some_and(|name| !name.is_empty());
     let name = if given(&metadata.name) {
@@ -234,7 +237,7 @@ fn answer_pod<Object>(request: &Request<'_, Object>, pod: &Pod<'_>, config: &Con
             log.problems = Some(message.clone());
             log.asker = Some(Asker::of(pod, config));
             log.rules = problems.no_rule().map(ToString::to_string);
-            let refusal = Refusal {
+            let refusal = PodRefusal {
                 mender: problems.mender(),
                 message: &message,
             };
@@ -243,9 +246,9 @@ fn answer_pod<Object>(request: &Request<'_, Object>, pod: &Pod<'_>, config: &Con
     }
 }
 
-impl Answer {
-    /// The same answer, with the pod's place in the metrics.
-    fn counting<Object>(mut self, request: &Request<'_, Object>, pod: Option<&Pod<'_>>) -> Self {
+impl ReviewAnswer {
+    /// Sets how the pod counts in the metrics.
+    fn counting<Object>(mut self, request: &ReviewRequest<'_, Object>, pod: Option<&Pod<'_>>) -> Self {
         if request.dry_run != Some(true) && !pod.is_some_and(is_injected) {
             self.pod = match self.result {
                 AdmissionResult::Injected => Some(PodResult::Injected),
@@ -257,41 +260,42 @@ impl Answer {
     }
 }
 
-/// Whether podkey has been here before: the API server asks again when another webhook has changed the pod.
+/// Whether podkey has injected the pod before: the API server asks again after another webhook has changed the pod.
 fn is_injected(pod: &Pod<'_>) -> bool {
     let mut init_containers = pod.spec.init_containers.iter().flatten();
     init_containers.any(|container| container.name == "podkey-init")
 }
 
+/// What the answer says of the pod. The texts are warnings.
 enum Allowed<'a> {
     Unchanged(&'a [String]),
     Patched(&'a [u8], &'a [String]),
-    No(Refusal<'a>),
+    No(PodRefusal<'a>),
 }
 
 /// Why a pod is refused, and who can change that.
-struct Refusal<'a> {
+struct PodRefusal<'a> {
     mender: Mender,
     message: &'a str,
 }
 
-/// An AdmissionReview's `response`, but for the patch.
+/// An AdmissionReview's `response`, without the patch.
 #[derive(Serialize)]
-struct Response<'a> {
+struct ReviewResponse<'a> {
     uid: &'a str,
     allowed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<Status<'a>>,
+    status: Option<ReviewStatus<'a>>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     warnings: &'a [String],
 }
 
-/// The code says who can mend the refusal. On 403 ARC gives the runner up, shows the message in its status, and takes the
-/// mended template. On 400 ARC shows nothing and tries again with the same pod: that heals where the operator mends
-/// something, and never where the template is wrong. No reason beside the code: clients know what is forbidden by the code
-/// where the reason is none of Kubernetes' own.
+/// The code depends on who can repair the cause. On 403 ARC gives up the runner, shows the message in the runner's status, and
+/// uses the template again once it is changed. On 400 ARC shows nothing and retries with the same pod: that helps where the
+/// operator repairs something, and never where the template is wrong. There is no `reason`: where it is not one of Kubernetes'
+/// own, clients go by the code.
 #[derive(Serialize)]
-struct Status<'a> {
+struct ReviewStatus<'a> {
     code: u16,
     #[serde(serialize_with = "message")]
     message: &'a str,
@@ -301,8 +305,13 @@ fn message<S: serde::Serializer>(text: &&str, serializer: S) -> Result<S::Ok, S:
     serializer.serialize_str(&bounded(text, MAX_PROBLEMS_BYTES))
 }
 
-fn respond(uid: &str, allowed: Allowed<'_>, result: AdmissionResult, log: Log) -> Result<Answer, NoReview> {
-    let mut response = Response {
+fn respond(
+    uid: &str,
+    allowed: Allowed<'_>,
+    result: AdmissionResult,
+    log: ReviewLog,
+) -> Result<ReviewAnswer, ReviewError> {
+    let mut response = ReviewResponse {
         uid,
         allowed: true,
         status: None,
@@ -315,29 +324,29 @@ fn respond(uid: &str, allowed: Allowed<'_>, result: AdmissionResult, log: Log) -
             patch = Some(json);
             response.warnings = warnings;
         }
-        Allowed::No(Refusal { mender, message }) => {
+        Allowed::No(PodRefusal { mender, message }) => {
             let code = match mender {
                 Mender::Author => 403,
                 Mender::Operator => 400,
             };
             response.allowed = false;
-            response.status = Some(Status { code, message });
+            response.status = Some(ReviewStatus { code, message });
         }
     }
-    let response = serde_json::to_string(&response).map_err(|_| NoReview("the answer cannot be written"))?;
-    // Enough: a buffer that grows is copied, and may become twice as large as what is in it.
+    let response = serde_json::to_string(&response).map_err(|_| ReviewError("podkey cannot write its answer"))?;
+    // The final size: a buffer that grows is copied, and may become twice as large as its content.
     let mut body = String::with_capacity(128 + response.len() + patch.map_or(0, |json| json.len().div_ceil(3) * 4));
     body.push_str(r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":"#);
     body.push_str(&response);
     if let Some(json) = patch {
-        // Base64 has nothing for JSON to escape, and looking for it would cost as much as all the rest of the answer.
+        // Base64 has no character that JSON escapes. Looking for one would cost as much as the rest of the answer.
         body.pop();
         body.push_str(r#","patchType":"JSONPatch","patch":""#);
         STANDARD.encode_string(json, &mut body);
         body.push_str("\"}");
     }
     body.push('}');
-    Ok(Answer {
+    Ok(ReviewAnswer {
         body: body.into_bytes(),
         result,
         pod: None,

@@ -12,45 +12,46 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use super::admin::{self, Admin};
-use super::connection;
+use super::connection::{self, ConnectionTable, WEBHOOK_TIMES};
 use super::limits::{DRAIN_TIMEOUT, Limits};
 use super::metrics::Metrics;
 use super::mutate::Mutate;
-use super::places::{Places, TIMES};
-use super::shutdown::Stop;
-use super::tls::{self, ByItself, Certificate, CertificateError, CertificateFiles, Cluster, ClusterError, Upkeep};
-use crate::inject::Config;
+use super::shutdown::StopSignals;
+use super::tls::{self, CertificateError, CertificateFiles, SelfManaged, ServingCertificate, Upkeep};
+use crate::cluster::{Cluster, ClusterError};
+use crate::inject::{Config, KubernetesVersion};
 
-/// What `podkey serve` is told on its command line.
+/// The command line of `podkey serve`.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct ServeOptions {
     /// Where the API server reaches `/mutate`.
     pub listen: SocketAddr,
     /// Where probes and Prometheus reach `/healthz`, `/readyz` and `/metrics`.
     pub admin_listen: SocketAddr,
     /// Where the serving certificate comes from.
     pub tls: Tls,
-    /// How long new requests are served after SIGTERM: the API server goes on using open connections, and endpoints
+    /// How long podkey serves new requests after SIGTERM: the API server goes on using open connections, and endpoints
     /// take their time to disappear.
     pub grace: Duration,
-    /// What time it is, by the clock that certificates go by.
+    /// The clock that certificates go by.
     pub now: fn() -> SystemTime,
 }
 
 /// Where the serving certificate comes from.
 #[derive(Debug, Clone)]
 pub enum Tls {
-    /// From files that somebody else keeps. The API server is never called.
+    /// From files that somebody else keeps. podkey calls the API server only for Kubernetes' version, where the pod has a
+    /// service account's token.
     Files {
         /// PEM, the leaf first.
         certificate: PathBuf,
         /// PEM.
         key: PathBuf,
-        /// How often the two are read again.
+        /// How often podkey reads the files again.
         poll: Duration,
     },
     /// From podkey itself.
-    ByItself(ByItself),
+    SelfManaged(SelfManaged),
 }
 
 /// Why the server did not start, or stopped.
@@ -59,60 +60,37 @@ pub enum ServeError {
     /// No usable certificate.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// No way to the API server.
+    /// podkey cannot reach the API server.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     /// TLS cannot be set up.
     #[error("cannot set up TLS")]
     Tls(#[from] rustls::Error),
-    /// An address is taken or not ours.
+    /// The address is in use, or the host does not have it.
     #[error("cannot listen on {address}")]
     Listen {
-        /// Which.
+        /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The system refused something else.
+    /// Another error of the system.
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
 
 /// Serves until SIGTERM or SIGINT, then drains. `Ok` after a drain; a second signal ends the process at once.
-pub async fn serve(mut config: Config, options: Options) -> Result<(), ServeError> {
-    let certificate = Arc::new(Certificate::default());
+pub async fn serve(mut config: Config, options: ServeOptions) -> Result<(), ServeError> {
+    let certificate = Arc::new(ServingCertificate::default());
     let metrics = Arc::new(Metrics::new());
-    let upkeep: Pin<Box<dyn Future<Output = ()> + Send>> = match options.tls {
-        Tls::Files {
-            certificate: path,
-            key,
-            poll,
-        } => {
-            learn_version(&mut config, Cluster::of_this_pod().as_ref(), options.now).await;
-            let mut files = CertificateFiles::new(path.clone(), key.clone());
-            if let Some(served) = files.load((options.now)())? {
-                certificate.serve(served, &metrics);
-            }
-            let (certificate, metrics) = (certificate.clone(), metrics.clone());
-            let mut loaded = Some(files);
-            Box::pin(tls::without_end(metrics.clone(), move || {
-                let files = loaded.take();
-                let files = files.unwrap_or_else(|| CertificateFiles::new(path.clone(), key.clone()));
-                tls::poll(files, poll, options.now, certificate.clone(), metrics.clone())
-            }))
-        }
-        Tls::ByItself(names) => {
-            let cluster = Arc::new(Cluster::connect(names.clone()).await?);
-            learn_version(&mut config, Some(&cluster), options.now).await;
-            let (certificate, metrics) = (certificate.clone(), metrics.clone());
-            Box::pin(tls::without_end(metrics.clone(), move || {
-                let upkeep = Upkeep::new(names.clone(), certificate.clone(), metrics.clone());
-                tls::keep(upkeep, cluster.clone(), options.now)
-            }))
-        }
+    let cluster = match &options.tls {
+        Tls::Files { .. } => Cluster::of_this_pod(options.now),
+        Tls::SelfManaged(_) => Some(Cluster::connect(options.now).await?),
     };
+    learn_version(&mut config, cluster.as_ref()).await;
+    let upkeep = upkeep(&options, cluster, &certificate, &metrics)?;
     let limits = Limits::raise();
-    let stop = Stop::install()?;
+    let signals = StopSignals::install()?;
     let listener = listen(options.listen)?;
     let admin_listener = listen(options.admin_listen)?;
     let (listen, admin_listen) = (listener.local_addr()?, admin_listener.local_addr()?);
@@ -129,15 +107,10 @@ pub async fn serve(mut config: Config, options: Options) -> Result<(), ServeErro
     let (end_admin, admin_ended) = watch::channel(false);
     let admin = admin::start(admin_listener.into_std()?, admin, limits, admin_ended)?;
 
-    let places = Places::new(
-        limits.connections,
-        TIMES,
-        metrics.connections.clone(),
-        metrics.connection_cuts.clone(),
-    );
+    let table = ConnectionTable::new(limits.connections, WEBHOOK_TIMES, metrics.connections.clone());
     let mutate = Mutate::new(config, metrics, stopping.clone());
     let (drain, draining) = watch::channel(false);
-    let server = tokio::spawn(connection::serve(listener, places.clone(), Some(tls), mutate, draining));
+    let server = tokio::spawn(connection::serve(listener, table.clone(), Some(tls), mutate, draining));
     let upkeep = tokio::spawn(upkeep);
 
     tracing::info!(
@@ -150,42 +123,94 @@ pub async fn serve(mut config: Config, options: Options) -> Result<(), ServeErro
         certificate_expires = certificate_expires.map(|expiry| tracing::field::display(humantime::format_rfc3339_seconds(expiry))),
         "serving"
     );
-    stop.wait().await;
-    // Whoever comes after this replica may have another CA in the `caBundle`, and must not see it taken out.
+    signals.wait().await;
+    // A later replica may have put another CA into the `caBundle`: this replica must not remove that CA.
     upkeep.abort();
     stopping.store(true, Ordering::Relaxed);
-    tracing::info!(grace = %humantime::format_duration(options.grace), "stopping: not ready any more, serving on for the grace time");
+    tracing::info!(grace = %humantime::format_duration(options.grace), "stopping: podkey is not ready any more, and serves on for the grace time");
     tokio::time::sleep(options.grace).await;
     let _ = drain.send(true);
     let served = server.await;
-    places.drain(DRAIN_TIMEOUT).await;
+    table.drain(DRAIN_TIMEOUT).await;
     let _ = end_admin.send(true);
-    // It waits for nobody.
+    // The admin thread waits for no client.
     let _ = tokio::task::spawn_blocking(move || admin.join()).await;
     tracing::info!("stopped");
     served.map_err(|join| ServeError::Io(std::io::Error::other(join)))
 }
 
-/// Asks the API server for Kubernetes' version, unless the operator told it. Once, at the start: a cluster only gets newer,
-/// and one that is too old for `refresh` is told so by the time that somebody asks for it.
-async fn learn_version(config: &mut Config, cluster: Option<&Cluster>, now: fn() -> SystemTime) {
+/// A task without end that keeps the certificate.
+type UpkeepTask = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Loads the certificate files for the first time, where there are some, and makes the task that keeps the certificate.
+fn upkeep(
+    options: &ServeOptions,
+    cluster: Option<Cluster>,
+    certificate: &Arc<ServingCertificate>,
+    metrics: &Arc<Metrics>,
+) -> Result<UpkeepTask, ServeError> {
+    let (certificate, metrics, now) = (certificate.clone(), metrics.clone(), options.now);
+    let restarted = metrics.clone();
+    match (options.tls.clone(), cluster) {
+        (Tls::SelfManaged(names), Some(cluster)) => {
+            let cluster = Arc::new(cluster);
+            Ok(Box::pin(tls::restarting(restarted, move || {
+                let upkeep = Upkeep::new(names.clone(), certificate.clone(), metrics.clone());
+                tls::keep_certificate(upkeep, cluster.clone(), now)
+            })))
+        }
+        (
+            Tls::Files {
+                certificate: path,
+                key,
+                poll,
+            },
+            _,
+        ) => {
+            let mut files = CertificateFiles::new(path.clone(), key.clone());
+            if let Some(pair) = files.load(now())? {
+                certificate.serve(pair, &metrics);
+            }
+            let mut loaded = Some(files);
+            Ok(Box::pin(tls::restarting(restarted, move || {
+                let files = loaded.take();
+                let files = files.unwrap_or_else(|| CertificateFiles::new(path.clone(), key.clone()));
+                tls::poll_files(files, poll, now, certificate.clone(), metrics.clone())
+            })))
+        }
+        (Tls::SelfManaged(_), None) => Err(ClusterError::Unsupported.into()),
+    }
+}
+
+/// Asks the API server for Kubernetes' version, unless the config has it. Once, at the start: a cluster only gets newer, and a
+/// pod that uses `refresh` in a cluster that is too old is refused then.
+async fn learn_version(config: &mut Config, cluster: Option<&Cluster>) {
     if let Some(version) = config.kubernetes_version {
-        tracing::info!(%version, "kubernetes' version, as the config has it");
+        tracing::info!(%version, "kubernetes' version, from the config");
         return;
     }
-    const TAKEN: &str =
-        "taken as 1.29 or later, which podkey.dev/refresh needs; the config's kubernetesVersion tells it";
-    match cluster {
-        // Where certificates come from files podkey may well have no token.
-        None => tracing::info!("kubernetes' version is not known: {TAKEN}"),
-        Some(cluster) => match cluster.version(now).await {
-            Ok(version) => {
-                tracing::info!(%version, "kubernetes' version");
-                config.kubernetes_version = Some(version);
-            }
-            Err(error) => tracing::warn!(error, "kubernetes' version is not known: {TAKEN}"),
-        },
+    const ASSUMED: &str = "podkey assumes 1.29 or later, which podkey.dev/refresh needs. Set kubernetesVersion in the config if the version is older";
+    // Where certificates come from files, podkey may well have no token.
+    let Some(cluster) = cluster else {
+        return tracing::info!("kubernetes' version is not known: {ASSUMED}");
+    };
+    let answer = cluster.version().await;
+    match answer.and_then(|version| kubernetes_version(&version)) {
+        Ok(version) => {
+            tracing::info!(%version, "kubernetes' version");
+            config.kubernetes_version = Some(version);
+        }
+        Err(error) => tracing::warn!(error, "kubernetes' version is not known: {ASSUMED}"),
     }
+}
+
+/// Parses the API server's `gitVersion`.
+fn kubernetes_version(text: &str) -> Result<KubernetesVersion, String> {
+    const MAX_QUOTED_CHARS: usize = 64;
+    text.parse().map_err(|why| {
+        let text: String = text.chars().take(MAX_QUOTED_CHARS).collect();
+        format!("the API server's answer {text:?} {why}")
+    })
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
@@ -195,25 +220,38 @@ fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::answering;
+
+    #[test]
+    fn a_text_that_is_not_a_version_is_quoted() {
+        assert_eq!(kubernetes_version("v1.33.5+k3s1").unwrap().to_string(), "1.33");
+        for text in ["", "new"] {
+            let error = kubernetes_version(text).unwrap_err();
+            assert!(
+                error.contains(&format!("{text:?} is no version of Kubernetes")),
+                "{error}"
+            );
+        }
+    }
 
     #[tokio::test]
     async fn the_config_s_version_of_kubernetes_comes_before_the_api_server_s() {
         let learnt = async |text: &str, cluster: Option<Cluster>| {
             let text = format!("{text}agent: {{image: i}}\nconnections: {{d: {{address: 'https://v'}}}}");
             let mut config = Config::parse(&text, |_| Err(String::new())).unwrap();
-            learn_version(&mut config, cluster.as_ref(), SystemTime::now).await;
+            learn_version(&mut config, cluster.as_ref()).await;
             config.kubernetes_version.map(|version| version.to_string())
         };
-        let answering = async || Some(tls::answering(&[("200 OK", r#"{"gitVersion":"v1.33.5"}"#)]).await);
-        assert_eq!(learnt("", answering().await).await.as_deref(), Some("1.33"));
+        let reporting = async || Some(answering(&[("200 OK", r#"{"gitVersion":"v1.33.5"}"#)]).await);
+        assert_eq!(learnt("", reporting().await).await.as_deref(), Some("1.33"));
         assert_eq!(
-            learnt("kubernetesVersion: '1.28'\n", answering().await)
+            learnt("kubernetesVersion: '1.28'\n", reporting().await)
                 .await
                 .as_deref(),
             Some("1.28")
         );
         assert_eq!(learnt("", None).await, None);
-        let forbidding = tls::answering(&[("403 Forbidden", "{}")]).await;
+        let forbidding = answering(&[("403 Forbidden", "{}")]).await;
         assert_eq!(learnt("", Some(forbidding)).await, None);
     }
 }

@@ -4,14 +4,17 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// The exit code by which a shell shows that SIGTERM has ended a program: 128 + 15.
+const EXIT_SIGTERM: i32 = 143;
+
 /// SIGTERM and SIGINT.
-pub(super) struct Stop {
+pub(super) struct StopSignals {
     term: Signal,
     int: Signal,
 }
 
-impl Stop {
-    /// As the process may be PID 1, for which the kernel has no default action, this comes before anything is served.
+impl StopSignals {
+    /// Handles the two signals from now on. The process may be PID 1, for which the kernel has no default action.
     pub(super) fn install() -> io::Result<Self> {
         Ok(Self {
             term: signal(SignalKind::terminate())?,
@@ -26,13 +29,13 @@ impl Stop {
         }
     }
 
-    /// Returns at the first signal. The second ends the process.
+    /// Returns at the first signal. A second signal then ends the process.
     pub(super) async fn wait(mut self) {
         self.signal().await;
         tokio::spawn(async move {
             self.signal().await;
-            tracing::warn!("second signal: stopping at once");
-            std::process::exit(143);
+            tracing::warn!("second signal: podkey stops at once");
+            std::process::exit(EXIT_SIGTERM);
         });
     }
 }

@@ -38,7 +38,7 @@ proptest! {
 }
 
 #[test]
-fn a_yaml_1_1_parser_gives_every_value_back() {
+fn a_yaml_1_1_parser_returns_every_value_unchanged() {
     let hostile: Vec<String> = [
         "",
         "on",

@@ -1,27 +1,28 @@
-//! The static webhook under siege: everybody in a cluster reaches its port, and whoever stops it stops all annotated pods.
+//! The static webhook under attack: everybody in a cluster can reach its port, and an attacker that stops the webhook stops all
+//! annotated pods.
 //!
-//! Each test runs `dist/<machine>/podkey serve` under the memory limit of the chart's own values (see `cell.rs`), and lets
-//! attackers of one kind at it (`attacker.rs`), the last test of all kinds. Beside them a well-behaved client makes its calls
-//! (`neighbour.rs` says what such a client may expect). Then:
+//! Each test runs `dist/<machine>/podkey serve` under the memory limit of the chart's own values (see `cell.rs`). Attackers of
+//! one kind attack the webhook (`attacker.rs`), in the last test attackers of all kinds. Meanwhile a well-behaved client makes
+//! calls (`neighbour.rs` has what such a client may expect). After the attack:
 //!
-//! - the program is alive, nothing was killed for its memory, and its peak is below the limit;
-//! - each call of the well-behaved client had its right answer, on new connections and on the one that stays open;
+//! - the program is alive, the kernel has killed nothing for its memory, and the peak is below the limit;
+//! - each call of the well-behaved client got the right answer, on new connections and on the connection that stays open;
 //! - `/healthz` answered each time;
-//! - once the attackers are gone, a review of the largest size has its answer.
+//! - a review of the largest size is answered.
 //!
-//! Each attack has at most 1,200 connections at a time, and seconds. The attackers need open files: this process raises its
-//! own soft limit, and needs a hard limit of 4,096. The program starts with the soft limit that the test says.
+//! Each attack has at most 1,200 connections at a time, and lasts for seconds. The attackers need open files: this process
+//! raises its own soft limit, and needs a hard limit of 4,096. The program starts with the soft limit that the test sets.
 //!
-//! What became of version 0.1, whose account counted request bodies alone, on a machine with two cores:
+//! The results of version 0.1, whose account counted only request bodies, on a machine with two cores:
 //!
-//! - ended by signal 9, for its memory: request headers (between connection 466 and 831), answers that nobody reads (connection
+//! - killed for its memory: request headers (between connection 466 and 831), answers that nobody reads (connection
 //!   195), parallel reviews of the largest size, stalled uploads and small chunks (with the large review after the attack),
 //!   texts that are echoed (connection 96), the log that nobody reads, and all at once (connection 334);
-//! - nobody answered: a soft limit of 1,024 files was used up by 1,010 connections of any kind, then four probes of five and each
+//! - no answers: a soft limit of 1,024 files was used up by 1,010 connections of any kind, then four probes of five and each
 //!   new client failed. Slow handshakes made a new client wait for 5 s;
 //! - memory above the limit: the kernel held up to 150 MiB for its sockets (admin port, requests without end).
 //!
-//! It held out where bodies are announced and never sent, and where handshakes are many.
+//! Version 0.1 held out against bodies that are announced and never sent, and against many handshakes.
 
 #![allow(
     clippy::unwrap_used,
@@ -46,7 +47,7 @@ use cell::Files;
 use siege::{Siege, USUAL_FILES};
 use support::webhook::LogReader;
 
-/// No request and no answer may take longer than 5 s: what ends after them is seen too.
+/// Longer than any request and any answer may take (5 s), so that the test sees their ends.
 const PAST_ANY_TIMEOUT: Duration = Duration::from_secs(7);
 
 fn body(bytes: Vec<u8>) -> Body {
@@ -210,7 +211,7 @@ fn texts_that_are_echoed_or_logged_fill_no_memory() {
 
 #[test]
 #[ignore = "needs `make dist`"]
-fn a_log_that_nobody_reads_stops_no_answer() {
+fn a_log_that_nobody_reads_delays_no_answer() {
     let denied = Kind::Post(body(reviews::denied()));
     let mut kinds = vec![denied; 8];
     kinds.extend(reviews::echoes().into_iter().map(|bytes| Kind::Post(body(bytes))));
@@ -221,7 +222,7 @@ fn a_log_that_nobody_reads_stops_no_answer() {
 
 #[test]
 #[ignore = "needs `make dist`"]
-fn everything_at_once_is_held_out() {
+fn the_webhook_holds_out_against_all_attacks_at_once() {
     let seed = std::env::var("PODKEY_SIEGE_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
     eprintln!("siege: PODKEY_SIEGE_SEED={seed}");
     let mut kinds = vec![

@@ -17,10 +17,9 @@ use crate::reviews;
 use crate::support::webhook::{CONFIG, LogReader, Webhook, command_of};
 use crate::wire::{self, Target};
 
-/// How long an attack goes on at least, where a test does not say otherwise; and longer, until each of its connections has
-/// been opened once.
-const ATTACK: Duration = Duration::from_secs(4);
-const LONGEST: Duration = Duration::from_secs(12);
+/// The shortest attack, where a test sets no other. An attack goes on until each of its connections was opened once.
+const SHORTEST_ATTACK: Duration = Duration::from_secs(4);
+const LONGEST_ATTACK: Duration = Duration::from_secs(12);
 /// The soft limit of open files that container runtimes give by default, or that systemd gave for years.
 pub(crate) const USUAL_FILES: Files = Files::Soft(1024);
 
@@ -55,9 +54,9 @@ pub(crate) struct Siege {
     limit: u64,
     calls: Vec<Call>,
     duration: Duration,
-    /// The most that the program itself had resident, bytes.
+    /// The peak of the program's resident memory, in bytes.
     resident: u64,
-    /// Two sieges at a time would measure each other.
+    /// Two sieges at once would measure each other.
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -79,7 +78,7 @@ impl Siege {
             limited.args(["--grace", "0s"]);
             limited
         });
-        // A usual review, and one that needs more than the small part of memory that each connection may have.
+        // A review of the usual size, and a review that needs memory of the account.
         let calls = [0, 40_000].map(|padding| {
             let review = reviews::usual(padding);
             let answer = webhook.post(&review);
@@ -94,7 +93,7 @@ impl Siege {
             cell,
             limit,
             calls: calls.to_vec(),
-            duration: ATTACK,
+            duration: SHORTEST_ATTACK,
             resident: 0,
             _alone: alone,
         }
@@ -105,13 +104,13 @@ impl Siege {
         self
     }
 
-    /// Lets the attackers at it, and judges.
+    /// Attacks, and judges the result.
     pub(crate) fn under(mut self, attacks: Vec<Attack>) {
         let target = Target::new(&self.webhook);
-        let places = attacks.iter().map(|attack| attack.connections).sum();
+        let connections = attacks.iter().map(|attack| attack.connections).sum();
         let neighbour = Neighbour::begin(target.clone(), self.webhook.admin, self.calls.clone());
         let attackers: Vec<_> = attacks.into_iter().map(|attack| attack.begin(target.clone())).collect();
-        let ended = self.watch(&attackers, places);
+        let ended = self.watch(&attackers, connections);
         let report = neighbour.end();
         let connections = opened(&attackers);
         for attackers in attackers {
@@ -120,9 +119,9 @@ impl Siege {
         let mut problems = match ended {
             Some(problem) => vec![problem],
             None => {
-                // Whoever is dead answers nobody, and that is told already.
+                // If the program has ended, the missing answers need no report.
                 let mut problems = report.problems();
-                problems.extend(self.lift());
+                problems.extend(self.large_review_problem());
                 problems
             }
         };
@@ -147,17 +146,17 @@ impl Siege {
         assert!(problems.is_empty(), "{}\n{outcome}", problems.join("\n"));
     }
 
-    /// Lets time pass. Tells if the program ended.
-    fn watch(&mut self, attackers: &[Attackers], places: usize) -> Option<String> {
+    /// Waits for the end of the attack. `Some`: the program has ended.
+    fn watch(&mut self, attackers: &[Attackers], connections: usize) -> Option<String> {
         let begin = Instant::now();
-        // A slow machine is besieged no less.
-        while begin.elapsed() < self.duration || (opened(attackers) < places && begin.elapsed() < LONGEST) {
+        // A slow machine gets as many connections.
+        while begin.elapsed() < self.duration || (opened(attackers) < connections && begin.elapsed() < LONGEST_ATTACK) {
             std::thread::sleep(Duration::from_millis(20));
             if let Some(status) = self.webhook.try_wait() {
                 let (connection, seconds) = (opened(attackers), begin.elapsed().as_secs_f64());
                 return Some(format!(
                     "{} after connection {connection} and {seconds:.1} s",
-                    told(status)
+                    ended_how(status)
                 ));
             }
             let resident = self.webhook.try_peak_memory().map(|kibibytes| kibibytes * 1024);
@@ -166,8 +165,8 @@ impl Siege {
         None
     }
 
-    /// After the attack: what was taken is given back, so that a review of the largest size has its answer.
-    fn lift(&mut self) -> Option<String> {
+    /// After the attack, a review of the largest size must be answered: the memory is free again.
+    fn large_review_problem(&mut self) -> Option<String> {
         let large = reviews::long_texts();
         let begin = Instant::now();
         loop {
@@ -181,7 +180,7 @@ impl Siege {
                 Err(error) => error.to_string(),
             };
             if let Some(status) = self.webhook.try_wait() {
-                return Some(format!("{} after the attack", told(status)));
+                return Some(format!("{} after the attack", ended_how(status)));
             }
             if begin.elapsed() > Duration::from_secs(10) {
                 return Some(format!("a large review after the attack: {problem}"));
@@ -241,10 +240,10 @@ fn opened(attackers: &[Attackers]) -> usize {
         .sum()
 }
 
-fn told(status: ExitStatus) -> String {
+fn ended_how(status: ExitStatus) -> String {
     match status.signal() {
-        Some(signal) => format!("it was ended by signal {signal}"),
-        None => format!("it ended ({status})"),
+        Some(signal) => format!("podkey was ended by signal {signal}"),
+        None => format!("podkey ended ({status})"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Pods and reviews are counted apart.
+//! Pods and reviews are counted separately.
 
 use serde_json::json;
 
@@ -22,12 +22,12 @@ fn a_pod_that_is_reviewed_twice_is_counted_once() {
         .push(json!({"name": "mesh", "image": "i"}));
     response(&webhook.post(&bytes(&review(grown))));
     assert_eq!((pods("injected"), admissions("injected")), (1.0, 3.0));
-    // A dry run makes no pod.
+    // A dry run creates no pod.
     let mut dry = review(pod());
     dry["request"]["dryRun"] = true.into();
     response(&webhook.post(&bytes(&dry)));
     assert_eq!((pods("injected"), admissions("injected")), (1.0, 4.0));
-    // A pod that is refused is one too, and one that asks for nothing is not ours to count.
+    // A refused pod counts. A pod that asks for nothing does not count.
     let mut refused = review(pod());
     refused["request"]["object"]["metadata"]["annotations"]["podkey.dev/rol"] = "x".into();
     response(&webhook.post(&bytes(&refused)));

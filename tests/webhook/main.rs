@@ -10,9 +10,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod connections;
 mod counted;
 mod memory;
-mod places;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -23,7 +23,7 @@ use support::webhook::{CONFIG, NAME, Reply, Webhook, command, eventually, swap_c
 
 const FILES: &str = "- {secret: arc-runners/data/kubeconfig/rancher-cluster, key: config, decode: base64, file: /tmp/kubeconfig, env: KUBECONFIG}";
 
-/// An ARC runner pod as the webhook gets it: unknown fields, and a secret of the author's in its environment.
+/// An ARC runner pod as the webhook gets it: with unknown fields, and a secret of the pod's author in its environment.
 fn pod() -> Value {
     json!({
         "kind": "Pod", "apiVersion": "v1",
@@ -64,7 +64,7 @@ fn bytes(value: &Value) -> Vec<u8> {
     serde_json::to_vec(value).unwrap()
 }
 
-/// The checks that the API server makes of an answer before it uses it, and the JSON of the answer's `response`.
+/// Makes the checks that the API server makes before it uses an answer, and gives the JSON of the answer's `response`.
 /// (kubernetes/apiserver, pkg/admission/plugin/webhook/request/admissionreview.go)
 fn response(reply: &Reply) -> Value {
     assert_eq!(reply.status, 200, "{reply:?}");
@@ -129,14 +129,14 @@ fn an_arc_runner_pod_is_injected() {
     assert_eq!(patched["spec"]["containers"][0]["futureField"], json!({"x": null}));
     assert_eq!(webhook.metric("podkey_admissions_total{result=\"injected\"}"), 1.0);
 
-    // The API server calls again after other webhooks: nothing more to do.
+    // The API server calls again after other webhooks: there is nothing left to do.
     let again = self::response(&webhook.post(&bytes(&review(patched))));
     assert_eq!(again["allowed"], true);
     assert!(again.get("patch").is_none());
 }
 
 #[test]
-fn the_same_request_gets_the_same_bytes_and_a_dry_run_too() {
+fn equal_requests_and_their_dry_runs_get_equal_answers() {
     let webhook = Webhook::start();
     let first = webhook.post(&bytes(&review(pod())));
     let mut dry = review(pod());
@@ -150,7 +150,7 @@ fn the_same_request_gets_the_same_bytes_and_a_dry_run_too() {
 }
 
 #[test]
-fn a_refusal_tells_all_problems_and_nothing_of_the_operators_config() {
+fn a_refusal_lists_all_problems_and_shows_nothing_of_the_operators_config() {
     let webhook = Webhook::start();
     let mut bad = pod();
     bad["metadata"]["annotations"] =
@@ -174,9 +174,9 @@ fn a_refusal_tells_all_problems_and_nothing_of_the_operators_config() {
     assert_eq!(webhook.metric("podkey_admissions_total{result=\"denied\"}"), 2.0);
 }
 
-/// ARC keeps the pod of a runner as it is: a 400 for a wrong template was tried for ever, with nothing to see.
+/// ARC never changes the pod of a runner: after a 400 for a wrong template it retried for ever and showed nothing.
 #[test]
-fn the_code_of_a_refusal_says_who_can_mend_it() {
+fn the_code_of_a_refusal_shows_who_can_repair_the_cause() {
     let webhook = Webhook::start();
     let code = |annotations: Value, spec: Value| {
         let mut pod = pod();
@@ -209,19 +209,19 @@ fn the_code_of_a_refusal_says_who_can_mend_it() {
     assert_eq!(
         code(none.clone(), json!({"hostPID": true})),
         400,
-        "a switch of the operator's"
+        "a setting of the operator"
     );
-    assert_eq!(code(both, none), 403, "the template has to change in any case");
+    assert_eq!(code(both, none), 403, "the template must change in any case");
     let unreadable = review(json!({"spec": {"containers": 7}}));
     assert_eq!(
         response(&webhook.post(&bytes(&unreadable)))["status"]["code"],
         400,
-        "podkey is too old for it"
+        "podkey is too old for the pod"
     );
 }
 
 #[test]
-fn what_is_no_creation_of_a_pod_passes_untouched() {
+fn a_request_that_does_not_create_a_pod_is_allowed_without_a_patch() {
     let webhook = Webhook::start();
     let changed = |change: fn(&mut Value)| {
         let mut review = review(pod());
@@ -247,7 +247,7 @@ fn what_is_no_creation_of_a_pod_passes_untouched() {
         assert_eq!(response["allowed"], true, "{review}");
         assert!(response.get("patch").is_none(), "{review}");
     }
-    // A mirror pod is left alone, with a word about it.
+    // podkey does not change a mirror pod, and warns of that.
     let mirror = changed(|r| r["object"]["metadata"]["annotations"]["kubernetes.io/config.mirror"] = "x".into());
     let response = response(&webhook.post(&bytes(&mirror)));
     assert_eq!(response["allowed"], true);
@@ -256,7 +256,7 @@ fn what_is_no_creation_of_a_pod_passes_untouched() {
 }
 
 #[test]
-fn a_pod_that_cannot_be_read_is_refused_with_its_uid() {
+fn a_pod_that_podkey_cannot_parse_is_refused_with_the_request_s_uid() {
     let webhook = Webhook::start();
     for object in [
         json!([]),
@@ -274,12 +274,12 @@ fn a_pod_that_cannot_be_read_is_refused_with_its_uid() {
             "{message}"
         );
     }
-    // Where it asks for nothing, what we cannot read is none of our business.
+    // A pod that asks for nothing is allowed, even if podkey cannot parse it.
     let mut odd = pod();
     odd["metadata"]["annotations"] = json!({"other": "x"});
     odd["spec"]["hostNetwork"] = "yes".into();
     assert_eq!(response(&webhook.post(&bytes(&review(odd))))["allowed"], true);
-    // A field we do not look at may have any shape: a newer Kubernetes may have changed it.
+    // A field that podkey does not read may have any shape: a newer Kubernetes may have changed it.
     let mut odd = pod();
     odd["spec"]["tolerations"] = 7.into();
     odd["metadata"]["managedFields"] = "x".into();
@@ -287,7 +287,7 @@ fn a_pod_that_cannot_be_read_is_refused_with_its_uid() {
 }
 
 #[test]
-fn a_name_that_is_still_to_be_made_is_no_obstacle() {
+fn a_pod_without_a_name_is_injected_and_logged_by_its_generate_name() {
     let webhook = Webhook::start();
     let mut review = review(pod());
     review["request"]["name"] = "".into();
@@ -299,7 +299,7 @@ fn a_name_that_is_still_to_be_made_is_no_obstacle() {
 }
 
 #[test]
-fn what_is_no_review_gets_an_http_error() {
+fn a_request_that_is_not_a_review_gets_an_http_error() {
     let webhook = Webhook::start();
     let json = "Content-Type: application/json\r\n";
     let good = bytes(&review(pod()));
@@ -388,7 +388,7 @@ fn hostile_json_is_answered() {
             );
         }
     }
-    // Two keys of one name: refused rather than guessed at.
+    // A key that stands twice is refused.
     let body = text.replace("\"spec\":{", "\"spec\":{},\"spec\":{");
     assert_eq!(response(&webhook.post(body.as_bytes()))["allowed"], false);
     assert_eq!(webhook.metric("podkey_panics_total"), 0.0);
@@ -414,7 +414,7 @@ fn a_large_review_is_accepted_and_a_huge_one_refused() {
         &vec![b' '; 100 * 1024 * 1024],
     );
     assert_eq!(reply.status, 413);
-    // Announced small or not at all, and endless: cut off at the limit.
+    // A body without a length and without an end is cut off at the limit.
     let mut connection = webhook.connect();
     connection
         .write(
@@ -451,7 +451,7 @@ fn one_connection_carries_many_reviews_over_http_1_1() {
 }
 
 #[test]
-fn silent_clients_of_the_admin_port_neither_fill_the_memory_nor_keep_the_probes_out() {
+fn silent_clients_of_the_admin_port_neither_fill_the_memory_nor_block_the_probes() {
     use std::io::{Read as _, Write as _};
     let webhook = Webhook::start();
     let half_sent = [b"GET /metrics HTTP/1.1\r\nX: ".as_slice(), &[b'x'; 6000]].concat();
@@ -463,7 +463,7 @@ fn silent_clients_of_the_admin_port_neither_fill_the_memory_nor_keep_the_probes_
         })
         .collect();
     assert_eq!(webhook.admin_get("/healthz").status, 200);
-    // The first ones were cut off, the last ones still have their time.
+    // The first clients were cut; the last clients still have time.
     let mut answer = [0; 1];
     for client in &mut silent[..1000 - 64] {
         client
@@ -512,7 +512,7 @@ fn the_log_has_one_line_for_each_admission_and_nothing_of_the_pod() {
 }
 
 #[test]
-fn a_denial_is_logged_with_who_asked_for_what() {
+fn a_denial_is_logged_with_connection_role_service_account_and_owner() {
     let webhook = Webhook::start();
     let mut denied = pod();
     denied["metadata"]["annotations"]["podkey.dev/files"] = "canary-in-the-annotation".into();
@@ -529,18 +529,18 @@ fn a_denial_is_logged_with_who_asked_for_what() {
     denied["metadata"]["ownerReferences"] = json!({"kind": ["no list"]});
     webhook.post(&bytes(&review(denied)));
     let lines = admissions(&webhook, 3);
-    let told =
+    let lengths =
         |line: &Value| ["connection", "role", "service_account", "owner"].map(|key| line[key].as_str().map(str::len));
     assert_eq!(lines[0]["owner"], "EphemeralRunner/gha-rs-7xk2p");
     assert_eq!(lines[0]["connection"], "default");
     assert_eq!(lines[0]["role"], "secret-role");
     assert_eq!(lines[0]["service_account"], "arc-runner-set-gha-rs-no-permission");
-    assert_eq!(told(&lines[1]), [Some(253), Some(0), Some(253), Some(253)]);
+    assert_eq!(lengths(&lines[1]), [Some(253), Some(0), Some(253), Some(253)]);
     assert_eq!(lines[2]["owner"], "");
     assert!(!webhook.log().join("").contains("canary-in-the-annotation"));
 }
 
-/// The log says to the operator which condition of which rule failed, and the answer does not.
+/// The log shows the operator which condition of which rule failed. The answer does not.
 #[test]
 fn a_denial_by_the_allow_rules_is_logged_with_the_nearest_rule_and_what_it_does_not_match() {
     let webhook = Webhook::start();
@@ -571,7 +571,7 @@ fn a_denial_by_the_allow_rules_is_logged_with_the_nearest_rule_and_what_it_does_
     );
 }
 
-/// The log's lines of admissions, as soon as there are so many.
+/// Waits for so many log lines of admissions.
 fn admissions(webhook: &Webhook, count: usize) -> Vec<Value> {
     let read = || -> Vec<Value> {
         let log = webhook.log();
@@ -583,7 +583,7 @@ fn admissions(webhook: &Webhook, count: usize) -> Vec<Value> {
 }
 
 #[test]
-fn a_new_certificate_is_used_and_open_connections_live_on() {
+fn new_connections_get_a_new_certificate_and_open_connections_stay() {
     let webhook = Webhook::start();
     let body = bytes(&review(pod()));
     let mut old = webhook.connect();
@@ -592,7 +592,7 @@ fn a_new_certificate_is_used_and_open_connections_live_on() {
     let expiry = webhook.metric("podkey_certificate_expiry_timestamp_seconds");
     assert!(expiry > 1.7e9);
 
-    // A pair that does not match: the old one stays, and it is said.
+    // Certificate and key do not match: the certificate before stays in use, and an error is logged.
     let Leaf { cert, .. } = webhook.ca.leaf(&[NAME]);
     let Leaf { key, .. } = webhook.ca.leaf(&[NAME]);
     swap_certificate(webhook.folder.path(), &Leaf { cert, key });
@@ -600,17 +600,17 @@ fn a_new_certificate_is_used_and_open_connections_live_on() {
     assert_eq!(webhook.metric("podkey_certificate_reload_failures_total"), 1.0);
     assert_eq!(webhook.connect().server_certificate(), first);
 
-    // Twice: a watch on the files would survive the first swap only.
+    // Twice: a watch on the files would notice only the first change.
     for _ in 0..2 {
         let before = webhook.connect().server_certificate();
         swap_certificate(webhook.folder.path(), &webhook.ca.leaf(&[NAME]));
         eventually("a new certificate", || webhook.connect().server_certificate() != before);
-        assert_eq!(old.post(&body).status, 200, "the connection from before");
+        assert_eq!(old.post(&body).status, 200, "a connection from before the change");
     }
 }
 
 #[test]
-fn on_sigterm_it_drains_before_it_goes() {
+fn on_sigterm_podkey_drains_and_then_ends() {
     let mut webhook = Webhook::start_with(&["--grace", "10s"]);
     let body = bytes(&review(pod()));
     assert_eq!(webhook.admin_get("/readyz").status, 200);
@@ -627,22 +627,26 @@ fn on_sigterm_it_drains_before_it_goes() {
     webhook.signal("-TERM");
     eventually("not ready", || webhook.admin_get("/readyz").status == 503);
     under_way.write(&body[100..]).unwrap();
-    assert_eq!(under_way.read_reply().unwrap().status, 200, "what was under way ends");
-    assert_eq!(webhook.admin_get("/healthz").status, 200, "alive as long as it serves");
-    // From now on it leaves to the others what belongs to the certificate.
+    assert_eq!(
+        under_way.read_reply().unwrap().status,
+        200,
+        "a request that was under way is answered"
+    );
+    assert_eq!(webhook.admin_get("/healthz").status, 200, "alive while it serves");
+    // From now on podkey does not change its certificate.
     swap_certificate(webhook.folder.path(), &webhook.ca.leaf(&[NAME]));
     std::thread::sleep(std::time::Duration::from_millis(500));
     assert_eq!(webhook.connect().server_certificate(), idle.server_certificate());
     let reply = idle.post(&body);
-    assert_eq!(reply.status, 200, "an open connection is still served");
-    assert!(reply.closes(), "and told to go elsewhere");
+    assert_eq!(reply.status, 200, "an open connection is served");
+    assert!(reply.closes(), "and asked to close");
     assert_eq!(webhook.post(&body).status, 200, "a new connection too");
     assert_eq!(webhook.wait().code(), Some(0));
     assert!(std::net::TcpStream::connect(webhook.listen).is_err());
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_ends_podkey_at_once() {
     let mut webhook = Webhook::start_with(&["--grace", "10m"]);
     webhook.signal("-INT");
     webhook.wait_for_log("stopping");
@@ -651,7 +655,7 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn it_does_not_start_with_what_cannot_work() {
+fn podkey_does_not_start_with_a_config_or_certificate_that_cannot_work() {
     let start = |config: Option<&str>, certificate: Option<Leaf>, more: &[&str]| {
         let folder = tempfile::tempdir().unwrap();
         if let Some(config) = config {
@@ -695,7 +699,7 @@ fn it_does_not_start_with_what_cannot_work() {
 }
 
 #[test]
-fn it_says_what_it_needs_to_make_its_own_certificate() {
+fn an_error_at_the_start_names_what_podkey_needs_to_make_its_own_certificate() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("config.yaml"), CONFIG).unwrap();
     let start = |args: &[&str], kubeconfig: Option<&str>| {
@@ -736,7 +740,7 @@ fn it_says_what_it_needs_to_make_its_own_certificate() {
 }
 
 #[test]
-fn metrics_have_no_label_that_a_pod_could_fill() {
+fn no_metric_has_a_label_with_text_from_a_pod() {
     let webhook = Webhook::start();
     webhook.post(&bytes(&review(pod())));
     let text = webhook.admin_get("/metrics").text();

@@ -99,7 +99,7 @@ fn headers_without_end_are_cut_off() {
 }
 
 #[test]
-fn a_reader_that_never_reads_is_cut_and_its_answer_given_back() {
+fn a_client_that_never_reads_is_cut_and_its_answer_s_memory_is_free_again() {
     let webhook = Webhook::start();
     let large = request(&bytes(&review(pod_with(35, 64))));
     let mut readers: Vec<_> = (0..30)
@@ -130,7 +130,7 @@ fn a_reader_that_never_reads_is_cut_and_its_answer_given_back() {
 }
 
 #[test]
-fn a_reader_of_a_byte_now_and_then_is_cut() {
+fn a_client_that_reads_a_byte_now_and_then_is_cut() {
     let webhook = Webhook::start();
     let mut reader = webhook.connect();
     reader.write(&request(&bytes(&review(pod_with(35, 64))))).unwrap();
@@ -206,7 +206,7 @@ fn stalled_uploads_do_not_hold_up_a_small_review() {
 }
 
 #[test]
-fn slow_uploads_of_one_peer_do_not_hold_up_another_s_large_review() {
+fn slow_uploads_of_one_address_do_not_hold_up_another_address_s_large_review() {
     let webhook = Webhook::start();
     let body = request(&review_of(7 * 1024 * 1024));
     let is_over = AtomicBool::new(false);
@@ -231,7 +231,7 @@ fn slow_uploads_of_one_peer_do_not_hold_up_another_s_large_review() {
 }
 
 #[test]
-fn a_uid_of_a_megabyte_is_no_uid() {
+fn a_uid_of_a_megabyte_is_refused() {
     let webhook = Webhook::start();
     for size in [129, 1024 * 1024] {
         let mut long = review(pod());
@@ -268,7 +268,7 @@ fn names_of_a_megabyte_are_cut_in_the_log() {
 }
 
 #[test]
-fn a_patch_that_no_pod_has_room_for_is_denied() {
+fn a_patch_that_is_too_large_for_any_pod_is_denied() {
     let webhook = Webhook::start();
     let answer = response(&webhook.post(&bytes(&review(pod_with(255, 64)))));
     assert!(answer["allowed"] == false, "a patch of more than a mebibyte");

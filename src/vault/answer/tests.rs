@@ -1,14 +1,26 @@
 //! Answers of both servers, and bodies that no server should send.
 
+use std::time::Duration;
+
+use ::http::header::{self, HeaderMap};
 use proptest::prelude::*;
+use zeroize::Zeroizing;
 
 use super::*;
+use crate::http::HttpResponse;
+use crate::vault::read::Wanted;
 
-fn answered(body: &str) -> Answered {
-    Answered {
-        status: 200,
-        headers: HeaderMap::new(),
-        body: Zeroizing::new(body.as_bytes().to_vec()),
+fn answered(body: &str) -> ApiResponse {
+    with_status(200, body.as_bytes())
+}
+
+fn with_status(status: u16, body: &[u8]) -> ApiResponse {
+    ApiResponse {
+        http: HttpResponse {
+            status,
+            headers: HeaderMap::new(),
+            body: Zeroizing::new(body.to_vec()),
+        },
         in_clear: false,
         confidential: Vec::new(),
     }
@@ -51,27 +63,23 @@ fn the_fields_of_kv_v2_are_one_level_deeper_and_only_there() {
 }
 
 #[test]
-fn gone_versions_are_told_from_missing_secrets() {
-    let body = |metadata: &str| Answered {
-        status: 404,
-        headers: HeaderMap::new(),
-        body: Zeroizing::new(format!(r#"{{"data":{{"data":null,"metadata":{metadata}}}}}"#).into_bytes()),
-        in_clear: false,
-        confidential: Vec::new(),
+fn a_gone_version_is_not_a_missing_secret() {
+    let body = |metadata: &str| {
+        let body = format!(r#"{{"data":{{"data":null,"metadata":{metadata}}}}}"#);
+        with_status(404, body.as_bytes())
     };
-    let deleted = refusal(
+    let deleted = error_response(
         &body(r#"{"version":2,"deletion_time":"2026-11-22T04:20:10Z","destroyed":false}"#),
         "kv/data/a",
     );
     assert_eq!(deleted.gone.unwrap().at, "2026-11-22T04:20:10Z");
-    let destroyed = refusal(
+    let destroyed = error_response(
         &body(r#"{"version":2,"deletion_time":"","destroyed":true}"#),
         "kv/data/a",
     );
     assert!(destroyed.gone.unwrap().destroyed);
-    let mut missing = answered(r#"{"errors":[]}"#);
-    missing.status = 404;
-    assert_eq!(refusal(&missing, "kv/data/a").gone, None);
+    let missing = with_status(404, br#"{"errors":[]}"#);
+    assert_eq!(error_response(&missing, "kv/data/a").gone, None);
 }
 
 #[test]
@@ -91,7 +99,7 @@ fn logins_of_either_server_and_of_batch_tokens_are_read() {
 }
 
 #[test]
-fn nonsense_is_told_without_its_content() {
+fn a_malformed_answer_is_described_without_its_content() {
     for (body, text) in [
         ("", "empty"),
         ("canary", "not the JSON"),
@@ -100,14 +108,17 @@ fn nonsense_is_told_without_its_content() {
         (r#"[{"a":1}]"#, "not the JSON"),
         ("{}", "no data"),
         (r#"{"data":null}"#, "no data"),
-        (r#"{"data":[1]}"#, "no object"),
-        (r#"{"data":"canary"}"#, "no object"),
+        (r#"{"data":[1]}"#, "not an object"),
+        (r#"{"data":"canary"}"#, "not an object"),
         (r#"{"data":{},"data":{}}"#, "not the JSON"),
         (r#"{"data":null,"wrap_info":{"token":"canary"}}"#, "wrapped"),
-        (r#"{"data":{"data":"canary","metadata":{"version":1}}}"#, "no object"),
+        (
+            r#"{"data":{"data":"canary","metadata":{"version":1}}}"#,
+            "not an object",
+        ),
     ] {
         match data("kv/data/web", body) {
-            Err(FailedTry::Nonsense(what, _)) => assert!(what.contains(text), "{body}: {what}"),
+            Err(FailedTry::Malformed(what, _)) => assert!(what.contains(text), "{body}: {what}"),
             other => panic!("{body}: {other:?}"),
         }
     }
@@ -121,14 +132,14 @@ fn nonsense_is_told_without_its_content() {
         (r#"{"wrap_info":{"token":"x"}}"#, "wrapped"),
     ] {
         match auth(&answered(body)) {
-            Err(FailedTry::Nonsense(what, _)) => assert!(what.contains(text), "{body}: {what}"),
+            Err(FailedTry::Malformed(what, _)) => assert!(what.contains(text), "{body}: {what}"),
             other => panic!("{body}: {other:?}"),
         }
     }
 }
 
 #[test]
-fn a_renewal_gives_what_the_server_says_and_no_more() {
+fn a_renewal_gives_what_the_server_gave_and_no_more() {
     let gave = |ttl, renewable| {
         Some(Renewed {
             ttl: Duration::from_secs(ttl),
@@ -164,7 +175,7 @@ fn depth_is_counted_also_where_the_parser_skips() {
     assert!(data("kv/a", &body(60)).is_ok());
     assert!(data("kv/a", &body(64)).is_err());
     assert!(data("kv/a", &body(1_000_000)).is_err());
-    assert_eq!(Shape::of(br#"{"a":"[[[[[[[[[[[[[[[[\"[[["}"#).depth, 1);
+    assert_eq!(JsonSize::of(br#"{"a":"[[[[[[[[[[[[[[[[\"[[["}"#).depth, 1);
 }
 
 /// A secret of 4 MiB with 600,000 fields of one letter took the memory that a container has.
@@ -179,27 +190,26 @@ fn an_answer_of_a_great_many_short_fields_took_all_memory() {
     let list = format!(r#"{{"data":{{"a":[{}1]}}}}"#, "1,".repeat(70_000));
     assert!(data("kv/a", &list).is_err());
     let errors = format!(r#"{{"errors":[{}""]}}"#, r#""","#.repeat(70_000));
-    assert!(!refusal(&answered(&errors), "a").from_vault);
+    assert!(!error_response(&answered(&errors), "a").from_vault);
     let text = format!(r#"{{"data":{{"a":"{}"}}}}"#, ",".repeat(100_000));
     assert!(data("kv/a", &text).is_ok(), "commas in a text are no values");
 }
 
 #[test]
-fn what_the_server_says_is_cut_and_escaped() {
+fn texts_of_the_server_are_cut_and_escaped() {
     let body = serde_json::json!({"errors": ["\u{1b}[31m\n".repeat(500), "b"], "warnings": ["w\r\nx"]}).to_string();
-    let mut answer = answered(&body);
-    answer.status = 400;
-    let refusal = refusal(&answer, "a");
-    assert!(refusal.errors[0].len() < 520 && !refusal.errors[0].chars().any(char::is_control));
-    assert_eq!(refusal.warnings, ["w x"]);
+    let answer = with_status(400, body.as_bytes());
+    let response = error_response(&answer, "a");
+    assert!(response.errors[0].len() < 520 && !response.errors[0].chars().any(char::is_control));
+    assert_eq!(response.warnings, ["w x"]);
 }
 
 proptest! {
     #[test]
     fn no_body_makes_the_reader_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let answer = || Answered { status: 200, headers: HeaderMap::new(), body: Zeroizing::new(body.clone()), in_clear: false, confidential: Vec::new() };
+        let answer = || with_status(200, &body);
         let _ = auth(&answer());
-        let _ = refusal(&answer(), "kv/data/a");
+        let _ = error_response(&answer(), "kv/data/a");
         let _ = reading(answer(), &wanted("kv/data/a"));
         let _ = renewed_token(&answer());
         let _ = renewed_lease(&answer());
@@ -214,14 +224,9 @@ proptest! {
 }
 
 #[test]
-fn json_of_gateways_is_none_of_the_servers() {
-    let of_server = |status: u16, body: &str| {
-        let answer = Answered {
-            status,
-            ..answered(body)
-        };
-        refusal(&answer, "kv/data/a").from_vault
-    };
+fn json_of_a_gateway_is_not_taken_for_the_servers() {
+    let of_server =
+        |status: u16, body: &str| error_response(&with_status(status, body.as_bytes()), "kv/data/a").from_vault;
     for body in [
         "",
         "RBAC: access denied",
@@ -253,16 +258,15 @@ fn json_of_gateways_is_none_of_the_servers() {
 }
 
 #[test]
-fn words_of_servers_without_json_are_known() {
+fn known_texts_without_json_have_their_meaning() {
     let meaning = |status: u16, in_clear: bool, content_type: Option<&'static str>, body: &str| {
-        let mut answer = answered(body);
-        (answer.status, answer.in_clear) = (status, in_clear);
+        let mut answer = with_status(status, body.as_bytes());
+        answer.in_clear = in_clear;
         if let Some(content_type) = content_type {
-            answer
-                .headers
-                .insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+            let value = ::http::HeaderValue::from_static(content_type);
+            answer.http.headers.insert(header::CONTENT_TYPE, value);
         }
-        refusal(&answer, "").meaning
+        error_response(&answer, "").meaning
     };
     let go = "Client sent an HTTP request to an HTTPS server.\n";
     let nginx = "<html><h1>400 The plain HTTP request was sent to HTTPS port</h1></html>";
@@ -293,7 +297,7 @@ fn words_of_servers_without_json_are_known() {
 }
 
 #[test]
-fn a_version_is_delivered_only_where_it_is_the_one_that_was_asked_for() {
+fn only_the_version_that_was_asked_for_is_delivered() {
     let read = |body: &str| {
         let wanted = Wanted {
             version: Some(3),
@@ -303,19 +307,19 @@ fn a_version_is_delivered_only_where_it_is_the_one_that_was_asked_for() {
     };
     let v2 = |version: u64| format!(r#"{{"data":{{"data":{{"a":1}},"metadata":{{"version":{version}}}}}}}"#);
     assert_eq!(read(&v2(3)).unwrap(), Some(3));
-    assert!(matches!(read(&v2(4)), Err(FailedTry::Nonsense(..))));
+    assert!(matches!(read(&v2(4)), Err(FailedTry::Malformed(..))));
     match read(r#"{"data":{"a":1}}"#) {
-        Err(FailedTry::Refused(refusal)) => assert_eq!(refusal.meaning, Some(Meaning::Unversioned)),
+        Err(FailedTry::Refused(response)) => assert_eq!(response.meaning, Some(Meaning::Unversioned)),
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn a_second_factor_is_told_with_the_enforcement_that_wants_it() {
+fn a_second_factor_names_the_enforcement() {
     let body = r#"{"auth":{"client_token":"","mfa_requirement":{"mfa_request_id":"x","mfa_constraints":{"people":{"any":[{"type":"totp"}]}}}}}"#;
     match auth(&answered(body)) {
-        Err(FailedTry::Refused(refusal)) => {
-            assert_eq!(refusal.meaning, Some(Meaning::SecondFactor(vec!["people".into()])));
+        Err(FailedTry::Refused(response)) => {
+            assert_eq!(response.meaning, Some(Meaning::SecondFactor(vec!["people".into()])));
         }
         other => panic!("{other:?}"),
     }

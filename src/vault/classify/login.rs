@@ -1,12 +1,14 @@
-//! What a refused login means: the role, the token, the reviewer, or the mount.
+//! What a refused login means: the role, the token, the token reviewer, or the mount.
 
 use std::time::Duration;
 
-use super::{Patience, Pause, Verdict, retry};
+use super::{Classified, retry};
+use crate::http::{Pause, RetryDecision, RetryWindow};
 use crate::plan::{AuthMethod, Login};
-use crate::vault::error::{Kind, Meaning, Refusal, VaultError};
+use crate::vault::error::{VaultError, VaultErrorKind};
+use crate::vault::error_response::{ErrorResponse, Meaning};
 
-/// What the kubernetes method says when it knows why.
+/// Errors of the kubernetes method that name the reason.
 const NAMED_DENIALS: [&str; 6] = [
     "service account name not authorized",
     "namespace not authorized",
@@ -16,84 +18,101 @@ const NAMED_DENIALS: [&str; 6] = [
     "could not load backend configuration",
 ];
 
-pub(super) fn refused(login: &Login, identity: &str, refusal: &Refusal) -> Verdict {
-    let Login { mount, role, method } = login;
-    let words = refusal.words();
-    let denied = |message: String, hint: String| VaultError::new(Kind::Denied, message, hint);
-    if let Some(Meaning::SecondFactor(enforcements)) = &refusal.meaning {
-        let by = match enforcements.is_empty() {
-            true => String::new(),
-            false => format!(", by the enforcement {}", enforcements.join(", ")),
-        };
-        return Verdict::Fatal(denied(
-            format!("the login at auth/{mount} as {role} needs a second factor (login MFA{by}), and a pod has none"),
-            "take this auth mount, or the role's entity or group, out of that login MFA enforcement (identity/mfa/login-enforcement)"
-                .to_owned(),
-        ));
+/// How long another node may not know a new mount.
+const MOUNT_SPREADS: Duration = Duration::from_secs(10);
+/// How long to try again after a denial without a reason, which may be one of a new pod, service account or config.
+const BARE_DENIAL: Duration = Duration::from_secs(30);
+
+pub(super) fn refused(login: &Login, identity: &str, response: &ErrorResponse) -> Classified {
+    let Login { mount, role, .. } = login;
+    let words = response.words();
+    if let Some(Meaning::SecondFactor(enforcements)) = &response.meaning {
+        return second_factor(login, enforcements);
     }
-    if refusal.head.status == 404 || refusal.says("no handler for route") || refusal.says("unsupported path") {
+    if response.head.status == 404 || response.says("no handler for route") || response.says("unsupported path") {
         return retry(
             Pause::Jitter,
-            Patience::For(Duration::from_secs(10)),
-            Kind::NoEngine,
+            RetryWindow::SinceFirst(MOUNT_SPREADS),
+            VaultErrorKind::NoEngine,
             format!("no auth method is mounted at auth/{mount} ({words})"),
             "check the auth mount and the connection's namespace",
         );
     }
-    if refusal.says("invalid role name") || refusal.says("could not be found") {
-        return Verdict::Fatal(denied(
+    if response.says("invalid role name") || response.says("could not be found") {
+        return RetryDecision::GiveUp(denied(
             format!("the role {role} does not exist at auth/{mount} ({words})"),
-            "create the role, or correct the annotation podkey.dev/role".to_owned(),
+            "create the role, or correct the annotation podkey.dev/role",
         ));
     }
-    if refusal.head.status == 403 {
-        if NAMED_DENIALS.iter().any(|named| refusal.says(named)) {
-            return Verdict::Retry(
-                Pause::Fixed(Duration::from_secs(2)),
-                Patience::Once,
-                denied(
-                    format!("the role {role} at auth/{mount} does not take this pod's token ({words})"),
-                    format!(
-                        "we sent {identity}: compare with the role's bound service accounts, namespaces and audience"
-                    ),
-                ),
-            );
-        }
-        let checklist = match method {
-            AuthMethod::Kubernetes => format!(
-                "we sent {identity}. The server does not say why; check in this order: the mount exists; the token reviewer has \
-                 system:auth-delegator; the server reaches the Kubernetes API; token_reviewer_jwt is set and valid (a token with an \
-                 audience of its own cannot review itself); the pod and its service account still exist; the API server \
-                 accepts the audience; bound CIDRs"
-            ),
-            AuthMethod::Jwt => {
-                format!(
-                    "we sent {identity}. Check that the mount exists, its validation keys, and the role's bound CIDRs"
-                )
-            }
+    if response.head.status == 403 {
+        return match NAMED_DENIALS.iter().any(|named| response.says(named)) {
+            true => named_denial(login, identity, &words),
+            false => bare_denial(login, identity, &words),
         };
-        return Verdict::Retry(
-            Pause::Jitter,
-            Patience::For(Duration::from_secs(30)),
-            denied(
-                format!("the login at auth/{mount} as {role} was denied ({words})"),
-                checklist,
-            ),
-        );
     }
-    let hint = if refusal.says("no audiences bound to the role") {
-        format!("set bound_audiences of the role to the audience we sent; we sent {identity}")
-    } else if refusal.says("expired") || refusal.says("not yet valid") || refusal.says("issued at") {
-        format!("compare the clocks of this node and of the server; we sent {identity}")
-    } else if refusal.says("audience") {
-        format!("we sent {identity}: compare with bound_audiences of the role")
-    } else if refusal.says("signature") || refusal.says("no known key") {
+    RetryDecision::GiveUp(denied(
+        format!("the login at auth/{mount} as {role} was refused ({words})"),
+        hint(identity, response),
+    ))
+}
+
+fn denied(message: String, hint: impl Into<String>) -> VaultError {
+    VaultError::new(VaultErrorKind::Denied, message, hint)
+}
+
+fn second_factor(Login { mount, role, .. }: &Login, enforcements: &[String]) -> Classified {
+    let by = match enforcements {
+        [] => String::new(),
+        names => format!(", by the enforcement {}", names.join(", ")),
+    };
+    RetryDecision::GiveUp(denied(
+        format!("the login at auth/{mount} as {role} needs a second factor (login MFA{by}), and a pod has none"),
+        "take this auth mount, or the role's entity or group, out of that login MFA enforcement (identity/mfa/login-enforcement)",
+    ))
+}
+
+fn named_denial(Login { mount, role, .. }: &Login, identity: &str, words: &str) -> Classified {
+    let error = denied(
+        format!("the role {role} at auth/{mount} does not accept this pod's token ({words})"),
+        format!("podkey sent {identity}: compare with the role's bound service accounts, namespaces and audience"),
+    );
+    RetryDecision::Retry(Pause::Fixed(Duration::from_secs(2)), RetryWindow::Once, error)
+}
+
+fn bare_denial(Login { mount, role, method }: &Login, identity: &str, words: &str) -> Classified {
+    let checklist = match method {
+        AuthMethod::Kubernetes => format!(
+            "podkey sent {identity}. The server does not say why; check in this order: the mount exists; the token reviewer has \
+             system:auth-delegator; the server reaches the Kubernetes API; token_reviewer_jwt is set and valid (a token with an \
+             audience of its own cannot review itself); the pod and its service account still exist; the API server \
+             accepts the audience; bound CIDRs"
+        ),
+        AuthMethod::Jwt => format!(
+            "podkey sent {identity}. Check that the mount exists, its validation keys, and the role's bound CIDRs"
+        ),
+    };
+    RetryDecision::Retry(
+        Pause::Jitter,
+        RetryWindow::SinceFirst(BARE_DENIAL),
+        denied(
+            format!("the login at auth/{mount} as {role} was denied ({words})"),
+            checklist,
+        ),
+    )
+}
+
+/// What to do about a refusal of the jwt method.
+fn hint(identity: &str, response: &ErrorResponse) -> String {
+    let says = |text| response.says(text);
+    if says("no audiences bound to the role") {
+        format!("set bound_audiences of the role to the audience of the token; podkey sent {identity}")
+    } else if says("expired") || says("not yet valid") || says("issued at") {
+        format!("compare the clocks of this node and of the server; podkey sent {identity}")
+    } else if says("audience") {
+        format!("podkey sent {identity}: compare with bound_audiences of the role")
+    } else if says("signature") || says("no known key") {
         "the mount's jwt_validation_pubkeys, jwks_url or oidc_discovery_url are not those of this cluster".to_owned()
     } else {
-        format!("we sent {identity}")
-    };
-    Verdict::Fatal(denied(
-        format!("the login at auth/{mount} as {role} was refused ({words})"),
-        hint,
-    ))
+        format!("podkey sent {identity}")
+    }
 }

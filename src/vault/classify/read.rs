@@ -1,180 +1,131 @@
-//! What a refused read means: no right, no such path, a version that is gone; and answers that are the server's, but no JSON.
+//! What a refused read or write means: no permission, no such path, or a version that is gone.
 
 use std::time::Duration;
 
-use super::{Patience, Pause, Verdict, fatal, has_data_segment, verb};
-use crate::vault::Wanted;
-use crate::vault::error::{Head, Kind, Meaning, Refusal, VaultError};
+use super::{Classified, give_up, has_data_segment, verb};
+use crate::http::{Pause, RetryDecision, RetryWindow};
+use crate::vault::error::{VaultError, VaultErrorKind};
+use crate::vault::error_response::{ErrorResponse, GoneVersion, Meaning};
+use crate::vault::read::Wanted;
 
-/// After a login, nodes that did not take part in it may not know the new token yet.
+/// How long after a login other nodes may not know the client token.
 const TOKEN_SPREADS: Duration = Duration::from_secs(5);
 
-pub(super) fn refused(wanted: &Wanted, role: &str, since_login: Duration, refusal: &Refusal) -> Verdict {
-    let (path, verb, words) = (wanted.path.as_str(), verb(wanted), refusal.words());
-    let not_found = |message: String, hint: &str| fatal(Kind::NotFound, message, hint);
-    match (refusal.head.status, &refusal.gone) {
-        _ if refusal.meaning == Some(Meaning::Unversioned) => fatal(
-            Kind::NotReadable,
-            format!(
-                "there are no versions at {path}, and version {} is asked for",
-                wanted.version.unwrap_or_default()
-            ),
+pub(super) fn refused(wanted: &Wanted, role: &str, since_login: Duration, response: &ErrorResponse) -> Classified {
+    let (path, verb, words) = (wanted.path.as_str(), verb(wanted), response.words());
+    if response.meaning == Some(Meaning::Unversioned) {
+        let version = wanted.version.unwrap_or_default();
+        return give_up(
+            VaultErrorKind::NotReadable,
+            format!("there are no versions at {path}, and version {version} is asked for"),
             "only secrets of a KV v2 engine have versions: leave `version` out",
+        );
+    }
+    match response.head.status {
+        401 => give_up(
+            VaultErrorKind::Denied,
+            format!("the {verb} of {path} was denied ({words})"),
+            "",
         ),
-        (403, _) => denied(wanted, role, since_login, &words),
-        (404, Some(gone)) => not_found(
-            format!(
-                "version {} of {path} was {}{}",
-                gone.version,
-                if gone.destroyed { "destroyed" } else { "deleted" },
-                match gone.at.as_str() {
-                    "" => String::new(),
-                    at => format!(" at {at}"),
-                }
-            ),
-            if gone.destroyed {
-                "write the secret again, or ask for another version"
-            } else {
-                "`vault kv undelete` brings it back; or ask for another version"
-            },
-        ),
-        (404, None) if refusal.warnings.iter().any(|w| w.contains("versioned K/V")) => not_found(
-            format!("no secret at {path}"),
-            "the mount is a KV v2 engine: its paths are written <mount>/data/<secret>",
-        ),
-        (404, None) if refusal.says("no handler for route") => fatal(
-            Kind::NoEngine,
-            format!("no secrets engine is mounted at {path} ({words})"),
-            "check the path, and the connection's namespace",
-        ),
-        (404, None) if refusal.errors.is_empty() => {
-            let message = match wanted.version {
-                Some(version) => format!("no version {version} at {path}, or no secret at all"),
-                None => format!("no secret at {path}"),
-            };
-            let hint = if wanted.version.is_some() {
-                "check path and version"
-            } else if has_data_segment(path) {
-                "check the path; if the mount is a KV v1 engine, its paths have no /data/"
-            } else {
-                "check the path"
-            };
-            Verdict::Fatal(VaultError::new(Kind::NotFound, message, hint).open())
-        }
-        (404, None) => not_found(format!("no secret at {path} ({words})"), "check the path"),
-        // Not as if it were missing: `ignore-not-found` would skip what can never be delivered.
-        (405, _) => fatal(
-            Kind::NotReadable,
-            format!(
-                "{path} cannot be {} ({words})",
-                if wanted.data.is_none() { "read" } else { "written" }
-            ),
+        403 => denied(wanted, role, since_login, &words),
+        404 => not_found(wanted, response, &words),
+        // Not "missing": `ignore-not-found` would skip a path that can never be delivered.
+        405 => give_up(
+            VaultErrorKind::NotReadable,
             match wanted.data {
-                None => "such a path is written, not read: say with what in the entry's `data`",
-                Some(_) => "such a path is read: leave `data` out",
+                None => format!("{path} cannot be read ({words})"),
+                Some(_) => format!("{path} cannot be written ({words})"),
+            },
+            match wanted.data {
+                None => "this path must be written, not read: give the fields to write in the entry's `data`",
+                Some(_) => "this path must be read, not written: leave `data` out",
             },
         ),
-        (201..300, _) => fatal(
-            Kind::NotReadable,
+        201..300 => give_up(
+            VaultErrorKind::NotReadable,
             format!("the write of {path} was answered with no data"),
             "only a path whose answer is a secret can be delivered, such as pki/issue/<role>",
         ),
-        (401, _) => fatal(Kind::Denied, format!("the {verb} of {path} was denied ({words})"), ""),
-        _ => {
-            let hint = match wanted.data {
+        _ => give_up(
+            VaultErrorKind::Refused,
+            format!("the server refuses to {verb} {path} ({words})"),
+            match wanted.data {
                 None => "",
                 Some(_) => "correct the entry's `data`, or what the engine's role allows",
-            };
-            fatal(
-                Kind::Refused,
-                format!("the server refuses to {verb} {path} ({words})"),
-                hint,
-            )
-        }
+            },
+        ),
     }
 }
 
-/// No policy of the role allows it; what else that may mean is asked afterwards, where the client token allows one more use.
-fn denied(wanted: &Wanted, role: &str, since_login: Duration, words: &str) -> Verdict {
+/// There is no such path, no such version, or no engine.
+fn not_found(wanted: &Wanted, response: &ErrorResponse, words: &str) -> Classified {
+    let path = wanted.path.as_str();
+    let not_found = |message: String, hint: &str| give_up(VaultErrorKind::NotFound, message, hint);
+    if let Some(gone) = &response.gone {
+        return gone_version(path, gone);
+    }
+    if response.warnings.iter().any(|w| w.contains("versioned K/V")) {
+        return not_found(
+            format!("no secret at {path}"),
+            "the mount is a KV v2 engine: its paths are written <mount>/data/<secret>",
+        );
+    }
+    if response.says("no handler for route") {
+        return give_up(
+            VaultErrorKind::NoEngine,
+            format!("no secrets engine is mounted at {path} ({words})"),
+            "check the path, and the connection's namespace",
+        );
+    }
+    if !response.errors.is_empty() {
+        return not_found(format!("no secret at {path} ({words})"), "check the path");
+    }
+    let (message, hint) = match wanted.version {
+        Some(version) => (
+            format!("no version {version} at {path}, or no secret at all"),
+            "check path and version",
+        ),
+        None if has_data_segment(path) => (
+            format!("no secret at {path}"),
+            "check the path; if the mount is a KV v1 engine, its paths have no /data/",
+        ),
+        None => (format!("no secret at {path}"), "check the path"),
+    };
+    RetryDecision::GiveUp(VaultError::new(VaultErrorKind::NotFound, message, hint).explainable())
+}
+
+fn gone_version(path: &str, gone: &GoneVersion) -> Classified {
+    let (what, hint) = match gone.destroyed {
+        true => ("destroyed", "write the secret again, or ask for another version"),
+        false => ("deleted", "`vault kv undelete` restores it; or ask for another version"),
+    };
+    let at = match gone.at.as_str() {
+        "" => String::new(),
+        at => format!(" at {at}"),
+    };
+    let message = format!("version {} of {path} was {what}{at}", gone.version);
+    give_up(VaultErrorKind::NotFound, message, hint)
+}
+
+/// No policy of the role allows the request. What else the status may mean is looked up afterwards, where the client token allows
+/// another use.
+fn denied(wanted: &Wanted, role: &str, since_login: Duration, words: &str) -> Classified {
     let path = wanted.path.as_str();
     let hint = match wanted.data {
         None => "add `read` on this path to a policy of the role; a path without a mount is answered the same way",
         Some(_) => {
-            "add `update` on this path to a policy of the role; where a policy has it, its allowed_parameters, denied_parameters or \
-             required_parameters refuse the entry's `data`"
+            "add `update` on this path to a policy of the role; where a policy has allowed_parameters, denied_parameters or \
+             required_parameters, these may refuse the entry's `data`"
         }
     };
     let error = VaultError::new(
-        Kind::Denied,
+        VaultErrorKind::Denied,
         format!("the role {role} may not {} {path} ({words})", verb(wanted)),
         hint,
     )
-    .open();
+    .explainable();
     match TOKEN_SPREADS.checked_sub(since_login) {
-        Some(left) => Verdict::Retry(Pause::Jitter, Patience::More(left), error),
-        None => Verdict::Fatal(error),
+        Some(left) => RetryDecision::Retry(Pause::Jitter, RetryWindow::FromNow(left), error),
+        None => RetryDecision::GiveUp(error),
     }
-}
-
-/// A success without JSON that the server itself gives: some endpoints answer with a certificate or a key as it is.
-pub(super) fn raw(wanted: &Wanted, head: &Head) -> Option<Verdict> {
-    const TYPES: [&str; 8] = [
-        "application/pem-certificate-chain",
-        "application/pkix-cert",
-        "application/pkix-crl",
-        "application/x-pem-file",
-        "application/pkcs7-mime",
-        "application/ocsp-response",
-        "application/jwk-set+json",
-        "application/jwt",
-    ];
-    let path = wanted.path.as_str();
-    let instead = instead_of_raw(path);
-    let known = TYPES.iter().any(|known| head.content_type.starts_with(known));
-    // A key comes as text/plain, and an engine without a certificate answers with nothing.
-    let plain = ["", "text/plain"]
-        .iter()
-        .any(|plain| head.content_type.split(';').next() == Some(plain));
-    let is_raw = known || plain && instead.is_some() && !has_data_segment(path);
-    if !is_raw {
-        return None;
-    }
-    Some(fatal(
-        Kind::NotVault,
-        format!("{path} answers raw, without JSON and so without fields: {head}"),
-        match instead {
-            Some((path, field)) => format!("read {path} instead, with the key `{field}`"),
-            None => {
-                "podkey delivers fields of JSON answers: look for an endpoint of this engine that has the same in JSON"
-                    .into()
-            }
-        },
-    ))
-}
-
-/// The endpoint with JSON, and its field, that has what a raw one of the engines pki and ssh answers with.
-fn instead_of_raw(path: &str) -> Option<(String, &'static str)> {
-    const RAW: [(&str, &str, &str); 10] = [
-        ("/ca/pem", "/cert/ca", "certificate"),
-        ("/ca", "/cert/ca", "certificate"),
-        ("/ca_chain", "/cert/ca_chain", "certificate"),
-        ("/crl/pem", "/cert/crl", "certificate"),
-        ("/crl/delta/pem", "/cert/delta-crl", "certificate"),
-        ("/crl/delta", "/cert/delta-crl", "certificate"),
-        ("/crl", "/cert/crl", "certificate"),
-        ("/raw/pem", "", "certificate"),
-        ("/raw", "", "certificate"),
-        ("/public_key", "/config/ca", "public_key"),
-    ];
-    if path.contains("/issuer/") {
-        let (issuer, _) = path
-            .rsplit_once('/')
-            .filter(|(_, form)| ["der", "pem"].contains(form))?;
-        return Some(match issuer.ends_with("/crl") {
-            true => (issuer.to_owned(), "crl"),
-            false => (format!("{issuer}/json"), "certificate"),
-        });
-    }
-    RAW.iter()
-        .find_map(|(raw, json, field)| Some((format!("{}{json}", path.strip_suffix(raw)?), *field)))
 }

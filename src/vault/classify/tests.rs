@@ -1,8 +1,9 @@
-//! Which failure is retried, how long, and what it is called in the end: the table.
+//! The table: which failure is retried, how long, and what its message says.
 
 use super::*;
+use crate::http::TlsError;
 use crate::plan::AuthMethod;
-use crate::vault::error::{GoneVersion, Head, Meaning};
+use crate::vault::error_response::{GoneVersion, Meaning};
 
 fn login(method: AuthMethod) -> Login {
     Login {
@@ -14,16 +15,16 @@ fn login(method: AuthMethod) -> Login {
 
 const IDENTITY: &str = "service account runner in namespace arc with audience vault";
 
-fn at_login(status: u16, errors: &[&str]) -> Verdict {
+fn at_login(status: u16, errors: &[&str]) -> Classified {
     let login = login(AuthMethod::Kubernetes);
-    let step = Step::Login {
+    let operation = Operation::Login {
         login: &login,
         identity: IDENTITY,
     };
-    classify(step, &refused(status, errors))
+    classify(operation, &refused(status, errors))
 }
 
-fn at_read(status: u16, errors: &[&str]) -> Verdict {
+fn at_read(status: u16, errors: &[&str]) -> Classified {
     classify(read(Duration::from_secs(60)), &refused(status, errors))
 }
 
@@ -35,8 +36,8 @@ fn wanted(data: Option<&str>) -> &'static Wanted {
     }))
 }
 
-fn read(since_login: Duration) -> Step<'static> {
-    Step::Read {
+fn read(since_login: Duration) -> Operation<'static> {
+    Operation::Read {
         wanted: wanted(None),
         role: "actions",
         since_login,
@@ -44,9 +45,9 @@ fn read(since_login: Duration) -> Step<'static> {
     }
 }
 
-/// A write whose answer was lost so often.
-fn write(lost: u32) -> Step<'static> {
-    Step::Read {
+/// A write of which this many answers were lost.
+fn write(lost: u32) -> Operation<'static> {
+    Operation::Read {
         wanted: wanted(Some(r#"{"common_name":"web"}"#)),
         role: "actions",
         since_login: 60 * SECOND,
@@ -55,33 +56,33 @@ fn write(lost: u32) -> Step<'static> {
 }
 
 fn refused(status: u16, errors: &[&str]) -> FailedTry {
-    FailedTry::Refused(Box::new(Refusal {
+    FailedTry::Refused(Box::new(ErrorResponse {
         head: head(status, "application/json"),
         from_vault: true,
         errors: errors.iter().map(ToString::to_string).collect(),
-        ..Refusal::default()
+        ..ErrorResponse::default()
     }))
 }
 
-fn head(status: u16, content_type: &str) -> Head {
-    Head {
+fn head(status: u16, content_type: &str) -> ResponseHead {
+    ResponseHead {
         status,
         content_type: content_type.to_owned(),
     }
 }
 
-/// What something in front of the server answers.
+/// An answer of something in front of the server.
 fn foreign(status: u16, content_type: &str) -> FailedTry {
-    FailedTry::Refused(Box::new(Refusal {
+    FailedTry::Refused(Box::new(ErrorResponse {
         head: head(status, content_type),
-        ..Refusal::default()
+        ..ErrorResponse::default()
     }))
 }
 
-fn told(verdict: &Verdict) -> (Option<(Pause, Patience)>, Kind, String) {
-    match verdict {
-        Verdict::Fatal(error) => (None, error.kind, format!("{} {}", error.message, error.hint)),
-        Verdict::Retry(pause, patience, error) => (
+fn parts(decision: &Classified) -> (Option<(Pause, RetryWindow)>, VaultErrorKind, String) {
+    match decision {
+        RetryDecision::GiveUp(error) => (None, error.kind, format!("{} {}", error.message, error.hint)),
+        RetryDecision::Retry(pause, patience, error) => (
             Some((*pause, *patience)),
             error.kind,
             format!("{} {}", error.message, error.hint),
@@ -90,8 +91,8 @@ fn told(verdict: &Verdict) -> (Option<(Pause, Patience)>, Kind, String) {
 }
 
 #[track_caller]
-fn check(verdict: &Verdict, retry: Option<(Pause, Patience)>, kind: Kind, texts: &[&str]) {
-    let (is_retry, is_kind, text) = told(verdict);
+fn check(decision: &Classified, retry: Option<(Pause, RetryWindow)>, kind: VaultErrorKind, texts: &[&str]) {
+    let (is_retry, is_kind, text) = parts(decision);
     assert_eq!((is_retry, is_kind), (retry, kind), "{text}");
     for part in texts {
         assert!(text.contains(part), "no {part:?} in {text}");
@@ -99,48 +100,54 @@ fn check(verdict: &Verdict, retry: Option<(Pause, Patience)>, kind: Kind, texts:
 }
 
 const SECOND: Duration = Duration::from_secs(1);
-const TO_BUDGET: Option<(Pause, Patience)> = Some((Pause::Jitter, Patience::Budget));
+const TO_BUDGET: Option<(Pause, RetryWindow)> = Some((Pause::Jitter, RetryWindow::Budget));
 
 #[test]
 fn refused_logins() {
-    let named = Some((Pause::Fixed(2 * SECOND), Patience::Once));
-    let bare = Some((Pause::Jitter, Patience::For(30 * SECOND)));
-    let no_mount = Some((Pause::Jitter, Patience::For(10 * SECOND)));
+    let named = Some((Pause::Fixed(2 * SECOND), RetryWindow::Once));
+    let bare = Some((Pause::Jitter, RetryWindow::SinceFirst(30 * SECOND)));
+    let no_mount = Some((Pause::Jitter, RetryWindow::SinceFirst(10 * SECOND)));
     for (status, error, retry, kind, texts) in [
         (
             400,
             "invalid role name \"actions\"",
             None,
-            Kind::Denied,
+            VaultErrorKind::Denied,
             &["role actions", "auth/my-cluster/arc-runners"][..],
         ),
         (
             400,
             "role \"actions\" could not be found",
             None,
-            Kind::Denied,
+            VaultErrorKind::Denied,
             &["role actions does not exist"],
         ),
         (
             403,
             "service account name not authorized",
             named,
-            Kind::Denied,
+            VaultErrorKind::Denied,
             &["namespace arc", "runner"],
         ),
-        (403, "namespace not authorized", named, Kind::Denied, &["namespace arc"]),
+        (
+            403,
+            "namespace not authorized",
+            named,
+            VaultErrorKind::Denied,
+            &["namespace arc"],
+        ),
         (
             403,
             "invalid audience (aud) claim: audience claim does not match any expected audience",
             named,
-            Kind::Denied,
+            VaultErrorKind::Denied,
             &["audience vault"],
         ),
         (
             403,
             "permission denied",
             bare,
-            Kind::Denied,
+            VaultErrorKind::Denied,
             &[
                 "system:auth-delegator",
                 "cannot review itself",
@@ -153,65 +160,75 @@ fn refused_logins() {
             404,
             "no handler for route \"auth/x/login\"",
             no_mount,
-            Kind::NoEngine,
+            VaultErrorKind::NoEngine,
             &["no auth method", "my-cluster/arc-runners"],
         ),
-        (403, "no handler for route", no_mount, Kind::NoEngine, &[]),
+        (403, "no handler for route", no_mount, VaultErrorKind::NoEngine, &[]),
         (
             400,
             "audience claim found in JWT but no audiences bound to the role",
             None,
-            Kind::Denied,
+            VaultErrorKind::Denied,
             &["bound_audiences", "audience vault"],
         ),
         (
             400,
             "error validating token: invalid audience (aud) claim",
             None,
-            Kind::Denied,
+            VaultErrorKind::Denied,
             &["bound_audiences"],
         ),
         (
             400,
             "error validating token: token is expired (exp)",
             None,
-            Kind::Denied,
+            VaultErrorKind::Denied,
             &["clocks"],
         ),
         (
             400,
             "error validating token: no known key successfully validated the token signature",
             None,
-            Kind::Denied,
+            VaultErrorKind::Denied,
             &["jwt_validation_pubkeys"],
         ),
-        (400, "missing jwt", None, Kind::Denied, &["missing jwt"]),
+        (400, "missing jwt", None, VaultErrorKind::Denied, &["missing jwt"]),
     ] {
         check(&at_login(status, &[error]), retry, kind, texts);
     }
-    check(&at_login(400, &[]), None, Kind::Denied, &["was refused (status 400"]);
+    check(
+        &at_login(400, &[]),
+        None,
+        VaultErrorKind::Denied,
+        &["was refused (status 400"],
+    );
 }
 
 #[test]
 fn servers_that_cannot_answer_now() {
-    for verdict in [at_login, at_read] {
+    for decision in [at_login, at_read] {
         check(
-            &verdict(503, &["Vault is sealed"]),
+            &decision(503, &["Vault is sealed"]),
             TO_BUDGET,
-            Kind::Unavailable,
+            VaultErrorKind::Unavailable,
             &["Vault is sealed"],
         );
         check(
-            &verdict(400, &["Vault is not initialized"]),
+            &decision(400, &["Vault is not initialized"]),
             TO_BUDGET,
-            Kind::Unavailable,
+            VaultErrorKind::Unavailable,
             &["not initialised"],
         );
-        check(&verdict(501, &[]), TO_BUDGET, Kind::Unavailable, &["not initialised"]);
         check(
-            &verdict(500, &["internal error"]),
+            &decision(501, &[]),
             TO_BUDGET,
-            Kind::Failing,
+            VaultErrorKind::Unavailable,
+            &["not initialised"],
+        );
+        check(
+            &decision(500, &["internal error"]),
+            TO_BUDGET,
+            VaultErrorKind::Failing,
             &["internal error"],
         );
         for (status, text) in [
@@ -233,58 +250,68 @@ fn servers_that_cannot_answer_now() {
                 "token hmac key has not been initialized or has not been replicated yet to the active node",
             ),
         ] {
-            check(&verdict(status, &[text]), TO_BUDGET, Kind::Unavailable, &[text]);
+            check(
+                &decision(status, &[text]),
+                TO_BUDGET,
+                VaultErrorKind::Unavailable,
+                &[text],
+            );
         }
         check(
-            &verdict(503, &["namespace is sealed"]),
+            &decision(503, &["namespace is sealed"]),
             TO_BUDGET,
-            Kind::Unavailable,
+            VaultErrorKind::Unavailable,
             &["the namespace is sealed"],
         );
         check(
-            &verdict(
+            &decision(
                 400,
                 &[
                     "error validating token: fetching keys oidc: get keys failed Get \"https://x\": dial tcp: connection refused",
                 ],
             ),
             TO_BUDGET,
-            Kind::Failing,
+            VaultErrorKind::Failing,
             &["does not reach"],
         );
         check(
-            &verdict(502, &[]),
+            &decision(502, &[]),
             TO_BUDGET,
-            Kind::Unavailable,
+            VaultErrorKind::Unavailable,
             &["status 502 (application/json)"],
         );
-        check(&verdict(504, &[]), TO_BUDGET, Kind::Unavailable, &[]);
-        check(&verdict(473, &[]), TO_BUDGET, Kind::Unavailable, &[]);
+        check(&decision(504, &[]), TO_BUDGET, VaultErrorKind::Unavailable, &[]);
+        check(&decision(473, &[]), TO_BUDGET, VaultErrorKind::Unavailable, &[]);
         check(
-            &verdict(412, &[]),
-            Some((Pause::Short, Patience::Budget)),
-            Kind::Unavailable,
+            &decision(412, &[]),
+            Some((Pause::Short, RetryWindow::Budget)),
+            VaultErrorKind::Unavailable,
             &[],
         );
         check(
-            &verdict(429, &[]),
-            Some((Pause::Throttled(None), Patience::Budget)),
-            Kind::RateLimited,
+            &decision(429, &[]),
+            Some((Pause::Throttled(None), RetryWindow::Budget)),
+            VaultErrorKind::RateLimited,
             &["quota"],
         );
         check(
-            &verdict(429, &["lease count quota exceeded"]),
+            &decision(429, &["lease count quota exceeded"]),
             None,
-            Kind::RateLimited,
+            VaultErrorKind::RateLimited,
             &["lease"],
         );
         for status in [301, 302, 308] {
-            check(&verdict(status, &[]), None, Kind::NotVault, &["redirect refused"]);
+            check(
+                &decision(status, &[]),
+                None,
+                VaultErrorKind::NotVault,
+                &["redirect refused"],
+            );
         }
         check(
-            &verdict(307, &[]),
-            Some((Pause::Jitter, Patience::For(30 * SECOND))),
-            Kind::NotVault,
+            &decision(307, &[]),
+            Some((Pause::Jitter, RetryWindow::SinceFirst(30 * SECOND))),
+            VaultErrorKind::NotVault,
             &["redirect refused", "standby nodes"],
         );
     }
@@ -293,38 +320,48 @@ fn servers_that_cannot_answer_now() {
 #[test]
 fn refused_reads() {
     let early = classify(read(2 * SECOND), &refused(403, &["permission denied"]));
-    let window = Some((Pause::Jitter, Patience::More(3 * SECOND)));
-    check(&early, window, Kind::Denied, &["kv/data/web", "role actions"]);
+    let window = Some((Pause::Jitter, RetryWindow::FromNow(3 * SECOND)));
+    check(&early, window, VaultErrorKind::Denied, &["kv/data/web", "role actions"]);
     check(
         &at_read(403, &["permission denied"]),
         None,
-        Kind::Denied,
+        VaultErrorKind::Denied,
         &["kv/data/web", "role actions"],
     );
     check(
         &at_read(404, &[]),
         None,
-        Kind::NotFound,
+        VaultErrorKind::NotFound,
         &["no secret at kv/data/web", "KV v1"],
     );
     check(
         &at_read(404, &["namespace not found"]),
         None,
-        Kind::NotFound,
+        VaultErrorKind::NotFound,
         &["namespace not found"],
     );
     check(
         &at_read(405, &["unsupported operation"]),
         None,
-        Kind::NotReadable,
+        VaultErrorKind::NotReadable,
         &["unsupported operation"],
     );
-    check(&at_read(400, &["bad role"]), None, Kind::Refused, &["bad role"]);
-    check(&at_read(400, &[]), None, Kind::Refused, &["refuses to read", "400"]);
+    check(
+        &at_read(400, &["bad role"]),
+        None,
+        VaultErrorKind::Refused,
+        &["bad role"],
+    );
+    check(
+        &at_read(400, &[]),
+        None,
+        VaultErrorKind::Refused,
+        &["refuses to read", "400"],
+    );
     check(
         &at_read(413, &["http: request body too large"]),
         None,
-        Kind::Refused,
+        VaultErrorKind::Refused,
         &["too large"],
     );
     for (destroyed, texts) in [
@@ -340,7 +377,7 @@ fn refused_reads() {
             ["version 3 of kv/data/web was destroyed", "write the secret again"],
         ),
     ] {
-        let refusal = Refusal {
+        let response = ErrorResponse {
             head: head(404, ""),
             from_vault: true,
             gone: Some(GoneVersion {
@@ -352,59 +389,64 @@ fn refused_reads() {
                     "2026-11-22T04:20:10Z".into()
                 },
             }),
-            ..Refusal::default()
+            ..ErrorResponse::default()
         };
-        let verdict = classify(read(SECOND), &FailedTry::Refused(Box::new(refusal)));
-        check(&verdict, None, Kind::NotFound, &texts);
+        let decision = classify(read(SECOND), &FailedTry::Refused(Box::new(response)));
+        check(&decision, None, VaultErrorKind::NotFound, &texts);
     }
-    let refusal = Refusal {
+    let response = ErrorResponse {
         head: head(404, ""),
         from_vault: true,
         warnings: vec!["Invalid path for a versioned K/V secrets engine. See the API docs".into()],
-        ..Refusal::default()
+        ..ErrorResponse::default()
     };
-    let verdict = classify(read(SECOND), &FailedTry::Refused(Box::new(refusal)));
-    check(&verdict, None, Kind::NotFound, &["<mount>/data/<secret>"]);
-    let refusal = Refusal {
+    let decision = classify(read(SECOND), &FailedTry::Refused(Box::new(response)));
+    check(&decision, None, VaultErrorKind::NotFound, &["<mount>/data/<secret>"]);
+    let response = ErrorResponse {
         head: head(404, ""),
-        ..Refusal::default()
+        ..ErrorResponse::default()
     };
-    let verdict = classify(read(SECOND), &FailedTry::Refused(Box::new(refusal)));
-    check(&verdict, None, Kind::NotVault, &["is no Vault answer"]);
+    let decision = classify(read(SECOND), &FailedTry::Refused(Box::new(response)));
+    check(&decision, None, VaultErrorKind::NotVault, &["is not from Vault"]);
 }
 
 #[test]
 fn refused_writes() {
-    let verdict = |status, errors: &[&str]| classify(write(0), &refused(status, errors));
+    let decision = |status, errors: &[&str]| classify(write(0), &refused(status, errors));
     check(
-        &verdict(403, &["permission denied"]),
+        &decision(403, &["permission denied"]),
         None,
-        Kind::Denied,
+        VaultErrorKind::Denied,
         &["may not write kv/data/web", "`update`"],
     );
     check(
-        &verdict(400, &["common name web not allowed by this role"]),
+        &decision(400, &["common name web not allowed by this role"]),
         None,
-        Kind::Refused,
+        VaultErrorKind::Refused,
         &["refuses to write kv/data/web", "not allowed by this role", "`data`"],
     );
     check(
-        &verdict(404, &["no handler for route"]),
+        &decision(404, &["no handler for route"]),
         None,
-        Kind::NoEngine,
+        VaultErrorKind::NoEngine,
         &["no handler"],
     );
     check(
-        &verdict(405, &["unsupported operation"]),
+        &decision(405, &["unsupported operation"]),
         None,
-        Kind::NotReadable,
+        VaultErrorKind::NotReadable,
         &["cannot be written", "leave `data` out"],
     );
-    check(&verdict(204, &[]), None, Kind::NotReadable, &["answered with no data"]);
     check(
-        &verdict(503, &["Vault is sealed"]),
+        &decision(204, &[]),
+        None,
+        VaultErrorKind::NotReadable,
+        &["answered with no data"],
+    );
+    check(
+        &decision(503, &["Vault is sealed"]),
         TO_BUDGET,
-        Kind::Unavailable,
+        VaultErrorKind::Unavailable,
         &["sealed"],
     );
 }
@@ -412,26 +454,26 @@ fn refused_writes() {
 #[test]
 fn a_write_is_not_repeated_without_end_when_its_answers_are_lost() {
     let cut = FailedTry::Transport(TransportError::Cut("eof".into()));
-    let verdict = |lost| classify(write(lost), &cut);
+    let decision = |lost| classify(write(lost), &cut);
     for lost in 0..3 {
-        check(&verdict(lost), TO_BUDGET, Kind::Unavailable, &["eof"]);
+        check(&decision(lost), TO_BUDGET, VaultErrorKind::Unavailable, &["eof"]);
     }
     check(
-        &verdict(3),
+        &decision(3),
         None,
-        Kind::Unavailable,
+        VaultErrorKind::Unavailable,
         &["3 answers to the write of kv/data/web", "eof", "no further"],
     );
-    // A server that answers says that it has not made anything.
+    // With such an answer the server has made nothing.
     let sealed = classify(write(3), &refused(503, &["Vault is sealed"]));
-    check(&sealed, TO_BUDGET, Kind::Unavailable, &["sealed"]);
+    check(&sealed, TO_BUDGET, VaultErrorKind::Unavailable, &["sealed"]);
 }
 
 #[test]
 fn answers_that_did_not_arrive() {
-    let once = Some((Pause::Jitter, Patience::Once));
-    let quarter = Some((Pause::Jitter, Patience::QuarterBudget));
-    let name = TlsFailure::Name {
+    let once = Some((Pause::Jitter, RetryWindow::Once));
+    let quarter = Some((Pause::Jitter, RetryWindow::QuarterBudget));
+    let name = TlsError::Name {
         expected: "vault".into(),
         presented: vec!["a".into(), "b".into()],
     };
@@ -439,58 +481,68 @@ fn answers_that_did_not_arrive() {
         (
             TransportError::Resolve("vault: no such host".into()),
             TO_BUDGET,
-            Kind::Unavailable,
+            VaultErrorKind::Unavailable,
             "no such host",
         ),
         (
             TransportError::Connect("refused".into()),
             TO_BUDGET,
-            Kind::Unavailable,
+            VaultErrorKind::Unavailable,
             "refused",
         ),
         (
             TransportError::TimedOut("the request", 30 * SECOND),
             TO_BUDGET,
-            Kind::Unavailable,
+            VaultErrorKind::Unavailable,
             "30s",
         ),
-        (TransportError::Cut("eof".into()), TO_BUDGET, Kind::Unavailable, "eof"),
-        (TransportError::TooLarge("4 MiB"), None, Kind::NotVault, "4 MiB"),
-        (TransportError::NotHttp, None, Kind::NotVault, "not HTTP"),
         (
-            TransportError::Tls(TlsFailure::UnknownAuthority),
+            TransportError::Cut("eof".into()),
+            TO_BUDGET,
+            VaultErrorKind::Unavailable,
+            "eof",
+        ),
+        (
+            TransportError::TooLarge(4 * 1024 * 1024),
+            None,
+            VaultErrorKind::NotVault,
+            "4 MiB",
+        ),
+        (TransportError::NotHttp, None, VaultErrorKind::NotVault, "not HTTP"),
+        (
+            TransportError::Tls(TlsError::UnknownAuthority),
             once,
-            Kind::Trust,
+            VaultErrorKind::Trust,
             "caFile",
         ),
         (
-            TransportError::Tls(TlsFailure::Time("the server's certificate expired at x".into())),
+            TransportError::Tls(TlsError::Time("the server's certificate expired at x".into())),
             quarter,
-            Kind::Trust,
+            VaultErrorKind::Trust,
             "expired at x",
         ),
         (
             TransportError::Tls(name),
             None,
-            Kind::Trust,
+            VaultErrorKind::Trust,
             "not for vault but for a, b",
         ),
         (
-            TransportError::Tls(TlsFailure::NotTls),
+            TransportError::Tls(TlsError::NotTls),
             None,
-            Kind::Trust,
+            VaultErrorKind::Trust,
             "does not speak TLS",
         ),
         (
-            TransportError::Tls(TlsFailure::NothingInCommon),
+            TransportError::Tls(TlsError::NothingInCommon),
             once,
-            Kind::Trust,
+            VaultErrorKind::Trust,
             "RSA keys of 2048",
         ),
         (
-            TransportError::Tls(TlsFailure::wants_client_certificate()),
+            TransportError::Tls(TlsError::WantsClientCertificate),
             once,
-            Kind::Trust,
+            VaultErrorKind::Trust,
             "mutual TLS",
         ),
     ] {
@@ -504,179 +556,194 @@ fn answers_that_did_not_arrive() {
     check(
         &classify(
             read(SECOND),
-            &FailedTry::Nonsense("it is empty", head(200, "text/html")),
+            &FailedTry::Malformed("it is empty", head(200, "text/html")),
         ),
         None,
-        Kind::NotVault,
+        VaultErrorKind::NotVault,
         &["it is empty", "kv/data/web", "status 200 (text/html)"],
     );
 }
 
 #[test]
 fn refused_renewals() {
-    let lease = Step::RenewLease { path: "db/creds/web" };
-    for (step, what) in [
-        (Step::RenewToken, "the client token"),
+    let lease = Operation::RenewLease { path: "db/creds/web" };
+    for (operation, what) in [
+        (Operation::RenewToken, "the client token"),
         (lease, "the lease of db/creds/web"),
     ] {
         for (status, error, kind) in [
-            (403, "permission denied", Kind::Denied),
-            (400, "lease not found", Kind::NotFound),
-            (400, "lease expired", Kind::NotFound),
-            (400, "invalid lease ID", Kind::NotFound),
-            (400, "lease is not renewable", Kind::NotFound),
-            (404, "no handler for route", Kind::NotFound),
+            (403, "permission denied", VaultErrorKind::Denied),
+            (400, "lease not found", VaultErrorKind::NotFound),
+            (400, "lease expired", VaultErrorKind::NotFound),
+            (400, "invalid lease ID", VaultErrorKind::NotFound),
+            (400, "lease is not renewable", VaultErrorKind::NotFound),
+            (404, "no handler for route", VaultErrorKind::NotFound),
             (
                 400,
                 "failed to renew entry: dial tcp: connection refused",
-                Kind::Failing,
+                VaultErrorKind::Failing,
             ),
-            (418, "", Kind::Refused),
+            (418, "", VaultErrorKind::Refused),
         ] {
-            let verdict = classify(step, &refused(status, &[error]));
-            check(&verdict, None, kind, &[what, "cannot be renewed", error]);
+            let decision = classify(operation, &refused(status, &[error]));
+            check(&decision, None, kind, &[what, "cannot be renewed", error]);
         }
-        check(&classify(step, &refused(500, &["x"])), TO_BUDGET, Kind::Failing, &["x"]);
-        if let Step::RenewToken = step {
+        check(
+            &classify(operation, &refused(500, &["x"])),
+            TO_BUDGET,
+            VaultErrorKind::Failing,
+            &["x"],
+        );
+        if let Operation::RenewToken = operation {
             // OpenBao 2.6.4 and 2.7.1, of a token that an older version has issued: whatever the status, no further try helps.
             let words =
                 "failed to renew entry: failed to fetch jwt during renewal; existing auth tokens need to be re-issued";
             for status in [400, 403, 500] {
-                let verdict = classify(step, &refused(status, &[words]));
+                let decision = classify(operation, &refused(status, &[words]));
                 check(
-                    &verdict,
+                    &decision,
                     None,
-                    Kind::Denied,
+                    VaultErrorKind::Denied,
                     &["the client token cannot be renewed", "re-issued"],
                 );
             }
         }
         check(
-            &classify(step, &refused(503, &["Vault is sealed"])),
+            &classify(operation, &refused(503, &["Vault is sealed"])),
             TO_BUDGET,
-            Kind::Unavailable,
+            VaultErrorKind::Unavailable,
             &[],
         );
         check(
-            &classify(step, &FailedTry::Nonsense("it is empty", Head::default())),
+            &classify(operation, &FailedTry::Malformed("it is empty", ResponseHead::default())),
             None,
-            Kind::NotVault,
+            VaultErrorKind::NotVault,
             &["to the renewal of"],
         );
     }
 }
 
 #[test]
-fn what_is_not_the_servers_is_told_so_whatever_its_status() {
+fn an_answer_of_something_in_between_is_called_so_whatever_its_status() {
     let login = login(AuthMethod::Jwt);
-    let steps = [
-        Step::Login {
+    let operations = [
+        Operation::Login {
             login: &login,
             identity: IDENTITY,
         },
         read(SECOND),
         write(0),
-        Step::RenewToken,
-        Step::RenewLease { path: "db/creds/web" },
+        Operation::RenewToken,
+        Operation::RenewLease { path: "db/creds/web" },
     ];
-    for step in steps {
+    for operation in operations {
         for status in [400, 401, 403, 404, 405, 407, 409, 410, 412, 413, 418, 422, 431, 451] {
             let words = format!("status {status} (text/plain)");
-            let verdict = classify(step, &foreign(status, "text/plain"));
-            check(&verdict, None, Kind::NotVault, &["is no Vault answer", &words]);
-        }
-        for status in [500, 501, 505, 508, 511] {
-            let verdict = classify(step, &foreign(status, "text/html"));
+            let decision = classify(operation, &foreign(status, "text/plain"));
             check(
-                &verdict,
-                TO_BUDGET,
-                Kind::NotVault,
-                &["is no Vault answer", "(text/html)"],
+                &decision,
+                None,
+                VaultErrorKind::NotVault,
+                &["is not from Vault", &words],
             );
         }
-        // A gateway's word that the server behind it is away.
-        for status in [408, 502, 503, 504, 520, 521, 530] {
-            let verdict = classify(step, &foreign(status, ""));
+        for status in [500, 501, 505, 508, 511] {
+            let decision = classify(operation, &foreign(status, "text/html"));
             check(
-                &verdict,
+                &decision,
                 TO_BUDGET,
-                Kind::Unavailable,
+                VaultErrorKind::NotVault,
+                &["is not from Vault", "(text/html)"],
+            );
+        }
+        // A gateway reports that the server behind it is away.
+        for status in [408, 502, 503, 504, 520, 521, 530] {
+            let decision = classify(operation, &foreign(status, ""));
+            check(
+                &decision,
+                TO_BUDGET,
+                VaultErrorKind::Unavailable,
                 &["(no content type)", "load balancer"],
             );
         }
         for status in [472, 473] {
             check(
-                &classify(step, &foreign(status, "")),
+                &classify(operation, &foreign(status, "")),
                 TO_BUDGET,
-                Kind::Unavailable,
+                VaultErrorKind::Unavailable,
                 &["this node"],
             );
         }
-        let throttled = Some((Pause::Throttled(None), Patience::Budget));
-        let verdict = classify(step, &foreign(429, "text/plain"));
-        check(&verdict, throttled, Kind::RateLimited, &["in front of the server"]);
+        let throttled = Some((Pause::Throttled(None), RetryWindow::Budget));
+        let decision = classify(operation, &foreign(429, "text/plain"));
+        check(
+            &decision,
+            throttled,
+            VaultErrorKind::RateLimited,
+            &["in front of the server"],
+        );
     }
 }
 
 #[test]
-fn answers_of_a_known_meaning_are_told_by_it() {
+fn a_known_meaning_comes_before_the_status() {
     let with = |status, meaning| {
-        FailedTry::Refused(Box::new(Refusal {
+        FailedTry::Refused(Box::new(ErrorResponse {
             head: head(status, "text/plain"),
             from_vault: matches!(meaning, Meaning::SecondFactor(_) | Meaning::Unversioned),
             meaning: Some(meaning),
-            ..Refusal::default()
+            ..ErrorResponse::default()
         }))
     };
     let at_login = login(AuthMethod::Jwt);
-    let login = Step::Login {
+    let login = Operation::Login {
         login: &at_login,
         identity: IDENTITY,
     };
-    for (step, status, meaning, kind, texts) in [
-        (login, 400, Meaning::WantsTls, Kind::Trust, &["https://"][..]),
+    for (operation, status, meaning, kind, texts) in [
+        (login, 400, Meaning::WantsTls, VaultErrorKind::Trust, &["https://"][..]),
         (
             login,
             400,
             Meaning::WantsTlsBehind,
-            Kind::NotVault,
+            VaultErrorKind::NotVault,
             &["load balancer", "clear text"],
         ),
         (
             login,
             400,
             Meaning::WantsClientCertificate,
-            Kind::Trust,
+            VaultErrorKind::Trust,
             &["client certificate"],
         ),
         (
             login,
             404,
             Meaning::MetricsListener,
-            Kind::NotVault,
+            VaultErrorKind::NotVault,
             &["only its metrics"],
         ),
         (
             login,
             200,
             Meaning::SecondFactor(vec!["people".into()]),
-            Kind::Denied,
+            VaultErrorKind::Denied,
             &["second factor", "enforcement people", "login-enforcement"],
         ),
         (
             read(SECOND),
             200,
             Meaning::Unversioned,
-            Kind::NotReadable,
+            VaultErrorKind::NotReadable,
             &["no versions at kv/data/web", "leave `version` out"],
         ),
     ] {
-        check(&classify(step, &with(status, meaning)), None, kind, texts);
+        check(&classify(operation, &with(status, meaning)), None, kind, texts);
     }
 }
 
 #[test]
-fn endpoints_without_json_are_told_with_the_one_to_use() {
+fn an_endpoint_without_json_is_named_with_the_one_to_use() {
     for (path, content_type, texts) in [
         (
             "pki/ca/pem",
@@ -711,18 +778,18 @@ fn endpoints_without_json_are_told_with_the_one_to_use() {
             version: None,
             data: None,
         };
-        let step = Step::Read {
+        let operation = Operation::Read {
             wanted: &wanted,
             role: "actions",
             since_login: SECOND,
             lost: 0,
         };
-        let verdict = classify(
-            step,
-            &FailedTry::Nonsense("it is not the JSON it should be", head(200, content_type)),
+        let decision = classify(
+            operation,
+            &FailedTry::Malformed("it is not the JSON it should be", head(200, content_type)),
         );
-        check(&verdict, None, Kind::NotVault, texts);
-        let verdict = classify(step, &FailedTry::Nonsense("x", head(200, "text/html")));
-        check(&verdict, None, Kind::NotVault, &["no Vault answer"]);
+        check(&decision, None, VaultErrorKind::NotVault, texts);
+        let decision = classify(operation, &FailedTry::Malformed("x", head(200, "text/html")));
+        check(&decision, None, VaultErrorKind::NotVault, &["is not from Vault"]);
     }
 }

@@ -14,18 +14,16 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
-use super::{Served, validity};
+use super::{ServablePair, validity};
+use crate::cluster::CLOCK_ERROR;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long a new authority is good for. A successor is made when a third of it is left.
+/// The validity of a new authority. podkey makes a successor when a third of it is left.
 pub(super) const CA_LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-/// How long a leaf is good for, unless its authority ends before. The next one is made when about a third of it is left.
+/// The validity of a leaf, unless its authority expires before. podkey makes the next leaf when about a third of it is left.
 pub(super) const LEAF_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// A clock may be this wrong, in either direction, without anyone noticing: certificates are valid from that long before they
-/// were made, and nobody is made to forget an authority before it has run out by so much.
-pub(super) const CLOCK_ERROR: Duration = Duration::from_secs(45 * 24 * 60 * 60);
 
-/// An authority's certificate. Ordered by when it runs out.
+/// An authority's certificate. Ordered by expiry.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct CaCertificate {
     pub(super) not_after: SystemTime,
@@ -34,17 +32,17 @@ pub(super) struct CaCertificate {
 }
 
 impl CaCertificate {
-    /// Fails on whatever could not verify a leaf.
+    /// Fails on a certificate by which no leaf can be verified. The error says what is wrong, without a subject.
     pub(super) fn parse(der: Vec<u8>) -> Result<Self, &'static str> {
         let Ok((rest, parsed)) = x509_parser::parse_x509_certificate(&der) else {
-            return Err("is no X.509 certificate");
+            return Err("is not an X.509 certificate");
         };
         let signs = match parsed.key_usage() {
             Ok(usage) => usage.is_none_or(|usage| usage.value.key_cert_sign()),
             Err(_) => false,
         };
         if !rest.is_empty() || !parsed.is_ca() || !signs {
-            return Err("is no certificate of a CA");
+            return Err("is not a CA certificate");
         }
         let (not_before, not_after) = validity(&parsed);
         Ok(Self {
@@ -54,12 +52,11 @@ impl CaCertificate {
         })
     }
 
-    /// Whether it can be relied on now.
     pub(super) fn is_valid(&self, now: SystemTime) -> bool {
         self.not_before <= now && now < self.not_after
     }
 
-    /// Whether it has run out, by anyone's clock.
+    /// Whether the certificate has expired by every clock that is wrong by [`CLOCK_ERROR`] at most.
     pub(super) fn is_over(&self, now: SystemTime) -> bool {
         self.not_after + CLOCK_ERROR <= now
     }
@@ -93,7 +90,7 @@ pub(super) struct Authority {
 }
 
 impl PartialEq for Authority {
-    /// A certificate has one key.
+    /// A certificate belongs to one key, so the certificates decide.
     fn eq(&self, other: &Self) -> bool {
         self.certificate == other.certificate
     }
@@ -109,11 +106,12 @@ impl Authority {
     pub(super) fn generate(now: SystemTime) -> Result<Self, rcgen::Error> {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        // A name of its own: who verifies finds the issuer among several by it.
+        // A random name: a verifier finds the issuer among several CAs by its name.
         let name = format!("podkey CA {:016x}", fastrand::u64(..));
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        // An API server whose clock is behind accepts the certificate too.
         params.not_before = (now - CLOCK_ERROR).into();
         params.not_after = (now + CA_LIFETIME).into();
         let key = KeyPair::generate()?;
@@ -125,7 +123,7 @@ impl Authority {
         })
     }
 
-    /// From two PEM texts. The error says what is wrong with which, and quotes neither.
+    /// From two PEM texts. The error says what is wrong with which text, and quotes none.
     pub(super) fn from_pem(certificate: &[u8], key: &[u8]) -> Result<Self, &'static str> {
         let certificate = CertificateDer::from_pem_slice(certificate).map_err(|_| "has no certificate in PEM form")?;
         let certificate = CaCertificate::parse(certificate.to_vec())?;
@@ -133,9 +131,10 @@ impl Authority {
             return Err("has no private key in PEM form (PKCS #8)");
         };
         let key = Zeroizing::new(der.secret_pkcs8_der().to_vec());
-        let pair = KeyPair::try_from(key.as_slice()).map_err(|_| "has a private key of no usable kind")?;
+        let pair = KeyPair::try_from(key.as_slice())
+            .map_err(|_| "has a private key of a kind that podkey does not support")?;
         let Ok((_, parsed)) = x509_parser::parse_x509_certificate(&certificate.der) else {
-            return Err("is no X.509 certificate");
+            return Err("is not an X.509 certificate");
         };
         if parsed.public_key().subject_public_key.data != pair.der_bytes() {
             return Err("has a private key that does not belong to the certificate");
@@ -150,7 +149,8 @@ impl Authority {
         Zeroizing::new(pem("PRIVATE KEY", &self.key))
     }
 
-    /// Makes a leaf for these DNS names. It is valid since its authority is: an API server whose clock is behind takes it too.
+    /// Makes a leaf for these DNS names. Its validity begins with the authority's: an API server whose clock is behind
+    /// accepts the leaf too.
     pub(super) fn sign(&self, names: &[String], now: SystemTime) -> Result<Leaf, rcgen::Error> {
         let issuer = Issuer::from_ca_cert_der(&self.certificate.der(), KeyPair::try_from(self.key.as_slice())?)?;
         let mut params = CertificateParams::new(names)?;
@@ -166,23 +166,23 @@ impl Authority {
         let certificate = params.signed_by(&key, &issuer)?.der().clone();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let key = ring::sign::any_ecdsa_type(&key).map_err(|_| rcgen::Error::CouldNotParseKeyPair)?;
-        // Not all replicas at once: at 60 to 70 per cent of its life.
+        // At 60 to 70 per cent of the leaf's life, so that not all replicas renew at once.
         let life = not_after.duration_since(now).unwrap_or_default();
         let renew_after = now + life.mul_f64(0.6 + 0.1 * fastrand::f64());
         Ok(Leaf {
             issuer: self.certificate.clone(),
             renew_after,
-            served: Served {
+            served: ServablePair {
                 key: Arc::new(CertifiedKey::new(vec![certificate], key)),
                 not_after,
             },
         })
     }
 
-    /// Whether it is time for a successor: about a third of the life of an authority is left. Every replica has its own idea
-    /// of when exactly, so that one of them does it and the others see it done.
-    pub(super) fn is_ageing(&self, now: SystemTime, earlier: f64) -> bool {
-        self.certificate.not_after <= now + CA_LIFETIME / 3 + DAY.mul_f64(earlier)
+    /// Whether it is time for a successor: about a third of the authority's life is left. `days_earlier` differs from replica
+    /// to replica, so that the first makes the successor and the others find it.
+    pub(super) fn is_ageing(&self, now: SystemTime, days_earlier: f64) -> bool {
+        self.certificate.not_after <= now + CA_LIFETIME / 3 + DAY.mul_f64(days_earlier)
     }
 }
 
@@ -191,7 +191,7 @@ impl Authority {
 pub(super) struct Leaf {
     pub(super) issuer: CaCertificate,
     pub(super) renew_after: SystemTime,
-    pub(super) served: Served,
+    pub(super) served: ServablePair,
 }
 
 impl Leaf {

@@ -1,5 +1,5 @@
-//! The serving certificate from files, read again every few seconds. Polled rather than watched: Kubernetes changes a
-//! mounted Secret by swapping a symlink, after which a watch on the file stays silent for ever.
+//! The serving certificate from files, read again every few seconds. Not by inotify: Kubernetes changes a mounted Secret by
+//! replacing a symlink, and a watch on the file reports nothing after that.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,41 +11,41 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
-use super::{Certificate, Served, validity};
-use crate::webhook::file;
+use super::{ServablePair, ServingCertificate, validity};
 use crate::webhook::metrics::Metrics;
+use crate::webhook::named_file;
 
-/// Why a pair of files cannot be used. The one before stays in use.
+/// Why podkey cannot use the two certificate files.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// One of them cannot be read.
+    /// A file cannot be read.
     #[error("cannot read {path}: {cause}", path = path.display())]
     Read {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         cause: std::io::Error,
     },
-    /// One of them holds something else.
+    /// A file does not hold what it should.
     #[error("{path}: {message}", path = path.display())]
     Content {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong, without a subject.
         message: String,
     },
 }
 
-/// Where certificate and key are, and what was there when they were last used. Never printed.
+/// The paths of certificate and key, and their bytes when podkey last used them. Never printed.
 pub(in crate::webhook) struct CertificateFiles {
     certificate: PathBuf,
     key: PathBuf,
-    used: Option<Source>,
+    used: Option<FilePair>,
 }
 
-/// The files' bytes, to see a change; the key's are wiped with it.
+/// The files' bytes, to notice a change. The key's are wiped when the pair is dropped.
 #[derive(PartialEq, Eq)]
-struct Source {
+struct FilePair {
     certificate: Vec<u8>,
     key: Zeroizing<Vec<u8>>,
 }
@@ -59,31 +59,31 @@ impl CertificateFiles {
         }
     }
 
-    /// Reads the files. `None` where they hold what they held when this last succeeded.
-    pub(in crate::webhook) fn load(&mut self, now: SystemTime) -> Result<Option<Served>, CertificateError> {
-        let source = self.read()?;
-        if self.used.as_ref() == Some(&source) {
+    /// Reads the files. `None`: they have not changed since the last success.
+    pub(in crate::webhook) fn load(&mut self, now: SystemTime) -> Result<Option<ServablePair>, CertificateError> {
+        let files = self.read()?;
+        if self.used.as_ref() == Some(&files) {
             return Ok(None);
         }
-        let served = self.parse(&source, now)?;
-        self.used = Some(source);
-        Ok(Some(served))
+        let pair = self.parse(&files, now)?;
+        self.used = Some(files);
+        Ok(Some(pair))
     }
 
-    fn read(&self) -> Result<Source, CertificateError> {
+    fn read(&self) -> Result<FilePair, CertificateError> {
         let read = |path: &PathBuf| {
-            file::read(path).map_err(|cause| CertificateError::Read {
+            named_file::read_regular(path).map_err(|cause| CertificateError::Read {
                 path: path.clone(),
                 cause,
             })
         };
-        Ok(Source {
+        Ok(FilePair {
             certificate: read(&self.certificate)?,
             key: Zeroizing::new(read(&self.key)?),
         })
     }
 
-    fn parse(&self, source: &Source, now: SystemTime) -> Result<Served, CertificateError> {
+    fn parse(&self, files: &FilePair, now: SystemTime) -> Result<ServablePair, CertificateError> {
         let bad_certificate = |message: String| CertificateError::Content {
             path: self.certificate.clone(),
             message,
@@ -92,25 +92,26 @@ impl CertificateFiles {
             path: self.key.clone(),
             message,
         };
-        let chain: Vec<_> = CertificateDer::pem_slice_iter(&source.certificate)
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(&files.certificate)
             .collect::<Result<_, _>>()
             .map_err(|error| bad_certificate(format!("is broken: {error}")))?;
         let Some(leaf) = chain.first() else {
             return Err(bad_certificate("has no certificate in PEM form".to_owned()));
         };
         let (_, parsed) = x509_parser::parse_x509_certificate(leaf)
-            .map_err(|_| bad_certificate("is no X.509 certificate".to_owned()))?;
+            .map_err(|_| bad_certificate("is not an X.509 certificate".to_owned()))?;
         let (_, not_after) = validity(&parsed);
         if not_after <= now {
             return Err(bad_certificate(format!(
-                "ran out at {}",
+                "expired at {}",
                 humantime::format_rfc3339_seconds(not_after)
             )));
         }
-        let key = PrivateKeyDer::from_pem_slice(&source.key)
+        let key = PrivateKeyDer::from_pem_slice(&files.key)
             .map_err(|_| bad_key("has no private key in PEM form".to_owned()))?;
-        let key = ring::sign::any_supported_type(&key)
-            .map_err(|_| bad_key("has a private key of no usable kind (P-256, RSA, Ed25519)".to_owned()))?;
+        let key = ring::sign::any_supported_type(&key).map_err(|_| {
+            bad_key("has a private key of a kind that podkey does not support: use P-256, RSA or Ed25519".to_owned())
+        })?;
         let key = CertifiedKey::new(chain, key);
         key.keys_match().map_err(|_| {
             bad_key(format!(
@@ -118,25 +119,25 @@ impl CertificateFiles {
                 self.certificate.display()
             ))
         })?;
-        Ok(Served {
+        Ok(ServablePair {
             key: Arc::new(key),
             not_after,
         })
     }
 }
 
-/// Reads the files again and again. What cannot be used is said once, not at each look.
-pub(in crate::webhook) async fn poll(
+/// Reads the files again and again. An error is logged when it first appears, not at each look.
+pub(in crate::webhook) async fn poll_files(
     mut files: CertificateFiles,
     every: Duration,
     now: fn() -> SystemTime,
-    certificate: Arc<Certificate>,
+    certificate: Arc<ServingCertificate>,
     metrics: Arc<Metrics>,
 ) {
-    let mut said = String::new();
+    let mut logged = String::new();
     loop {
         tokio::time::sleep(every).await;
-        // Not on a worker: a volume that hangs must not keep anyone from being served.
+        // Not on a worker thread: a volume that hangs must not stop the serving.
         let loading = tokio::task::spawn_blocking(move || {
             let loaded = files.load(now());
             (files, loaded)
@@ -144,19 +145,19 @@ pub(in crate::webhook) async fn poll(
         let Ok((back, loaded)) = loading.await else { return };
         files = back;
         match loaded {
-            Ok(None) => said.clear(),
-            Ok(Some(served)) => {
-                said.clear();
-                let expires = served.not_after;
-                certificate.serve(served, &metrics);
+            Ok(None) => logged.clear(),
+            Ok(Some(pair)) => {
+                logged.clear();
+                let expires = pair.not_after;
+                certificate.serve(pair, &metrics);
                 tracing::info!(certificate_expires = %humantime::format_rfc3339_seconds(expires), "new certificate in use");
             }
             Err(error) => {
                 let error = error.to_string();
-                if said != error {
-                    metrics.certificate_reload_failures.inc();
-                    tracing::error!(%error, "the certificate files cannot be used: the one before stays in use");
-                    said = error;
+                if logged != error {
+                    metrics.certificate_reload_failed();
+                    tracing::error!(%error, "cannot use the certificate files: the certificate before stays in use");
+                    logged = error;
                 }
             }
         }
@@ -167,7 +168,7 @@ pub(in crate::webhook) async fn poll(
 mod tests {
     use super::*;
 
-    /// A certificate that runs out in so many days, and its key.
+    /// A certificate that expires in so many days, and its key.
     fn pair(days: i32) -> (String, String) {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut params = rcgen::CertificateParams::new(["podkey.podkey.svc".to_owned()]).unwrap();
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_pair_is_refused_and_the_one_before_stays() {
+    fn a_broken_pair_is_refused_and_the_pair_before_stays() {
         let folder = tempfile::tempdir().unwrap();
         let mut files = CertificateFiles::new(folder.path().join("tls.crt"), folder.path().join("tls.key"));
         let (certificate_file, key_file) = (files.certificate.clone(), files.key.clone());
@@ -204,7 +205,7 @@ mod tests {
             (&second, &first_key, "tls.key: does not belong to the certificate"),
             (&second, "", "tls.key: has no private key"),
             (&second[..second.len() / 2], &second_key, "tls.crt: "),
-            (&expired, &expired_key, "tls.crt: ran out at"),
+            (&expired, &expired_key, "tls.crt: expired at"),
         ] {
             write(certificate_text, key_text);
             let error = files.load(now).unwrap_err().to_string();
@@ -224,9 +225,9 @@ mod tests {
         let (certificate, key) = pair(1);
         std::fs::write(&files.certificate, certificate).unwrap();
         std::fs::write(&files.key, &key).unwrap();
-        let served = files.load(SystemTime::now()).unwrap().unwrap();
+        let pair = files.load(SystemTime::now()).unwrap().unwrap();
         let bytes = format!("{:?}", key.as_bytes());
         let bytes = &bytes[1..bytes.len() - 1];
-        assert!(!format!("{served:?}").contains(bytes));
+        assert!(!format!("{pair:?}").contains(bytes));
     }
 }

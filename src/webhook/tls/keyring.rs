@@ -1,62 +1,63 @@
 //! What the Secret and the `caBundle` hold: reading them without trust, and writing them.
 //!
-//! The Secret's keys, all PEM. A key that is not among them is left as it is: a later version may have put it there.
+//! The Secret's keys, all PEM. podkey does not change other keys: a later version may have written them.
 //!
 //! | key | holds |
 //! | --- | --- |
-//! | `tls.crt`, `tls.key` | the authority that signs |
-//! | `next.crt`, `next.key` | during a renewal: its successor, which is to be trusted everywhere before it signs |
-//! | `ca.crt` | every authority that is to be trusted: these two, and earlier ones until they run out |
+//! | `tls.crt`, `tls.key` | the CA that signs |
+//! | `next.crt`, `next.key` | during a renewal: the successor, which all API servers must trust before it signs |
+//! | `ca.crt` | every trusted CA: these two, and earlier CAs until they expire |
 //!
-//! Every Secret that podkey has written has an annotation that says so. One with something else in it is somebody else's.
+//! podkey puts an annotation on every Secret that it writes. A Secret without it that holds something else is not podkey's.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use serde_json::{Map, Value, json};
-use zeroize::Zeroizing;
 
+use super::SelfManaged;
 use super::authority::{Authority, CaCertificate};
+use crate::cluster::StoredSecret;
 
-/// No more authorities than this are trusted at a time, the youngest ones: two are usual, and each makes the `caBundle` longer.
-pub(super) const MOST_TRUSTED: usize = 32;
-/// Of one value in the Secret, or of a `caBundle`. 32 certificates of ours have 24 KiB.
+/// At most so many CAs are trusted at a time, the youngest ones. Two are usual, and each makes the `caBundle` longer.
+pub(super) const MAX_TRUSTED: usize = 32;
+/// The limit of one value in the Secret, and of a `caBundle`. 32 of podkey's certificates have 24 KiB.
 const MAX_BYTES: usize = 256 * 1024;
 
 const CURRENT: [&str; 2] = ["tls.crt", "tls.key"];
 const NEXT: [&str; 2] = ["next.crt", "next.key"];
 const TRUSTED: &str = "ca.crt";
-/// The annotation of a Secret that podkey has written. No label of the chart's: whoever applies the manifests puts those on
-/// any Secret of that name.
-const WRITTEN: [&str; 2] = ["podkey.dev/written-by", "podkey"];
+/// The annotation of a Secret that podkey has written. The chart's labels do not show that: `kubectl apply` puts them on any
+/// Secret of that name.
+const WRITTEN_BY: [&str; 2] = ["podkey.dev/written-by", "podkey"];
 
-/// The authorities that all replicas share.
+/// The CAs that all replicas share.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Keyring {
-    /// The one that signs.
+    /// The CA that signs.
     pub(super) current: Authority,
-    /// The one that is going to.
+    /// The CA that signs next.
     pub(super) next: Option<Authority>,
-    /// As it is written. [`Keyring::trusted`] has the two above as well.
+    /// The CAs that the Secret lists in `ca.crt`. [`Keyring::trusted`] has the two above as well.
     pub(super) listed: BTreeSet<CaCertificate>,
 }
 
 /// What a Secret holds.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Contents {
-    /// Nothing of ours yet: what an installation begins with, and what is left when somebody applies the empty Secret again.
+pub(super) enum SecretContents {
+    /// Nothing: a new installation, or somebody has applied the empty Secret again.
     Blank,
-    /// Something that cannot be used and that podkey has not written.
+    /// Something that podkey cannot use and has not written.
     Foreign,
-    /// Something that cannot be used, and why.
+    /// Something of podkey's that cannot be used, and why.
     Broken(String),
-    /// Usable.
+    /// A keyring.
     Keyring(Keyring),
-    /// Usable, but what is not needed at once is broken, and why.
+    /// A keyring that can be used, but a value that is not needed at once is broken, and why.
     Damaged(Keyring, String),
 }
 
@@ -69,7 +70,7 @@ impl Keyring {
         }
     }
 
-    /// Who is to be trusted.
+    /// The CAs to trust.
     pub(super) fn trusted(&self) -> BTreeSet<CaCertificate> {
         let mut trusted = self.listed.clone();
         trusted.insert(self.current.certificate.clone());
@@ -77,48 +78,17 @@ impl Keyring {
         trusted
     }
 
-    /// Reads a Secret as the API server answers it.
-    pub(super) fn read(secret: &Value) -> Contents {
-        let value = |key: &str| -> Result<Option<Zeroizing<Vec<u8>>>, String> {
-            match &secret["data"][key] {
-                Value::Null => Ok(None),
-                Value::String(text) if text.is_empty() => Ok(None),
-                Value::String(text) if text.len() <= MAX_BYTES => BASE64
-                    .decode(text)
-                    .map(|bytes| Some(Zeroizing::new(bytes)))
-                    .map_err(|_| format!("{key} is no base64")),
-                _ => Err(format!("{key} is larger than {} KiB", MAX_BYTES / 1024)),
-            }
-        };
-        let authority = |[certificate, key]: [&str; 2]| match (value(certificate)?, value(key)?) {
-            (None, None) => Ok(None),
-            (Some(_), None) => Err(format!("{key} is missing")),
-            (None, Some(_)) => Err(format!("{certificate} is missing")),
-            (Some(pem), Some(key_pem)) => Authority::from_pem(&pem, &key_pem)
-                .map(Some)
-                .map_err(|problem| format!("the pair {certificate} and {key} {problem}")),
-        };
-        let listed = || {
-            let pem = value(TRUSTED)?.unwrap_or_default();
-            match read_bundle(&pem) {
-                Bundle { garbage: true, .. } => Err(format!("{TRUSTED} holds more than certificates of CAs")),
-                bundle => Ok(bundle.authorities),
-            }
-        };
-        let (next, listed) = (authority(NEXT), listed());
-        let is_filled = |value: &Value| !value.is_null() && value != "";
-        let holds_anything = secret["data"]
-            .as_object()
-            .is_some_and(|data| data.values().any(is_filled));
-        let written = secret["metadata"]["annotations"][WRITTEN[0]] == WRITTEN[1];
-        let current = match authority(CURRENT) {
+    /// Reads a Secret.
+    pub(super) fn read(secret: &StoredSecret) -> SecretContents {
+        let (next, listed) = (authority(secret, NEXT), listed(secret));
+        let current = match authority(secret, CURRENT) {
             Ok(Some(current)) => current,
-            _ if holds_anything && !written => return Contents::Foreign,
+            _ if holds_anything(secret) && !is_written_by_podkey(secret) => return SecretContents::Foreign,
             Ok(None) if matches!(next, Ok(None)) && listed.as_ref().is_ok_and(BTreeSet::is_empty) => {
-                return Contents::Blank;
+                return SecretContents::Blank;
             }
-            Ok(None) => return Contents::Broken(format!("{} and {} are missing", CURRENT[0], CURRENT[1])),
-            Err(problem) => return Contents::Broken(problem),
+            Ok(None) => return SecretContents::Broken(format!("{} and {} are missing", CURRENT[0], CURRENT[1])),
+            Err(problem) => return SecretContents::Broken(problem),
         };
         let damage = next.as_ref().err().or_else(|| listed.as_ref().err()).cloned();
         let keyring = Self {
@@ -127,68 +97,108 @@ impl Keyring {
             listed: listed.unwrap_or_default(),
         };
         match damage {
-            None => Contents::Keyring(keyring),
-            Some(damage) => Contents::Damaged(keyring, damage),
+            None => SecretContents::Keyring(keyring),
+            Some(damage) => SecretContents::Damaged(keyring, damage),
         }
     }
 
-    /// The Secret with this in it: the one that was read, labels, owners and all, or a new one.
-    pub(super) fn write(&self, read: Option<&Value>, namespace: &str, name: &str) -> Value {
-        let mut secret = read.cloned().unwrap_or_else(|| {
-            json!({
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "metadata": {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/name": "podkey"}},
-                "type": "Opaque",
-            })
-        });
-        let object = |value: Value| match value {
-            Value::Object(object) => object,
-            _ => Map::new(),
-        };
-        let mut metadata = object(secret["metadata"].take());
-        let mut annotations = object(metadata.remove("annotations").unwrap_or_default());
-        annotations.insert(WRITTEN[0].to_owned(), WRITTEN[1].into());
-        metadata.insert("annotations".to_owned(), annotations.into());
-        secret["metadata"] = metadata.into();
-        let mut data = object(secret["data"].take());
-        if data
-            .values()
-            .map(|value| value.as_str().map_or(0, str::len))
-            .sum::<usize>()
-            > MAX_BYTES
-        {
+    /// The Secret with this keyring in it: the Secret that was read, with its labels, owners and other keys, or a new one.
+    pub(super) fn write(&self, read: Option<&StoredSecret>, names: &SelfManaged) -> StoredSecret {
+        let mut stored = read.cloned().unwrap_or_else(|| new_secret(names));
+        let Secret { metadata, data, .. } = &mut stored.known;
+        let [key, value] = WRITTEN_BY;
+        let annotations = metadata.annotations.get_or_insert_default();
+        annotations.insert(key.to_owned(), value.to_owned());
+        let data = data.get_or_insert_default();
+        if data.values().map(|value| value.0.len()).sum::<usize>() > MAX_BYTES {
             data.clear();
         }
         data.retain(|key, _| !CURRENT.contains(&key.as_str()) && !NEXT.contains(&key.as_str()));
         let mut put = |[certificate, key]: [&str; 2], authority: &Authority| {
             data.insert(
                 certificate.to_owned(),
-                BASE64.encode(authority.certificate.pem()).into(),
+                ByteString(authority.certificate.pem().into_bytes()),
             );
-            data.insert(key.to_owned(), BASE64.encode(authority.key_pem().as_bytes()).into());
+            data.insert(key.to_owned(), ByteString(authority.key_pem().as_bytes().to_vec()));
         };
         put(CURRENT, &self.current);
         if let Some(next) = &self.next {
             put(NEXT, next);
         }
-        data.insert(TRUSTED.to_owned(), BASE64.encode(write_bundle(&self.trusted())).into());
-        secret["data"] = data.into();
-        secret
+        data.insert(
+            TRUSTED.to_owned(),
+            ByteString(write_bundle(&self.trusted()).into_bytes()),
+        );
+        stored
     }
+}
+
+/// One value of the Secret. `None`: it is missing or empty.
+fn value<'s>(secret: &'s StoredSecret, key: &str) -> Result<Option<&'s [u8]>, String> {
+    match secret.known.data.as_ref().and_then(|data| data.get(key)) {
+        Some(value) if value.0.len() > MAX_BYTES => Err(format!("{key} is larger than {} KiB", MAX_BYTES / 1024)),
+        Some(value) if !value.0.is_empty() => Ok(Some(&value.0)),
+        _ => Ok(None),
+    }
+}
+
+fn authority(secret: &StoredSecret, [certificate, key]: [&str; 2]) -> Result<Option<Authority>, String> {
+    match (value(secret, certificate)?, value(secret, key)?) {
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(format!("{key} is missing")),
+        (None, Some(_)) => Err(format!("{certificate} is missing")),
+        (Some(pem), Some(key_pem)) => Authority::from_pem(pem, key_pem)
+            .map(Some)
+            .map_err(|problem| format!("the pair {certificate} and {key} {problem}")),
+    }
+}
+
+fn listed(secret: &StoredSecret) -> Result<BTreeSet<CaCertificate>, String> {
+    match read_bundle(value(secret, TRUSTED)?.unwrap_or_default()) {
+        CaBundle { garbage: true, .. } => Err(format!("{TRUSTED} holds something besides CA certificates")),
+        bundle => Ok(bundle.authorities),
+    }
+}
+
+fn holds_anything(secret: &StoredSecret) -> bool {
+    let mut data = secret.known.data.iter().flatten();
+    data.any(|(_, value)| !value.0.is_empty())
+}
+
+fn is_written_by_podkey(secret: &StoredSecret) -> bool {
+    let [key, value] = WRITTEN_BY;
+    let annotations = secret.known.metadata.annotations.as_ref();
+    annotations
+        .and_then(|annotations| annotations.get(key))
+        .is_some_and(|found| found == value)
+}
+
+fn new_secret(names: &SelfManaged) -> StoredSecret {
+    let labels = [("app.kubernetes.io/name".to_owned(), "podkey".to_owned())];
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(names.secret.clone()),
+            namespace: Some(names.namespace.clone()),
+            labels: Some(labels.into()),
+            ..ObjectMeta::default()
+        },
+        type_: Some("Opaque".to_owned()),
+        ..Secret::default()
+    }
+    .into()
 }
 
 /// What a `caBundle` holds.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Bundle {
+pub(super) struct CaBundle {
     pub(super) authorities: BTreeSet<CaCertificate>,
-    /// Something that is no certificate of a CA, or much too much of everything.
+    /// Whether the bundle holds something that is not a CA certificate, or far too much.
     pub(super) garbage: bool,
 }
 
-/// Reads PEM, and says whether there was more than that.
-pub(super) fn read_bundle(pem: &[u8]) -> Bundle {
-    let mut bundle = Bundle::default();
+/// Reads PEM.
+pub(super) fn read_bundle(pem: &[u8]) -> CaBundle {
+    let mut bundle = CaBundle::default();
     if pem.len() > MAX_BYTES {
         bundle.garbage = true;
         return bundle;
@@ -201,22 +211,22 @@ pub(super) fn read_bundle(pem: &[u8]) -> Bundle {
             _ => bundle.garbage = true,
         }
     }
-    let too_many = bundle.authorities.len() > 2 * MOST_TRUSTED;
+    let too_many = bundle.authorities.len() > 2 * MAX_TRUSTED;
     if too_many || (bundle.authorities.is_empty() && !pem.trim_ascii().is_empty()) {
-        bundle = Bundle {
+        bundle = CaBundle {
             garbage: true,
-            ..Bundle::default()
+            ..CaBundle::default()
         };
     }
     bundle
 }
 
-/// PEM, the longest-lived first.
+/// PEM, the CA that expires last first.
 pub(super) fn write_bundle(authorities: &BTreeSet<CaCertificate>) -> String {
     authorities.iter().rev().map(CaCertificate::pem).collect()
 }
 
-/// The youngest of those that have not run out.
+/// The youngest CAs that have not expired.
 pub(super) fn youngest(
     authorities: impl IntoIterator<Item = CaCertificate>,
     now: SystemTime,
@@ -225,7 +235,7 @@ pub(super) fn youngest(
         .into_iter()
         .filter(|authority| !authority.is_over(now))
         .collect();
-    while authorities.len() > MOST_TRUSTED {
+    while authorities.len() > MAX_TRUSTED {
         authorities.pop_first();
     }
     authorities
@@ -234,8 +244,33 @@ pub(super) fn youngest(
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::{Value, json};
 
     use super::*;
+
+    fn names() -> SelfManaged {
+        SelfManaged {
+            namespace: "podkey".to_owned(),
+            secret: "podkey-ca".to_owned(),
+            ..SelfManaged::default()
+        }
+    }
+
+    fn stored(secret: Value) -> StoredSecret {
+        serde_json::from_value(secret).unwrap()
+    }
+
+    /// A Secret as the API server shows it.
+    fn shown(secret: &StoredSecret) -> Value {
+        serde_json::to_value(secret).unwrap()
+    }
+
+    fn with_value(secret: &StoredSecret, key: &str, value: impl Into<Vec<u8>>) -> StoredSecret {
+        let mut secret = secret.clone();
+        let data = secret.known.data.as_mut().unwrap();
+        data.insert(key.to_owned(), ByteString(value.into()));
+        secret
+    }
 
     fn keyring() -> Keyring {
         let now = SystemTime::now();
@@ -246,17 +281,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_keyring_that_is_written_is_read_again() {
         let keyring = keyring();
-        let secret = keyring.write(None, "podkey", "podkey-ca");
-        assert_eq!(secret["metadata"]["name"], "podkey-ca");
-        assert_eq!(Keyring::read(&secret), Contents::Keyring(keyring.clone()));
+        let secret = keyring.write(None, &names());
+        assert_eq!(shown(&secret)["metadata"]["name"], "podkey-ca");
+        assert_eq!(shown(&secret)["type"], "Opaque");
+        assert_eq!(Keyring::read(&secret), SecretContents::Keyring(keyring.clone()));
 
-        // Into a Secret that is there: only our keys change, and it is ours from then on.
-        let mut there = json!({"metadata": {"labels": {"a": "b"}, "annotations": {"c": "d"}, "ownerReferences": [{}]}, "type": "Opaque", "future": 1,
-            "data": {"later.version": "eA==", "next.key": "old", "next.crt": "old"}});
+        // Into a Secret that exists: only podkey's keys change, and the Secret is podkey's from then on.
+        let mut there = json!({"metadata": {"labels": {"a": "b"}, "annotations": {"c": "d"},
+            "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "1"}]},
+            "type": "Opaque", "future": 1,
+            "data": {"later.version": "eA==", "next.key": "b2xk", "next.crt": "b2xk"}});
         let without_next = Keyring { next: None, ..keyring };
-        let written = without_next.write(Some(&there), "podkey", "podkey-ca");
+        let written = shown(&without_next.write(Some(&stored(there.clone())), &names()));
         there["metadata"]["annotations"]["podkey.dev/written-by"] = "podkey".into();
         assert_eq!(written["metadata"], there["metadata"]);
         assert_eq!(written["future"], 1);
@@ -265,74 +303,69 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_told_apart() {
-        let whole = keyring().write(None, "podkey", "podkey-ca");
-        let other = keyring().write(None, "podkey", "podkey-ca");
+    fn each_way_in_which_a_secret_is_broken_has_its_own_words() {
+        let whole = keyring().write(None, &names());
+        let other = keyring().write(None, &names());
+        let other = |key: &str| other.known.data.as_ref().unwrap()[key].0.clone();
         let leaf = rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap();
-        let encoded = |text: &str| Value::from(BASE64.encode(text));
-        let changed = |key: &str, value: Value| {
-            let mut secret = whole.clone();
-            secret["data"][key] = value;
-            Keyring::read(&secret)
-        };
         for blank in [
             json!({}),
             json!({"data": null}),
             json!({"data": {}}),
             json!({"data": {"tls.crt": "", "tls.key": ""}}),
         ] {
-            assert_eq!(Keyring::read(&blank), Contents::Blank, "{blank}");
+            assert_eq!(Keyring::read(&stored(blank.clone())), SecretContents::Blank, "{blank}");
         }
         for (key, value, problem) in [
-            ("tls.crt", Value::Null, "tls.crt is missing"),
-            ("tls.key", Value::Null, "tls.key is missing"),
-            ("tls.crt", "!".into(), "tls.crt is no base64"),
-            ("tls.crt", 7.into(), "tls.crt is larger"),
-            ("tls.crt", "A".repeat(300_000).into(), "tls.crt is larger"),
-            ("tls.crt", encoded("garbage"), "has no certificate in PEM form"),
-            ("tls.crt", encoded(&leaf.cert.pem()), "is no certificate of a CA"),
-            ("tls.key", encoded("garbage"), "has no private key"),
-            ("tls.key", other["data"]["tls.key"].clone(), "does not belong"),
+            ("tls.crt", Vec::new(), "tls.crt is missing"),
+            ("tls.key", Vec::new(), "tls.key is missing"),
+            ("tls.crt", b"A".repeat(300_000), "tls.crt is larger"),
+            ("tls.crt", b"garbage".to_vec(), "has no certificate in PEM form"),
+            ("tls.crt", leaf.cert.pem().into_bytes(), "is not a CA certificate"),
+            ("tls.key", b"garbage".to_vec(), "has no private key"),
+            ("tls.key", other("tls.key"), "does not belong"),
         ] {
-            match changed(key, value) {
-                Contents::Broken(why) => assert!(why.contains(problem), "{why}"),
+            match Keyring::read(&with_value(&whole, key, value)) {
+                SecretContents::Broken(why) => assert!(why.contains(problem), "{why}"),
                 other => panic!("{key}: {problem}: {other:?}"),
             }
         }
         for (key, value, problem) in [
-            ("next.key", Value::Null, "next.key is missing"),
-            ("next.key", other["data"]["next.key"].clone(), "does not belong"),
-            ("ca.crt", encoded("garbage"), "ca.crt holds more"),
-            ("ca.crt", encoded(&leaf.cert.pem()), "ca.crt holds more"),
+            ("next.key", Vec::new(), "next.key is missing"),
+            ("next.key", other("next.key"), "does not belong"),
+            ("ca.crt", b"garbage".to_vec(), "ca.crt holds something besides"),
+            ("ca.crt", leaf.cert.pem().into_bytes(), "ca.crt holds something besides"),
         ] {
-            match changed(key, value) {
-                Contents::Damaged(_, why) => assert!(why.contains(problem), "{why}"),
+            match Keyring::read(&with_value(&whole, key, value)) {
+                SecretContents::Damaged(_, why) => assert!(why.contains(problem), "{why}"),
                 other => panic!("{key}: {problem}: {other:?}"),
             }
         }
     }
 
     #[test]
-    fn what_somebody_else_has_written_is_told_apart() {
-        let mut ours = keyring().write(None, "podkey", "podkey-ca");
-        let ca = BASE64.encode(Authority::generate(SystemTime::now()).unwrap().certificate.pem());
+    fn a_secret_that_another_client_has_written_is_foreign() {
+        let mut ours = keyring().write(None, &names());
+        let ca = Authority::generate(SystemTime::now()).unwrap().certificate.pem();
+        let ca = serde_json::to_value(ByteString(ca.into_bytes())).unwrap();
         for data in [
             json!({"ca.crt": ca}),
             json!({"tls.crt": ca}),
             json!({"password": "eA=="}),
         ] {
-            // The chart's label is no mark: `kubectl apply` puts it onto whatever has the name.
+            // The chart's label does not count: `kubectl apply` puts it on any Secret of that name.
             let labels = json!({"labels": {"app.kubernetes.io/name": "podkey"}});
             let foreign = json!({"metadata": labels, "data": data});
-            assert_eq!(Keyring::read(&foreign), Contents::Foreign, "{foreign}");
+            let contents = Keyring::read(&stored(foreign.clone()));
+            assert_eq!(contents, SecretContents::Foreign, "{foreign}");
         }
-        // A CA that somebody has made for podkey is as good as podkey's own.
-        ours["metadata"] = json!({});
-        assert!(matches!(Keyring::read(&ours), Contents::Keyring(_)));
+        // A CA that somebody else has made for podkey is as good as podkey's own.
+        ours.known.metadata = ObjectMeta::default();
+        assert!(matches!(Keyring::read(&ours), SecretContents::Keyring(_)));
     }
 
     #[test]
-    fn the_youngest_are_trusted_and_those_that_ran_out_are_not() {
+    fn the_youngest_cas_are_trusted_and_expired_cas_are_not() {
         let now = SystemTime::now();
         let of = |days: u32| {
             Authority::generate(now - std::time::Duration::from_secs(86400) * days)
@@ -341,16 +374,15 @@ mod tests {
         };
         let many: Vec<_> = (0..40).map(of).collect();
         let kept = youngest(many.clone(), now);
-        assert_eq!(kept.len(), MOST_TRUSTED);
+        assert_eq!(kept.len(), MAX_TRUSTED);
         assert!(kept.contains(&many[0]) && !kept.contains(&many[39]));
         assert!(youngest([of(409), of(411)], now).len() == 1);
     }
 
     proptest! {
         #[test]
-        fn nothing_makes_reading_panic(text in any::<Vec<u8>>(), key in "(tls|next|ca)\\.(crt|key)", raw in any::<bool>()) {
-            let value = if raw { String::from_utf8_lossy(&text).into_owned() } else { BASE64.encode(&text) };
-            let _ = Keyring::read(&json!({"data": {key: value}}));
+        fn nothing_makes_reading_panic(text in any::<Vec<u8>>(), key in "(tls|next|ca)\\.(crt|key)") {
+            let _ = Keyring::read(&with_value(&stored(json!({"data": {}})), &key, text.clone()));
             let bundle = read_bundle(&text);
             prop_assert!(bundle.authorities.is_empty());
         }

@@ -1,14 +1,17 @@
-//! The serving certificate: what each handshake gets, and the two ways it comes about.
+//! The serving certificate: what each handshake gets, and the two sources that it comes from.
 //!
-//! - `files`: somebody else makes it and mounts it; we read the files again and again.
-//! - By itself: `authority` makes certificates, `keyring` is what the Secret and the `caBundle` hold of them, `steps` decides
-//!   what is to be done next, `upkeep` asks for it call by call, and `cluster` makes the calls.
+//! - `files`: somebody else makes the certificate and mounts it; podkey reads the files again and again.
+//! - Self-managed: `authority` makes certificates, `keyring` reads and writes the Secret, `configuration` reads and patches the
+//!   `caBundle`, `steps` decides what is to be done next, `upkeep` does it call by call, and `report` logs it.
 
 mod authority;
-mod cluster;
+mod configuration;
 mod files;
 mod keyring;
+mod report;
 mod steps;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 
 use std::sync::Arc;
@@ -24,49 +27,58 @@ use x509_parser::certificate::X509Certificate;
 
 use super::metrics::Metrics;
 
-pub(super) use cluster::Cluster;
-#[cfg(test)]
-pub(super) use cluster::tests::answering;
-pub use cluster::{ByItself, ClusterError};
 pub use files::CertificateError;
-pub(super) use files::{CertificateFiles, poll};
-pub(super) use upkeep::{Upkeep, keep};
+pub(super) use files::{CertificateFiles, poll_files};
+pub(super) use upkeep::{Upkeep, keep_certificate};
 
-/// The certificate that each new handshake gets. None at first, where it is ours to make.
+/// The names by which podkey makes its own certificate.
+#[derive(Debug, Clone, Default)]
+pub struct SelfManaged {
+    /// The Service by which the API server calls podkey.
+    pub service: String,
+    /// The namespace of Service and Secret.
+    pub namespace: String,
+    /// The Secret that holds the certificate authority.
+    pub secret: String,
+    /// The MutatingWebhookConfiguration whose `caBundle` podkey sets.
+    pub webhook_configuration: String,
+}
+
+/// The certificate that each new handshake gets. There is none until podkey has made its first.
 #[derive(Debug, Default)]
-pub(super) struct Certificate(ArcSwapOption<Served>);
+pub(super) struct ServingCertificate(ArcSwapOption<ServablePair>);
 
-/// What is served, and what of it the probes need to know.
+/// A certificate with its key, and the end of its validity.
 #[derive(Debug, Clone)]
-pub(super) struct Served {
+pub(super) struct ServablePair {
     key: Arc<CertifiedKey>,
     not_after: SystemTime,
 }
 
-impl Certificate {
-    pub(super) fn serve(&self, served: Served, metrics: &Metrics) {
-        metrics.show_certificate_expiry(served.not_after);
-        self.0.store(Some(Arc::new(served)));
+impl ServingCertificate {
+    pub(super) fn serve(&self, pair: ServablePair, metrics: &Metrics) {
+        metrics.show_certificate_expiry(pair.not_after);
+        self.0.store(Some(Arc::new(pair)));
     }
 
-    /// When it runs out, where there is one.
+    /// When the certificate expires. `None`: there is none.
     pub(super) fn not_after(&self) -> Option<SystemTime> {
-        self.0.load().as_ref().map(|served| served.not_after)
+        self.0.load().as_ref().map(|pair| pair.not_after)
     }
 }
 
-impl ResolvesServerCert for Certificate {
+impl ResolvesServerCert for ServingCertificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.load().as_ref().map(|served| served.key.clone())
+        self.0.load().as_ref().map(|pair| pair.key.clone())
     }
 }
 
-/// After a fault, before it begins anew: a fault that comes again at once shall not fill the log.
+/// Between the end of the upkeep task by a fault and its restart: a fault that comes again at once must not fill the log.
 const PAUSE_AFTER_FAULT: Duration = Duration::from_secs(15);
 
-/// Runs what looks after the certificate, which has no end, and starts it anew where it ends all the same. Dropped, it
-/// takes that with it.
-pub(super) async fn without_end<F>(metrics: Arc<Metrics>, mut start: impl FnMut() -> F)
+/// Runs the task that keeps the certificate, which should never end, and restarts it where it ends all the same. Dropping
+/// this future ends the task.
+pub(super) async fn restarting<F>(metrics: Arc<Metrics>, mut start: impl FnMut() -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -77,15 +89,15 @@ where
         metrics.panics.inc();
         tracing::error!(
             pause = %humantime::format_duration(PAUSE_AFTER_FAULT),
-            "a fault of podkey's own ended what looks after the certificate: please report it. Serving goes on, and it begins anew after a pause"
+            "a fault of podkey ended the task that keeps the certificate: please report it. Serving goes on, and the task starts again after a pause"
         );
         tokio::time::sleep(PAUSE_AFTER_FAULT).await;
     }
 }
 
 /// TLS 1.2 and 1.3, HTTP/1.1 (the API server asks for nothing else), no session resumption: the API server keeps its
-/// connections, and tickets would be work on each new one for nothing.
-pub(super) fn server_config(certificate: Arc<Certificate>) -> Result<ServerConfig, rustls::Error> {
+/// connections open, and each ticket would be work for nothing.
+pub(super) fn server_config(certificate: Arc<ServingCertificate>) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
@@ -96,7 +108,7 @@ pub(super) fn server_config(certificate: Arc<Certificate>) -> Result<ServerConfi
     Ok(config)
 }
 
-/// From when to when a certificate is valid. What is before 1970 counts as 1970.
+/// The first and the last moment at which a certificate is valid. A time before 1970 counts as 1970.
 fn validity(certificate: &X509Certificate<'_>) -> (SystemTime, SystemTime) {
     let validity = certificate.validity();
     let time = |seconds: i64| UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap_or(0));
@@ -104,42 +116,4 @@ fn validity(certificate: &X509Certificate<'_>) -> (SystemTime, SystemTime) {
         time(validity.not_before.timestamp()),
         time(validity.not_after.timestamp()),
     )
-}
-
-#[cfg(test)]
-mod simulation;
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_fault_does_not_end_looking_after_the_certificate() {
-        let metrics = Arc::new(Metrics::new());
-        let (started, alive) = (Arc::new(AtomicU32::new(0)), Arc::new(()));
-        let start = {
-            let (started, alive) = (started.clone(), alive.clone());
-            move || {
-                let (turn, alive) = (started.fetch_add(1, Ordering::Relaxed), alive.clone());
-                async move {
-                    match turn {
-                        0 => panic!("a fault"),
-                        1 => {}
-                        _ => std::future::pending().await,
-                    }
-                    drop(alive);
-                }
-            }
-        };
-        let task = tokio::spawn(without_end(metrics.clone(), start));
-        tokio::time::sleep(10 * PAUSE_AFTER_FAULT).await;
-        assert_eq!((started.load(Ordering::Relaxed), metrics.panics.get()), (3, 2));
-        assert!(!task.is_finished());
-        task.abort();
-        let _ = task.await;
-        tokio::task::yield_now().await;
-        assert_eq!(Arc::strong_count(&alive), 1, "it goes on after the end");
-    }
 }

@@ -8,6 +8,8 @@ mod signs;
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
+
 use crate::job::masks::quotes::{closing_quote, unescaped};
 use crate::job::masks::rule::{is_common, is_number};
 pub(super) use signs::is_login;
@@ -469,24 +471,6 @@ fn percent_decoded(text: &str) -> Option<String> {
     if !text.contains('%') {
         return None;
     }
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let digits = after.get(..2).filter(|_| *first == b'%').and_then(|digits| {
-            let high = char::from(digits[0]).to_digit(16)?;
-            let low = char::from(digits[1]).to_digit(16)?;
-            u8::try_from(high << 4 | low).ok()
-        });
-        match digits {
-            Some(byte) => {
-                out.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                out.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(out).ok().filter(|decoded| decoded != text)
+    let decoded = percent_decode_str(text).decode_utf8().ok()?;
+    (decoded != text).then(|| decoded.into_owned())
 }

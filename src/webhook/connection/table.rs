@@ -1,0 +1,109 @@
+//! The table of a listener's open connections.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::open::{OpenConnection, TimeLimits};
+use super::victim::victim;
+use crate::webhook::limits::ENDING_CONNECTIONS;
+use crate::webhook::metrics::{ConnectionMetrics, CutReason};
+
+/// Connections by their numbers, which are in the order of their beginnings.
+pub(super) type Connections = BTreeMap<u64, Arc<OpenConnection>>;
+
+/// A connection's entry in the table, for as long as the connection is open.
+pub(in crate::webhook) struct TableEntry {
+    pub(in crate::webhook) connection: Arc<OpenConnection>,
+    number: u64,
+    table: Arc<ConnectionTable>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for TableEntry {
+    fn drop(&mut self) {
+        self.table.open().remove(&self.number);
+        self.table.metrics.open.dec();
+    }
+}
+
+/// The table of one listener's connections.
+pub(in crate::webhook) struct ConnectionTable {
+    max_connections: usize,
+    times: TimeLimits,
+    open: Mutex<Connections>,
+    next_number: AtomicU64,
+    /// One permit for each connection that still holds memory: those in the table, and those that were cut.
+    alive: Arc<Semaphore>,
+    metrics: ConnectionMetrics,
+}
+
+impl ConnectionTable {
+    pub(in crate::webhook) fn new(max_connections: usize, times: TimeLimits, metrics: ConnectionMetrics) -> Arc<Self> {
+        Arc::new(Self {
+            max_connections,
+            times,
+            open: Mutex::default(),
+            next_number: AtomicU64::new(0),
+            alive: Arc::new(Semaphore::new(max_connections + ENDING_CONNECTIONS)),
+            metrics,
+        })
+    }
+
+    fn open(&self) -> MutexGuard<'_, Connections> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a connection that was cut.
+    pub(super) fn count_cut(&self, reason: CutReason) {
+        self.metrics.cut(reason);
+    }
+
+    /// Enters a new connection. Where the table is full, another connection makes room. `None`: all others work.
+    pub(in crate::webhook) async fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<TableEntry> {
+        if self.open().len() >= self.max_connections && !self.make_room(Some(peer.to_canonical())) {
+            self.count_cut(CutReason::Refused);
+            return None;
+        }
+        // The semaphore is never closed.
+        let permit = self.alive.clone().acquire_owned().await.ok()?;
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let connection = Arc::new(OpenConnection::new(peer.to_canonical(), self.times));
+        self.open().insert(number, connection.clone());
+        self.metrics.open.inc();
+        Some(TableEntry {
+            connection,
+            number,
+            table: self.clone(),
+            _permit: permit,
+        })
+    }
+
+    /// Cuts the connection that is needed least. `newcomer` is the address that a new connection comes from. `None`: the
+    /// process needs a file for something else.
+    pub(super) fn make_room(&self, newcomer: Option<IpAddr>) -> bool {
+        let mut open = self.open();
+        let Some(victim) = victim(&open, self.max_connections, newcomer) else {
+            return false;
+        };
+        if let Some(victim) = open.remove(&victim) {
+            victim.cut(CutReason::NoPlace);
+        }
+        true
+    }
+
+    /// Waits for the end of all connections, but not longer than `limit`; then cuts the rest.
+    pub(in crate::webhook) async fn drain(&self, limit: Duration) {
+        let all = u32::try_from(self.max_connections + ENDING_CONNECTIONS).unwrap_or(u32::MAX);
+        if tokio::time::timeout(limit, self.alive.acquire_many(all)).await.is_err() {
+            let rest: Vec<_> = self.open().values().cloned().collect();
+            for connection in rest {
+                connection.cut(CutReason::Stopping);
+            }
+        }
+    }
+}
