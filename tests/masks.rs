@@ -287,7 +287,7 @@ fn every_inner_line_of_a_pem_key_inside_properties_was_in_sight() {
 }
 
 #[test]
-fn what_a_real_shell_prints_of_a_value_is_hidden() {
+fn every_form_of_a_value_that_a_real_shell_prints_is_hidden() {
     // `declare -p` is bash's own.
     let scripts = [
         (

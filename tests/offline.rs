@@ -150,7 +150,7 @@ fn several_documents_come_out_in_their_order() {
 }
 
 #[test]
-fn what_cannot_be_used_ends_with_64_and_says_what() {
+fn input_that_cannot_be_used_ends_with_64_and_a_reason() {
     for (config, manifest, args, expected) in [
         ("agent: {image: i}\nconection: {}", POD, &[][..], "line 2"),
         (CONFIG, "", &[], "the manifest is empty"),
@@ -337,7 +337,7 @@ fn a_list_is_unfolded() {
 }
 
 #[test]
-fn the_problems_of_every_document_are_told_with_its_name() {
+fn the_problems_of_every_document_are_reported_with_its_name() {
     let bad = POD.replace("kv/data/web", "kv/../web");
     let worse = bad
         .replace("name: web\n  annotations", "name: second\n  annotations")
@@ -499,7 +499,7 @@ fn a_namespace_that_the_webhook_is_not_asked_in_is_noted() {
 }
 
 #[test]
-fn the_nearest_allow_rule_is_noted_for_whoever_has_the_config() {
+fn the_nearest_allow_rule_is_noted_for_the_reader_of_the_config() {
     let config = CONFIG.replace(
         "auth:",
         "allow: [{roles: [x], secrets: [x]}, {namespaces: [team], secrets: ['kv/**']}], auth:",

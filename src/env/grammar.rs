@@ -252,6 +252,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::plan::ValueStep;
 
     fn parsed(text: &str) -> Result<Vec<EnvSecret>, String> {
         parse(text).map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
@@ -285,7 +286,7 @@ mod tests {
 
     /// The numbers are those of the acceptance cases in vault-action's tests and observed behaviour.
     #[test]
-    fn what_vault_action_takes_is_taken() {
+    fn an_entry_that_vault_action_takes_is_taken() {
         for (case, text, expected) in [
             ("1", "test key", "test>key=KEY"),
             ("2", "test key|testName", "test>key=testName"),
@@ -334,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_vault_action_refuses_or_gets_wrong_is_told_with_what_to_write() {
+    fn an_entry_that_vault_action_refuses_or_misreads_is_reported_with_a_remedy() {
         for (case, text, expected) in [
             ("", "", "has no entry"),
             ("", " ; ;", "has no entry"),
@@ -365,10 +366,10 @@ mod tests {
             ("", "p k; q k", "entry 2 has the name K of entry 1"),
             ("", "a/../b k", ". or .."),
             ("", "a?list=true k", "'?'"),
-            ("", "a?version=0 k", "no version number"),
+            ("", "a?version=0 k", "not a version number"),
             ("", "/cubbyhole/foo foo", "about tokens"),
             ("", "auth/token/lookup-self id", "about tokens"),
-            ("", "p \"a", "double quote without its other"),
+            ("", "p \"a", "double quote that is not closed"),
             ("", "p a\"b\" | X", "double quote inside a name"),
             ("", "p \"\" | X", "double quote inside a name"),
             ("", "p a.b[x='y'] | X", "between [ and ]"),
@@ -391,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_told_at_once() {
+    fn all_problems_are_reported_together() {
         let problems = parse::<ApiPath>("a//b k[1]; c; d `x`").unwrap_err();
         let entries: Vec<_> = problems.iter().map(|problem| problem.entry).collect();
         assert_eq!(entries, [Some(1), Some(1), Some(2), Some(3)]);
@@ -436,7 +437,7 @@ mod tests {
         }
 
         #[test]
-        fn an_entry_of_plain_words_says_what_it_says(
+        fn an_entry_of_plain_words_is_read_as_written(
             path in "[a-z]{1,8}(/[a-z]{1,8}){0,3}", key in "k[a-z_]{1,8}", name in "N[A-Z0-9_]{1,8}",
         ) {
             prop_assert_eq!(shown(&format!("{path} {key}|{name};")), format!("{path}>{key}={name}"));

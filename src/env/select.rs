@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_named_with_the_names_there_are() {
+    fn a_missing_field_is_reported_with_the_names_of_the_existing_fields() {
         for (selector, data, expected) in [
             (
                 "gone",
@@ -517,7 +517,7 @@ mod tests {
     }
 
     #[test]
-    fn kv_v2_is_told_as_vault_action_tells_it() {
+    fn kv_v2_is_recognised_as_vault_action_does() {
         for (case, data, expected) in [
             ("46", r#"{"data":{"k":"v"},"metadata":{"version":1}}"#, r#"{"k":"v"}"#),
             ("47", r#"{"k":"v"}"#, r#"{"k":"v"}"#),

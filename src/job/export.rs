@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_runner_reads_what_was_written() {
+    fn the_runner_reads_the_values_that_were_written() {
         assert_eq!(
             written(&[("A", "x\n")]),
             "A<<podkey_00000000000000000000000000000001_0\nx\n\npodkey_00000000000000000000000000000001_0\n"

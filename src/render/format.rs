@@ -3,7 +3,7 @@
 
 use zeroize::Zeroizing;
 
-use super::{FieldValue, RenderError};
+use super::{RenderError, TextOrJson};
 use crate::json::{compact, tokens};
 use crate::plan::Format;
 use crate::text::{is_variable_name, steers};
@@ -11,11 +11,11 @@ use crate::text::{is_variable_name, steers};
 type Bytes = Zeroizing<Vec<u8>>;
 
 /// One value alone, as JSON.
-pub(super) fn json_value(value: &FieldValue<'_>) -> Bytes {
+pub(super) fn json_value(value: &TextOrJson<'_>) -> Bytes {
     match value {
-        FieldValue::Json(json) => compact(json),
+        TextOrJson::Json(json) => compact(json),
         // The bytes were checked to be UTF-8.
-        FieldValue::Text(text) => {
+        TextOrJson::Text(text) => {
             let mut out = Zeroizing::new(Vec::with_capacity(text.len() + 16));
             quote(&String::from_utf8_lossy(text), Quoting::Json, &mut out);
             out
@@ -24,7 +24,7 @@ pub(super) fn json_value(value: &FieldValue<'_>) -> Bytes {
 }
 
 /// One value alone, as YAML.
-pub(super) fn yaml_value(value: &FieldValue<'_>) -> Bytes {
+pub(super) fn yaml_value(value: &TextOrJson<'_>) -> Bytes {
     let mut out = Zeroizing::new(Vec::new());
     put_yaml(value, &mut out);
     out.push(b'\n');
@@ -33,11 +33,11 @@ pub(super) fn yaml_value(value: &FieldValue<'_>) -> Bytes {
 
 /// The capacity for the text of these fields, if few characters are escaped. A buffer that grows is copied each time, and wiped: a
 /// secret of 4 MiB would need 12 MiB of memory at once.
-fn room(fields: &[(&str, FieldValue<'_>)]) -> usize {
-    let of = |(key, value): &(&str, FieldValue<'_>)| {
+fn room(fields: &[(&str, TextOrJson<'_>)]) -> usize {
+    let of = |(key, value): &(&str, TextOrJson<'_>)| {
         let length = match value {
-            FieldValue::Text(text) => text.len(),
-            FieldValue::Json(json) => json.len(),
+            TextOrJson::Text(text) => text.len(),
+            TextOrJson::Json(json) => json.len(),
         };
         key.len() + length + length / 16 + 8
     };
@@ -45,7 +45,7 @@ fn room(fields: &[(&str, FieldValue<'_>)]) -> usize {
 }
 
 /// One `key: value` line a field; strings double-quoted, nested values in flow style.
-pub(super) fn yaml(fields: &[(&str, FieldValue<'_>)]) -> Bytes {
+pub(super) fn yaml(fields: &[(&str, TextOrJson<'_>)]) -> Bytes {
     let mut out = Zeroizing::new(Vec::with_capacity(room(fields)));
     if fields.is_empty() {
         out.extend_from_slice(b"{}\n");
@@ -81,7 +81,7 @@ pub(super) enum Chosen {
 ///
 /// Names of variables that steer programs are refused, unless the plan names the field: then the pod's author wants the variable. The
 /// names in a whole secret are the choice of the secret's writer.
-pub(super) fn dotenv(fields: &[(&str, FieldValue<'_>)], chosen: Chosen) -> Result<Bytes, RenderError> {
+pub(super) fn dotenv(fields: &[(&str, TextOrJson<'_>)], chosen: Chosen) -> Result<Bytes, RenderError> {
     let mut out = Zeroizing::new(Vec::with_capacity(room(fields)));
     for (key, value) in fields {
         let refuse = |problem| {
@@ -93,9 +93,9 @@ pub(super) fn dotenv(fields: &[(&str, FieldValue<'_>)], chosen: Chosen) -> Resul
         };
         let text = match value {
             // A null field counts as missing.
-            FieldValue::Json("null") => continue,
-            FieldValue::Json(json) => compact(json),
-            FieldValue::Text(text) => text.clone(),
+            TextOrJson::Json("null") => continue,
+            TextOrJson::Json(json) => compact(json),
+            TextOrJson::Text(text) => text.clone(),
         };
         if !is_variable_name(key) {
             return refuse("its name is not a valid variable name ([A-Za-z_][A-Za-z0-9_]*)");
@@ -130,13 +130,13 @@ pub(super) fn dotenv(fields: &[(&str, FieldValue<'_>)], chosen: Chosen) -> Resul
 }
 
 /// `key=value` lines as `java.util.Properties` reads them, in any encoding that contains ASCII.
-pub(super) fn properties(fields: &[(&str, FieldValue<'_>)]) -> Result<Bytes, RenderError> {
+pub(super) fn properties(fields: &[(&str, TextOrJson<'_>)]) -> Result<Bytes, RenderError> {
     let mut out = Zeroizing::new(Vec::with_capacity(room(fields)));
     for (key, value) in fields {
         let text = match value {
-            FieldValue::Json("null") => continue,
-            FieldValue::Json(json) => compact(json),
-            FieldValue::Text(text) => text.clone(),
+            TextOrJson::Json("null") => continue,
+            TextOrJson::Json(json) => compact(json),
+            TextOrJson::Text(text) => text.clone(),
         };
         let Ok(text) = std::str::from_utf8(&text) else {
             return Err(RenderError::NotText {
@@ -151,10 +151,10 @@ pub(super) fn properties(fields: &[(&str, FieldValue<'_>)]) -> Result<Bytes, Ren
     Ok(out)
 }
 
-fn put_yaml(value: &FieldValue<'_>, out: &mut Vec<u8>) {
+fn put_yaml(value: &TextOrJson<'_>, out: &mut Vec<u8>) {
     match value {
-        FieldValue::Text(text) => quote(&String::from_utf8_lossy(text), Quoting::Yaml, out),
-        FieldValue::Json(json) => {
+        TextOrJson::Text(text) => quote(&String::from_utf8_lossy(text), Quoting::Yaml, out),
+        TextOrJson::Json(json) => {
             for token in tokens(json) {
                 match token {
                     // YAML 1.1 wants the space.

@@ -113,7 +113,7 @@ impl<'a> Fields<'a> {
 pub struct NotAnObject;
 
 /// A field's value: text, or JSON as the server wrote it.
-enum FieldValue<'a> {
+enum TextOrJson<'a> {
     Text(Zeroizing<Vec<u8>>),
     Json(&'a str),
 }
@@ -166,7 +166,7 @@ fn each_field(
 /// The bytes of one file, from the fields of its secret.
 pub fn render<P>(file: &PlannedFile<P>, fields: &Fields<'_>) -> Result<Secret, RenderError> {
     let Some(key) = file.key.as_deref() else {
-        let whole: Vec<(&str, FieldValue<'_>)> = fields
+        let whole: Vec<(&str, TextOrJson<'_>)> = fields
             .fields
             .iter()
             .map(|(name, raw)| Ok((name.as_ref(), value(name, raw)?)))
@@ -191,7 +191,7 @@ pub fn render<P>(file: &PlannedFile<P>, fields: &Fields<'_>) -> Result<Secret, R
     };
     let value = decoded(key, value(key, json)?, file.decode)?;
     if file.format != Format::Raw
-        && let FieldValue::Text(text) = &value
+        && let TextOrJson::Text(text) = &value
         && std::str::from_utf8(text).is_err()
     {
         return Err(RenderError::Format {
@@ -214,16 +214,16 @@ pub fn render<P>(file: &PlannedFile<P>, fields: &Fields<'_>) -> Result<Secret, R
 }
 
 /// The value after `decode`.
-fn decoded<'a>(field: &str, value: FieldValue<'a>, decode: Decode) -> Result<FieldValue<'a>, RenderError> {
+fn decoded<'a>(field: &str, value: TextOrJson<'a>, decode: Decode) -> Result<TextOrJson<'a>, RenderError> {
     if decode == Decode::None {
         return Ok(value);
     }
     let encoded = match &value {
-        FieldValue::Text(text) => text.as_slice(),
-        FieldValue::Json(json) => json.as_bytes(),
+        TextOrJson::Text(text) => text.as_slice(),
+        TextOrJson::Json(json) => json.as_bytes(),
     };
     match decode::decode(decode, encoded) {
-        Ok(bytes) => Ok(FieldValue::Text(bytes)),
+        Ok(bytes) => Ok(TextOrJson::Text(bytes)),
         Err(problem) => Err(RenderError::Decode {
             field: field.chars().take(300).collect(),
             encoding: decode.word(),
@@ -233,10 +233,10 @@ fn decoded<'a>(field: &str, value: FieldValue<'a>, decode: Decode) -> Result<Fie
 }
 
 /// The value without a format: a text as it is, a list of PEM blocks as one text, anything else as JSON.
-fn raw(value: FieldValue<'_>) -> Zeroizing<Vec<u8>> {
+fn raw(value: TextOrJson<'_>) -> Zeroizing<Vec<u8>> {
     match value {
-        FieldValue::Text(text) => text,
-        FieldValue::Json(json) => pem_blocks(json).unwrap_or_else(|| json::compact(json)),
+        TextOrJson::Text(text) => text,
+        TextOrJson::Json(json) => pem_blocks(json).unwrap_or_else(|| json::compact(json)),
     }
 }
 
@@ -258,12 +258,12 @@ fn pem_blocks(json: &str) -> Option<Zeroizing<Vec<u8>>> {
     Some(out)
 }
 
-fn value<'a>(field: &str, json: &'a str) -> Result<FieldValue<'a>, RenderError> {
+fn value<'a>(field: &str, json: &'a str) -> Result<TextOrJson<'a>, RenderError> {
     if !json.starts_with('"') {
-        return Ok(FieldValue::Json(json));
+        return Ok(TextOrJson::Json(json));
     }
     match serde_json::from_str::<String>(json) {
-        Ok(text) => Ok(FieldValue::Text(Zeroizing::new(text.into_bytes()))),
+        Ok(text) => Ok(TextOrJson::Text(Zeroizing::new(text.into_bytes()))),
         Err(_) => Err(RenderError::NotText {
             field: field.to_owned(),
         }),

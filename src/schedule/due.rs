@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::tokens::CurrentToken;
-use super::{LEAST, Schedule, SecretIndex, TokenNumber, Validity, Work};
+use super::{LEAST, Schedule, SecretIndex, SecretValidity, TokenNumber, Work};
 
 /// Work that will be due.
 #[derive(Debug, Clone, Copy)]
@@ -100,7 +100,7 @@ impl Schedule {
         let mut indices = Vec::new();
         for index in &self.read_order {
             let secret = &mut self.secrets[index.0];
-            if matches!(secret.validity, Validity::Static) && secret.retry.next <= now && indices.len() < left {
+            if matches!(secret.validity, SecretValidity::Static) && secret.retry.next <= now && indices.len() < left {
                 secret.retry.next = next;
                 indices.push(*index);
             }
@@ -157,16 +157,16 @@ impl Schedule {
                 kind: WorkKind::ReadLeased(index),
             };
             match &secret.validity {
-                Validity::Static => {
+                SecretValidity::Static => {
                     let read = DueWork {
                         kind: WorkKind::Read,
                         ..read(Duration::ZERO)
                     };
                     (read, None)
                 }
-                Validity::Unknown => (read(Duration::ZERO), None),
-                Validity::Ends(term) => (read(term.replace), None),
-                Validity::Lease(term, with) => {
+                SecretValidity::Unknown => (read(Duration::ZERO), None),
+                SecretValidity::Ends(term) => (read(term.replace), None),
+                SecretValidity::Lease(term, with) => {
                     let renew = term.renew.filter(|_| *with == token.number).map(|at| DueWork {
                         at: at.max(secret.renewals.next),
                         until: term.end.min(token.term.end),

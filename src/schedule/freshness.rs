@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Schedule, SecretIndex, Validity};
+use super::{Schedule, SecretIndex, SecretValidity};
 
 /// Whether the pod has a secret as the server has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Freshness {
+pub(crate) enum SecretFreshness {
     /// As the server had it at the last time that the secret was due.
     Fresh,
     /// Older: the last try failed, or there was no try yet, or none when the secret was due.
@@ -21,18 +21,18 @@ pub(crate) enum Freshness {
 
 impl Schedule {
     /// The secret's freshness.
-    pub(crate) fn freshness(&self, index: SecretIndex, now: Duration) -> Freshness {
+    pub(crate) fn freshness(&self, index: SecretIndex, now: Duration) -> SecretFreshness {
         let Some(secret) = self.secrets.get(index.0) else {
-            return Freshness::Stale;
+            return SecretFreshness::Stale;
         };
         match &secret.validity {
-            Validity::Lease(term, with) if self.lease_end(term, *with) <= now => Freshness::Expired,
-            Validity::Ends(term) if term.end <= now => Freshness::Expired,
+            SecretValidity::Lease(term, with) if self.lease_end(term, *with) <= now => SecretFreshness::Expired,
+            SecretValidity::Ends(term) if term.end <= now => SecretFreshness::Expired,
             // The read is due and does not come, perhaps for long: the server is unavailable, or refuses the login.
-            Validity::Static | Validity::Unknown
-                if secret.freshness == Freshness::Fresh && self.readable_at(index, secret) <= self.asked =>
+            SecretValidity::Static | SecretValidity::Unknown
+                if secret.freshness == SecretFreshness::Fresh && self.readable_at(index, secret) <= self.asked =>
             {
-                Freshness::Stale
+                SecretFreshness::Stale
             }
             _ => secret.freshness,
         }
@@ -42,8 +42,8 @@ impl Schedule {
     /// comes first. None: the secret has no lease.
     pub(crate) fn lease_duration(&self, index: SecretIndex) -> Option<Duration> {
         match &self.secrets.get(index.0)?.validity {
-            Validity::Lease(term, with) => Some(self.lease_end(term, *with).saturating_sub(term.since)),
-            Validity::Static | Validity::Unknown | Validity::Ends(_) => None,
+            SecretValidity::Lease(term, with) => Some(self.lease_end(term, *with).saturating_sub(term.since)),
+            SecretValidity::Static | SecretValidity::Unknown | SecretValidity::Ends(_) => None,
         }
     }
 
@@ -51,12 +51,12 @@ impl Schedule {
     pub(crate) fn worsens(&self) -> Option<Duration> {
         let all = self.secrets.iter().enumerate();
         let all = all.filter_map(|(index, secret)| match &secret.validity {
-            Validity::Lease(term, with) => Some(self.lease_end(term, *with)),
-            Validity::Ends(term) => Some(term.end),
-            Validity::Static | Validity::Unknown if secret.freshness == Freshness::Fresh => {
+            SecretValidity::Lease(term, with) => Some(self.lease_end(term, *with)),
+            SecretValidity::Ends(term) => Some(term.end),
+            SecretValidity::Static | SecretValidity::Unknown if secret.freshness == SecretFreshness::Fresh => {
                 Some(self.readable_at(SecretIndex(index), secret))
             }
-            Validity::Static | Validity::Unknown => None,
+            SecretValidity::Static | SecretValidity::Unknown => None,
         });
         all.filter(|at| *at > self.asked).min()
     }

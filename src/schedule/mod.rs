@@ -49,13 +49,13 @@ use std::time::Duration;
 use fastrand::Rng;
 
 pub(crate) use self::answers::{Grant, Lifetime, Obtained, Proof};
-pub(crate) use self::freshness::Freshness;
+pub(crate) use self::freshness::SecretFreshness;
 pub(crate) use self::limiter::Permit;
 pub(crate) use self::work::{SecretIndex, TokenNumber, Work, WorkFailure};
 
 use self::limiter::{FLOOR, Limiter};
 use self::pace::{Backoff, Pace};
-use self::secrets::{TrackedSecret, Validity};
+use self::secrets::{ScheduledSecret, SecretValidity};
 use self::term::LONGEST;
 use self::tokens::{CurrentToken, ReplacedToken};
 
@@ -75,7 +75,7 @@ pub(crate) struct Schedule {
     /// How many logins succeeded.
     logins: u32,
     login: Retry,
-    secrets: Vec<TrackedSecret>,
+    secrets: Vec<ScheduledSecret>,
     /// All secrets, in the order of the next read: a secret that was requested goes to the end.
     read_order: Vec<SecretIndex>,
     /// When all static secrets are read next.
@@ -117,7 +117,7 @@ impl Schedule {
             replaced: Vec::new(),
             logins: 0,
             login: Retry::default(),
-            secrets: secrets.iter().map(|_| TrackedSecret::unread()).collect(),
+            secrets: secrets.iter().map(|_| ScheduledSecret::unread()).collect(),
             read_order: (0..secrets.len()).map(SecretIndex).collect(),
             next_round,
             asked: now,
@@ -141,7 +141,7 @@ impl Schedule {
         self.learn(index, now, age, lifetime);
         self.limiter.older(index, age);
         let secret = &mut self.secrets[index.0];
-        if matches!(secret.validity, Validity::Unknown) {
+        if matches!(secret.validity, SecretValidity::Unknown) {
             secret.retry.next = self.next_round + FLOOR;
         }
     }
@@ -150,11 +150,11 @@ impl Schedule {
     fn read_all_again(&mut self, now: Duration) {
         for secret in &mut self.secrets {
             match &mut secret.validity {
-                Validity::Ends(_) => continue,
-                Validity::Lease(term, _) => term.give_up(now),
-                Validity::Static | Validity::Unknown => {}
+                SecretValidity::Ends(_) => continue,
+                SecretValidity::Lease(term, _) => term.give_up(now),
+                SecretValidity::Static | SecretValidity::Unknown => {}
             }
-            secret.freshness = Freshness::Stale;
+            secret.freshness = SecretFreshness::Stale;
             secret.retry.next = now;
         }
     }
@@ -188,9 +188,9 @@ impl Schedule {
     fn next_end(&self, now: Duration) -> Option<Duration> {
         let token = self.token.as_ref().map(|token| token.term.end);
         let ends = self.secrets.iter().filter_map(|secret| match &secret.validity {
-            Validity::Lease(term, with) => Some(self.lease_end(term, *with)),
-            Validity::Ends(term) => Some(term.end),
-            Validity::Static | Validity::Unknown => None,
+            SecretValidity::Lease(term, with) => Some(self.lease_end(term, *with)),
+            SecretValidity::Ends(term) => Some(term.end),
+            SecretValidity::Static | SecretValidity::Unknown => None,
         });
         ends.chain(token).filter(|end| *end > now).min()
     }

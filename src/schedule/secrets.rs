@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::limiter::FLOOR;
 use super::term::{LONGEST, Term};
-use super::{Freshness, LEAST, Lifetime, Retry, Schedule, SecretIndex, TokenNumber, WorkFailure};
+use super::{LEAST, Lifetime, Retry, Schedule, SecretFreshness, SecretIndex, TokenNumber, WorkFailure};
 
 /// A token is not revoked for this time after its last lease was replaced, or for half of its remaining life.
 const GRACE: Duration = Duration::from_secs(30);
@@ -13,20 +13,20 @@ const LOGIN_FOR_DENIED: Duration = Duration::from_secs(3600);
 
 /// What is known of a secret.
 #[derive(Debug)]
-pub(super) struct TrackedSecret {
-    pub(super) validity: Validity,
+pub(super) struct ScheduledSecret {
+    pub(super) validity: SecretValidity,
     /// The tries to read it.
     pub(super) retry: Retry,
     /// The tries to renew its lease.
     pub(super) renewals: Retry,
-    pub(super) freshness: Freshness,
+    pub(super) freshness: SecretFreshness,
     /// A read of it has made a credential that ends: it needs a permit from then on.
     makes_credentials: bool,
 }
 
 /// How long the secret that the pod has is valid.
 #[derive(Debug)]
-pub(super) enum Validity {
+pub(super) enum SecretValidity {
     Static,
     Unknown,
     Ends(Term),
@@ -34,13 +34,13 @@ pub(super) enum Validity {
     Lease(Term, TokenNumber),
 }
 
-impl TrackedSecret {
+impl ScheduledSecret {
     pub(super) fn unread() -> Self {
         Self {
-            validity: Validity::Unknown,
+            validity: SecretValidity::Unknown,
             retry: Retry::default(),
             renewals: Retry::default(),
-            freshness: Freshness::Stale,
+            freshness: SecretFreshness::Stale,
             makes_credentials: false,
         }
     }
@@ -87,7 +87,7 @@ impl Schedule {
         let Some(secret) = self.secrets.get_mut(index.0) else {
             return;
         };
-        let Validity::Lease(term, _) = &mut secret.validity else {
+        let SecretValidity::Lease(term, _) = &mut secret.validity else {
             return;
         };
         match result {
@@ -98,7 +98,7 @@ impl Schedule {
                 };
                 secret.renewals = Retry::default();
                 secret.retry.failures = 0;
-                secret.freshness = Freshness::Fresh;
+                secret.freshness = SecretFreshness::Fresh;
                 term.renewed(now, age, ttl, renewable, &mut self.rng);
             }
             Err(WorkFailure::Unavailable | WorkFailure::Throttled(_)) => {}
@@ -116,9 +116,9 @@ impl Schedule {
     }
 
     /// From when a secret may be read, by what is known of it.
-    pub(super) fn readable_at(&self, index: SecretIndex, secret: &TrackedSecret) -> Duration {
+    pub(super) fn readable_at(&self, index: SecretIndex, secret: &ScheduledSecret) -> Duration {
         match secret.validity {
-            Validity::Static => secret.retry.next,
+            SecretValidity::Static => secret.retry.next,
             _ => secret.retry.next.max(self.limiter.free(index)),
         }
     }
@@ -135,7 +135,7 @@ impl Schedule {
             return;
         };
         secret.makes_credentials |= matches!(lifetime, Lifetime::Lease { .. } | Lifetime::Ends { .. });
-        secret.freshness = Freshness::Fresh;
+        secret.freshness = SecretFreshness::Fresh;
         secret.renewals = Retry::default();
         secret.retry = Retry {
             failures: 0,
@@ -149,23 +149,23 @@ impl Schedule {
         secret.validity = match lifetime {
             Lifetime::Static if !secret.makes_credentials => {
                 secret.retry.next = self.next_round;
-                Validity::Static
+                SecretValidity::Static
             }
             Lifetime::Lease { ttl, renewable } if !ttl.is_zero() => {
                 // The lease ends with its token.
                 made = ttl.min(left.saturating_add(age));
-                Validity::Lease(Term::new(now, age, ttl, renewable, &mut self.rng), number)
+                SecretValidity::Lease(Term::new(now, age, ttl, renewable, &mut self.rng), number)
             }
             Lifetime::Ends { ttl } if !ttl.is_zero() => {
                 made = ttl;
-                Validity::Ends(Term::new(now, age, ttl, false, &mut self.rng))
+                SecretValidity::Ends(Term::new(now, age, ttl, false, &mut self.rng))
             }
             _ => {
                 secret.retry.next = next.max(now + FLOOR.mul_f64(1.0 + 0.2 * self.rng.f64()));
-                Validity::Unknown
+                SecretValidity::Unknown
             }
         };
-        if !matches!(secret.validity, Validity::Static) {
+        if !matches!(secret.validity, SecretValidity::Static) {
             self.limiter.made(index, now, made.min(LONGEST));
         }
     }
@@ -184,7 +184,7 @@ impl Schedule {
     /// This secret's lease is being replaced, perhaps the last one of a replaced token: a program that has just read the file may
     /// log in with the old credential a moment later.
     fn put_off_revocation(&mut self, index: SecretIndex, now: Duration) {
-        if let Some(Validity::Lease(_, with)) = self.secrets.get(index.0).map(|secret| &secret.validity)
+        if let Some(SecretValidity::Lease(_, with)) = self.secrets.get(index.0).map(|secret| &secret.validity)
             && let Some(replaced) = self.replaced.iter_mut().find(|token| token.number == *with)
         {
             let grace = GRACE.min(replaced.end.saturating_sub(now) / 2);
@@ -198,16 +198,16 @@ impl Schedule {
             return;
         };
         let end = match &secret.validity {
-            Validity::Lease(term, _) | Validity::Ends(term) => Some(term.end),
-            Validity::Static | Validity::Unknown => None,
+            SecretValidity::Lease(term, _) | SecretValidity::Ends(term) => Some(term.end),
+            SecretValidity::Static | SecretValidity::Unknown => None,
         };
-        let was_denied = secret.freshness == Freshness::Denied;
+        let was_denied = secret.freshness == SecretFreshness::Denied;
         secret.freshness = match failure {
-            WorkFailure::Denied => Freshness::Denied,
-            WorkFailure::Gone => Freshness::Gone,
+            WorkFailure::Denied => SecretFreshness::Denied,
+            WorkFailure::Gone => SecretFreshness::Gone,
             // An unavailable server says nothing new about the secret.
-            failure if failure.is_of_server() && secret.freshness != Freshness::Fresh => secret.freshness,
-            _ => Freshness::Stale,
+            failure if failure.is_of_server() && secret.freshness != SecretFreshness::Fresh => secret.freshness,
+            _ => SecretFreshness::Stale,
         };
         let retry = secret.retry;
         let retry = match failure {
@@ -216,7 +216,7 @@ impl Schedule {
             WorkFailure::Gone if end.is_none() => Retry {
                 failures: 0,
                 next: match secret.validity {
-                    Validity::Static => self.next_round,
+                    SecretValidity::Static => self.next_round,
                     _ => now + interval.max(LEAST),
                 },
             },

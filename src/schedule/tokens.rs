@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::term::{LONGEST, Term};
-use super::{Freshness, Grant, LEAST, Proof, Retry, Schedule, SecretIndex, TokenNumber, Validity, WorkFailure};
+use super::{
+    Grant, LEAST, Proof, Retry, Schedule, SecretFreshness, SecretIndex, SecretValidity, TokenNumber, WorkFailure,
+};
 
 /// Logins are at least this far apart, however short the tokens live.
 const BETWEEN_LOGINS: Duration = Duration::from_secs(10);
@@ -83,10 +85,10 @@ impl Schedule {
         let token = self.new_token(TokenNumber(self.logins), now, age, grant);
         let old = self.token.replace(token);
         for (index, secret) in self.secrets.iter_mut().enumerate() {
-            if secret.freshness == Freshness::Denied {
+            if secret.freshness == SecretFreshness::Denied {
                 secret.retry.next = now;
             }
-            let Validity::Lease(term, with) = &mut secret.validity else {
+            let SecretValidity::Lease(term, with) = &mut secret.validity else {
                 continue;
             };
             if let Some(old) = old.as_ref().filter(|old| old.number == *with) {
@@ -214,6 +216,6 @@ impl Schedule {
     /// renewal may have been lost.)
     pub(super) fn is_in_use(&self, number: TokenNumber) -> bool {
         let mut all = self.secrets.iter().map(|secret| &secret.validity);
-        all.any(|validity| matches!(validity, Validity::Lease(_, with) if *with == number))
+        all.any(|validity| matches!(validity, SecretValidity::Lease(_, with) if *with == number))
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::modules::Module;
 use crate::paths::{Named, named};
-use crate::rooms::{IMPURE, MAY_USE, OF_ALL, PURE, PURE_ALL_THE_SAME, TOO_WIDE};
+use crate::rooms::{IMPURE, MAY_USE, OF_ALL, OF_THE_VOLUME, PURE, PURE_ALL_THE_SAME, TOO_WIDE};
 
 /// One line for each path that points to a room this module may not use.
 pub(crate) fn arrows(module: &Module) -> Vec<String> {
@@ -29,6 +29,16 @@ pub(crate) fn arrows(module: &Module) -> Vec<String> {
     wrong.collect()
 }
 
+/// The arrows that a module uses: from its room to others.
+pub(crate) fn used(module: &Module) -> Vec<(&'static str, &'static str)> {
+    let Some(own) = room_of(&module.name.join("::")) else {
+        return Vec::new();
+    };
+    let named = named(&module.name, &module.items).into_iter();
+    let targets = named.filter_map(|Named { path, .. }| room_of(path.strip_prefix("crate::")?));
+    targets.filter(|used| *used != own).map(|used| (own, used)).collect()
+}
+
 /// One line for each thing that a pure module may not have.
 pub(crate) fn impurities(module: &Module) -> Vec<String> {
     let own = module.name.join("::");
@@ -44,6 +54,25 @@ pub(crate) fn impurities(module: &Module) -> Vec<String> {
             .then(|| format!("{}:{line}: {room} is pure, but has {path}", module.file.display()))
     });
     wrong.collect()
+}
+
+/// One line for each name of the volume's layout that the agent uses outside of `agent::volume`.
+pub(crate) fn layout(module: &Module) -> Vec<String> {
+    let own = module.name.join("::");
+    if !is_below(&own, "agent") || is_below(&own, "agent::volume") {
+        return Vec::new();
+    }
+    let named = named(&module.name, &module.items);
+    let wrong = named.iter().filter(|Named { path, .. }| {
+        let name = path
+            .strip_prefix("crate::plan::")
+            .and_then(|rest| rest.split("::").last());
+        name.is_some_and(|name| OF_THE_VOLUME.contains(&name))
+    });
+    let file = module.file.display();
+    wrong
+        .map(|Named { path, line }| format!("{file}:{line}: only agent::volume may use {path}"))
+        .collect()
 }
 
 /// The line of the table for a module: the longest name that it is in.
@@ -202,6 +231,15 @@ mod tests {
             !arrows(&module("attic", "")).is_empty(),
             "a room that is not in the table"
         );
+    }
+
+    #[test]
+    fn only_the_volume_names_its_folders_and_files() {
+        let used = "use crate::plan::{Plan, TOKEN_FILE}; fn f() { Path::new(crate::plan::layout::HANDOVER_DIR) }";
+        assert_eq!(layout(&module("agent::init", used)).len(), 2);
+        assert!(layout(&module("agent::volume::once", used)).is_empty());
+        assert!(layout(&module("inject::patch", used)).is_empty());
+        assert!(layout(&module("agent::init", "use crate::plan::{SECRETS_DIR, Plan};")).is_empty());
     }
 
     #[test]

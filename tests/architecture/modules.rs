@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use syn::{Attribute, Expr, Item, Meta, Stmt, Token, punctuated::Punctuated};
+use syn::punctuated::Punctuated;
+use syn::{Attribute, Expr, ExprLit, Item, ItemMod, Lit, Meta, MetaNameValue, Stmt, Token};
 
 /// The crate's modules in files.
 #[derive(Default)]
@@ -35,7 +36,7 @@ impl Crate {
         let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let in_production = in_production && !parsed.attrs.iter().any(is_only_for_tests);
         self.files.insert(file.clone());
-        self.below(&parsed.items, folder, name, in_production);
+        self.below(&parsed.items, file.parent(), folder, name, in_production);
         if in_production {
             self.production.push(Module {
                 file,
@@ -45,27 +46,46 @@ impl Crate {
         }
     }
 
-    fn below(&mut self, items: &[Item], folder: &Path, name: &[String], in_production: bool) {
+    /// `beside` is the folder of the file, for `#[path]`; None inside a module in braces.
+    fn below(&mut self, items: &[Item], beside: Option<&Path>, folder: &Path, name: &[String], in_production: bool) {
         for item in items {
             let Item::Mod(module) = item else { continue };
             let own = module.ident.to_string();
-            assert!(
-                !module.attrs.iter().any(|attribute| attribute.path().is_ident("path")),
-                "mod {own}: the checks of this test do not follow #[path]"
-            );
             let in_production = in_production && !module.attrs.iter().any(is_only_for_tests);
             let inside = folder.join(&own);
             let name = [name, &[own]].concat();
             match &module.content {
-                Some((_, items)) => self.below(items, &inside, &name, in_production),
-                None => {
-                    let file = Some(inside.join("mod.rs")).filter(|file| file.is_file());
-                    let file = file.unwrap_or_else(|| inside.with_extension("rs"));
-                    self.file(file, &inside, &name, in_production);
-                }
+                Some((_, items)) => self.below(items, None, &inside, &name, in_production),
+                None => match path_of(module) {
+                    Some(path) => {
+                        let beside = beside.unwrap_or_else(|| panic!("mod {own}: #[path] inside a module in braces"));
+                        let file = beside.join(path);
+                        let folder = file.parent().unwrap_or(folder).to_owned();
+                        self.file(file, &folder, &name, in_production);
+                    }
+                    None => {
+                        let file = Some(inside.join("mod.rs")).filter(|file| file.is_file());
+                        let file = file.unwrap_or_else(|| inside.with_extension("rs"));
+                        self.file(file, &inside, &name, in_production);
+                    }
+                },
             }
         }
     }
+}
+
+/// The value of `#[path = "…"]`.
+fn path_of(module: &ItemMod) -> Option<String> {
+    module.attrs.iter().find_map(|attribute| match &attribute.meta {
+        Meta::NameValue(MetaNameValue {
+            path,
+            value: Expr::Lit(ExprLit {
+                lit: Lit::Str(text), ..
+            }),
+            ..
+        }) if path.is_ident("path") => Some(text.value()),
+        _ => None,
+    })
 }
 
 /// The attributes before an item.
@@ -164,7 +184,11 @@ mod tests {
                 "vault/mod.rs",
                 "mod login; #[cfg(test)] mod tests; fn after_the_tests() {}",
             ),
-            ("vault/login.rs", "#![cfg(unix)]"),
+            (
+                "vault/login.rs",
+                "#![cfg(unix)] #[path = \"tests/login.rs\"] #[cfg(test)] mod trial;",
+            ),
+            ("vault/tests/login.rs", ""),
             ("vault/tests/mod.rs", "mod storm;"),
             ("vault/tests/storm.rs", "fn x() {}"),
             ("plan/words.rs", "#[cfg(all(test, unix))] mod laws;"),
@@ -175,6 +199,6 @@ mod tests {
         let found = Crate::read(src);
         let names: Vec<String> = found.production.iter().map(|module| module.name.join("::")).collect();
         assert_eq!(names, ["vault::login", "vault", "plan::words", ""]);
-        assert_eq!(found.files.len(), 7);
+        assert_eq!(found.files.len(), 8);
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::state::{Sidecar, TrackedFile};
 use crate::agent::handover::boot_time;
 use crate::agent::volume::{FileState, FileStatus, StatusFile};
-use crate::schedule::{Freshness, SecretIndex};
+use crate::schedule::{SecretFreshness, SecretIndex};
 
 impl Sidecar<'_> {
     /// Writes the status, if it changed, and logs every file with a new state.
@@ -44,11 +44,11 @@ impl Sidecar<'_> {
         let index = self.secrets.iter().position(|secret| secret.wanted == wanted)?;
         let (source, secret) = (SecretIndex(index), self.secrets.get(index)?);
         let scheduled = match self.schedule.freshness(source, now) {
-            Freshness::Fresh => FileState::Fresh,
-            Freshness::Stale => FileState::Stale,
-            Freshness::Denied => FileState::Denied,
-            Freshness::Gone => FileState::Gone,
-            Freshness::Expired => FileState::Expired,
+            SecretFreshness::Fresh => FileState::Fresh,
+            SecretFreshness::Stale => FileState::Stale,
+            SecretFreshness::Denied => FileState::Denied,
+            SecretFreshness::Gone => FileState::Gone,
+            SecretFreshness::Expired => FileState::Expired,
         };
         let unwritten = match self.shown.changes(name) {
             true => FileState::Unwritten,

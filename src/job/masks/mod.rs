@@ -77,7 +77,7 @@ use crate::plan::{Format, Mask};
 use credentials::InnerSecret;
 use part::SecretPart;
 pub use rule::COMMON;
-use rule::{Masking, Origin, masking_of, names_of_object};
+use rule::{Masking, TextOrigin, masking_of, names_of_object};
 pub(crate) use unmasked::Unmasked;
 
 /// The most lines and values of one secret that are examined.
@@ -211,7 +211,7 @@ impl Masks {
     fn add_value(&mut self, format: Format, value: &[u8], search: &mut SecretSearch) {
         let top = Position { line: 1, depth: 0 };
         if let Ok(text) = std::str::from_utf8(value) {
-            self.add_text(text, Origin::Whole, format, top, search);
+            self.add_text(text, TextOrigin::Whole, format, top, search);
             return;
         }
         self.add_encodings(value, false, search);
@@ -227,14 +227,21 @@ impl Masks {
         let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
         let mostly_ascii = value.iter().filter(|b| !b.is_ascii()).count() <= value.len() / 4;
         if mostly_ascii && !text.contains(is_control) {
-            self.add_text(&text, Origin::Whole, format, top, search);
+            self.add_text(&text, TextOrigin::Whole, format, top, search);
         } else {
             search.unmasked.binary = true;
         }
     }
 
     /// Adds a text, the values and lines inside it, and the text that it encodes in base64.
-    fn add_text(&mut self, text: &str, origin: Origin, format: Format, position: Position, search: &mut SecretSearch) {
+    fn add_text(
+        &mut self,
+        text: &str,
+        origin: TextOrigin,
+        format: Format,
+        position: Position,
+        search: &mut SecretSearch,
+    ) {
         // A byte order mark belongs to the file, not to a value.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let body = text.trim_end_matches(['\n', '\r']);
@@ -245,13 +252,13 @@ impl Masks {
         let masked = is_line && self.add_part(line, origin, position.line, search);
         // Encodings contain the white space around the value; masks of the text do not.
         let whole = masked && body.trim().len() == body.len();
-        if origin != Origin::Line && masking_of(body.trim(), origin) == Masking::Hide {
+        if origin != TextOrigin::Line && masking_of(body.trim(), origin) == Masking::Hide {
             self.add_encodings(body.as_bytes(), whole, search);
         }
         if !search.may_examine(body, position) {
             if !one_line {
                 for part in body.split(['\n', '\r']) {
-                    self.add_part(part, Origin::Line, position.line, search);
+                    self.add_part(part, TextOrigin::Line, position.line, search);
                 }
             }
             return;
@@ -261,12 +268,16 @@ impl Masks {
             self.add_inside(body, origin, position, search);
         }
         if let Some(unescaped) = quotes::escaped_json(body) {
-            self.add_text(&unescaped, Origin::Value, Format::Json, position.deeper(), search);
+            self.add_text(&unescaped, TextOrigin::Value, Format::Json, position.deeper(), search);
         }
-        if origin != Origin::Line
+        if origin != TextOrigin::Line
             && let Some(decoded) = encodings::text_of_base64(body, MIN_BASE64_CHARS)
         {
-            let origin = if origin == Origin::Login { origin } else { Origin::Value };
+            let origin = if origin == TextOrigin::Login {
+                origin
+            } else {
+                TextOrigin::Value
+            };
             self.add_text(&decoded, origin, Format::Raw, position.deeper(), search);
         }
     }
@@ -298,17 +309,17 @@ impl Masks {
                 continue;
             }
             if part.is_line {
-                self.add_part(&part.text, Origin::Line, line, search);
-                self.add_inside(&part.text, Origin::Line, at, search);
+                self.add_part(&part.text, TextOrigin::Line, line, search);
+                self.add_inside(&part.text, TextOrigin::Line, at, search);
                 continue;
             }
             if let Some(spelled) = part.spelled {
                 self.add_spelled(spelled);
             }
             let origin = if credentials::is_login(key) {
-                Origin::Login
+                TextOrigin::Login
             } else {
-                Origin::Value
+                TextOrigin::Value
             };
             // `a=b` as a whole is hidden already. That it is dotenv is a guess, so its parts are not reported.
             let kept = (one_line && guessed).then(|| search.unmasked.clone());
@@ -321,15 +332,15 @@ impl Masks {
     }
 
     /// Adds the passwords inside one line, or inside a netrc.
-    fn add_inside(&mut self, text: &str, origin: Origin, position: Position, search: &mut SecretSearch) {
+    fn add_inside(&mut self, text: &str, origin: TextOrigin, position: Position, search: &mut SecretSearch) {
         if text.len() > MAX_ENCODED_BYTES {
             search.unmasked.not_encoded |= credentials::may_have_any(text);
             return;
         }
-        credentials::find(text, origin == Origin::Login, &mut |found| {
+        credentials::find(text, origin == TextOrigin::Login, &mut |found| {
             let (text, origin) = match found {
-                InnerSecret::Password(text) => (text, Origin::Value),
-                InnerSecret::Login(text) => (text, Origin::Login),
+                InnerSecret::Password(text) => (text, TextOrigin::Value),
+                InnerSecret::Login(text) => (text, TextOrigin::Login),
                 InnerSecret::Possible => {
                     search.unmasked.inside.add(position.line);
                     return;
@@ -347,7 +358,7 @@ impl Masks {
     /// Adds a value as its file spells it.
     fn add_spelled(&mut self, text: &str) {
         let one_line = scan::end_of_line(text) == text.len();
-        let origin = if one_line { Origin::Value } else { Origin::Line };
+        let origin = if one_line { TextOrigin::Value } else { TextOrigin::Line };
         let lines = text.split(['\n', '\r']).map(str::trim);
         for line in lines.filter(|line| masking_of(line, origin) == Masking::Hide) {
             self.texts.insert(line.to_owned());
@@ -355,7 +366,7 @@ impl Masks {
     }
 
     /// Adds a text without line breaks, if the rule hides it. Returns whether it is hidden.
-    fn add_part(&mut self, text: &str, origin: Origin, line: usize, search: &mut SecretSearch) -> bool {
+    fn add_part(&mut self, text: &str, origin: TextOrigin, line: usize, search: &mut SecretSearch) -> bool {
         let trimmed = text.trim();
         match masking_of(trimmed, origin) {
             Masking::Hide => {

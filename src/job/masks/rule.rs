@@ -39,7 +39,7 @@ const NAMES_OF_KUBECONFIG: [&str; 8] = [
 
 /// What a text is a part of.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum TextOrigin {
     /// The text is the secret.
     Whole,
     /// A line of a text.
@@ -71,18 +71,18 @@ pub(super) fn names_of_object(parts: &[SecretPart<'_>]) -> &'static [&'static st
 }
 
 /// The rule for a text without line breaks and without white space around it.
-pub(super) fn masking_of(text: &str, origin: Origin) -> Masking {
+pub(super) fn masking_of(text: &str, origin: TextOrigin) -> Masking {
     if text.is_empty() {
         return Masking::Structure;
     }
     let chars = text.chars().take(MIN_PUNCTUATION_CHARS).count();
     if !text.chars().any(char::is_alphanumeric) && chars < MIN_PUNCTUATION_CHARS {
         return match origin {
-            Origin::Line => Masking::Structure,
-            Origin::Whole | Origin::Value | Origin::Login => Masking::TooShort,
+            TextOrigin::Line => Masking::Structure,
+            TextOrigin::Whole | TextOrigin::Value | TextOrigin::Login => Masking::TooShort,
         };
     }
-    if origin == Origin::Line && frames_pem(text) {
+    if origin == TextOrigin::Line && frames_pem(text) {
         return Masking::Structure;
     }
     if chars < MIN_CHARS {
@@ -91,7 +91,7 @@ pub(super) fn masking_of(text: &str, origin: Origin) -> Masking {
     if is_common(text) {
         return Masking::Common;
     }
-    if matches!(origin, Origin::Value | Origin::Login)
+    if matches!(origin, TextOrigin::Value | TextOrigin::Login)
         && is_number(text)
         && text.bytes().filter(u8::is_ascii_digit).count() < MIN_DIGITS
     {

@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_yaml_loses_nothing() {
+    fn a_text_that_only_looks_like_yaml_loses_no_word() {
         for (text, expected) in [
             ("a: #pass-1", vec!["1 a=#pass-1"]),
             ("a: >x#pass-1", vec!["1 a=>x#pass-1"]),

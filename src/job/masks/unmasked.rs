@@ -6,7 +6,7 @@ use std::fmt;
 /// What stays unmasked of one secret. Its `Display` has line numbers and counts, never a value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Unmasked {
-    name: String,
+    pub(super) name: String,
     pub(super) too_short: LineNumbers,
     pub(super) common: LineNumbers,
     pub(super) names: LineNumbers,

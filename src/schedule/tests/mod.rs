@@ -137,7 +137,7 @@ impl ScheduleCase {
         self.since_start()
     }
 
-    fn state(&self) -> Freshness {
+    fn state(&self) -> SecretFreshness {
         self.schedule.freshness(FIRST, self.now)
     }
 }
@@ -191,19 +191,19 @@ fn pods_that_start_together_read_at_different_times() {
 }
 
 #[test]
-fn what_failed_is_read_again_by_itself_and_then_with_the_others() {
+fn a_secret_whose_read_failed_is_read_again_alone_and_then_with_the_others() {
     let mut case = case(100, &[STATIC, STATIC]);
     let Work::Read(sources) = case.work() else { panic!() };
     assert_eq!(sources, [SecretIndex(0), SecretIndex(1)]);
     let round = [(SecretIndex(0), Err(WorkFailure::Failed)), (SecretIndex(1), Ok(STATIC))];
     case.schedule.read(case.now, &round);
-    assert_eq!(case.state(), Freshness::Stale);
+    assert_eq!(case.state(), SecretFreshness::Stale);
     let failed = case.since_start();
     let Work::Read(sources) = case.work() else { panic!() };
     assert_eq!(sources, [SecretIndex(0)]);
     about(case.since_start() - failed, 5.0, 10.0);
     case.read(Ok(STATIC));
-    assert_eq!(case.state(), Freshness::Fresh);
+    assert_eq!(case.state(), SecretFreshness::Fresh);
     let Work::Read(sources) = case.work() else { panic!() };
     assert_eq!(
         sources,
@@ -231,7 +231,7 @@ fn a_secret_that_always_fails_keeps_no_other_from_being_read() {
                     Ok(STATIC)
                 }
             });
-            assert_ne!(case.state(), Freshness::Fresh);
+            assert_ne!(case.state(), SecretFreshness::Fresh);
         }
         for good in [1, 2] {
             about(f64::from(read[good]), least * 0.9, 3600.0 / 13.5);
@@ -240,7 +240,7 @@ fn a_secret_that_always_fails_keeps_no_other_from_being_read() {
 }
 
 #[test]
-fn all_that_was_to_be_read_is_stale_while_the_server_is_away_though_it_was_asked_for_one_alone() {
+fn all_secrets_that_are_due_are_stale_while_the_server_is_unavailable_although_only_one_was_requested() {
     for failure in [WorkFailure::Unavailable, WorkFailure::Throttled(None)] {
         let mut case = case(15, &[STATIC, STATIC, STATIC]);
         let states = |case: &ScheduleCase| [0, 1, 2].map(|index| case.schedule.freshness(SecretIndex(index), case.now));
@@ -249,11 +249,11 @@ fn all_that_was_to_be_read_is_stale_while_the_server_is_away_though_it_was_asked
             assert_eq!(sources.len(), 3);
             case.reads_until_one_fails(&sources, |_| Err(failure));
             assert!(case.schedule.due(case.now).is_none());
-            assert_eq!(states(&case), [Freshness::Stale; 3]);
+            assert_eq!(states(&case), [SecretFreshness::Stale; 3]);
         }
         assert_eq!(case.schedule.next_try(FIRST), Some(case.schedule.wake()));
         case.reads_static(Ok(STATIC));
-        assert_eq!(states(&case), [Freshness::Fresh; 3]);
+        assert_eq!(states(&case), [SecretFreshness::Fresh; 3]);
     }
 }
 
@@ -268,16 +268,16 @@ fn without_a_token_and_with_its_login_refused_no_secret_is_fresh() {
         }
     }
     assert!(case.schedule.due(case.now).is_none());
-    assert_eq!(case.state(), Freshness::Stale);
+    assert_eq!(case.state(), SecretFreshness::Stale);
     assert_eq!(case.schedule.worsens(), None);
     assert_eq!(case.schedule.next_try(FIRST), Some(case.schedule.wake()));
     case.logs_in(Ok(grant(60, false)));
     case.reads_static(Ok(STATIC));
-    assert_eq!(case.state(), Freshness::Fresh);
+    assert_eq!(case.state(), SecretFreshness::Fresh);
 }
 
 #[test]
-fn what_gets_worse_before_the_next_try_is_told_in_time() {
+fn a_secret_that_gets_stale_or_expires_before_the_next_try_is_reported_in_time() {
     let mut case = with_token(1000, grant(10, false), &[STATIC, Lifetime::Ends { ttl: secs(2000) }]);
     let mut told = Vec::new();
     while told.len() < 2 {
@@ -293,15 +293,15 @@ fn what_gets_worse_before_the_next_try_is_told_in_time() {
     assert_eq!(
         told,
         [
-            [Freshness::Stale, Freshness::Fresh],
-            [Freshness::Stale, Freshness::Expired]
+            [SecretFreshness::Stale, SecretFreshness::Fresh],
+            [SecretFreshness::Stale, SecretFreshness::Expired]
         ]
     );
     assert_eq!(case.schedule.worsens(), None);
 }
 
 #[test]
-fn what_waits_for_the_tokens_turn_is_stale_while_the_server_is_away() {
+fn a_secret_that_waits_for_a_token_is_stale_while_the_server_is_unavailable() {
     let mut case = with_token(15, grant(60, true), &[STATIC]);
     while case.since_start() < 59.0 {
         match case.work() {
@@ -312,7 +312,7 @@ fn what_waits_for_the_tokens_turn_is_stale_while_the_server_is_away() {
         }
     }
     assert!(case.schedule.due(case.now).is_none());
-    assert_eq!(case.state(), Freshness::Stale);
+    assert_eq!(case.state(), SecretFreshness::Stale);
 }
 
 #[test]
@@ -387,7 +387,7 @@ fn renewals_that_fail_for_ever_cost_one_credential_in_a_ttl() {
             }
             work => panic!("{work:?}"),
         }
-        assert_ne!(case.state(), Freshness::Expired);
+        assert_ne!(case.state(), SecretFreshness::Expired);
     }
     assert!((10..=12).contains(&reads), "{reads} reads");
     assert!(renewals <= 10 * reads, "{renewals} renewals");
@@ -429,7 +429,10 @@ fn a_token_whose_replacement_fails_is_renewed_as_before() {
             }
             work => panic!("{work:?}"),
         }
-        assert_eq!(case.schedule.freshness(SecretIndex(1), case.now), Freshness::Fresh);
+        assert_eq!(
+            case.schedule.freshness(SecretIndex(1), case.now),
+            SecretFreshness::Fresh
+        );
     }
     assert!((7..9).contains(&renewed), "{renewed} renewals");
 }
@@ -449,7 +452,7 @@ fn when_all_fails_the_limiter_still_counts() {
         }
     }
     assert!((3..=20).contains(&reads), "{reads} reads");
-    assert_eq!(case.state(), Freshness::Expired);
+    assert_eq!(case.state(), SecretFreshness::Expired);
 }
 
 #[test]
@@ -457,7 +460,7 @@ fn a_lease_that_is_gone_is_read_again_once() {
     for failure in [WorkFailure::Gone, WorkFailure::Denied] {
         let mut case = case(86400, &[lease(1000, true)]);
         let renewed = case.renews(Err(failure));
-        assert_eq!(case.state() == Freshness::Expired, failure == WorkFailure::Gone);
+        assert_eq!(case.state() == SecretFreshness::Expired, failure == WorkFailure::Gone);
         assert_eq!(case.reads(Ok(lease(1000, true))), renewed);
         about(case.renews(Ok(lease(1000, true))) - renewed, 600.0, 650.0);
     }
@@ -469,7 +472,7 @@ fn a_lease_that_is_gone_is_read_again_once() {
 }
 
 #[test]
-fn a_certificate_is_made_anew_before_it_ends() {
+fn a_certificate_is_replaced_before_it_expires() {
     let certificate = Lifetime::Ends { ttl: 24 * HOUR };
     let mut case = case(86400, &[certificate]);
     let day = 86400.0;
@@ -479,7 +482,7 @@ fn a_certificate_is_made_anew_before_it_ends() {
     let second = case.reads(Ok(certificate));
     about(second - first, day / 3.0, day / 3.0 + 1.0);
     about(second, 0.0, day);
-    assert_eq!(case.state(), Freshness::Fresh);
+    assert_eq!(case.state(), SecretFreshness::Fresh);
 }
 
 #[test]
@@ -497,7 +500,7 @@ fn a_write_without_a_known_end_is_repeated_each_interval_but_not_within_30_secon
 }
 
 #[test]
-fn what_was_not_there_needs_a_permit_until_it_turns_out_to_be_a_plain_secret() {
+fn a_secret_that_did_not_exist_needs_a_permit_until_it_is_known_to_be_static() {
     let mut case = case(5, &[Lifetime::Unknown]);
     let mut last = case.reads(Err(WorkFailure::Gone));
     about(last, 30.0, 35.0);
@@ -517,7 +520,7 @@ fn what_was_not_there_needs_a_permit_until_it_turns_out_to_be_a_plain_secret() {
 }
 
 #[test]
-fn what_ever_had_a_lease_needs_a_permit_for_ever() {
+fn a_secret_that_once_had_a_lease_always_needs_a_permit() {
     let mut case = case(5, &[STATIC]);
     let first = case.reads_static(Ok(lease(60, false)));
     let second = case.reads(Ok(STATIC));
@@ -561,14 +564,14 @@ fn a_token_that_is_not_renewable_is_replaced_in_time_and_a_lease_never_outlives_
     let mut case = with_token(86400, grant(1000, false), &[lease(9000, true)]);
     about(case.logs_in(Err(WorkFailure::Failed)), 600.0, 650.0);
     while case.since_start() < 1000.0 {
-        assert_eq!(case.state(), Freshness::Fresh);
+        assert_eq!(case.state(), SecretFreshness::Fresh);
         case.logs_in(Err(WorkFailure::Failed));
     }
     case.now = START + secs(1000);
-    assert_eq!(case.state(), Freshness::Expired);
+    assert_eq!(case.state(), SecretFreshness::Expired);
     let login = case.logs_in(Ok(grant(1000, false)));
     assert_eq!(case.reads(Ok(lease(9000, true))), login);
-    assert_eq!(case.state(), Freshness::Fresh);
+    assert_eq!(case.state(), SecretFreshness::Fresh);
     // The old token ended by itself.
     assert!(!case.schedule.keeps(TokenNumber(0)));
 }
@@ -705,8 +708,11 @@ fn while_the_server_is_away_for_a_day_it_is_asked_each_five_minutes() {
     about(pauses[1], 4.9, 10.0);
     about(pauses[2], 9.9, 20.0);
     assert!(pauses.iter().skip(1).all(|pause| (0.9..=300.1).contains(pause)));
-    assert_eq!(case.state(), Freshness::Expired);
-    assert_eq!(case.schedule.freshness(SecretIndex(1), case.now), Freshness::Stale);
+    assert_eq!(case.state(), SecretFreshness::Expired);
+    assert_eq!(
+        case.schedule.freshness(SecretIndex(1), case.now),
+        SecretFreshness::Stale
+    );
     // Back: all is done at once, each thing once.
     let back = case.logs_in(Ok(grant(3600, true)));
     let mut works = 0;
@@ -719,7 +725,7 @@ fn while_the_server_is_away_for_a_day_it_is_asked_each_five_minutes() {
         works += 1;
     }
     assert_eq!((works, case.since_start()), (2, back));
-    assert_eq!(case.state(), Freshness::Fresh);
+    assert_eq!(case.state(), SecretFreshness::Fresh);
 }
 
 #[test]
@@ -727,7 +733,7 @@ fn after_a_suspend_of_hours_everything_is_done_once() {
     let mut case = with_token(15, grant(3600, true), &[lease(3600, true), STATIC]);
     case.reads_static(Ok(STATIC));
     case.now += 10 * HOUR;
-    assert_eq!(case.state(), Freshness::Expired);
+    assert_eq!(case.state(), SecretFreshness::Expired);
     let back = case.logs_in(Ok(grant(3600, true)));
     let mut works = Vec::new();
     while let Some(work) = case.schedule.due(case.now) {
@@ -781,7 +787,7 @@ fn a_denied_read_is_answered_by_one_login() {
     let denied = [(SecretIndex(0), Err(WorkFailure::Denied)), (SecretIndex(1), Ok(STATIC))];
     let Work::Read(_) = case.work() else { panic!() };
     case.schedule.read(case.now, &denied);
-    assert_eq!(case.state(), Freshness::Denied);
+    assert_eq!(case.state(), SecretFreshness::Denied);
     let login = case.logs_in(Ok(grant(0, false)));
     let (mut reads, mut other) = (0, 0);
     let again = loop {
@@ -816,7 +822,7 @@ fn a_sidecar_that_was_killed_logs_in_and_reads_again_as_the_limiter_lets_it() {
         now: START,
     };
     assert_eq!(case.schedule.next_try(FIRST), Some(START));
-    assert_eq!(case.state(), Freshness::Stale);
+    assert_eq!(case.state(), SecretFreshness::Stale);
     assert_eq!(case.logs_in(Ok(grant(3600, true))), 0.0);
     assert_eq!(case.reads_static(Ok(STATIC)), 0.0);
     let mut read = Vec::new();
@@ -841,7 +847,7 @@ fn a_sidecar_that_was_killed_logs_in_and_reads_again_as_the_limiter_lets_it() {
 }
 
 #[test]
-fn nothing_is_given_out_twice_though_nobody_says_what_came_of_it() {
+fn no_work_is_handed_out_twice_although_no_result_is_reported() {
     let mut case = with_token(15, grant(60, true), &[lease(60, true), STATIC]);
     for _ in 0..200 {
         let before = case.now;
@@ -867,11 +873,14 @@ fn people_see_when_the_next_try_is() {
     case.reads_static(Err(WorkFailure::Unavailable));
     assert_eq!(case.schedule.next_try(FIRST), Some(case.schedule.wake()));
     assert_eq!(case.schedule.next_try(SecretIndex(9)), None);
-    assert_eq!(case.schedule.freshness(SecretIndex(9), case.now), Freshness::Stale);
+    assert_eq!(
+        case.schedule.freshness(SecretIndex(9), case.now),
+        SecretFreshness::Stale
+    );
 }
 
 #[test]
-fn whoever_waits_longest_is_next() {
+fn the_work_that_waited_longest_is_next() {
     // Under a quota only one of them has its turn at a time: nobody may starve.
     let mut case = case(100, &[lease(1000, true), STATIC]);
     case.now += secs(700);
@@ -896,7 +905,7 @@ fn a_quota_of_hours_ago_is_forgotten() {
 }
 
 #[test]
-fn what_lasts_is_counted_from_the_request() {
+fn a_lease_is_counted_from_its_request() {
     let mut case = case(86400, &[lease(1000, true)]);
     assert!(matches!(case.work(), Work::RenewLease(_)));
     let asked = case.since_start();
@@ -906,7 +915,7 @@ fn what_lasts_is_counted_from_the_request() {
 }
 
 #[test]
-fn under_a_quota_a_login_is_paced_together_with_what_comes_after_it() {
+fn under_a_quota_a_login_is_paced_together_with_the_reads_after_it() {
     let mut case = with_token(15, grant(100, false), &[STATIC]);
     for _ in 0..2 {
         case.reads_static(Err(WorkFailure::Throttled(None)));
@@ -927,7 +936,7 @@ fn proven(ttl: u64, left: u64, life: u64) -> Grant {
 
 impl ScheduleCase {
     /// Does what is due until there is a login to be made anew, and gives when that is, since the start.
-    fn until_anew(&mut self) -> f64 {
+    fn until_relogin(&mut self) -> f64 {
         loop {
             match self.work() {
                 Work::LoginIfNewer(_) => return self.since_start(),
@@ -940,9 +949,9 @@ impl ScheduleCase {
 }
 
 #[test]
-fn a_login_comes_before_what_it_was_made_with_has_ended_and_what_has_a_lease_comes_with_it() {
+fn a_login_comes_before_the_service_account_token_expires_and_leased_secrets_are_read_after_it() {
     let mut case = with_token(86400, proven(1200, 3600, 3600), &[lease(1200, true)]);
-    about(case.until_anew(), 3600.0 * 0.86, 3600.0 * 0.90);
+    about(case.until_relogin(), 3600.0 * 0.86, 3600.0 * 0.90);
     case.schedule.logged_in(case.now, Ok(proven(1200, 3000, 3600)));
     let logged_in = case.since_start();
     let read = case.reads(Ok(lease(1200, true)));
@@ -952,7 +961,7 @@ fn a_login_comes_before_what_it_was_made_with_has_ended_and_what_has_a_lease_com
     about(case.since_start() - read, 30.0, 30.0);
     case.schedule.revoked(case.now, number, Ok(()));
     about(
-        case.until_anew() - logged_in,
+        case.until_relogin() - logged_in,
         3000.0 - 0.14 * 3600.0,
         3000.0 - 0.10 * 3600.0,
     );
@@ -979,7 +988,7 @@ fn while_there_is_nothing_newer_to_log_in_with_nobody_logs_in_and_the_token_is_r
 }
 
 #[test]
-fn a_login_anew_that_is_refused_leaves_the_token_as_it_is() {
+fn a_new_login_that_is_refused_does_not_change_the_token() {
     let mut case = with_token(86400, proven(1200, 3600, 3600), &[lease(1200, true)]);
     let (mut refused, mut renewed) = (0, 0);
     while case.since_start() < 6000.0 {
@@ -995,7 +1004,7 @@ fn a_login_anew_that_is_refused_leaves_the_token_as_it_is() {
             }
             work => panic!("{:?}: {work:?}", case.now),
         }
-        assert_eq!(case.state(), Freshness::Fresh);
+        assert_eq!(case.state(), SecretFreshness::Fresh);
     }
     about(f64::from(refused), 2.0, 40.0);
     about(f64::from(renewed), 6.0, 9.0);
@@ -1045,7 +1054,7 @@ fn a_token_that_may_not_be_renewed_any_more_costs_one_login_and_no_lease() {
         case.since_start() < logged_in + 480.0,
         "before the end of the first one"
     );
-    assert_ne!(case.state(), Freshness::Expired);
+    assert_ne!(case.state(), SecretFreshness::Expired);
 }
 
 #[test]

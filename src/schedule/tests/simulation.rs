@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::{Freshness, Grant, Lifetime, Obtained, Proof, Schedule, SecretIndex, TokenNumber, Work, WorkFailure};
+use super::{Grant, Lifetime, Obtained, Proof, Schedule, SecretFreshness, SecretIndex, TokenNumber, Work, WorkFailure};
 
 const ZERO: Duration = Duration::ZERO;
 const SECOND: Duration = Duration::from_secs(1);
@@ -812,9 +812,9 @@ impl SimulatedPod {
         self.run(now + wait);
         for index in 0..self.sources.len() {
             let state = self.schedule.freshness(SecretIndex(index), self.time);
-            let short = self.sources[index].known_ttl < MINUTE && state == Freshness::Expired;
+            let short = self.sources[index].known_ttl < MINUTE && state == SecretFreshness::Expired;
             self.law(
-                state == Freshness::Fresh || short,
+                state == SecretFreshness::Fresh || short,
                 &format!("{index} is {state:?} though all is well"),
             );
         }

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use super::{Freshness, Grant, Lifetime, Obtained, Proof, Schedule, SecretIndex, Work, WorkFailure};
+use super::{Grant, Lifetime, Obtained, Proof, Schedule, SecretFreshness, SecretIndex, Work, WorkFailure};
 
 const PODS: u32 = 500;
 const STATIC: u32 = 2;
@@ -159,7 +159,7 @@ impl Storm {
             self.time = wake;
             let leased = SecretIndex(STATIC as usize);
             while let Some(work) = self.pods[index].schedule.due(wake) {
-                let ended = self.pods[index].schedule.freshness(leased, wake) == Freshness::Expired;
+                let ended = self.pods[index].schedule.freshness(leased, wake) == SecretFreshness::Expired;
                 assert!(!ended || self.life > 0, "pod {index}: its lease has ended at {wake:?}");
                 self.carry_out(index, work);
             }

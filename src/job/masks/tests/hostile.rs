@@ -79,7 +79,7 @@ fn a_text_that_stands_in_many_others_is_not_looked_into_each_time() {
 }
 
 #[test]
-fn spellings_of_one_job_are_bounded_and_that_is_told() {
+fn the_spellings_of_one_job_are_bounded_and_the_limit_is_reported() {
     let mut masks = Masks::new(Mask::Smart);
     for n in 0..600 {
         masks.add(
@@ -91,7 +91,7 @@ fn spellings_of_one_job_are_bounded_and_that_is_told() {
     let total: usize = masks.iter().map(str::len).sum();
     assert!(total < 64 * 1024 * 1024, "{total}");
     let warnings = masks.warnings().concat();
-    assert!(warnings.contains("how shells and JSON spell it"), "{warnings}");
+    assert!(warnings.contains("spellings by shells and JSON"), "{warnings}");
 }
 
 proptest! {

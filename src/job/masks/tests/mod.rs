@@ -220,7 +220,7 @@ fn structured_values_are_hidden_without_their_frame() {
 }
 
 #[test]
-fn what_is_short_or_common_stays_in_sight_and_is_told() {
+fn a_short_or_common_text_is_not_hidden_and_is_reported() {
     for (value, expected) in [
         ("", ""),
         ("\n", ""),
@@ -250,11 +250,7 @@ fn what_is_short_or_common_stays_in_sight_and_is_told() {
     for value in ["abc", "TRUE", "{}", "---\n", "12\n34\n"] {
         assert!(smart(value).is_empty(), "{value:?}: {:?}", texts(value));
     }
-    let names: Vec<_> = smart("abc")
-        .unmasked()
-        .iter()
-        .map(|one| one.name().to_owned())
-        .collect();
+    let names: Vec<_> = smart("abc").unmasked().iter().map(|one| one.name.clone()).collect();
     assert_eq!(names, ["S"]);
 }
 
@@ -321,7 +317,7 @@ fn bytes_that_are_no_text_are_hidden_as_base64_and_hex() {
     assert_eq!(shown(&masks, &hex), "***");
     assert_eq!(
         masks.unmasked()[0].to_string(),
-        "KEYSTORE: left unmasked: it is no text: only its base64 and hex are masked"
+        "KEYSTORE: left unmasked: it is binary: only its base64 and hex are masked"
     );
 }
 
@@ -333,7 +329,7 @@ fn text_in_another_encoding_is_hidden_line_by_line() {
 }
 
 #[test]
-fn what_stands_in_the_frame_s_own_line_is_hidden() {
+fn a_secret_in_the_line_of_a_pem_frame_is_hidden() {
     let line = "-----BEGIN PRIVATE KEY-----MIIEvQIBADANBgkq-----END PRIVATE KEY-----";
     assert_eq!(shown(&smart(&format!("first line\n{line}\n")), line), "***");
 }
@@ -349,7 +345,7 @@ fn a_value_is_hidden_as_it_is_escaped_in_its_file_too() {
 }
 
 #[test]
-fn lines_is_what_vault_action_does_and_off_is_nothing() {
+fn lines_masks_as_vault_action_does_and_off_masks_nothing() {
     // Cases 40 and 41 of vault-action's.
     let lines = |value: &str| masks(Mask::Lines, value).iter().map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(
@@ -376,7 +372,7 @@ fn the_commands_hold_each_mask_once_on_a_line_of_its_own() {
 }
 
 #[test]
-fn what_goes_beyond_the_limits_is_told() {
+fn everything_beyond_the_limits_is_reported() {
     let long = "x7".repeat(MAX_ENCODED_BYTES);
     assert!(unmasked(&long).contains("longer than 16 KiB"), "{}", unmasked(&long));
     assert_eq!(shown(&smart(&long), &long), "***");
@@ -405,16 +401,16 @@ fn what_goes_beyond_the_limits_is_told() {
     let mut nested = "innermost-secret".to_owned();
     for depth in 1..=10 {
         nested = STANDARD.encode(nested);
-        let told = unmasked(&nested).contains("8 levels deep");
-        assert_eq!(told, depth > MAX_DEPTH, "{depth}: {}", unmasked(&nested));
+        let is_reported = unmasked(&nested).contains("8 levels deep");
+        assert_eq!(is_reported, depth > MAX_DEPTH, "{depth}: {}", unmasked(&nested));
         let masks = smart(&nested);
-        assert_eq!(shown(&masks, "innermost-secret") == "***", !told, "{depth}");
+        assert_eq!(shown(&masks, "innermost-secret") == "***", !is_reported, "{depth}");
         assert!(masks.len() < 200, "{}", masks.len());
     }
 }
 
 #[test]
-fn a_list_in_one_line_is_hidden_to_its_end_or_what_is_left_is_told() {
+fn a_list_in_one_line_is_hidden_to_its_end_or_the_rest_is_reported() {
     let list = |values: usize| {
         let values: Vec<String> = (0..values).map(|n| format!("value-{n:05}")).collect();
         format!("other: line\nlist: [{}]\n", values.join(", "))
