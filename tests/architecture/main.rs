@@ -22,7 +22,7 @@ fn the_arrows_point_downward() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// So that the table stays the picture of what is there. (Begins when [`rooms::NOT_YET`] is empty.)
+/// So that the table, and the picture, show only arrows that exist.
 #[test]
 fn every_arrow_of_the_table_is_used() {
     let used: Vec<(&str, &str)> = production().iter().flat_map(checks::used).collect();
@@ -30,7 +30,7 @@ fn every_arrow_of_the_table_is_used() {
         .iter()
         .flat_map(|(from, to)| to.iter().map(|to| (*from, *to)));
     let unused: Vec<_> = all.filter(|arrow| !used.contains(arrow)).collect();
-    assert!(unused.is_empty() || rooms::NOT_YET.first().is_some(), "{unused:?}");
+    assert!(unused.is_empty(), "{unused:?}");
 }
 
 #[test]
@@ -42,8 +42,7 @@ fn the_lower_half_is_pure() {
 #[test]
 fn only_the_volume_knows_its_layout() {
     let wrong: Vec<String> = production().iter().flat_map(checks::layout).collect();
-    let has_volume = !rooms::NOT_YET.contains(&"agent::volume");
-    assert!(wrong.is_empty() || !has_volume, "{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
@@ -51,7 +50,7 @@ fn every_room_of_the_table_exists() {
     for (room, _) in rooms::MAY_USE {
         let path = Path::new("src").join(room.replace("::", "/"));
         assert!(
-            path.is_dir() || path.with_extension("rs").is_file() || rooms::NOT_YET.contains(&room),
+            path.is_dir() || path.with_extension("rs").is_file(),
             "there is no {}",
             path.display()
         );

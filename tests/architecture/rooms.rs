@@ -1,10 +1,6 @@
 //! The table of rooms: which room may use which, and which rooms are pure. It says the same as the picture in `src/lib.rs`.
 
-/// Rooms that need not exist yet. Delete the entries of this line when the folders are there.
-pub(crate) const NOT_YET: &[&str] = &[];
-
-/// Names of `plan` that say where things are in the pod's volumes: of `agent`, only `agent::volume` knows them. (This check begins
-/// when `agent::volume` is no longer in [`NOT_YET`].)
+/// Names of `plan` that say where things are in the pod's volumes: of `agent`, only `agent::volume` knows them.
 pub(crate) const OF_THE_VOLUME: [&str; 11] = [
     "VOLUME_DIR",
     "TOKEN_DIR",
