@@ -1,4 +1,4 @@
-//! JSON as text: its tokens, and what an object or a list holds, each value as the server wrote it.
+//! JSON as text: its tokens, and the members of an object or the elements of a list, each value as the server wrote it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-/// The tokens of a valid JSON text, white space between them left out. A run of digits or letters is one token.
+/// The tokens of a valid JSON text, without the white space between them. A run of digits or letters is one token.
 pub(crate) fn tokens(json: &str) -> impl Iterator<Item = &str> {
     let mut rest = json;
     std::iter::from_fn(move || {
@@ -33,7 +33,7 @@ pub(crate) fn tokens(json: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// JSON without the white space between its tokens; every token stays as the server wrote it, numbers above all.
+/// JSON without the white space between its tokens. Every token, above all a number, stays as the server wrote it.
 pub(crate) fn compact(json: &str) -> Zeroizing<Vec<u8>> {
     let mut out = Zeroizing::new(Vec::with_capacity(json.len()));
     for token in tokens(json) {
@@ -42,13 +42,13 @@ pub(crate) fn compact(json: &str) -> Zeroizing<Vec<u8>> {
     out
 }
 
-/// The members of an object in their order, each value as the text it came from. None: it is no object.
+/// The members of an object in their order, each value as its text. None: the text is not an object.
 pub(crate) fn members(json: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
     let Members(members) = serde_json::from_str(json).ok()?;
     Some(members)
 }
 
-/// The elements of a list, each as the text it came from. None: it is no list.
+/// The elements of a list, each as its text. None: the text is not a list.
 pub(crate) fn elements(json: &str) -> Option<Vec<&str>> {
     let elements: Vec<&RawValue> = serde_json::from_str(json).ok()?;
     Some(elements.into_iter().map(RawValue::get).collect())
@@ -78,16 +78,53 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-/// A member's name, borrowed where it has no escapes.
+/// A member's name, borrowed if it has no escapes.
 #[derive(serde::Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The names of a secret's fields, for a message: their number, and the first few.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldNames {
+    count: usize,
+    first: Vec<String>,
+}
+
+impl FieldNames {
+    /// The most names in a message.
+    const MAX_NAMES: usize = 10;
+    /// The most characters of a name in a message.
+    const MAX_CHARS: usize = 64;
+
+    pub(crate) fn of<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Self {
+        Self {
+            count: names.len(),
+            first: names.take(Self::MAX_NAMES).map(Self::short).collect(),
+        }
+    }
+
+    /// The beginning of a name, for a message.
+    pub(crate) fn short(name: &str) -> String {
+        name.chars().take(Self::MAX_CHARS).collect()
+    }
+}
+
+impl fmt::Display for FieldNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.count {
+            0 => f.write_str("it has no fields"),
+            1 => write!(f, "it has 1 field: {:?}", self.first),
+            n if n == self.first.len() => write!(f, "it has {n} fields: {:?}", self.first),
+            n => write!(f, "it has {n} fields, among them {:?}", self.first),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn members_and_elements_are_the_text_they_came_from() {
+    fn members_and_elements_keep_their_text() {
         let names = |json: &str| {
             members(json).map(|m| {
                 m.into_iter()

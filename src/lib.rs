@@ -1,65 +1,69 @@
-//! podkey hands pods their Vault or OpenBao secrets: a mutating admission webhook (`podkey serve`) adds an init
-//! container to pods that ask for it by annotation, and that container (`podkey-agent init`) logs in with the pod's
-//! own service-account token and writes the secrets as files. A sidecar keeps them fresh, where the pod asks for that.
+//! podkey gives pods their secrets from Vault or OpenBao. A mutating admission webhook (`podkey serve`) adds an init container to
+//! each pod that asks for secrets by annotation. That container (`podkey-agent init`) logs in with the pod's own service-account
+//! token and writes the secrets as files. A sidecar keeps the files fresh, if the pod asks for that.
 //!
 //! # The picture
 //!
 //! ```text
-//!    kube-apiserver                                      the pod's containers
-//!          │ AdmissionReview   ▲ CA, caBundle                    ▲ files
-//! ─────────┼───────────────────┼──── edges: async, I/O ──────────┼──────────────────────
-//!          ▼                   │                                 │
-//!    ┌─ webhook/ ──────────────┴┐            ┌─ agent/ ──────────┴──────┐
-//!    │ server, review,          │            │ init, sidecar,           │
-//!    │ tls, config              │            │ job hooks, files         │
-//!    │                          │            └───┬──────────────┬───────┘
-//!    └───────┬──────────────────┘                │              ▼
-//!            │                                   │       ┌─ vault/ ──────────────┐
-//!            │                                   │       │ login, read, renew,   │──▶ Vault / OpenBao
-//!            │                                   │       │ revoke, transport     │
-//!            │                                   │       └──────┬────────────────┘
-//! ───────────┼──────────── pure: no async, no clock, no I/O ────┼───────────────────────
-//!            ▼                                   ▼              │
-//!    ┌─ inject/ ─────────┐              ┌─ render/ ─────────┐   │
-//!    │ annotations,      │              │ decode, format    │   │
-//!    │ policy, pod, patch│              └───────┬───────────┘   │
-//!    └───────┬───────────┘                      │     ┌─ schedule/ ───────────┐
-//!            │                                  │     │ limiter, term, pace   │◀─ agent/, vault/
-//!            │                                  │     └─────────┬─────────────┘
-//!            ▼                                  │               │
-//!    ┌─ job/ ──────────────────────────┐        │               │
-//!    │ vault-action's grammar, masks,  │◀─ agent/               │
-//!    │ GITHUB_ENV, policy, placeholders│        │               │
-//!    └───────┬─────────────────────────┘        │               │
-//!            ▼                                  ▼               ▼
-//!    ┌──────── plan/: Plan       secret.rs: Secret, Lease     json.rs     text/ ────────┐
-//!    └──────────────────────────────────────────────────────────────────────────────────┘
+//!   people, CI        kube-apiserver                    the pod's containers, the runner's job      Vault or OpenBao
+//!       │                   │ AdmissionReview                 ▲ files        ▲ hooks                       ▲
+//! ──────┼───────────────────┼──────── edges: async, I/O ──────┼──────────────┼─────────────────────────────┼──────
+//!       ▼                   ▼                                 │              │                             │
+//!   ┌─ cli/ ───┐   ┌─ webhook/ ────────┐        ┌─ agent/ ────┴──────────────┴──────┐                      │
+//!   │ inject   │   │ server, review,   │        │ init, sidecar, hooks, exec        │                      │
+//!   │ migrate  │   │ limits, tls,      │        │ ┌─ volume/ ─────────────────────┐ │                      │
+//!   │          │   │ metrics           │        │ │ all paths and layouts of files│ │                      │
+//!   │          │   │                   │        │ └───────────────────────────────┘ │                      │
+//!   └─┬────────┘   └─┬──────┬──────────┘        └──┬──────────┬─────────────────┬───┘                      │
+//!     │              │      ▼                      │          ▼                 ▼                          │
+//!     │              │   ┌─ cluster/ ─────────┐    │    ┌─ vault/ ───────┐   ┌─ http/ ──────────────┐      │
+//!     │              │   │ Kubernetes' API    │    │    │ login, read,   │   │ dial, TLS trust,     │      │
+//!     │              │   │ server             │    │    │ write, renew,  │──▶│ proxy, one request   │──────┘
+//!     │              │   └────────────────────┘    │    │ revoke         │   │ within a deadline    │
+//!     │              │                             │    └────────┬───────┘   └───────────┬──────────┘
+//! ────┼──────────────┼──── pure: no async, clock, I/O, log, random source ──────────────┼─────────────────────────
+//!     ▼              ▼                             ▼             ▼                       │
+//!   ┌─ inject/ ─────────────┐   ┌─ job/ ─────────┐ ┌─ render/ ┐ ┌─ schedule/ ─────────┐  │
+//!   │ survey → request →    │   │ masks, exports,│ │ formats  │ │ when the sidecar    │  │
+//!   │ check → build; config │   │ policy, facts  │ │          │ │ does what           │  │
+//!   └───────┬───────────────┘   └───────┬────────┘ └────┬─────┘ └─────────────────────┘  │
+//!           ▼                           │               │                                │
+//!   ┌─ env/ ────────────────┐           │               │                                │
+//!   │ vault-action's grammar│           │               │                                │
+//!   └───────┬───────────────┘           │               │                                │
+//!           ▼                           ▼               ▼                                ▼
+//!   ┌─ plan/: Plan, its parts, rules and words ─── secret.rs, json.rs ──── text/ ─── telemetry/ (the log) ─┐
+//!   └──────────────────────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! An arrow means "may use"; nothing points upward. `webhook/` and `agent/` never see each other: they meet at
-//! [`plan::Plan`], which the webhook writes into the pod and the agent reads. The plan names secrets and holds none.
-//! `tests/architecture.rs` reads `src/` and holds these arrows, and the purity of the lower half.
+//! An arrow means "may use". No arrow points upward. `webhook/` and `agent/` do not use each other: they meet at [`plan::Plan`],
+//! which the webhook writes into the pod and the agent reads. A plan names secrets and contains none. `http/` knows nothing of
+//! Vault; only `agent/volume/` knows the paths and layouts of the pod's volumes.
+//!
+//! The table in `tests/architecture/rooms.rs` says the same, room by room. `tests/architecture/` reads `src/` with a parser and
+//! refuses every other arrow, and everything impure in the lower half.
 //!
 //! # Where to begin reading
 //!
-//! 1. [`plan`]: what the agent is asked to do; every other module is about making a plan or carrying one out.
-//! 2. `inject::decide`: from a pod, its namespace and the operator's config to a decision, in one pure function.
-//! 3. `webhook`: the HTTPS server around it, and `offline`, the same decision for `podkey inject`.
-//!    `webhook/tls` keeps the serving certificate, from files or by itself through the API server; deciding about a pod
-//!    never calls anyone.
-//! 4. `agent::init`: plan → token file → login → reads → render all in memory → write all → revoke → exit. Then
-//!    `agent::hooks`: what a runner's job gets of it, and when that is taken away again.
-//!    `agent::sidecar`: what `init` handed over → what the schedule says is due → one swap that shows all that changed → …
-//! 5. `job`: what a GitHub Actions job gets through the runner's hooks; its `masks` say what the log hides.
-//! 6. `migrate`: what replaces vault-action in a workflow; pure, beside `inject`, and on nothing but `job`.
-//! 7. `vault`: how we speak to Vault and OpenBao, and which failure is worth another try.
-//! 8. `schedule`: when the sidecar logs in, renews, reads again and revokes; pure, and tried for years of simulated time.
+//! 1. [`plan`]: what the agent is to do. Every other room makes a plan or carries one out.
+//! 2. `inject::decide`: from a pod, its namespace and the operator's config to a decision, in one pure function: survey the pod,
+//!    parse the request, check, build the patch.
+//! 3. `webhook`: the HTTPS server around that function. `webhook/tls` keeps the serving certificate, from files or, through
+//!    `cluster`, self-managed. The decision about a pod calls no other server.
+//! 4. `cli`: the commands that people run. `cli/inject` makes the webhook's decision without the webhook; `cli/migrate` shows
+//!    what replaces vault-action in a workflow.
+//! 5. `agent`, `init`: plan → token file → login → reads → render all in memory → write all → revoke → exit. Then `hooks`: what a
+//!    runner's job gets, and when that is deleted. Then `sidecar`: it resumes from the handover of `init`, executes the work that
+//!    the schedule says is due, and shows all changed files with one swap. `volume` has the files themselves.
+//! 6. `schedule`: when the sidecar logs in, renews, reads again and revokes. Pure; its tests simulate years.
+//! 7. `vault`: the requests to Vault and OpenBao, and which failure is retried. Below it `http`: one request within a deadline.
+//! 8. `job`: what a GitHub Actions job gets through the runner's hooks. Its `masks` say what the job's log hides.
+//! 9. `env` and `render`: from the data of a secret to variables and to files.
 //!
-//! Two programs, two features: `podkey` (`webhook`) and `podkey-agent` (`agent`), so that the agent, which runs in every
-//! pod, carries no server and no Kubernetes types.
+//! The two programs have a feature each: `podkey` (`webhook`) and `podkey-agent` (`agent`). The agent runs in every pod, so it
+//! contains no server and no Kubernetes types.
 
 pub mod env;
-pub mod job;
 pub mod plan;
 pub mod telemetry;
 mod text;
@@ -68,6 +72,8 @@ mod text;
 pub mod agent;
 #[cfg(feature = "agent")]
 mod http;
+#[cfg(feature = "agent")]
+pub mod job;
 #[cfg(feature = "agent")]
 mod json;
 #[cfg(feature = "agent")]

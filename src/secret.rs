@@ -1,27 +1,27 @@
-//! Values that must not be seen: bytes that are wiped when dropped and never printed, and the lease a secret came with.
+//! Secret values: bytes that are wiped when dropped and never printed; and the lease of a secret.
 
 use std::fmt;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-/// Secret bytes: a client token, a service-account token, a rendered file. Wiped on drop; `Debug` shows the length only;
-/// there is no `Display`.
+/// Secret bytes: a client token, a service-account token, a rendered file. Wiped on drop. `Debug` shows only the length, and there is
+/// no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// The bytes themselves. Whoever asks for them must not put them into a message or a log.
+    /// The bytes themselves. The caller must not put them into a message or a log.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 
-    /// How many bytes there are.
+    /// The number of bytes.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -45,16 +45,15 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// How long a secret lives that ends by itself. All of it is the server's own word, counted from its answer.
+/// The lease of a secret, as the server reports it. Durations count from the server's answer.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    /// What the server knows it by: with it, revoking the client token that made it ends the secret at once. Without it the
-    /// secret tells its end itself (a certificate), and nothing but the passing of time ends it. No secret, and of no use in
-    /// a log.
+    /// The server's id of the lease. A secret with an id ends when its client token is revoked. A secret without an id (a certificate)
+    /// contains its expiry, and ends only then. The id is not secret, and useless in a log.
     pub(crate) id: Option<String>,
-    /// How long it lasts.
+    /// The TTL.
     pub(crate) duration: Duration,
-    /// Whether it can be extended.
+    /// Whether the lease can be renewed.
     pub(crate) renewable: bool,
 }
 

@@ -26,7 +26,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use podkey::VERSION;
-use podkey::cli::inject::{self as offline, OfflineError};
+use podkey::cli::inject::offline::{self, OfflineError};
 use podkey::inject::{Config, Decision, Mender, Pod, decide};
 use serde_json::Value;
 

@@ -16,31 +16,18 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::process::Command;
 
 use podkey::job::masks::{COMMON, Masks};
-use podkey::plan::{Decode, Destination, Format, Mask, PlannedFile, WhenGone};
-use podkey::render::{Fields, render};
+use podkey::plan::{Format, Mask};
 use proptest::prelude::*;
 use serde_json::Value;
 
+use support::rendered::rendered;
 use support::runner::Runner;
 
 const FORMATS: [Format; 4] = [Format::Json, Format::Yaml, Format::Dotenv, Format::Properties];
 
 /// The file that podkey makes of a secret, or of one of its fields. None: the format cannot hold that.
 fn file(fields: &BTreeMap<String, Value>, key: Option<&str>, format: Format) -> Option<Vec<u8>> {
-    let planned: PlannedFile = PlannedFile {
-        secret: "kv/data/x".parse().unwrap(),
-        version: None,
-        data: None,
-        key: key.map(str::to_owned),
-        decode: Decode::None,
-        format,
-        file: Destination::Relative("x".into()),
-        mode: "0400".parse().unwrap(),
-        when_gone: WhenGone::Keep,
-    };
-    let json = serde_json::to_string(fields).unwrap();
-    let secret = render(&planned, &Fields::parse(&json).unwrap()).ok()?;
-    Some(secret.expose().to_vec())
+    rendered(&serde_json::to_string(fields).unwrap(), key, format)
 }
 
 /// A runner that read the masks of a file from a hook's output.
@@ -300,7 +287,7 @@ fn every_inner_line_of_a_pem_key_inside_properties_was_in_sight() {
 }
 
 #[test]
-fn what_a_real_shell_prints_of_a_value_is_hidden() {
+fn every_form_of_a_value_that_a_real_shell_prints_is_hidden() {
     // `declare -p` is bash's own.
     let scripts = [
         (

@@ -83,7 +83,7 @@ fn several_workflows_are_shown_one_after_the_other_and_an_unreadable_one_is_an_e
         ("jobs: {a: {steps: 1}}", "w.yml cannot be read: "),
         (
             "on: push\n",
-            "w.yml is no workflow and no composite action: it has no jobs and no runs\n",
+            "w.yml is neither a workflow nor a composite action: it has no jobs and no runs\n",
         ),
     ] {
         std::fs::write(temporary.path().join("w.yml"), text).unwrap();

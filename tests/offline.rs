@@ -150,7 +150,7 @@ fn several_documents_come_out_in_their_order() {
 }
 
 #[test]
-fn what_cannot_be_used_ends_with_64_and_says_what() {
+fn input_that_cannot_be_used_ends_with_64_and_a_reason() {
     for (config, manifest, args, expected) in [
         ("agent: {image: i}\nconection: {}", POD, &[][..], "line 2"),
         (CONFIG, "", &[], "the manifest is empty"),
@@ -337,7 +337,7 @@ fn a_list_is_unfolded() {
 }
 
 #[test]
-fn the_problems_of_every_document_are_told_with_its_name() {
+fn the_problems_of_every_document_are_reported_with_its_name() {
     let bad = POD.replace("kv/data/web", "kv/../web");
     let worse = bad
         .replace("name: web\n  annotations", "name: second\n  annotations")
@@ -375,7 +375,7 @@ fn problems_beyond_the_first_64_were_left_out_without_a_word() {
 }
 
 #[test]
-fn an_error_is_told_once_with_its_cause() {
+fn an_error_is_reported_once_with_its_cause() {
     let podkey = |args: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_podkey")).args(args).output().unwrap();
         (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
@@ -406,14 +406,14 @@ fn an_error_is_told_once_with_its_cause() {
     let (code, stderr) = podkey(&["serve", "--config", config, "--tls-poll", "0s"]);
     assert_ne!(code, 0);
     assert!(
-        stderr.contains("invalid value '0s' for '--tls-poll <DURATION>': there must be some time"),
+        stderr.contains("invalid value '0s' for '--tls-poll <DURATION>': the files cannot be read without a pause"),
         "{stderr}"
     );
 }
 
-/// `podkey inject | head -1`: whoever reads has seen enough, and no error is told of that.
+/// `podkey inject | head -1`: the reader has seen enough, and podkey reports no error.
 #[test]
-fn a_reader_that_has_seen_enough_is_no_error() {
+fn a_reader_that_closes_the_pipe_is_not_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config.yaml");
     let manifest = folder.path().join("pods.yaml");
@@ -445,7 +445,7 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 }
 
 #[test]
-fn annotations_where_no_pod_gets_them_are_told_with_their_place() {
+fn an_annotation_where_no_pod_gets_it_is_reported_with_its_place() {
     let object = |kind: &str, place: &str| {
         format!(
             "apiVersion: v1\nkind: {kind}\nmetadata: {{name: web, {place}: {{podkey.dev/role: web, podkey.dev/injected: x}}}}\n"
@@ -457,17 +457,17 @@ fn annotations_where_no_pod_gets_them_are_told_with_their_place() {
     assert_eq!(
         ended.stderr.lines().collect::<Vec<_>>(),
         [
-            "Service/web: podkey.dev/role: stands in metadata.annotations, where no pod of the Service gets it: put it on the pod template of what makes the pods"
+            "Service/web: podkey.dev/role: stands in metadata.annotations, where no pod of the Service gets it: put it on the pod template of the object that makes the pods"
         ]
     );
-    // Some controllers hand their object's annotations on to its pods.
+    // Some controllers copy the annotations of their object to its pods.
     let other = object("Rollout", "annotations").replace("v1", "argoproj.io/v1alpha1");
     let ended = inject(CONFIG, &format!("{POD}---\n{other}"), &[]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert!(
         ended
             .stderr
-            .contains("Rollout/web: has annotations of podkey, but podkey does not know its kind"),
+            .contains("Rollout/web: has annotations of podkey, but podkey does not know this kind"),
         "{}",
         ended.stderr
     );
@@ -480,7 +480,7 @@ fn annotations_with_another_prefix_are_noted() {
     for key in ["podkey.io/files", "podkey/files", "podkey.dev.files"] {
         let ended = inject(CONFIG, &POD.replace("podkey.dev/files", key), &[]);
         assert_eq!(ended.code, 0);
-        let note = format!("the annotation {key} is none of podkey's, which all begin with podkey.dev/");
+        let note = format!("the annotation {key} is not one of podkey's, which all begin with podkey.dev/");
         assert!(ended.stderr.contains(&note), "{}", ended.stderr);
     }
 }
@@ -500,7 +500,7 @@ fn a_namespace_that_the_webhook_is_not_asked_in_is_noted() {
 }
 
 #[test]
-fn the_nearest_allow_rule_is_noted_for_whoever_has_the_config() {
+fn the_nearest_allow_rule_is_noted_for_the_reader_of_the_config() {
     let config = CONFIG.replace(
         "auth:",
         "allow: [{roles: [x], secrets: [x]}, {namespaces: [team], secrets: ['kv/**']}], auth:",

@@ -1,4 +1,4 @@
-//! Being told to stop: the two signals that say so, and the moment more that a login has which is under way.
+//! The two signals that stop the agent, and the grace for a login that is under way.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -7,23 +7,23 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use super::report::{Code, Failure};
+use super::report::{Failure, SetupFault};
 use crate::vault::{Cancellation, LOGIN_GRACE};
 
-/// SIGINT and SIGTERM. Once they are handled, neither ends the process by itself.
+/// SIGINT and SIGTERM. From the first [`Signals::handle`] on, neither ends the process by itself.
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
-/// Which of them came.
+/// The signal that came.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Told {
+pub(super) enum StopSignal {
     Interrupt,
     Terminate,
 }
 
-impl Told {
+impl StopSignal {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Interrupt => "SIGINT",
@@ -31,8 +31,8 @@ impl Told {
         }
     }
 
-    /// The same for another process.
-    pub(super) fn signal(self) -> rustix::process::Signal {
+    /// To pass the signal on to another process.
+    pub(super) fn kernel_signal(self) -> rustix::process::Signal {
         match self {
             Self::Interrupt => rustix::process::Signal::INT,
             Self::Terminate => rustix::process::Signal::TERM,
@@ -41,33 +41,33 @@ impl Told {
 }
 
 impl Signals {
-    /// Handles them from here on; one that comes while nobody waits is not lost.
+    /// Handles the signals. A signal that comes while nobody waits is not lost.
     pub(super) fn handle() -> Result<Self, Failure> {
-        let no = |_| Failure::new(Code::BadPlan, "signals cannot be handled here", "");
+        let refused = |_| SetupFault::Signals;
         Ok(Self {
-            interrupt: signal(SignalKind::interrupt()).map_err(no)?,
-            terminate: signal(SignalKind::terminate()).map_err(no)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(refused)?,
+            terminate: signal(SignalKind::terminate()).map_err(refused)?,
         })
     }
 
-    /// The next one.
-    pub(super) async fn next(&mut self) -> Told {
+    /// Waits for the next signal.
+    pub(super) async fn next(&mut self) -> StopSignal {
         tokio::select! {
-            _ = self.interrupt.recv() => Told::Interrupt,
-            _ = self.terminate.recv() => Told::Terminate,
+            _ = self.interrupt.recv() => StopSignal::Interrupt,
+            _ = self.terminate.recv() => StopSignal::Terminate,
         }
     }
 
-    /// The signal that has come already, if any.
-    pub(super) async fn pending(&mut self) -> Option<Told> {
-        // Signals come through a pipe, which the runtime reads when a task yields.
+    /// A signal that has come already.
+    pub(super) async fn pending(&mut self) -> Option<StopSignal> {
+        // Signals come through a pipe, which the event loop reads when a task yields.
         yield_now().await;
         timeout(Duration::ZERO, self.next()).await.ok()
     }
 }
 
-/// Stops the work, to be dropped after this. A login that is under way may be about to bring a client token that nobody else
-/// could revoke: it has a moment to end, unless another signal comes.
+/// Stops the work, which the caller drops after this. A login that is under way may be about to receive a client token that
+/// nobody else could revoke: the login has [`LOGIN_GRACE`] to end, unless another signal comes.
 pub(super) async fn stop<T>(work: Pin<&mut impl Future<Output = T>>, stop: &Cancellation, signals: &mut Signals) {
     stop.request();
     if stop.login_in_flight() {
@@ -85,10 +85,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_signal_that_came_while_nobody_waited_is_seen() {
+    async fn a_signal_that_comes_while_nobody_waits_is_not_lost() {
         let mut signals = Signals::handle().unwrap();
         assert!(signals.pending().await.is_none());
-        kill_process(getpid(), Told::Interrupt.signal()).unwrap();
-        assert!(matches!(signals.pending().await, Some(Told::Interrupt)));
+        kill_process(getpid(), StopSignal::Interrupt.kernel_signal()).unwrap();
+        assert!(matches!(signals.pending().await, Some(StopSignal::Interrupt)));
     }
 }

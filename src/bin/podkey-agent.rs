@@ -5,40 +5,40 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use podkey::agent::{self, Hook, Surroundings};
+use podkey::agent::{self, Hook, Runtime};
 use podkey::telemetry::{self, LogFormat};
 
-/// Wipes every block of memory that is freed, those of the HTTP and TLS libraries too. Over dlmalloc: musl's own allocator
-/// goes to the kernel too often.
+/// Wipes every block of memory that is freed, also the blocks of the HTTP and TLS libraries. The allocator below is dlmalloc:
+/// the allocator of musl calls the kernel too often.
 #[global_allocator]
 static WIPING: zeroizing_alloc::ZeroAlloc<dlmalloc::GlobalDlmalloc> =
     zeroizing_alloc::ZeroAlloc(dlmalloc::GlobalDlmalloc);
 
 /// Gives a pod its Vault or OpenBao secrets as files.
 #[derive(Debug, Parser)]
-#[command(name = "podkey-agent", version)]
-struct Cli {
+#[command(name = "podkey-agent", version, after_help = podkey::plan::ExitCode::help())]
+struct AgentCli {
     #[command(subcommand)]
-    command: Command,
-    /// How log lines look: json or text. (The job hooks speak to the runner, in its own format.)
+    command: AgentCommand,
+    /// The format of log lines: json or text. (The job hooks write for the runner, in the runner's own format.)
     #[arg(long, global = true, value_name = "FORMAT", default_value = "json")]
     log_format: LogFormat,
-    /// Prefix of every path that the agent reads or writes, for trying it outside a container.
+    /// Prefix of every path that the agent reads or writes, to try the agent outside a container.
     #[arg(long, global = true, value_name = "DIR")]
     root: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum AgentCommand {
     /// Logs in once, reads every secret of PODKEY_PLAN, writes the files, revokes the token, and exits.
     Init,
-    /// Keeps the files of PODKEY_PLAN fresh until it is told to stop, then revokes its tokens. Never fails.
+    /// Keeps the files of PODKEY_PLAN fresh until a signal comes, then revokes its tokens. Never fails.
     Sidecar,
     /// The runner's hook before a job: masks and exports the job's secrets, or fails the job.
     JobStarted,
     /// The runner's hook after a job: clears the job's secrets. Never fails.
     JobCompleted,
-    /// Becomes COMMAND, with the pod's secret variables in its environment. Without all of them it does not start.
+    /// Becomes COMMAND, with the pod's secret variables in the environment. If a variable is missing, COMMAND is not started.
     Exec {
         /// The container's own command and its arguments.
         #[arg(last = true, required = true, value_name = "COMMAND")]
@@ -48,17 +48,13 @@ enum Command {
 
 fn main() -> ExitCode {
     agent::harden();
-    let cli = match Cli::try_parse() {
+    let cli = match AgentCli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
             return match error.use_stderr() {
                 false => ExitCode::SUCCESS,
-                true => ExitCode::from(agent::bad_usage(
-                    "the command line cannot be understood",
-                    None,
-                    written_log_format(),
-                )),
+                true => ExitCode::from(agent::bad_usage(&Runtime::new(None, written_log_format()))),
             };
         }
     };
@@ -69,28 +65,24 @@ fn main() -> ExitCode {
         Hook::new(std::env::vars_os().collect(), root)
     };
     ExitCode::from(match cli.command {
-        // Without a logger: what is printed here, the command did not say.
-        Command::Exec { command } => agent::exec(&command, cli.root, cli.log_format),
-        Command::JobStarted => agent::job_started(&hook(cli.root)),
-        Command::JobCompleted => agent::job_completed(&hook(cli.root)),
-        command @ (Command::Init | Command::Sidecar) => {
+        // Without a logger: a log line would look like output of the command.
+        AgentCommand::Exec { command } => agent::exec(&command, &Runtime::new(cli.root, cli.log_format)),
+        AgentCommand::JobStarted => agent::job_started(&hook(cli.root)),
+        AgentCommand::JobCompleted => agent::job_completed(&hook(cli.root)),
+        command @ (AgentCommand::Init | AgentCommand::Sidecar) => {
             agent::leave_no_core();
             telemetry::init(cli.log_format, level.as_deref());
-            let surroundings = Surroundings {
-                plan: std::env::var_os(podkey::plan::PLAN_ENV),
-                budget: std::env::var_os(agent::BUDGET_ENV),
-                root: cli.root,
-                log_format: cli.log_format,
-            };
+            let plan = std::env::var_os(podkey::plan::PLAN_ENV);
+            let runtime = Runtime::new(cli.root, cli.log_format).with_plan(plan, std::env::var_os(agent::BUDGET_ENV));
             match command {
-                Command::Sidecar => agent::sidecar(&surroundings),
-                _ => agent::init(&surroundings),
+                AgentCommand::Sidecar => agent::sidecar(&runtime),
+                _ => agent::init(&runtime),
             }
         }
     })
 }
 
-/// The log format of a command line that cannot be understood as a whole.
+/// The value of `--log-format` in a command line that does not parse as a whole.
 fn written_log_format() -> LogFormat {
     let words: Vec<_> = std::env::args_os().collect();
     let is_text = words

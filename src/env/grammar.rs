@@ -1,4 +1,4 @@
-//! vault-action's `secrets` input: `path key | NAME ;`, unchanged.
+//! The grammar of vault-action's `secrets` input, `path key | NAME ;`, unchanged.
 //!
 //! ```text
 //! list     = [ entry ] { ";" [ entry ] }
@@ -7,32 +7,33 @@
 //! selector = "*" | "**"                           every field: names in upper case, or as they are; the name comes before them
 //!          | key                                  no dot: the field of that very name, double quotes around it ignored
 //!          | step { "." step }                    a dot: into the value of a field
-//! step     = key | `key` | 'key' | "$"            then any number of [0], [1], [-1]; "$" is what we are at
+//! step     = key | `key` | 'key' | "$"            then any number of [0], [1], [-1]; "$" is the current value
 //! ```
 //!
-//! Without a name a variable is called as its selector: each `.` becomes `__`, what is no letter, digit or `_` goes, the rest
-//! is in upper case. A selector that is no plain path needs a name.
+//! Without a name, the variable gets its name from the selector: each `.` becomes `__`, characters other than letters, digits and `_`
+//! are removed, and the rest is in upper case. A selector that is not a plain path needs a name.
 //!
-//! What vault-action would only find out in the job, or do in a surprising way, is a problem here: JSONata's functions and
-//! operators, an index or quotes where vault-action takes them for a part of the name, two entries with one name, names that
-//! take over a job, white space in a name (mostly a forgotten `;`).
+//! Text that vault-action would refuse only in the job, or would treat in a surprising way, is a problem here: JSONata's functions and
+//! operators, an index or quotes that vault-action takes for a part of the name, two entries with one name, names that
+//! take over a job, white space in a name (usually a forgotten `;`).
 
 use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
-use crate::plan::{ApiPath, EnvName, EnvSecret, Invalid, MAX_ENV_SECRETS, Select, ValueStep, spelling};
+use super::selector::{self, Selector};
+use crate::plan::{ApiPath, EnvName, EnvSecret, Invalid, MAX_ENV_SECRETS, Select, spelling};
 use crate::text::quoted;
 
-/// The longest text that is looked at, in bytes.
-pub const MAX_BYTES: usize = 64 * 1024;
+/// The longest text, in bytes.
+pub(crate) const MAX_BYTES: usize = 64 * 1024;
 
-/// What is wrong with one entry, and what to do.
+/// A problem of one entry, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryProblem {
-    /// Which entry, from 1, blank ones not counted. None: the text as a whole.
+    /// The number of the entry, from 1, not counting blank entries. None: the text as a whole.
     pub entry: Option<usize>,
-    /// What is wrong and what to do, as the rest of the sentence.
+    /// What is wrong and what to do: the rest of a sentence that begins with the entry.
     pub message: String,
 }
 
@@ -45,21 +46,21 @@ impl fmt::Display for EntryProblem {
     }
 }
 
-/// One entry as it is written, its parts not judged yet.
+/// One entry as it is written; its parts are not parsed yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry<'a> {
-    /// Which one, from 1.
-    pub number: usize,
-    /// What to read.
-    pub path: &'a str,
-    /// What to take of it, with the quotes.
-    pub selector: &'a str,
-    /// What stands behind the last `|`.
-    pub name: Option<&'a str>,
+pub(crate) struct EnvEntry<'a> {
+    /// Its number, from 1.
+    pub(crate) number: usize,
+    /// The path to read.
+    pub(crate) path: &'a str,
+    /// The selector, with its quotes.
+    pub(crate) selector: &'a str,
+    /// The text behind the last `|`.
+    pub(crate) name: Option<&'a str>,
 }
 
 /// Splits the text into entries.
-pub fn entries(text: &str) -> impl Iterator<Item = Result<Entry<'_>, EntryProblem>> {
+pub(crate) fn entries(text: &str) -> impl Iterator<Item = Result<EnvEntry<'_>, EntryProblem>> {
     text.split(';')
         .map(str::trim)
         .filter(|entry| !entry.is_empty())
@@ -78,7 +79,7 @@ pub fn entries(text: &str) -> impl Iterator<Item = Result<Entry<'_>, EntryProble
             }
             let mut words = spec.split_whitespace();
             match (words.next(), words.next(), words.next()) {
-                (Some(path), Some(selector), None) => Ok(Entry {
+                (Some(path), Some(selector), None) => Ok(EnvEntry {
                     number,
                     path,
                     selector,
@@ -89,14 +90,14 @@ pub fn entries(text: &str) -> impl Iterator<Item = Result<Entry<'_>, EntryProble
         })
 }
 
-/// Why the part before the name, which begins with `first`, is no path and key.
+/// Why the part before the name, which begins with `first`, is not a path and a key.
 fn no_entry(spec: &str, first: Option<&str>) -> String {
     if spec.contains("{{")
         && let Some(why) = spelling::of_path(spec)
     {
         return why;
     }
-    // Of an entry that lacks its ; the rest is a path as well.
+    // If the `;` is missing between two entries, a later word is a path.
     let mut words = spec.split_whitespace().skip(1);
     let may_have_space = first.is_some_and(|first| first.contains('/')) && words.clone().count() > 1;
     let space = match may_have_space && !words.any(|word| word.contains('/')) {
@@ -106,7 +107,7 @@ fn no_entry(spec: &str, first: Option<&str>) -> String {
     format!("is not a path and a key: write \"path key | NAME\", with a ; between entries{space}")
 }
 
-/// Parses the whole text. `P` is the kind of path: an [`ApiPath`], or one with placeholders. Every problem is told at once.
+/// Parses the whole text, and reports all problems. `P` is the kind of path: an [`ApiPath`], or a path with placeholders.
 pub fn parse<P: FromStr<Err = Invalid>>(text: &str) -> Result<Vec<EnvSecret<P>>, Vec<EntryProblem>> {
     let whole = |message: String| Err(vec![EntryProblem { entry: None, message }]);
     if text.len() > MAX_BYTES {
@@ -168,13 +169,13 @@ fn parse_path<P: FromStr<Err = Invalid>>(text: &str) -> Result<(P, Option<NonZer
             Ok(version) => (path, Some(version)),
             Err(_) => {
                 return Err(format!(
-                    "asks for {}, which is no version number from 1",
+                    "asks for {}, which is not a version number (1 or more)",
                     quoted(version)
                 ));
             }
         },
     };
-    // vault-action sends such a path as it is, and the server redirects to what was meant.
+    // vault-action sends a path with a slash at its beginning, and the server redirects to the path without the slash.
     let path = path.trim_start_matches('/');
     let secret = spelling::parse(path, spelling::of_path).map_err(|why| match why.contains("%, an escape") {
         true => format!("{why}, as `secret` of podkey.dev/files, where a path may have spaces"),
@@ -186,7 +187,7 @@ fn parse_path<P: FromStr<Err = Invalid>>(text: &str) -> Result<(P, Option<NonZer
     }
 }
 
-fn parse_select(entry: &Entry<'_>) -> Result<Select, String> {
+fn parse_select(entry: &EnvEntry<'_>) -> Result<Select, String> {
     if let Some(name) = entry.name
         && name.contains(char::is_whitespace)
     {
@@ -195,7 +196,7 @@ fn parse_select(entry: &Entry<'_>) -> Result<Select, String> {
             quoted(name)
         ));
     }
-    let (at, is_plain) = match parse_selector(entry.selector) {
+    let (at, is_plain) = match selector::parse(entry.selector) {
         Ok(Selector::UpperCase) => return Ok(Select::UpperCase { prefix: prefix(entry) }),
         Ok(Selector::KeepCase) => return Ok(Select::KeepCase { prefix: prefix(entry) }),
         Ok(Selector::Value { at, is_plain }) => (at, is_plain),
@@ -222,13 +223,13 @@ fn parse_select(entry: &Entry<'_>) -> Result<Select, String> {
     Ok(Select::Value { at, name })
 }
 
-fn prefix(entry: &Entry<'_>) -> String {
+fn prefix(entry: &EnvEntry<'_>) -> String {
     entry.name.unwrap_or_default().to_owned()
 }
 
-/// vault-action's names: each `.` becomes `__`; what is no letter, digit or `_` goes.
+/// The name that vault-action makes: each `.` becomes `__`; characters other than letters, digits and `_` are removed.
 /// (A few marks of Indic scripts, which JavaScript does not count as letters, stay.)
-pub fn normalized(text: &str) -> String {
+pub(crate) fn normalized(text: &str) -> String {
     let mut name = String::with_capacity(text.len() + 8);
     for c in text.chars() {
         match c {
@@ -240,165 +241,10 @@ pub fn normalized(text: &str) -> String {
     name
 }
 
-/// The output that vault-action would have set for an entry, and podkey cannot.
+/// The name of the output that vault-action sets for an entry.
 #[cfg(feature = "webhook")]
-pub(crate) fn output(entry: &Entry<'_>) -> String {
+pub(crate) fn output(entry: &EnvEntry<'_>) -> String {
     entry.name.map_or_else(|| normalized(entry.selector), str::to_owned)
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Selector {
-    UpperCase,
-    KeepCase,
-    /// `is_plain`: it may do without a name.
-    Value {
-        at: Vec<ValueStep>,
-        is_plain: bool,
-    },
-}
-
-/// What JSONata does not take for a part of a name: its operators.
-const OPERATORS: &str = ".[]{}(),@#;:?+-*/%|=<>^&!~`'";
-
-/// The error goes on after the selector.
-fn parse_selector(written: &str) -> Result<Selector, String> {
-    check_quotes(written)?;
-    // Double quotes are taken out before anything else is looked at.
-    let text = written.replace('"', "");
-    match text.as_str() {
-        "" => return Err("which is empty".to_owned()),
-        "*" => return Ok(Selector::UpperCase),
-        "**" => return Ok(Selector::KeepCase),
-        _ => {}
-    }
-    if text.contains('\\') {
-        return Err("which has a backslash: podkey takes no escapes".to_owned());
-    }
-    let is_string = |quote| {
-        written.len() > 2
-            && written.starts_with(quote)
-            && written.ends_with(quote)
-            && written.matches(quote).count() == 2
-    };
-    if !text.contains('.') {
-        // Without a dot all of it is the field's name.
-        return match text.chars().find(|c| "()[]`'".contains(*c)) {
-            Some('(' | ')') => Err(NO_FUNCTIONS.to_owned()),
-            Some('[' | ']') => Err(format!(
-                "which vault-action takes for a field's name: write \"$.{text} | NAME\""
-            )),
-            Some(_) => {
-                let bare: String = text.chars().filter(|c| !"`'".contains(*c)).collect();
-                Err(format!(
-                    "whose quotes vault-action takes for a part of the field's name: write \"{bare} | NAME\""
-                ))
-            }
-            None if text == "$" => Err("which is no field: the whole secret is \"$.$ | NAME\"".to_owned()),
-            None => Ok(Selector::Value {
-                is_plain: is_string('"') || is_name(&text),
-                at: vec![ValueStep::Key(text)],
-            }),
-        };
-    }
-    let mut at = Vec::new();
-    let mut rest = text.as_str();
-    let mut first_has_index = false;
-    loop {
-        let (key, after) = parse_step(rest)?;
-        let before = at.len();
-        at.extend(key.map(|key| ValueStep::Key(key.to_owned())));
-        rest = after;
-        while let Some(inside) = rest.strip_prefix('[') {
-            let index = inside.split_once(']').and_then(|(index, after)| {
-                rest = after;
-                index.parse().ok()
-            });
-            match index {
-                Some(index) if key.is_some() => at.push(ValueStep::Index(index)),
-                _ => {
-                    return Err(
-                        "which has more between [ and ] than podkey reads: [0], [1] or [-1] after a key".to_owned(),
-                    );
-                }
-            }
-        }
-        first_has_index |= before == 0 && at.len() > 1;
-        match rest.strip_prefix('.') {
-            Some(after) => rest = after,
-            None if rest.is_empty() => break,
-            None => return Err(operator(rest)),
-        }
-    }
-    Ok(Selector::Value {
-        at,
-        is_plain: is_string('"') || is_string('\'') || !first_has_index,
-    })
-}
-
-/// Double quotes go around the whole, or around a step of it.
-fn check_quotes(written: &str) -> Result<(), String> {
-    let mut parts = written.split('"');
-    let mut before = parts.next().unwrap_or_default();
-    while let Some(quoted) = parts.next() {
-        let Some(after) = parts.next() else {
-            return Err("which has a double quote without its other".to_owned());
-        };
-        let begins = before.is_empty() || before.ends_with('.');
-        let ends = after.is_empty() || after.starts_with(['.', '[']);
-        if !begins || !ends || quoted.is_empty() {
-            return Err(
-                "which has a double quote inside a name: podkey cannot name such a field, but * can".to_owned(),
-            );
-        }
-        before = after;
-    }
-    Ok(())
-}
-
-/// The first step's key (none: it is `$`), and what comes after it.
-fn parse_step(rest: &str) -> Result<(Option<&str>, &str), String> {
-    for quote in ['`', '\''] {
-        if let Some(inside) = rest.strip_prefix(quote) {
-            return match inside.split_once(quote) {
-                Some((key, after)) if !key.is_empty() => Ok((Some(key), after)),
-                _ => Err(format!(
-                    "which has a {quote} without its other, or nothing between them"
-                )),
-            };
-        }
-    }
-    let end = rest.find(|c| OPERATORS.contains(c)).unwrap_or(rest.len());
-    let (key, after) = rest.split_at(end);
-    match key {
-        "" if rest.is_empty() || rest.starts_with('.') => Err("which has a step without a name".to_owned()),
-        "" => Err(operator(rest)),
-        "$" => Ok((None, after)),
-        _ if key.starts_with('$') => Err(NO_FUNCTIONS.to_owned()),
-        _ if key.starts_with(|c: char| c.is_ascii_digit()) => Err(format!(
-            "whose step {} begins with a digit: write `{key}`, or [0] for an element of a list",
-            quoted(key)
-        )),
-        _ => Ok((Some(key), after)),
-    }
-}
-
-const NO_FUNCTIONS: &str = "which is JSONata's function or variable: podkey reads paths such as a.b, and $.$ for all";
-
-fn operator(rest: &str) -> String {
-    match rest.chars().next() {
-        Some('(' | ')') => NO_FUNCTIONS.to_owned(),
-        c => format!(
-            "which has JSONata's operator {:?}: write backticks around a key that has it, as in a.`b-c`",
-            c.unwrap_or_default()
-        ),
-    }
-}
-
-/// Whether JSONata reads the text as a name and nothing else.
-fn is_name(text: &str) -> bool {
-    !text.contains(|c| OPERATORS.contains(c))
-        && !text.starts_with(|c: char| c == '$' || c.is_ascii_digit())
-        && !["true", "false", "null"].contains(&text)
 }
 
 #[cfg(test)]
@@ -406,6 +252,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::plan::ValueStep;
 
     fn parsed(text: &str) -> Result<Vec<EnvSecret>, String> {
         parse(text).map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
@@ -439,7 +286,7 @@ mod tests {
 
     /// The numbers are those of the acceptance cases in vault-action's tests and observed behaviour.
     #[test]
-    fn what_vault_action_takes_is_taken() {
+    fn an_entry_that_vault_action_takes_is_taken() {
         for (case, text, expected) in [
             ("1", "test key", "test>key=KEY"),
             ("2", "test key|testName", "test>key=testName"),
@@ -488,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_vault_action_refuses_or_gets_wrong_is_told_with_what_to_write() {
+    fn an_entry_that_vault_action_refuses_or_misreads_is_reported_with_a_remedy() {
         for (case, text, expected) in [
             ("", "", "has no entry"),
             ("", " ; ;", "has no entry"),
@@ -519,10 +366,10 @@ mod tests {
             ("", "p k; q k", "entry 2 has the name K of entry 1"),
             ("", "a/../b k", ". or .."),
             ("", "a?list=true k", "'?'"),
-            ("", "a?version=0 k", "no version number"),
+            ("", "a?version=0 k", "not a version number"),
             ("", "/cubbyhole/foo foo", "about tokens"),
             ("", "auth/token/lookup-self id", "about tokens"),
-            ("", "p \"a", "double quote without its other"),
+            ("", "p \"a", "double quote that is not closed"),
             ("", "p a\"b\" | X", "double quote inside a name"),
             ("", "p \"\" | X", "double quote inside a name"),
             ("", "p a.b[x='y'] | X", "between [ and ]"),
@@ -535,7 +382,7 @@ mod tests {
             ("", "p a..b | X", "step without a name"),
             ("", "p a. | X", "step without a name"),
             ("", "p list.0 | X", "or [0] for an element"),
-            ("", "p a.`b", "without its other"),
+            ("", "p a.`b", "that is not closed"),
             ("", "p $ | X", "\"$.$ | NAME\""),
             ("", "p a\\b | X", "backslash"),
             ("", "p - | X; q ; p $; r --", "entry 2"),
@@ -545,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_told_at_once() {
+    fn all_problems_are_reported_together() {
         let problems = parse::<ApiPath>("a//b k[1]; c; d `x`").unwrap_err();
         let entries: Vec<_> = problems.iter().map(|problem| problem.entry).collect();
         assert_eq!(entries, [Some(1), Some(1), Some(2), Some(3)]);
@@ -590,7 +437,7 @@ mod tests {
         }
 
         #[test]
-        fn an_entry_of_plain_words_says_what_it_says(
+        fn an_entry_of_plain_words_is_read_as_written(
             path in "[a-z]{1,8}(/[a-z]{1,8}){0,3}", key in "k[a-z_]{1,8}", name in "N[A-Z0-9_]{1,8}",
         ) {
             prop_assert_eq!(shown(&format!("{path} {key}|{name};")), format!("{path}>{key}={name}"));

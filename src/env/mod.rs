@@ -1,9 +1,10 @@
-//! vault-action's `secrets` input, `path key | NAME ;`, as `podkey.dev/env` and `podkey.dev/job-env` take it: any pod's
-//! variables, a runner pod's among them. Pure. Its own source is github.com/hashicorp/vault-action, 3.4.0.
+//! Variables from secrets, for any pod: the values of `podkey.dev/env` and `podkey.dev/job-env`, in the grammar of vault-action's
+//! `secrets` input, `path key | NAME ;`. Pure. The source of the grammar is github.com/hashicorp/vault-action, 3.4.0.
 //!
-//! - [`grammar`]: from text to what a plan holds. The webhook reads it.
-//! - [`select`]: from a secret's data to values and the names of their variables.
+//! - [`grammar`]: from the text to entries of a plan, for the webhook. `selector` is a part of it.
+//! - [`select`]: from a secret's data to values and the names of their variables, for the agent.
 
 pub mod grammar;
 #[cfg(feature = "agent")]
-pub mod select;
+pub(crate) mod select;
+mod selector;

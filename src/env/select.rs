@@ -1,7 +1,7 @@
-//! From a secret's data to the values an entry of `podkey.dev/env` asks for, as vault-action's selectors find them: paths
-//! go through lists to what is in each element, and one hit alone is no list.
+//! From a secret's data to the values of an entry of `podkey.dev/env`, as vault-action's selectors find them: a path goes through a
+//! list into each element, and a single match is not a list.
 //!
-//! A string is given as it is, anything else as JSON without white space, its numbers as the server wrote them (JavaScript
+//! A string is returned as it is, anything else as JSON without white space, numbers as the server wrote them (JavaScript
 //! would round them). Null is the text `null`.
 
 use std::fmt;
@@ -9,22 +9,22 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::grammar::normalized;
-use crate::json;
+use crate::json::{self, FieldNames};
 use crate::plan::{EnvName, Select, ValueStep};
 use crate::secret::Secret;
 use crate::text::steers;
 
-/// Why there is no value. Names only, never a value.
+/// Why there is no value. Contains names, never a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SelectError {
-    /// Nothing is there.
+pub(crate) enum SelectError {
+    /// The secret has no such value.
     #[error("the secret has nothing at {at:?} ({available}){hint}")]
     NoMatch {
-        /// The way that was looked for, its steps with dots between them.
+        /// The path, its steps with dots between them.
         at: String,
-        /// The names there are.
-        available: String,
-        /// What may have been meant.
+        /// The names that the secret has.
+        available: FieldNames,
+        /// What to write instead.
         hint: &'static str,
     },
     /// A field of a whole secret has a name that no variable can have.
@@ -39,31 +39,31 @@ pub enum SelectError {
         /// Why it cannot be one.
         problem: String,
     },
-    /// A wildcard would make variables that programs take orders from, and the secret's writer chose their names.
+    /// A wildcard would make variables that steer programs, and the secret's writer chose their names.
     #[error(
-        "the wildcard would make variables that decide what programs run, load or connect to, and whoever writes the secret \
+        "the wildcard would make variables that decide what programs run, load or connect to, and the writer of the secret \
          must not choose those: {0}"
     )]
     Steering(SteeringNames),
-    /// A text that is no Unicode text (a lone surrogate).
-    #[error("the value at {at:?} is no valid Unicode text")]
+    /// A text is not valid Unicode (a lone surrogate).
+    #[error("the value at {at:?} is not valid Unicode text")]
     NotText {
         /// Where.
         at: String,
     },
-    /// The data is no JSON object.
-    #[error("the secret's data is no JSON object")]
+    /// The data is not a JSON object.
+    #[error("the secret's data is not a JSON object")]
     NotAnObject,
 }
 
-/// The names of refused variables, for a message: as many as `MAX_NAMES_BYTES` hold, and the number of the others.
+/// The names of refused variables, for a message: at most `MAX_NAMES_BYTES`, and the number of the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SteeringNames {
+pub(crate) struct SteeringNames {
     shown: String,
     more: usize,
 }
 
-/// The longest list of [`SteeringNames`] in bytes: a report's message has room for it, and for what stands around it.
+/// The longest list of [`SteeringNames`] in bytes, so that the whole message fits into a report.
 const MAX_NAMES_BYTES: usize = 1536;
 
 impl SteeringNames {
@@ -71,9 +71,9 @@ impl SteeringNames {
     fn push(&mut self, field: &str, name: &str) {
         let of = match field == name {
             true => String::new(),
-            false => format!(" (the field {:?})", short(field)),
+            false => format!(" (the field {:?})", FieldNames::short(field)),
         };
-        let item = format!("{:?}{of}", short(name));
+        let item = format!("{:?}{of}", FieldNames::short(name));
         if self.more > 0 || self.shown.len() + item.len() > MAX_NAMES_BYTES {
             self.more += 1;
             return;
@@ -99,10 +99,9 @@ impl fmt::Display for SteeringNames {
     }
 }
 
-/// The data that selections are made in: what is inside `data.data`, if that is an object, else `data` itself. That is how
-/// vault-action tells KV v2 from everything else. Only for an answer that nobody has unwrapped yet: a KV v2 secret may have a
-/// field `data` too.
-pub fn inside(data: &str) -> &str {
+/// The data for the selectors: the inside of `data.data`, if that is an object, otherwise `data` itself. vault-action recognises KV v2
+/// in this way. Only for an answer that is not unwrapped yet: a KV v2 secret may have a field `data` too.
+pub(crate) fn inside(data: &str) -> &str {
     let inner = json::members(data)
         .into_iter()
         .flatten()
@@ -113,11 +112,11 @@ pub fn inside(data: &str) -> &str {
     }
 }
 
-/// The values that one entry asks for, each with its variable. `data` is a JSON object.
+/// The values of one entry, each with its variable. `data` is a JSON object.
 ///
-/// A wildcard that would make a variable of which `steers` holds makes none at all: a job without one of the variables that its
-/// author counts on would fail in the middle of its work, and the reason would stand in another log.
-pub fn select(select: &Select, data: &str) -> Result<Vec<(EnvName, Secret)>, SelectError> {
+/// A wildcard that would make a variable for which `steers` is true makes no variable at all: a job that misses one of its variables
+/// would fail in the middle of its work, and the reason would be in another log.
+pub(crate) fn select(select: &Select, data: &str) -> Result<Vec<(EnvName, Secret)>, SelectError> {
     let (prefix, upper_case) = match select {
         Select::Value { at, name } => return Ok(vec![(name.clone(), value_at(at, data)?)]),
         Select::UpperCase { prefix } => (prefix, true),
@@ -144,17 +143,17 @@ pub fn select(select: &Select, data: &str) -> Result<Vec<(EnvName, Secret)>, Sel
     let mut values = Vec::with_capacity(named.len());
     for (field, name, json) in named {
         let name = name.parse::<EnvName>().map_err(|problem| SelectError::Name {
-            field: short(&field),
-            name: short(&name),
+            field: FieldNames::short(&field),
+            name: FieldNames::short(&name),
             problem: problem.to_string(),
         })?;
-        values.push((name, value(json, || short(&field))?));
+        values.push((name, value(json, || FieldNames::short(&field))?));
     }
     Ok(values)
 }
 
-/// Whether an entry could have made this variable.
-pub fn may_make(select: &Select, variable: &str) -> bool {
+/// Whether an entry can make this variable.
+pub(crate) fn may_make(select: &Select, variable: &str) -> bool {
     match select {
         Select::Value { name, .. } => name.as_str() == variable,
         Select::UpperCase { prefix } => variable.starts_with(&normalized(prefix).to_uppercase()),
@@ -162,7 +161,7 @@ pub fn may_make(select: &Select, variable: &str) -> bool {
     }
 }
 
-/// The value at the end of the way.
+/// The value at the end of the path.
 fn value_at(at: &[ValueStep], data: &str) -> Result<Secret, SelectError> {
     let shown = || {
         let mut text = String::new();
@@ -173,11 +172,11 @@ fn value_at(at: &[ValueStep], data: &str) -> Result<Secret, SelectError> {
                 ValueStep::Index(index) => text.push_str(&format!("[{index}]")),
             }
         }
-        short(&text)
+        FieldNames::short(&text)
     };
     match find(at, data) {
-        Some(Found::One(json)) => value(json, shown),
-        Some(Found::Many(items)) => {
+        Some(Match::One(json)) => value(json, shown),
+        Some(Match::Many(items)) => {
             let mut out = Zeroizing::new(vec![b'[']);
             for (index, item) in items.iter().enumerate() {
                 if index > 0 {
@@ -193,27 +192,13 @@ fn value_at(at: &[ValueStep], data: &str) -> Result<Secret, SelectError> {
             let dotted = at.len() > 1 && members.iter().any(|(name, _)| name.contains('.'));
             Err(SelectError::NoMatch {
                 at: shown(),
-                available: names(&members),
+                available: FieldNames::of(members.iter().map(|(name, _)| name.as_ref())),
                 hint: match dotted {
                     true => ": write backticks around a name with a dot in it, as in `a.b`",
                     false => "",
                 },
             })
         }
-    }
-}
-
-fn short(text: &str) -> String {
-    text.chars().take(64).collect()
-}
-
-fn names<T>(members: &[(std::borrow::Cow<'_, str>, T)]) -> String {
-    let first: Vec<String> = members.iter().take(10).map(|(name, _)| short(name)).collect();
-    match members.len() {
-        0 => "it has no fields".to_owned(),
-        1 => format!("it has 1 field: {first:?}"),
-        n if n == first.len() => format!("it has {n} fields: {first:?}"),
-        n => format!("it has {n} fields, among them {first:?}"),
     }
 }
 
@@ -227,13 +212,13 @@ fn value(json: &str, at: impl Fn() -> String) -> Result<Secret, SelectError> {
     }
 }
 
-/// JSON without the white space between its tokens, its strings as JavaScript writes them: a server in Go escapes `&`, `<` and `>`
-/// too. Numbers stay as the server wrote them.
+/// JSON without the white space between its tokens, strings as JavaScript writes them (a server in Go also escapes `&`, `<` and `>`),
+/// numbers as the server wrote them.
 fn json_text(json: &str) -> Zeroizing<Vec<u8>> {
     let mut out = Zeroizing::new(Vec::with_capacity(json.len()));
     for token in json::tokens(json) {
         let is_escaped = token.starts_with('"') && token.contains('\\');
-        // A lone surrogate, which is no text, stays.
+        // A lone surrogate is not text, and stays as written.
         let text = is_escaped.then(|| serde_json::from_str::<String>(token).ok().map(Zeroizing::new));
         match text.flatten().and_then(|text| serde_json::to_vec(&*text).ok()) {
             Some(written) => out.extend_from_slice(&Zeroizing::new(written)),
@@ -243,14 +228,14 @@ fn json_text(json: &str) -> Zeroizing<Vec<u8>> {
     out
 }
 
-/// What a step finds: one value as it is, or a sequence of them (which JSONata gathers, and which is no list of the secret's).
-enum Found<'a> {
+/// The result of a step: one value, or a sequence of values that JSONata collects (which is not a list of the secret).
+enum Match<'a> {
     One(&'a str),
     Many(Vec<&'a str>),
 }
 
-impl<'a> Found<'a> {
-    /// One level of lists taken apart.
+impl<'a> Match<'a> {
+    /// The elements of a list, or the value itself.
     fn spread(self) -> Vec<&'a str> {
         match self {
             Self::One(json) => json::elements(json).unwrap_or_else(|| vec![json]),
@@ -259,8 +244,8 @@ impl<'a> Found<'a> {
     }
 }
 
-/// Goes the way as JSONata does.
-fn find<'a>(at: &[ValueStep], data: &'a str) -> Option<Found<'a>> {
+/// Follows the path as JSONata does.
+fn find<'a>(at: &[ValueStep], data: &'a str) -> Option<Match<'a>> {
     let mut here = vec![data];
     let mut steps = at;
     while let Some((step, after)) = steps.split_first() {
@@ -271,53 +256,53 @@ fn find<'a>(at: &[ValueStep], data: &'a str) -> Option<Found<'a>> {
             .count();
         let (indexes, rest) = after.split_at(indexes);
         steps = rest;
-        let mut found: Vec<Found<'a>> = Vec::new();
+        let mut found: Vec<Match<'a>> = Vec::new();
         'items: for item in here {
             let Some(mut value) = look_up(item, key) else { continue };
             for index in indexes {
                 let ValueStep::Index(index) = index else { return None };
                 match element(value, *index) {
-                    Some(json) => value = Found::One(json),
+                    Some(json) => value = Match::One(json),
                     None => continue 'items,
                 }
             }
             found.push(value);
         }
-        // At the end of the way a list stays what it is.
-        if steps.is_empty() && found.len() == 1 && matches!(&found[0], Found::One(_)) {
+        // At the end of the path a list stays a list.
+        if steps.is_empty() && found.len() == 1 && matches!(&found[0], Match::One(_)) {
             return found.pop();
         }
-        here = found.into_iter().flat_map(Found::spread).collect();
+        here = found.into_iter().flat_map(Match::spread).collect();
     }
     match here.len() {
         0 => None,
-        1 => here.pop().map(Found::One),
-        _ => Some(Found::Many(here)),
+        1 => here.pop().map(Match::One),
+        _ => Some(Match::Many(here)),
     }
 }
 
-/// An object's member; of a list, that member of each element.
-fn look_up<'a>(item: &'a str, key: &str) -> Option<Found<'a>> {
+/// The member of an object, or of each element of a list.
+fn look_up<'a>(item: &'a str, key: &str) -> Option<Match<'a>> {
     if let Some(elements) = json::elements(item) {
-        // No secret has lists in lists in lists that anyone would search for a name.
+        // One level of lists is enough: secrets do not have lists in lists that people search for a name.
         let found: Vec<&str> = elements
             .into_iter()
             .filter_map(|element| member(element, key))
-            .flat_map(|json| Found::One(json).spread())
+            .flat_map(|json| Match::One(json).spread())
             .collect();
-        return (!found.is_empty()).then_some(Found::Many(found));
+        return (!found.is_empty()).then_some(Match::Many(found));
     }
-    member(item, key).map(Found::One)
+    member(item, key).map(Match::One)
 }
 
 fn member<'a>(item: &'a str, key: &str) -> Option<&'a str> {
     let members = json::members(item)?;
-    // Of two with one name, JavaScript has the last.
+    // Of two members with one name, JavaScript takes the last.
     members.into_iter().rfind(|(name, _)| name == key).map(|(_, json)| json)
 }
 
-/// An element, from the end where the index is negative. What is no list counts as a list of itself.
-fn element(value: Found<'_>, index: i32) -> Option<&str> {
+/// An element; a negative index counts from the end. A value that is not a list counts as a list with one element.
+fn element(value: Match<'_>, index: i32) -> Option<&str> {
     let items = value.spread();
     let at = match usize::try_from(index) {
         Ok(at) => at,
@@ -385,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_named_with_the_names_there_are() {
+    fn a_missing_field_is_reported_with_the_names_of_the_existing_fields() {
         for (selector, data, expected) in [
             (
                 "gone",
@@ -397,8 +382,8 @@ mod tests {
             ("$.a[1]", r#"{"a":["canary"]}"#, "nothing at \"a[1]\""),
             ("$.a[-2]", r#"{"a":["canary"]}"#, "nothing at \"a[-2]\""),
             ("a.b", r#"{"a":[]}"#, "nothing at"),
-            ("a", "[\"canary\"]", "no JSON object"),
-            ("a", r#"{"a":"\ud800"}"#, "no valid Unicode"),
+            ("a", "[\"canary\"]", "not a JSON object"),
+            ("a", r#"{"a":"\ud800"}"#, "not valid Unicode"),
         ] {
             let error = selected(&format!("{selector} | X"), data).unwrap_err().to_string();
             assert!(
@@ -406,7 +391,7 @@ mod tests {
                 "{selector}: {error}"
             );
         }
-        // A plan made by hand.
+        // A plan that the webhook would not make.
         assert!(value_at(&[ValueStep::Index(0)], r#"{"a":1}"#).is_err());
     }
 
@@ -532,7 +517,7 @@ mod tests {
     }
 
     #[test]
-    fn kv_v2_is_told_as_vault_action_tells_it() {
+    fn kv_v2_is_recognised_as_vault_action_does() {
         for (case, data, expected) in [
             ("46", r#"{"data":{"k":"v"},"metadata":{"version":1}}"#, r#"{"k":"v"}"#),
             ("47", r#"{"k":"v"}"#, r#"{"k":"v"}"#),

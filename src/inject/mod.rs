@@ -17,6 +17,7 @@ pub use kubernetes::KubernetesVersion;
 pub use patch::PodPatch;
 pub use pod::{Pod, Text, UnreadablePod};
 pub use problem::{Mender, Problem, Problems};
+pub(crate) use request::keys;
 pub use request::keys::{INJECTED, PREFIX};
 pub use request::yaml_error::explain;
 

@@ -1,25 +1,23 @@
-//! Lines for the runner: workflow commands, and plain lines that are none. The runner reads each line of a hook's output
-//! for commands; it ends a line at LF, CR LF and a lone CR.
+//! Lines for the runner: workflow commands, and plain lines that the runner does not take for commands. The runner searches each line
+//! of a hook's output for commands. A line ends at LF, CR LF and a lone CR.
 //!
 //! In a command's data `%`, CR and LF are escaped, in a property `:` and `,` as well. The runner undoes `%25` last, so no
-//! value can turn into another escape on the way.
+//! value can become another escape on the way.
 //! <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>
 
 use crate::text::is_printable;
 
-/// How much an annotation matters. It stands at the step, and on the summary page of the run.
+/// The level of an annotation, which GitHub shows at the step and on the summary page of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// For information.
-    Notice,
-    /// To look at.
+pub(crate) enum Level {
+    /// Somebody should read it.
     Warning,
     /// Why the job failed.
     Error,
 }
 
-/// Writes the command that makes the runner hide a text. It says nothing in the log.
-pub fn add_mask(text: &str, out: &mut Vec<u8>) {
+/// Writes the command that makes the runner hide a text. The log does not show the command.
+pub(crate) fn add_mask(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"::add-mask::");
     let mut rest = text.as_bytes();
     while let Some(at) = rest.iter().position(|b| matches!(b, b'%' | b'\r' | b'\n')) {
@@ -35,17 +33,16 @@ pub fn add_mask(text: &str, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// The same for a text that has no `%` and no line break, such as base64.
-pub fn add_mask_as_it_is(text: &str, out: &mut Vec<u8>) {
+/// [`add_mask`] for a text without `%` and line breaks, such as base64.
+pub(crate) fn add_plain_mask(text: &str, out: &mut Vec<u8>) {
     for part in ["::add-mask::", text, "\n"] {
         out.extend_from_slice(part.as_bytes());
     }
 }
 
-/// An annotation with a title, a line with its line feed.
-pub fn annotation(level: Level, title: &str, message: &str) -> String {
+/// An annotation with a title: one line, with its line feed.
+pub(crate) fn annotation(level: Level, title: &str, message: &str) -> String {
     let command = match level {
-        Level::Notice => "notice",
         Level::Warning => "warning",
         Level::Error => "error",
     };
@@ -53,9 +50,9 @@ pub fn annotation(level: Level, title: &str, message: &str) -> String {
     format!("::{command} title={property}::{}\n", escaped(message))
 }
 
-/// A line of the log that is no command, whatever is in it: control characters become spaces, and what begins a command
-/// is taken apart. The runner looks for `::` at the beginning of a line and for `##[` anywhere in it.
-pub fn plain(text: &str) -> String {
+/// A line of the log that the runner does not take for a command, whatever the text: control characters become spaces, and `##[` is
+/// split. The runner searches for `::` at the beginning of a line and for `##[` anywhere in it.
+pub(crate) fn plain(text: &str) -> String {
     let text: String = text.chars().map(|c| if is_printable(c) { c } else { ' ' }).collect();
     let text = text.replace("##[", "# #[");
     format!("podkey: {}\n", text.trim())
@@ -71,7 +68,7 @@ mod tests {
 
     use super::*;
 
-    /// As the runner reads a line (`ActionCommand.TryParseV2`): name, properties, data.
+    /// Reads a line as the runner does (`ActionCommand.TryParseV2`): name, properties, data.
     fn read(line: &str) -> Option<(String, String, String)> {
         let undone = |text: &str, more: &[(&str, &str)]| {
             let mut text = text.replace("%0D", "\r").replace("%0A", "\n");
@@ -100,8 +97,8 @@ mod tests {
     }
 
     #[test]
-    fn data_is_escaped_as_the_runner_undoes_it() {
-        // Case 43 of vault-action's.
+    fn data_is_escaped_so_that_the_runner_undoes_it() {
+        // Case 43 of vault-action's tests.
         assert_eq!(mask("100%A"), "::add-mask::100%25A\n");
         assert_eq!(mask("a\r\nb%0A::error::"), "::add-mask::a%0D%0Ab%250A::error::\n");
         assert_eq!(
@@ -111,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_line_is_no_command() {
+    fn a_plain_line_is_not_a_command() {
         for text in [
             "::error::x",
             "\r::add-mask::x",

@@ -1,50 +1,51 @@
-//! Variables as the runner reads them from the file that `GITHUB_ENV` names: `NAME<<DELIMITER`, the value, `DELIMITER`, a
-//! line each. The delimiter is random and does not occur in the value, so a value cannot end itself and set another
-//! variable (CVE-2022-35954).
+//! Variables as the runner reads them from the file `GITHUB_ENV`: the lines `NAME<<DELIMITER`, the value, `DELIMITER`. The delimiter
+//! is random and does not occur in the value, so a value cannot end itself and set another variable (CVE-2022-35954).
 
 use zeroize::Zeroizing;
 
 use crate::plan::EnvName;
 use crate::secret::Secret;
 
-/// The longest value in bytes. The kernel takes one variable of 128 KiB, its name included; a longer one would make every
-/// later step fail with "Argument list too long".
-pub const MAX_VALUE_BYTES: usize = 64 * 1024;
-/// All variables together in bytes: arguments and environment share a quarter of the stack's limit, mostly 2 MiB.
-pub const MAX_ALL_BYTES: usize = 1024 * 1024;
+/// The longest value in bytes. Linux accepts a variable of 128 KiB, including its name. A longer variable would make every later step
+/// fail with "Argument list too long".
+pub(crate) const MAX_VALUE_BYTES: usize = 64 * 1024;
+/// The limit for all variables together, in bytes: arguments and environment share a quarter of the stack's limit, usually 2 MiB.
+pub(crate) const MAX_ALL_BYTES: usize = 1024 * 1024;
 
 /// Why a variable cannot be exported, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ExportError {
-    /// The runner's own.
+pub(crate) enum ExportError {
+    /// A variable of the runner itself.
     #[error("the variable {0} is the runner's own: give it another name with \"| NAME\"")]
     Reserved(EnvName),
     /// A NUL byte.
     #[error("the value of {0} has a NUL byte, which no variable can hold: deliver it with podkey.dev/files")]
     Nul(EnvName),
-    /// Bytes that are no text.
-    #[error("the value of {0} is no UTF-8 text, and the runner would change it: deliver it with podkey.dev/files")]
+    /// Bytes that are not UTF-8.
+    #[error("the value of {0} is not UTF-8 text, and the runner would change it: deliver it with podkey.dev/files")]
     NotText(EnvName),
     /// More than [`MAX_VALUE_BYTES`].
-    #[error("the value of {0} has {1} bytes, a variable holds 65536 here: deliver it with podkey.dev/files")]
+    #[error(
+        "the value of {0} has {1} bytes, but a variable can have at most {MAX_VALUE_BYTES}: deliver it with podkey.dev/files"
+    )]
     TooLong(EnvName, usize),
     /// More than [`MAX_ALL_BYTES`] together.
     #[error(
-        "with {0} all variables have more than 1 MiB, and no later step could start: deliver some with podkey.dev/files"
+        "with {0} all variables together have more than 1 MiB, and no later step could start: deliver some with podkey.dev/files"
     )]
     TooMuch(EnvName),
 }
 
-/// The text to append to the file. Nothing of it is written before all of it is known to be good.
-pub struct EnvFile<R> {
+/// The text to append to the file. The caller appends it when all variables are checked.
+pub(crate) struct EnvFile<R> {
     random: R,
     bytes: usize,
     text: Zeroizing<Vec<u8>>,
 }
 
 impl<R: FnMut() -> u128> EnvFile<R> {
-    /// An empty one. `random` gives numbers that nobody can foresee.
-    pub fn new(random: R) -> Self {
+    /// Without variables. `random` returns numbers that nobody can predict.
+    pub(crate) fn new(random: R) -> Self {
         Self {
             random,
             bytes: 0,
@@ -52,8 +53,8 @@ impl<R: FnMut() -> u128> EnvFile<R> {
         }
     }
 
-    /// Adds a variable. Of two with one name, the runner takes the later.
-    pub fn push(&mut self, name: &EnvName, value: &Secret) -> Result<(), ExportError> {
+    /// Adds a variable. Of two variables with one name, the runner takes the later.
+    pub(crate) fn push(&mut self, name: &EnvName, value: &Secret) -> Result<(), ExportError> {
         let bytes = value.expose();
         if name.is_the_runners() {
             return Err(ExportError::Reserved(name.clone()));
@@ -71,7 +72,7 @@ impl<R: FnMut() -> u128> EnvFile<R> {
         if self.bytes > MAX_ALL_BYTES {
             return Err(ExportError::TooMuch(name.clone()));
         }
-        // The number of the try makes it end even where the randomness is broken.
+        // The number of the try ends the loop even if the random numbers are broken.
         let mut tries = 0_u32;
         let delimiter = loop {
             let delimiter = format!("podkey_{:032x}_{tries}", (self.random)());
@@ -86,8 +87,8 @@ impl<R: FnMut() -> u128> EnvFile<R> {
         Ok(())
     }
 
-    /// What to append. Empty where nothing was added.
-    pub fn into_text(self) -> Secret {
+    /// The text to append. Empty if no variable was added.
+    pub(crate) fn into_text(self) -> Secret {
         self.text.into()
     }
 }
@@ -143,12 +144,12 @@ mod tests {
     }
 
     #[test]
-    fn the_runner_reads_what_was_written() {
+    fn the_runner_reads_the_values_that_were_written() {
         assert_eq!(
             written(&[("A", "x\n")]),
             "A<<podkey_00000000000000000000000000000001_0\nx\n\npodkey_00000000000000000000000000000001_0\n"
         );
-        // The delimiter that would come first is in the value.
+        // The value contains the first delimiter.
         let nasty = "podkey_00000000000000000000000000000001_0\nEVIL=1\nEVIL<<X\nX\n";
         let text = written(&[("A", nasty), ("1NUM", ""), ("B", "\r\n%0A::add-mask::x\r")]);
         assert!(
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_break_a_job_is_refused_with_what_to_do() {
+    fn a_value_that_would_break_a_job_is_refused_with_a_remedy() {
         let refused = |key: &str, value: Vec<u8>| {
             let mut file = EnvFile::new(|| 1);
             let error = file.push(&name(key), &value.into()).unwrap_err();
@@ -172,7 +173,7 @@ mod tests {
         assert!(refused("GITHUB_TOKEN", b"canary".to_vec()).contains("the runner's own"));
         assert!(refused("node_options", b"canary".to_vec()).contains("the runner's own"));
         assert!(refused("A", b"can\0ary".to_vec()).contains("NUL byte"));
-        assert!(refused("A", b"can\xffary".to_vec()).contains("no UTF-8 text"));
+        assert!(refused("A", b"can\xffary".to_vec()).contains("not UTF-8 text"));
         assert!(refused("A", vec![b'x'; MAX_VALUE_BYTES + 1]).contains("65537 bytes"));
         let mut file = EnvFile::new(|| 1);
         let value: Secret = vec![b'x'; MAX_VALUE_BYTES].into();

@@ -1,52 +1,52 @@
-//! What the runner tells its hooks of the job: variables, and the event's payload. The runner sets them itself before any
-//! code of the job runs; what the workflow's `env:` says does not reach a hook.
+//! What the runner says to its hooks about the job: variables, and the event's payload. The runner sets them before any code of the
+//! job runs; the workflow's `env:` does not reach a hook.
 //! <https://docs.github.com/en/actions/reference/workflows-and-actions/variables>
 
 use serde::Deserialize;
 
-/// The job, as far as anything depends on it. Texts are empty where the runner did not say.
+/// The facts of a job that a decision depends on. A text is empty if the runner did not set it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobFacts {
-    /// `GITHUB_REPOSITORY`, such as `octo-org/octo-repo`. In a pull request: the base's.
-    pub repository: String,
+pub(crate) struct JobFacts {
+    /// `GITHUB_REPOSITORY`, such as `octo-org/octo-repo`. In a pull request: the repository of its base.
+    pub(crate) repository: String,
     /// `GITHUB_EVENT_NAME`, such as `push`.
-    pub event: String,
+    pub(crate) event: String,
     /// `GITHUB_REF`, such as `refs/heads/main`.
-    pub full_ref: String,
+    pub(crate) full_ref: String,
     /// `GITHUB_REF_NAME`, such as `main`, or `7/merge` in a pull request.
-    pub ref_name: String,
-    /// `GITHUB_REF_PROTECTED`: branch protection or a ruleset holds for the ref.
-    pub ref_protected: bool,
+    pub(crate) ref_name: String,
+    /// `GITHUB_REF_PROTECTED`: the ref has branch protection or a ruleset.
+    pub(crate) ref_protected: bool,
     /// `GITHUB_JOB`, the key of the job in its workflow.
-    pub job: String,
+    pub(crate) job: String,
     /// `GITHUB_RUN_ID`.
-    pub run_id: String,
+    pub(crate) run_id: String,
     /// `GITHUB_RUN_ATTEMPT`.
-    pub run_attempt: String,
-    /// Where the code of a pull request comes from.
-    pub head: Head,
+    pub(crate) run_attempt: String,
+    /// The repository that the code of a pull request is from.
+    pub(crate) origin: CodeOrigin,
 }
 
-/// Where the code that a job is about comes from.
+/// The repository that the code of a job is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Head {
-    /// The event is about no pull request.
+pub(crate) enum CodeOrigin {
+    /// The own repository: the event is not about a pull request.
     Own,
     /// A pull request within the repository.
     SameRepository,
-    /// A pull request from another repository; none where that one is gone.
+    /// A pull request from another repository. None: that repository was deleted.
     Fork(Option<String>),
-    /// A pull request, and its payload does not say from where.
+    /// A pull request whose payload does not name its repository.
     Unknown,
 }
 
 impl JobFacts {
-    /// From the hook's environment, and the text of the file that `GITHUB_EVENT_PATH` names.
-    pub fn read(variable: impl Fn(&str) -> Option<String>, event_payload: Option<&str>) -> Self {
+    /// Reads the facts from the hook's environment, and from the text of the file `GITHUB_EVENT_PATH`.
+    pub(crate) fn read(variable: impl Fn(&str) -> Option<String>, event_payload: Option<&str>) -> Self {
         let text = |name: &str| variable(name).unwrap_or_default();
         let event = text("GITHUB_EVENT_NAME");
         Self {
-            head: head(&event, event_payload),
+            origin: origin(&event, event_payload),
             repository: text("GITHUB_REPOSITORY"),
             full_ref: text("GITHUB_REF"),
             ref_name: text("GITHUB_REF_NAME"),
@@ -59,9 +59,9 @@ impl JobFacts {
     }
 }
 
-/// The events of pull requests have the whole of one in their payload: `pull_request`, `pull_request_target`,
-/// `pull_request_review`, `pull_request_review_comment`. `workflow_run` has the repository whose commit the other workflow
-/// ran on, which is a fork's after a pull request of one.
+/// The payload of an event. `pull_request`, `pull_request_target`, `pull_request_review` and `pull_request_review_comment` contain the
+/// whole pull request. `workflow_run` contains the repository of the commit that the other workflow ran on: the fork, if that
+/// workflow ran for a fork's pull request.
 #[derive(Deserialize)]
 struct Payload {
     pull_request: Option<PullRequest>,
@@ -71,7 +71,7 @@ struct Payload {
 
 #[derive(Deserialize)]
 struct WorkflowRun {
-    /// Null where the repository was deleted.
+    /// Null if the repository was deleted.
     head_repository: Option<Repository>,
 }
 
@@ -83,7 +83,7 @@ struct PullRequest {
 
 #[derive(Deserialize)]
 struct Side {
-    /// Null where the repository was deleted.
+    /// Null if the repository was deleted.
     repo: Option<Repository>,
 }
 
@@ -93,11 +93,15 @@ struct Repository {
     full_name: String,
 }
 
-fn head(event: &str, payload: Option<&str>) -> Head {
-    // A job without an event is none of GitHub's.
+fn origin(event: &str, payload: Option<&str>) -> CodeOrigin {
+    // A job without an event does not come from GitHub's events: its origin is unknown.
     let may_be_a_forks = event.is_empty() || event.starts_with("pull_request") || event == "workflow_run";
     let Some(payload) = payload.and_then(|json| serde_json::from_str::<Payload>(json).ok()) else {
-        return if may_be_a_forks { Head::Unknown } else { Head::Own };
+        return if may_be_a_forks {
+            CodeOrigin::Unknown
+        } else {
+            CodeOrigin::Own
+        };
     };
     let (head, base) = match (payload.pull_request, payload.workflow_run) {
         (
@@ -107,16 +111,16 @@ fn head(event: &str, payload: Option<&str>) -> Head {
             }),
             _,
         ) => (head.repo, base.repo),
-        (Some(_), _) => return Head::Unknown,
+        (Some(_), _) => return CodeOrigin::Unknown,
         (None, Some(run)) => (run.head_repository, payload.repository),
-        (None, None) if may_be_a_forks => return Head::Unknown,
-        (None, None) => return Head::Own,
+        (None, None) if may_be_a_forks => return CodeOrigin::Unknown,
+        (None, None) => return CodeOrigin::Own,
     };
     match (head, base) {
-        (_, None) => Head::Unknown,
-        (None, _) => Head::Fork(None),
-        (Some(head), Some(base)) if head.id == base.id => Head::SameRepository,
-        (Some(head), _) => Head::Fork(Some(head.full_name)),
+        (_, None) => CodeOrigin::Unknown,
+        (None, _) => CodeOrigin::Fork(None),
+        (Some(head), Some(base)) if head.id == base.id => CodeOrigin::SameRepository,
+        (Some(head), _) => CodeOrigin::Fork(Some(head.full_name)),
     }
 }
 
@@ -125,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fork_is_told_by_the_repository_of_the_pull_request_s_head() {
+    fn a_fork_is_recognised_by_the_repository_of_the_pull_request_s_head() {
         let pull_request = |head: &str, base: &str| {
             format!(r#"{{"action":"opened","pull_request":{{"head":{{"repo":{head}}},"base":{{"repo":{base}}}}}}}"#)
         };
@@ -134,64 +138,76 @@ mod tests {
         let renamed = r#"{"id":1,"full_name":"octo-org/old-name"}"#;
         let namesake = r#"{"id":2,"full_name":"octo-org/octo-repo"}"#;
         for (event, payload, expected) in [
-            ("push", Some(r#"{"ref":"refs/heads/main"}"#.to_owned()), Head::Own),
-            ("push", None, Head::Own),
-            ("workflow_dispatch", Some("no JSON".to_owned()), Head::Own),
-            ("pull_request", Some(pull_request(ours, ours)), Head::SameRepository),
+            ("push", Some(r#"{"ref":"refs/heads/main"}"#.to_owned()), CodeOrigin::Own),
+            ("push", None, CodeOrigin::Own),
+            ("workflow_dispatch", Some("no JSON".to_owned()), CodeOrigin::Own),
+            (
+                "pull_request",
+                Some(pull_request(ours, ours)),
+                CodeOrigin::SameRepository,
+            ),
             (
                 "pull_request",
                 Some(pull_request(theirs, ours)),
-                Head::Fork(Some("mallory/octo-repo".to_owned())),
+                CodeOrigin::Fork(Some("mallory/octo-repo".to_owned())),
             ),
             (
                 "pull_request_target",
                 Some(pull_request(theirs, ours)),
-                Head::Fork(Some("mallory/octo-repo".to_owned())),
+                CodeOrigin::Fork(Some("mallory/octo-repo".to_owned())),
             ),
-            // A repository keeps its number when it is renamed, and another can then have its name.
-            ("pull_request", Some(pull_request(renamed, ours)), Head::SameRepository),
+            // A renamed repository keeps its number, and another repository can then get its old name.
+            (
+                "pull_request",
+                Some(pull_request(renamed, ours)),
+                CodeOrigin::SameRepository,
+            ),
             (
                 "pull_request",
                 Some(pull_request(namesake, ours)),
-                Head::Fork(Some("octo-org/octo-repo".to_owned())),
+                CodeOrigin::Fork(Some("octo-org/octo-repo".to_owned())),
             ),
-            ("pull_request", Some(pull_request("null", ours)), Head::Fork(None)),
-            ("pull_request", Some(pull_request(ours, "null")), Head::Unknown),
-            ("pull_request", Some(r#"{"pull_request":{}}"#.to_owned()), Head::Unknown),
-            ("pull_request", Some("{}".to_owned()), Head::Unknown),
-            ("pull_request", Some("no JSON".to_owned()), Head::Unknown),
-            ("pull_request_review", None, Head::Unknown),
-            ("", None, Head::Unknown),
-            // After a fork's pull request it runs on the default branch, and may use what that one left.
+            ("pull_request", Some(pull_request("null", ours)), CodeOrigin::Fork(None)),
+            ("pull_request", Some(pull_request(ours, "null")), CodeOrigin::Unknown),
+            (
+                "pull_request",
+                Some(r#"{"pull_request":{}}"#.to_owned()),
+                CodeOrigin::Unknown,
+            ),
+            ("pull_request", Some("{}".to_owned()), CodeOrigin::Unknown),
+            ("pull_request", Some("no JSON".to_owned()), CodeOrigin::Unknown),
+            ("pull_request_review", None, CodeOrigin::Unknown),
+            ("", None, CodeOrigin::Unknown),
+            // After a fork's pull request, `workflow_run` runs on the default branch and may use artifacts of the fork's workflow.
             (
                 "workflow_run",
                 Some(format!(
                     r#"{{"workflow_run":{{"head_repository":{theirs}}},"repository":{ours}}}"#
                 )),
-                Head::Fork(Some("mallory/octo-repo".to_owned())),
+                CodeOrigin::Fork(Some("mallory/octo-repo".to_owned())),
             ),
             (
                 "workflow_run",
                 Some(format!(
                     r#"{{"workflow_run":{{"head_repository":{ours}}},"repository":{ours}}}"#
                 )),
-                Head::SameRepository,
+                CodeOrigin::SameRepository,
             ),
             (
                 "workflow_run",
                 Some(format!(
                     r#"{{"workflow_run":{{"head_repository":null}},"repository":{ours}}}"#
                 )),
-                Head::Fork(None),
+                CodeOrigin::Fork(None),
             ),
-            ("workflow_run", None, Head::Unknown),
+            ("workflow_run", None, CodeOrigin::Unknown),
         ] {
-            assert_eq!(head(event, payload.as_deref()), expected, "{event} {payload:?}");
+            assert_eq!(origin(event, payload.as_deref()), expected, "{event} {payload:?}");
         }
     }
 
     #[test]
-    fn what_the_runner_does_not_say_is_empty_and_not_protected() {
+    fn a_fact_that_the_runner_does_not_set_is_empty_and_not_protected() {
         let facts = JobFacts::read(|name| (name == "GITHUB_REPOSITORY").then(|| "a/b".to_owned()), None);
         assert_eq!((facts.repository.as_str(), facts.event.as_str()), ("a/b", ""));
         assert!(!facts.ref_protected);

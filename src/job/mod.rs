@@ -1,26 +1,19 @@
-//! What a GitHub Actions job gets through the runner's hooks, and on what conditions. Pure: the hooks bring the secrets,
-//! the runner's variables and the randomness, and write what comes out.
+//! What a GitHub Actions job gets through the runner's hooks, and under which conditions. Pure: the hooks pass in the secrets,
+//! the runner's variables and random numbers, and write the results.
 //!
-//! - [`masks`]: what of the values the runner is told to hide in its log. Read its rule first.
+//! - [`masks`]: the texts that the runner hides in its log. Read its rules first.
 //! - [`export`]: the values as the runner reads them from the file `GITHUB_ENV`.
 //! - [`commands`]: masks, annotations and plain lines, as the runner reads them from the hook's output.
-//! - [`facts`], [`policy`], [`placeholders`]: what the runner says of the job, whether such a job may have the secrets, and
-//!   which secrets are meant for it.
-//! - [`summary`]: what the job was given, without any value.
+//! - [`facts`], [`policy`], [`placeholders`]: what the runner says about the job, whether the job may have the secrets, and
+//!   which secrets are for this job.
+//! - [`summary`]: the names of what the job got, without any value.
 //!
-//! How the runner behaves is taken from its source (github.com/actions/runner, 2.336.0).
+//! The runner's behaviour is described by its source (github.com/actions/runner, 2.336.0).
 
-#[cfg(feature = "agent")]
-pub mod commands;
-#[cfg(feature = "agent")]
-pub mod export;
-#[cfg(feature = "agent")]
-pub mod facts;
-#[cfg(feature = "agent")]
+pub(crate) mod commands;
+pub(crate) mod export;
+pub(crate) mod facts;
 pub mod masks;
-#[cfg(feature = "agent")]
-pub mod placeholders;
-#[cfg(feature = "agent")]
-pub mod policy;
-#[cfg(feature = "agent")]
-pub mod summary;
+pub(crate) mod placeholders;
+pub(crate) mod policy;
+pub(crate) mod summary;

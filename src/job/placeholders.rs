@@ -1,10 +1,10 @@
-//! The paths of what a job reads for itself, filled in from what the runner, or GitHub's token, says of it. A value stays
-//! in its segment of the path, whoever chose it.
+//! Fills in the paths that a job reads itself, from what the runner, or GitHub's token, says about the job. A value cannot leave its
+//! segment of the path, whoever chose the value.
 //!
-//! A branch may be called `../../admin` or `a/b`. Percent-encoding alone confines nothing, because Vault decodes a path once;
-//! so a byte that is no letter, digit, `.`, `_` or `-` becomes `%XX`, three characters of the secret's own name: the branch
+//! A branch may have the name `../../admin` or `a/b`. Percent-encoding alone does not confine it, because Vault decodes a path once.
+//! So every byte other than a letter, digit, `.`, `_` or `-` becomes `%XX`, three characters of the secret's name: the branch
 //! `feature/x` reads the secret `feature%2Fx` (`vault kv put ci/feature%252Fx`; the API path on the wire has `%252F`).
-//! `{repository}` is two such segments, in which nothing is replaced: GitHub's names have no other characters.
+//! `{repository}` is two segments, in which nothing is replaced: GitHub's names have no other characters.
 
 use crate::plan::{ApiPath, Invalid, PathPiece, PathTemplate, Placeholder};
 use crate::text::quoted;
@@ -13,28 +13,32 @@ use super::facts::JobFacts;
 
 /// Why a path cannot be filled in: the job fails.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PlaceholderError {
-    /// The job has no such thing.
-    #[error("{{{0}}} in a path: the job has none")]
-    Missing(&'static str),
-    /// The job is in no environment.
+pub(crate) enum PlaceholderError {
+    /// The job has no value for this placeholder.
+    #[error("{{{0}}} in a path: the job has no such value")]
+    Missing(Placeholder),
+    /// The job has no environment.
     #[error(
         "{{environment}} in a path: the job has no environment. Write \"environment: NAME\" into the job, in the workflow"
     )]
     NoEnvironment,
-    /// The value is `.` or `..`, or for a repository anything but two names.
-    #[error("{{{0}}} in a path: {1} cannot stand in one")]
-    Unfit(&'static str, String),
-    /// What comes of it is no path.
+    /// The value is `.` or `..`, or a repository that is not two names.
+    #[error("{{{0}}} in a path: {1} cannot stand in a path")]
+    Unfit(Placeholder, String),
+    /// The filled-in text is not a valid path.
     #[error("the path {0} {1}")]
     Path(String, Invalid),
-    /// What comes of it is an endpoint that answers with tokens.
+    /// The filled-in path is an endpoint that answers with tokens.
     #[error("the path {0} is about tokens, not a secret")]
     Tokens(String),
 }
 
-/// Fills in a path. `environment` is the claim of GitHub's token, the only place that tells it.
-pub fn fill(path: &PathTemplate, facts: &JobFacts, environment: Option<&str>) -> Result<ApiPath, PlaceholderError> {
+/// Fills in a path. `environment` is a claim of GitHub's token: nothing else says it.
+pub(crate) fn fill(
+    path: &PathTemplate,
+    facts: &JobFacts,
+    environment: Option<&str>,
+) -> Result<ApiPath, PlaceholderError> {
     let mut filled = String::with_capacity(path.as_path().as_str().len() + 64);
     for piece in path.pieces() {
         let placeholder = match piece {
@@ -46,22 +50,22 @@ pub fn fill(path: &PathTemplate, facts: &JobFacts, environment: Option<&str>) ->
         };
         match placeholder {
             Placeholder::Repository => {
-                let (owner, name) = repository("repository", facts)?;
+                let (owner, name) = repository(placeholder, facts)?;
                 filled.push_str(owner);
                 filled.push('/');
                 filled.push_str(name);
             }
-            Placeholder::Owner => filled.push_str(repository("owner", facts)?.0),
-            Placeholder::RefName => push("ref_name", &facts.ref_name, &mut filled)?,
-            Placeholder::Job => push("job", &facts.job, &mut filled)?,
+            Placeholder::Owner => filled.push_str(repository(placeholder, facts)?.0),
+            Placeholder::RefName => push(placeholder, &facts.ref_name, &mut filled)?,
+            Placeholder::Job => push(placeholder, &facts.job, &mut filled)?,
             Placeholder::Environment => match environment {
                 None | Some("") => return Err(PlaceholderError::NoEnvironment),
-                Some(environment) => push("environment", environment, &mut filled)?,
+                Some(environment) => push(placeholder, environment, &mut filled)?,
             },
         }
     }
     match ApiPath::with_literal_percent(filled.clone()) {
-        // A job's name or a branch's could complete a path that the webhook has seen without it.
+        // The webhook has checked the path without the name of the job or branch, which can change what the path means.
         Ok(path) if path.holds_tokens() => Err(PlaceholderError::Tokens(quoted(&filled))),
         Ok(path) => Ok(path),
         Err(why) => Err(PlaceholderError::Path(quoted(&filled), why)),
@@ -83,7 +87,7 @@ fn is_dots(text: &str) -> bool {
 }
 
 /// The owner and the name of the job's repository.
-fn repository<'a>(asked: &'static str, facts: &'a JobFacts) -> Result<(&'a str, &'a str), PlaceholderError> {
+fn repository(asked: Placeholder, facts: &JobFacts) -> Result<(&str, &str), PlaceholderError> {
     let whole = facts.repository.as_str();
     if whole.is_empty() {
         return Err(PlaceholderError::Missing(asked));
@@ -95,7 +99,7 @@ fn repository<'a>(asked: &'static str, facts: &'a JobFacts) -> Result<(&'a str, 
     }
 }
 
-fn push(asked: &'static str, value: &str, filled: &mut String) -> Result<(), PlaceholderError> {
+fn push(asked: Placeholder, value: &str, filled: &mut String) -> Result<(), PlaceholderError> {
     if value.is_empty() {
         return Err(PlaceholderError::Missing(asked));
     }
@@ -111,7 +115,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::job::facts::Head;
+    use crate::job::facts::CodeOrigin;
 
     fn facts(repository: &str, ref_name: &str, job: &str) -> JobFacts {
         JobFacts {
@@ -123,7 +127,7 @@ mod tests {
             job: job.to_owned(),
             run_id: "1".to_owned(),
             run_attempt: "1".to_owned(),
-            head: Head::Own,
+            origin: CodeOrigin::Own,
         }
     }
 
@@ -150,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_stand_in_a_path_fails_the_job() {
+    fn a_value_that_cannot_stand_in_a_path_fails_the_job() {
         for (path, facts, environment, expected) in [
             (
                 "a/{environment}",
@@ -163,26 +167,26 @@ mod tests {
                 "a/{environment}",
                 facts("o/r", "m", "b"),
                 Some(".."),
-                "\"..\" cannot stand in one",
+                "\"..\" cannot stand in a path",
             ),
             (
                 "a/{ref_name}",
                 facts("o/r", "", "b"),
                 None,
-                "{ref_name} in a path: the job has none",
+                "{ref_name} in a path: the job has no such value",
             ),
             (
                 "a/{ref_name}",
                 facts("o/r", ".", "b"),
                 None,
-                "\".\" cannot stand in one",
+                "\".\" cannot stand in a path",
             ),
             ("a/{job}", facts("o/r", "m", ".."), None, "{job} in a path: \"..\""),
             (
                 "a/{owner}",
                 facts("", "m", "b"),
                 None,
-                "{owner} in a path: the job has none",
+                "{owner} in a path: the job has no such value",
             ),
             ("a/{repository}", facts("o", "m", "b"), None, "\"o\" cannot stand"),
             (

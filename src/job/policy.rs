@@ -1,19 +1,19 @@
-//! Whether a job may have the secrets that its pod was given: the connection's policy and the pod's must both allow it.
+//! Whether a job may have the secrets of its pod: the connection's policy and the pod's policy must both allow the job.
 //!
-//! Without any policy the default one holds: whatever the repository and the event, but no pull request from another
-//! repository. GitHub withholds its own secrets from those, and a pod's secrets must not be the way around that.
-//! `pull_request_target`, to which GitHub does give secrets, is judged alike: it is the event that such attacks use.
-//! A pull request that does not say where it comes from is refused like one from elsewhere.
+//! Without any policy the default policy applies: any repository and event, but no pull request from another repository. GitHub
+//! withholds its own secrets from such pull requests, and a pod's secrets must not be a way around that. The rule covers
+//! `pull_request_target`, to which GitHub does give secrets: attacks use this event. A pull request that does not name its
+//! repository is refused like a pull request from another repository.
 
 use std::fmt;
 
-use super::facts::{Head, JobFacts};
+use super::facts::{CodeOrigin, JobFacts};
 use crate::plan::{Forks, JobPolicy, Pattern};
 use crate::text::quoted;
 
-/// Every reason why the job gets nothing. The policies' own lists are not in it.
+/// Every reason why the job gets no secrets. Does not contain the lists of the policies.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct Refused(Vec<String>);
+pub(crate) struct Refused(Vec<String>);
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -21,12 +21,12 @@ impl fmt::Display for Refused {
     }
 }
 
-/// What the author of the workflow, or of the pod, can do.
-pub const HINT: &str = "run the job where its policy allows it, or have podkey.dev/job-policy (the pod's) or job.policy \
-    (the connection's, in the operator's config) changed";
+/// What to do: for the author of the workflow or of the pod.
+pub(crate) const HINT: &str = "run the job where its policy allows it, or change podkey.dev/job-policy (the pod's) or job.policy \
+    (the connection's, in the operator's config)";
 
-/// Judges a job.
-pub fn check(policies: &[JobPolicy], facts: &JobFacts) -> Result<(), Refused> {
+/// Checks a job against all policies.
+pub(crate) fn check(policies: &[JobPolicy], facts: &JobFacts) -> Result<(), Refused> {
     let default = [JobPolicy::default()];
     let policies = if policies.is_empty() { &default } else { policies };
     let mut reasons: Vec<String> = Vec::new();
@@ -57,17 +57,16 @@ fn reasons_of(policy: &JobPolicy, facts: &JobFacts) -> Vec<String> {
         reasons.push(format!("the ref {} is not protected", quoted(&facts.full_ref)));
     }
     if policy.forks == Forks::Deny {
-        match &facts.head {
-            Head::Own | Head::SameRepository => {}
-            Head::Fork(Some(fork)) => reasons.push(format!(
-                "the pull request is from {}, another repository (forks: allow lifts this)",
+        match &facts.origin {
+            CodeOrigin::Own | CodeOrigin::SameRepository => {}
+            CodeOrigin::Fork(Some(fork)) => reasons.push(format!(
+                "the pull request is from {}, another repository (forks: allow permits it)",
                 quoted(fork)
             )),
-            Head::Fork(None) => {
-                reasons.push("the pull request is from a repository that is gone (forks: allow lifts this)".to_owned())
-            }
-            Head::Unknown => reasons.push(
-                "its event does not say which repository the pull request is from (forks: allow lifts this)".to_owned(),
+            CodeOrigin::Fork(None) => reasons
+                .push("the pull request is from a repository that was deleted (forks: allow permits it)".to_owned()),
+            CodeOrigin::Unknown => reasons.push(
+                "its event does not say which repository the pull request is from (forks: allow permits it)".to_owned(),
             ),
         }
     }
@@ -88,7 +87,7 @@ mod tests {
             job: "build".to_owned(),
             run_id: "1".to_owned(),
             run_attempt: "1".to_owned(),
-            head: Head::Own,
+            origin: CodeOrigin::Own,
         }
     }
 
@@ -97,14 +96,14 @@ mod tests {
     }
 
     #[test]
-    fn all_of_a_policy_and_every_policy_must_allow() {
+    fn every_field_of_every_policy_must_allow_the_job() {
         let all =
             r#"{"repositories":["octo-org/*"],"events":["push","workflow_*"],"protectedRefs":true,"forks":"allow"}"#;
         let protected = |facts: &mut JobFacts| facts.ref_protected = true;
         let nothing = |_: &mut JobFacts| {};
-        type Change = fn(&mut JobFacts);
+        type FactsChange = fn(&mut JobFacts);
         for (policies, change, expected) in [
-            (vec![], nothing as Change, ""),
+            (vec![], nothing as FactsChange, ""),
             (vec!["{}"], nothing, ""),
             (vec![all], protected, ""),
             (vec![all], nothing, "the ref \"refs/heads/main\" is not protected"),
@@ -148,30 +147,30 @@ mod tests {
 
     #[test]
     fn a_fork_gets_nothing_unless_every_policy_says_so() {
-        let fork = Head::Fork(Some("mallory/octo-repo".to_owned()));
-        for (policies, head, allowed) in [
-            (vec![], Head::SameRepository, true),
+        let fork = CodeOrigin::Fork(Some("mallory/octo-repo".to_owned()));
+        for (policies, origin, allowed) in [
+            (vec![], CodeOrigin::SameRepository, true),
             (vec![], fork.clone(), false),
-            (vec![], Head::Fork(None), false),
-            (vec![], Head::Unknown, false),
+            (vec![], CodeOrigin::Fork(None), false),
+            (vec![], CodeOrigin::Unknown, false),
             (vec!["{}"], fork.clone(), false),
             (vec![r#"{"forks":"allow"}"#], fork.clone(), true),
-            (vec![r#"{"forks":"allow"}"#], Head::Unknown, true),
+            (vec![r#"{"forks":"allow"}"#], CodeOrigin::Unknown, true),
             (vec![r#"{"forks":"allow"}"#, "{}"], fork.clone(), false),
             (vec![r#"{"forks":"allow"}"#, r#"{"forks":"allow"}"#], fork, true),
         ] {
-            let facts = JobFacts { head, ..facts() };
+            let facts = JobFacts { origin, ..facts() };
             let policies: Vec<_> = policies.into_iter().map(policy).collect();
             assert_eq!(
                 check(&policies, &facts).is_ok(),
                 allowed,
                 "{policies:?} {:?}",
-                facts.head
+                facts.origin
             );
         }
-        // Two policies with one reason say it once.
+        // A reason that two policies have is reported once.
         let unknown = JobFacts {
-            head: Head::Unknown,
+            origin: CodeOrigin::Unknown,
             ..facts()
         };
         let text = check(&[policy("{}"), policy("{}")], &unknown).unwrap_err().to_string();

@@ -1,29 +1,29 @@
-//! What a job was given, for its log and for the summary page of its run: names, paths and versions, never a value.
+//! What a job got, for its log and for the summary page of its run: names, paths and versions, never a value.
 
 use std::num::NonZeroU64;
 
-/// One thing that the job was given.
+/// One variable or file that the job got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Given<'a> {
+pub(crate) struct Given<'a> {
     /// The variable, or the path of the file.
-    pub name: &'a str,
+    pub(crate) name: &'a str,
     /// The secret's API path.
-    pub secret: &'a str,
-    /// Its version (KV v2), where it is known.
-    pub version: Option<NonZeroU64>,
+    pub(crate) secret: &'a str,
+    /// The version (KV v2), if it is known.
+    pub(crate) version: Option<NonZeroU64>,
 }
 
-/// The most that is told one by one; the rest is counted.
+/// The most variables and files that are listed; the rest is counted.
 const MOST: usize = 64;
 
 /// One line for the log, without its line feed. Not safe against commands by itself: see [`super::commands::plain`].
-pub fn line(given: &[Given<'_>]) -> String {
+pub(crate) fn line(given: &[Given<'_>]) -> String {
     list(given, |text| text.to_owned())
 }
 
 /// One line of Markdown for the file that `GITHUB_STEP_SUMMARY` names.
-pub fn markdown(given: &[Given<'_>]) -> String {
-    // Nothing ends a code span but a backtick, and nothing a paragraph but a line feed.
+pub(crate) fn markdown(given: &[Given<'_>]) -> String {
+    // Only a backtick ends a code span, and only a line feed ends a paragraph.
     let code = |text: &str| {
         let text: String = text
             .chars()

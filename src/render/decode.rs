@@ -1,4 +1,4 @@
-//! A field's text decoded to bytes, as forgiving as the tools that wrote it (line breaks, missing padding) and no more.
+//! Decodes a field's text to bytes. Accepts what common tools write (line breaks, missing padding) and nothing else.
 
 use base64::DecodeError;
 use base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeConfig};
@@ -6,23 +6,13 @@ use zeroize::Zeroizing;
 
 use crate::plan::Decode;
 
-/// `base64` from coreutils always pads, other tools never do: both are read.
+/// `base64` of coreutils always pads, other tools never do: both are accepted.
 const FORGIVING: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::STANDARD, FORGIVING);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE, FORGIVING);
 
-/// The encoding as a person calls it.
-pub(super) fn name(decode: Decode) -> &'static str {
-    match decode {
-        Decode::None => "text",
-        Decode::Base64 => "base64",
-        Decode::Base64url => "base64url",
-        Decode::Hex => "hex",
-    }
-}
-
-/// The decoded bytes, or where and why it went wrong, without any character of the text.
+/// The decoded bytes, or what is wrong and where, without any character of the text.
 pub(super) fn decode(decode: Decode, text: &[u8]) -> Result<Zeroizing<Vec<u8>>, String> {
     if decode == Decode::None {
         return Ok(Zeroizing::new(text.to_vec()));
@@ -61,7 +51,7 @@ fn hex(packed: &[u8]) -> Result<Zeroizing<Vec<u8>>, String> {
         b @ b'a'..=b'f' => Ok(b - b'a' + 10),
         b @ b'A'..=b'F' => Ok(b - b'A' + 10),
         _ => Err(format!(
-            "character {} of {} is no hexadecimal digit",
+            "character {} of {} is not a hexadecimal digit",
             at + 1,
             packed.len()
         )),
@@ -83,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn base64_is_read_as_tools_write_it() {
+    fn base64_of_common_tools_is_decoded() {
         for text in [
             "aGVsbG8gdw==",
             "aGVsbG8gdw",
@@ -103,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_an_error_without_the_text() {
+    fn any_other_text_is_an_error_that_does_not_contain_the_text() {
         for (how, text) in [
             (Decode::Base64, "canary!canary"),
             (Decode::Base64, "-_8"),

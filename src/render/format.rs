@@ -1,32 +1,21 @@
-//! The formats of a file: JSON, YAML, `NAME='value'` lines for sh, Java properties. Each is written so that its usual
-//! readers give back exactly the value that went in.
+//! The formats of a file: JSON, YAML, `NAME='value'` lines for sh, Java properties. The usual readers of each format return exactly the
+//! value that was written.
 
 use zeroize::Zeroizing;
 
-use super::{RenderError, Value};
+use super::{RenderError, TextOrJson};
 use crate::json::{compact, tokens};
 use crate::plan::Format;
 use crate::text::{is_variable_name, steers};
 
 type Bytes = Zeroizing<Vec<u8>>;
 
-/// The format as the author writes it.
-pub(super) fn name(format: Format) -> &'static str {
-    match format {
-        Format::Raw => "raw",
-        Format::Json => "json",
-        Format::Yaml => "yaml",
-        Format::Dotenv => "dotenv",
-        Format::Properties => "properties",
-    }
-}
-
 /// One value alone, as JSON.
-pub(super) fn json_value(value: &Value<'_>) -> Bytes {
+pub(super) fn json_value(value: &TextOrJson<'_>) -> Bytes {
     match value {
-        Value::Json(json) => compact(json),
+        TextOrJson::Json(json) => compact(json),
         // The bytes were checked to be UTF-8.
-        Value::Text(text) => {
+        TextOrJson::Text(text) => {
             let mut out = Zeroizing::new(Vec::with_capacity(text.len() + 16));
             quote(&String::from_utf8_lossy(text), Quoting::Json, &mut out);
             out
@@ -35,20 +24,20 @@ pub(super) fn json_value(value: &Value<'_>) -> Bytes {
 }
 
 /// One value alone, as YAML.
-pub(super) fn yaml_value(value: &Value<'_>) -> Bytes {
+pub(super) fn yaml_value(value: &TextOrJson<'_>) -> Bytes {
     let mut out = Zeroizing::new(Vec::new());
     put_yaml(value, &mut out);
     out.push(b'\n');
     out
 }
 
-/// Room for the text of these fields, if little of them is escaped. A buffer that grows is copied each time, and wiped: of a secret of
-/// 4 MiB there would be 12 MiB in memory at once.
-fn room(fields: &[(&str, Value<'_>)]) -> usize {
-    let of = |(key, value): &(&str, Value<'_>)| {
+/// The capacity for the text of these fields, if few characters are escaped. A buffer that grows is copied each time, and wiped: a
+/// secret of 4 MiB would need 12 MiB of memory at once.
+fn room(fields: &[(&str, TextOrJson<'_>)]) -> usize {
+    let of = |(key, value): &(&str, TextOrJson<'_>)| {
         let length = match value {
-            Value::Text(text) => text.len(),
-            Value::Json(json) => json.len(),
+            TextOrJson::Text(text) => text.len(),
+            TextOrJson::Json(json) => json.len(),
         };
         key.len() + length + length / 16 + 8
     };
@@ -56,13 +45,13 @@ fn room(fields: &[(&str, Value<'_>)]) -> usize {
 }
 
 /// One `key: value` line a field; strings double-quoted, nested values in flow style.
-pub(super) fn yaml(fields: &[(&str, Value<'_>)]) -> Bytes {
+pub(super) fn yaml(fields: &[(&str, TextOrJson<'_>)]) -> Bytes {
     let mut out = Zeroizing::new(Vec::with_capacity(room(fields)));
     if fields.is_empty() {
         out.extend_from_slice(b"{}\n");
     }
     for (key, value) in fields {
-        // YAML parsers stop looking for the colon after 1024 characters, unless the key is announced.
+        // YAML parsers search for the colon in 1024 characters only, unless `? ` stands before the key.
         let long = key.len() > 200;
         if long {
             out.extend_from_slice(b"? ");
@@ -79,37 +68,37 @@ pub(super) fn yaml(fields: &[(&str, Value<'_>)]) -> Bytes {
     out
 }
 
-/// Who chose the names of a file's variables.
+/// Who chose the name of a variable.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Chosen {
     /// The pod's author named the field.
     ByAuthor,
-    /// Whoever wrote the secret.
+    /// The writer of the secret.
     ByWriter,
 }
 
-/// `NAME=value` lines that `sh` reads with `.` and gives back byte for byte.
+/// `NAME=value` lines that `sh` reads with `.`, byte for byte.
 ///
-/// Names of variables that steer programs are refused, unless the plan names the field: the author then wants the variable,
-/// whereas any name in a whole secret is its writer's choice.
-pub(super) fn dotenv(fields: &[(&str, Value<'_>)], chosen: Chosen) -> Result<Bytes, RenderError> {
+/// Names of variables that steer programs are refused, unless the plan names the field: then the pod's author wants the variable. The
+/// names in a whole secret are the choice of the secret's writer.
+pub(super) fn dotenv(fields: &[(&str, TextOrJson<'_>)], chosen: Chosen) -> Result<Bytes, RenderError> {
     let mut out = Zeroizing::new(Vec::with_capacity(room(fields)));
     for (key, value) in fields {
         let refuse = |problem| {
             Err(RenderError::Format {
                 field: (*key).to_owned(),
-                format: "dotenv",
+                format: Format::Dotenv.word(),
                 problem,
             })
         };
         let text = match value {
-            // Null is a field that is not there.
-            Value::Json("null") => continue,
-            Value::Json(json) => compact(json),
-            Value::Text(text) => text.clone(),
+            // A null field counts as missing.
+            TextOrJson::Json("null") => continue,
+            TextOrJson::Json(json) => compact(json),
+            TextOrJson::Text(text) => text.clone(),
         };
         if !is_variable_name(key) {
-            return refuse("its name is no variable name ([A-Za-z_][A-Za-z0-9_]*)");
+            return refuse("its name is not a valid variable name ([A-Za-z_][A-Za-z0-9_]*)");
         }
         if chosen == Chosen::ByWriter && steers(key, "") {
             return refuse("a variable of this name decides what programs run, load or connect to");
@@ -141,13 +130,13 @@ pub(super) fn dotenv(fields: &[(&str, Value<'_>)], chosen: Chosen) -> Result<Byt
 }
 
 /// `key=value` lines as `java.util.Properties` reads them, in any encoding that contains ASCII.
-pub(super) fn properties(fields: &[(&str, Value<'_>)]) -> Result<Bytes, RenderError> {
+pub(super) fn properties(fields: &[(&str, TextOrJson<'_>)]) -> Result<Bytes, RenderError> {
     let mut out = Zeroizing::new(Vec::with_capacity(room(fields)));
     for (key, value) in fields {
         let text = match value {
-            Value::Json("null") => continue,
-            Value::Json(json) => compact(json),
-            Value::Text(text) => text.clone(),
+            TextOrJson::Json("null") => continue,
+            TextOrJson::Json(json) => compact(json),
+            TextOrJson::Text(text) => text.clone(),
         };
         let Ok(text) = std::str::from_utf8(&text) else {
             return Err(RenderError::NotText {
@@ -162,16 +151,16 @@ pub(super) fn properties(fields: &[(&str, Value<'_>)]) -> Result<Bytes, RenderEr
     Ok(out)
 }
 
-fn put_yaml(value: &Value<'_>, out: &mut Vec<u8>) {
+fn put_yaml(value: &TextOrJson<'_>, out: &mut Vec<u8>) {
     match value {
-        Value::Text(text) => quote(&String::from_utf8_lossy(text), Quoting::Yaml, out),
-        Value::Json(json) => {
+        TextOrJson::Text(text) => quote(&String::from_utf8_lossy(text), Quoting::Yaml, out),
+        TextOrJson::Json(json) => {
             for token in tokens(json) {
                 match token {
                     // YAML 1.1 wants the space.
                     ":" => out.extend_from_slice(b": "),
                     "," => out.extend_from_slice(b", "),
-                    // JSON's escapes are not all YAML's: surrogate pairs and `\/` are not.
+                    // YAML does not have all of JSON's escapes: not surrogate pairs and `\/`.
                     _ if token.starts_with('"') => match serde_json::from_str::<String>(token) {
                         Ok(text) => quote(&Zeroizing::new(text), Quoting::Yaml, out),
                         // A lone surrogate: the escape stays as it is.
@@ -190,8 +179,8 @@ enum Quoting {
     Yaml,
 }
 
-/// A double-quoted string. In YAML's: what YAML 1.1 or 1.2 does not count as printable, and what one of them takes for a
-/// line break, is escaped.
+/// A double-quoted string. For YAML, characters are escaped that YAML 1.1 or 1.2 does not count as printable, or takes for a line
+/// break.
 fn quote(text: &str, quoting: Quoting, out: &mut Vec<u8>) {
     out.push(b'"');
     for c in text.chars() {
@@ -213,7 +202,7 @@ fn quote(text: &str, quoting: Quoting, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Whether YAML reads the bare word as this very text: YAML 1.1 has many words for true, false and null.
+/// Whether YAML reads the word without quotes as this text: YAML 1.1 has many words for true, false and null.
 fn is_plain_yaml_key(key: &str) -> bool {
     let mut bytes = key.bytes();
     bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')

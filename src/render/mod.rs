@@ -1,24 +1,24 @@
-//! From the fields of a secret to the bytes of a file. Pure: no clock, no files, no network. What is delivered is never
-//! parsed again (`{{` and `$` are text like any other), and no error holds a value.
+//! From the fields of a secret to the bytes of a file. Pure. A value is never parsed again (`{{` and `$` have no meaning in it), and no
+//! error contains a value.
 
 mod decode;
 mod format;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 
 use zeroize::Zeroizing;
 
 use crate::json;
+pub use crate::json::FieldNames;
 use crate::plan::{Decode, Destination, FieldName, Format, Invalid, MAX_FIELD_FILES, PlannedFile};
 use crate::secret::Secret;
 use format::Chosen;
 
-/// Why a secret's data cannot become the file. Names and positions only, never a value.
+/// Why a secret's data cannot become the file. Contains names and positions, never a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RenderError {
-    /// The field is there, and is null.
+    /// The field exists, and is null.
     #[error("the field {field:?} is null: it has no value to deliver")]
     NullField {
         /// The field.
@@ -27,19 +27,19 @@ pub enum RenderError {
     /// The secret has no such field.
     #[error("the secret has no field {field:?} ({available})")]
     NoField {
-        /// The field asked for.
+        /// The field that the plan names.
         field: String,
-        /// The names there are.
+        /// The names that the secret has.
         available: FieldNames,
     },
-    /// A field's text is not what `decode` says.
-    #[error("the field {field:?} is no valid {encoding}: {problem}")]
+    /// A field's text is not valid in the encoding of `decode`.
+    #[error("the field {field:?} is not valid {encoding}: {problem}")]
     Decode {
         /// The field.
         field: String,
-        /// What it was to be decoded from.
+        /// The encoding.
         encoding: &'static str,
-        /// Where it went wrong.
+        /// What is wrong, and where.
         problem: String,
     },
     /// The format cannot hold this field.
@@ -52,13 +52,13 @@ pub enum RenderError {
         /// Why.
         problem: &'static str,
     },
-    /// A field's text is no Unicode text (a lone surrogate).
-    #[error("the field {field:?} is no valid Unicode text")]
+    /// A field's text is not valid Unicode (a lone surrogate).
+    #[error("the field {field:?} is not valid Unicode text")]
     NotText {
         /// The field.
         field: String,
     },
-    /// A field's name makes no file's name.
+    /// A field's name cannot be the name of a file.
     #[error("no file can be named for the field {field:?}: the name {problem}")]
     FieldName {
         /// The field.
@@ -66,40 +66,22 @@ pub enum RenderError {
         /// Why, as the end of a sentence.
         problem: Invalid,
     },
-    /// Two fields' names make one file's name.
+    /// Two fields would be files of the same name.
     #[error("the fields {first:?} and {second:?} would both be the file {file}")]
     SameName {
-        /// The one.
+        /// The first field.
         first: String,
-        /// The other.
+        /// The second field.
         second: String,
         /// The file.
         file: Destination,
     },
-    /// More fields than there may be files.
+    /// More fields than the limit of files.
     #[error("{0} fields would be as many files, allowed are {MAX_FIELD_FILES}")]
     TooManyFields(usize),
-    /// The plan asks for something that has no meaning.
+    /// The plan contradicts itself.
     #[error("{0}")]
     Plan(&'static str),
-}
-
-/// The names of a secret's fields, for a message: their number, and the first few.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FieldNames {
-    count: usize,
-    first: Vec<String>,
-}
-
-impl fmt::Display for FieldNames {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.count {
-            0 => f.write_str("it has no fields"),
-            1 => write!(f, "it has 1 field: {:?}", self.first),
-            n if n == self.first.len() => write!(f, "it has {n} fields: {:?}", self.first),
-            n => write!(f, "it has {n} fields, among them {:?}", self.first),
-        }
-    }
 }
 
 /// A secret's data: the JSON object as the server wrote it, and its fields.
@@ -109,7 +91,7 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Reads the object. The error is about syntax and holds no value.
+    /// Reads the object. The error contains no value.
     pub fn parse(json: &'a str) -> Result<Self, NotAnObject> {
         let members = json::members(json).ok_or(NotAnObject)?;
         let count = members.len();
@@ -120,45 +102,30 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// How many fields there are.
-    pub fn len(&self) -> usize {
-        self.fields.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.fields.is_empty()
-    }
-
     fn names(&self) -> FieldNames {
-        FieldNames {
-            count: self.fields.len(),
-            first: self
-                .fields
-                .keys()
-                .take(10)
-                .map(|name| name.chars().take(64).collect())
-                .collect(),
-        }
+        FieldNames::of(self.fields.keys().map(AsRef::as_ref))
     }
 }
 
-/// The data of a secret is no JSON object, or has a field twice.
+/// The data of a secret is not a JSON object, or has a field twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the data is no JSON object of distinct fields")]
+#[error("the data is not a JSON object of distinct fields")]
 pub struct NotAnObject;
 
-/// A field's value: text, or JSON kept as the server wrote it.
-enum Value<'a> {
+/// A field's value: text, or JSON as the server wrote it.
+enum TextOrJson<'a> {
     Text(Zeroizing<Vec<u8>>),
     Json(&'a str),
 }
 
-/// A planned file, or the files of one that is made for each field: where the containers see them, and what is in them.
-pub fn render_all<P>(file: &PlannedFile<P>, fields: &Fields<'_>) -> Result<Vec<(Destination, Secret)>, RenderError> {
+/// The path and the content of each file that a planned file becomes: one, or one for each field.
+pub(crate) fn render_all<P>(
+    file: &PlannedFile<P>,
+    fields: &Fields<'_>,
+) -> Result<Vec<(Destination, Secret)>, RenderError> {
     match &file.file {
         Destination::EachField(name) => each_field(name, file.decode, fields),
-        one => Ok(vec![(one.clone(), render(file, fields)?)]),
+        path => Ok(vec![(path.clone(), render(file, fields)?)]),
     }
 }
 
@@ -180,7 +147,7 @@ fn each_field(
             problem,
         })
     };
-    // All names first: nothing is decoded in vain, and what is wrong with one is told before what is wrong with a value.
+    // All names first: a wrong name is reported before a wrong value, and before any decoding.
     for (field, _) in present.clone() {
         let file = file(field)?;
         if let Some(first) = made_of.insert(file.to_string(), field) {
@@ -199,7 +166,7 @@ fn each_field(
 /// The bytes of one file, from the fields of its secret.
 pub fn render<P>(file: &PlannedFile<P>, fields: &Fields<'_>) -> Result<Secret, RenderError> {
     let Some(key) = file.key.as_deref() else {
-        let whole: Vec<(&str, Value<'_>)> = fields
+        let whole: Vec<(&str, TextOrJson<'_>)> = fields
             .fields
             .iter()
             .map(|(name, raw)| Ok((name.as_ref(), value(name, raw)?)))
@@ -224,13 +191,13 @@ pub fn render<P>(file: &PlannedFile<P>, fields: &Fields<'_>) -> Result<Secret, R
     };
     let value = decoded(key, value(key, json)?, file.decode)?;
     if file.format != Format::Raw
-        && let Value::Text(text) = &value
+        && let TextOrJson::Text(text) = &value
         && std::str::from_utf8(text).is_err()
     {
         return Err(RenderError::Format {
             field: key.to_owned(),
-            format: format::name(file.format),
-            problem: "it is binary once decoded; only the format raw takes that",
+            format: file.format.word(),
+            problem: "it is binary after decoding, and only the format raw can hold binary",
         });
     }
     let one = [(key, value)];
@@ -247,34 +214,34 @@ pub fn render<P>(file: &PlannedFile<P>, fields: &Fields<'_>) -> Result<Secret, R
 }
 
 /// The value after `decode`.
-fn decoded<'a>(field: &str, value: Value<'a>, decode: Decode) -> Result<Value<'a>, RenderError> {
+fn decoded<'a>(field: &str, value: TextOrJson<'a>, decode: Decode) -> Result<TextOrJson<'a>, RenderError> {
     if decode == Decode::None {
         return Ok(value);
     }
     let encoded = match &value {
-        Value::Text(text) => text.as_slice(),
-        Value::Json(json) => json.as_bytes(),
+        TextOrJson::Text(text) => text.as_slice(),
+        TextOrJson::Json(json) => json.as_bytes(),
     };
     match decode::decode(decode, encoded) {
-        Ok(bytes) => Ok(Value::Text(bytes)),
+        Ok(bytes) => Ok(TextOrJson::Text(bytes)),
         Err(problem) => Err(RenderError::Decode {
             field: field.chars().take(300).collect(),
-            encoding: decode::name(decode),
+            encoding: decode.word(),
             problem,
         }),
     }
 }
 
-/// The value alone: a text as it is, a list of PEM blocks as one text of them, anything else as JSON.
-fn raw(value: Value<'_>) -> Zeroizing<Vec<u8>> {
+/// The value without a format: a text as it is, a list of PEM blocks as one text, anything else as JSON.
+fn raw(value: TextOrJson<'_>) -> Zeroizing<Vec<u8>> {
     match value {
-        Value::Text(text) => text,
-        Value::Json(json) => pem_blocks(json).unwrap_or_else(|| json::compact(json)),
+        TextOrJson::Text(text) => text,
+        TextOrJson::Json(json) => pem_blocks(json).unwrap_or_else(|| json::compact(json)),
     }
 }
 
-/// The texts of a list behind each other, each one ending its line, where every one of them is PEM (RFC 7468), such as a
-/// certificate's `ca_chain`: what reads certificates reads them so, and nothing reads them in a JSON list.
+/// The texts of a list as one text, each with a line feed at its end, if every text is PEM (RFC 7468), such as a certificate's
+/// `ca_chain`: programs that read certificates read PEM blocks in sequence, and none reads a JSON list of them.
 fn pem_blocks(json: &str) -> Option<Zeroizing<Vec<u8>>> {
     let blocks = json::elements(json).filter(|blocks| !blocks.is_empty())?;
     let mut out = Zeroizing::new(Vec::with_capacity(json.len()));
@@ -291,12 +258,12 @@ fn pem_blocks(json: &str) -> Option<Zeroizing<Vec<u8>>> {
     Some(out)
 }
 
-fn value<'a>(field: &str, json: &'a str) -> Result<Value<'a>, RenderError> {
+fn value<'a>(field: &str, json: &'a str) -> Result<TextOrJson<'a>, RenderError> {
     if !json.starts_with('"') {
-        return Ok(Value::Json(json));
+        return Ok(TextOrJson::Json(json));
     }
     match serde_json::from_str::<String>(json) {
-        Ok(text) => Ok(Value::Text(Zeroizing::new(text.into_bytes()))),
+        Ok(text) => Ok(TextOrJson::Text(Zeroizing::new(text.into_bytes()))),
         Err(_) => Err(RenderError::NotText {
             field: field.to_owned(),
         }),
@@ -304,4 +271,4 @@ fn value<'a>(field: &str, json: &'a str) -> Result<Value<'a>, RenderError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -19,7 +19,8 @@ fn file(key: Option<&str>, decode: Decode, format: Format) -> PlannedFile {
     }
 }
 
-fn rendered(json: &str, key: Option<&str>, format: Format) -> Result<String, RenderError> {
+/// The file of a secret, or of one field.
+pub(crate) fn rendered(json: &str, key: Option<&str>, format: Format) -> Result<String, RenderError> {
     let fields = Fields::parse(json).unwrap();
     render(&file(key, Decode::None, format), &fields).map(|bytes| String::from_utf8(bytes.expose().to_vec()).unwrap())
 }
@@ -92,7 +93,7 @@ fn dotenv_takes_a_name_that_the_author_chose() {
 }
 
 #[test]
-fn dotenv_refuses_what_would_take_over_a_shell_or_a_job() {
+fn dotenv_refuses_variables_that_would_take_over_a_shell_or_a_job() {
     for name in [
         "PATH",
         "LD_PRELOAD",
@@ -221,7 +222,7 @@ fn each_field_is_a_file_of_its_own() {
 }
 
 #[test]
-fn a_field_that_cannot_name_a_file_or_shares_its_name_is_told_with_it() {
+fn a_field_that_cannot_name_a_file_or_shares_its_name_is_reported() {
     let problem = |name: &str, json: &str| each(name, Decode::None, json).unwrap_err().to_string();
     let long = format!(r#"{{"{}":"canary"}}"#, "x".repeat(256));
     for field in [

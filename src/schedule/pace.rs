@@ -1,4 +1,4 @@
-//! How soon the server may be asked again after it was away, or said that it is asked too often.
+//! How soon the server gets a request again after it was unavailable, or answered 429.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use fastrand::Rng;
 
 use super::LEAST;
 
-/// Tries are never further apart.
+/// The longest pause.
 const CAP: Duration = Duration::from_secs(300);
-/// The first pause after a failure, where the interval is not shorter.
+/// The first pause after a failure. (The interval, where that is shorter.)
 const BASE: Duration = Duration::from_secs(10);
 
-/// Back-off: doubles with each failure from min(interval, 10 s) to 5 minutes; each is between half of that and all of it,
-/// so that those who failed together do not come back together.
+/// Back-off: the pause doubles with each failure from min(interval, 10 s) to 5 minutes. Each pause is between half of that and all
+/// of it, so that pods whose requests failed together do not retry together.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Backoff(Duration);
 
@@ -21,8 +21,8 @@ impl Backoff {
         Self(interval.clamp(LEAST, BASE))
     }
 
-    /// The pause after so many failures in a row. Where something `end`s meanwhile, a quarter of the time until then, if
-    /// that is shorter: about twenty tries on the last third of an hour.
+    /// The pause after so many failures in a row. Where something `end`s meanwhile, at most a quarter of the time until then: about
+    /// twenty tries in the last third of an hour.
     pub(super) fn pause(self, failures: u32, now: Duration, end: Option<Duration>, rng: &mut Rng) -> Duration {
         let grown = self.grown(failures).mul_f64(0.5 + rng.f64() / 2.0);
         let left = end.and_then(|end| end.checked_sub(now)).filter(|left| !left.is_zero());
@@ -42,7 +42,7 @@ pub(super) struct Pace {
     throttled: bool,
     /// When the level last rose.
     risen: Duration,
-    /// Nothing is asked before.
+    /// No request is sent before.
     pub(super) until: Duration,
 }
 
@@ -57,26 +57,26 @@ impl Pace {
         }
     }
 
-    /// The server is away.
-    pub(super) fn away(&mut self, now: Duration, end: Option<Duration>, rng: &mut Rng) {
-        // Tries that something's near end has hurried do not make the later ones rarer.
+    /// The server is unavailable.
+    pub(super) fn unavailable(&mut self, now: Duration, end: Option<Duration>, rng: &mut Rng) {
+        // Pauses that were shortened because a lease is about to end do not lengthen the later ones.
         if self.level == 0 || now >= self.risen + self.backoff.grown(self.level) / 2 {
             self.rise(now);
         }
         self.until = now + self.backoff.pause(self.level, now, end, rng);
     }
 
-    /// The server said 429, perhaps with a `Retry-After`, which is honoured up to 5 minutes.
+    /// The server answered 429, perhaps with a `Retry-After`, which is honoured up to 5 minutes.
     pub(super) fn throttled(&mut self, now: Duration, asked: Option<Duration>, end: Option<Duration>, rng: &mut Rng) {
         self.rise(now);
         self.throttled = true;
         self.until = now + asked.unwrap_or_default().min(CAP) + self.backoff.pause(self.level, now, end, rng);
     }
 
-    /// The server answered, whatever it said. One that was away is there again. Under a quota the pauses shrink as they
-    /// grew, step by step: all pods together then settle where every second request at most is one too many.
+    /// The server answered, with success or an error of another kind: it is available. Under a quota the pauses shrink as they grew,
+    /// step by step: all pods together then settle where at most every second request exceeds the quota.
     pub(super) fn answered(&mut self, now: Duration, end: Option<Duration>, rng: &mut Rng) {
-        self.forget(now);
+        self.expire(now);
         self.level = if self.throttled {
             self.level.saturating_sub(1)
         } else {
@@ -89,15 +89,15 @@ impl Pace {
     }
 
     fn rise(&mut self, now: Duration) {
-        self.forget(now);
+        self.expire(now);
         self.risen = now;
         if self.level == 0 || self.backoff.grown(self.level) < CAP {
             self.level += 1;
         }
     }
 
-    /// How it was before a long time without any request, as of a suspended machine, says nothing.
-    fn forget(&mut self, now: Duration) {
+    /// Starts again after a long time without any request, such as a suspended machine: the level from before says nothing now.
+    fn expire(&mut self, now: Duration) {
         if now > self.until + CAP {
             self.level = 0;
             self.throttled = false;

@@ -1,4 +1,4 @@
-//! How long a token, a lease or a certificate lasts by the server's last answer, and when to see to it.
+//! The term of a token, a lease or a certificate: its end by the server's last answer, and when to renew or replace it.
 
 use std::time::Duration;
 
@@ -6,34 +6,35 @@ use fastrand::Rng;
 
 use super::LEAST;
 
-/// No answer is believed to be good for longer: what an absurd TTL, or none at all, comes to.
+/// The longest term. An absurd TTL counts as this one, and so does the TTL of a token that never ends.
 pub(super) const LONGEST: Duration = Duration::from_secs(10 * 365 * 86400);
-/// When to renew, or to replace what cannot be renewed: about two thirds of the TTL, as Vault's own agent and operator do. A
-/// little earlier, so that the limiter, which lets one request pass in a third of the TTL, has another one before the end.
+/// When to renew, or to replace where no renewal is possible, in parts of the TTL: from, to. About two thirds, as Vault's own agent
+/// and operator do; a little earlier, because the limiter lets one request pass in a third of the TTL, and so allows a second
+/// one before the end.
 const EARLY: (f64, f64) = (0.60, 0.65);
-/// When to replace what could not be renewed so far.
+/// When to replace after renewals that failed, in parts of the TTL.
 const LATE: f64 = 0.9;
-/// An answer to a renewal that is below this share of what was first given says that the maximum TTL is near. (Not all
-/// of it: an answer may be a second short.)
+/// A renewal that gives less than this part of the first TTL shows that the maximum TTL is near. (Less than the whole: an answer may
+/// be a second short.)
 const FULL: f64 = 0.9;
 
-/// A token's, a lease's or a certificate's term. Times are the schedule's.
+/// From when to when a token, a lease or a certificate is valid. Times are the schedule's.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Term {
-    /// It was asked for, or last renewed.
+    /// When it was requested, or last renewed.
     pub(super) since: Duration,
-    /// It ends.
+    /// When it ends.
     pub(super) end: Duration,
-    /// The next try to renew it; none if it cannot be renewed, or no further.
+    /// The next try to renew it; None: it cannot be renewed, or no further.
     pub(super) renew: Option<Duration>,
-    /// From when a new one is to take its place.
+    /// From when it is to be replaced.
     pub(super) replace: Duration,
-    /// The TTL that it had at first.
+    /// Its first TTL.
     granted: Duration,
 }
 
 impl Term {
-    /// One that the server began to count `age` ago at the most.
+    /// A term that the server began to count at most `age` ago.
     pub(super) fn new(now: Duration, age: Duration, ttl: Duration, renewable: bool, rng: &mut Rng) -> Self {
         let ttl = ttl.min(LONGEST);
         let at = |share: f64| now + ttl.mul_f64(share).saturating_sub(age).max(LEAST);
@@ -47,8 +48,8 @@ impl Term {
         }
     }
 
-    /// Takes in the answer to a renewal. One that gives less than at first will not be renewed again: the maximum TTL has
-    /// come (<https://developer.hashicorp.com/vault/docs/concepts/lease>). One that gives nothing leaves the end where it was.
+    /// Takes in the answer to a renewal. After an answer with less than the first TTL there is no further renewal: the maximum TTL
+    /// is near (<https://developer.hashicorp.com/vault/docs/concepts/lease>). An answer with a TTL of zero does not move the end.
     pub(super) fn renewed(&mut self, now: Duration, age: Duration, ttl: Duration, renewable: bool, rng: &mut Rng) {
         let granted = self.granted;
         *self = if ttl.is_zero() {
@@ -59,7 +60,7 @@ impl Term {
         self.granted = granted;
     }
 
-    /// A new one is to take its place at once.
+    /// It is to be replaced at once.
     pub(super) fn give_up(&mut self, now: Duration) {
         self.renew = None;
         self.replace = now;

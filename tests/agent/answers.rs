@@ -41,7 +41,7 @@ fn revocations(fake: &FakeVault) -> usize {
 }
 
 #[test]
-fn requests_are_what_vault_expects_and_no_more() {
+fn the_agent_sends_the_requests_that_vault_expects_and_no_more() {
     let fake = FakeVault::plain(|request: &Request, n| match request.target.ends_with("/login") {
         true => with_headers(200, "X-Vault-Index: idx-7\r\n", &login_body()),
         false => logged_in(|request, _| match request.target.ends_with("?version=3") {
@@ -160,7 +160,7 @@ fn no_redirect_is_followed() {
 }
 
 #[test]
-fn servers_that_recover_are_waited_for() {
+fn the_agent_waits_for_a_server_that_recovers() {
     let sealed = || answer(503, r#"{"errors":["Vault is sealed"]}"#);
     for (name, reply) in [
         ("sealed", sealed as fn() -> Reply),
@@ -186,7 +186,7 @@ fn servers_that_recover_are_waited_for() {
 }
 
 #[test]
-fn logins_are_retried_with_the_token_that_is_there_then() {
+fn a_login_is_retried_with_the_current_token_file() {
     let fake = FakeVault::plain(|request: &Request, n| match n {
         0 => answer(503, r#"{"errors":["Vault is sealed"]}"#),
         _ => logged_in(|_, _| web())(request, n),
@@ -195,7 +195,7 @@ fn logins_are_retried_with_the_token_that_is_there_then() {
 }
 
 #[test]
-fn servers_that_do_not_recover_are_told_by_their_reason() {
+fn the_reason_why_a_server_did_not_recover_is_reported() {
     for (code, reply, texts) in [
         (
             69,
@@ -247,7 +247,7 @@ fn servers_that_do_not_recover_are_told_by_their_reason() {
 }
 
 #[test]
-fn what_is_no_vault_answer_is_no_secret() {
+fn an_answer_that_does_not_come_from_vault_delivers_no_secret() {
     let deep = format!(r#"{{"data":{{"a":{}{}}}}}"#, "[".repeat(100_000), "]".repeat(100_000));
     for (body, text) in [
         ("", "empty"),
@@ -279,7 +279,7 @@ fn what_is_no_vault_answer_is_no_secret() {
 }
 
 #[test]
-fn a_body_that_nobody_asked_to_be_packed_is_not_unpacked() {
+fn a_compressed_body_that_was_not_requested_is_not_unpacked() {
     // {"data":{"a":"canary-secret"}}
     let packed = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xabVJI,IT\xb2\xaaV\x02\x12J\xc9\x89y\x89E\x95\xba\xc5\xa9\xc9E\xa9%J\xb5\xb5\x001\x8d\x91\xe0\x1e\x00\x00\x00";
     for head in ["Content-Encoding: gzip\r\n", ""] {
@@ -311,7 +311,7 @@ fn in_48_mib(agent: &Agent) -> crate::support::agent::Ended {
 }
 
 #[test]
-fn answers_without_end_are_cut_off_in_little_memory() {
+fn endless_answers_are_cut_off_with_little_memory() {
     let announced = || Reply::Last(b"HTTP/1.1 200 X\r\nContent-Length: 104857600\r\n\r\n".to_vec());
     let flood = |head: &'static str, piece: &'static [u8]| {
         move || {
@@ -370,7 +370,7 @@ fn slow_and_silent_servers_cost_no_more_than_the_budget() {
 }
 
 #[test]
-fn lying_lengths_never_make_half_a_secret() {
+fn a_wrong_content_length_never_delivers_half_a_secret() {
     let body = secret_body(r#"{"a":"canary-secret"}"#);
     let short = body.clone();
     let fake = reads(move || {
@@ -384,7 +384,7 @@ fn lying_lengths_never_make_half_a_secret() {
 }
 
 #[test]
-fn an_answer_cut_at_any_byte_is_asked_for_again() {
+fn an_answer_that_is_cut_at_any_byte_is_requested_again() {
     let whole = bytes(
         200,
         "Content-Type: application/json\r\n",
@@ -422,7 +422,7 @@ fn an_answer_cut_at_any_byte_is_asked_for_again() {
 }
 
 #[test]
-fn a_connection_closed_while_idle_is_replaced_without_a_word() {
+fn a_connection_that_was_closed_while_idle_is_replaced_without_a_log_line() {
     let fake = FakeVault::plain(|request: &Request, n| match logged_in(|_, _| web())(request, n) {
         Reply::Bytes(bytes) => Reply::Last(bytes),
         other => other,
@@ -434,7 +434,7 @@ fn a_connection_closed_while_idle_is_replaced_without_a_word() {
 }
 
 #[test]
-fn a_server_that_cannot_answer_now_is_asked_again_over_a_new_connection_which_may_reach_another() {
+fn a_server_that_cannot_answer_now_gets_the_retry_over_a_new_connection() {
     for (status, connections) in [(307, 2), (472, 2), (473, 2), (500, 2), (503, 2), (412, 1)] {
         for failing in 0..2 {
             let fake = FakeVault::plain(move |request: &Request, n| match n == failing {
@@ -460,7 +460,7 @@ fn a_denied_login_is_tried_at_another_server() {
 }
 
 #[test]
-fn a_login_that_may_have_been_carried_out_is_not_sent_again_in_silence() {
+fn a_login_that_may_have_been_executed_is_not_sent_again_without_a_log_line() {
     let fake = FakeVault::plain(|request: &Request, n| match n {
         0 => answer(403, r#"{"errors":["permission denied"]}"#),
         1 => Reply::Last(Vec::new()),
@@ -507,7 +507,7 @@ fn a_budget_that_ends_before_the_login_is_sent_loses_no_token() {
 }
 
 #[test]
-fn what_is_skipped_when_it_does_not_exist_is_told_with_its_hint_and_nothing_else_is_skipped() {
+fn a_skipped_secret_is_logged_with_a_hint_and_only_missing_secrets_are_skipped() {
     let skipping = |fake: &FakeVault| agent(fake).with("/ignoreNotFound", json!(true));
     let unversioned = || {
         let said = r#"{"errors":[],"warnings":["Invalid path for a versioned K/V secrets engine. See the API docs"]}"#;
@@ -528,7 +528,7 @@ fn what_is_skipped_when_it_does_not_exist_is_told_with_its_hint_and_nothing_else
 }
 
 #[test]
-fn a_server_that_comes_up_late_is_waited_for() {
+fn the_agent_waits_for_a_server_that_starts_late() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address = format!("http://127.0.0.1:{port}");
     let base = reads(web);
@@ -557,7 +557,7 @@ fn a_server_that_comes_up_late_is_waited_for() {
 }
 
 #[test]
-fn names_that_do_not_resolve_are_named() {
+fn a_host_name_that_does_not_resolve_is_reported() {
     let fake = reads(web);
     agent(&fake)
         .with("/connection/address", json!("http://no-such-host.invalid:8200"))
@@ -566,7 +566,7 @@ fn names_that_do_not_resolve_are_named() {
 }
 
 #[test]
-fn a_name_of_which_only_one_address_answers_is_reached() {
+fn a_server_is_reached_if_one_address_of_its_name_answers() {
     // Where localhost is ::1 too, nobody listens there.
     let fake = reads(web);
     agent(&fake)
@@ -612,7 +612,7 @@ fn a_revocation_that_fails_changes_nothing_but_the_log() {
 }
 
 #[test]
-fn what_the_server_says_cannot_forge_a_line() {
+fn the_text_of_a_server_cannot_forge_a_log_line() {
     let hostile = json!({"errors": ["\u{1b}[31m\n{\"code\":0}\r\nx\u{202e}", "y".repeat(5000)]}).to_string();
     let fake = FakeVault::plain(move |_, _| answer(400, &hostile));
     let run = agent(&fake).run();
@@ -631,7 +631,7 @@ fn what_the_server_says_cannot_forge_a_line() {
 }
 
 #[test]
-fn a_server_that_quotes_our_tokens_brings_them_into_no_log() {
+fn a_token_that_a_server_quotes_is_not_logged() {
     let quoting = |text: String| answer(400, &json!({"errors": [format!("cannot take {text}")]}).to_string());
     // The service-account token, in the answer to the login.
     let fake = FakeVault::plain(move |request: &Request, _| {
@@ -656,7 +656,7 @@ fn a_server_that_quotes_our_tokens_brings_them_into_no_log() {
 }
 
 #[test]
-fn a_token_that_is_a_pipe_holds_nobody_up() {
+fn a_pipe_in_the_place_of_the_token_file_does_not_block() {
     let fake = FakeVault::plain(logged_in(|_, _| web()));
     let agent = agent(&fake);
     let token = agent.root().join("podkey/token/token");

@@ -236,7 +236,7 @@ fn nothing_is_delivered_when_one_of_many_fails() {
 }
 
 #[test]
-fn batch_tokens_and_tokens_for_one_use_are_dealt_with() {
+fn batch_tokens_and_tokens_with_one_use_work() {
     let mut batch = Agent::for_bao(bao())
         .file(kubeconfig())
         .with("/login/role", json!("batch"));

@@ -29,7 +29,7 @@ fn a_missing_role_is_named_with_its_mount_at_once() {
 }
 
 #[test]
-fn another_service_account_namespace_or_audience_is_told_what_it_sent() {
+fn a_refused_service_account_namespace_or_audience_is_reported_with_what_was_sent() {
     for (claims, said, sent) in [
         (
             Claims::new(NAMESPACE, "other-account", "vault"),
@@ -63,7 +63,7 @@ fn a_bare_denial_comes_with_a_checklist() {
 }
 
 #[test]
-fn a_reviewer_that_is_away_for_a_moment_is_waited_for() {
+fn the_agent_waits_for_a_token_reviewer_that_is_away_for_a_moment() {
     let cluster = Cluster::start();
     bao().enable_kubernetes("", "flaky", &cluster);
     bao().write(
@@ -126,7 +126,7 @@ fn a_path_without_a_right_names_path_and_role() {
 }
 
 #[test]
-fn what_does_not_exist_is_told_apart() {
+fn missing_engines_paths_versions_and_fields_have_different_reports() {
     let bao = bao();
     bao.write("arc-runners/data/versions", &json!({"data": {"a": "1"}}));
     bao.write("arc-runners/data/versions", &json!({"data": {"a": "2"}}));
@@ -187,7 +187,7 @@ fn what_does_not_exist_is_told_apart() {
 }
 
 #[test]
-fn a_token_file_that_comes_late_is_waited_for_and_nonsense_is_told() {
+fn the_agent_waits_for_a_late_token_file_and_reports_a_file_without_a_token() {
     let late = Agent::for_bao(bao()).file(kubeconfig());
     let path = late.root().join("podkey/token/token");
     let token = std::fs::read(&path).unwrap();

@@ -195,7 +195,7 @@ fn certificate_key_and_chain_are_files_of_one_write() {
 }
 
 #[test]
-fn other_data_is_another_write() {
+fn different_data_makes_a_different_write() {
     let name = |name: &str| json!({"common_name": format!("{name}.example.com")});
     let agent = agent()
         .file(file("pki/issue/web", &name("one"), "serial_number", "one"))
@@ -205,7 +205,7 @@ fn other_data_is_another_write() {
 }
 
 #[test]
-fn what_the_engine_refuses_is_told_in_its_own_words() {
+fn the_refusal_of_an_engine_is_quoted() {
     let refused = |path: &str, data: &Value, code: i32, texts: &[&str]| {
         let agent = agent().file(file(path, data, "certificate", "a"));
         agent.run().expect(code, texts);
@@ -235,7 +235,7 @@ fn what_the_engine_refuses_is_told_in_its_own_words() {
 }
 
 #[test]
-fn an_ssh_key_is_signed_and_its_end_known() {
+fn an_ssh_key_is_signed_and_its_expiry_is_known() {
     let mut blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20".to_vec();
     blob.extend([7; 32]);
     let data = json!({
@@ -268,7 +268,7 @@ fn a_one_time_password_for_ssh_is_taken_once() {
 }
 
 #[test]
-fn a_totp_code_is_the_one_of_now() {
+fn a_totp_code_is_current() {
     let agent = agent().file(file("totp/code/app", &Value::Null, "code", "code"));
     let ended = agent.run();
     ended.expect(0, &[]);
@@ -407,7 +407,7 @@ fn a_write_whose_answers_are_lost_is_not_repeated_without_end() {
 }
 
 #[test]
-fn names_that_come_with_a_secret_take_no_other_files_place() {
+fn a_file_that_is_named_after_a_field_replaces_no_other_file() {
     let fake = |data: &'static str| FakeVault::plain(logged_in(move |_, _| answer(200, &secret_body(data))));
     let each = |path: &str, name: &str| json!({"secret": path, "format": "raw", "file": name, "mode": "0444"});
     for (data, files, texts) in [
@@ -468,7 +468,7 @@ fn names_that_come_with_a_secret_take_no_other_files_place() {
 }
 
 #[test]
-fn files_named_by_their_fields_are_masked_and_cleared_with_the_job() {
+fn files_that_are_named_after_fields_are_masked_and_cleared_with_the_job() {
     for directory in ["", "db/"] {
         let fake = FakeVault::plain(logged_in(|_, n| match n {
             0 => answer(
@@ -497,7 +497,7 @@ fn files_named_by_their_fields_are_masked_and_cleared_with_the_job() {
 }
 
 #[test]
-fn a_failure_that_is_left_to_the_job_leaves_no_file_of_a_field() {
+fn a_failure_that_is_left_to_the_job_leaves_no_file_that_is_named_after_a_field() {
     let fake = FakeVault::plain(logged_in(|_, n| match n {
         0 => answer(200, &secret_body(r#"{"user":"canary-user-name"}"#)),
         _ => answer(404, r#"{"errors":[]}"#),

@@ -76,7 +76,7 @@ fn a_database_user_is_renewed_then_replaced_while_both_are_valid_and_revoked_wit
 }
 
 #[test]
-fn a_certificate_is_replaced_before_its_end_with_its_key() {
+fn a_certificate_is_replaced_with_its_key_before_it_expires() {
     let data = json!({"common_name": "short.example.com", "ttl": "60s"});
     let mut agent = agent().refresh("5s");
     for field in ["certificate", "private_key", "expiration"] {

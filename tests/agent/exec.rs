@@ -102,7 +102,7 @@ fn the_command_has_its_variables_its_arguments_as_written_and_its_exit_code() {
 }
 
 #[test]
-fn it_is_the_command_itself_that_gets_the_signal() {
+fn the_command_itself_gets_the_signal() {
     let pod = real(bao());
     let script = "trap 'exit 7' TERM; echo $$; while :; do sleep 0.05; done";
     let mut child = exec(&pod, &["/bin/sh", "-c", script]).spawn().unwrap();
@@ -140,7 +140,7 @@ fn without_every_variable_the_command_does_not_start() {
                 symlink(pod.path("elsewhere"), pod.path(VALUE)).unwrap();
             },
             64,
-            &["API_TOKEN", "cannot be read", "runAsUser"],
+            &["cannot read the value of API_TOKEN", "runAsUser"],
         ),
         (
             "a directory",
@@ -149,7 +149,7 @@ fn without_every_variable_the_command_does_not_start() {
                 fs::create_dir(pod.path(VALUE)).unwrap();
             },
             64,
-            &["API_TOKEN", "no regular file"],
+            &["API_TOKEN", "not a regular file"],
         ),
         (
             "a NUL",
@@ -182,7 +182,7 @@ fn without_every_variable_the_command_does_not_start() {
                 rewrite(pod, OUTCOME, json!({"failed": report}).to_string().as_bytes());
             },
             64,
-            &["outcome.json", "podkey-init delivered nothing", "look at its log"],
+            &["outcome.json", "podkey-init delivered nothing", "read the log"],
         ),
         (
             "a variable that takes over",
@@ -211,7 +211,7 @@ fn rewrite(pod: &Pod, path: &str, bytes: &[u8]) {
 }
 
 #[test]
-fn the_longest_value_that_the_kernel_takes_arrives_and_what_cannot_start_is_told() {
+fn the_longest_value_that_the_kernel_takes_arrives_and_a_command_that_cannot_start_is_reported() {
     let fake = FakeVault::plain(logged_in(|_, _| {
         answer(200, &secret_body(r#"{"a":"canary-of-exec-1"}"#))
     }));
@@ -229,7 +229,7 @@ fn the_longest_value_that_the_kernel_takes_arrives_and_what_cannot_start_is_told
 }
 
 #[test]
-fn init_leaves_the_agent_and_says_what_no_environment_could_hold() {
+fn init_leaves_the_agent_and_refuses_a_value_that_no_environment_can_hold() {
     let text = |value: &str| {
         let body = secret_body(&json!({"a": value}).to_string());
         FakeVault::plain(logged_in(move |_, _| answer(200, &body)))

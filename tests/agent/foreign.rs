@@ -33,7 +33,7 @@ fn both(reply: fn() -> Reply, check: impl Fn(&crate::support::agent::Ended, &Fak
 }
 
 #[test]
-fn a_mesh_or_an_ingress_is_told_from_the_server_by_what_it_answers() {
+fn an_answer_of_a_mesh_or_an_ingress_is_not_taken_for_an_answer_of_the_server() {
     for (reply, words) in [
         (
             (|| with_headers(403, TEXT, "RBAC: access denied")) as fn() -> Reply,
@@ -92,7 +92,7 @@ fn a_mesh_or_an_ingress_is_told_from_the_server_by_what_it_answers() {
 }
 
 #[test]
-fn a_foreign_answer_is_final_at_once_and_asked_for_once() {
+fn a_foreign_answer_is_final_after_one_request() {
     both(
         || with_headers(403, TEXT, "RBAC: access denied"),
         |run, fake| {
@@ -108,7 +108,7 @@ fn a_foreign_answer_is_final_at_once_and_asked_for_once() {
 }
 
 #[test]
-fn a_gateway_that_does_not_reach_the_server_is_waited_for_and_then_told_as_a_server_that_is_away() {
+fn a_gateway_that_does_not_reach_the_server_counts_as_an_unreachable_server() {
     for reply in [
         (|| with_headers(502, HTML, "<html>bad gateway</html>")) as fn() -> Reply,
         || with_headers(503, TEXT, "no healthy upstream"),
@@ -124,7 +124,7 @@ fn a_gateway_that_does_not_reach_the_server_is_waited_for_and_then_told_as_a_ser
 }
 
 #[test]
-fn the_servers_own_answers_are_told_as_before() {
+fn the_servers_own_answers_are_reported_as_such() {
     for (code, reply, text) in [
         (
             77,
@@ -181,7 +181,7 @@ fn the_servers_own_answers_are_told_as_before() {
 }
 
 #[test]
-fn a_transient_answer_with_status_400_is_waited_for() {
+fn a_transient_answer_with_status_400_is_retried() {
     for text in [
         "Upgrading from non-versioned to versioned data. This backend will be unavailable for a brief period and will resume service shortly.",
         "Waiting for the primary to upgrade from non-versioned to versioned data. This backend will be unavailable for a brief period and will resume service when the primary is finished.",
@@ -213,7 +213,7 @@ fn a_transient_answer_with_status_400_is_waited_for() {
 }
 
 #[test]
-fn a_kv_engine_that_is_upgraded_while_it_is_read_is_waited_for() {
+fn a_read_is_retried_while_the_kv_engine_is_upgraded() {
     let bao = bao();
     bao.write(
         "sys/mounts/upgraded",
@@ -242,7 +242,7 @@ fn a_kv_engine_that_is_upgraded_while_it_is_read_is_waited_for() {
 }
 
 #[test]
-fn a_revocation_that_something_else_answers_is_none() {
+fn a_foreign_answer_to_a_revocation_does_not_count_as_revoked() {
     let fake = FakeVault::plain(|request: &Request, n| match request.target.ends_with("revoke-self") {
         true => with_headers(200, HTML, "<html>welcome</html>"),
         false => logged_in(|_, _| web())(request, n),
@@ -257,7 +257,7 @@ fn a_revocation_that_something_else_answers_is_none() {
 }
 
 #[test]
-fn a_login_that_needs_a_second_factor_is_told_with_what_to_exempt() {
+fn a_login_that_needs_a_second_factor_is_reported_with_what_to_exempt() {
     let bao = bao();
     bao.enable_kubernetes("", "with-mfa", &bao.cluster);
     bao.write(
@@ -286,7 +286,7 @@ fn a_login_that_needs_a_second_factor_is_told_with_what_to_exempt() {
 }
 
 #[test]
-fn endpoints_that_answer_raw_are_told_with_the_one_that_answers_json() {
+fn an_endpoint_that_answers_raw_is_reported_with_the_endpoint_that_answers_json() {
     let bao = &engines().bao;
     bao.write(
         "sys/policies/acl/raw",
@@ -320,7 +320,7 @@ fn endpoints_that_answer_raw_are_told_with_the_one_that_answers_json() {
 }
 
 #[test]
-fn a_port_that_wants_tls_is_told_also_behind_a_proxy() {
+fn a_port_that_wants_tls_is_reported_also_behind_a_proxy() {
     let go = "Client sent an HTTP request to an HTTPS server.\n";
     both(
         || with_headers(400, TEXT, "Client sent an HTTP request to an HTTPS server.\n"),
@@ -339,7 +339,7 @@ fn a_port_that_wants_tls_is_told_also_behind_a_proxy() {
 }
 
 #[test]
-fn a_login_answer_of_another_shape_is_no_login() {
+fn a_login_answer_with_another_shape_is_refused() {
     let fake = FakeVault::plain(|request: &Request, n| match request.target.ends_with("/login") {
         true => with_headers(200, JSON, &login_body().replace("auth", "user")),
         false => logged_in(|_, _| web())(request, n),

@@ -3,25 +3,14 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use podkey::plan::{Decode, Format, Mode, PlannedFile, WhenGone};
-use podkey::render::{Fields, render};
+use podkey::plan::Format;
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
+use crate::support;
+
 fn rendered(object: &Value, format: Format) -> Vec<u8> {
-    let file: PlannedFile = PlannedFile {
-        secret: "kv/data/web".parse().unwrap(),
-        version: None,
-        data: None,
-        key: None,
-        decode: Decode::None,
-        format,
-        file: "web".parse().unwrap(),
-        mode: Mode::OWNER,
-        when_gone: WhenGone::Keep,
-    };
-    let json = object.to_string();
-    render(&file, &Fields::parse(&json).unwrap()).unwrap().expose().to_vec()
+    support::rendered::rendered(&object.to_string(), None, format).unwrap()
 }
 
 fn numbered(values: &[String]) -> Value {
@@ -49,7 +38,7 @@ proptest! {
 }
 
 #[test]
-fn a_yaml_1_1_parser_gives_every_value_back() {
+fn a_yaml_1_1_parser_returns_every_value_unchanged() {
     let hostile: Vec<String> = [
         "",
         "on",

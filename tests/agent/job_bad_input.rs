@@ -53,7 +53,7 @@ fn log(step: &Option<Step>) -> String {
 }
 
 #[test]
-fn a_whole_job_may_print_its_secrets_in_every_way_and_shows_none() {
+fn a_job_that_prints_its_secrets_in_every_way_shows_none() {
     let bao = bao();
     bao.write("arc-runners/data/whole-job", &json!({"data": {"a": VALUE, "pem": "-----BEGIN KEY-----\ncanary-of-line/one\ncanary-of-line+two\n-----END KEY-----\n"}}));
     let file = json!({"secret": "arc-runners/data/whole-job", "key": "pem", "format": "raw", "file": "/tmp/key", "mode": "0400"});
@@ -153,7 +153,7 @@ fn a_runner_that_reads_nothing_does_not_keep_the_hook_and_its_secrets_for_ever()
 }
 
 #[test]
-fn a_hook_that_is_told_to_stop_leaves_no_secret() {
+fn a_hook_that_is_stopped_by_a_signal_leaves_no_secret() {
     // A runner that an entrypoint started with `./run.sh &` hands on SIGINT as ignored.
     for (signal, ignored) in [("-INT", false), ("-TERM", false), ("-INT", true), ("-TERM", true)] {
         let (mut pod, github) = stuck(pod());
@@ -169,7 +169,7 @@ fn a_hook_that_is_told_to_stop_leaves_no_secret() {
 }
 
 #[test]
-fn a_cancelled_hook_ends_with_the_first_signal_and_a_killed_one_leaves_nothing_either() {
+fn a_cancelled_hook_ends_with_the_first_signal_and_a_killed_hook_leaves_nothing() {
     let (mut cancelled, github) = stuck(pod());
     let child = waiting(&mut cancelled, &github);
     let (step, signal) = cancelled.runner.cancel(child);
@@ -211,7 +211,7 @@ fn forge(pod: &Pod, name: &str, text: &str) {
 }
 
 #[test]
-fn a_forged_outcome_brings_nothing_into_the_job() {
+fn a_forged_outcome_gives_the_job_nothing() {
     let outcome = |delivered: serde_json::Value| {
         json!({"delivered": {"accessor": "x", "delivered": delivered, "leases": []}}).to_string()
     };
@@ -262,7 +262,7 @@ fn a_forged_outcome_brings_nothing_into_the_job() {
 }
 
 #[test]
-fn what_an_older_run_left_is_masked_and_goes_to_no_job() {
+fn files_of_an_older_run_are_masked_and_given_to_no_job() {
     let mut pod = pod().ready();
     fs::write(pod.path("podkey/secrets/env/OLD"), "canary-of-an-older-run").unwrap();
     fs::write(
@@ -281,7 +281,7 @@ fn what_an_older_run_left_is_masked_and_goes_to_no_job() {
 }
 
 #[test]
-fn the_files_of_a_user_who_is_not_root_can_be_cleared_by_it_alone() {
+fn a_user_who_is_not_root_can_clear_its_own_files() {
     let owner = if user() == 0 { 1001 } else { user() };
     for fails in [false, true] {
         let mut pod = pod().with("/job/user", json!(owner)).owned_by(owner);
@@ -310,7 +310,7 @@ fn the_files_of_a_user_who_is_not_root_can_be_cleared_by_it_alone() {
 }
 
 #[test]
-fn a_runner_of_another_user_is_told_what_to_declare() {
+fn a_runner_with_another_user_fails_with_what_to_declare() {
     if user() != 0 {
         return; // Only root can be two users.
     }
@@ -354,7 +354,7 @@ pub(crate) fn read_only(folder: &Path) -> Option<Vec<PathBuf>> {
 }
 
 #[test]
-fn a_volume_for_the_hooks_that_is_read_only_fails_the_pod_and_says_so() {
+fn a_read_only_volume_for_the_hooks_fails_the_pod_with_a_report() {
     let mut pod = pod();
     let folder = pod.path("podkey/bin");
     fs::create_dir_all(&folder).unwrap();
@@ -429,7 +429,7 @@ fn where_there_is_no_bash_the_wrappers_run_in_sh() {
 }
 
 #[test]
-fn a_job_without_a_place_for_its_variables_fails_and_without_one_for_its_summary_does_not() {
+fn a_job_without_a_file_for_its_variables_fails_and_a_job_without_a_summary_file_does_not() {
     let mut unset = pod().ready();
     unset.runner.set("GITHUB_ENV", "");
     unset
@@ -450,7 +450,7 @@ fn a_job_without_a_place_for_its_variables_fails_and_without_one_for_its_summary
 }
 
 #[test]
-fn odd_values_are_masked_as_the_rule_says_and_do_no_harm_to_the_log() {
+fn odd_values_are_masked_as_the_rule_says_and_do_not_garble_the_log() {
     for (value, masked, warned) in [
         ("   \t ", false, false),
         ("x", false, true),
@@ -480,7 +480,7 @@ fn odd_values_are_masked_as_the_rule_says_and_do_no_harm_to_the_log() {
 }
 
 #[test]
-fn what_no_variable_can_hold_is_a_file_all_the_same() {
+fn a_value_that_no_variable_can_hold_is_still_a_file() {
     let long = "canary-of-long-".repeat(127 * 1024 / 15);
     let mut pod = with_value(&long).with("/env", json!([])).ready();
     let step = pod.started();
@@ -523,6 +523,6 @@ fn what_no_variable_can_hold_is_a_file_all_the_same() {
     fs::remove_file(pod.path("podkey/secrets/env/API_TOKEN")).unwrap();
     fs::write(pod.path("podkey/secrets/env/API_TOKEN"), b"canary-of-\xff-bytes").unwrap();
     let step = pod.started();
-    step.fails(&["podkey 65", "API_TOKEN", "no UTF-8 text", "podkey.dev/files"]);
+    step.fails(&["podkey 65", "API_TOKEN", "not UTF-8 text", "podkey.dev/files"]);
     assert!(step.env.unwrap().is_empty() && pod.left().is_empty());
 }

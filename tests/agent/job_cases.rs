@@ -256,7 +256,7 @@ const CASES: &[(u32, &str, Case)] = &[
 ];
 
 #[test]
-fn every_case_of_vault_actions_is_there_once() {
+fn every_case_of_vault_action_is_listed_once() {
     let numbers: Vec<u32> = CASES.iter().map(|(number, ..)| *number).collect();
     let all = BTreeSet::from(NUMBERS);
     assert_eq!(numbers, all.iter().copied().collect::<Vec<_>>(), "each once, in order");
@@ -270,7 +270,7 @@ fn every_case_of_vault_actions_is_there_once() {
 }
 
 #[test]
-fn every_case_comes_to_what_the_table_says() {
+fn every_case_has_the_result_of_the_table() {
     let mut failed = Vec::new();
     for (number, what, case) in CASES {
         if let Passes(runs) | Differs(_, runs) = case

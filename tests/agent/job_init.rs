@@ -21,7 +21,7 @@ fn outcome(pod: &Pod) -> Value {
 }
 
 #[test]
-fn the_hooks_find_the_agent_two_scripts_the_plan_and_what_was_delivered() {
+fn the_hooks_find_the_agent_two_scripts_the_plan_and_the_outcome() {
     let bao = bao();
     bao.write(
         "arc-runners/data/job-env",
@@ -115,7 +115,7 @@ fn a_failure_is_left_to_the_job_and_no_secret_with_it() {
 }
 
 #[test]
-fn where_the_pod_is_to_fail_it_does() {
+fn with_on_failure_fail_pod_the_pod_fails() {
     let pod = Pod::new(Agent::for_bao(bao()))
         .file(kubeconfig())
         .with("/job/onFailure", json!("fail-pod"))
@@ -125,7 +125,7 @@ fn where_the_pod_is_to_fail_it_does() {
 }
 
 #[test]
-fn an_outcome_of_an_earlier_run_is_gone_before_the_next_one_writes() {
+fn the_outcome_of_an_earlier_run_is_removed_before_the_next_run_writes() {
     let fake = FakeVault::plain(logged_in(|_, _| answer(200, &secret_body(r#"{"a":"1"}"#))));
     let pod = Pod::new(Agent::for_fake(&fake));
     pod.init().expect(0, &[]);
@@ -139,7 +139,7 @@ fn an_outcome_of_an_earlier_run_is_gone_before_the_next_one_writes() {
 }
 
 #[test]
-fn what_cannot_even_be_emptied_fails_the_pod() {
+fn a_file_that_cannot_be_emptied_fails_the_pod() {
     let fake = FakeVault::plain(logged_in(|_, _| answer(404, r#"{"errors":[]}"#)));
     let pod = Pod::new(Agent::for_fake(&fake)).with("/files/0/file", json!("/tmp/a"));
     fs::create_dir_all(pod.agent.volume().join("single/0")).unwrap();
@@ -149,7 +149,7 @@ fn what_cannot_even_be_emptied_fails_the_pod() {
 }
 
 #[test]
-fn secrets_that_nothing_says_are_whole_do_not_stay_in_a_pod_that_fails() {
+fn secrets_without_an_outcome_do_not_stay_in_a_pod_that_fails() {
     let fake = FakeVault::plain(logged_in(|_, _| answer(200, &secret_body(r#"{"a":"canary-of-a"}"#))));
     let mut pod = Pod::new(Agent::for_fake(&fake))
         .with("/job/onFailure", json!("fail-pod"))
@@ -177,7 +177,7 @@ fn secrets_that_nothing_says_are_whole_do_not_stay_in_a_pod_that_fails() {
 }
 
 #[test]
-fn a_signal_fails_the_pod_whoever_is_to_fail() {
+fn a_signal_fails_the_pod_whatever_on_failure_says() {
     let fake = FakeVault::plain(logged_in(|_, _| crate::process::stuck()));
     let pod = Pod::new(Agent::for_fake(&fake).budget("1m"));
     let child = pod.agent.spawn();
@@ -190,7 +190,7 @@ fn a_signal_fails_the_pod_whoever_is_to_fail() {
 }
 
 #[test]
-fn two_entries_for_one_variable_are_told() {
+fn two_entries_for_one_variable_are_refused() {
     let fake = FakeVault::plain(logged_in(|_, _| answer(200, &secret_body(r#"{"a-b":"1","ab":"2"}"#))));
     let pod = Pod::new(Agent::for_fake(&fake))
         .with("/files", json!([]))

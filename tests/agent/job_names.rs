@@ -52,7 +52,7 @@ fn make_takes_orders(pod: &Pod) -> bool {
 }
 
 #[test]
-fn make_ran_what_a_secrets_writer_put_into_makeflags() {
+fn make_ran_a_command_that_the_writer_of_a_secret_put_into_makeflags() {
     let path = "arc-runners/data/makeflags";
     let ready = |entry: Value| {
         let pod = pod(entry);
@@ -95,7 +95,7 @@ fn make_ran_what_a_secrets_writer_put_into_makeflags() {
 }
 
 #[test]
-fn one_bad_name_among_twenty_good_ones_delivers_none_and_a_prefix_delivers_all() {
+fn one_bad_name_among_twenty_delivers_nothing_and_a_prefix_delivers_all() {
     let mut fields: serde_json::Map<String, Value> = (0..20)
         .map(|n| (format!("key_{n}"), json!(format!("canary-of-{n}"))))
         .collect();
@@ -134,7 +134,7 @@ fn a_prefix_made_the_name_of_a_loaders_variable() {
 }
 
 #[test]
-fn a_command_got_the_library_to_load_from_a_secrets_writer() {
+fn a_command_loaded_a_library_that_the_writer_of_a_secret_chose() {
     bao().write(
         "arc-runners/data/loaded",
         &json!({"data": {"LD_PRELOAD": "canary-of-library", "python-path": "canary-of-path"}}),
@@ -152,7 +152,7 @@ fn a_command_got_the_library_to_load_from_a_secrets_writer() {
 }
 
 #[test]
-fn a_dotenv_file_of_a_whole_secret_sourced_what_its_writer_chose() {
+fn a_shell_that_sourced_a_dotenv_file_ran_what_the_writer_of_the_secret_chose() {
     bao().write(
         "arc-runners/data/sourced",
         &json!({"data": {"GIT_SSH_COMMAND": "canary-of-ssh", "DB_PASSWORD": "canary-of-db"}}),

@@ -97,7 +97,7 @@ fn may_ask(pod: &mut Pod, url: &str, ca: &Ca) {
 }
 
 #[test]
-fn a_job_s_own_token_that_is_good_for_too_few_requests_is_counted_before_the_first_read() {
+fn a_job_token_with_too_few_uses_is_refused_before_the_first_read() {
     let (bao, ..) = parts();
     bao.write(
         &format!("auth/{JOB_MOUNT}/role/limited"),
@@ -173,7 +173,7 @@ fn a_job_reads_the_secrets_of_its_repository() {
 }
 
 #[test]
-fn a_job_read_names_for_itself_that_steer_its_steps() {
+fn names_that_steer_the_steps_of_a_job_are_refused_in_the_jobs_own_reads() {
     let (bao, ..) = parts();
     bao.write(
         "ci/data/octo-org/octo-repo/names",
@@ -196,7 +196,7 @@ fn a_job_read_names_for_itself_that_steer_its_steps() {
 
 /// The pod's own file and variable were in their places, for steps that always run, while the server let the hook wait.
 #[test]
-fn a_hook_that_is_killed_while_a_server_lets_it_wait_leaves_no_files() {
+fn a_hook_that_is_killed_while_it_waits_for_a_server_leaves_no_files() {
     let fake = FakeVault::plain(logged_in(|request: &Request, _| match request.target.as_str() {
         "/v1/p" => crate::process::stuck(),
         _ => answer(200, &secret_body(r#"{"a":"canary-of-init"}"#)),
@@ -218,7 +218,7 @@ fn a_hook_that_is_killed_while_a_server_lets_it_wait_leaves_no_files() {
 }
 
 #[test]
-fn a_branch_stays_in_its_segment() {
+fn a_branch_name_stays_one_segment_of_the_path() {
     let branch = |name: &str| {
         let mut pod = pod()
             .with("/job/files", json!([]))
@@ -238,7 +238,7 @@ fn a_branch_stays_in_its_segment() {
 }
 
 #[test]
-fn without_the_permission_the_lines_to_add_are_told() {
+fn without_the_permission_the_report_has_the_line_to_add() {
     for missing in ["ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"] {
         let mut pod = pod().ready();
         pod.runner.unset(missing);
@@ -251,7 +251,7 @@ fn without_the_permission_the_lines_to_add_are_told() {
 }
 
 #[test]
-fn what_the_server_thinks_of_the_token_is_told() {
+fn the_servers_reason_to_refuse_the_token_is_reported() {
     let (bao, _, ca) = parts();
     let before = bao.tokens();
     for (change, texts) in [
@@ -292,7 +292,7 @@ fn what_the_server_thinks_of_the_token_is_told() {
 }
 
 #[test]
-fn an_issuer_that_lies_gets_a_job_nothing() {
+fn a_false_issuer_gives_a_job_nothing() {
     let (bao, _, ca) = parts();
     let before = bao.tokens();
     // Its keys are those that the server fetched; what it says of itself, of its audience or of the time is not true.
@@ -321,7 +321,7 @@ fn an_issuer_that_lies_gets_a_job_nothing() {
 }
 
 #[test]
-fn nobody_is_asked_for_a_token_where_the_policy_refuses() {
+fn no_token_is_requested_if_the_policy_refuses_the_job() {
     let (_, _, ca) = parts();
     let github = GitHub::start(ca);
     let mut pod = pod()
@@ -333,7 +333,7 @@ fn nobody_is_asked_for_a_token_where_the_policy_refuses() {
 }
 
 #[test]
-fn one_variable_from_both_annotations_is_told() {
+fn a_variable_from_both_annotations_is_refused() {
     let (bao, ..) = parts();
     bao.write("arc-runners/data/x", &json!({"data": {"a": "canary-of-init"}}));
     let mut pod = pod()
@@ -368,7 +368,7 @@ fn slow_login(wait: impl Fn() + Send + Sync + 'static) -> FakeVault {
 }
 
 #[test]
-fn a_login_of_the_jobs_on_its_way_is_let_finish_so_that_its_token_can_be_revoked() {
+fn a_login_of_the_job_that_is_under_way_may_finish_so_that_its_token_is_revoked() {
     let revoked = |fake: &FakeVault| {
         let requests = fake.requests();
         assert_eq!(requests.last().unwrap().target, "/v1/auth/token/revoke-self");
@@ -406,7 +406,7 @@ fn a_login_of_the_jobs_on_its_way_is_let_finish_so_that_its_token_can_be_revoked
 }
 
 #[test]
-fn a_lease_keeps_its_token_only_where_the_authors_hook_succeeds_too() {
+fn a_lease_keeps_its_token_only_if_the_authors_hook_succeeds() {
     let leased = r#"{"lease_id":"db/1","renewable":true,"lease_duration":3600,"data":{"k":"canary-of-leased"}}"#;
     for (code, last) in [(0, "/v1/p"), (3, "/v1/auth/token/revoke-self")] {
         let fake = FakeVault::plain(logged_in(move |_, _| answer(200, leased)));
@@ -437,7 +437,7 @@ fn ask(github: &FakeVault) -> crate::support::runner::Step {
 }
 
 #[test]
-fn a_github_that_gives_no_token_is_told_and_no_redirect_is_followed() {
+fn a_refusal_of_github_is_reported_and_no_redirect_is_followed() {
     let elsewhere = misbehaving(|_, _| answer(200, r#"{"value":"e30.e30.canary-of-stolen"}"#));
     let to = format!("{}/x", elsewhere.address());
     let redirecting =
@@ -481,7 +481,7 @@ fn a_github_that_gives_no_token_is_told_and_no_redirect_is_followed() {
 }
 
 #[test]
-fn a_github_that_is_slow_or_away_is_waited_for_within_the_deadline() {
+fn the_hook_waits_for_a_slow_or_absent_github_within_the_deadline() {
     let begun = Instant::now();
     let stuck = misbehaving(|_, _| {
         Reply::Custom(Box::new(|_: &mut dyn Write| {

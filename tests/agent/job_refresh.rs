@@ -55,7 +55,7 @@ fn is_masked(step: &Step, value: &str) -> bool {
 }
 
 #[test]
-fn files_that_are_kept_fresh_are_masked_and_exported_as_they_are_now() {
+fn refreshed_files_are_masked_and_exported_with_their_current_values() {
     let mut pod = pod().ready();
     // The sidecar has replaced the values since.
     const NOW: &str = "another-value-by-now";
@@ -86,7 +86,7 @@ fn files_that_are_kept_fresh_are_masked_and_exported_as_they_are_now() {
 }
 
 #[test]
-fn what_the_sidecar_took_away_is_no_reason_to_fail_the_job() {
+fn a_file_that_the_sidecar_removed_does_not_fail_the_job() {
     let mut pod = pod().ready();
     let secrets = pod.path("podkey/secrets");
     for place in ["..data/a", "a"] {
@@ -98,7 +98,7 @@ fn what_the_sidecar_took_away_is_no_reason_to_fail_the_job() {
 }
 
 #[test]
-fn a_refused_job_gets_no_variable_and_is_told_that_the_files_stay() {
+fn a_refused_job_gets_no_variable_and_the_report_says_that_the_files_stay() {
     let mut pod = pod().ready();
     pod.runner.pull_request("pull_request", Some((2, "mallory/octo-repo")));
     let step = hook(&mut pod, "job-started.sh");
@@ -113,7 +113,7 @@ fn a_refused_job_gets_no_variable_and_is_told_that_the_files_stay() {
 }
 
 #[test]
-fn a_failure_of_inits_leaves_nothing_that_stays() {
+fn a_failure_of_init_leaves_no_file() {
     let fake = FakeVault::plain(logged_in(|_, _| answer(403, r#"{"errors":["permission denied"]}"#)));
     let mut pod = Pod::new(Agent::for_fake(&fake).refresh("30s"));
     pod.init().expect(0, &[]);
@@ -135,7 +135,7 @@ fn a_link_to_anything_but_a_generation_is_not_followed() {
         fs::remove_file(secrets.join("..data")).unwrap();
         std::os::unix::fs::symlink(target, secrets.join("..data")).unwrap();
         let step = hook(&mut pod, "job-started.sh");
-        step.fails(&["/podkey/secrets/a cannot be read"]);
+        step.fails(&["cannot read the file /podkey/secrets/a"]);
         assert_eq!(step.variable("API_TOKEN"), None);
     }
 }

@@ -96,7 +96,7 @@ fn github_env_has_two_forms_and_refuses_one_name() {
 }
 
 #[test]
-fn every_encoder_of_the_runners_is_there() {
+fn every_mask_encoder_of_the_runner_is_applied() {
     let (runner, _) = runs("echo '::add-mask::a\"b%0D%0A<c>\\'\n");
     for shown in [
         // Base64, also without the first byte or two; a shell's, JSON's, XML's and a URL's escapes.
@@ -186,7 +186,7 @@ fn a_job_runs_its_hooks_around_its_steps_and_only_always_runs_after_a_failure() 
 }
 
 #[test]
-fn a_hook_that_is_missing_or_no_script_fails_the_job_and_none_is_none() {
+fn a_hook_that_is_missing_or_not_a_script_fails_the_job_and_no_hook_is_no_failure() {
     for (path, problem) in [("/nonexistent.sh", "doesn't exist"), ("/bin/sh", "not a valid path")] {
         let mut runner = Runner::new();
         runner.set("ACTIONS_RUNNER_HOOK_JOB_STARTED", path);
@@ -198,7 +198,7 @@ fn a_hook_that_is_missing_or_no_script_fails_the_job_and_none_is_none() {
 }
 
 #[test]
-fn the_listeners_env_file_wins_once_and_a_job_cannot_change_it() {
+fn the_env_file_of_the_listener_wins_and_a_job_cannot_change_it() {
     let mut runner = with_hooks("echo pod\n", "echo pod\n");
     let other = hook(&runner, "other.sh", "echo file\n");
     let env = runner.dir().join(".env");

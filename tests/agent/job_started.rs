@@ -74,7 +74,7 @@ fn masks_come_first_then_the_job_gets_its_variables_and_a_summary() {
 }
 
 #[test]
-fn a_properties_file_was_masked_as_if_nobody_knew_its_format() {
+fn a_properties_file_was_masked_as_if_its_format_were_unknown() {
     let value = "canary:of=a#properties\\file\nsecond'canary:line";
     let fake = FakeVault::plain(logged_in(move |_: &Request, _| {
         answer(
@@ -97,7 +97,7 @@ fn a_properties_file_was_masked_as_if_nobody_knew_its_format() {
 }
 
 #[test]
-fn one_line_tells_the_job_and_the_tokens_accessor() {
+fn one_log_line_has_the_job_and_the_accessor_of_the_token() {
     let mut pod = pod(&fake()).ready();
     let step = pod.started();
     let line = step.log.iter().find(|line| line.contains("fake-accessor")).unwrap();
@@ -112,7 +112,7 @@ fn one_line_tells_the_job_and_the_tokens_accessor() {
 }
 
 #[test]
-fn where_nothing_is_exported_the_files_stay() {
+fn without_export_the_files_stay() {
     let mut pod = pod(&fake()).with("/job/export", json!(false)).ready();
     let step = pod.started();
     step.succeeds();
@@ -129,7 +129,7 @@ fn where_nothing_is_exported_the_files_stay() {
 }
 
 #[test]
-fn nothing_is_masked_where_the_author_says_so() {
+fn nothing_is_masked_if_the_author_says_so() {
     let mut pod = pod(&fake()).with("/job/mask", json!("off")).ready();
     let step = pod.started();
     step.succeeds();
@@ -141,7 +141,7 @@ fn nothing_is_masked_where_the_author_says_so() {
 type Broken = (&'static str, fn(&mut Pod), &'static [&'static str]);
 
 #[test]
-fn what_is_wrong_fails_the_job_and_leaves_no_secret() {
+fn every_fault_fails_the_job_and_leaves_no_secret() {
     let table: &[Broken] = &[
         (
             "init never came to its end",
@@ -252,7 +252,7 @@ fn what_is_wrong_fails_the_job_and_leaves_no_secret() {
 }
 
 #[test]
-fn a_failure_of_inits_is_the_jobs() {
+fn a_failure_of_init_fails_the_job() {
     let fake = FakeVault::plain(logged_in(|_, _| {
         answer(403, r#"{"errors":["permission denied ##[add-mask]x ::error::y"]}"#)
     }));
@@ -322,7 +322,7 @@ fn odd_values_arrive_as_they_are() {
 }
 
 #[test]
-fn what_stays_in_sight_is_said_without_being_shown() {
+fn a_value_that_is_not_masked_is_reported_and_not_shown() {
     let fake = FakeVault::plain(logged_in(|_, _| answer(200, &secret_body(r#"{"a":"q7z"}"#))));
     let mut pod = Pod::new(Agent::for_fake(&fake))
         .with("/files", json!([]))
@@ -343,7 +343,7 @@ fn what_stays_in_sight_is_said_without_being_shown() {
 }
 
 #[test]
-fn a_policy_that_allows_the_job_lets_it_have_its_secrets() {
+fn a_job_that_the_policy_allows_gets_its_secrets() {
     let policies = json!([{"repositories": ["octo-org/*"], "events": ["push", "pull_request"]}, {"protectedRefs": true, "forks": "allow"}]);
     let mut allowed = pod(&fake()).with("/job/policies", policies.clone()).ready();
     allowed.started().succeeds();
@@ -430,7 +430,7 @@ fn a_hook_that_is_killed_at_its_masks_leaves_no_files() {
 }
 
 #[test]
-fn what_the_hook_took_away_it_gives_back_as_it_was() {
+fn the_hook_writes_the_files_again_as_they_were() {
     let fake = FakeVault::plain(logged_in(|_, _| {
         answer(
             200,
@@ -525,7 +525,7 @@ fn next(pod: &mut Pod, variable: &str, name: &str, script: &str) {
 }
 
 #[test]
-fn the_hook_of_the_pods_author_runs_after_ours_with_its_exit_code() {
+fn the_authors_hook_runs_after_podkeys_hook_and_its_exit_code_counts() {
     for code in [0, 3] {
         let script = format!("echo \"after $BASH_VERSION $-\"\n[ -z \"$PODKEY_NEXT_JOB_STARTED\" ]\nexit {code}\n");
         let mut pod = pod(&fake()).ready();
@@ -543,7 +543,7 @@ fn the_hook_of_the_pods_author_runs_after_ours_with_its_exit_code() {
 }
 
 #[test]
-fn a_hook_of_the_authors_that_fails_leaves_no_secret_to_steps_that_always_run() {
+fn a_failing_hook_of_the_author_leaves_no_secret_for_steps_that_always_run() {
     for (end, code) in [("exit 3", 3), ("kill -9 $$", 137)] {
         let mut pod = pod(&fake()).ready();
         let script = format!(
@@ -562,7 +562,7 @@ fn a_hook_of_the_authors_that_fails_leaves_no_secret_to_steps_that_always_run() 
 }
 
 #[test]
-fn a_line_that_the_authors_hook_did_not_end_is_not_joined_with_ours() {
+fn a_last_line_of_the_authors_hook_without_a_line_feed_is_not_joined_with_podkeys() {
     let mut pod = pod(&fake()).ready();
     next(
         &mut pod,
@@ -634,7 +634,7 @@ fn the_authors_hooks_end_on_a_signal_that_the_runner_ignores() {
 }
 
 #[test]
-fn a_last_hook_of_the_authors_that_cannot_be_run_fails_no_job() {
+fn a_completed_hook_of_the_author_that_cannot_be_run_fails_no_job() {
     let mut pod = pod(&fake()).ready();
     for hook in ["/nonexistent.sh", "/etc/passwd"] {
         pod.runner.set("PODKEY_NEXT_JOB_COMPLETED", hook);
@@ -647,7 +647,7 @@ fn a_last_hook_of_the_authors_that_cannot_be_run_fails_no_job() {
 }
 
 #[test]
-fn the_authors_hook_does_not_run_where_ours_fails_but_for_the_last_one() {
+fn the_authors_started_hook_does_not_run_if_podkeys_fails_and_his_completed_hook_does() {
     let mut pod = pod(&fake()).ready();
     fs::remove_file(pod.path("podkey/bin/outcome.json")).unwrap();
     next(&mut pod, "PODKEY_NEXT_JOB_STARTED", "own.sh", "echo ran\n");
@@ -660,7 +660,7 @@ fn the_authors_hook_does_not_run_where_ours_fails_but_for_the_last_one() {
 }
 
 #[test]
-fn what_is_no_hook_of_the_authors_is_left_out_or_told() {
+fn a_value_that_names_no_hook_is_ignored_or_reported() {
     let mut pod = pod(&fake()).with("/job/export", json!(false)).ready();
     for none in ["", "$(ACTIONS_RUNNER_HOOK_JOB_STARTED)", "/podkey/bin/job-started.sh"] {
         pod.runner.set("PODKEY_NEXT_JOB_STARTED", none);
@@ -671,7 +671,7 @@ fn what_is_no_hook_of_the_authors_is_left_out_or_told() {
 }
 
 #[test]
-fn a_hook_of_the_authors_that_cannot_be_run_leaves_no_secret() {
+fn a_hook_of_the_author_that_cannot_be_run_leaves_no_secret() {
     let mut pod = pod(&fake()).ready();
     pod.runner.set("PODKEY_NEXT_JOB_STARTED", "/nonexistent.sh");
     let step = pod.started();
@@ -750,7 +750,7 @@ fn the_kubeconfig_of_scenario_1_is_masked_leaf_by_leaf() {
 }
 
 #[test]
-fn files_that_a_sidecar_keeps_fresh_are_found_and_masked() {
+fn refreshed_files_are_found_and_masked() {
     for file in ["config", "web/config", "{{ .SecretKey }}"] {
         let fake = FakeVault::plain(logged_in(|_, _| {
             answer(200, &secret_body(r#"{"a":"canary-kept-fresh"}"#))

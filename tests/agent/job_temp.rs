@@ -29,7 +29,7 @@ fn temp(pod: &Pod) -> PathBuf {
 }
 
 #[test]
-fn each_file_has_a_copy_which_its_variable_names_until_the_job_ends() {
+fn each_file_has_a_copy_that_its_variable_names_until_the_job_ends() {
     let mut pod = pod(&fake());
     let step = pod.started();
     step.succeeds();
@@ -71,7 +71,7 @@ fn a_job_that_fails_leaves_no_copy() {
 }
 
 #[test]
-fn without_its_plan_the_last_hook_removes_the_copies_too() {
+fn the_completed_hook_removes_the_copies_also_without_a_plan() {
     let mut pod = pod(&fake());
     pod.started().succeeds();
     assert!(temp(&pod).join("podkey/tmp/kubeconfig").exists());
@@ -81,7 +81,7 @@ fn without_its_plan_the_last_hook_removes_the_copies_too() {
 }
 
 #[test]
-fn where_no_copy_can_be_the_job_fails() {
+fn a_job_fails_if_its_files_cannot_be_copied() {
     for place in ["", "relative", "/nonexistent"] {
         let mut pod = pod(&fake());
         pod.runner.set("RUNNER_TEMP", place);
@@ -96,7 +96,7 @@ fn where_no_copy_can_be_the_job_fails() {
 }
 
 #[test]
-fn what_was_skipped_has_no_copy_and_its_variable_stays() {
+fn a_skipped_file_has_no_copy_and_its_variable_stays() {
     let fake = FakeVault::plain(logged_in(|request, _| match request.target.contains("gone") {
         true => answer(404, r#"{"errors":[]}"#),
         false => answer(200, &secret_body(r#"{"a":"canary-of-a"}"#)),

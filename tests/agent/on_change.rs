@@ -29,7 +29,7 @@ fn change(name: &str) {
 }
 
 #[test]
-fn an_app_is_told_by_signal_file_and_request_once_the_files_are_there() {
+fn an_app_is_informed_by_signal_file_and_request_after_the_swap() {
     let process = format!("podkey-app-{}", std::process::id());
     let mut app = Command::new("sleep").arg0(&process).arg("600").spawn().unwrap();
     let web = FakeVault::plain(|_, _| answer(200, "{}"));
@@ -62,7 +62,7 @@ fn an_app_is_told_by_signal_file_and_request_once_the_files_are_there() {
         ("POST", "/-/reload")
     );
     pod.until("all of it was said", |_| {
-        sidecar.said("told the app of the change").len() == 3
+        sidecar.said("the app was informed of the change").len() == 3
     });
     sidecar.stop();
     assert_eq!(web.requests().len(), 1);
@@ -82,7 +82,7 @@ fn bao_reads(pod: &Agent) -> Vec<serde_json::Value> {
 }
 
 #[test]
-fn an_app_that_cannot_be_told_keeps_no_file_from_being_fresh() {
+fn an_app_that_cannot_be_informed_does_not_stop_the_refresh() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let pod = pod(
@@ -101,6 +101,6 @@ fn an_app_that_cannot_be_told_keeps_no_file_from_being_fresh() {
         // The status follows the files.
         pod.until("its version", |pod| pod.status()["files"]["a"]["version"] == version);
     }
-    sidecar.until_said("the app was not told yet");
+    sidecar.until_said("the app was not informed yet");
     sidecar.stop();
 }

@@ -8,7 +8,7 @@ use crate::support::agent::Agent;
 use crate::support::fake_vault::{FakeVault, json as answer, logged_in, secret_body};
 
 #[test]
-fn a_bad_plan_is_refused_before_anything_is_asked() {
+fn a_bad_plan_is_refused_before_any_request() {
     let fake = FakeVault::plain(logged_in(|_, _| answer(200, &secret_body(r#"{"a":"1"}"#))));
     let agent = || Agent::for_fake(&fake);
     for (bad, text) in [
@@ -55,7 +55,7 @@ fn a_bad_plan_is_refused_before_anything_is_asked() {
 }
 
 #[test]
-fn without_a_plan_or_with_nonsense_on_the_command_line_it_says_so() {
+fn a_missing_plan_and_a_bad_command_line_are_reported() {
     let run = |args: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_podkey-agent"))
             .args(args)
@@ -105,7 +105,7 @@ fn without_a_plan_or_with_nonsense_on_the_command_line_it_says_so() {
 }
 
 #[test]
-fn the_last_line_is_there_at_every_level_and_looks_as_the_others() {
+fn the_last_line_is_printed_at_every_log_level_in_the_format_of_the_others() {
     let fake = FakeVault::plain(logged_in(|_, _| answer(200, &secret_body(r#"{"a":"1"}"#))));
     let agent = Agent::for_fake(&fake).arg("--log-format").arg("text");
     let output = agent.command().output().unwrap();

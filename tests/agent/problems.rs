@@ -30,7 +30,7 @@ fn key(path: &str, key: &str) -> Value {
 }
 
 #[test]
-fn a_null_field_is_said_to_be_null() {
+fn a_null_field_is_reported_as_null() {
     bao().write("arc-runners/data/null", &json!({"data": {"none": null, "some": "1"}}));
     let run = Agent::for_bao(bao()).file(key("arc-runners/data/null", "none")).run();
     run.expect(66, &["\"none\" is null", "give the field a value"])
@@ -41,7 +41,7 @@ fn a_null_field_is_said_to_be_null() {
 }
 
 #[test]
-fn a_version_where_there_are_none_is_refused_and_delivers_nothing() {
+fn a_version_of_a_secret_without_versions_is_refused() {
     bao().write("kv1/unversioned", &json!({"a": "1"}));
     let mut file = key("kv1/unversioned", "a");
     file["version"] = json!(1);
@@ -56,7 +56,7 @@ fn a_version_where_there_are_none_is_refused_and_delivers_nothing() {
 }
 
 #[test]
-fn a_version_that_does_not_exist_is_told_with_the_newest_and_not_as_kv_v1() {
+fn a_missing_version_is_reported_with_the_newest_version() {
     for n in 0..3 {
         bao().write("arc-runners/data/three", &json!({"data": {"a": n.to_string()}}));
     }
@@ -75,7 +75,7 @@ fn a_version_that_does_not_exist_is_told_with_the_newest_and_not_as_kv_v1() {
 }
 
 #[test]
-fn a_kv_v2_path_without_data_is_told_with_its_form_under_a_narrow_policy_too() {
+fn a_kv_v2_path_without_data_is_reported_with_the_right_form_also_under_a_narrow_policy() {
     let bao = bao();
     let narrow = role(
         bao,
@@ -108,7 +108,7 @@ fn a_kv_v2_path_without_data_is_told_with_its_form_under_a_narrow_policy_too() {
 }
 
 #[test]
-fn fields_that_a_policy_does_not_allow_are_told_from_a_missing_right() {
+fn fields_that_a_policy_does_not_allow_have_another_report_than_a_missing_right() {
     let bao = bao();
     bao.write("sys/mounts/transit", &json!({"type": "transit"}));
     let with = |more: &str, name: &str, data: Value| {
@@ -158,7 +158,7 @@ fn fields_that_a_policy_does_not_allow_are_told_from_a_missing_right() {
 }
 
 #[test]
-fn several_problems_are_told_together_and_nothing_is_delivered() {
+fn several_problems_are_reported_together_and_nothing_is_delivered() {
     let bao = bao();
     bao.write(
         "arc-runners/data/there",
@@ -185,11 +185,11 @@ fn several_problems_are_told_together_and_nothing_is_delivered() {
             "no secret at arc-runners/data/missing",
             "may not read sys/mounts",
             "has no field \"gone\"",
-            "no valid base64",
+            "not valid base64",
         ],
     )
     .stage("read");
-    assert!(run.termination.contains("no valid base64"), "{}", run.termination);
+    assert!(run.termination.contains("not valid base64"), "{}", run.termination);
     assert_eq!(
         run.stderr.matches("one of several problems").count(),
         4,
@@ -221,7 +221,7 @@ fn many_problems_fit_into_the_termination_message() {
 }
 
 #[test]
-fn every_path_is_asked_once_though_others_fail_and_what_may_pass_does_not_hold_the_others_up() {
+fn every_path_is_read_once_if_others_fail_and_a_transient_failure_does_not_delay_the_report() {
     let fake = FakeVault::plain(logged_in(|request: &Request, _| {
         if request.target.contains("internal/ui") || request.target.contains("capabilities") {
             answer(403, r#"{"errors":["permission denied"]}"#)
@@ -256,7 +256,7 @@ fn every_path_is_asked_once_though_others_fail_and_what_may_pass_does_not_hold_t
 }
 
 #[test]
-fn a_server_that_is_away_is_told_once_for_all_paths() {
+fn an_unreachable_server_is_reported_once_for_all_paths() {
     let fake = FakeVault::plain(logged_in(|_, _| answer(503, r#"{"errors":["Vault is sealed"]}"#)));
     let mut agent = Agent::for_fake(&fake).with("/files", json!([])).budget("1s");
     for n in 0..40 {
@@ -269,7 +269,7 @@ fn a_server_that_is_away_is_told_once_for_all_paths() {
 }
 
 #[test]
-fn a_token_whose_uses_ran_out_is_told_so_at_once() {
+fn a_token_without_uses_left_is_reported_at_once() {
     // The server ends it with its last use: retries after an answer that was lost have used it up.
     let uses = std::sync::atomic::AtomicUsize::new(0);
     let fake = FakeVault::plain(move |request: &Request, _| {

@@ -61,7 +61,7 @@ pub(crate) fn ended(mut child: Child) -> Output {
 }
 
 #[test]
-fn a_signal_stops_it_at_any_stage_with_the_token_revoked() {
+fn a_signal_stops_init_at_any_stage_and_the_token_is_revoked() {
     for signal in ["-TERM", "-INT"] {
         let fake = FakeVault::plain(logged_in(|_, _| stuck()));
         let agent = Agent::for_fake(&fake).budget("1m");
@@ -99,7 +99,7 @@ fn a_login_on_its_way_is_let_finish_so_that_its_token_can_be_revoked() {
 }
 
 #[test]
-fn a_login_that_is_not_answered_before_the_end_is_told() {
+fn a_login_without_an_answer_before_the_end_is_reported() {
     for second in [false, true] {
         let fake = FakeVault::plain(|_, _| stuck());
         let agent = Agent::for_fake(&fake).budget("1m");
@@ -117,7 +117,7 @@ fn a_login_that_is_not_answered_before_the_end_is_told() {
 }
 
 #[test]
-fn a_second_signal_waits_for_nothing() {
+fn a_second_signal_ends_init_at_once() {
     let fake = FakeVault::plain(|request: &Request, n| match request.target.ends_with("revoke-self") {
         true => stuck(),
         false => logged_in(|_, _| stuck())(request, n),
@@ -134,7 +134,7 @@ fn a_second_signal_waits_for_nothing() {
 }
 
 #[test]
-fn a_revocation_without_an_answer_holds_nothing_up_for_long() {
+fn a_revocation_without_an_answer_does_not_delay_the_end() {
     let fake = FakeVault::plain(|request: &Request, n| match request.target.ends_with("revoke-self") {
         true => stuck(),
         false => logged_in(|_, _| answer(200, &secret_body(r#"{"a":"1"}"#)))(request, n),
@@ -145,7 +145,7 @@ fn a_revocation_without_an_answer_holds_nothing_up_for_long() {
 }
 
 #[test]
-fn tokens_are_back_to_where_they_were_after_many_runs_however_they_end() {
+fn many_runs_leave_no_token_however_they_end() {
     // A server of its own: the other tests' tokens must not be counted.
     let bao = OpenBao::with_scenario_1();
     bao.write(
@@ -199,7 +199,7 @@ fn tokens_are_back_to_where_they_were_after_many_runs_however_they_end() {
 }
 
 #[test]
-fn killed_in_the_middle_it_starts_over_cleanly() {
+fn init_starts_over_cleanly_after_it_was_killed() {
     let mut agent = Agent::for_bao(bao());
     for n in 0..64 {
         let mut file = kubeconfig();
@@ -221,7 +221,7 @@ fn killed_in_the_middle_it_starts_over_cleanly() {
 }
 
 #[test]
-fn nobody_else_can_look_into_it_and_it_leaves_no_core() {
+fn no_other_process_can_read_the_memory_and_no_core_file_is_left() {
     use std::os::unix::fs::MetadataExt;
     use std::os::unix::process::CommandExt;
     let fake = FakeVault::plain(logged_in(|_, _| stuck()));
@@ -260,7 +260,7 @@ fn nobody_else_can_look_into_it_and_it_leaves_no_core() {
 }
 
 #[test]
-fn no_variable_of_vaults_or_of_a_proxy_has_an_effect() {
+fn no_vault_variable_and_no_proxy_variable_has_an_effect() {
     let hostile = |mut agent: Agent| {
         for (name, value) in [
             ("VAULT_ADDR", "http://127.0.0.1:1"),

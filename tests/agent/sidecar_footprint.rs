@@ -31,7 +31,7 @@ fn ran(id: u32) -> (u64, u64) {
 }
 
 #[test]
-fn without_work_it_does_not_wake_up() {
+fn a_sidecar_without_work_does_not_wake_up() {
     // The first round comes at a random moment of the first day.
     let agent = fresh(bao(), "arc-runners/data/idle").with("/refresh/interval", json!("24h"));
     let sidecar = agent.sidecar();
@@ -108,7 +108,7 @@ fn peak(agent: &Agent, put: &dyn Fn(u32), seen: &dyn Fn(&Agent, u32) -> bool) ->
 /// that podkey gives it is 64 MiB.
 #[test]
 #[ignore = "needs `make dist`"]
-fn with_the_largest_secrets_that_there_can_be_it_stays_far_below_its_limit() {
+fn with_the_largest_secrets_the_memory_stays_far_below_the_limit() {
     let bao = bao();
     let program = dist(if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" });
     let pod = || {

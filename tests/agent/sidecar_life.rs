@@ -131,7 +131,7 @@ const LIFE: [Step; 9] = [
 ];
 
 #[test]
-fn the_life_of_a_secret_in_a_pod_that_keeps_its_files_fresh() {
+fn every_change_of_a_secret_has_the_result_of_the_table() {
     let bao = bao();
     let [first, rest @ ..] = &LIFE;
     (first.change)(bao);

@@ -20,7 +20,7 @@ fn mount(pod: &Pod) {
 }
 
 #[test]
-fn a_job_on_a_warm_runner_gets_what_is_there_when_it_starts() {
+fn a_job_on_a_warm_runner_gets_the_current_secrets_when_it_starts() {
     let bao = bao();
     let secret = "arc-runners/data/warm";
     let put = |value: &str| drop(bao.write(secret, &json!({"data": {"a": value, "b": value}})));
@@ -81,7 +81,7 @@ fn a_job_on_a_warm_runner_gets_what_is_there_when_it_starts() {
 }
 
 #[test]
-fn a_container_that_starts_again_gets_the_variables_of_now() {
+fn a_container_that_starts_again_gets_the_current_variables() {
     let bao = bao();
     let secret = "arc-runners/data/started-again";
     let put = |value: &str| drop(bao.write(secret, &json!({"data": {"a": value}})));
@@ -111,7 +111,7 @@ fn a_container_that_starts_again_gets_the_variables_of_now() {
 }
 
 #[test]
-fn a_change_that_the_volume_has_no_room_for_waits_until_there_is() {
+fn a_change_that_does_not_fit_into_the_volume_waits_for_room() {
     let bao = bao();
     let secret = "arc-runners/data/too-large";
     let agent = Agent::for_bao(bao).refresh("5s");
@@ -139,7 +139,7 @@ fn a_change_that_the_volume_has_no_room_for_waits_until_there_is() {
 }
 
 #[test]
-fn the_app_is_told_after_the_change_and_of_a_change_alone() {
+fn the_app_is_informed_after_a_change_and_only_of_changes() {
     let bao = bao();
     let secret = "arc-runners/data/told";
     let agent = fresh(bao, secret).with("/refresh/onChange", json!(["touch:changed"]));

@@ -60,7 +60,7 @@ fn handover(agent: &Agent) -> std::path::PathBuf {
 }
 
 #[test]
-fn init_hands_its_token_over_and_the_sidecar_gives_it_back_at_the_end() {
+fn init_hands_its_token_over_and_the_sidecar_revokes_it_at_the_end() {
     for signal in ["-TERM", "-INT"] {
         let bao = bao();
         let secret = format!("arc-runners/data/handed{signal}");
@@ -69,7 +69,7 @@ fn init_hands_its_token_over_and_the_sidecar_gives_it_back_at_the_end() {
         let run = agent.run();
         let [accessor] = accessors(&log_of(&run.stderr)).try_into().unwrap();
         assert!(lives(bao, &accessor), "init does not revoke it");
-        assert!(run.stderr.contains("the sidecar has it"), "{}", run.stderr);
+        assert!(run.stderr.contains("the sidecar has the token"), "{}", run.stderr);
         assert!(!run.stderr.contains("WARN"), "{}", run.stderr);
         let found = fs::metadata(handover(&agent)).unwrap();
         assert_eq!(found.mode() & 0o7777, 0o600);
@@ -99,7 +99,7 @@ fn init_hands_its_token_over_and_the_sidecar_gives_it_back_at_the_end() {
 }
 
 #[test]
-fn killed_and_started_anew_it_logs_in_for_itself_and_knows_what_is_there() {
+fn a_sidecar_that_was_killed_logs_in_itself_and_knows_the_current_files() {
     let bao = bao();
     let secret = "arc-runners/data/killed";
     let agent = fresh(bao, secret);
@@ -144,7 +144,7 @@ fn killed_and_started_anew_it_logs_in_for_itself_and_knows_what_is_there() {
 }
 
 #[test]
-fn files_of_fields_and_variables_have_their_origin_also_after_it_was_killed() {
+fn a_sidecar_that_was_killed_knows_the_origin_of_field_files_and_variables() {
     let bao = bao();
     let secret = "arc-runners/data/origins";
     let put = |data: Value| drop(bao.write(secret, &json!({"data": data})));
@@ -192,7 +192,7 @@ fn files_of_fields_and_variables_have_their_origin_also_after_it_was_killed() {
 }
 
 #[test]
-fn a_field_that_moved_to_another_secret_is_that_ones_file_though_its_own_was_kept() {
+fn a_field_that_moved_to_another_secret_replaces_a_kept_file() {
     let bao = bao();
     let secrets = ["arc-runners/data/moved-from", "arc-runners/data/moved-to"];
     let put = |secret: &str, data: Value| drop(bao.write(secret, &json!({"data": data})));
@@ -247,7 +247,7 @@ fn a_failure_that_is_left_to_the_job_leaves_nothing_to_keep_fresh() {
 }
 
 #[test]
-fn whatever_it_is_given_it_waits_for_its_end_and_ends_well() {
+fn a_sidecar_that_cannot_work_waits_for_a_signal_and_exits_with_0() {
     let fake = FakeVault::plain(logged_in(|_, _| stuck()));
     let agent = || Agent::for_fake(&fake).refresh("5s");
     let no_refresh = Agent::for_fake(&fake);
@@ -257,7 +257,7 @@ fn whatever_it_is_given_it_waits_for_its_end_and_ends_well() {
         (agent().raw_plan(r#"{"version":7}"#), "version 7"),
         (agent().with("/refresh/interval", json!("1s")), "shorter than 5s"),
         (agent().env("PODKEY_BUDGET", "never"), "PODKEY_BUDGET"),
-        (no_refresh, "nothing to keep fresh"),
+        (no_refresh, "asks for no refresh"),
     ] {
         let mut sidecar = agent.sidecar();
         sidecar.until_said("the files stay as they are");
@@ -284,7 +284,7 @@ fn whatever_it_is_given_it_waits_for_its_end_and_ends_well() {
 }
 
 #[test]
-fn a_volume_that_is_not_there_or_was_tampered_with_is_told_and_waited_with() {
+fn a_missing_or_tampered_volume_is_reported_and_the_sidecar_waits() {
     let fake = FakeVault::plain(logged_in(|_, _| stuck()));
     let outside = tempfile::tempdir().unwrap();
     let agent = Agent::for_fake(&fake).refresh("5s");
@@ -296,7 +296,7 @@ fn a_volume_that_is_not_there_or_was_tampered_with_is_told_and_waited_with() {
 }
 
 #[test]
-fn answers_that_make_no_sense_leave_the_files_as_they_are() {
+fn answers_without_sense_leave_the_files_as_they_are() {
     let nonsense: [fn() -> Reply; 8] = [
         || answer(200, "no json"),
         || answer(200, "{}"),
@@ -346,7 +346,7 @@ fn answers_that_make_no_sense_leave_the_files_as_they_are() {
 }
 
 #[test]
-fn it_ends_within_its_time_whatever_is_under_way() {
+fn the_sidecar_ends_in_time_whatever_is_under_way() {
     let slow_login = |request: &Request| request.target.ends_with("/login");
     type Is = fn(&Request) -> bool;
     let stuck_at: [(&str, Is); 3] = [
@@ -399,7 +399,7 @@ fn a_login_on_its_way_is_let_finish_so_that_its_token_can_be_revoked() {
 }
 
 #[test]
-fn nobody_needs_to_read_its_log() {
+fn the_sidecar_works_if_nobody_reads_its_log() {
     let bao = bao();
     let agent = fresh(bao, "arc-runners/data/unread");
     let mut command = agent.command_for("sidecar");
@@ -414,7 +414,7 @@ fn nobody_needs_to_read_its_log() {
 }
 
 #[test]
-fn as_the_first_process_of_a_container_it_obeys_signals_too() {
+fn process_1_obeys_signals_too() {
     let agent = fresh(bao(), "arc-runners/data/first-process");
     let sidecar = agent.command_for("sidecar");
     let mut command = Command::new("unshare");
@@ -452,7 +452,7 @@ fn as_the_first_process_of_a_container_it_obeys_signals_too() {
 }
 
 #[test]
-fn a_404_of_something_in_front_of_the_server_takes_no_file_away() {
+fn a_foreign_404_removes_no_file() {
     let good = || answer(200, &secret_body(r#"{"data":{"a":"first"},"metadata":{"version":1}}"#));
     let pages = [
         "default backend - 404",
@@ -494,7 +494,7 @@ fn a_request_that_the_server_refuses_is_no_reason_to_log_in_again() {
 }
 
 #[test]
-fn what_the_server_warns_of_at_each_read_is_said_once() {
+fn a_warning_that_the_server_sends_with_each_read_is_logged_once() {
     let read = |value: &str| {
         let body =
             format!(r#"{{"data":{{"data":{{"a":"{value}"}},"metadata":{{"version":1}}}},"warnings":["old engine"]}}"#);
@@ -543,7 +543,7 @@ fn secrets_that_grow_too_large_together_leave_the_files_as_they_are() {
 }
 
 #[test]
-fn a_change_that_could_not_be_written_and_is_taken_back_leaves_nothing_to_do() {
+fn an_unwritten_change_that_is_undone_leaves_nothing_to_do() {
     let good = |data: &str| {
         answer(
             200,
@@ -596,7 +596,7 @@ fn with_another(fake: &FakeVault) -> Agent {
 }
 
 #[test]
-fn a_secret_that_always_fails_keeps_no_other_from_being_fresh_and_in_an_outage_all_are_stale() {
+fn one_failing_secret_does_not_stop_the_others_and_in_an_outage_all_are_stale() {
     let is_away = Arc::new(AtomicBool::new(false));
     let away = Arc::clone(&is_away);
     let fake = FakeVault::plain(logged_in(move |request, n| match n {
@@ -624,7 +624,7 @@ fn a_secret_that_always_fails_keeps_no_other_from_being_fresh_and_in_an_outage_a
 }
 
 #[test]
-fn once_its_token_is_over_and_the_login_is_refused_no_file_is_called_fresh() {
+fn no_file_is_fresh_when_the_token_has_ended_and_the_login_is_refused() {
     let logins = AtomicUsize::new(0);
     let fake = FakeVault::plain(move |request: &Request, n| match request.target.ends_with("/login") {
         // A token of ten seconds, and no other.
@@ -652,7 +652,7 @@ fn once_its_token_is_over_and_the_login_is_refused_no_file_is_called_fresh() {
 }
 
 #[test]
-fn a_login_whose_auth_method_is_not_there_is_complained_of() {
+fn a_login_at_a_missing_auth_method_is_logged() {
     let fake = FakeVault::plain(|_: &Request, _| answer(404, r#"{"errors":["no handler for route"]}"#));
     let agent = Agent::for_fake(&fake).refresh("5s");
     let sidecar = agent.sidecar();
@@ -667,7 +667,7 @@ fn a_login_whose_auth_method_is_not_there_is_complained_of() {
 }
 
 #[test]
-fn files_of_one_secret_stay_together_when_one_of_them_cannot_be_made() {
+fn files_of_one_secret_stay_together_if_one_cannot_be_rendered() {
     let pair = |cert: &str, key: &str, version: u64| {
         let data = format!(r#"{{"data":{{"cert":"{cert}","key":"{key}"}},"metadata":{{"version":{version}}}}}"#);
         answer(200, &secret_body(&data))
@@ -709,7 +709,7 @@ fn files_of_one_secret_stay_together_when_one_of_them_cannot_be_made() {
 }
 
 #[test]
-fn two_sets_of_variables_of_one_secret_whose_names_meet_leave_all_as_it_was() {
+fn two_entries_that_make_the_same_variable_leave_the_files_as_they_are() {
     let fake = FakeVault::plain(logged_in(|_, n| {
         let data = match n {
             0 => r#"{"data":{"a":"one","p_b":"one"},"metadata":{"version":1}}"#,
@@ -739,7 +739,7 @@ fn two_sets_of_variables_of_one_secret_whose_names_meet_leave_all_as_it_was() {
 }
 
 #[test]
-fn what_was_not_there_at_the_start_may_be_a_credential_unless_it_is_a_kv_v2_secret() {
+fn a_secret_that_was_missing_at_the_start_may_be_a_credential_unless_it_is_kv_v2() {
     let fake = FakeVault::plain(logged_in(|request, _| match request.target.as_str() {
         "/v1/kv/data/web" => secret("there"),
         _ => answer(404, r#"{"errors":[]}"#),
@@ -772,7 +772,7 @@ fn what_was_not_there_at_the_start_may_be_a_credential_unless_it_is_a_kv_v2_secr
 }
 
 #[test]
-fn a_server_that_says_when_to_come_again_is_asked_no_sooner() {
+fn a_server_that_sends_retry_after_gets_no_request_before() {
     for status in [429, 503] {
         let fake = FakeVault::plain(logged_in(move |_, n| match n {
             0 => secret("first"),
@@ -797,7 +797,7 @@ fn a_server_that_says_when_to_come_again_is_asked_no_sooner() {
 }
 
 #[test]
-fn a_start_that_fails_leaves_no_token_of_init_at_the_server() {
+fn a_failed_start_leaves_no_token_of_init_at_the_server() {
     let fake = FakeVault::plain(logged_in(|_, _| secret("first")));
     let outside = tempfile::tempdir().unwrap();
     let agent = Agent::for_fake(&fake).refresh("5s");
@@ -816,7 +816,7 @@ fn a_start_that_fails_leaves_no_token_of_init_at_the_server() {
 }
 
 #[test]
-fn while_one_secret_is_denied_nothing_says_that_all_is_well_again() {
+fn while_one_secret_is_denied_no_log_line_says_that_all_is_well() {
     let allowed = Arc::new(AtomicBool::new(false));
     let is_allowed = Arc::clone(&allowed);
     let fake = FakeVault::plain(logged_in(move |request, n| match n {
@@ -844,7 +844,7 @@ fn while_one_secret_is_denied_nothing_says_that_all_is_well_again() {
 }
 
 #[test]
-fn logins_without_an_answer_are_one_line_a_minute() {
+fn logins_without_an_answer_are_logged_once_a_minute() {
     let fake = FakeVault::plain(|_: &Request, _| Reply::Last(Vec::new()));
     let agent = Agent::for_fake(&fake).refresh("5s");
     let sidecar = agent.sidecar();
@@ -855,7 +855,7 @@ fn logins_without_an_answer_are_one_line_a_minute() {
 }
 
 #[test]
-fn each_file_has_its_own_place_and_end_in_the_status_of_init() {
+fn each_file_has_its_own_entry_and_ttl_in_the_status_of_init() {
     let fake = FakeVault::plain(logged_in(|request, _| {
         let ttl = request.body.len();
         let lease = format!(r#""lease_id":"pki/issue/web/x","renewable":false,"lease_duration":{ttl}"#);

@@ -158,7 +158,7 @@ fn a_renewal_that_is_denied_costs_one_login_and_no_lease() {
 
 /// As OpenBao 2.6.4 and 2.7.1 say it of tokens that an older server has issued; they say so with one status or another.
 #[test]
-fn a_server_that_was_upgraded_under_a_running_sidecar_costs_it_one_login() {
+fn an_upgrade_of_the_server_costs_a_running_sidecar_one_login() {
     const WORDS: &str =
         "failed to renew entry: failed to fetch jwt during renewal; existing auth tokens need to be re-issued";
     for status in [400, 403, 500] {

@@ -68,7 +68,7 @@ pub(crate) fn leases(bao: &OpenBao, role: &str) -> usize {
 }
 
 #[test]
-fn a_token_at_its_maximum_is_replaced_and_the_old_one_given_back() {
+fn a_token_at_its_maximum_ttl_is_replaced_and_revoked() {
     let bao = server();
     let secret = "arc-runners/data/long-lived";
     let before = bao.tokens();
@@ -97,7 +97,7 @@ fn a_token_at_its_maximum_is_replaced_and_the_old_one_given_back() {
 }
 
 #[test]
-fn what_has_a_lease_is_there_anew_before_the_token_is_revoked_that_it_dies_with() {
+fn a_leased_secret_is_replaced_before_its_token_is_revoked() {
     let bao = server();
     let agent = certificate(&bao, "leased").with("/login/role", json!("60s"));
     let run = agent.run();
@@ -152,7 +152,7 @@ fn asked(bao: &OpenBao, path: &str) -> Vec<(String, Value)> {
 }
 
 #[test]
-fn a_certificate_is_replaced_before_it_ends_with_its_key_at_once() {
+fn a_certificate_and_its_key_are_replaced_together_before_they_expire() {
     let bao = server();
     let agent = certificate(&bao, "short");
     agent.run().expect(0, &[]);
@@ -218,7 +218,7 @@ fn pass(mut from: TcpStream, mut to: TcpStream) {
 }
 
 #[test]
-fn a_server_that_is_away_is_waited_for_and_found_again() {
+fn the_sidecar_waits_for_a_server_that_is_away_and_finds_it_again() {
     let bao = server();
     let secret = "arc-runners/data/away";
     let between = Between::new(bao.tls_port);
@@ -253,7 +253,7 @@ fn a_server_that_is_away_is_waited_for_and_found_again() {
 }
 
 #[test]
-fn a_token_that_was_revoked_is_replaced_and_denied_files_are_told() {
+fn a_revoked_token_is_replaced_and_denied_files_are_reported() {
     let bao = server();
     let secret = "arc-runners/data/revoked";
     let agent = fresh(&bao, secret);
@@ -340,7 +340,7 @@ fn pods_leave_neither_tokens_nor_leases_however_they_end() {
 }
 
 #[test]
-fn a_killed_sidecars_lease_is_replaced_before_its_token_ends_though_it_alone_would_last_longer() {
+fn the_lease_of_a_killed_sidecar_is_replaced_before_its_token_ends() {
     let bao = server();
     let agent = certificate(&bao, "leased").with("/login/role", json!("60s"));
     agent.run().expect(0, &[]);

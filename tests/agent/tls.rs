@@ -51,7 +51,7 @@ fn only_the_connections_own_authorities_are_trusted() {
 }
 
 #[test]
-fn another_name_is_told_with_the_names_there_are() {
+fn a_certificate_for_another_name_is_reported_with_its_names() {
     let ca = Ca::new("ca");
     let fake = serve(&ca.leaf(&["vault.example.com", "10.1.2.3"]));
     let run = agent(&fake, &ca.pem()).run();
@@ -66,7 +66,7 @@ fn another_name_is_told_with_the_names_there_are() {
 }
 
 #[test]
-fn times_are_told_with_the_local_clocks() {
+fn an_expired_certificate_is_reported_with_the_local_time() {
     let ca = Ca::new("ca");
     for (validity, texts) in [
         (Validity::Past, &["expired at 2020-02-03", "local clock says 20"][..]),
@@ -99,7 +99,7 @@ fn a_self_signed_certificate_is_trusted_only_if_it_is_listed() {
 }
 
 #[test]
-fn a_certificate_of_openssl_req_x509_is_trusted_where_it_stands_byte_for_byte_in_ca_file() {
+fn a_certificate_of_openssl_req_x509_is_trusted_if_ca_file_has_the_same_bytes() {
     let own = Leaf::of_its_own(&["127.0.0.1"], Validity::Now);
     let fake = serve(&own);
     agent(&fake, &own.cert).run().expect(0, &[]);
@@ -187,7 +187,7 @@ fn odd_listeners() -> &'static OpenBao {
 }
 
 #[test]
-fn what_podkey_does_not_take_of_a_certificate_is_named() {
+fn a_certificate_that_podkey_does_not_take_is_reported_with_the_reason() {
     let bao = odd_listeners();
     for (number, ca, texts) in [
         (
@@ -233,7 +233,7 @@ fn what_podkey_does_not_take_of_a_certificate_is_named() {
 }
 
 #[test]
-fn a_listener_that_wants_a_client_certificate_or_old_tls_is_told_so() {
+fn a_listener_that_wants_a_client_certificate_or_old_tls_is_reported() {
     let bao = odd_listeners();
     for (number, texts) in [
         (5, &["wants a client certificate", "tls_disable_client_certs"][..]),
@@ -257,7 +257,7 @@ fn a_listener_that_wants_a_client_certificate_or_old_tls_is_told_so() {
 }
 
 #[test]
-fn a_name_form_that_does_not_count_is_named() {
+fn a_certificate_name_of_a_kind_that_does_not_count_is_reported() {
     let ca = Ca::new("ca");
     let none = ca.leaf(&[]);
     agent(&serve(&none), &ca.pem()).run().expect(
@@ -286,7 +286,7 @@ fn a_name_form_that_does_not_count_is_named() {
 }
 
 #[test]
-fn the_wrong_scheme_is_told() {
+fn the_wrong_scheme_is_reported() {
     let bao = bao();
     let plain = format!("https://127.0.0.1:{}", bao.http_port);
     Agent::for_bao(bao)
@@ -306,7 +306,7 @@ fn the_wrong_scheme_is_told() {
 }
 
 #[test]
-fn a_bundle_that_is_none_is_told_with_the_certificate_that_is_bad() {
+fn a_bad_ca_bundle_is_reported_with_the_bad_certificate() {
     let good = Ca::new("ca").pem();
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     for (bundle, text) in [

@@ -84,7 +84,7 @@ fn the_last_use_of_a_token_ended_the_certificate_that_was_delivered_with_it() {
 }
 
 #[test]
-fn one_lease_needs_two_uses_since_the_server_gives_none_with_the_last() {
+fn one_lease_needs_two_uses_because_the_last_use_ends_the_lease() {
     let bao = server();
     let pod = limited(&bao, 1).file(leased());
     pod.run()
@@ -95,7 +95,7 @@ fn one_lease_needs_two_uses_since_the_server_gives_none_with_the_last() {
 }
 
 #[test]
-fn secrets_without_leases_need_as_many_uses_as_reads_and_nothing_is_revoked_that_has_ended() {
+fn secrets_without_leases_need_one_use_for_each_read_and_an_ended_token_is_not_revoked() {
     let bao = server();
     let run = limited(&bao, 2).file(written(&bao, "a")).file(written(&bao, "b")).run();
     run.expect(0, &["delivered 2 files"]);
@@ -112,7 +112,7 @@ fn secrets_without_leases_need_as_many_uses_as_reads_and_nothing_is_revoked_that
 }
 
 #[test]
-fn tries_that_are_refused_use_a_token_up_too_and_the_reason_is_told_rather_than_that() {
+fn refused_tries_use_up_a_token_too_and_the_reason_of_the_refusal_is_reported() {
     let bao = server();
     let mut denied = written(&bao, "a");
     denied["secret"] = json!("arc-elsewhere/data/a");
@@ -126,7 +126,7 @@ fn tries_that_are_refused_use_a_token_up_too_and_the_reason_is_told_rather_than_
 }
 
 #[test]
-fn a_token_for_a_number_of_requests_is_none_for_a_sidecar() {
+fn a_sidecar_refuses_a_token_with_a_limited_number_of_uses() {
     let bao = server();
     let pod = limited(&bao, 500).file(written(&bao, "a")).refresh("5s");
     let run = pod.run();
@@ -157,7 +157,7 @@ fn the_jwt_method_s_tokens_are_counted_too() {
 }
 
 #[test]
-fn a_lease_was_said_to_last_for_an_hour_though_its_token_ended_after_six_seconds() {
+fn a_lease_lasts_no_longer_than_its_token_in_the_log() {
     let bao = server();
     for (name, fields) in [
         ("ttl", json!({"token_ttl": "6s"})),

@@ -36,7 +36,7 @@ impl Drop for Tmpfs<'_> {
 }
 
 #[test]
-fn a_full_volume_is_told_and_left_empty() {
+fn a_full_volume_is_reported_and_left_empty() {
     let bao = bao();
     bao.write("arc-runners/data/big", &json!({"data": {"a": "x".repeat(300_000)}}));
     let agent = Agent::for_bao(bao)
@@ -54,7 +54,7 @@ fn a_full_volume_is_told_and_left_empty() {
 }
 
 #[test]
-fn a_read_only_volume_is_told() {
+fn a_read_only_volume_is_reported() {
     let agent = Agent::for_bao(bao()).file(kubeconfig());
     let volume = agent.volume();
     let Some(_mounted) = Tmpfs::mount(&volume, "ro") else {
@@ -64,7 +64,7 @@ fn a_read_only_volume_is_told() {
 }
 
 #[test]
-fn a_planted_link_leads_nowhere() {
+fn a_planted_symlink_is_not_followed() {
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("0"), "untouched").unwrap();
     for plant in ["single", "single/0"] {
@@ -89,14 +89,14 @@ fn a_planted_link_leads_nowhere() {
 }
 
 #[test]
-fn the_directory_that_the_kubelet_made_is_told() {
+fn a_directory_that_the_kubelet_made_is_reported() {
     let agent = Agent::for_bao(bao()).file(kubeconfig());
     fs::create_dir_all(agent.volume().join("single/0")).unwrap();
     agent.run().expect(73, &["is a directory", "kubelet"]);
 }
 
 #[test]
-fn a_previous_run_whole_or_partial_is_replaced() {
+fn the_files_of_an_earlier_run_whole_or_partial_are_replaced() {
     let agent = Agent::for_bao(bao()).file(kubeconfig());
     fs::create_dir_all(agent.volume().join("single")).unwrap();
     fs::write(agent.volume().join("single/0"), "old").unwrap();
@@ -107,7 +107,7 @@ fn a_previous_run_whole_or_partial_is_replaced() {
 }
 
 #[test]
-fn a_failed_run_keeps_what_an_earlier_one_delivered() {
+fn a_failed_run_keeps_the_files_of_an_earlier_run() {
     let agent = Agent::for_bao(bao()).file(kubeconfig());
     agent.run().expect(0, &[]);
     let denied = agent.with("/login/role", json!("nope"));

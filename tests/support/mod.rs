@@ -22,6 +22,8 @@ pub mod plain;
 #[cfg(feature = "agent")]
 pub mod postgres;
 #[cfg(feature = "agent")]
+pub mod rendered;
+#[cfg(feature = "agent")]
 pub mod runner;
 #[cfg(feature = "agent")]
 pub mod sidecar;

@@ -728,8 +728,8 @@ fn an_error_at_the_start_names_what_podkey_needs_to_make_its_own_certificate() {
     for (args, kubeconfig, code, expected) in [
         (&["--tls-cert", "x"] as &[&str], None, 2, "--tls-key"),
         (&["--tls-key", "x"], None, 2, "--tls-cert"),
-        (&["--service", "a/../b"], None, 2, "is no name as Kubernetes has them"),
-        (&["--namespace", ""], None, 2, "is no name as Kubernetes has them"),
+        (&["--service", "a/../b"], None, 2, "not a valid Kubernetes name"),
+        (&["--namespace", ""], None, 2, "not a valid Kubernetes name"),
         (&[], None, 1, "automountServiceAccountToken"),
         (&[], Some("/nonexistent"), 1, "the kubeconfig that KUBECONFIG names"),
     ] {

@@ -1,15 +1,16 @@
-//! `podkey-agent job-completed`: the job's secrets are cleared, as well as that can be done. The pod ends soon after, and its
-//! memory with it.
+//! `podkey-agent job-completed`: clears the job's secrets as far as possible. The pod ends soon after, and the memory of its
+//! volumes with it.
 
 use super::Hook;
 use super::clear::{clear, clear_unplanned};
-use crate::agent::signals::{Signals, Told};
+use crate::agent::report::Failure;
+use crate::agent::signals::{Signals, StopSignal};
 
-/// Clears and logs the outcome. Gives the signal that came meanwhile, if any: clearing is not interrupted.
+/// Clears and logs the outcome. Returns the signal that came meanwhile, if any: a signal does not interrupt the clearing.
 ///
-/// A runner that an entrypoint started with `./run.sh &` hands on SIGINT as ignored (POSIX, "Asynchronous Lists"). A handled
-/// signal gets its default action back when the process becomes the author's hook, so that hook ends on SIGINT.
-pub(super) async fn run(hook: &Hook) -> Option<Told> {
+/// A runner that an entrypoint starts with `./run.sh &` passes SIGINT on as ignored (POSIX, "Asynchronous Lists"). A signal
+/// with a handler gets its default action back when the process becomes the author's hook, so that hook ends on SIGINT.
+pub(super) async fn run(hook: &Hook) -> Option<StopSignal> {
     // Where signals cannot be handled, the secrets are cleared all the same.
     let signals = Signals::handle();
     clear_and_log(hook);
@@ -20,15 +21,15 @@ fn clear_and_log(hook: &Hook) {
     let job = hook.job();
     let cleared = match hook.plan() {
         Ok(it) => {
-            let cleared = clear(hook, &it.plan);
+            let cleared = clear(hook, &it.plan).map_err(Failure::from);
             if let (Err(failure), true) = (&cleared, it.plan.refresh.is_some()) {
-                // It was asked for.
+                // No warning: the pod's author asked for it.
                 tracing::info!("{job}: {}", failure.message);
                 return;
             }
             cleared
         }
-        Err(failure) => clear_unplanned(hook).and(Err(failure)),
+        Err(failure) => clear_unplanned(hook).map_err(Failure::from).and(Err(failure)),
     };
     match cleared {
         Ok(()) => tracing::info!("{job}: the job's secret files are cleared"),

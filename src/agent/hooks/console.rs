@@ -8,23 +8,24 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::job::commands;
 
-/// A pipe that takes anything takes so many bytes at once (`PIPE_BUF`, pipe(7)): such a write never waits.
+/// A pipe with any free space takes this many bytes at once (`PIPE_BUF`, pipe(7)), so such a write never blocks.
 const AT_ONCE: usize = 4096;
-/// A runner that takes nothing for so long takes nothing any more. The hook's own deadline cannot end a write that waits.
+/// A runner that reads nothing for this long is taken to have stopped reading. The deadline of the hook cannot end a write that
+/// blocks.
 const STALLED: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
-/// It has been waited for once.
-static GIVEN_UP: AtomicBool = AtomicBool::new(false);
+/// The runner has stopped reading.
+static STOPPED_READING: AtomicBool = AtomicBool::new(false);
 
-/// Writes whole lines, at once. Fails where the runner has stopped to read, and with a signal that comes while it is waited for.
-pub(super) fn say(lines: &[u8]) -> io::Result<()> {
+/// Prints whole lines at once. Fails if the runner has stopped reading, or if a signal comes during the wait.
+pub(super) fn print(lines: &[u8]) -> io::Result<()> {
     let stdout = rustix::stdio::stdout();
     let mut rest = lines;
     while !rest.is_empty() {
-        if GIVEN_UP.load(Ordering::Relaxed) {
+        if STOPPED_READING.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::TimedOut.into());
         }
         if poll(&mut [PollFd::new(&stdout, PollFlags::OUT)], Some(&STALLED))? == 0 {
-            GIVEN_UP.store(true, Ordering::Relaxed);
+            STOPPED_READING.store(true, Ordering::Relaxed);
             continue;
         }
         let written = rustix::io::write(stdout, &rest[..rest.len().min(AT_ONCE)])?;
@@ -33,7 +34,7 @@ pub(super) fn say(lines: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// For log lines, each of which becomes one line for people that is no command, whatever is in it.
+/// The writer of log lines: whatever an event contains, it is printed as one line that the runner does not take for a command.
 #[derive(Debug, Clone, Copy)]
 pub struct PlainLines;
 
@@ -46,9 +47,9 @@ impl<'a> MakeWriter<'a> for PlainLines {
 }
 
 impl Write for PlainLines {
-    /// A formatted event comes in one piece.
+    /// `event` is one whole event.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        say(commands::plain(&String::from_utf8_lossy(event)).as_bytes())?;
+        print(commands::plain(&String::from_utf8_lossy(event)).as_bytes())?;
         Ok(event.len())
     }
 

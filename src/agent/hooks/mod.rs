@@ -1,20 +1,22 @@
-//! The runner's job hooks: `job-started` masks and exports the job's secrets before its first step, or fails the job;
-//! `job-completed` clears them after its last one.
+//! The runner's job hooks: `job-started` masks and exports the job's secrets before the first step, or fails the job;
+//! `job-completed` clears the secrets after the last step.
 //! <https://docs.github.com/en/actions/how-tos/manage-runners/self-hosted-runners/run-scripts>
 //!
-//! All they say goes to standard output, in one order: the runner reads standard error beside it, and would print a line from
-//! there before it has read the masks.
+//! The hooks write to standard output only, in one order: the runner reads standard error beside it, and would print a line
+//! from there before it has read the masks.
 
 mod clear;
 mod completed;
 mod console;
-mod deliver;
+mod copies;
+mod exports;
 mod next;
 mod own;
 mod present;
+mod runner_file;
 mod started;
-mod temp;
 
+use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -22,25 +24,24 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::console::PlainLines;
-use super::files;
-use super::outcome::{MAX_OUTCOME, PLAN};
-use super::report::{Code, Failure, Report, Stage};
+use super::process::block_on;
+use super::report::{Failure, Report, RunStage, SetupFault};
+use super::volume::{ContainerPaths, SeenFiles, below_secrets, bin};
+use crate::http::clean;
 use crate::job::commands::{self, Level};
-use crate::plan::{BIN_DIR, JOB_COMPLETED, JobPlan, NEXT_JOB_COMPLETED_ENV, Plan, SECRETS_DIR};
+use crate::plan::{ExitCode, JOB_COMPLETED, JobPlan, NEXT_JOB_COMPLETED_ENV, Plan};
+use crate::secret::Secret;
 use crate::vault::{Cancellation, Session, Vault};
 
-/// Of the started hook's deadline, so much is kept for clearing and for giving the client token back.
-const LAST: Duration = Duration::from_secs(2);
+/// The part of the deadline that the started hook keeps for clearing files and revoking the client token.
+const RESERVE: Duration = Duration::from_secs(2);
 
-/// What a hook works on, as `main` found it.
+/// What a hook works with, as `main` found it.
 #[derive(Debug)]
 pub struct Hook {
-    /// The environment: the runner's variables, those of the job, and the proxy's.
+    /// The environment: the variables of the runner, of the job, and of the proxy.
     variables: BTreeMap<OsString, OsString>,
-    /// The prefix of every path of the plan, outside a container.
-    root: Option<PathBuf>,
-    /// The delivered files as they were when one of them was first asked for: a sidecar may change them meanwhile.
-    secrets: OnceCell<PathBuf>,
+    seen: SeenFiles,
 }
 
 /// The plan of a pod that has job hooks.
@@ -49,22 +50,22 @@ struct HookPlan {
     job: JobPlan,
 }
 
-/// How far a run of the started hook is; read again when the deadline or a signal ends it.
-struct Progress {
-    stage: Cell<Stage>,
-    /// The server and the job's own client token, once there is one.
+/// How far a run of the started hook is. Read when the run ends, also when the deadline or a signal ends it.
+struct HookProgress {
+    stage: Cell<RunStage>,
+    /// The server and the job's own client token, after the login.
     session: OnceCell<(Vault, Session)>,
     /// A delivered secret lives only as long as the client token.
     keep_token: Cell<bool>,
-    /// The masks of what `init` delivered were printed, or could not be.
+    /// The masks of the secrets that `init` delivered were printed, or could not be printed.
     masked: Cell<bool>,
     stop: Cancellation,
 }
 
-impl Progress {
+impl HookProgress {
     fn new() -> Self {
         Self {
-            stage: Cell::new(Stage::Job),
+            stage: Cell::new(RunStage::Job),
             session: OnceCell::new(),
             keep_token: Cell::new(false),
             masked: Cell::new(false),
@@ -74,66 +75,47 @@ impl Progress {
 
     async fn revoke(&mut self) {
         if let Some((vault, session)) = self.session.take() {
-            vault.revoke(&session, LAST).await;
+            vault.revoke(&session, RESERVE).await;
         }
     }
 }
 
+/// One file for the job.
+struct HookFile<'a> {
+    /// The path in the containers.
+    path: Cow<'a, str>,
+    /// Permission bits.
+    mode: u32,
+    bytes: &'a Secret,
+}
+
 impl Hook {
-    /// In this environment, with this prefix of every path (outside a container).
+    /// `root` is the prefix of every path of the plan, outside a container.
     pub fn new(variables: BTreeMap<OsString, OsString>, root: Option<PathBuf>) -> Self {
         Self {
             variables,
-            root,
-            secrets: OnceCell::new(),
+            seen: SeenFiles::new(ContainerPaths::new(root)),
         }
     }
 
-    /// A variable that is text and not empty.
+    /// The value of a variable, if it is text and not empty.
     fn text(&self, name: &str) -> Option<&str> {
         let value = self.variables.get(std::ffi::OsStr::new(name))?.to_str()?;
         (!value.is_empty()).then_some(value)
     }
 
-    /// A path of the container, below the root. What is delivered in [`SECRETS_DIR`] is that of one moment, always the same.
-    fn path(&self, absolute: &str) -> PathBuf {
-        let below = |path| super::below(self.root.as_deref(), path);
-        let delivered = absolute
-            .strip_prefix(SECRETS_DIR)
-            .and_then(|rest| rest.strip_prefix('/'));
-        match delivered {
-            Some(place) => self
-                .secrets
-                .get_or_init(|| files::current(&below(SECRETS_DIR)))
-                .join(place),
-            None => below(absolute),
-        }
-    }
-
-    /// The plan as `init` left it.
+    /// The plan that `init` left.
     fn plan(&self) -> Result<HookPlan, Failure> {
-        let file = format!("{BIN_DIR}/{PLAN}");
-        let bad = |why: String| {
-            Failure::new(
-                Code::BadPlan,
-                format!("{file}: {why}"),
-                "podkey-init writes it: this hook only works in a pod that podkey's webhook changed",
-            )
-        };
-        let text = files::read(&self.path(&file), MAX_OUTCOME).map_err(|error| bad(error.to_string()))?;
-        let text = text.ok_or_else(|| bad("there is no such file".to_owned()))?;
-        let text = std::str::from_utf8(text.expose()).map_err(|_| bad("it is not UTF-8".to_owned()))?;
-        let plan = Plan::parse(text).map_err(|error| bad(error.to_string()))?;
-        let job = plan
-            .job
-            .clone()
-            .ok_or_else(|| bad("it has nothing for job hooks".to_owned()))?;
+        let plan = bin::read_plan(self.seen.paths()).map_err(SetupFault::PlanFile)?;
+        let job = plan.job.clone();
+        let job = job.ok_or_else(|| SetupFault::PlanFile("it has nothing for job hooks".to_owned()))?;
         Ok(HookPlan { plan, job })
     }
 
-    /// The job in words, for a log line on each side. What a job could choose is made fit for one line.
+    /// Names the job on one line, for the runner's log and the server's audit log. Characters that a job could choose are
+    /// made fit for one line.
     fn job(&self) -> String {
-        let variable = |name: &str| super::clean(self.text(name).unwrap_or("-"), 256);
+        let variable = |name: &str| clean(self.text(name).unwrap_or("-"), 256);
         format!(
             "repository={} run_id={} run_attempt={} job={}",
             variable("GITHUB_REPOSITORY"),
@@ -142,33 +124,64 @@ impl Hook {
             variable("GITHUB_JOB"),
         )
     }
+
+    /// Writes the job's files: first the files below `/podkey/secrets` under temporary names, then the files that are mounted
+    /// on their own, which can only be rewritten, and then the former get their names.
+    fn write(&self, files: &[HookFile<'_>]) -> Result<(), Failure> {
+        let mut staged = None;
+        for file in files {
+            let Some(shown) = below_secrets(&file.path) else {
+                continue;
+            };
+            let staged = match &mut staged {
+                Some(staged) => staged,
+                none => none.insert(self.seen.stage()?),
+            };
+            staged.stage_from(shown, file.mode, &mut file.bytes.expose())?;
+        }
+        for file in files.iter().filter(|file| below_secrets(&file.path).is_none()) {
+            let path = &file.path;
+            let written = self.seen.rewrite(path, file.bytes.expose(), file.mode);
+            written.map_err(|error| {
+                Failure::new(
+                    ExitCode::CannotWrite,
+                    format!("cannot write {path}: {error}"),
+                    "podkey-init leaves a file there, which the runner's user must be able to write",
+                )
+            })?;
+        }
+        if let Some(staged) = staged {
+            staged.publish()?;
+        }
+        Ok(())
+    }
 }
 
-/// Runs `podkey-agent job-started`, and after it the hook that the pod's author set. Gives the exit code.
+/// Runs `podkey-agent job-started`, and then the hook that the pod's author set. Returns the exit code.
 pub fn job_started(hook: &Hook) -> u8 {
     let outcome =
-        super::block_on(started::run(hook)).unwrap_or_else(|failure| Err(Report::new(Stage::Job, None, &Err(failure))));
+        block_on(started::run(hook)).unwrap_or_else(|failure| Err(Report::new(RunStage::Job, None, &Err(failure))));
     outcome.unwrap_or_else(|report| {
         annotate(Level::Error, &report);
         1
     })
 }
 
-/// Runs `podkey-agent job-completed`, which never fails, and then becomes the hook that the pod's author set, if it can be run.
-/// A signal that comes meanwhile ends the process with 128 and the signal's number once the secrets are cleared; the author's
-/// hook does not start then.
+/// Runs `podkey-agent job-completed`, which never fails, and then becomes the hook that the pod's author set, if that hook can
+/// be run. A signal that comes meanwhile ends the process with 128 and the signal's number when the secrets are cleared; the
+/// author's hook does not start then.
 pub fn job_completed(hook: &Hook) -> u8 {
-    if let Ok(Some(told)) = super::block_on(completed::run(hook)) {
-        return 128 + told.signal().as_raw() as u8;
+    if let Ok(Some(signal)) = block_on(completed::run(hook)) {
+        return 128 + signal.kernel_signal().as_raw() as u8;
     }
-    if let Err(failure) = next::become_it(hook, NEXT_JOB_COMPLETED_ENV, JOB_COMPLETED) {
-        annotate(Level::Warning, &Report::new(Stage::Job, None, &Err(failure)));
+    if let Err(failure) = next::become_hook(hook, NEXT_JOB_COMPLETED_ENV, JOB_COMPLETED) {
+        annotate(Level::Warning, &Report::new(RunStage::Job, None, &Err(failure)));
     }
     0
 }
 
 fn annotate(level: Level, report: &Report) {
     let (title, message) = report.annotation();
-    // Standard output may be closed; the exit code still tells.
-    let _ = console::say(commands::annotation(level, &title, &message).as_bytes());
+    // Standard output may be closed; the exit code still says how the hook ended.
+    let _ = console::print(commands::annotation(level, &title, &message).as_bytes());
 }

@@ -1,4 +1,4 @@
-//! The hook that the pod's author set before podkey put its own in the place: run after ours, as the runner would have run it.
+//! The next hook: the hook that the pod's author set. It runs after podkey's hook, as the runner would have run it.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -7,40 +7,40 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::{Pid, kill_process};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal as on_signal};
 
 use super::Hook;
-use crate::agent::report::{Code, Failure};
+use crate::agent::report::{Failure, SetupFault};
 use crate::agent::signals::Signals;
 
-/// Runs the next hook to its end, with its standard streams those of ours, and gives its exit code; 0 where there is none.
-/// The signals of a cancelled job are passed on to it: how it ends is its own decision.
+/// Runs the next hook to its end, with the standard streams of this process. Returns the exit code; 0 if there is no next hook.
+/// The signals of a cancelled job are passed on: the next hook decides how it ends.
 pub(super) async fn run(hook: &Hook, variable: &'static str, ours: &str, signals: &mut Signals) -> Result<u8, Failure> {
     let Some((script, mut command)) = command(hook, variable, ours)? else {
         return Ok(0);
     };
     let program = command.get_program().to_string_lossy().into_owned();
     let cannot = |error: io::Error| failed(script, &format!("{program}: {error}"));
-    // Before there is a child: its end must not be missed.
-    let mut ended = signal(SignalKind::child()).map_err(cannot)?;
+    // Before the child starts, so that its end is not missed.
+    let mut ended = on_signal(SignalKind::child()).map_err(cannot)?;
     let mut child = command.spawn().map_err(cannot)?;
     loop {
         if let Some(status) = child.try_wait().map_err(cannot)? {
-            // What a signal ended has the code that a shell and the runner give it.
+            // For a process that a signal ended, a shell and the runner use this exit code.
             let code = status.code().or_else(|| Some(128 + status.signal()?));
             return Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1));
         }
         tokio::select! {
             _ = ended.recv() => {}
-            // It may have ended in between; nobody else has its number before we have asked how.
-            told = signals.next() => drop(kill_process(Pid::from_child(&child), told.signal())),
+            // The child may have ended just now. No other process gets its number before `try_wait`.
+            signal = signals.next() => drop(kill_process(Pid::from_child(&child), signal.kernel_signal())),
         }
     }
 }
 
-/// Becomes the next hook, so that its exit code is ours and the signals of a cancelled job reach it. Returns where there is
-/// none, or where it cannot be run.
-pub(super) fn become_it(hook: &Hook, variable: &'static str, ours: &str) -> Result<(), Failure> {
+/// Becomes the next hook, so that the process has its exit code and the signals of a cancelled job reach it. Returns if there is
+/// no next hook, or if it cannot be run.
+pub(super) fn become_hook(hook: &Hook, variable: &'static str, ours: &str) -> Result<(), Failure> {
     let Some((script, mut command)) = command(hook, variable, ours)? else {
         return Ok(());
     };
@@ -51,14 +51,14 @@ pub(super) fn become_it(hook: &Hook, variable: &'static str, ours: &str) -> Resu
     ))
 }
 
-/// Tells beforehand, while nothing is exported, why the next hook could not be run.
+/// Fails if the next hook could not be run. Called before any secret is written or exported.
 pub(super) fn check(hook: &Hook, variable: &'static str, ours: &str) -> Result<(), Failure> {
     command(hook, variable, ours).map(drop)
 }
 
 fn command<'h>(hook: &'h Hook, variable: &'static str, ours: &str) -> Result<Option<(&'h str, Command)>, Failure> {
     let script = match hook.text(variable) {
-        // Kubernetes leaves a reference as it is that it cannot expand.
+        // Kubernetes leaves a reference that it cannot expand unchanged: the author set no hook.
         Some(text) if !text.starts_with("$(") && text != ours => text,
         _ => return Ok(None),
     };
@@ -75,14 +75,11 @@ fn command<'h>(hook: &'h Hook, variable: &'static str, ours: &str) -> Result<Opt
 }
 
 fn failed(script: &str, why: &str) -> Failure {
-    Failure::new(
-        Code::BadPlan,
-        format!("the pod's own hook {script} cannot be run: {why}"),
-        "correct it in the scale set's template",
-    )
+    let (script, why) = (script.to_owned(), why.to_owned());
+    SetupFault::NextHook { script, why }.into()
 }
 
-/// What the runner makes of a hook's path: its interpreter goes by the ending
+/// The command line that the runner makes of a hook's path: the file's extension decides the interpreter
 /// (`HostContext.GetDefaultShellForScript`, `ScriptHandlerHelpers`).
 fn words(hook: &Hook, script: &str) -> Result<Vec<OsString>, &'static str> {
     let with = |program: PathBuf, arguments: &[&str]| {
@@ -92,7 +89,7 @@ fn words(hook: &Hook, script: &str) -> Result<Vec<OsString>, &'static str> {
     };
     let first = |names: [&str; 2]| {
         let [preferred, other] = names;
-        found(hook, preferred).unwrap_or_else(|| other.into())
+        in_path(hook, preferred).unwrap_or_else(|| other.into())
     };
     match Path::new(script).extension().and_then(|ending| ending.to_str()) {
         Some("sh") => Ok(with(first(["bash", "sh"]), &["-e", script])),
@@ -105,14 +102,14 @@ fn words(hook: &Hook, script: &str) -> Result<Vec<OsString>, &'static str> {
     }
 }
 
-fn found(hook: &Hook, program: &str) -> Option<PathBuf> {
+fn in_path(hook: &Hook, program: &str) -> Option<PathBuf> {
     let path = hook.variables.get(OsStr::new("PATH"))?;
     std::env::split_paths(path)
         .map(|folder| folder.join(program))
         .find(|candidate| candidate.is_file())
 }
 
-/// The runner's own Node lies two folders above the job's workspace's parent, beside the work folder.
+/// The runner's own Node is in the folder `externals` beside the work folder, two folders above the job's workspace.
 fn node(hook: &Hook) -> PathBuf {
     let externals = hook
         .text("RUNNER_WORKSPACE")
@@ -122,6 +119,6 @@ fn node(hook: &Hook) -> PathBuf {
         .iter()
         .filter_map(|version| Some(externals.as_ref()?.join(version).join("bin/node")))
         .find(|candidate| candidate.is_file())
-        .or_else(|| found(hook, "node"))
+        .or_else(|| in_path(hook, "node"))
         .unwrap_or_else(|| "node".into())
 }

@@ -1,66 +1,54 @@
-//! The secrets that the job reads for itself, with the token that GitHub gives it: Vault decides by the repository and by
-//! what else the token says.
+//! The secrets that the job reads for itself, with a token from GitHub: Vault decides by the claims of the token, such as the
+//! repository.
 
-use std::path::Path;
 use std::time::Duration;
 
-use super::deliver::JobFile;
-use super::{Hook, HookPlan, Progress};
-use crate::agent::Clock;
-use crate::agent::delivery::{Delivery, EnvOrder, FileOrder, Order, Variable};
-use crate::agent::files::Rendered;
-use crate::agent::outcome::Delivered;
-use crate::agent::report::{Code, Failure, Stage};
+use super::{Hook, HookFile, HookPlan, HookProgress};
+use crate::agent::delivery::{EnvOrder, FileOrder, Order, RenderedOrder, RenderedVariable};
+use crate::agent::process::Stopwatch;
+use crate::agent::report::{Failure, RunStage};
+use crate::agent::volume::RenderedFile;
+use crate::agent::volume::outcome::DeliveredItem;
 use crate::http::{Deadline, IdTokenSource, Jwt, ProxyVariables, REQUEST_TOKEN_ENV, REQUEST_URL_ENV};
 use crate::job::facts::JobFacts;
 use crate::job::placeholders::fill;
-use crate::plan::{ApiPath, AuthMethod, Destination, JobLogin, Login, PathTemplate};
+use crate::plan::{ApiPath, AuthMethod, Destination, ExitCode, JobLogin, Login, PathTemplate, Plan};
 use crate::secret::Secret;
-use crate::vault::{LoginToken, Vault};
+use crate::vault::{LoginToken, Session, Vault};
 
-/// What the job read.
+/// The secrets that the job read.
 #[derive(Default)]
 pub(super) struct OwnSecrets {
-    files: Vec<(Destination, Rendered)>,
+    files: Vec<(Destination, RenderedFile)>,
     /// For the job's environment.
-    pub variables: Vec<Variable>,
-    /// What came from where.
-    pub delivered: Vec<Delivered>,
+    pub variables: Vec<RenderedVariable>,
+    /// Each file and variable with its secret.
+    pub delivered: Vec<DeliveredItem>,
     /// A secret lives only as long as the client token.
     pub leased: bool,
 }
 
-/// Asks GitHub for a token, logs in with it and reads everything, within the limit. The session is left for the caller to
-/// end, however this ends.
+/// Requests a token from GitHub, logs in with the token and reads everything, within the limit. The session is left in
+/// `progress`: the caller ends it, whatever this function returns.
 pub(super) async fn read(
     hook: &Hook,
     it: &HookPlan,
     login: &JobLogin,
     facts: &JobFacts,
     limit: Duration,
-    progress: &Progress,
+    progress: &HookProgress,
 ) -> Result<OwnSecrets, Failure> {
     let deadline = Deadline::start(limit);
-    progress.stage.set(Stage::Login);
-    let clock = Clock::start();
-    let source = source(hook)?;
-    let root = hook.root.as_deref().unwrap_or_else(|| Path::new("/"));
-    let token = source
-        .request(
-            login.audience.as_ref().map(|audience| audience.as_str()),
-            deadline,
-            root,
-        )
-        .await?;
+    progress.stage.set(RunStage::Login);
+    let watch = Stopwatch::start();
+    let source = token_source(hook)?;
+    let root = hook.seen.paths().root();
+    let audience = login.audience.as_ref().map(|audience| audience.as_str());
+    let token = source.request(audience, deadline, root).await?;
     let order = order(it, &token, facts)?;
     let vault = Vault::new(&it.plan.connection, deadline)?.correlated(&hook.job());
-    let planned = Login {
-        method: AuthMethod::Jwt,
-        mount: login.mount.clone(),
-        role: login.role.clone(),
-    };
-    let session = vault.login(&planned, LoginToken::Jwt(&token), &progress.stop).await?;
-    // From here on whoever ends the run finds the session, to revoke it.
+    let session = log_in(&vault, login, &token, progress).await?;
+    // From here on the end of the run finds the session, and revokes the token.
     let (vault, session) = progress.session.get_or_init(|| (vault, session));
     tracing::info!(
         mount = %login.mount,
@@ -68,47 +56,52 @@ pub(super) async fn read(
         accessor = session.accessor,
         ttl_s = session.ttl.as_secs(),
         policies = session.policies.join(","),
-        took_ms = clock.ms(),
+        took_ms = watch.ms(),
         "{}: logged in with GitHub's token",
         hook.job()
     );
     if progress.stop.is_requested() {
-        // What is reported is why.
-        return Err(Failure::new(Code::Terminated, "the hook was stopped", ""));
+        // The report names the reason of the stop, not this failure.
+        return Err(Failure::new(ExitCode::Terminated, "the hook was stopped", ""));
     }
-    progress.stage.set(Stage::Read);
+    progress.stage.set(RunStage::Read);
     let answers = order.read(vault, session).await?;
-    progress.stage.set(Stage::Render);
-    let Delivery {
-        files,
-        variables,
-        delivered,
-        bound_to_token,
-        ..
-    } = order.render(&answers, session)?;
+    progress.stage.set(RunStage::Render);
+    let rendered = order.render(&answers, session)?;
     answers.warn_of_ends(session);
-    // Files come out in their order; one that was skipped and is seen in a directory does not come out at all.
-    let destinations = |rendered: &Rendered| {
-        let found = it.plan.placed_job_files().find(|(_, place)| *place == rendered.place);
-        found.map(|(file, _)| file.file.clone())
+    Ok(OwnSecrets::new(&it.plan, rendered))
+}
+
+async fn log_in(vault: &Vault, login: &JobLogin, token: &Jwt, progress: &HookProgress) -> Result<Session, Failure> {
+    let planned = Login {
+        method: AuthMethod::Jwt,
+        mount: login.mount.clone(),
+        role: login.role.clone(),
     };
-    let files = files
-        .into_iter()
-        .filter_map(|rendered| Some((destinations(&rendered)?, rendered)));
-    Ok(OwnSecrets {
-        files: files.collect(),
-        variables,
-        delivered,
-        leased: bound_to_token,
-    })
+    let session = vault.login(&planned, LoginToken::Jwt(token), &progress.stop);
+    Ok(session.await?)
 }
 
 impl OwnSecrets {
-    /// All of it, by name.
+    fn new(plan: &Plan, rendered: RenderedOrder) -> Self {
+        // A skipped file below `/podkey/secrets` is not rendered: so files are found by their places, not by their order.
+        let files = rendered.files.into_iter().filter_map(|rendered| {
+            let (file, _) = plan.placed_job_files().find(|(_, place)| *place == rendered.place)?;
+            Some((file.file.clone(), rendered))
+        });
+        Self {
+            files: files.collect(),
+            variables: rendered.variables,
+            delivered: rendered.delivered,
+            leased: rendered.bound_to_token,
+        }
+    }
+
+    /// The content of every file and the value of every variable, by name.
     pub(super) fn secrets(&self) -> impl Iterator<Item = (&str, &Secret)> {
         let files = self.files.iter().map(|(destination, rendered)| match destination {
             Destination::Absolute(path) | Destination::Relative(path) => (path.as_str(), &rendered.bytes),
-            // No plan has one among the job's files.
+            // No plan has such a file for a job.
             Destination::EachField(_) => ("", &rendered.bytes),
         });
         files.chain(
@@ -118,15 +111,15 @@ impl OwnSecrets {
         )
     }
 
-    /// A file's content, if the job read it.
+    /// The content of a file. None: the job did not read the file.
     pub(super) fn file(&self, file: &Destination) -> Option<&Secret> {
         let mut files = self.files.iter();
         files.find_map(|(known, rendered)| (known == file).then_some(&rendered.bytes))
     }
 
     /// The files to write.
-    pub(super) fn files(&self) -> impl Iterator<Item = JobFile<'_>> {
-        self.files.iter().map(|(destination, rendered)| JobFile {
+    pub(super) fn files(&self) -> impl Iterator<Item = HookFile<'_>> {
+        self.files.iter().map(|(destination, rendered)| HookFile {
             path: destination.path(),
             mode: rendered.mode,
             bytes: &rendered.bytes,
@@ -134,13 +127,13 @@ impl OwnSecrets {
     }
 }
 
-/// Where to ask, as the runner tells jobs that may.
-fn source(hook: &Hook) -> Result<IdTokenSource, Failure> {
-    let asked = |name: &str| hook.text(name).map(str::to_owned);
-    let first = |names: [&str; 2]| names.into_iter().find_map(&asked);
-    let (Some(url), Some(bearer)) = (asked(REQUEST_URL_ENV), asked(REQUEST_TOKEN_ENV)) else {
+/// Where to request a token: the runner sets these variables in jobs that may have a token.
+fn token_source(hook: &Hook) -> Result<IdTokenSource, Failure> {
+    let owned = |name: &str| hook.text(name).map(str::to_owned);
+    let first = |names: [&str; 2]| names.into_iter().find_map(&owned);
+    let (Some(url), Some(bearer)) = (owned(REQUEST_URL_ENV), owned(REQUEST_TOKEN_ENV)) else {
         return Err(Failure::new(
-            Code::Denied,
+            ExitCode::Denied,
             "the job may not ask GitHub for an ID token, and so cannot read the secrets that it is to read itself",
             "add this line to the job in its workflow, beside `runs-on`: `permissions: {id-token: write, contents: read}` (a \
              pull request from a fork never gets a token)",
@@ -156,12 +149,12 @@ fn source(hook: &Hook) -> Result<IdTokenSource, Failure> {
     })
 }
 
-/// What the job reads, its paths filled in.
+/// The job's order, with every placeholder in a path filled in.
 fn order<'a>(it: &'a HookPlan, token: &Jwt, facts: &JobFacts) -> Result<Order<'a, PathTemplate>, Failure> {
     let environment = token.claim("environment");
     let filled = |path: &PathTemplate| -> Result<ApiPath, Failure> {
         fill(path, facts, environment.as_deref())
-            .map_err(|error| Failure::new(Code::BadData, error.to_string(), format!("the path is {path}")))
+            .map_err(|error| Failure::new(ExitCode::BadData, error.to_string(), format!("the path is {path}")))
     };
     let files = it.plan.placed_job_files();
     Ok(Order {

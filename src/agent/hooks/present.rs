@@ -1,114 +1,93 @@
-//! What `init` delivered, as the runner's container sees it. The started hook takes it into memory and away from the job, and
-//! gives it back as its last work but one: a hook that is killed in between, or that fails on what a secret holds, leaves no files.
+//! The secrets that `init` delivered, in the runner's container. The started hook takes them into memory and removes the files;
+//! it writes the files again just before the exports. A hook that is killed in between, or that fails because of the content of
+//! a secret, leaves no files.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 
 use super::clear::clear;
-use super::deliver::JobFile;
-use super::{Hook, HookPlan};
-use crate::agent::files;
-use crate::agent::outcome::{Delivered, Manifest, Target};
-use crate::agent::report::{Code, Failure};
-use crate::plan::{Destination, ENV_DIR, FieldName, MAX_RENDERED_BYTES, Mode, SECRETS_DIR};
+use super::{Hook, HookFile, HookPlan};
+use crate::agent::report::{Failure, SetupFault};
+use crate::agent::volume::outcome::{DeliveredAs, DeliveredItem, Manifest};
+use crate::agent::volume::{SeenFiles, env};
+use crate::plan::{Destination, ExitCode, FieldName, Mode, SECRETS_DIR};
 use crate::secret::Secret;
 
-/// All of it.
+/// The delivered files and variables.
 pub(super) struct Present {
     files: Vec<PresentFile>,
     variables: BTreeMap<String, Secret>,
 }
 
 struct PresentFile {
-    /// As the containers see it.
+    /// The path in the containers.
     path: String,
     mode: Mode,
-    seen: Seen,
+    content: PresentContent,
 }
 
-/// A file of the plan.
-enum Seen {
+/// What was found at the path of a file.
+enum PresentContent {
     Secret(Secret),
-    /// Empty and closed to all, as `init` leaves it without its secret, and as the hooks do.
+    /// Empty, with mode 0000: `init` or a hook left the file so, without the secret.
     Closed,
     Missing,
     Unreadable(String),
 }
 
-impl Seen {
-    fn at(place: &Path, mode: Mode) -> Self {
-        let closed = || {
-            let found = std::fs::symlink_metadata(place);
-            found.is_ok_and(|found| found.is_file() && found.len() == 0 && found.permissions().mode() & 0o777 == 0)
-        };
-        match files::read(place, MAX_RENDERED_BYTES) {
-            Ok(Some(bytes)) if bytes.is_empty() && closed() && mode.bits() != 0 => Self::Closed,
+impl PresentContent {
+    fn read(seen: &SeenFiles, path: &str, mode: Mode) -> Self {
+        match seen.read(path) {
+            Ok(Some(bytes)) if bytes.is_empty() && seen.is_closed(path) && mode.bits() != 0 => Self::Closed,
             Ok(Some(bytes)) => Self::Secret(bytes),
             Ok(None) => Self::Missing,
-            Err(_) if closed() => Self::Closed,
+            Err(_) if seen.is_closed(path) => Self::Closed,
             Err(error) => Self::Unreadable(error.to_string()),
         }
     }
 }
 
-/// The files of a secret's fields, whose names came with it: those that are there and could be. (What only looks
-/// like one is masked too: that does no harm.)
-fn field_files(hook: &Hook, name: &FieldName) -> Vec<String> {
-    let directory = match name.directory() {
-        "" => SECRETS_DIR.to_owned(),
-        directory => format!("{SECRETS_DIR}/{directory}"),
-    };
-    let Ok(entries) = std::fs::read_dir(hook.path(&directory)) else {
-        return Vec::new();
-    };
-    let files = entries
-        .flatten()
-        .filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_dir()));
-    let paths = files.filter_map(|entry| Some(format!("{directory}/{}", entry.file_name().to_str()?)));
-    paths
-        .filter(|path| {
-            let place = path.strip_prefix(SECRETS_DIR).and_then(|place| place.strip_prefix('/'));
-            place.is_some_and(|place| name.may_make(place))
-        })
-        .collect()
+/// The paths of the files that may be named after a secret's fields. (Another file with a fitting name is masked too: that does
+/// no harm.)
+fn field_files(seen: &SeenFiles, template: &FieldName) -> Vec<String> {
+    let names = seen.names_in(template.directory()).into_iter();
+    let fitting = names.filter(|name| template.may_make(name));
+    fitting.map(|name| format!("{SECRETS_DIR}/{name}")).collect()
 }
 
 impl Present {
-    /// Reads all of it, and then clears it. What a sidecar keeps fresh stays: here it cannot be written.
+    /// Reads every file and variable, and then clears the files. Refreshed files stay: a hook cannot write there.
     pub(super) fn take(hook: &Hook, it: &HookPlan) -> Result<Self, Failure> {
         let present = Self::read(hook, it)?;
         if it.plan.refresh.is_none() {
-            // Whoever refuses the job clears again, and reports what cannot be cleared.
+            // A failure is not lost: if the job is refused, the files are cleared again, and a failure then is reported.
             let _ = clear(hook, &it.plan);
         }
         Ok(present)
     }
 
-    /// The files to give back: all that were taken away, but for the variables that are exported.
-    pub(super) fn kept<'a>(&'a self, it: &HookPlan) -> impl Iterator<Item = JobFile<'a>> {
+    /// The files to write again: every cleared file, but no variables that are exported.
+    pub(super) fn files_to_restore<'a>(&'a self, it: &HookPlan) -> impl Iterator<Item = HookFile<'a>> {
         let taken = it.plan.refresh.is_none();
         let (export, env_mode) = (it.job.export, it.plan.env_mode.bits());
-        let files = self.files.iter().filter_map(|file| match &file.seen {
-            Seen::Secret(bytes) => Some(JobFile {
+        let files = self.files.iter().filter_map(|file| match &file.content {
+            PresentContent::Secret(bytes) => Some(HookFile {
                 path: Cow::Borrowed(file.path.as_str()),
                 mode: file.mode.bits(),
                 bytes,
             }),
-            Seen::Closed | Seen::Missing | Seen::Unreadable(_) => None,
+            PresentContent::Closed | PresentContent::Missing | PresentContent::Unreadable(_) => None,
         });
         let variables = self.variables.iter().filter(move |_| !export);
-        let variables = variables.map(move |(name, bytes)| JobFile {
-            path: Cow::Owned(format!("{SECRETS_DIR}/{ENV_DIR}/{name}")),
+        let variables = variables.map(move |(name, bytes)| HookFile {
+            path: Cow::Owned(env::path(name)),
             mode: env_mode,
             bytes,
         });
         files.chain(variables).filter(move |_| taken)
     }
 
-    /// The variables' values by name.
+    /// The values of the variables, by name.
     pub(super) fn variables(&self) -> &BTreeMap<String, Secret> {
         &self.variables
     }
@@ -118,92 +97,68 @@ impl Present {
         let mut files = Vec::new();
         for file in &it.plan.files {
             let paths = match &file.file {
-                Destination::EachField(name) => field_files(hook, name)
+                Destination::EachField(template) => field_files(&hook.seen, template)
                     .into_iter()
                     .filter(|path| !known.contains(path))
                     .collect(),
-                one => vec![one.path().into_owned()],
+                Destination::Absolute(_) | Destination::Relative(_) => vec![file.file.path().into_owned()],
             };
-            files.extend(paths.into_iter().map(|path| {
-                let seen = Seen::at(&hook.path(&path), file.mode);
-                PresentFile {
-                    path,
-                    mode: file.mode,
-                    seen,
-                }
+            files.extend(paths.into_iter().map(|path| PresentFile {
+                content: PresentContent::read(&hook.seen, &path, file.mode),
+                path,
+                mode: file.mode,
             }));
         }
-        let mut variables = BTreeMap::new();
-        let directory = hook.path(&format!("{SECRETS_DIR}/{ENV_DIR}"));
-        let cannot = |error: std::io::Error| {
-            Failure::new(
-                Code::BadPlan,
-                format!("cannot read {SECRETS_DIR}/{ENV_DIR}: {error}"),
-                "the runner must be the user whom podkey-init wrote for",
-            )
-        };
-        let entries = match std::fs::read_dir(&directory) {
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            entries => Some(entries.map_err(cannot)?),
-        };
-        for entry in entries.into_iter().flatten() {
-            let entry = entry.map_err(cannot)?;
-            // Ours have names that are text.
-            let Ok(name) = entry.file_name().into_string() else {
-                continue;
-            };
-            if let Some(value) = files::read(&entry.path(), MAX_RENDERED_BYTES).map_err(cannot)? {
-                variables.insert(name, value);
-            }
-        }
+        let variables = env::read_all(&hook.seen).map_err(SetupFault::VariablesUnreadable)?;
         Ok(Self { files, variables })
     }
 
-    /// All of it, by name.
+    /// The content of every file and the value of every variable, by name.
     pub(super) fn secrets(&self) -> impl Iterator<Item = (&str, &Secret)> {
-        let files = self.files.iter().filter_map(|file| match &file.seen {
-            Seen::Secret(bytes) => Some((file.path.as_str(), bytes)),
+        let files = self.files.iter().filter_map(|file| match &file.content {
+            PresentContent::Secret(bytes) => Some((file.path.as_str(), bytes)),
             _ => None,
         });
         files.chain(self.variables.iter().map(|(name, value)| (name.as_str(), value)))
     }
 
-    /// A file's content, if it is there.
+    /// The content of a file. None: the file is missing, closed or unreadable.
     pub(super) fn file(&self, file: &Destination) -> Option<&Secret> {
         let path = file.path();
-        self.files.iter().find_map(|known| match &known.seen {
-            Seen::Secret(bytes) if known.path == path => Some(bytes),
+        self.files.iter().find_map(|known| match &known.content {
+            PresentContent::Secret(bytes) if known.path == path => Some(bytes),
             _ => None,
         })
     }
 
-    /// Whether all is there that the manifest names.
+    /// Fails if a file or variable of the manifest is missing or unreadable.
     pub(super) fn check(&self, manifest: &Manifest, it: &HookPlan) -> Result<(), Failure> {
-        for Delivered { to, .. } in &manifest.delivered {
+        for DeliveredItem { to, .. } in &manifest.delivered {
             let (what, why) = match to {
-                Target::File(path) => match self
+                DeliveredAs::File(path) => match self
                     .files
                     .iter()
                     .find(|known| known.path == *path)
-                    .map(|known| &known.seen)
+                    .map(|known| &known.content)
                 {
-                    Some(Seen::Secret(_)) => continue,
-                    Some(Seen::Unreadable(why)) => {
-                        return Err(Failure::new(
-                            Code::BadPlan,
-                            format!("the file {path} cannot be read: {why}"),
-                            format!("the runner must be user {}, whom podkey-init wrote for", it.job.user),
-                        ));
+                    Some(PresentContent::Secret(_)) => continue,
+                    Some(PresentContent::Unreadable(why)) => {
+                        return Err(SetupFault::FileUnreadable {
+                            path: path.clone(),
+                            why: why.clone(),
+                            user: it.job.user,
+                        }
+                        .into());
                     }
-                    // The sidecar does as `when-gone` says, and no hook could have.
+                    // The sidecar may have removed the file, as `when-gone` says. No hook can have removed it.
                     _ if it.plan.refresh.is_some() => continue,
                     _ => (path, "file"),
                 },
-                Target::Env(name) if self.variables.contains_key(name) => continue,
-                Target::Env(name) => (name, "variable"),
+                DeliveredAs::Env(name) if self.variables.contains_key(name) => continue,
+                DeliveredAs::Env(name) => (name, "variable"),
             };
             return Err(Failure::new(
-                Code::NotFound,
+                ExitCode::NotFound,
                 format!(
                     "the {why} {what}, which podkey-init delivered, is gone: a job hook of this pod has cleared it already"
                 ),

@@ -1,57 +1,70 @@
-//! `podkey-agent sidecar`, the whole story: what `init` handed over → do what the schedule says is due → sleep → … → a signal →
-//! revoke → exit. It never ends by itself and never with a failure: the runner's controller would take that for the job's.
+//! `podkey-agent sidecar`, the whole story: resume from the handover of `init` → execute what the schedule says is due →
+//! write the status → sleep → … → a signal → revoke → exit. The sidecar never ends by itself and never with a failure: the
+//! controller of ARC's runners would take that for a failure of the job.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | `resume` | from the handover, or from the status of an earlier sidecar, to a [`state::Sidecar`] |
+//! | `execute` | one login, renewal, read or revocation |
+//! | `intake` | what an answer of the server changes in the files |
+//! | `publish` | one swap that shows the containers all changes |
+//! | `status` | `.status.json`, and log lines about the state of files |
+//! | `on_change` | informs the app after a swap |
 
-mod work;
+mod execute;
+mod failures;
+mod intake;
+mod on_change;
+mod publish;
+mod resume;
+mod state;
+mod status;
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
-use self::work::{Handed, Sidecar};
-use super::init::read_plan;
-use super::report::{Failure, Stage};
+use self::resume::ReceivedSession;
+use self::state::Sidecar;
+use super::report::{Failure, RunStage};
 use super::signals::{self, Signals};
-use crate::agent::Surroundings;
+use super::{RunEnd, Runtime};
 use crate::plan::Plan;
 use crate::vault::Cancellation;
 
-/// What cannot be started is tried again, so late: nothing but a new pod may help.
+/// The pause before another start. So long, because only a new pod may help.
 const START_AGAIN: Duration = Duration::from_secs(60);
-/// All that is done after a signal is done within two seconds.
+/// How long revoking may take after a signal. Everything after a signal ends within two seconds.
 const REVOKE: Duration = Duration::from_millis(1000);
 
-/// Runs until a signal. Gives the connection's name, and what to report.
-pub(super) async fn run(surroundings: &Surroundings) -> super::init::Ended {
-    // First of all: the kernel keeps signals without a handler from process 1.
+/// Runs until a signal.
+pub(super) async fn run(runtime: &Runtime) -> RunEnd {
+    // Before everything else: the kernel does not deliver signals to process 1 without a handler.
     let mut signals = match Signals::handle() {
         Ok(signals) => signals,
         Err(failure) => {
-            complain(&failure);
+            log_not_refreshed(&failure);
             return std::future::pending().await;
         }
     };
-    let ended = |plan: Option<&Plan>, message: String| {
-        let connection = plan.map(|plan| plan.connection.name.clone());
-        (Stage::Refresh, connection, Ok(message))
-    };
-    let plan = match read_plan(surroundings) {
+    let plan = match runtime.read_plan() {
         Ok((plan, _)) => plan,
         Err(failure) => {
-            complain(&failure);
+            log_not_refreshed(&failure);
             let name = signals.next().await.name();
-            return ended(None, format!("stopped by {name}, nothing was kept fresh"));
+            return end(None, format!("stopped by {name}, nothing was kept fresh"));
         }
     };
     let stop = Cancellation::default();
-    let (mut handed, mut sidecar) = (None, None);
+    let (mut received, mut sidecar) = (None, None);
     let name = {
-        let mut work = std::pin::pin!(keep_fresh(surroundings, &plan, &stop, &mut handed, &mut sidecar));
+        let mut work = std::pin::pin!(keep_fresh(runtime, &plan, &stop, &mut received, &mut sidecar));
         tokio::select! {
             never = &mut work => match never {},
-            told = signals.next() => {
+            signal = signals.next() => {
                 signals::stop(work.as_mut(), &stop, &mut signals).await;
-                told.name()
+                signal.name()
             }
         }
     };
@@ -60,8 +73,8 @@ pub(super) async fn run(surroundings: &Surroundings) -> super::init::Ended {
         if let Some(sidecar) = &mut sidecar {
             left += sidecar.revoke_all(REVOKE).await;
         }
-        if let Some(handed) = &handed {
-            left += handed.revoke(&plan, REVOKE).await;
+        if let Some(received) = &received {
+            left += received.revoke(&plan, REVOKE).await;
         }
         left
     };
@@ -73,34 +86,39 @@ pub(super) async fn run(surroundings: &Surroundings) -> super::init::Ended {
         (0, false) => "nothing was left at the server",
         _ => "a client token may be left at the server until its TTL ends",
     };
-    ended(Some(&plan), format!("stopped by {name}, {tokens}"))
+    end(Some(&plan), format!("stopped by {name}, {tokens}"))
 }
 
-/// Goes on for ever. Whoever ends it finds the sidecar in `place`, to revoke its tokens, or in `handed` what could not be
-/// started with.
+fn end(plan: Option<&Plan>, message: String) -> RunEnd {
+    let connection = plan.map(|plan| plan.connection.name.clone());
+    (RunStage::Refresh, connection, Ok(message))
+}
+
+/// Runs for ever. The caller drops this future, and then finds in `running` the sidecar whose tokens are to be revoked, or in
+/// `received` the session with which no sidecar could be started.
 async fn keep_fresh<'a>(
-    surroundings: &'a Surroundings,
+    runtime: &'a Runtime,
     plan: &'a Plan,
     stop: &'a Cancellation,
-    handed: &mut Option<Handed>,
-    place: &mut Option<Sidecar<'a>>,
+    received: &mut Option<ReceivedSession>,
+    running: &mut Option<Sidecar<'a>>,
 ) -> Infallible {
     loop {
-        match Sidecar::start(surroundings, plan, stop, handed) {
-            Ok(Some(sidecar)) => match place.insert(sidecar).run().await {},
+        match resume::resume(runtime, plan, stop, received) {
+            Ok(Some(sidecar)) => match running.insert(sidecar).run().await {},
             Ok(None) => return std::future::pending().await,
             Err(failure) => {
-                complain(&failure);
+                log_not_refreshed(&failure);
                 sleep(START_AGAIN).await;
             }
         }
     }
 }
 
-/// Says why nothing is kept fresh.
-fn complain(failure: &Failure) {
+/// Logs why the sidecar does not start.
+pub(super) fn log_not_refreshed(failure: &Failure) {
     tracing::error!(
-        code = failure.code as u8,
+        code = failure.code.number(),
         reason = failure.message,
         hint = failure.hint,
         "the files stay as they are: nothing keeps them fresh"

@@ -1,5 +1,5 @@
-//! The forms of a secret that the runner does not hide by itself: base64 in the middle of something longer, base64url,
-//! hex, wrapped base64. And the way back: the text that a secret is base64 of.
+//! The encodings of a secret that the runner does not hide by itself: base64 inside a longer base64 text, base64url, hex, wrapped
+//! base64. And decoding: the text that a secret encodes in base64.
 
 use base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
@@ -10,23 +10,23 @@ const CONFIG: GeneralPurposeConfig = GeneralPurposeConfig::new()
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::STANDARD, CONFIG);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE, CONFIG);
 
-/// Where `openssl base64` and PEM, and where `base64` and MIME break their lines. Both hold whole groups of three bytes.
+/// The width of lines of `openssl base64` and PEM, and of `base64` and MIME. Both hold whole groups of three bytes.
 const WIDTHS: [usize; 2] = [64, 76];
-/// Fewer bytes make texts so short that they stand anywhere.
-const LEAST_BYTES: usize = 8;
-/// Of more bytes, the last two are not worth forms of their own.
+/// Fewer bytes have encodings so short that they occur in any log.
+const MIN_ENCODED_BYTES: usize = 8;
+/// For more bytes, the last two do not get encodings of their own.
 const LONG: usize = 64;
 const HEX: [&[u8; 16]; 2] = [b"0123456789abcdef", b"0123456789ABCDEF"];
-/// Fewer characters at the end of wrapped base64 say little and stand anywhere.
-const LEAST_CHARS: usize = 8;
+/// Fewer characters at the end of wrapped base64 reveal little and occur in any log.
+const MIN_WRAPPED_CHARS: usize = 8;
 
-/// Gives each form without line breaks to `add`. `is_masked`: the runner has the value itself, so it makes some by itself.
+/// Gives each encoding without line breaks to `add`. `is_masked`: the value itself is a mask, so the runner makes some encodings.
 pub(super) fn each(value: &[u8], is_masked: bool, mut add: impl FnMut(String)) {
-    if value.len() < LEAST_BYTES {
+    if value.len() < MIN_ENCODED_BYTES {
         return;
     }
-    // Inside a longer text the value begins at any of three places of a group, and its last group may go on with what
-    // follows. The groups that are all its own are the same in each of them.
+    // Inside a longer text the value begins at any of three places of a group, and its last group may contain bytes that follow it.
+    // The groups in between depend on the value alone.
     for dropped in 0..3 {
         let rest = &value[dropped..];
         let groups = &rest[..rest.len() / 3 * 3];
@@ -34,13 +34,13 @@ pub(super) fn each(value: &[u8], is_masked: bool, mut add: impl FnMut(String)) {
         if let Some(url_safe) = url_safe(&standard) {
             add(url_safe);
         }
-        // Without padding it is what the runner's own encoder makes.
+        // Without padding this is what the runner's own encoder makes.
         if !is_masked || groups.len() < rest.len() {
             add(standard);
         }
     }
-    // The last group, where the value ends or a line feed follows (`echo "$SECRET" | base64`). Of a long value that is wrapped,
-    // [`wrapped`] has it; of another long one it says nothing.
+    // The last group, where the value ends or a line feed follows (`echo "$SECRET" | base64`). For a long value, [`wrapped`] has
+    // that group if the value is wrapped; otherwise the group reveals nothing.
     if value.len() <= LONG {
         if !value.len().is_multiple_of(3) {
             let standard = STANDARD.encode(value);
@@ -54,7 +54,7 @@ pub(super) fn each(value: &[u8], is_masked: bool, mut add: impl FnMut(String)) {
     for digits in HEX {
         let mut hex = vec![0; 2 * value.len()];
         for (pair, byte) in hex.chunks_exact_mut(2).zip(value) {
-            // Not as one slice: a small build would copy these two bytes by a call, which takes longer than all the rest.
+            // Not as one slice: optimised for size, the compiler would copy these two bytes by a call, which takes longer than all else.
             pair[0] = digits[usize::from(byte >> 4)];
             pair[1] = digits[usize::from(byte & 15)];
         }
@@ -64,19 +64,19 @@ pub(super) fn each(value: &[u8], is_masked: bool, mut add: impl FnMut(String)) {
     }
 }
 
-/// Base64url, where it differs.
+/// Base64url, if it differs from base64.
 fn url_safe(standard: &str) -> Option<String> {
     let differs = standard.contains('+') || standard.contains('/');
     differs.then(|| standard.replace('+', "-").replace('/', "_"))
 }
 
-/// How many lines [`wrapped`] makes at most.
+/// The most lines that [`wrapped`] makes.
 pub(super) fn wrapped_lines(bytes: usize) -> usize {
     let chars = bytes.div_ceil(3) * 4;
     if chars <= WIDTHS[0] {
         return 0;
     }
-    // The last line comes in two forms.
+    // The last line has two forms.
     WIDTHS.iter().map(|width| chars.div_ceil(*width) + 2).sum()
 }
 
@@ -99,16 +99,16 @@ pub(super) fn wrapped(value: &[u8], mut add: impl FnMut(String)) {
 
 fn add_line(bytes: &[u8], add: &mut impl FnMut(String)) {
     let line = STANDARD.encode(bytes);
-    if line.len() >= LEAST_CHARS {
+    if line.len() >= MIN_WRAPPED_CHARS {
         add(line);
     }
 }
 
-/// The text that this is base64 or base64url of, in lines or not. None: it is no base64, or of something that is no text.
+/// The text that this text encodes in base64 or base64url, with or without line breaks. None: it is not base64, or encodes binary.
 pub(super) fn text_of_base64(text: &str, least: usize) -> Option<Zeroizing<String>> {
     let is_space = |b: &u8| matches!(b, b' ' | b'\t' | b'\r' | b'\n');
     let is_base64 = |b: u8| b.is_ascii_alphanumeric() || b"+/-_=".contains(&b);
-    // Most texts are none, which their first odd character tells.
+    // Most texts are not base64: the first character of another kind ends the check.
     if text.len() < least || !text.bytes().all(|b| is_base64(b) || is_space(&b)) {
         return None;
     }

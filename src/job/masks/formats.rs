@@ -1,20 +1,20 @@
-//! The way back from a file that podkey wrote to its fields: for each format the exact inverse of `src/render/format.rs`. A
-//! text that podkey would not have written so is left to the scanner, which guesses.
+//! Reads the fields of a file that podkey wrote: for each format the exact inverse of `src/render/format.rs`. A text that podkey
+//! would not have written is left to the scanner, which guesses.
 
 use std::borrow::Cow;
 
 use super::json;
-use super::piece::Piece;
+use super::part::SecretPart;
 use super::quotes::unescaped;
 use crate::plan::Format;
 use crate::text::is_variable_name;
 
-/// The values in a text of this format, all of them or somewhat more than `most`, each with its spelling there. None: the
-/// format is raw, or podkey wrote no such text.
-pub(super) fn pieces(format: Format, text: &str, most: usize) -> Option<Vec<Piece<'_>>> {
+/// The values in a text of this format, all or somewhat more than `most`, each with its spelling. None: the format is raw, or podkey
+/// did not write this text.
+pub(super) fn parts(format: Format, text: &str, most: usize) -> Option<Vec<SecretPart<'_>>> {
     match format {
         Format::Raw => None,
-        Format::Json => json::pieces(text, most),
+        Format::Json => json::parts(text, most),
         Format::Yaml => yaml(text, most),
         Format::Dotenv => dotenv(text, most),
         Format::Properties => properties(text, most),
@@ -22,11 +22,11 @@ pub(super) fn pieces(format: Format, text: &str, most: usize) -> Option<Vec<Piec
 }
 
 /// `key: value` lines, or a value alone in one line. A long key has a line of its own.
-fn yaml(text: &str, most: usize) -> Option<Vec<Piece<'_>>> {
-    let mut pieces = Vec::new();
+fn yaml(text: &str, most: usize) -> Option<Vec<SecretPart<'_>>> {
+    let mut parts = Vec::new();
     let mut lines = text.split('\n').zip(1..);
     while let Some((line, number)) = lines.next()
-        && pieces.len() <= most
+        && parts.len() <= most
     {
         let (key, value, number) = if let Some(key) = line.strip_prefix("? ") {
             let (value, number) = lines.next()?;
@@ -37,8 +37,8 @@ fn yaml(text: &str, most: usize) -> Option<Vec<Piece<'_>>> {
             // A value alone.
             let is_alone = number == 1 && lines.next().is_none() && is_flow(line);
             return is_alone.then(|| {
-                json::add(line, 1, "".into(), most, yaml_string, &mut pieces);
-                pieces
+                json::add(line, 1, "".into(), most, yaml_string, &mut parts);
+                parts
             });
         };
         if !is_flow(value) {
@@ -48,12 +48,12 @@ fn yaml(text: &str, most: usize) -> Option<Vec<Piece<'_>>> {
             true => yaml_string(key),
             false => Cow::Borrowed(key),
         };
-        json::add(value, number, key, most, yaml_string, &mut pieces);
+        json::add(value, number, key, most, yaml_string, &mut parts);
     }
-    Some(pieces)
+    Some(parts)
 }
 
-/// The key with which a line begins, and what comes after the colon.
+/// The key with which a line begins, and the text after the colon.
 fn yaml_key(line: &str) -> Option<(&str, &str)> {
     let end = match line.starts_with('"') {
         true => crate::json::tokens(line).next()?.len(),
@@ -63,7 +63,7 @@ fn yaml_key(line: &str) -> Option<(&str, &str)> {
     Some((key, after.strip_prefix(": ")?)).filter(|_| !key.is_empty())
 }
 
-/// Whether every token is one that podkey writes: a string that is closed, a word of JSON, punctuation.
+/// Whether podkey writes tokens like all of these: a string that is closed, a word of JSON, punctuation.
 fn is_flow(text: &str) -> bool {
     crate::json::tokens(text).all(|token| match token.as_bytes() {
         [b'"', inside @ .., b'"'] => inside.iter().rev().take_while(|b| **b == b'\\').count() % 2 == 0,
@@ -78,11 +78,11 @@ fn yaml_string(token: &str) -> Cow<'_, str> {
 }
 
 /// `NAME=value`, each part of the value as it is or in apostrophes, an apostrophe as `\'`.
-fn dotenv(text: &str, most: usize) -> Option<Vec<Piece<'_>>> {
-    let mut pieces = Vec::new();
+fn dotenv(text: &str, most: usize) -> Option<Vec<SecretPart<'_>>> {
+    let mut parts = Vec::new();
     let mut line = 1;
     let mut rest = text;
-    while !rest.is_empty() && pieces.len() <= most {
+    while !rest.is_empty() && parts.len() <= most {
         let (name, after) = rest.split_once('=')?;
         if !is_variable_name(name.strip_prefix("export ").unwrap_or(name)) {
             return None;
@@ -92,13 +92,13 @@ fn dotenv(text: &str, most: usize) -> Option<Vec<Piece<'_>>> {
         rest = rest.strip_prefix('\n').unwrap_or(rest);
         let lines = spelled.bytes().filter(|b| *b == b'\n').count();
         let quoted = spelled.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
-        pieces.push(Piece::value(line, name, value).spelled(quoted.unwrap_or(spelled)));
+        parts.push(SecretPart::value(line, name, value).spelled(quoted.unwrap_or(spelled)));
         line += 1 + lines;
     }
-    Some(pieces)
+    Some(parts)
 }
 
-/// The value in a dotenv file of one variable. It need be no UTF-8, which [`pieces`] takes alone.
+/// The value in a dotenv file with one variable. It may be other than UTF-8, which [`parts`] does not take.
 pub(super) fn value_of_dotenv(file: &[u8]) -> Option<Vec<u8>> {
     let file = file.strip_suffix(b"\n").unwrap_or(file);
     let (name, after) = file.split_at(file.iter().position(|b| *b == b'=')?);
@@ -110,7 +110,7 @@ pub(super) fn value_of_dotenv(file: &[u8]) -> Option<Vec<u8>> {
     (length == word.len()).then_some(value)
 }
 
-/// A word up to the end of its line, and as it is spelled.
+/// A word up to the end of its line, and its spelling.
 fn shell_word(text: &str) -> Option<(Cow<'_, str>, &str)> {
     let (value, length) = shell_word_of_bytes(text.as_bytes())?;
     Some((Cow::Owned(String::from_utf8(value).ok()?), text.get(..length)?))
@@ -144,20 +144,20 @@ fn shell_word_of_bytes(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
 }
 
 /// `key=value` lines in ASCII, with the escapes of `java.util.Properties`.
-fn properties(text: &str, most: usize) -> Option<Vec<Piece<'_>>> {
-    let mut pieces = Vec::new();
+fn properties(text: &str, most: usize) -> Option<Vec<SecretPart<'_>>> {
+    let mut parts = Vec::new();
     for (line, number) in text.split('\n').zip(1..) {
-        if line.is_empty() && text.is_empty() || pieces.len() > most {
+        if line.is_empty() && text.is_empty() || parts.len() > most {
             break;
         }
         let (key, value) = line.split_at(end_of_key(line)?);
         let value = value.strip_prefix('=')?;
-        pieces.push(Piece::value(number, property(key)?, property(value)?).spelled(value));
+        parts.push(SecretPart::value(number, property(key)?, property(value)?).spelled(value));
     }
-    Some(pieces)
+    Some(parts)
 }
 
-/// Where the `=` is that no backslash stands before.
+/// The place of the `=` that is not escaped.
 fn end_of_key(line: &str) -> Option<usize> {
     let mut bytes = line.bytes().enumerate();
     while let Some((at, byte)) = bytes.next() {
@@ -172,7 +172,7 @@ fn end_of_key(line: &str) -> Option<usize> {
     None
 }
 
-/// Undoes the escapes. `\uXXXX` are UTF-16.
+/// The text without the escapes. `\uXXXX` are units of UTF-16.
 fn property(text: &str) -> Option<Cow<'_, str>> {
     if !text.bytes().all(|b| matches!(b, 0x20..=0x7e)) {
         return None;
@@ -220,24 +220,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::plan::{Decode, Destination, PlannedFile, WhenGone};
-    use crate::render::{Fields, render};
-
-    fn rendered(json: &str, key: Option<&str>, format: Format) -> Option<String> {
-        let file: PlannedFile = PlannedFile {
-            secret: "kv/data/x".parse().unwrap(),
-            version: None,
-            data: None,
-            key: key.map(str::to_owned),
-            decode: Decode::None,
-            format,
-            file: Destination::Relative("x".into()),
-            mode: "0400".parse().unwrap(),
-            when_gone: WhenGone::Keep,
-        };
-        let secret = render(&file, &Fields::parse(json).unwrap()).ok()?;
-        Some(String::from_utf8(secret.expose().to_vec()).unwrap())
-    }
+    use crate::render::tests::rendered;
 
     /// The strings inside a value, in their order.
     fn strings(value: &Value, found: &mut Vec<String>) {
@@ -253,17 +236,17 @@ mod tests {
     fn texts(format: Format, file: &str) -> Option<Vec<String>> {
         // As the masks take the file: without the line feed at its end.
         let body = file.trim_end_matches(['\n', '\r']);
-        let pieces = pieces(format, body, 9999)?;
-        Some(pieces.into_iter().map(|piece| piece.text.into_owned()).collect())
+        let parts = parts(format, body, 9999)?;
+        Some(parts.into_iter().map(|part| part.text.into_owned()).collect())
     }
 
     fn awkward() -> impl Strategy<Value = String> {
-        let piece = prop_oneof![
+        let part = prop_oneof![
             "[a-zA-Z0-9 :=\\\\'\"#!$`\t\r\n{}\\[\\],&<>~-]{0,12}",
             any::<String>(),
             Just("\u{2028}\u{1f511}\u{feff}\u{fffe}\u{85}\u{1fffe}".to_owned()),
         ];
-        proptest::collection::vec(piece, 0..4).prop_map(|pieces| pieces.concat())
+        proptest::collection::vec(part, 0..4).prop_map(|parts| parts.concat())
     }
 
     fn json() -> impl Strategy<Value = Value> {
@@ -307,12 +290,12 @@ mod tests {
                     (_, Value::String(text)) => vec![text.clone()],
                     (_, value) => vec![value.to_string()],
                 };
-                if let Some(file) = rendered(&json, None, format) {
+                if let Ok(file) = rendered(&json, None, format) {
                     let all: Vec<String> = named.values().flat_map(expected).collect();
                     prop_assert_eq!(texts(format, &file), Some(all), "{:?} {}", format, file);
                 }
                 for (key, value) in &named {
-                    if let Some(file) = rendered(&json, Some(key), format) {
+                    if let Ok(file) = rendered(&json, Some(key), format) {
                         prop_assert_eq!(texts(format, &file), Some(expected(value)), "{:?} {}", format, file);
                     }
                 }
@@ -324,8 +307,8 @@ mod tests {
             for text in [text, odd] {
                 for format in [Format::Raw, Format::Json, Format::Yaml, Format::Dotenv, Format::Properties] {
                     for most in [0, 1, 99] {
-                        if let Some(pieces) = pieces(format, &text, most) {
-                            prop_assert!(pieces.len() <= most + 1);
+                        if let Some(parts) = parts(format, &text, most) {
+                            prop_assert!(parts.len() <= most + 1);
                         }
                     }
                 }

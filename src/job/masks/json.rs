@@ -1,34 +1,34 @@
-//! The values inside JSON, by its tokens. YAML in one line that podkey wrote has the same tokens.
+//! The values inside JSON, by its tokens. A line of YAML that podkey wrote has the same tokens.
 
 use std::borrow::Cow;
 
-use super::piece::Piece;
+use super::part::SecretPart;
 use crate::json::tokens;
 
-/// The strings and numbers of a JSON text, or somewhat more than `most` of them; none where it is no JSON.
-pub(super) fn pieces(text: &str, most: usize) -> Option<Vec<Piece<'_>>> {
+/// The strings and numbers of a JSON text, or somewhat more than `most` of them. None: the text is not JSON.
+pub(super) fn parts(text: &str, most: usize) -> Option<Vec<SecretPart<'_>>> {
     let trimmed = text.trim_start();
     serde_json::from_str::<serde::de::IgnoredAny>(trimmed).ok()?;
     let line = 1 + line_feeds(&text[..text.len() - trimmed.len()]);
-    let mut pieces = Vec::new();
-    add(trimmed, line, "".into(), most, unquoted, &mut pieces);
-    Some(pieces)
+    let mut parts = Vec::new();
+    add(trimmed, line, "".into(), most, unquoted, &mut parts);
+    Some(parts)
 }
 
-/// Strings and numbers; the names of fields are none, and `true`, `false` and `null` are no secret. The text begins in `line`, as
-/// the value of `key`; `unquoted` gives what is in a quoted token.
+/// Adds the strings and numbers. The names of fields are no values, and `true`, `false` and `null` are no secrets. The text begins in
+/// `line`, as the value of `key`; `unquoted` returns the text of a quoted token.
 pub(super) fn add<'a>(
     json: &'a str,
     mut line: usize,
     mut key: Cow<'a, str>,
     most: usize,
     unquoted: fn(&'a str) -> Cow<'a, str>,
-    pieces: &mut Vec<Piece<'a>>,
+    parts: &mut Vec<SecretPart<'a>>,
 ) {
     let mut counted = 0;
     let mut tokens = tokens(json).peekable();
     while let Some(token) = tokens.next()
-        && pieces.len() <= most
+        && parts.len() <= most
     {
         let at = token.as_ptr() as usize - json.as_ptr() as usize;
         line += line_feeds(&json[counted..at]);
@@ -41,7 +41,7 @@ pub(super) fn add<'a>(
         if tokens.next_if_eq(&":").is_some() {
             key = text;
         } else {
-            pieces.push(Piece::value(line, key.clone(), text).spelled(inside(token)));
+            parts.push(SecretPart::value(line, key.clone(), text).spelled(inside(token)));
         }
     }
 }
@@ -59,7 +59,7 @@ pub(super) fn inside(token: &str) -> &str {
 fn unquoted(token: &str) -> Cow<'_, str> {
     match serde_json::from_str::<String>(token) {
         Ok(text) => Cow::Owned(text),
-        // A lone surrogate: as it stands there.
+        // A lone surrogate stays as written.
         Err(_) => Cow::Borrowed(inside(token)),
     }
 }
@@ -70,16 +70,11 @@ mod tests {
 
     /// `line key=text`, and in brackets how the text is spelled.
     fn shown(text: &str) -> Vec<String> {
-        let show = |piece: Piece<'_>| {
-            let spelled = piece.spelled.map(|spelled| format!(" [{spelled}]")).unwrap_or_default();
-            format!(
-                "{} {}={}{spelled}",
-                piece.line,
-                piece.key.unwrap_or_default(),
-                piece.text
-            )
+        let show = |part: SecretPart<'_>| {
+            let spelled = part.spelled.map(|spelled| format!(" [{spelled}]")).unwrap_or_default();
+            format!("{} {}={}{spelled}", part.line, part.key.unwrap_or_default(), part.text)
         };
-        pieces(text, 99).unwrap().into_iter().map(show).collect()
+        parts(text, 99).unwrap().into_iter().map(show).collect()
     }
 
     #[test]
@@ -89,6 +84,6 @@ mod tests {
         assert_eq!(shown(text), ["3 ab=x\ny [x\\ny]", "3 n=-1.5e3", "4 l=z", "4 m=w"]);
         assert_eq!(shown(r#"["\ud800x"]"#), [r"1 =\ud800x"]);
         assert_eq!(shown(r#" "a\\b""#), [r"1 =a\b [a\\b]"]);
-        assert_eq!(pieces("{", 99), None);
+        assert_eq!(parts("{", 99), None);
     }
 }

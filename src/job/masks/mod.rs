@@ -1,71 +1,71 @@
-//! What the runner is told to hide in a job's log.
+//! The masks of a job: the texts that the runner hides in the job's log.
 //!
-//! The runner hides each text that it was given by `::add-mask::`, and some encodings of it, wherever it stands in a line
-//! of the log. So the question is which texts: a secret that is printed in another form must stay hidden, and a secret
-//! that has `{` or `true` in it must not turn every log into stars.
+//! The runner hides each text of an `::add-mask::` command, and some encodings of the text, wherever they stand in a line of the
+//! log. So the question is which texts become masks: a secret that is printed in another form must stay hidden, and a secret
+//! with `{` or `true` in it must not turn every log into stars.
 //!
-//! # The rule, as `podkey.dev/mask` says it
+//! # The rules, by the value of `podkey.dev/mask`
 //!
 //! `smart` (the default) hides, of each secret of the job:
 //!
-//! - a value of one line: the whole of it;
-//! - in a file that podkey wrote as JSON, YAML, dotenv or properties: each string and number in it, as it is and as the file
-//!   spells it. The names of fields are no secret. podkey knows the format of such a file, and undoes exactly what it wrote;
-//! - a value of several lines: each line. Where the value looks like JSON, YAML, dotenv (`NAME=value`) or properties: each
-//!   string and number in it, without its name, its quotes and its punctuation;
-//! - what is base64 of a text, as the `client-key-data` of a kubeconfig, or JSON in a string: the text inside too, by the same
-//!   rule;
-//! - a password inside one line, on its own: of a URL's user information (as it stands there, and without `%` escapes), of
+//! - a value of one line: the whole value;
+//! - in a file that podkey wrote as JSON, YAML, dotenv or properties: each string and number, unescaped and as the file
+//!   spells it. The names of fields are no secrets. podkey knows the format of such a file, and reads exactly what it wrote;
+//! - a value of several lines: each line. If the value looks like JSON, YAML, dotenv (`NAME=value`) or properties: each
+//!   string and number in it, without name, quotes and punctuation;
+//! - base64 of a text, such as the `client-key-data` of a kubeconfig, and JSON in a string: also the text inside, by these
+//!   rules;
+//! - a password inside one line, alone: of a URL's user information (as written, and without `%` escapes), of
 //!   `user:password`, of docker's `auth`, of npmrc, netrc and pgpass, of what is assigned to a name like `Password`, `Pwd`,
 //!   `AccountKey`, `sig` or `token` (connection strings, libpq, JDBC, URLs), of `Authorization`, `--password` and `--user`, of an
-//!   XML element. The user's name and the host stay in sight. Where a line only may have a password inside, a warning says so;
-//! - base64, base64url and hex of the whole value, of each string in it and of each password, if they have 8 bytes or more: as a
-//!   part of a longer base64 too (but for two bytes at its end), and wrapped at 64 and at 76 characters as `openssl` and
-//!   `base64` do;
-//! - other spellings of each line, where it has such characters: an apostrophe as `'\''` and `'"'"'` (`set -x`, `export -p`),
+//!   XML element. The user's name and the host are not hidden. If a line may have a password inside, but its place is not
+//!   certain, a warning says so;
+//! - base64, base64url and hex of the whole value, of each string in it and of each password, if they have 8 bytes or more: also
+//!   inside a longer base64 text (except two bytes at its end), and wrapped at 64 and at 76 characters as `openssl` and `base64`
+//!   wrap it;
+//! - other spellings of each line that has characters of these kinds: an apostrophe as `'\''` and `'"'"'` (`set -x`, `export -p`),
 //!   `"`, `$`, a backtick and a backslash in double quotes (bash's `declare -p`), what bash writes between `$'` and `'`, bytes in
-//!   octal included, and by `printf %q`; in JSON `\u0026`, `\u003c`, `\u003e`, `\u2028` and `\u2029` (Go: kubectl, terraform, docker), all
+//!   octal included, and what `printf %q` writes; in JSON `\u0026`, `\u003c`, `\u003e`, `\u2028` and `\u2029` (Go: kubectl, terraform, docker), all
 //!   but ASCII as `\u00e4` (Python), and JSON as a string in JSON.
 //!
-//! A value that is no text is hidden in base64 and hex only; text of another encoding than UTF-8 by its lines too, as far as its
+//! A binary value is hidden in base64 and hex only. Text in an encoding other than UTF-8 is also hidden by its lines, as far as its
 //! bytes are ASCII.
 //!
-//! The runner adds to each of these texts, by itself: its base64, also without its first one or two bytes; the text with `\"` for
+//! The runner itself adds to each mask: its base64, also without its first one or two bytes; the text with `\"` for
 //! `"`; with `''` for `'`; as a JSON string's inside (`"`, `\`, control characters, U+0085, U+2028 and U+2029 escaped, nothing else);
 //! with `%` escapes in capitals for all but letters, digits and `-._~`; with XML's five entities; without the double quotes around
 //! it, if it is longer than 8 characters; and the parts before and after PowerShell's `&`, from 6 characters on.
-//! (`ValueEncoders.cs` of actions/runner 2.336.) It compares by case, and line by line.
+//! (`ValueEncoders.cs` of actions/runner 2.336.) It compares with case, and line by line.
 //!
-//! Nobody hides: a value in another case, reversed, cut, compressed or encrypted; `+` for a blank and `%` escapes in small letters;
+//! Neither podkey nor the runner hides: a value in another case, reversed, cut, compressed or encrypted; `+` for a blank and `%` escapes in small letters;
 //! XML's numeric entities; one-line base64 across two values; the escapes of other languages; artifacts, caches, and
 //! other jobs.
 //!
-//! `smart` leaves in sight, and says so in one line for each secret:
+//! `smart` does not hide, and reports in one line for each secret:
 //!
-//! - what has fewer than 4 characters, or fewer than 8 and no letter or digit among them;
+//! - texts of fewer than 4 characters, or fewer than 8 without a letter or digit;
 //! - numbers of fewer than 6 digits inside JSON, YAML, dotenv or properties;
-//! - words that every log is full of (`true`, `default`, `localhost` …: [`COMMON`]);
-//! - in a Kubernetes object: what stands at `apiVersion`, `kind`, `name` and `namespace`, and in a kubeconfig also at
+//! - words that are common in logs (`true`, `default`, `localhost` …: [`COMMON`]);
+//! - in a Kubernetes object: the values of `apiVersion`, `kind`, `name` and `namespace`, and in a kubeconfig also those of
 //!   `cluster`, `user`, `context` and `current-context`;
-//! - whatever goes beyond the limits: [`MAX_PIECES`], [`MAX_DEPTH`], [`MAX_ENCODED_BYTES`], [`MAX_WRAPPED_LINES`],
+//! - everything beyond the limits: [`MAX_PARTS`], [`MAX_DEPTH`], [`MAX_ENCODED_BYTES`], [`MAX_WRAPPED_LINES`],
 //!   [`MAX_SPELLED_BYTES`].
 //!
-//! Names of fields, lines of brackets and dashes, and the lines that begin and end a PEM block are no secret; nothing is said
-//! of them.
+//! Names of fields, lines of brackets and dashes, and the first and last line of a PEM block are no secrets, and are not reported.
 //!
-//! `lines` hides what vault-action hides: each line of each value, however short, and nothing else. Of a file, each line of the
+//! `lines` hides what vault-action hides: each line of each value, even a short one, and nothing else. For a file: each line of the
 //! file and of each field. `off` hides nothing.
 
 mod credentials;
 mod encodings;
 mod formats;
 mod json;
-mod piece;
+mod part;
 mod quotes;
+mod rule;
 mod scan;
 mod spellings;
 mod unmasked;
-mod verdict;
 
 use std::collections::BTreeSet;
 use std::iter;
@@ -74,32 +74,32 @@ use zeroize::Zeroizing;
 
 use crate::job::commands;
 use crate::plan::{Format, Mask};
-use credentials::Found;
-use piece::Piece;
-pub use unmasked::Unmasked;
-pub use verdict::COMMON;
-use verdict::{Origin, Verdict, names_of_object, verdict};
+use credentials::InnerSecret;
+use part::SecretPart;
+pub use rule::COMMON;
+use rule::{Masking, TextOrigin, masking_of, names_of_object};
+pub(crate) use unmasked::Unmasked;
 
-/// The most lines and values of one secret that are looked at.
-pub const MAX_PIECES: usize = 8192;
-/// A longer text is not hidden in base64, hex and other spellings; in a longer line no password is looked for.
-pub const MAX_ENCODED_BYTES: usize = 16 * 1024;
-/// The most lines of wrapped base64 in one job. The runner looks for each of them in each line of its log.
-pub const MAX_WRAPPED_LINES: usize = 4096;
-/// How deep values are looked into that are in values: by base64, or as JSON in a string. The lines of what is deeper are hidden, not
-/// the values in it.
-pub const MAX_DEPTH: usize = 8;
-/// The most bytes of other spellings in one job.
-pub const MAX_SPELLED_BYTES: usize = 4 * 1024 * 1024;
-/// So many times its own size is looked into of a secret, counting a text again for each text that it stands in.
-const LOOKED_INTO: usize = 16;
-/// Shorter texts are no base64 that anyone would look into.
-const LEAST_BASE64: usize = 8;
+/// The most lines and values of one secret that are examined.
+pub(crate) const MAX_PARTS: usize = 8192;
+/// A longer text is not hidden in base64, hex and other spellings; a longer line is not searched for passwords.
+pub(crate) const MAX_ENCODED_BYTES: usize = 16 * 1024;
+/// The most lines of wrapped base64 in one job. The runner searches each line of its log for each of them.
+pub(crate) const MAX_WRAPPED_LINES: usize = 4096;
+/// How deep values inside values are examined (base64, JSON in a string). Of a deeper value the lines are hidden, not the values in
+/// it.
+pub(crate) const MAX_DEPTH: usize = 8;
+/// The most bytes of shells' and JSON writers' spellings in one job.
+pub(crate) const MAX_SPELLED_BYTES: usize = 4 * 1024 * 1024;
+/// The most bytes of one secret that are examined, in multiples of its size. A text counts again for each text that contains it.
+const MAX_EXAMINED: usize = 16;
+/// Shorter texts are not examined as base64.
+const MIN_BASE64_CHARS: usize = 8;
 
-/// What is to be hidden in one job: add each secret, then print [`Masks::commands`] before anything else.
+/// The masks of one job: add each secret, then print [`Masks::commands`] before anything else.
 ///
-/// Most of the time that masking takes is for what is done with each byte, of which there are ten times as many as the secrets
-/// have: so nothing here wipes what the agent's allocator wipes when it is freed.
+/// Masking spends most of its time on single bytes, and the masks have ten times as many bytes as the secrets. So nothing here wipes
+/// memory that the agent's allocator wipes when it is freed.
 pub struct Masks {
     mode: Mask,
     /// Parts of the secrets.
@@ -111,27 +111,27 @@ pub struct Masks {
     unmasked: Vec<Unmasked>,
 }
 
-/// The search through one secret.
-struct Search {
+/// The examination of one secret: its limits, and what stays unmasked.
+struct SecretSearch {
     unmasked: Unmasked,
-    /// How many pieces may still be looked at.
-    pieces: usize,
-    /// How many bytes of texts may still be looked into.
+    /// How many parts may still be examined.
+    parts: usize,
+    /// How many bytes of texts may still be examined.
     bytes: usize,
 }
 
-/// Where a text stands: in which line of the secret, and in how many others.
+/// Where a text stands: the line of the secret, and how many texts contain it.
 #[derive(Clone, Copy)]
-struct Place {
+struct Position {
     line: usize,
     depth: usize,
 }
 
-/// About so many bytes of commands are given at a time.
+/// How many bytes of commands are printed at a time, roughly.
 const PRINTED: usize = 64 * 1024;
 
 impl Masks {
-    /// Nothing to hide yet.
+    /// Without any mask.
     pub fn new(mode: Mask) -> Self {
         Self {
             mode,
@@ -143,16 +143,16 @@ impl Masks {
         }
     }
 
-    /// Adds a secret as podkey wrote it in this format. The name stands in the warning about what stays in sight.
+    /// Adds a secret as podkey wrote it in this format. The name stands in the warning about what stays unmasked.
     pub fn add(&mut self, name: &str, format: Format, value: &[u8]) {
         match self.mode {
             Mask::Off => {}
             Mask::Lines => self.add_lines(format, value),
             Mask::Smart => {
-                let mut search = Search {
+                let mut search = SecretSearch {
                     unmasked: Unmasked::new(name),
-                    pieces: MAX_PIECES,
-                    bytes: LOOKED_INTO * value.len().max(1024),
+                    parts: MAX_PARTS,
+                    bytes: MAX_EXAMINED * value.len().max(1024),
                 };
                 self.add_value(format, value, &mut search);
                 if !search.unmasked.is_nothing() {
@@ -162,29 +162,19 @@ impl Masks {
         }
     }
 
-    /// How many texts there are to hide.
-    pub fn len(&self) -> usize {
-        self.texts.len() + self.encoded.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.texts.is_empty() && self.encoded.is_empty()
-    }
-
-    /// Each text to hide.
+    /// Each mask.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.texts.iter().chain(&self.encoded).map(String::as_str)
     }
 
-    /// Gives the workflow commands to `print`, whole lines at a time: what the hook writes to its standard output first of all.
+    /// Gives the workflow commands to `print`, whole lines at a time. The hook writes them to its standard output before anything else.
     pub fn commands<E>(&self, mut print: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let mut lines = Vec::with_capacity(2 * PRINTED);
-        let forms = self.encoded.iter().map(|form| (form, false));
-        for (text, escaped) in self.texts.iter().map(|text| (text, true)).chain(forms) {
+        let encoded = self.encoded.iter().map(|text| (text, false));
+        for (text, escaped) in self.texts.iter().map(|text| (text, true)).chain(encoded) {
             match escaped {
                 true => commands::add_mask(text, &mut lines),
-                false => commands::add_mask_as_it_is(text, &mut lines),
+                false => commands::add_plain_mask(text, &mut lines),
             }
             if lines.len() >= PRINTED {
                 print(&lines)?;
@@ -197,21 +187,16 @@ impl Masks {
         }
     }
 
-    /// What stays in sight, a secret each.
-    pub fn unmasked(&self) -> &[Unmasked] {
-        &self.unmasked
-    }
-
-    /// The same in words: a line for all secrets of which the same is left.
-    pub fn warnings(&self) -> Vec<String> {
+    /// Warnings about what stays unmasked: one line for all secrets with the same reasons.
+    pub(crate) fn warnings(&self) -> Vec<String> {
         unmasked::warnings(&self.unmasked)
     }
 
-    /// As vault-action does it: every line, whatever its length. (The runner refuses a blank one.) Of a file, each line of
-    /// each field too.
+    /// Adds every line, whatever its length, as vault-action does. (The runner refuses a blank line.) For a file, also each line of
+    /// each field.
     fn add_lines(&mut self, format: Format, value: &[u8]) {
         let text = Zeroizing::new(String::from_utf8_lossy(value).into_owned());
-        let fields = formats::pieces(format, text.trim_end_matches('\n'), usize::MAX).unwrap_or_default();
+        let fields = formats::parts(format, text.trim_end_matches('\n'), usize::MAX).unwrap_or_default();
         for text in iter::once(text.as_str()).chain(fields.iter().map(|field| &*field.text)) {
             for line in text
                 .replace('\r', "")
@@ -223,108 +208,122 @@ impl Masks {
         }
     }
 
-    fn add_value(&mut self, format: Format, value: &[u8], search: &mut Search) {
-        let top = Place { line: 1, depth: 0 };
+    fn add_value(&mut self, format: Format, value: &[u8], search: &mut SecretSearch) {
+        let top = Position { line: 1, depth: 0 };
         if let Ok(text) = std::str::from_utf8(value) {
-            self.add_text(text, Origin::Whole, format, top, search);
+            self.add_text(text, TextOrigin::Whole, format, top, search);
             return;
         }
         self.add_encodings(value, false, search);
-        // The text below has U+FFFD for some bytes, so the encodings of a variable's value are made here.
+        // The text below has U+FFFD in place of some bytes, so a variable's value is encoded here.
         if format == Format::Dotenv
             && let Some(value) = formats::value_of_dotenv(value)
         {
             self.add_encodings(&value, false, search);
         }
-        // Text of another encoding, such as Latin-1, has lines and values all the same. The runner too reads U+FFFD for what
-        // is no UTF-8.
+        // Text in another encoding, such as Latin-1, has lines and values too. The runner also reads U+FFFD for bytes that are not
+        // UTF-8.
         let text = Zeroizing::new(String::from_utf8_lossy(value).into_owned());
         let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
         let mostly_ascii = value.iter().filter(|b| !b.is_ascii()).count() <= value.len() / 4;
         if mostly_ascii && !text.contains(is_control) {
-            self.add_text(&text, Origin::Whole, format, top, search);
+            self.add_text(&text, TextOrigin::Whole, format, top, search);
         } else {
             search.unmasked.binary = true;
         }
     }
 
-    /// Adds a text, the values and lines inside it, and what it is base64 of.
-    fn add_text(&mut self, text: &str, origin: Origin, format: Format, place: Place, search: &mut Search) {
-        // A byte order mark is in the file and in no value.
+    /// Adds a text, the values and lines inside it, and the text that it encodes in base64.
+    fn add_text(
+        &mut self,
+        text: &str,
+        origin: TextOrigin,
+        format: Format,
+        position: Position,
+        search: &mut SecretSearch,
+    ) {
+        // A byte order mark belongs to the file, not to a value.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let body = text.trim_end_matches(['\n', '\r']);
-        // Blank lines may come before a value of one line.
+        // Blank lines may stand before a value of one line.
         let line = body.trim_start_matches(['\n', '\r']);
         let is_line = scan::end_of_line(line) == line.len();
         let one_line = is_line && line.len() == body.len();
-        let masked = is_line && self.add_piece(line, origin, place.line, search);
-        // The white space around it too is in its encodings, and the runner has none.
+        let masked = is_line && self.add_part(line, origin, position.line, search);
+        // Encodings contain the white space around the value; masks of the text do not.
         let whole = masked && body.trim().len() == body.len();
-        if origin != Origin::Line && verdict(body.trim(), origin) == Verdict::Hide {
+        if origin != TextOrigin::Line && masking_of(body.trim(), origin) == Masking::Hide {
             self.add_encodings(body.as_bytes(), whole, search);
         }
-        if !search.may_look_into(body, place) {
+        if !search.may_examine(body, position) {
             if !one_line {
-                for piece in body.split(['\n', '\r']) {
-                    self.add_piece(piece, Origin::Line, place.line, search);
+                for part in body.split(['\n', '\r']) {
+                    self.add_part(part, TextOrigin::Line, position.line, search);
                 }
             }
             return;
         }
-        let guessed = self.add_pieces(body, format, place, search);
+        let guessed = self.add_parts(body, format, position, search);
         if one_line && guessed || credentials::is_netrc(body) {
-            self.add_inside(body, origin, place, search);
+            self.add_inside(body, origin, position, search);
         }
         if let Some(unescaped) = quotes::escaped_json(body) {
-            self.add_text(&unescaped, Origin::Value, Format::Json, place.deeper(), search);
+            self.add_text(&unescaped, TextOrigin::Value, Format::Json, position.deeper(), search);
         }
-        if origin != Origin::Line
-            && let Some(decoded) = encodings::text_of_base64(body, LEAST_BASE64)
+        if origin != TextOrigin::Line
+            && let Some(decoded) = encodings::text_of_base64(body, MIN_BASE64_CHARS)
         {
-            let origin = if origin == Origin::Login { origin } else { Origin::Value };
-            self.add_text(&decoded, origin, Format::Raw, place.deeper(), search);
+            let origin = if origin == TextOrigin::Login {
+                origin
+            } else {
+                TextOrigin::Value
+            };
+            self.add_text(&decoded, origin, Format::Raw, position.deeper(), search);
         }
     }
 
-    /// Adds the values and the lines inside a text: as its format says, else as it looks. Returns whether they are guessed.
-    fn add_pieces(&mut self, body: &str, format: Format, place: Place, search: &mut Search) -> bool {
+    /// Adds the values and the lines inside a text, by its format or by a guess. Returns whether the format was guessed.
+    fn add_parts(&mut self, body: &str, format: Format, position: Position, search: &mut SecretSearch) -> bool {
         let one_line = scan::end_of_line(body) == body.len();
-        let (pieces, guessed) = pieces(body, format, search.pieces);
-        let names = names_of_object(&pieces);
-        for piece in pieces {
-            // The whole of a single line is dealt with already.
-            if one_line && piece.is_line {
+        let (parts, guessed) = parts(body, format, search.parts);
+        let names = names_of_object(&parts);
+        for part in parts {
+            // A single line as a whole is added already.
+            if one_line && part.is_line {
                 continue;
             }
-            if search.pieces == 0 {
+            if search.parts == 0 {
                 search.unmasked.cut = true;
                 break;
             }
-            search.pieces -= 1;
-            // Places are lines of the secret itself; inside of what was decoded, they are its own.
-            let line = if place.depth == 0 { piece.line } else { place.line };
-            let at = Place { line, ..place.deeper() };
-            let key = piece.key.as_deref().unwrap_or_default();
+            search.parts -= 1;
+            // Reported line numbers are those of the secret: a part of a decoded text has the line of that text.
+            let line = if position.depth == 0 { part.line } else { position.line };
+            let at = Position {
+                line,
+                ..position.deeper()
+            };
+            let key = part.key.as_deref().unwrap_or_default();
             if names.contains(&key) {
                 search.unmasked.names.add(line);
                 continue;
             }
-            if piece.is_line {
-                self.add_piece(&piece.text, Origin::Line, line, search);
-                self.add_inside(&piece.text, Origin::Line, at, search);
+            if part.is_line {
+                self.add_part(&part.text, TextOrigin::Line, line, search);
+                self.add_inside(&part.text, TextOrigin::Line, at, search);
                 continue;
             }
-            if let Some(spelled) = piece.spelled {
+            if let Some(spelled) = part.spelled {
                 self.add_spelled(spelled);
             }
             let origin = if credentials::is_login(key) {
-                Origin::Login
+                TextOrigin::Login
             } else {
-                Origin::Value
+                TextOrigin::Value
             };
-            // `a=b` is hidden already; it may be dotenv, and need not be.
+            // `a=b` as a whole is hidden already. That it is dotenv is a guess, so its parts are not reported.
             let kept = (one_line && guessed).then(|| search.unmasked.clone());
-            self.add_text(&piece.text, origin, Format::Raw, at, search);
+            self.add_text(&part.text, origin, Format::Raw, at, search);
             if let Some(kept) = kept {
                 search.unmasked = kept;
             }
@@ -333,56 +332,56 @@ impl Masks {
     }
 
     /// Adds the passwords inside one line, or inside a netrc.
-    fn add_inside(&mut self, text: &str, origin: Origin, place: Place, search: &mut Search) {
+    fn add_inside(&mut self, text: &str, origin: TextOrigin, position: Position, search: &mut SecretSearch) {
         if text.len() > MAX_ENCODED_BYTES {
             search.unmasked.not_encoded |= credentials::may_have_any(text);
             return;
         }
-        credentials::find(text, origin == Origin::Login, &mut |found| {
+        credentials::find(text, origin == TextOrigin::Login, &mut |found| {
             let (text, origin) = match found {
-                Found::Password(text) => (text, Origin::Value),
-                Found::Login(text) => (text, Origin::Login),
-                Found::Perhaps => {
-                    search.unmasked.inside.add(place.line);
+                InnerSecret::Password(text) => (text, TextOrigin::Value),
+                InnerSecret::Login(text) => (text, TextOrigin::Login),
+                InnerSecret::Possible => {
+                    search.unmasked.inside.add(position.line);
                     return;
                 }
             };
-            if search.pieces == 0 {
+            if search.parts == 0 {
                 search.unmasked.cut = true;
                 return;
             }
-            search.pieces -= 1;
-            self.add_text(&text, origin, Format::Raw, place.deeper(), search);
+            search.parts -= 1;
+            self.add_text(&text, origin, Format::Raw, position.deeper(), search);
         });
     }
 
-    /// Adds a value as it is spelled in its file.
+    /// Adds a value as its file spells it.
     fn add_spelled(&mut self, text: &str) {
         let one_line = scan::end_of_line(text) == text.len();
-        let origin = if one_line { Origin::Value } else { Origin::Line };
+        let origin = if one_line { TextOrigin::Value } else { TextOrigin::Line };
         let lines = text.split(['\n', '\r']).map(str::trim);
-        for line in lines.filter(|line| verdict(line, origin) == Verdict::Hide) {
+        for line in lines.filter(|line| masking_of(line, origin) == Masking::Hide) {
             self.texts.insert(line.to_owned());
         }
     }
 
-    /// Adds a text without line breaks, if the rule says so. Returns whether it did.
-    fn add_piece(&mut self, text: &str, origin: Origin, line: usize, search: &mut Search) -> bool {
+    /// Adds a text without line breaks, if the rule hides it. Returns whether it is hidden.
+    fn add_part(&mut self, text: &str, origin: TextOrigin, line: usize, search: &mut SecretSearch) -> bool {
         let trimmed = text.trim();
-        match verdict(trimmed, origin) {
-            Verdict::Hide => {
+        match masking_of(trimmed, origin) {
+            Masking::Hide => {
                 self.texts.insert(trimmed.to_owned());
                 self.add_spellings(trimmed, search);
                 return true;
             }
-            Verdict::TooShort => search.unmasked.too_short.add(line),
-            Verdict::Common => search.unmasked.common.add(line),
-            Verdict::Structure => {}
+            Masking::TooShort => search.unmasked.too_short.add(line),
+            Masking::Common => search.unmasked.common.add(line),
+            Masking::Structure => {}
         }
         false
     }
 
-    fn add_spellings(&mut self, text: &str, search: &mut Search) {
+    fn add_spellings(&mut self, text: &str, search: &mut SecretSearch) {
         if !spellings::has_any(text) {
             return;
         }
@@ -399,7 +398,7 @@ impl Masks {
         });
     }
 
-    fn add_encodings(&mut self, value: &[u8], is_masked: bool, search: &mut Search) {
+    fn add_encodings(&mut self, value: &[u8], is_masked: bool, search: &mut SecretSearch) {
         if value.len() > MAX_ENCODED_BYTES {
             search.unmasked.not_encoded = true;
             return;
@@ -420,8 +419,8 @@ impl Masks {
     }
 }
 
-impl Place {
-    /// Inside of what stands here.
+impl Position {
+    /// Inside the text at this position.
     fn deeper(self) -> Self {
         Self {
             depth: self.depth + 1,
@@ -430,14 +429,14 @@ impl Place {
     }
 }
 
-impl Search {
-    /// Whether the values in a text are to be looked for. Notes what stays in sight where they are not.
-    fn may_look_into(&mut self, text: &str, place: Place) -> bool {
-        if place.depth >= MAX_DEPTH {
-            let (pieces, guessed) = pieces(text, Format::Raw, self.pieces);
+impl SecretSearch {
+    /// Whether the limits allow to search a text for values. If not, notes what stays unmasked.
+    fn may_examine(&mut self, text: &str, position: Position) -> bool {
+        if position.depth >= MAX_DEPTH {
+            let (parts, guessed) = parts(text, Format::Raw, self.parts);
             self.unmasked.deep |= !guessed
-                || pieces.iter().any(|piece| !piece.is_line)
-                || encodings::text_of_base64(text, LEAST_BASE64).is_some();
+                || parts.iter().any(|part| !part.is_line)
+                || encodings::text_of_base64(text, MIN_BASE64_CHARS).is_some();
             return false;
         }
         match self.bytes.checked_sub(text.len()) {
@@ -451,15 +450,15 @@ impl Search {
     }
 }
 
-/// The parts of a text, somewhat more than `most` at most, and whether they are guessed.
-fn pieces(text: &str, format: Format, most: usize) -> (Vec<Piece<'_>>, bool) {
-    if let Some(pieces) = formats::pieces(format, text, most) {
-        return (pieces, false);
+/// The parts of a text (somewhat more than `most` at most), and whether the format was guessed.
+fn parts(text: &str, format: Format, most: usize) -> (Vec<SecretPart<'_>>, bool) {
+    if let Some(parts) = formats::parts(format, text, most) {
+        return (parts, false);
     }
     let is_json = text.trim_start().starts_with(['{', '[']);
-    match is_json.then(|| json::pieces(text, most)).flatten() {
-        Some(pieces) => (pieces, false),
-        None => (scan::pieces(text, most), true),
+    match is_json.then(|| json::parts(text, most)).flatten() {
+        Some(parts) => (parts, false),
+        None => (scan::parts(text, most), true),
     }
 }
 

@@ -1,10 +1,10 @@
-//! Quoted texts as YAML, JSON and dotenv write them: where one ends, and what is in it.
+//! Quoted texts as YAML, JSON and dotenv write them: where the quote ends, and the text in it.
 
 use std::borrow::Cow;
 
 use zeroize::Zeroizing;
 
-/// A quoted text that begins here and ends in the same line, and what comes after it.
+/// The text in the quotes with which this line begins, and the rest of the line. None: the quote does not end in this line.
 pub(super) fn quoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
     let end = closing_quote(text)?;
     let inside = &text[1..end];
@@ -17,7 +17,7 @@ pub(super) fn quoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
     Some((unquoted, after))
 }
 
-/// Where the quote with which the text begins is closed.
+/// The place of the quote that closes the one with which the text begins.
 pub(super) fn closing_quote(text: &str) -> Option<usize> {
     let quote = *text.as_bytes().first()?;
     let mut bytes = text.bytes().enumerate().skip(1);
@@ -36,7 +36,7 @@ pub(super) fn closing_quote(text: &str) -> Option<usize> {
     None
 }
 
-/// The escapes of YAML's double quotes, which are JSON's and dotenv's too. What is none stays.
+/// The text without the escapes of YAML's double quotes, which are JSON's and dotenv's too. Anything else stays.
 pub(super) fn unescaped(text: &str) -> Cow<'_, str> {
     if !text.contains('\\') {
         return Cow::Borrowed(text);
@@ -57,7 +57,7 @@ pub(super) fn unescaped(text: &str) -> Cow<'_, str> {
         };
         if digits > 0 {
             let hex: String = chars.clone().take(digits).collect();
-            // A sign is none of its digits.
+            // `from_str_radix` takes a sign too.
             let is_hex = hex.len() == digits && hex.bytes().all(|digit| digit.is_ascii_hexdigit());
             let code = u32::from_str_radix(&hex, 16).ok().filter(|_| is_hex);
             if let Some(c) = code.and_then(char::from_u32) {
@@ -79,7 +79,7 @@ pub(super) fn unescaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// JSON whose strings are escaped once more, as inside another JSON string, but without that string's quotes: the JSON.
+/// The JSON in a text that is the inside of a JSON string: its quotes are escaped. None: the text is something else.
 pub(super) fn escaped_json(text: &str) -> Option<Zeroizing<String>> {
     let text = text.trim();
     if !text.starts_with(['{', '[']) || !text.contains(r#"\""#) {

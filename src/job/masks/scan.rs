@@ -1,40 +1,40 @@
-//! The values inside a text of unknown format, line by line, as YAML, dotenv or Java properties would mean the line. No
-//! parser: the scanner reads a text that is almost YAML as readily as one that is, never fails, takes one pass, and gives the
-//! whole line where it cannot tell a value from its name.
+//! The values inside a text of unknown format, line by line, by the rules of YAML, dotenv or Java properties. This scanner is not a
+//! parser: it also reads a text that is almost YAML, never fails, takes one pass, and returns the whole line if it cannot
+//! separate a value from its name.
 
 use std::borrow::Cow;
 
-use super::piece::Piece;
+use super::part::SecretPart;
 use super::quotes::{closing_quote, quoted, unescaped};
 
 /// The parts of a text in their order: all of them, or somewhat more than `most`.
-pub(super) fn pieces(text: &str, most: usize) -> Vec<Piece<'_>> {
-    let mut lines = Lines::new(text, most);
-    let mut pieces = Vec::new();
+pub(super) fn parts(text: &str, most: usize) -> Vec<SecretPart<'_>> {
+    let mut lines = NumberedLines::new(text, most);
+    let mut parts = Vec::new();
     while let Some((number, line)) = lines.next()
-        && pieces.len() <= most
+        && parts.len() <= most
     {
-        of_line(number, line, &mut lines, &mut pieces);
+        of_line(number, line, &mut lines, &mut parts);
     }
-    pieces
+    parts
 }
 
-/// Lines with their numbers, ended by LF, CR LF or a lone CR.
-struct Lines<'a> {
+/// NumberedLines with their numbers, ended by LF, CR LF or a lone CR.
+struct NumberedLines<'a> {
     text: &'a str,
     rest: Option<&'a str>,
     number: usize,
-    /// With more pieces than this the search may end.
+    /// With more parts than this the scan may end.
     most: usize,
 }
 
-/// Where the first line of a text ends. Byte by byte: most texts are ASCII, and each is searched often.
+/// Where the first line of a text ends. Byte by byte is fastest: most texts are ASCII, and each is searched often.
 pub(super) fn end_of_line(text: &str) -> usize {
     let end = text.bytes().position(|byte| byte == b'\n' || byte == b'\r');
     end.unwrap_or(text.len())
 }
 
-impl<'a> Lines<'a> {
+impl<'a> NumberedLines<'a> {
     fn new(text: &'a str, most: usize) -> Self {
         Self {
             text,
@@ -60,7 +60,7 @@ impl<'a> Lines<'a> {
         Some((number, line))
     }
 
-    /// Where in the text a part of it begins.
+    /// The offset of a part of the text.
     fn offset(&self, part: &str) -> usize {
         part.as_ptr() as usize - self.text.as_ptr() as usize
     }
@@ -70,7 +70,7 @@ fn indent(line: &str) -> usize {
     line.len() - line.trim_start_matches([' ', '\t']).len()
 }
 
-fn of_line<'a>(number: usize, line: &'a str, lines: &mut Lines<'a>, pieces: &mut Vec<Piece<'a>>) {
+fn of_line<'a>(number: usize, line: &'a str, lines: &mut NumberedLines<'a>, parts: &mut Vec<SecretPart<'a>>) {
     let mut rest = line.trim();
     if rest.is_empty() {
         return;
@@ -81,25 +81,25 @@ fn of_line<'a>(number: usize, line: &'a str, lines: &mut Lines<'a>, pieces: &mut
         is_item = true;
     }
     match name_and_value(rest) {
-        Some((key, Separator::Colon, value)) => yaml_value(number, key, value, lines, pieces),
-        Some((key, Separator::Equals, value)) => assigned(number, key, value, lines, pieces),
+        Some((key, Separator::Colon, value)) => yaml_value(number, key, value, lines, parts),
+        Some((key, Separator::Equals, value)) => assigned(number, key, value, lines, parts),
         None => {
             let is_structured = rest.starts_with(['"', '\'', '{', '[']);
             match is_item || is_structured {
-                true => yaml_value(number, "".into(), rest, lines, pieces),
-                false => pieces.push(Piece::line(number, rest)),
+                true => yaml_value(number, "".into(), rest, lines, parts),
+                false => parts.push(SecretPart::line(number, rest)),
             }
-            // Behind a name of any characters, or at the end of a list or object of several lines.
+            // The value behind a name of any characters, or at the end of a list or object of several lines.
             match rest.split_once(": ") {
-                Some((_, value)) if !is_structured => yaml_value(number, "".into(), value.trim(), lines, pieces),
-                None if !is_item && unclosed(rest) != rest => pieces.push(Piece::value(number, "", unclosed(rest))),
+                Some((_, value)) if !is_structured => yaml_value(number, "".into(), value.trim(), lines, parts),
+                None if !is_item && unclosed(rest) != rest => parts.push(SecretPart::value(number, "", unclosed(rest))),
                 _ => {}
             }
         }
     }
 }
 
-/// Without what closes a list or an object that began in an earlier line, or goes on in the next.
+/// The text without the brackets that close a list or object of an earlier line, and without a comma at its end.
 fn unclosed(text: &str) -> &str {
     text.trim_end_matches([',', '}', ']', ' ', '\t'])
 }
@@ -129,82 +129,88 @@ fn name_and_value(text: &str) -> Option<(Cow<'_, str>, Separator, &str)> {
         return value_follows.then(|| (key.into(), Separator::Colon, value.trim()));
     }
     let value = after.strip_prefix('=')?.trim();
-    // The end of a line of base64, not a name and a value; no name has a slash.
+    // The `=` at the end of a line of base64 separates nothing; and no name has a slash.
     let is_base64 = value.bytes().all(|b| b == b'=') || key.contains('/');
     (!is_base64).then(|| (key.into(), Separator::Equals, value))
 }
 
-/// What stands behind `key: `, in this line or in those that follow.
+/// Adds the value behind `key: `, in this line or in the following lines.
 fn yaml_value<'a>(
     number: usize,
     key: Cow<'a, str>,
     mut value: &'a str,
-    lines: &mut Lines<'a>,
-    pieces: &mut Vec<Piece<'a>>,
+    lines: &mut NumberedLines<'a>,
+    parts: &mut Vec<SecretPart<'a>>,
 ) {
     let whole = value;
     // An anchor, a tag.
     while value.starts_with(['&', '!']) {
         value = match value.split_once([' ', '\t']) {
             Some((_, rest)) => rest.trim_start(),
-            // `!pass` or `&pass` alone may as well be the secret.
+            // `!pass` or `&pass` alone may be the secret.
             None => break,
         };
     }
     if whole.len() != value.len() {
-        // Unless it is no YAML: then they begin a secret.
-        pieces.push(Piece::value(number, key.clone(), whole));
+        // If the text is not YAML, anchor and tag are the beginning of a secret.
+        parts.push(SecretPart::value(number, key.clone(), whole));
     }
     match value.as_bytes().first() {
         None => {}
-        // A comment in YAML; in Java properties the value.
-        Some(b'#') => pieces.push(Piece::value(number, key, value)),
-        Some(b'|' | b'>') if is_block_header(&value[1..]) => block(key, lines, pieces),
-        Some(b'"' | b'\'') => quoted_value(number, key, value, lines, pieces),
-        Some(b'{' | b'[') => flow(number, key, value, lines.most, pieces),
+        // A comment in YAML, the value in Java properties.
+        Some(b'#') => parts.push(SecretPart::value(number, key, value)),
+        Some(b'|' | b'>') if is_block_header(&value[1..]) => block(key, lines, parts),
+        Some(b'"' | b'\'') => quoted_value(number, key, value, lines, parts),
+        Some(b'{' | b'[') => flow(number, key, value, lines.most, parts),
         Some(_) => {
             let text = uncommented(value);
             let bare = unclosed(text);
             if bare.len() != text.len() {
-                pieces.push(Piece::value(number, key.clone(), bare));
+                parts.push(SecretPart::value(number, key.clone(), bare));
             }
-            pieces.push(Piece::value(number, key.clone(), text));
+            parts.push(SecretPart::value(number, key.clone(), text));
             if text.len() != value.len() {
-                pieces.push(Piece::value(number, key, value));
+                parts.push(SecretPart::value(number, key, value));
             }
         }
     }
 }
 
-/// What may stand behind the `|` or `>` of a block scalar: an indentation, what becomes of its last line feeds, a comment.
+/// What may stand behind the `|` or `>` of a block scalar: an indentation, the rule for its last line feeds, a comment.
 fn is_block_header(rest: &str) -> bool {
     let comment = rest.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-'));
     rest.len() - comment.len() <= 2
         && (comment.is_empty() || comment.starts_with([' ', '\t']) && comment.trim_start().starts_with('#'))
 }
 
-/// What stands behind `NAME=`.
-fn assigned<'a>(number: usize, key: Cow<'a, str>, value: &'a str, lines: &mut Lines<'a>, pieces: &mut Vec<Piece<'a>>) {
+/// Adds the value behind `NAME=`.
+fn assigned<'a>(
+    number: usize,
+    key: Cow<'a, str>,
+    value: &'a str,
+    lines: &mut NumberedLines<'a>,
+    parts: &mut Vec<SecretPart<'a>>,
+) {
     if value.starts_with(['"', '\'']) {
-        quoted_value(number, key, value, lines, pieces);
+        quoted_value(number, key, value, lines, parts);
     } else if !value.is_empty() {
         let text = uncommented(value);
         if text.len() != value.len() {
-            pieces.push(Piece::value(number, key.clone(), text));
+            parts.push(SecretPart::value(number, key.clone(), text));
         }
-        pieces.push(Piece::value(number, key, value));
+        parts.push(SecretPart::value(number, key, value));
     }
 }
 
-/// Without the comment at its end, if that is one.
+/// The text without the comment at its end, if there is one.
 fn uncommented(value: &str) -> &str {
     let comment = [" #", "\t#"].iter().filter_map(|begin| value.find(begin)).min();
     comment.map_or(value, |at| value[..at].trim_end())
 }
 
-/// The lines of a block scalar: those that follow and are indented as the first of them, or more. (The line of its key is
-/// indented less, so the value of the next key is not taken for a part of it.)
-fn block<'a>(key: Cow<'a, str>, lines: &mut Lines<'a>, pieces: &mut Vec<Piece<'a>>) {
+/// Adds a block scalar: the following lines that are indented at least as the first of them. (The line of the key is indented less,
+/// so the value of the next key is not taken for a part of the scalar.)
+fn block<'a>(key: Cow<'a, str>, lines: &mut NumberedLines<'a>, parts: &mut Vec<SecretPart<'a>>) {
     let mut width = 0;
     let mut first = None;
     let mut text = String::new();
@@ -224,42 +230,42 @@ fn block<'a>(key: Cow<'a, str>, lines: &mut Lines<'a>, pieces: &mut Vec<Piece<'a
     if let Some(number) = first
         && !text.trim().is_empty()
     {
-        pieces.push(Piece::value(number, key, text));
+        parts.push(SecretPart::value(number, key, text));
     }
 }
 
-/// A quoted value, which may end in a later line. Where it never ends, its lines are taken one by one.
+/// Adds a quoted value, which may end in a later line. If the quote is never closed, the lines are added one by one.
 fn quoted_value<'a>(
     number: usize,
     key: Cow<'a, str>,
     value: &'a str,
-    lines: &mut Lines<'a>,
-    pieces: &mut Vec<Piece<'a>>,
+    lines: &mut NumberedLines<'a>,
+    parts: &mut Vec<SecretPart<'a>>,
 ) {
     if let Some((text, after)) = quoted(value) {
-        // As it stands in the file, which a job may print.
+        // With its escapes, because a job may print the file.
         if let Some(raw) = closing_quote(value)
             .map(|end| &value[1..end])
             .filter(|raw| *raw != text)
         {
-            pieces.push(Piece::value(number, key.clone(), raw));
+            parts.push(SecretPart::value(number, key.clone(), raw));
         }
         let after = after.trim_start();
-        // `'it''s'more`, a shell's way: the whole of it as well.
+        // `'it''s'more`, as shells write it: the whole text too.
         if !(after.is_empty() || after.starts_with([',', '#', '}', ']', ':'])) {
-            pieces.push(Piece::value(number, key.clone(), value));
+            parts.push(SecretPart::value(number, key.clone(), value));
         }
-        pieces.push(Piece::value(number, key, text));
+        parts.push(SecretPart::value(number, key, text));
         return;
     }
     let begin = lines.offset(value);
     let all = &lines.text[begin..];
     let Some(end) = closing_quote(all) else {
-        pieces.push(Piece::value(number, key, value));
+        parts.push(SecretPart::value(number, key, value));
         return;
     };
     let last = begin + end;
-    // An apostrophe in plain text closes a quote too, and what comes after it may be the secret.
+    // An apostrophe in plain text also closes a quote, and the text after it may be the secret.
     let after = all[end + 1..].split(['\n', '\r']).next().unwrap_or_default();
     while lines.peek().is_some_and(|(_, line)| lines.offset(line) <= last) {
         lines.next();
@@ -269,35 +275,38 @@ fn quoted_value<'a>(
         true => unescaped(inside).into_owned(),
         false => inside.replace("''", "'"),
     };
-    // YAML makes one line of it, dotenv keeps the lines.
+    // YAML joins the lines, dotenv keeps them.
     let folded: Vec<&str> = text
         .split(['\n', '\r'])
         .map(str::trim)
         .filter(|line| !line.is_empty())
         .collect();
-    pieces.push(Piece::value(number, key.clone(), folded.join(" ")));
-    pieces.push(Piece::value(number, key, text));
+    parts.push(SecretPart::value(number, key.clone(), folded.join(" ")));
+    parts.push(SecretPart::value(number, key, text));
     let after = after.trim();
     if !after.is_empty() {
-        pieces.push(Piece::line(lines.number, after));
+        parts.push(SecretPart::line(lines.number, after));
         let begin = all[..end].rfind(['\n', '\r']).map_or(0, |at| at + 1);
         let last_line = &all[begin..];
-        pieces.push(Piece::line(lines.number, last_line[..end_of_line(last_line)].trim()));
+        parts.push(SecretPart::line(
+            lines.number,
+            last_line[..end_of_line(last_line)].trim(),
+        ));
     }
 }
 
-/// The values of a list or an object that is written in one line, or of so much of it as is in this one.
-fn flow<'a>(number: usize, mut key: Cow<'a, str>, text: &'a str, most: usize, pieces: &mut Vec<Piece<'a>>) {
+/// Adds the values of a list or an object in one line, or of the part of it that is in this line.
+fn flow<'a>(number: usize, mut key: Cow<'a, str>, text: &'a str, most: usize, parts: &mut Vec<SecretPart<'a>>) {
     let mut rest = text;
     // Each turn takes at least one character.
-    while pieces.len() <= most {
+    while parts.len() <= most {
         rest = rest.trim_start_matches(|c: char| c.is_whitespace() || "{}[],".contains(c));
         if rest.is_empty() {
             return;
         }
         if rest.starts_with('#') {
-            // A comment in YAML only.
-            pieces.push(Piece::value(number, key, rest));
+            // A comment, but only in YAML.
+            parts.push(SecretPart::value(number, key, rest));
             return;
         }
         let (value, after) = match rest.starts_with(['"', '\'']).then(|| quoted(rest)).flatten() {
@@ -307,7 +316,7 @@ fn flow<'a>(number: usize, mut key: Cow<'a, str>, text: &'a str, most: usize, pi
                     .char_indices()
                     .find(|(at, c)| "{}[],".contains(*c) || (*c == ':' && rest[at + 1..].starts_with([' ', '\t'])))
                     .map_or(rest.len(), |(at, _)| at);
-                // At least one character, or there would be no end.
+                // At least one character, or the loop would not end.
                 let end = end.max(rest.chars().next().map_or(0, char::len_utf8));
                 (rest[..end].trim().into(), &rest[end..])
             }
@@ -318,7 +327,7 @@ fn flow<'a>(number: usize, mut key: Cow<'a, str>, text: &'a str, most: usize, pi
                 key = value;
                 rest = after;
             }
-            None => pieces.push(Piece::value(number, key.clone(), value)),
+            None => parts.push(SecretPart::value(number, key.clone(), value)),
         }
     }
 }
@@ -331,11 +340,11 @@ mod tests {
 
     /// `line key=text` for values, `line text` for lines.
     fn shown(text: &str) -> Vec<String> {
-        let show = |piece: Piece<'_>| match piece.key {
-            Some(key) => format!("{} {key}={}", piece.line, piece.text),
-            None => format!("{} {}", piece.line, piece.text),
+        let show = |part: SecretPart<'_>| match part.key {
+            Some(key) => format!("{} {key}={}", part.line, part.text),
+            None => format!("{} {}", part.line, part.text),
         };
-        pieces(text, 99).into_iter().map(show).collect()
+        parts(text, 99).into_iter().map(show).collect()
     }
 
     #[test]
@@ -380,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_yaml_loses_nothing() {
+    fn a_text_that_only_looks_like_yaml_loses_no_word() {
         for (text, expected) in [
             ("a: #pass-1", vec!["1 a=#pass-1"]),
             ("a: >x#pass-1", vec!["1 a=>x#pass-1"]),
@@ -431,14 +440,14 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_the_text_it_ends_and_loses_no_word(text in "([a-z]{4,6}|[ :=#|>\"'{}\\[\\],\n\r\\\\-]){0,40}") {
-            let pieces = pieces(&text, 99);
+            let parts = parts(&text, 99);
             let mut found: Vec<String> = Vec::new();
-            for piece in &pieces {
-                found.extend(piece.key.iter().map(ToString::to_string));
-                found.push(piece.text.to_string());
+            for part in &parts {
+                found.extend(part.key.iter().map(ToString::to_string));
+                found.push(part.text.to_string());
             }
             let found = found.join("\n");
-            // Every word is in a piece, or is the name of something.
+            // Every word is in a part, or is the name of something.
             if !text.contains([':', '=', '\\', '#', '|', '>', '"', '\'']) {
                 for word in text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()) {
                     prop_assert!(found.contains(word), "{:?} is not in {:?}", word, found);
@@ -448,7 +457,7 @@ mod tests {
 
         #[test]
         fn any_text_at_all_ends(text in any::<String>()) {
-            pieces(&text, 99);
+            parts(&text, 99);
         }
     }
 }

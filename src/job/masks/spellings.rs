@@ -1,5 +1,5 @@
-//! How shells and JSON writers spell a text that has quotes, backslashes, control characters or characters other than ASCII,
-//! where the runner has no such form of its own. A text without such characters has no other spelling, and most have none.
+//! How shells and JSON writers spell a text that has quotes, backslashes, control characters or characters other than ASCII, as far as
+//! the runner does not make that spelling itself. A text without such characters, as most are, has no other spelling.
 //!
 //! The shells' forms were read off bash 5.2 and dash 0.5.12; `tests/masks.rs` runs the shells that a machine has.
 
@@ -8,16 +8,16 @@ use std::fmt::Write as _;
 use crate::text::is_printable;
 
 const APOSTROPHE: u8 = 1;
-/// `$`, a backtick: what a shell's double quotes escape, and JSON does not.
+/// `$` and the backtick: escaped in a shell's double quotes, and not in JSON.
 const EXPANDS: u8 = 1 << 1;
-/// `"`: what JSON escapes, and the runner in a shell's double quotes.
+/// `"`: escaped in JSON, and in a shell's double quotes, for which the runner has a form.
 const QUOTE: u8 = 1 << 2;
 const BACKSLASH: u8 = 1 << 3;
 const CONTROL: u8 = 1 << 4;
 const NOT_ASCII: u8 = 1 << 5;
-/// What Go writes as `\u0026` and the like.
+/// Characters that Go's JSON escapes because of HTML, as in `\u0026`.
 const HTML: u8 = 1 << 6;
-/// What else means something to a shell.
+/// Other characters with a meaning for a shell.
 const META: u8 = 1 << 7;
 
 const MARKS: [u8; 256] = {
@@ -40,7 +40,7 @@ const MARKS: [u8; 256] = {
     marks
 };
 
-/// The kinds of characters in a text.
+/// The kinds of characters in a text, as bits.
 fn marks(text: &str) -> u8 {
     text.bytes().fold(0, |marks, byte| marks | MARKS[usize::from(byte)])
 }
@@ -79,24 +79,24 @@ pub(super) fn each(text: &str, mut add: impl FnMut(String)) {
         add(escaped(text, APOSTROPHE | EXPANDS | QUOTE | BACKSLASH | HTML | META));
     }
     if has(QUOTE | BACKSLASH | CONTROL) {
-        // The runner has this form, and this form of it where it is given as a mask: JSON as a string in JSON.
-        add(json(text, Json::Usual));
+        // The runner makes this form of a mask. As a mask of its own, it is also hidden as JSON as a string in JSON.
+        add(json(text, JsonWriter::Usual));
     }
     if has(HTML) || has(NOT_ASCII) && text.contains(['\u{2028}', '\u{2029}']) {
         // kubectl, terraform, docker.
-        add(json(text, Json::Go));
+        add(json(text, JsonWriter::Go));
     }
     if has(NOT_ASCII) {
         // Python, `jq -a`.
-        add(json(text, Json::Ascii));
+        add(json(text, JsonWriter::Ascii));
     }
 }
 
-/// With a backslash before each character of some kinds, all of them in ASCII.
+/// The text with a backslash before each character of these kinds, which are all ASCII.
 fn escaped(text: &str, kinds: u8) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     let mut rest = text;
-    // What is escaped has one byte, so every place before one is between two characters.
+    // An escaped character has one byte, so the text can be cut before and after it.
     while let Some(at) = rest.bytes().position(|byte| MARKS[usize::from(byte)] & kinds != 0) {
         out.push_str(&rest[..at]);
         out.push('\\');
@@ -107,7 +107,7 @@ fn escaped(text: &str, kinds: u8) -> String {
     out
 }
 
-/// What stands between `$'` and `'`. Other than ASCII, what is not shown as it is comes in octal digits, byte by byte.
+/// The inside of `$'…'`. A character other than ASCII that is not shown as it is comes in octal digits, byte by byte.
 fn ansi(text: &str, is_shown: impl Fn(char) -> bool) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
@@ -126,7 +126,7 @@ fn ansi(text: &str, is_shown: impl Fn(char) -> bool) -> String {
             c if is_shown(c) => out.push(c),
             c => {
                 for byte in c.encode_utf8(&mut [0; 4]).bytes() {
-                    // A `String` takes everything.
+                    // Writing to a `String` does not fail.
                     let _ = write!(out, "\\{byte:03o}");
                 }
             }
@@ -135,19 +135,19 @@ fn ansi(text: &str, is_shown: impl Fn(char) -> bool) -> String {
     out
 }
 
-/// Who writes JSON.
+/// A writer of JSON, by what it escapes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Json {
-    /// What must be escaped is.
+enum JsonWriter {
+    /// Only what must be escaped.
     Usual,
-    /// `<`, `>`, `&` and two line separators are too.
+    /// Also `<`, `>`, `&` and two line separators.
     Go,
-    /// All but ASCII is too.
+    /// Also everything but ASCII.
     Ascii,
 }
 
 /// The inside of a JSON string.
-fn json(text: &str, writer: Json) -> String {
+fn json(text: &str, writer: JsonWriter) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         let by_number = match c {
@@ -165,8 +165,10 @@ fn json(text: &str, writer: Json) -> String {
                 continue;
             }
             '\0'..='\u{1f}' => true,
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => writer == Json::Go || writer == Json::Ascii && !c.is_ascii(),
-            c => writer == Json::Ascii && !c.is_ascii(),
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                writer == JsonWriter::Go || writer == JsonWriter::Ascii && !c.is_ascii()
+            }
+            c => writer == JsonWriter::Ascii && !c.is_ascii(),
         };
         match by_number {
             true => {

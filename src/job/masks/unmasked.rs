@@ -1,17 +1,17 @@
-//! What of a secret stays in sight, for a warning: places and numbers, never a value.
+//! What stays unmasked of a secret, for a warning: line numbers and counts, never a value.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What of one secret stays in sight, for a warning. Its `Display` has places and numbers, never a value.
+/// What stays unmasked of one secret. Its `Display` has line numbers and counts, never a value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Unmasked {
-    name: String,
-    pub(super) too_short: Places,
-    pub(super) common: Places,
-    pub(super) names: Places,
+pub(crate) struct Unmasked {
+    pub(super) name: String,
+    pub(super) too_short: LineNumbers,
+    pub(super) common: LineNumbers,
+    pub(super) names: LineNumbers,
     /// Lines that may have a password inside.
-    pub(super) inside: Places,
+    pub(super) inside: LineNumbers,
     pub(super) binary: bool,
     pub(super) not_encoded: bool,
     pub(super) not_wrapped: bool,
@@ -20,14 +20,14 @@ pub struct Unmasked {
     pub(super) deep: bool,
 }
 
-/// How many, and the lines of the first few.
+/// How many texts, and the lines of the first few.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Places {
+pub(super) struct LineNumbers {
     count: usize,
     lines: Vec<usize>,
 }
 
-impl Places {
+impl LineNumbers {
     pub(super) fn add(&mut self, line: usize) {
         self.count += 1;
         if self.lines.len() < 5 && self.lines.last() != Some(&line) {
@@ -44,45 +44,47 @@ impl Unmasked {
         }
     }
 
-    /// Whether nothing that a warning would say stays in sight.
+    /// Whether there is nothing to warn about.
     pub(super) fn is_nothing(&self) -> bool {
         *self == Self::new(&self.name)
     }
 
-    /// The name that the secret was added by.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What is left, and why.
-    fn what(&self) -> String {
+    /// What stays unmasked, and why.
+    fn reasons(&self) -> String {
         let mut parts: Vec<String> = [
             (&self.too_short, "too short"),
             (&self.common, "too common a word"),
             (&self.names, "a name in a Kubernetes object"),
-            (&self.inside, "may be a password inside of what is masked as a whole"),
+            (
+                &self.inside,
+                "may be a password inside a text that is masked as a whole",
+            ),
         ]
         .into_iter()
-        .filter(|(places, _)| places.count > 0)
-        .map(|(places, why)| {
-            let lines: Vec<String> = places.lines.iter().map(usize::to_string).collect();
-            let more = if places.count > places.lines.len() { " …" } else { "" };
-            format!("{} {why} (line {}{more})", places.count, lines.join(", "))
+        .filter(|(lines, _)| lines.count > 0)
+        .map(|(numbers, why)| {
+            let lines: Vec<String> = numbers.lines.iter().map(usize::to_string).collect();
+            let more = if numbers.count > numbers.lines.len() {
+                " …"
+            } else {
+                ""
+            };
+            format!("{} {why} (line {}{more})", numbers.count, lines.join(", "))
         })
         .collect();
         for (yes, text) in [
-            (self.binary, "it is no text: only its base64 and hex are masked"),
+            (self.binary, "it is binary: only its base64 and hex are masked"),
             (
                 self.not_encoded,
-                "other forms of what is longer than 16 KiB, and passwords inside of such a line",
+                "other forms of texts longer than 16 KiB, and passwords inside such a line",
             ),
-            (self.not_wrapped, "wrapped base64, of which this job has too much"),
+            (self.not_wrapped, "wrapped base64: this job has too much of it"),
             (
                 self.not_spelled,
-                "how shells and JSON spell it, of which this job has too much",
+                "spellings by shells and JSON: this job has too many of them",
             ),
-            (self.cut, "all after its first 8192 lines and values"),
-            (self.deep, "values that are more than 8 levels deep in others"),
+            (self.cut, "everything after its first 8192 lines and values"),
+            (self.deep, "values more than 8 levels deep inside others"),
         ] {
             if yes {
                 parts.push(text.to_owned());
@@ -94,16 +96,16 @@ impl Unmasked {
 
 impl fmt::Display for Unmasked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: left unmasked: {}", self.name, self.what())
+        write!(f, "{}: left unmasked: {}", self.name, self.reasons())
     }
 }
 
-/// What is left in words: a line for all secrets of which the same is left.
+/// One line for all secrets with the same reasons.
 pub(super) fn warnings(unmasked: &[Unmasked]) -> Vec<String> {
     const NAMED: usize = 8;
     let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for unmasked in unmasked {
-        alike.entry(unmasked.what()).or_default().push(&unmasked.name);
+        alike.entry(unmasked.reasons()).or_default().push(&unmasked.name);
     }
     let line = |(what, names): (String, Vec<&str>)| {
         let more = match names.len().saturating_sub(NAMED) {

@@ -1,8 +1,8 @@
-//! A password inside one line, which a log may show without the rest of the line: in a URL, a connection string, the files of
-//! curl, npm and PostgreSQL, a header. What only may be one is told from what certainly is.
+//! Passwords inside one line, which a log may show without the rest of the line: in a URL, a connection string, the files of
+//! curl, npm and PostgreSQL, a header. A certain password is separate from a possible one.
 //!
-//! Each search takes time in proportion to the line: it tries at most [`MAX_TRIED`] places, and looks at most
-//! [`MAX_PASSWORD`] bytes far from each.
+//! The time of each search is proportional to the line: it tries at most [`MAX_TRIED`] places, and reads at most
+//! [`MAX_PASSWORD`] bytes from each place.
 
 mod signs;
 
@@ -11,28 +11,28 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use crate::job::masks::quotes::{closing_quote, unescaped};
-use crate::job::masks::verdict::{is_common, is_number};
+use crate::job::masks::rule::{is_common, is_number};
 pub(super) use signs::is_login;
 use signs::{MAX_NAME, is_address, is_path, is_secret, is_version, looks_secret};
 
-/// The most URLs, and the most assignments, that are looked at in a line.
+/// The most URLs, and the most assignments, that are examined in a line.
 const MAX_TRIED: usize = 64;
 /// The longest password that is found, in bytes.
 const MAX_PASSWORD: usize = 4096;
-/// Fewer characters than a password has.
-const LEAST_CHARS: usize = 4;
+/// Shorter texts are not taken for passwords.
+const MIN_PASSWORD_CHARS: usize = 4;
 
-/// What is found inside a line.
-pub(super) enum Found<'a> {
+/// A secret inside a line.
+pub(super) enum InnerSecret<'a> {
     /// A password, a token, a key.
     Password(Cow<'a, str>),
     /// A user's name and a password, with a colon between them, or the base64 of both.
     Login(Cow<'a, str>),
-    /// There may be a password, and where it begins and ends cannot be known.
-    Perhaps,
+    /// The line may have a password, but its begin and end are not certain.
+    Possible,
 }
 
-/// The longest part of a text that is looked at from its beginning.
+/// The first [`MAX_PASSWORD`] bytes of a text.
 fn bounded(text: &str) -> &str {
     let mut end = text.len().min(MAX_PASSWORD);
     while !text.is_char_boundary(end) {
@@ -46,12 +46,12 @@ pub(super) fn may_have_any(line: &str) -> bool {
     line.bytes().any(|b| matches!(b, b':' | b'=' | b' ' | b'\t' | b'<'))
 }
 
-/// Gives what is inside a line to `add`. `is_login`: the line is known to be `user:password`. A netrc may have several lines.
-pub(super) fn find<'a>(line: &'a str, is_login: bool, add: &mut dyn FnMut(Found<'a>)) {
+/// Gives each secret inside a line to `add`. `is_login`: the line is certainly `user:password`. A netrc may have several lines.
+pub(super) fn find<'a>(line: &'a str, is_login: bool, add: &mut dyn FnMut(InnerSecret<'a>)) {
     if !may_have_any(line) {
         return;
     }
-    let mut search = Search {
+    let mut search = LineSearch {
         line: line.trim(),
         found: false,
         add,
@@ -75,7 +75,7 @@ pub(super) fn find<'a>(line: &'a str, is_login: bool, add: &mut dyn FnMut(Found<
     }
 }
 
-/// Whether this is what curl and git read as `.netrc`: a machine, then the words `login` and `password`.
+/// Whether curl and git read the text as `.netrc`: a machine, then the words `login` and `password`.
 pub(super) fn is_netrc(text: &str) -> bool {
     let text = text.trim_start();
     if !["machine", "default", "login", "#"]
@@ -92,27 +92,27 @@ pub(super) fn is_netrc(text: &str) -> bool {
 }
 
 /// The search through one line.
-struct Search<'a, 'f> {
+struct LineSearch<'a, 'f> {
     line: &'a str,
     found: bool,
-    add: &'f mut dyn FnMut(Found<'a>),
+    add: &'f mut dyn FnMut(InnerSecret<'a>),
 }
 
-impl<'a> Search<'a, '_> {
-    fn add(&mut self, found: Found<'a>) {
+impl<'a> LineSearch<'a, '_> {
+    fn add(&mut self, found: InnerSecret<'a>) {
         self.found = true;
         (self.add)(found);
     }
 
     fn password(&mut self, text: &'a str) {
         if !text.is_empty() {
-            self.add(Found::Password(Cow::Borrowed(text)));
+            self.add(InnerSecret::Password(Cow::Borrowed(text)));
         }
     }
 
     fn decoded(&mut self, text: Option<String>) {
         if let Some(text) = text {
-            self.add(Found::Password(Cow::Owned(text)));
+            self.add(InnerSecret::Password(Cow::Owned(text)));
         }
     }
 
@@ -121,7 +121,7 @@ impl<'a> Search<'a, '_> {
         let line = self.line;
         for (tried, (at, _)) in line.match_indices("://").enumerate() {
             if tried == MAX_TRIED {
-                self.add(Found::Perhaps);
+                self.add(InnerSecret::Possible);
                 return;
             }
             let rest = bounded(&line[at + 3..]);
@@ -132,15 +132,15 @@ impl<'a> Search<'a, '_> {
             if let Some(user) = strictly {
                 self.user_info(user);
             }
-            // A password with `/`, `?`, `#` or `@` that nobody escaped: programs differ in where it ends.
+            // A password with `/`, `?`, `#` or `@` that is not escaped: programs disagree about its end.
             let loosely = url.rsplit_once('@').map(|(user, _)| user);
             if let Some(user) = loosely.filter(|_| loosely != strictly) {
                 let password = user.split_once(':').map(|(_, password)| password);
                 let port = password.and_then(|password| password.split(['/', '?', '#']).next());
                 match port {
                     Some(port) if !is_number(port) => self.user_info(user),
-                    // A port, and an `@` in the path: or a password of digits at its beginning.
-                    Some(_) if strictly.is_none() => self.add(Found::Perhaps),
+                    // A port, and an `@` in the path; or a password that begins with digits.
+                    Some(_) if strictly.is_none() => self.add(InnerSecret::Possible),
                     _ => {}
                 }
             }
@@ -179,7 +179,7 @@ impl<'a> Search<'a, '_> {
                 continue;
             }
             if tried == MAX_TRIED {
-                self.add(Found::Perhaps);
+                self.add(InnerSecret::Possible);
                 return;
             }
             tried += 1;
@@ -189,7 +189,7 @@ impl<'a> Search<'a, '_> {
                 None | Some(b'=') => {}
                 _ if is_login => {
                     let end = rest.find([';', '&', ' ', '\t']).unwrap_or(rest.len());
-                    self.add(Found::Login(rest[..end].trim_matches(['"', '\'']).into()));
+                    self.add(InnerSecret::Login(rest[..end].trim_matches(['"', '\'']).into()));
                 }
                 Some(quote @ (b'"' | b'\'' | b'{')) => self.quoted(rest, quote),
                 Some(_) => self.unquoted(rest),
@@ -197,7 +197,7 @@ impl<'a> Search<'a, '_> {
         }
     }
 
-    /// A value in quotes, or in the braces of ODBC: the closing one twice, or behind a backslash, is a part of the value.
+    /// A value in quotes, or in the braces of ODBC: a closing quote that is doubled, or behind a backslash, is a part of the value.
     fn quoted(&mut self, text: &'a str, quote: u8) {
         let quote = if quote == b'{' { b'}' } else { quote };
         let bytes = text.as_bytes();
@@ -226,14 +226,14 @@ impl<'a> Search<'a, '_> {
         }
     }
 
-    /// A value that ends where the next assignment begins: at a semicolon, or in a URL at `&`, or at a blank.
+    /// A value that ends before the next assignment: at a semicolon, in a URL at `&`, or at a blank.
     fn unquoted(&mut self, text: &'a str) {
         let to = |end: &[char]| &text[..text.find(end).unwrap_or(text.len())];
         let by_semicolon = to(&[';']).trim_end();
         let by_others = to(&['&', ' ', '\t']);
         let (first, second) = match self.line.contains(';') {
             true => (by_semicolon, by_others),
-            // Outside of a URL `&` is a character like others.
+            // Outside of a URL, `&` has no meaning.
             false if self.line.contains('?') => (by_others, by_others),
             false => (by_others, to(&[' ', '\t'])),
         };
@@ -249,7 +249,7 @@ impl<'a> Search<'a, '_> {
 
     /// `Authorization: Bearer …`, and a scheme with its token alone.
     fn header(&mut self) {
-        // Whole lines of secrets are searched: by the two ways that people write the name, not by all.
+        // For speed: only the two usual spellings of the name.
         let named = ["uthorization", "UTHORIZATION"].iter().find_map(|name| {
             let (_, after) = self.line.split_once(name)?;
             after
@@ -273,7 +273,7 @@ impl<'a> Search<'a, '_> {
         }
         match token {
             "" => self.password(if is_common(scheme) { "" } else { scheme }),
-            _ if is_basic => self.add(Found::Login(token.into())),
+            _ if is_basic => self.add(InnerSecret::Login(token.into())),
             _ => self.password(token),
         }
     }
@@ -391,7 +391,7 @@ impl<'a> Search<'a, '_> {
         if let Some((word, _)) = password.split_once(char::is_whitespace) {
             // A sentence, or a password of several words.
             if looks_secret(word) {
-                self.add(Found::Perhaps);
+                self.add(InnerSecret::Possible);
             }
             return;
         }
@@ -400,18 +400,18 @@ impl<'a> Search<'a, '_> {
             return;
         }
         if let Some((inside, _)) = password.rsplit_once('@')
-            && inside.chars().count() >= LEAST_CHARS
+            && inside.chars().count() >= MIN_PASSWORD_CHARS
         {
             self.password(inside);
         }
         if looks_secret(password) {
             self.password(password);
-        } else if password.chars().count() >= LEAST_CHARS && !is_common(password) && !is_version(password) {
-            self.add(Found::Perhaps);
+        } else if password.chars().count() >= MIN_PASSWORD_CHARS && !is_common(password) && !is_version(password) {
+            self.add(InnerSecret::Possible);
         }
     }
 
-    /// `--password …`, `-u user:password`, and a line that speaks of a password.
+    /// `--password …`, `-u user:password`, and a line with the word password.
     fn words(&mut self) {
         if self.line.starts_with(['#', ';']) || self.line.starts_with("//") {
             return;
@@ -429,35 +429,35 @@ impl<'a> Search<'a, '_> {
             if word.starts_with("--") && is_secret(word) && !next.starts_with('-') {
                 self.password(next);
             } else if matches!(word, "-u" | "-U" | "--user" | "--proxy-user") && next.contains(':') {
-                self.add(Found::Login(next.into()));
+                self.add(InnerSecret::Login(next.into()));
             } else {
                 let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
                 let names = ["password", "passwd", "passphrase", "pwd"];
-                // Otherwise the scanner has the value.
+                // With `:` or `=`, the scanner finds the value.
                 let is_named = word.ends_with([':', '=']) || next.starts_with([':', '=']);
                 may_follow |= !is_named && names.iter().any(|name| name.eq_ignore_ascii_case(bare));
             }
         }
         if may_follow && !self.found {
-            self.add(Found::Perhaps);
+            self.add(InnerSecret::Possible);
         }
     }
 }
 
-/// The value of an attribute, which ends at the next quote.
+/// The value of an attribute: up to the next quote.
 fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
     let (_, after) = tag.split_once(name)?;
     Some(after.split_once('"')?.0)
 }
 
-/// The next word, and what comes after it.
+/// The next word, and the text after it.
 fn word(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start();
     let end = text.find(char::is_whitespace).unwrap_or(text.len());
     (end > 0).then(|| text.split_at(end))
 }
 
-/// The next word, which curl lets stand in quotes.
+/// The next word, which may be in quotes as for curl.
 fn netrc_value(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start();
     match text.starts_with('"').then(|| closing_quote(text)).flatten() {
@@ -466,7 +466,7 @@ fn netrc_value(text: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// Without the escapes of a URL, where there are any.
+/// The text without a URL's escapes. None: it has no escapes.
 fn percent_decoded(text: &str) -> Option<String> {
     if !text.contains('%') {
         return None;

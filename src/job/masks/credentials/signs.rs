@@ -1,9 +1,9 @@
-//! By what a password is known: the name that stands before it, or its own characters. And what looks like `user:password`
-//! and is none.
+//! The signs of a password: the name before it, or its own characters. And texts that look like `user:password` and are something
+//! else.
 
-use crate::job::masks::verdict::is_number;
+use crate::job::masks::rule::is_number;
 
-/// The longest name that may say that a password follows, and the longest name of a user.
+/// The longest name before a password, and the longest name of a user.
 pub(super) const MAX_NAME: usize = 64;
 
 /// Whether the value of a field of this name is `user:password`, or base64 of that: `auth` of docker, `_auth` of npm.
@@ -16,7 +16,7 @@ pub(in crate::job::masks) fn is_login(name: &str) -> bool {
     ends("auth") && !ends("oauth") || ends("userpwd") || ends("userpass")
 }
 
-/// Whether what is assigned to this name is a password, a token, a key.
+/// Whether a value with this name is a password, a token, a key.
 pub(super) fn is_secret(name: &str) -> bool {
     const ENDS: [&str; 15] = [
         "password",
@@ -40,7 +40,7 @@ pub(super) fn is_secret(name: &str) -> bool {
     plain == "sig" || ENDS.iter().any(|end| plain.ends_with(end))
 }
 
-/// Whether a part of a line is so much like a password that nothing else has to say so. A word, a number or a version is not.
+/// Whether a part of a line looks like a password by its characters alone. A word, a number or a version does not.
 pub(super) fn looks_secret(text: &str) -> bool {
     let (mut chars, mut kinds) = (0, [false; 4]);
     for c in text.chars() {
@@ -68,7 +68,7 @@ pub(super) fn is_version(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b))
 }
 
-/// A port, perhaps with a path; an address of IPv6 or Ethernet; a time.
+/// Whether the text around a colon is a port, perhaps with a path; an address of IPv6 or Ethernet; a time.
 pub(super) fn is_address(before: &str, after: &str) -> bool {
     let port = after.split('/').next().unwrap_or_default();
     let is_port = !port.is_empty() && port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit());

@@ -21,7 +21,7 @@ fn printed(format: Format, value: &str) -> usize {
 #[test]
 fn texts_of_one_repeated_piece_end_and_make_masks_in_proportion() {
     const SIZE: usize = 64 * 1024;
-    for piece in [
+    for part in [
         "'",
         "\"",
         "\\",
@@ -61,10 +61,10 @@ fn texts_of_one_repeated_piece_end_and_make_masks_in_proportion() {
         "\"a\": \"b\", ",
         "x\r",
     ] {
-        let value = piece.repeat(SIZE / piece.len());
+        let value = part.repeat(SIZE / part.len());
         for format in FORMATS {
             let bytes = printed(format, &value);
-            assert!(bytes <= 64 * SIZE, "{piece:?} as {format:?}: {bytes}");
+            assert!(bytes <= 64 * SIZE, "{part:?} as {format:?}: {bytes}");
         }
     }
 }
@@ -79,7 +79,7 @@ fn a_text_that_stands_in_many_others_is_not_looked_into_each_time() {
 }
 
 #[test]
-fn spellings_of_one_job_are_bounded_and_that_is_told() {
+fn the_spellings_of_one_job_are_bounded_and_the_limit_is_reported() {
     let mut masks = Masks::new(Mask::Smart);
     for n in 0..600 {
         masks.add(
@@ -91,7 +91,7 @@ fn spellings_of_one_job_are_bounded_and_that_is_told() {
     let total: usize = masks.iter().map(str::len).sum();
     assert!(total < 64 * 1024 * 1024, "{total}");
     let warnings = masks.warnings().concat();
-    assert!(warnings.contains("how shells and JSON spell it"), "{warnings}");
+    assert!(warnings.contains("spellings by shells and JSON"), "{warnings}");
 }
 
 proptest! {

@@ -143,7 +143,7 @@ fn a_password_inside_one_line_was_in_sight() {
 }
 
 #[test]
-fn what_may_be_a_password_inside_a_line_is_told() {
+fn a_possible_password_inside_a_line_is_reported() {
     for value in [
         "admin:changeme",
         "role:administrator",
@@ -152,19 +152,22 @@ fn what_may_be_a_password_inside_a_line_is_told() {
         "CREATE USER app PASSWORD rosebud",
         "https://registry:5000/@scope/package",
     ] {
-        let told = unmasked(value);
-        assert!(told.contains("1 may be a password inside"), "{value:?}: {told}");
-        assert!(told.contains("(line 1)") && !told.contains("rosebud"), "{told}");
+        let warning = unmasked(value);
+        assert!(warning.contains("1 may be a password inside"), "{value:?}: {warning}");
+        assert!(
+            warning.contains("(line 1)") && !warning.contains("rosebud"),
+            "{warning}"
+        );
         // The line itself is hidden.
         assert!(!shows(&smart(value), value));
     }
-    assert!(unmasked("x: y\nadmin:changeme\n").contains("inside of what is masked as a whole (line 2)"));
+    assert!(unmasked("x: y\nadmin:changeme\n").contains("inside a text that is masked as a whole (line 2)"));
     // The names of fields say it.
     assert!(!shows(&smart("{\"auth\": \"admin:changeme\"}"), "changeme"));
 }
 
 #[test]
-fn what_is_no_password_stays_in_sight_and_is_not_told() {
+fn a_text_that_is_not_a_password_is_neither_hidden_nor_reported() {
     for (value, seen) in [
         ("db.internal:5432", vec!["db.internal", "5432"]),
         ("db.internal:5432/web", vec!["db.internal", "5432", "web"]),

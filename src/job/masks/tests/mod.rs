@@ -10,6 +10,20 @@ use super::*;
 mod hostile;
 mod inside;
 
+impl Masks {
+    fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    fn unmasked(&self) -> &[Unmasked] {
+        &self.unmasked
+    }
+}
+
 fn masks(mode: Mask, value: &str) -> Masks {
     let mut masks = Masks::new(mode);
     masks.add("S", Format::Raw, value.as_bytes());
@@ -206,7 +220,7 @@ fn structured_values_are_hidden_without_their_frame() {
 }
 
 #[test]
-fn what_is_short_or_common_stays_in_sight_and_is_told() {
+fn a_short_or_common_text_is_not_hidden_and_is_reported() {
     for (value, expected) in [
         ("", ""),
         ("\n", ""),
@@ -236,11 +250,7 @@ fn what_is_short_or_common_stays_in_sight_and_is_told() {
     for value in ["abc", "TRUE", "{}", "---\n", "12\n34\n"] {
         assert!(smart(value).is_empty(), "{value:?}: {:?}", texts(value));
     }
-    let names: Vec<_> = smart("abc")
-        .unmasked()
-        .iter()
-        .map(|one| one.name().to_owned())
-        .collect();
+    let names: Vec<_> = smart("abc").unmasked().iter().map(|one| one.name.clone()).collect();
     assert_eq!(names, ["S"]);
 }
 
@@ -307,7 +317,7 @@ fn bytes_that_are_no_text_are_hidden_as_base64_and_hex() {
     assert_eq!(shown(&masks, &hex), "***");
     assert_eq!(
         masks.unmasked()[0].to_string(),
-        "KEYSTORE: left unmasked: it is no text: only its base64 and hex are masked"
+        "KEYSTORE: left unmasked: it is binary: only its base64 and hex are masked"
     );
 }
 
@@ -319,7 +329,7 @@ fn text_in_another_encoding_is_hidden_line_by_line() {
 }
 
 #[test]
-fn what_stands_in_the_frame_s_own_line_is_hidden() {
+fn a_secret_in_the_line_of_a_pem_frame_is_hidden() {
     let line = "-----BEGIN PRIVATE KEY-----MIIEvQIBADANBgkq-----END PRIVATE KEY-----";
     assert_eq!(shown(&smart(&format!("first line\n{line}\n")), line), "***");
 }
@@ -335,7 +345,7 @@ fn a_value_is_hidden_as_it_is_escaped_in_its_file_too() {
 }
 
 #[test]
-fn lines_is_what_vault_action_does_and_off_is_nothing() {
+fn lines_masks_as_vault_action_does_and_off_masks_nothing() {
     // Cases 40 and 41 of vault-action's.
     let lines = |value: &str| masks(Mask::Lines, value).iter().map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(
@@ -362,13 +372,13 @@ fn the_commands_hold_each_mask_once_on_a_line_of_its_own() {
 }
 
 #[test]
-fn what_goes_beyond_the_limits_is_told() {
+fn everything_beyond_the_limits_is_reported() {
     let long = "x7".repeat(MAX_ENCODED_BYTES);
     assert!(unmasked(&long).contains("longer than 16 KiB"), "{}", unmasked(&long));
     assert_eq!(shown(&smart(&long), &long), "***");
-    let many: String = (0..=MAX_PIECES).map(|n| format!("line-{n}\n")).collect();
+    let many: String = (0..=MAX_PARTS).map(|n| format!("line-{n}\n")).collect();
     assert!(unmasked(&many).contains("after its first 8192"), "{}", unmasked(&many));
-    assert!(smart(&many).len() <= MAX_PIECES + 16);
+    assert!(smart(&many).len() <= MAX_PARTS + 16);
     let mut masks = Masks::new(Mask::Smart);
     for n in 0..200 {
         masks.add("S", Format::Raw, format!("{n:04}-{}", "y".repeat(4096)).as_bytes());
@@ -391,23 +401,23 @@ fn what_goes_beyond_the_limits_is_told() {
     let mut nested = "innermost-secret".to_owned();
     for depth in 1..=10 {
         nested = STANDARD.encode(nested);
-        let told = unmasked(&nested).contains("8 levels deep");
-        assert_eq!(told, depth > MAX_DEPTH, "{depth}: {}", unmasked(&nested));
+        let is_reported = unmasked(&nested).contains("8 levels deep");
+        assert_eq!(is_reported, depth > MAX_DEPTH, "{depth}: {}", unmasked(&nested));
         let masks = smart(&nested);
-        assert_eq!(shown(&masks, "innermost-secret") == "***", !told, "{depth}");
+        assert_eq!(shown(&masks, "innermost-secret") == "***", !is_reported, "{depth}");
         assert!(masks.len() < 200, "{}", masks.len());
     }
 }
 
 #[test]
-fn a_list_in_one_line_is_hidden_to_its_end_or_what_is_left_is_told() {
+fn a_list_in_one_line_is_hidden_to_its_end_or_the_rest_is_reported() {
     let list = |values: usize| {
         let values: Vec<String> = (0..values).map(|n| format!("value-{n:05}")).collect();
         format!("other: line\nlist: [{}]\n", values.join(", "))
     };
     assert!(!unmasked(&list(6000)).contains("after its first"));
     assert_eq!(shown(&smart(&list(6000)), "value-05999"), "***");
-    assert!(unmasked(&list(MAX_PIECES + 1)).contains("after its first 8192"));
+    assert!(unmasked(&list(MAX_PARTS + 1)).contains("after its first 8192"));
 }
 
 #[test]

@@ -1,0 +1,142 @@
+//! From the plan to bytes and names, all in memory: an [`Order`] reads each secret once, and renders every file and variable
+//! from the [`Answers`]. `init`, the sidecar and the job's own reads use the same orders.
+
+mod answers;
+mod field_files;
+mod order;
+
+pub(super) use self::answers::Answers;
+use self::answers::ReadOutcome;
+pub(super) use self::field_files::check_field_files;
+pub(super) use self::order::{EnvOrder, FileOrder, Order};
+use super::report::Failure;
+use super::volume::RenderedFile;
+use super::volume::outcome::{DeliveredAs, DeliveredItem, LeaseEnd};
+use crate::plan::{ApiPath, Destination, EnvName, ExitCode, MAX_RENDERED_BYTES, Plan};
+use crate::secret::Secret;
+use crate::vault::{VaultError, Wanted};
+
+/// A variable and its value.
+pub(super) struct RenderedVariable {
+    pub name: EnvName,
+    pub value: Secret,
+}
+
+/// The files and variables of an order.
+#[derive(Default)]
+pub(super) struct RenderedOrder {
+    pub files: Vec<RenderedFile>,
+    pub variables: Vec<RenderedVariable>,
+    /// Each file and variable with its secret.
+    pub delivered: Vec<DeliveredItem>,
+    /// The read of each element of `delivered`.
+    pub made_of: Vec<Wanted>,
+    /// The secrets that end.
+    pub leases: Vec<LeaseEnd>,
+    /// A secret ends with the client token.
+    pub bound_to_token: bool,
+    /// The files whose names came with the secret, with the path of the secret.
+    field_files: Vec<(Destination, ApiPath)>,
+    bytes: usize,
+}
+
+impl RenderedOrder {
+    /// Applies [`check_field_files`] to the files of this order.
+    pub(super) fn check_field_files<C>(&self, plan: &Plan<C>) -> Result<(), Failure> {
+        check_field_files(plan, self.field_files.iter().map(|(file, path)| (file, path)))
+    }
+
+    /// Renders a file, or a file for each field.
+    fn add_file<P>(&mut self, order: &FileOrder<'_, P>, answers: &Answers) -> Result<(), Failure> {
+        let (file, path) = (order.file, &order.path);
+        let reading = match answers.of(&order.wanted()) {
+            None => return Ok(()),
+            Some(ReadOutcome::Secret(reading)) => reading,
+            Some(ReadOutcome::Missing(missing)) => {
+                warn_skipped(path, Some(&file.file), missing);
+                if let Destination::Absolute(_) = file.file {
+                    // A single-file mount needs a file, or the kubelet makes a directory of that name.
+                    self.files.push(RenderedFile {
+                        place: order.place.clone(),
+                        mode: file.mode.bits(),
+                        bytes: Secret::from(Vec::new()),
+                    });
+                }
+                return Ok(());
+            }
+        };
+        for (destination, rendered) in order.render(reading)? {
+            self.count(&rendered.bytes)?;
+            if let Destination::EachField(_) = file.file {
+                self.field_files.push((destination.clone(), path.clone()));
+            }
+            self.delivered.push(DeliveredItem {
+                to: DeliveredAs::File(destination.path().into_owned()),
+                secret: path.to_string(),
+                version: reading.version,
+            });
+            self.made_of.push(order.wanted());
+            self.files.push(rendered);
+        }
+        Ok(())
+    }
+
+    /// Renders the variables of one entry.
+    fn add_variables(&mut self, order: &EnvOrder<'_>, answers: &Answers) -> Result<(), Failure> {
+        let path = &order.path;
+        let reading = match answers.of(&order.wanted()) {
+            None => return Ok(()),
+            Some(ReadOutcome::Secret(reading)) => reading,
+            Some(ReadOutcome::Missing(missing)) => {
+                warn_skipped(path, None, missing);
+                return Ok(());
+            }
+        };
+        for variable in order.render(reading)? {
+            self.count(&variable.value)?;
+            self.add_variable(variable, path, reading.version)?;
+            self.made_of.push(order.wanted());
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, bytes: &Secret) -> Result<(), Failure> {
+        self.bytes += bytes.len();
+        match self.bytes > MAX_RENDERED_BYTES {
+            true => Err(Failure::too_large()),
+            false => Ok(()),
+        }
+    }
+
+    fn add_variable(
+        &mut self,
+        variable: RenderedVariable,
+        path: &ApiPath,
+        version: Option<u64>,
+    ) -> Result<(), Failure> {
+        let name = variable.name.as_str();
+        let same = |other: &&DeliveredItem| matches!(&other.to, DeliveredAs::Env(other) if other == name);
+        if let Some(other) = self.delivered.iter().find(same) {
+            let message = format!(
+                "the variable {name} would be made twice: from {} and from {path}",
+                other.secret
+            );
+            let hint = "give one variable another name (`| NAME`), or a wildcard another prefix (`* | PREFIX_`)";
+            return Err(Failure::new(ExitCode::BadData, message, hint));
+        }
+        self.delivered.push(DeliveredItem {
+            to: DeliveredAs::Env(name.to_owned()),
+            secret: path.to_string(),
+            version,
+        });
+        self.variables.push(variable);
+        Ok(())
+    }
+}
+
+/// Logs that a missing secret is skipped. The hint is logged too: the path may be missing because it is not written in the
+/// form of its engine.
+fn warn_skipped(path: &ApiPath, file: Option<&Destination>, missing: &VaultError) {
+    let file = file.map(tracing::field::display);
+    tracing::warn!(secret = %path, file, reason = missing.message, hint = missing.hint, "skipped");
+}

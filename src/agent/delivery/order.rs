@@ -1,0 +1,222 @@
+//! Orders: which files and variables are made from which reads.
+
+use std::num::NonZeroU64;
+use std::time::{Duration, SystemTime};
+
+use super::{Answers, RenderedOrder, RenderedVariable};
+use crate::agent::report::Failure;
+use crate::agent::volume::outcome::LeaseEnd;
+use crate::agent::volume::{RenderedFile, place};
+use crate::env::select;
+use crate::plan::{ApiPath, Destination, EnvSecret, ExitCode, Plan, PlannedFile, Select};
+use crate::render::{self, Fields};
+use crate::vault::{Reading, Session, Vault, Wanted};
+
+/// A file to render, and the path to read for it.
+pub(in crate::agent) struct FileOrder<'a, P> {
+    pub file: &'a PlannedFile<P>,
+    /// The path with every placeholder filled in.
+    pub path: ApiPath,
+    /// See [`RenderedFile::place`].
+    pub place: String,
+}
+
+/// Variables to render, and the path to read for them.
+pub(in crate::agent) struct EnvOrder<'a> {
+    pub select: &'a Select,
+    /// The path with every placeholder filled in.
+    pub path: ApiPath,
+    version: Option<u64>,
+}
+
+/// Everything that one agent reads.
+pub(in crate::agent) struct Order<'a, P> {
+    pub files: Vec<FileOrder<'a, P>>,
+    pub env: Vec<EnvOrder<'a>>,
+    /// Missing secrets are skipped.
+    pub ignore_not_found: bool,
+}
+
+impl<'a> Order<'a, ApiPath> {
+    /// What `init` and the sidecar read.
+    pub(in crate::agent) fn of_pod(plan: &'a Plan) -> Self {
+        Self {
+            files: plan
+                .placed_files()
+                .map(|(file, place)| FileOrder::new(file, file.secret.clone(), place))
+                .collect(),
+            env: plan
+                .env
+                .iter()
+                .map(|env| EnvOrder::new(env, env.secret.clone()))
+                .collect(),
+            ignore_not_found: plan.ignore_not_found,
+        }
+    }
+}
+
+impl<P> Order<'_, P> {
+    /// Each read once. Two reads differ in the path, the version, or the data that is written.
+    pub(in crate::agent) fn wanted(&self) -> Vec<Wanted> {
+        let files = self.files.iter().map(FileOrder::wanted);
+        let env = self.env.iter().map(EnvOrder::wanted);
+        let mut wanted: Vec<Wanted> = Vec::new();
+        for read in files.chain(env) {
+            if !wanted.contains(&read) {
+                wanted.push(read);
+            }
+        }
+        wanted
+    }
+
+    /// Reads every secret.
+    pub(in crate::agent) async fn read(&self, vault: &Vault, session: &Session) -> Result<Answers, Failure> {
+        let wanted = self.wanted();
+        check_uses(&wanted, session)?;
+        let readings = vault.read_all(session, &wanted, self.ignore_not_found).await;
+        let answers = Answers::new(wanted, readings, self.ignore_not_found);
+        let (mut failures, unread) = answers.failures();
+        if failures.is_empty() && unread == 0 {
+            return Ok(answers);
+        }
+        // The secrets that were read may have faults too: all faults are reported at once.
+        failures.extend(self.render_all(&answers).1);
+        Err(Failure::together(failures, unread)
+            .unwrap_or_else(|| Failure::new(ExitCode::Unavailable, "nothing was read", "")))
+    }
+
+    /// Renders every file and variable, or fails.
+    pub(in crate::agent) fn render(&self, answers: &Answers, session: &Session) -> Result<RenderedOrder, Failure> {
+        let (mut rendered, failures) = self.render_all(answers);
+        if let Some(failure) = Failure::together(failures, 0) {
+            return Err(failure);
+        }
+        let now = SystemTime::now();
+        for (wanted, lease) in answers.leases() {
+            if lease.id.is_some() && session.is_used_up() {
+                // The path looked like a path without leases, and several requests were under way at once.
+                let reads = answers.len() as u64;
+                return Err(too_few_uses(session, reads, reads + 1));
+            }
+            let lasts = super::answers::lasts(lease, session);
+            rendered.bound_to_token |= lease.id.is_some();
+            // A server may name a duration that no clock can show.
+            let until = now
+                .checked_add(lasts)
+                .unwrap_or_else(|| now + Duration::from_secs(u32::MAX.into()));
+            rendered.leases.push(LeaseEnd::new(wanted.path.as_str(), until));
+        }
+        Ok(rendered)
+    }
+
+    /// What can be rendered, and every failure.
+    fn render_all(&self, answers: &Answers) -> (RenderedOrder, Vec<Failure>) {
+        let (mut rendered, mut failures) = (RenderedOrder::default(), Vec::new());
+        let files = self.files.iter().map(|order| rendered.add_file(order, answers).err());
+        failures.extend(files.flatten());
+        let env = self
+            .env
+            .iter()
+            .map(|order| rendered.add_variables(order, answers).err());
+        failures.extend(env.flatten());
+        (rendered, failures)
+    }
+}
+
+impl<'a, P> FileOrder<'a, P> {
+    pub(in crate::agent) fn new(file: &'a PlannedFile<P>, path: ApiPath, place: String) -> Self {
+        Self { file, path, place }
+    }
+
+    /// The read that this file is made of.
+    pub(in crate::agent) fn wanted(&self) -> Wanted {
+        Wanted {
+            path: self.path.clone(),
+            version: self.file.version.map(NonZeroU64::get),
+            data: self.file.data.clone(),
+        }
+    }
+
+    /// Renders the file, or a file for each field. A failure with [`ExitCode::NotFound`] is a missing field; every other
+    /// failure is unusable data.
+    pub(in crate::agent) fn render(&self, reading: &Reading) -> Result<Vec<(Destination, RenderedFile)>, Failure> {
+        let path = &self.path;
+        let fields = Fields::parse(reading.data())
+            .map_err(|error| Failure::new(ExitCode::NotVault, format!("the answer for {path}: {error}"), ""))?;
+        let files = render::render_all(self.file, &fields).map_err(|error| Failure::render(&error, path))?;
+        let placed = files.into_iter().map(|(destination, bytes)| {
+            let rendered = RenderedFile {
+                place: match &destination {
+                    Destination::Relative(shown) => place(shown),
+                    Destination::Absolute(_) | Destination::EachField(_) => self.place.clone(),
+                },
+                mode: self.file.mode.bits(),
+                bytes,
+            };
+            (destination, rendered)
+        });
+        Ok(placed.collect())
+    }
+}
+
+impl<'a> EnvOrder<'a> {
+    pub(in crate::agent) fn new<P>(env: &'a EnvSecret<P>, path: ApiPath) -> Self {
+        Self {
+            select: &env.select,
+            path,
+            version: env.version.map(NonZeroU64::get),
+        }
+    }
+
+    /// The read that these variables are made of.
+    pub(in crate::agent) fn wanted(&self) -> Wanted {
+        Wanted {
+            path: self.path.clone(),
+            version: self.version,
+            data: None,
+        }
+    }
+
+    /// Renders the variables. Failures are as those of [`FileOrder::render`].
+    pub(in crate::agent) fn render(&self, reading: &Reading) -> Result<Vec<RenderedVariable>, Failure> {
+        let data = select::inside(reading.whole_data());
+        let values = select::select(self.select, data).map_err(|error| Failure::select(&error, &self.path))?;
+        Ok(values
+            .into_iter()
+            .map(|(name, value)| RenderedVariable { name, value })
+            .collect())
+    }
+}
+
+/// Refuses a client token with too few uses. The last use of a token ends the token and all leases that the token made:
+/// where there may be a lease, one use must stay left.
+fn check_uses(wanted: &[Wanted], session: &Session) -> Result<(), Failure> {
+    let reads = wanted.len() as u64;
+    let may_lease = wanted.iter().any(Wanted::may_mint);
+    if may_lease {
+        session.keep_last_use();
+    }
+    let needed = reads + u64::from(may_lease);
+    match session.uses() {
+        0 => Ok(()),
+        uses if uses >= needed => Ok(()),
+        _ => Err(too_few_uses(session, reads, needed)),
+    }
+}
+
+fn too_few_uses(session: &Session, reads: u64, needed: u64) -> Failure {
+    let plural = if reads == 1 { "" } else { "s" };
+    let rest = match needed > reads {
+        true => ", and one use must stay left: the last use of a token ends the leases that the token made",
+        false => "",
+    };
+    Failure::new(
+        ExitCode::Denied,
+        format!(
+            "token_num_uses of the role {} is {}, and {needed} are needed: {reads} request{plural} for the pod's secrets{rest}",
+            session.role(),
+            session.uses()
+        ),
+        format!("set token_num_uses of the role to {needed} or more, or to 0, which is no limit"),
+    )
+}

@@ -1,0 +1,101 @@
+//! The login and the reads of `init`, and rendering everything in memory.
+
+use super::refreshed::SidecarShare;
+use super::{InitProgress, terminated};
+use crate::agent::Runtime;
+use crate::agent::delivery::{Order, RenderedOrder};
+use crate::agent::exec;
+use crate::agent::handover::boot_time;
+use crate::agent::process::Stopwatch;
+use crate::agent::report::{Failure, RunStage};
+use crate::plan::{Login, Plan};
+use crate::vault::{LoginToken, Session, Vault};
+
+/// Everything that `init` delivers.
+pub(super) struct InitRead {
+    pub rendered: RenderedOrder,
+    /// What the sidecar needs, if the plan has a refresh.
+    pub share: Option<SidecarShare>,
+}
+
+/// Logs in, reads every secret, and renders every file and variable. A plan in which only the job reads has no login.
+pub(super) async fn read_and_render(
+    plan: &Plan,
+    vault: &Vault,
+    runtime: &Runtime,
+    progress: &InitProgress,
+) -> Result<InitRead, Failure> {
+    let Some(login) = &plan.login else {
+        return Ok(InitRead {
+            rendered: RenderedOrder::default(),
+            share: None,
+        });
+    };
+    let session = log_in(plan, login, vault, runtime, progress).await?;
+    progress.stage.set(RunStage::Read);
+    let order = Order::of_pod(plan);
+    let (watch, begun) = (Stopwatch::start(), boot_time());
+    let answers = order.read(vault, session).await?;
+    tracing::info!(secrets = answers.len(), took_ms = watch.ms(), "read");
+
+    progress.stage.set(RunStage::Render);
+    let watch = Stopwatch::start();
+    let rendered = order.render(&answers, session)?;
+    rendered.check_field_files(plan)?;
+    let share = plan
+        .refresh
+        .is_some()
+        .then(|| SidecarShare::new(begun, &answers, session));
+    if share.is_none() {
+        answers.warn_of_ends(session);
+    }
+    let bytes: usize = rendered.files.iter().map(|file| file.bytes.len()).sum();
+    tracing::info!(
+        files = rendered.files.len(),
+        variables = rendered.variables.len(),
+        bytes,
+        took_ms = watch.ms(),
+        "rendered"
+    );
+    if plan.exec {
+        let mut variables = rendered.variables.iter();
+        variables.try_for_each(|variable| exec::check(&variable.name, &variable.value))?;
+    }
+    Ok(InitRead { rendered, share })
+}
+
+async fn log_in<'p>(
+    plan: &Plan,
+    login: &Login,
+    vault: &Vault,
+    runtime: &Runtime,
+    progress: &'p InitProgress,
+) -> Result<&'p Session, Failure> {
+    let watch = Stopwatch::start();
+    let token_file = runtime.paths.token_file();
+    let session = vault
+        .login(login, LoginToken::File(&token_file), &progress.stop)
+        .await?;
+    // From here on the end of the run finds the session, and revokes the token.
+    let session = progress.session.get_or_init(|| session);
+    tracing::info!(
+        connection = plan.connection.name,
+        address = %plan.connection.address,
+        namespace = plan.connection.namespace.as_ref().map(tracing::field::display),
+        mount = %login.mount,
+        role = %login.role,
+        accessor = session.accessor,
+        ttl_s = session.ttl.as_secs(),
+        policies = session.policies.join(","),
+        took_ms = watch.ms(),
+        "logged in"
+    );
+    if progress.stop.is_requested() {
+        // The report names the signal, not this failure.
+        return Err(terminated("a signal", false));
+    }
+    if plan.refresh.is_some() {
+        super::refreshed::check_token(session)?;
+    }
+    Ok(session)
+}

@@ -1,0 +1,124 @@
+//! `init` in a pod with `podkey.dev/refresh`: writes the files in the layout that the sidecar changes, writes the status, and
+//! hands the client token over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use crate::agent::delivery::{Answers, RenderedOrder};
+use crate::agent::handover::Handover;
+use crate::agent::report::Failure;
+use crate::agent::validity::Validity;
+use crate::agent::volume::outcome::{DeliveredAs, DeliveredItem};
+use crate::agent::volume::{
+    ContainerPaths, FileState, FileStatus, RefreshedFiles, RenderedFile, StatusFile, VolumeError, below_secrets, env,
+    shown_name,
+};
+use crate::plan::{Destination, ExitCode, Plan};
+use crate::vault::{Session, Wanted};
+
+/// What the sidecar needs of the reads.
+pub(super) struct SidecarShare {
+    /// When the reads began ([`crate::agent::handover::boot_time`]).
+    since: Duration,
+    sources: Vec<(Wanted, Validity)>,
+    /// How long the client token lasts after the reads. None: for ever.
+    token: Option<Duration>,
+}
+
+/// Refuses a token with a limited number of uses: the sidecar sends requests for as long as the pod lives.
+pub(super) fn check_token(session: &Session) -> Result<(), Failure> {
+    match session.uses() {
+        0 => Ok(()),
+        uses => Err(Failure::new(
+            ExitCode::Denied,
+            format!(
+                "token_num_uses of the role {} is {uses}, but podkey.dev/refresh needs tokens without a limit: a token that is \
+                 used up ends the leases that it made",
+                session.role()
+            ),
+            "set token_num_uses of the role to 0, which is no limit, or write podkey.dev/refresh: never",
+        )),
+    }
+}
+
+impl SidecarShare {
+    pub(super) fn new(since: Duration, answers: &Answers, session: &Session) -> Self {
+        let sources = answers.all().map(|(wanted, reading)| {
+            let validity = match reading {
+                Some(reading) => Validity::new(wanted, reading.lease.as_ref()),
+                None => Validity::missing(wanted),
+            };
+            (wanted.clone(), validity)
+        });
+        Self {
+            since,
+            sources: sources.collect(),
+            token: session.left(),
+        }
+    }
+
+    /// Shows these files and no others, and writes the status.
+    pub(super) fn publish(
+        &self,
+        plan: &Plan,
+        paths: &ContainerPaths,
+        files: Vec<RenderedFile>,
+        rendered: &RenderedOrder,
+    ) -> Result<(), VolumeError> {
+        let mut shown = RefreshedFiles::open(paths)?;
+        let mut before: BTreeSet<String> = shown.names().map(str::to_owned).collect();
+        for RenderedFile { place, mode, bytes } in files {
+            let name = shown_name(&place);
+            before.remove(name);
+            shown.put(name, bytes, mode);
+        }
+        for name in before {
+            shown.remove(&name);
+        }
+        shown.swap()?;
+        let delivered = rendered.delivered.iter().zip(&rendered.made_of);
+        let files = delivered.map(|(delivered, wanted)| self.status(delivered, wanted));
+        let mut files: BTreeMap<String, FileStatus> = files.collect();
+        for file in &plan.files {
+            if let Destination::Relative(name) = &file.file {
+                files.entry(name.clone()).or_insert_with(|| FileStatus {
+                    reason: Some("the secret was missing when the pod started".to_owned()),
+                    ..FileStatus::new(file.secret.as_str(), FileState::Gone)
+                });
+            }
+        }
+        shown.write_status(&StatusFile::new(files))
+    }
+
+    /// Hands the session over to the sidecar.
+    pub(super) fn hand_over(self, session: &Session, paths: &ContainerPaths) -> Result<(), VolumeError> {
+        let sources = self.sources.into_iter().map(|(_, validity)| validity).collect();
+        let handover = Handover::delivered(session, self.since, sources);
+        // Never fails: the token of a session is text.
+        let handover = handover.ok_or_else(|| VolumeError::new("the client token is not text", ""))?;
+        handover.write(paths)
+    }
+
+    /// The shown name and the status of a file.
+    fn status(&self, delivered: &DeliveredItem, wanted: &Wanted) -> (String, FileStatus) {
+        let name = match &delivered.to {
+            DeliveredAs::File(path) => below_secrets(path).unwrap_or(path).to_owned(),
+            DeliveredAs::Env(name) => env::shown(name),
+        };
+        let source = self.sources.iter().find(|(source, _)| source == wanted);
+        let mut status = FileStatus::new(&delivered.secret, FileState::Fresh);
+        status.version = delivered.version;
+        status.last_success = Some(SystemTime::now());
+        let validity = source.map_or(&Validity::Static, |(_, validity)| validity);
+        validity.write_to(&mut status, self.token);
+        (name, status)
+    }
+}
+
+/// Leaves no file, and tells the sidecar that there is nothing to keep fresh.
+pub(super) fn clear(paths: &ContainerPaths) -> Result<(), VolumeError> {
+    let mut shown = RefreshedFiles::open(paths)?;
+    shown.clear()?;
+    shown.write_status(&StatusFile::failed())?;
+    Handover::Failed.write(paths)
+}

@@ -1,0 +1,296 @@
+//! The start of a sidecar: from the handover of `init`, or else from the status that an earlier sidecar wrote.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use super::execute::{REQUEST, revoke_at_end};
+use super::failures::FailureLog;
+use super::on_change::Actions;
+use super::state::{FileOrigin, Sidecar, TrackedFile, TrackedSecret};
+use crate::agent::Runtime;
+use crate::agent::delivery::{FileOrder, Order};
+use crate::agent::handover::{self, Handover, boot_time};
+use crate::agent::report::{Failure, SetupFault};
+use crate::agent::validity::Validity;
+use crate::agent::volume::{FileState, FileStatus, RefreshedFiles, env, shown_name};
+use crate::env::select;
+use crate::http::Deadline;
+use crate::plan::{ApiPath, AuthMethod, Destination, Login, Plan, Refresh};
+use crate::schedule::{self, Grant, Proof, Schedule, TokenNumber};
+use crate::vault::{Cancellation, Session, Vault, Wanted};
+
+/// The session that `init` handed over. Times are those of [`boot_time`].
+pub(super) struct ReceivedSession {
+    session: Session,
+    logged_in: Duration,
+    /// How long each answer is good, in the order of the plan.
+    validities: Vec<Validity>,
+    read: Duration,
+}
+
+impl ReceivedSession {
+    /// Revokes the token within the limit. For a session that no sidecar took. Returns how many tokens may be left.
+    pub(super) async fn revoke(&self, plan: &Plan, limit: Duration) -> usize {
+        match Vault::new(&plan.connection, Deadline::Try(limit)) {
+            Ok(vault) => revoke_at_end(&vault, &self.session, limit).await,
+            Err(_) => 1,
+        }
+    }
+}
+
+type StatusByName = BTreeMap<String, FileStatus>;
+
+/// Starts a sidecar. None: there is nothing to keep fresh, because the job will fail. The session of the handover stays in
+/// `received` until a start that succeeds takes it.
+pub(super) fn resume<'a>(
+    runtime: &'a Runtime,
+    plan: &'a Plan,
+    stop: &'a Cancellation,
+    received: &mut Option<ReceivedSession>,
+) -> Result<Option<Sidecar<'a>>, Failure> {
+    // Before anything that can fail: the token must be known to be revoked.
+    match receive(runtime, received) {
+        Ok(false) => {
+            tracing::info!("podkey-init delivered nothing, and left that to the job: there is nothing to keep fresh");
+            return Ok(None);
+        }
+        Ok(true) => {}
+        Err(reason) => tracing::warn!(reason, "the handover of podkey-init cannot be used"),
+    }
+    start(runtime, plan, stop, received).map(Some)
+}
+
+fn start<'a>(
+    runtime: &'a Runtime,
+    plan: &'a Plan,
+    stop: &'a Cancellation,
+    received: &mut Option<ReceivedSession>,
+) -> Result<Sidecar<'a>, Failure> {
+    let (Some(refresh), Some(login)) = (&plan.refresh, &plan.login) else {
+        return Err(SetupFault::NothingToRefresh.into());
+    };
+    let vault = Vault::new(&plan.connection, Deadline::Try(REQUEST))?;
+    let shown = RefreshedFiles::open(&runtime.paths)?;
+    let written_status = shown.read_status().map(|status| status.files).unwrap_or_default();
+    let order = Order::of_pod(plan);
+    let files = known_files(&order, &shown, &written_status);
+    let secrets = order.wanted().into_iter().map(|wanted| {
+        let status = status_of(&wanted, &order, &files, &written_status);
+        TrackedSecret::resume(wanted, status)
+    });
+    let mut secrets: Vec<_> = secrets.collect();
+
+    let now = boot_time();
+    let mut sessions = BTreeMap::new();
+    let schedule = match received.take_if(|received| received.validities.len() == secrets.len()) {
+        Some(received) => {
+            let (session, schedule) = schedule_with_session(received, refresh, login, &mut secrets, now);
+            sessions.insert(TokenNumber::default(), session);
+            schedule
+        }
+        None => {
+            let ages = secrets
+                .iter()
+                .map(|secret| secret.age(status_of(&secret.wanted, &order, &files, &written_status)));
+            schedule_without_session(refresh, &secrets, ages.collect(), now)
+        }
+    };
+    Ok(Sidecar {
+        runtime,
+        plan,
+        login,
+        stop,
+        vault,
+        order,
+        secrets,
+        schedule,
+        sessions,
+        current: TokenNumber::default(),
+        shown,
+        files,
+        written_status,
+        actions: Actions::new(refresh.on_change.clone(), runtime.paths.clone()),
+        failures: FailureLog::new(),
+        write_again: None,
+    })
+}
+
+/// Reads the handover. False: `init` delivered nothing, because the job will fail.
+fn receive(runtime: &Runtime, received: &mut Option<ReceivedSession>) -> Result<bool, String> {
+    let delivered = handover::receive(&runtime.paths, |handover| match handover {
+        Handover::Failed => false,
+        Handover::Delivered(handed) => {
+            let (logged_in, read) = (handed.logged_in, handed.read);
+            let validities = handed.sources.clone();
+            *received = handed.resume().map(|session| ReceivedSession {
+                session,
+                logged_in,
+                validities,
+                read,
+            });
+            true
+        }
+    });
+    Ok(delivered?.unwrap_or(true))
+}
+
+fn schedule_with_session(
+    received: ReceivedSession,
+    refresh: &Refresh,
+    login: &Login,
+    secrets: &mut [TrackedSecret],
+    now: Duration,
+) -> (Session, Schedule) {
+    let session = received.session;
+    tracing::info!(
+        accessor = session.accessor,
+        secrets = secrets.len(),
+        interval = %refresh.interval,
+        "keeping the files fresh, with the client token of podkey-init"
+    );
+    let token = schedule::Obtained {
+        answer: grant(&session, login),
+        age: now.saturating_sub(received.logged_in),
+    };
+    for (secret, validity) in secrets.iter_mut().zip(received.validities) {
+        secret.validity = validity;
+    }
+    let ages = vec![Some(now.saturating_sub(received.read)); secrets.len()];
+    (session, new_schedule(refresh, Some(token), secrets, ages, now))
+}
+
+fn schedule_without_session(
+    refresh: &Refresh,
+    secrets: &[TrackedSecret],
+    ages: Vec<Option<Duration>>,
+    now: Duration,
+) -> Schedule {
+    tracing::info!(
+        secrets = secrets.len(),
+        interval = %refresh.interval,
+        "keeping the files fresh; there is no client token from before, so the sidecar logs in"
+    );
+    new_schedule(refresh, None, secrets, ages, now)
+}
+
+/// `ages` says how long ago each secret was read. None: that is not known.
+fn new_schedule(
+    refresh: &Refresh,
+    token: Option<schedule::Obtained<Grant>>,
+    secrets: &[TrackedSecret],
+    ages: Vec<Option<Duration>>,
+    now: Duration,
+) -> Schedule {
+    let known = secrets.iter().zip(ages).map(|(secret, age)| {
+        Some(schedule::Obtained {
+            answer: secret.validity.lifetime(),
+            age: age?,
+        })
+    });
+    let known: Vec<_> = known.collect();
+    Schedule::new(now, fastrand::u64(..), refresh.interval.duration(), token, &known)
+}
+
+/// What the token of a session is good for.
+pub(super) fn grant(session: &Session, login: &Login) -> Grant {
+    let proof = match login.method {
+        AuthMethod::Kubernetes => session.proof().and_then(|proof| proof.left(SystemTime::now())),
+        // Servers review no service-account token of this method at a renewal. If a server does, it denies the renewal, and
+        // the sidecar logs in again.
+        AuthMethod::Jwt => None,
+    };
+    Grant {
+        ttl: session.ttl,
+        renewable: session.renewable && !session.is_batch(),
+        uses: session.uses(),
+        proof: proof.map(|(left, life)| Proof { left, life }),
+    }
+}
+
+impl TrackedSecret {
+    /// From the status of a file that is made of the secret.
+    fn resume(wanted: Wanted, status: Option<&FileStatus>) -> Self {
+        let last_success = status.and_then(|status| status.last_success);
+        let validity = match status.map(Validity::of_status) {
+            None | Some(Validity::Static) if last_success.is_none() => Validity::missing(&wanted),
+            None | Some(Validity::Static) if wanted.data.is_some() => Validity::Unknown,
+            None => Validity::Static,
+            Some(validity) => validity,
+        };
+        Self {
+            wanted,
+            validity,
+            last_success,
+            reason: None,
+        }
+    }
+
+    /// How long ago the server answered, according to the status. None: that is not known.
+    fn age(&self, status: Option<&FileStatus>) -> Option<Duration> {
+        let age = status?.age();
+        match self.validity {
+            // "There is no such secret" is an answer too.
+            Validity::Static => Some(age.unwrap_or_default()),
+            _ => age,
+        }
+    }
+}
+
+/// The status of a file that is made of this read.
+fn status_of<'s>(
+    wanted: &Wanted,
+    order: &Order<'_, ApiPath>,
+    files: &BTreeMap<String, TrackedFile>,
+    written_status: &'s StatusByName,
+) -> Option<&'s FileStatus> {
+    let mut made_of_it = files
+        .iter()
+        .filter(|(_, file)| file.origin.wanted(order).as_ref() == Some(wanted));
+    made_of_it.find_map(|(name, _)| written_status.get(name))
+}
+
+/// The files that exist or existed, as far as the plan and the status show what they are made of.
+fn known_files(
+    order: &Order<'_, ApiPath>,
+    shown: &RefreshedFiles,
+    written_status: &StatusByName,
+) -> BTreeMap<String, TrackedFile> {
+    let names: BTreeSet<&str> = shown.names().chain(written_status.keys().map(String::as_str)).collect();
+    let known = names.into_iter().filter_map(|name| {
+        let status = written_status.get(name);
+        let origin = origin(name, order, status)?;
+        let secret = origin.path(order).map(ApiPath::as_str);
+        let mut file = TrackedFile::new(origin, secret.unwrap_or_default());
+        file.version = status.and_then(|status| status.version);
+        file.next_version = file.version;
+        file.state = match status.map(|status| status.state) {
+            Some(state @ (FileState::Gone | FileState::Invalid)) => state,
+            _ => FileState::Fresh,
+        };
+        Some((name.to_owned(), file))
+    });
+    known.collect()
+}
+
+/// What makes the file with this shown name.
+fn origin(name: &str, order: &Order<'_, ApiPath>, status: Option<&FileStatus>) -> Option<FileOrigin> {
+    let is_made_of = |path: &ApiPath| status.is_some_and(|status| status.secret == path.as_str());
+    let mut files = order.files.iter();
+    if let Some(index) = files.position(|order| shown_name(&order.place) == name) {
+        return Some(FileOrigin::File(index));
+    }
+    let variable = env::variable(name).and_then(|variable| {
+        let mut env = order.env.iter();
+        env.position(|order| is_made_of(&order.path) && select::may_make(order.select, variable))
+    });
+    if let Some(index) = variable {
+        return Some(FileOrigin::Variable(index));
+    }
+    let may_make = |order: &FileOrder<'_, ApiPath>| match &order.file.file {
+        Destination::EachField(template) => template.may_make(name),
+        Destination::Absolute(_) | Destination::Relative(_) => false,
+    };
+    let mut files = order.files.iter();
+    let index = files.position(|order| may_make(order) && is_made_of(&order.path))?;
+    Some(FileOrigin::File(index))
+}

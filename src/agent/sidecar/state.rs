@@ -1,0 +1,140 @@
+//! The state of a running sidecar.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use super::failures::FailureLog;
+use super::on_change::Actions;
+use crate::agent::Runtime;
+use crate::agent::delivery::{EnvOrder, FileOrder, Order};
+use crate::agent::validity::Validity;
+use crate::agent::volume::{FileState, FileStatus, RefreshedFiles};
+use crate::plan::{ApiPath, Destination, Login, Plan, WhenGone};
+use crate::schedule::{Schedule, SecretIndex, TokenNumber};
+use crate::vault::{Cancellation, Session, Vault, Wanted};
+
+/// Everything that the sidecar knows. The only secrets in it are the client tokens and content that is not written yet.
+pub(super) struct Sidecar<'a> {
+    pub(super) runtime: &'a Runtime,
+    pub(super) plan: &'a Plan,
+    pub(super) login: &'a Login,
+    pub(super) stop: &'a Cancellation,
+    pub(super) vault: Vault,
+    pub(super) order: Order<'a, ApiPath>,
+    /// What is read. The schedule names each by its index.
+    pub(super) secrets: Vec<TrackedSecret>,
+    pub(super) schedule: Schedule,
+    pub(super) sessions: BTreeMap<TokenNumber, Session>,
+    /// The token for all new requests.
+    pub(super) current: TokenNumber,
+    pub(super) shown: RefreshedFiles,
+    /// The files by their shown names.
+    pub(super) files: BTreeMap<String, TrackedFile>,
+    /// The status that was written last.
+    pub(super) written_status: BTreeMap<String, FileStatus>,
+    pub(super) actions: Actions,
+    pub(super) failures: FailureLog,
+    /// When changes that could not be written are tried again.
+    pub(super) write_again: Option<Duration>,
+}
+
+/// A secret that is read, or a path that is written.
+pub(super) struct TrackedSecret {
+    pub(super) wanted: Wanted,
+    pub(super) validity: Validity,
+    /// When the server last gave the secret.
+    pub(super) last_success: Option<SystemTime>,
+    /// Why the last read failed.
+    pub(super) reason: Option<String>,
+}
+
+/// A file that the containers see, or saw.
+pub(super) struct TrackedFile {
+    pub(super) origin: FileOrigin,
+    /// The path that was read.
+    pub(super) secret: String,
+    /// This process rendered the file. (If not, the origin comes from the status of an earlier process.)
+    pub(super) rendered_here: bool,
+    /// The version of the shown content.
+    pub(super) version: Option<u64>,
+    /// The version of the content that the next swap writes.
+    pub(super) next_version: Option<u64>,
+    pub(super) state: FileState,
+    pub(super) reason: Option<String>,
+}
+
+/// What makes a file: the index of an entry in the order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FileOrigin {
+    File(usize),
+    Variable(usize),
+}
+
+impl TrackedFile {
+    pub(super) fn new(origin: FileOrigin, secret: &str) -> Self {
+        Self {
+            origin,
+            secret: secret.to_owned(),
+            rendered_here: false,
+            version: None,
+            next_version: None,
+            state: FileState::Fresh,
+            reason: None,
+        }
+    }
+
+    pub(super) fn set_state(&mut self, state: FileState, reason: Option<&str>) {
+        (self.state, self.reason) = (state, reason.map(str::to_owned));
+    }
+}
+
+impl FileOrigin {
+    /// The order of a file. None: the origin makes variables.
+    pub(super) fn file<'o, 'a>(self, order: &'o Order<'a, ApiPath>) -> Option<&'o FileOrder<'a, ApiPath>> {
+        match self {
+            Self::File(index) => order.files.get(index),
+            Self::Variable(_) => None,
+        }
+    }
+
+    /// The order of variables. None: the origin makes files.
+    pub(super) fn variables<'o, 'a>(self, order: &'o Order<'a, ApiPath>) -> Option<&'o EnvOrder<'a>> {
+        match self {
+            Self::File(_) => None,
+            Self::Variable(index) => order.env.get(index),
+        }
+    }
+
+    /// The read that the file is made of.
+    pub(super) fn wanted(self, order: &Order<'_, ApiPath>) -> Option<Wanted> {
+        let file = self.file(order).map(FileOrder::wanted);
+        file.or_else(|| self.variables(order).map(EnvOrder::wanted))
+    }
+
+    /// The path of that read.
+    pub(super) fn path<'o>(self, order: &'o Order<'_, ApiPath>) -> Option<&'o ApiPath> {
+        let file = self.file(order).map(|file| &file.path);
+        file.or_else(|| self.variables(order).map(|variables| &variables.path))
+    }
+
+    /// Whether the names of the files come from the fields of the secret, one file for each.
+    pub(super) fn is_each_field(self, order: &Order<'_, ApiPath>) -> bool {
+        let file = self.file(order);
+        file.is_some_and(|order| matches!(order.file.file, Destination::EachField(_)))
+    }
+
+    /// What happens to the file when the secret is gone.
+    pub(super) fn when_gone(self, order: &Order<'_, ApiPath>) -> WhenGone {
+        self.file(order).map_or(WhenGone::Keep, |order| order.file.when_gone)
+    }
+}
+
+impl Sidecar<'_> {
+    pub(super) fn secret(&self, source: SecretIndex) -> Option<&TrackedSecret> {
+        self.secrets.get(source.0)
+    }
+
+    pub(super) fn current_session(&self) -> Option<&Session> {
+        self.sessions.get(&self.current)
+    }
+}

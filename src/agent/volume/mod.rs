@@ -1,0 +1,116 @@
+//! The volumes of the pod: the only room of the agent that knows paths and layouts. `init` and the sidecar write below
+//! [`VOLUME_DIR`]; the containers, and the job hooks in them, see the directory `files` of that volume at [`SECRETS_DIR`].
+//!
+//! | module | what |
+//! | --- | --- |
+//! | `once` | files that `init` writes once, those that are mounted on their own (`subPath`) among them |
+//! | `refreshed` | files that the sidecar replaces, a generation at a time |
+//! | `seen` | the files as the containers see them, for the job hooks and for `exec` |
+//! | `env` | the files that hold variables |
+//! | `bin` | the volume `podkey-bin`: agent, wrappers, the plan for the job hooks |
+//! | `outcome` | how `init` ended, in `podkey-bin` |
+//! | `handover` | the client token on its way from `init` to the sidecar |
+//! | `status` | `.status.json` beside the refreshed files |
+//!
+//! A *place* is the path of a file below the root of the volume, such as `files/web.env`. A *shown name* is the path below
+//! [`SECRETS_DIR`], such as `web.env`.
+
+pub(super) mod bin;
+mod directory;
+pub(super) mod env;
+mod error;
+mod file;
+pub(super) mod handover;
+pub(super) mod once;
+pub(super) mod outcome;
+mod refreshed;
+mod seen;
+mod staged;
+mod status;
+mod termination;
+mod touch;
+
+use std::path::{Path, PathBuf};
+
+pub(super) use self::error::VolumeError;
+pub(super) use self::file::{RenderedFile, read};
+pub(super) use self::refreshed::RefreshedFiles;
+pub(super) use self::seen::{SeenFiles, remove_all_in};
+pub(super) use self::staged::Staged;
+pub(super) use self::status::{FileState, FileStatus, StatusFile};
+pub(super) use self::termination::write_termination_message;
+pub(super) use self::touch::touch;
+use crate::plan::{FILES_DIR, SECRETS_DIR, TOKEN_FILE, VOLUME_DIR};
+
+/// Where the absolute paths of the container are on this machine.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ContainerPaths {
+    /// The prefix of every path (`--root`). None in a container.
+    root: Option<PathBuf>,
+}
+
+impl ContainerPaths {
+    pub(super) fn new(root: Option<PathBuf>) -> Self {
+        Self { root }
+    }
+
+    /// The directory that stands for `/`.
+    pub(super) fn root(&self) -> &Path {
+        self.root.as_deref().unwrap_or_else(|| Path::new("/"))
+    }
+
+    /// The service-account token.
+    pub(super) fn token_file(&self) -> PathBuf {
+        self.at(TOKEN_FILE)
+    }
+
+    /// The directory that the containers see at [`SECRETS_DIR`], as podkey's own containers see it.
+    pub(super) fn files_directory(&self) -> PathBuf {
+        self.at(VOLUME_DIR).join(FILES_DIR)
+    }
+
+    fn at(&self, absolute: &str) -> PathBuf {
+        match &self.root {
+            None => PathBuf::from(absolute),
+            Some(root) => root.join(absolute.trim_start_matches('/')),
+        }
+    }
+
+    /// Whether missing mounts are made: only outside a container.
+    fn makes_mounts(&self) -> bool {
+        self.root.is_some()
+    }
+
+    /// Opens a directory of the container for writing.
+    fn open(&self, absolute: &str) -> Result<Staged, VolumeError> {
+        let directory = self.at(absolute);
+        match self.makes_mounts() {
+            true => Staged::make(&directory),
+            false => Staged::open(&directory),
+        }
+    }
+}
+
+/// The place of the file with this shown name.
+pub(super) fn place(shown: &str) -> String {
+    format!("{FILES_DIR}/{shown}")
+}
+
+/// The shown name of the file at this place. (A file that is mounted on its own has none: its place is returned.)
+pub(super) fn shown_name(place: &str) -> &str {
+    below(FILES_DIR, place).unwrap_or(place)
+}
+
+/// The shown name of the file with this path in the containers. None: the file is mounted on its own.
+pub(super) fn below_secrets(path: &str) -> Option<&str> {
+    below(SECRETS_DIR, path)
+}
+
+fn below<'a>(directory: &str, path: &'a str) -> Option<&'a str> {
+    path.strip_prefix(directory)?.strip_prefix('/')
+}
+
+/// The directory and the last name of a path with slashes.
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
+}

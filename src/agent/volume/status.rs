@@ -1,0 +1,140 @@
+//! `.status.json`: the state of each file, for apps and people, and for a sidecar that the kubelet started again. Names,
+//! paths, versions and times, no value.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+/// The whole file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::agent) struct StatusFile {
+    /// When the file was written, by the node's clock.
+    #[serde(with = "rfc3339")]
+    pub updated: SystemTime,
+    /// The worst state of a file.
+    pub state: FileState,
+    /// Each file, by its shown name.
+    pub files: BTreeMap<String, FileStatus>,
+}
+
+/// The state of one file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::agent) struct FileStatus {
+    /// The path that was read.
+    pub secret: String,
+    /// The version of the secret in the file (KV v2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    pub state: FileState,
+    /// Why the file is not fresh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When the server last confirmed the content, by the node's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "maybe_rfc3339")]
+    pub last_success: Option<SystemTime>,
+    /// When the server is asked next, by the node's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "maybe_rfc3339")]
+    pub next_try: Option<SystemTime>,
+    /// The secret ends by itself, this long after it was obtained; 0: the server does not say when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds: Option<u64>,
+    /// The secret has a lease, which ends with the client token.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leased: bool,
+}
+
+/// The states of a file, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::agent) enum FileState {
+    /// The file has what the server had when it was last asked.
+    Fresh,
+    /// The content is older: the last read failed, or no read was made yet, or none when it was due.
+    Stale,
+    /// The server has new data, from which this file, or another file of the secret, cannot be rendered.
+    Invalid,
+    /// There is new content, and it cannot be written.
+    Unwritten,
+    /// Reading the secret is denied.
+    Denied,
+    /// The secret, or the field, is gone.
+    Gone,
+    /// The credential in the file has ended.
+    Expired,
+    /// Nothing was delivered: the job will fail.
+    Failed,
+}
+
+impl FileStatus {
+    pub(in crate::agent) fn new(secret: &str, state: FileState) -> Self {
+        Self {
+            secret: secret.to_owned(),
+            version: None,
+            state,
+            reason: None,
+            last_success: None,
+            next_try: None,
+            ttl_seconds: None,
+            leased: false,
+        }
+    }
+
+    /// How long ago the server last confirmed the content, by the node's clock. None: it never did.
+    pub(in crate::agent) fn age(&self) -> Option<Duration> {
+        let last = self.last_success?;
+        Some(SystemTime::now().duration_since(last).unwrap_or_default())
+    }
+}
+
+impl StatusFile {
+    /// Nothing was delivered.
+    pub(in crate::agent) fn failed() -> Self {
+        Self {
+            state: FileState::Failed,
+            ..Self::new(BTreeMap::new())
+        }
+    }
+
+    /// The state of these files now.
+    pub(in crate::agent) fn new(files: BTreeMap<String, FileStatus>) -> Self {
+        Self {
+            updated: SystemTime::now(),
+            state: files.values().map(|file| file.state).max().unwrap_or(FileState::Fresh),
+            files,
+        }
+    }
+}
+
+mod rfc3339 {
+    use std::time::SystemTime;
+
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&humantime::format_rfc3339_seconds(*time))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTime, D::Error> {
+        humantime::parse_rfc3339(&String::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
+mod maybe_rfc3339 {
+    use std::time::SystemTime;
+
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(time: &Option<SystemTime>, to: S) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => super::rfc3339::serialize(time, to),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SystemTime>, D::Error> {
+        super::rfc3339::deserialize(from).map(Some)
+    }
+}

@@ -1,0 +1,78 @@
+//! `podkey inject`: reads a manifest, and prints the pods as the webhook would change them.
+
+pub mod offline;
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use self::offline::{OfflineError, OfflinePod};
+use crate::inject::Config;
+
+/// What `podkey inject` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutputFormat {
+    /// The pods as YAML documents.
+    Yaml,
+    /// The pods as JSON objects.
+    Json,
+    /// The JSON Patch of each pod.
+    Patch,
+}
+
+/// Exits with 1 where the webhook would refuse a pod. The file `-` is standard input; without a namespace the manifest's own
+/// counts, or `default`.
+pub fn run(config: &Config, file: &Path, namespace: Option<&str>, output: OutputFormat) -> ExitCode {
+    match decide_and_show(config, file, namespace, output) {
+        Ok(problems) if problems.is_empty() => ExitCode::SUCCESS,
+        Ok(problems) => {
+            for problem in problems {
+                let _ = writeln!(std::io::stderr(), "{problem}");
+            }
+            ExitCode::FAILURE
+        }
+        Err(error) => super::unusable(error),
+    }
+}
+
+/// Returns a line for each problem for which the webhook would refuse a pod.
+fn decide_and_show(
+    config: &Config,
+    file: &Path,
+    namespace: Option<&str>,
+    output: OutputFormat,
+) -> anyhow::Result<Vec<String>> {
+    match offline::inject(&read(file)?, namespace, config) {
+        Ok(pods) => show(&pods, output).map(|()| Vec::new()),
+        Err(OfflineError::Denied(problems)) => Ok(problems),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn read(file: &Path) -> anyhow::Result<String> {
+    if file.as_os_str() == "-" {
+        std::io::read_to_string(std::io::stdin()).context("cannot read standard input")
+    } else {
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+    }
+}
+
+fn show(pods: &[OfflinePod], output: OutputFormat) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    for (index, OfflinePod { pod, patch, notes }) in pods.iter().enumerate() {
+        for note in notes {
+            writeln!(std::io::stderr(), "{note}")?;
+        }
+        match output {
+            OutputFormat::Yaml => {
+                let separator = if index > 0 { "---\n" } else { "" };
+                write!(stdout, "{separator}{}", serde_saphyr::to_string(pod)?)?;
+            }
+            OutputFormat::Json => writeln!(stdout, "{}", serde_json::to_string_pretty(pod)?)?,
+            OutputFormat::Patch => writeln!(stdout, "{}", serde_json::to_string_pretty(patch)?)?,
+        }
+    }
+    Ok(())
+}

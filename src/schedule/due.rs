@@ -1,0 +1,196 @@
+//! Which work is due, and when the next work will be.
+
+use std::time::Duration;
+
+use super::tokens::CurrentToken;
+use super::{LEAST, Schedule, SecretIndex, SecretValidity, TokenNumber, Work};
+
+/// Work that will be due.
+#[derive(Debug, Clone, Copy)]
+struct DueWork {
+    at: Duration,
+    /// The work makes no sense from then on.
+    until: Duration,
+    kind: WorkKind,
+}
+
+/// [`Work`] before it is handed out. The order is the order of work that is due at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum WorkKind {
+    Login,
+    LoginIfNewer,
+    RenewToken,
+    RenewLease(SecretIndex),
+    ReadLeased(SecretIndex),
+    Read,
+    Revoke(TokenNumber),
+}
+
+impl Schedule {
+    /// When there is work next. Later than now, when nothing is [`Self::due`] now.
+    pub(crate) fn wake(&self) -> Duration {
+        let all = self.all_due(self.asked);
+        all.map(|due| self.paced(due.at)).min().unwrap_or(Duration::MAX)
+    }
+
+    /// The work that has been due for longest, if any; work on the token goes first. Its result is to be reported before the next
+    /// call.
+    pub(crate) fn due(&mut self, now: Duration) -> Option<Work> {
+        let now = now.max(self.asked);
+        self.asked = now;
+        self.replaced.retain(|token| token.end > now);
+        let due = self.all_due(now).filter(|due| self.paced(due.at) <= now);
+        let DueWork { kind, .. } = due.min_by_key(|due| match due.kind {
+            kind @ (WorkKind::Login | WorkKind::LoginIfNewer | WorkKind::RenewToken) => (Duration::ZERO, kind),
+            kind => (due.at, kind),
+        })?;
+        self.hand_out(kind, now)
+    }
+
+    /// Makes the work, and puts off its next try: also if its result is never reported.
+    fn hand_out(&mut self, kind: WorkKind, now: Duration) -> Option<Work> {
+        let next = now + LEAST;
+        Some(match kind {
+            WorkKind::Login => {
+                self.login.next = next;
+                Work::Login(TokenNumber(self.logins + 1))
+            }
+            WorkKind::LoginIfNewer => {
+                self.login.next = next;
+                if let Some(relogin) = self.token.as_mut().and_then(|token| token.relogin.as_mut()) {
+                    relogin.next = next;
+                }
+                Work::LoginIfNewer(TokenNumber(self.logins + 1))
+            }
+            WorkKind::RenewToken => {
+                self.use_token(1);
+                if let Some(token) = &mut self.token {
+                    token.retry.next = next;
+                }
+                Work::RenewToken
+            }
+            WorkKind::RenewLease(index) => {
+                self.use_token(1);
+                self.secrets[index.0].renewals.next = next;
+                Work::RenewLease(index)
+            }
+            WorkKind::ReadLeased(index) => {
+                let permit = self.limiter.permit(index, now)?;
+                self.use_token(1);
+                self.secrets[index.0].retry.next = next;
+                Work::ReadLeased(index, permit)
+            }
+            WorkKind::Read => Work::Read(self.hand_out_static(now, next)),
+            WorkKind::Revoke(number) => {
+                for replaced in self.replaced.iter_mut().filter(|of| of.number == number) {
+                    replaced.next = next;
+                }
+                Work::Revoke(number)
+            }
+        })
+    }
+
+    /// All static secrets that are due, as far as the token's uses reach.
+    fn hand_out_static(&mut self, now: Duration, next: Duration) -> Vec<SecretIndex> {
+        if self.next_round <= now {
+            self.next_round = (now + self.jittered_interval()).max(next);
+        }
+        let left = self.token.as_ref().and_then(|token| token.uses);
+        let left = left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
+        let mut indices = Vec::new();
+        for index in &self.read_order {
+            let secret = &mut self.secrets[index.0];
+            if matches!(secret.validity, SecretValidity::Static) && secret.retry.next <= now && indices.len() < left {
+                secret.retry.next = next;
+                indices.push(*index);
+            }
+        }
+        self.use_token(indices.len() as u64);
+        indices
+    }
+
+    /// All work, due now or later.
+    fn all_due(&self, now: Duration) -> impl Iterator<Item = DueWork> {
+        let token = self.token.as_ref().filter(|token| token.is_valid(now));
+        let replace = token.map_or(Duration::ZERO, |token| token.term.replace);
+        let login = DueWork {
+            at: replace.max(self.login.next),
+            until: Duration::MAX,
+            kind: WorkKind::Login,
+        };
+        let with_token = token.into_iter().flat_map(move |token| self.due_with(token));
+        let unused = self.replaced.iter().filter(|token| !self.is_in_use(token.number));
+        let revoke = unused.map(|token| DueWork {
+            at: token.next,
+            until: token.end,
+            kind: WorkKind::Revoke(token.number),
+        });
+        let all = std::iter::once(login).chain(with_token).chain(revoke);
+        all.filter(|due| self.paced(due.at) < due.until)
+    }
+
+    /// All work that needs this token, or keeps it.
+    fn due_with(&self, token: &CurrentToken) -> impl Iterator<Item = DueWork> {
+        let relogin = token.relogin.map(|relogin| DueWork {
+            at: relogin.next.max(self.login.next),
+            until: token.term.end,
+            kind: WorkKind::LoginIfNewer,
+        });
+        let renew = token.term.renew.map(|at| DueWork {
+            at: at.max(token.retry.next),
+            until: token.term.end,
+            kind: WorkKind::RenewToken,
+        });
+        let secrets = (0..self.secrets.len()).map(SecretIndex);
+        relogin
+            .into_iter()
+            .chain(renew)
+            .chain(secrets.flat_map(move |index| self.due_of(index, token)))
+    }
+
+    /// The work on one secret with this token: a read, and the renewal of a lease.
+    fn due_of(&self, index: SecretIndex, token: &CurrentToken) -> impl Iterator<Item = DueWork> {
+        let both = self.secrets.get(index.0).map(|secret| {
+            let read = |replace: Duration| DueWork {
+                at: self.readable_at(index, secret).max(replace),
+                until: token.term.end,
+                kind: WorkKind::ReadLeased(index),
+            };
+            match &secret.validity {
+                SecretValidity::Static => {
+                    let read = DueWork {
+                        kind: WorkKind::Read,
+                        ..read(Duration::ZERO)
+                    };
+                    (read, None)
+                }
+                SecretValidity::Unknown => (read(Duration::ZERO), None),
+                SecretValidity::Ends(term) => (read(term.replace), None),
+                SecretValidity::Lease(term, with) => {
+                    let renew = term.renew.filter(|_| *with == token.number).map(|at| DueWork {
+                        at: at.max(secret.renewals.next),
+                        until: term.end.min(token.term.end),
+                        kind: WorkKind::RenewLease(index),
+                    });
+                    (read(term.replace), renew)
+                }
+            }
+        });
+        both.into_iter()
+            .flat_map(|(read, renew)| std::iter::once(read).chain(renew))
+    }
+
+    /// When the secret is read or its lease renewed next, by what is known now. Without a token: when the next login is.
+    pub(crate) fn next_try(&self, index: SecretIndex) -> Option<Duration> {
+        let secret = self.secrets.get(index.0)?;
+        match self.token.as_ref().filter(|token| token.is_valid(self.asked)) {
+            Some(token) => self.due_of(index, token).map(|due| self.paced(due.at)).min(),
+            None => Some(self.paced(self.login.next.max(self.readable_at(index, secret)))),
+        }
+    }
+
+    /// Not before the pause ends that all requests share.
+    fn paced(&self, at: Duration) -> Duration {
+        at.max(self.pace.until)
+    }
+}

@@ -1,0 +1,1085 @@
+//! The schedule's rules, one by one.
+
+mod simulation;
+mod storm;
+
+use super::*;
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const START: Duration = Duration::from_secs(1000);
+const HOUR: Duration = Duration::from_secs(3600);
+const FIRST: SecretIndex = SecretIndex(0);
+const STATIC: Lifetime = Lifetime::Static;
+
+fn lease(ttl: u64, renewable: bool) -> Lifetime {
+    Lifetime::Lease {
+        ttl: secs(ttl),
+        renewable,
+    }
+}
+
+fn grant(ttl: u64, renewable: bool) -> Grant {
+    Grant {
+        ttl: secs(ttl),
+        renewable,
+        uses: 0,
+        proof: None,
+    }
+}
+
+/// A schedule with the time, in which all answers come at once.
+struct ScheduleCase {
+    schedule: Schedule,
+    now: Duration,
+}
+
+/// With a token that never ends.
+fn case(interval: u64, held: &[Lifetime]) -> ScheduleCase {
+    with_token(interval, grant(0, false), held)
+}
+
+fn with_token(interval: u64, token: Grant, held: &[Lifetime]) -> ScheduleCase {
+    let age = Duration::ZERO;
+    let held: Vec<_> = held
+        .iter()
+        .map(|answer| Some(Obtained { answer: *answer, age }))
+        .collect();
+    let token = Obtained { answer: token, age };
+    ScheduleCase {
+        schedule: Schedule::new(START, 7, secs(interval), Some(token), &held),
+        now: START,
+    }
+}
+
+impl ScheduleCase {
+    /// Sleeps till the next work.
+    fn work(&mut self) -> Work {
+        if let Some(work) = self.schedule.due(self.now) {
+            return work;
+        }
+        let wake = self.schedule.wake();
+        assert!(wake > self.now, "sleeps not at all");
+        self.now = wake;
+        self.schedule.due(wake).expect("woken for nothing")
+    }
+
+    fn since_start(&self) -> f64 {
+        (self.now - START).as_secs_f64()
+    }
+
+    fn read(&mut self, result: Result<Lifetime, WorkFailure>) {
+        self.schedule.read(self.now, &[(FIRST, result)]);
+    }
+
+    /// The next work is a read that needs a permit; returns when, since the start.
+    fn reads(&mut self, result: Result<Lifetime, WorkFailure>) -> f64 {
+        let work = self.work();
+        let Work::ReadLeased(source, permit) = work else {
+            panic!("{:?}: {work:?}", self.now)
+        };
+        assert_eq!(source, FIRST);
+        if result.is_err() && result != Err(WorkFailure::Failed) {
+            self.schedule.return_permit(permit);
+        }
+        self.read(result);
+        self.since_start()
+    }
+
+    fn renews(&mut self, result: Result<Lifetime, WorkFailure>) -> f64 {
+        let work = self.work();
+        assert!(matches!(work, Work::RenewLease(FIRST)), "{:?}: {work:?}", self.now);
+        self.schedule.lease_renewed(self.now, FIRST, result);
+        self.since_start()
+    }
+
+    fn reads_static(&mut self, result: Result<Lifetime, WorkFailure>) -> f64 {
+        let work = self.work();
+        let Work::Read(sources) = work else {
+            panic!("{:?}: {work:?}", self.now)
+        };
+        let results: Vec<_> = sources.iter().map(|source| (*source, result)).collect();
+        self.schedule.read(self.now, &results);
+        self.since_start()
+    }
+
+    /// As the sidecar does it: where the server is away, or says 429, the rest is not asked for.
+    fn reads_until_one_fails(
+        &mut self,
+        sources: &[SecretIndex],
+        mut ask: impl FnMut(SecretIndex) -> Result<Lifetime, WorkFailure>,
+    ) {
+        let mut results = Vec::new();
+        for source in sources {
+            let result = ask(*source);
+            results.push((*source, result));
+            if matches!(result, Err(WorkFailure::Unavailable | WorkFailure::Throttled(_))) {
+                break;
+            }
+        }
+        self.schedule.read(self.now, &results);
+        self.schedule.not_requested(&sources[results.len()..]);
+    }
+
+    fn logs_in(&mut self, result: Result<Grant, WorkFailure>) -> f64 {
+        let work = self.work();
+        assert!(matches!(work, Work::Login(_)), "{:?}: {work:?}", self.now);
+        self.schedule.logged_in(self.now, result);
+        self.since_start()
+    }
+
+    fn renews_token(&mut self, result: Result<Grant, WorkFailure>) -> f64 {
+        let work = self.work();
+        assert!(matches!(work, Work::RenewToken), "{:?}: {work:?}", self.now);
+        self.schedule.token_renewed(self.now, result);
+        self.since_start()
+    }
+
+    fn state(&self) -> SecretFreshness {
+        self.schedule.freshness(FIRST, self.now)
+    }
+}
+
+#[track_caller]
+fn about(found: f64, from: f64, to: f64) {
+    assert!((from..=to).contains(&found), "{found} is not from {from} to {to}");
+}
+
+#[test]
+fn static_secrets_are_read_together_and_never_later_than_the_interval_says() {
+    let mut case = case(100, &[STATIC, STATIC, STATIC]);
+    let mut last = case.reads_static(Ok(STATIC));
+    about(last, 1.0, 100.0);
+    let mut pauses = Vec::new();
+    for _ in 0..1000 {
+        let work = case.work();
+        assert!(matches!(&work, Work::Read(sources) if sources.len() == 3), "{work:?}");
+        case.schedule
+            .read(case.now, &[0, 1, 2].map(|index| (SecretIndex(index), Ok(STATIC))));
+        pauses.push(case.since_start() - last);
+        last = case.since_start();
+    }
+    let (least, most) = (
+        pauses.iter().copied().fold(f64::MAX, f64::min),
+        pauses.iter().copied().fold(0.0, f64::max),
+    );
+    about(least, 90.0, 91.0);
+    about(most, 98.5, 99.0);
+}
+
+#[test]
+fn pods_that_start_together_read_at_different_times() {
+    let first: Vec<_> = (0..100)
+        .map(|seed| {
+            let token = Obtained {
+                answer: grant(0, false),
+                age: Duration::ZERO,
+            };
+            let held = [Some(Obtained {
+                answer: STATIC,
+                age: Duration::ZERO,
+            })];
+            Schedule::new(START, seed, secs(100), Some(token), &held).wake() - START
+        })
+        .collect();
+    for tenth in 1..10 {
+        let before = first.iter().filter(|first| **first < secs(10 * tenth)).count() as u64;
+        about(before as f64, (10 * tenth) as f64 - 15.0, (10 * tenth) as f64 + 15.0);
+    }
+}
+
+#[test]
+fn a_secret_whose_read_failed_is_read_again_alone_and_then_with_the_others() {
+    let mut case = case(100, &[STATIC, STATIC]);
+    let Work::Read(sources) = case.work() else { panic!() };
+    assert_eq!(sources, [SecretIndex(0), SecretIndex(1)]);
+    let round = [(SecretIndex(0), Err(WorkFailure::Failed)), (SecretIndex(1), Ok(STATIC))];
+    case.schedule.read(case.now, &round);
+    assert_eq!(case.state(), SecretFreshness::Stale);
+    let failed = case.since_start();
+    let Work::Read(sources) = case.work() else { panic!() };
+    assert_eq!(sources, [SecretIndex(0)]);
+    about(case.since_start() - failed, 5.0, 10.0);
+    case.read(Ok(STATIC));
+    assert_eq!(case.state(), SecretFreshness::Fresh);
+    let Work::Read(sources) = case.work() else { panic!() };
+    assert_eq!(
+        sources,
+        [SecretIndex(1), SecretIndex(0)],
+        "who was asked for last is behind"
+    );
+}
+
+#[test]
+fn a_secret_that_always_fails_keeps_no_other_from_being_read() {
+    for (failure, least) in [
+        (WorkFailure::Unavailable, 3600.0 / 16.5),
+        (WorkFailure::Failed, 3600.0 / 16.5),
+        // Nobody is asked more often than that, whoever is throttled.
+        (WorkFailure::Throttled(None), 3600.0 / 310.0),
+    ] {
+        let mut case = case(15, &[STATIC, STATIC, STATIC]);
+        let mut read = [0_u32; 3];
+        while case.since_start() < 3600.0 {
+            let Work::Read(sources) = case.work() else { panic!() };
+            case.reads_until_one_fails(&sources, |source| match source {
+                FIRST => Err(failure),
+                SecretIndex(good) => {
+                    read[good] += 1;
+                    Ok(STATIC)
+                }
+            });
+            assert_ne!(case.state(), SecretFreshness::Fresh);
+        }
+        for good in [1, 2] {
+            about(f64::from(read[good]), least * 0.9, 3600.0 / 13.5);
+        }
+    }
+}
+
+#[test]
+fn all_secrets_that_are_due_are_stale_while_the_server_is_unavailable_although_only_one_was_requested() {
+    for failure in [WorkFailure::Unavailable, WorkFailure::Throttled(None)] {
+        let mut case = case(15, &[STATIC, STATIC, STATIC]);
+        let states = |case: &ScheduleCase| [0, 1, 2].map(|index| case.schedule.freshness(SecretIndex(index), case.now));
+        for _ in 0..5 {
+            let Work::Read(sources) = case.work() else { panic!() };
+            assert_eq!(sources.len(), 3);
+            case.reads_until_one_fails(&sources, |_| Err(failure));
+            assert!(case.schedule.due(case.now).is_none());
+            assert_eq!(states(&case), [SecretFreshness::Stale; 3]);
+        }
+        assert_eq!(case.schedule.next_try(FIRST), Some(case.schedule.wake()));
+        case.reads_static(Ok(STATIC));
+        assert_eq!(states(&case), [SecretFreshness::Fresh; 3]);
+    }
+}
+
+#[test]
+fn without_a_token_and_with_its_login_refused_no_secret_is_fresh() {
+    let mut case = with_token(15, grant(60, false), &[STATIC]);
+    while case.since_start() < 120.0 {
+        match case.work() {
+            Work::Read(_) => case.read(Ok(STATIC)),
+            Work::Login(_) => case.schedule.logged_in(case.now, Err(WorkFailure::Denied)),
+            work => panic!("{work:?}"),
+        }
+    }
+    assert!(case.schedule.due(case.now).is_none());
+    assert_eq!(case.state(), SecretFreshness::Stale);
+    assert_eq!(case.schedule.worsens(), None);
+    assert_eq!(case.schedule.next_try(FIRST), Some(case.schedule.wake()));
+    case.logs_in(Ok(grant(60, false)));
+    case.reads_static(Ok(STATIC));
+    assert_eq!(case.state(), SecretFreshness::Fresh);
+}
+
+#[test]
+fn a_secret_that_gets_stale_or_expires_before_the_next_try_is_reported_in_time() {
+    let mut case = with_token(1000, grant(10, false), &[STATIC, Lifetime::Ends { ttl: secs(2000) }]);
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        let worse = case.schedule.worsens().unwrap();
+        if worse < case.schedule.wake() {
+            case.now = worse;
+            assert!(case.schedule.due(worse).is_none());
+            told.push([0, 1].map(|index| case.schedule.freshness(SecretIndex(index), worse)));
+        } else {
+            case.logs_in(Err(WorkFailure::Denied));
+        }
+    }
+    assert_eq!(
+        told,
+        [
+            [SecretFreshness::Stale, SecretFreshness::Fresh],
+            [SecretFreshness::Stale, SecretFreshness::Expired]
+        ]
+    );
+    assert_eq!(case.schedule.worsens(), None);
+}
+
+#[test]
+fn a_secret_that_waits_for_a_token_is_stale_while_the_server_is_unavailable() {
+    let mut case = with_token(15, grant(60, true), &[STATIC]);
+    while case.since_start() < 59.0 {
+        match case.work() {
+            Work::Read(_) => case.read(Ok(STATIC)),
+            Work::RenewToken => case.schedule.token_renewed(case.now, Err(WorkFailure::Unavailable)),
+            Work::Login(_) => case.schedule.logged_in(case.now, Err(WorkFailure::Unavailable)),
+            work => panic!("{work:?}"),
+        }
+    }
+    assert!(case.schedule.due(case.now).is_none());
+    assert_eq!(case.state(), SecretFreshness::Stale);
+}
+
+#[test]
+fn a_lease_is_renewed_at_about_two_thirds_for_ever() {
+    let mut case = case(86400, &[lease(1000, true)]);
+    let mut last = 0.0;
+    for _ in 0..50 {
+        let now = case.renews(Ok(lease(1000, true)));
+        about(now - last, 600.0, 650.0);
+        last = now;
+    }
+}
+
+#[test]
+fn a_lease_that_cannot_be_renewed_further_is_read_again() {
+    // The answer to the renewal, and how much later the secret is read, with the rest of the old term at 350 to 400.
+    for (answer, from, to) in [
+        (lease(300, true), 180.0, 195.0),
+        (lease(1000, false), 600.0, 650.0),
+        (lease(0, true), 210.0, 260.0),
+        (STATIC, 210.0, 260.0),
+        (lease(1, true), 1.0, 1.0),
+    ] {
+        let mut case = case(86400, &[lease(1000, true)]);
+        let renewed = case.renews(Ok(answer));
+        about(renewed, 600.0, 650.0);
+        let read = case.reads(Ok(lease(1000, true)));
+        about(read - renewed, from, to);
+        about(case.renews(Ok(lease(1000, true))) - read, 600.0, 650.0);
+    }
+    let mut case = case(86400, &[lease(1000, false)]);
+    about(case.reads(Ok(lease(1000, false))), 600.0, 650.0);
+}
+
+#[test]
+fn absurd_durations_are_clamped() {
+    for ttl in [u64::MAX, u64::MAX / 2] {
+        let mut case = with_token(ttl, grant(ttl, true), &[lease(ttl, true), STATIC]);
+        let wake = case.schedule.wake();
+        about((wake - START).as_secs_f64(), 1.0, LONGEST.as_secs_f64());
+        case.now = wake;
+        assert!(case.schedule.due(wake).is_some());
+    }
+    let mut case = with_token(86400, grant(1000, true), &[lease(1000, true)]);
+    for _ in 0..2 {
+        match case.work() {
+            Work::RenewLease(source) => {
+                case.schedule.lease_renewed(case.now, source, Ok(lease(u64::MAX, true)));
+            }
+            Work::RenewToken => case.schedule.token_renewed(case.now, Ok(grant(u64::MAX, true))),
+            work => panic!("{work:?}"),
+        }
+    }
+    about((case.schedule.wake() - START).as_secs_f64(), 1e8, 1e9);
+}
+
+#[test]
+fn renewals_that_fail_for_ever_cost_one_credential_in_a_ttl() {
+    let mut case = case(86400, &[lease(60, true)]);
+    let (mut reads, mut renewals, mut last) = (0, 0, None);
+    while case.since_start() < 600.0 {
+        match case.work() {
+            Work::RenewLease(_) => {
+                assert!(last.is_none_or(|last| case.now >= last + LEAST));
+                last = Some(case.now);
+                renewals += 1;
+                case.schedule.lease_renewed(case.now, FIRST, Err(WorkFailure::Failed));
+            }
+            Work::ReadLeased(_, _permit) => {
+                reads += 1;
+                case.read(Ok(lease(60, true)));
+            }
+            work => panic!("{work:?}"),
+        }
+        assert_ne!(case.state(), SecretFreshness::Expired);
+    }
+    assert!((10..=12).contains(&reads), "{reads} reads");
+    assert!(renewals <= 10 * reads, "{renewals} renewals");
+}
+
+#[test]
+fn tries_come_closer_as_the_end_comes_nearer() {
+    for failure in [WorkFailure::Failed, WorkFailure::Unavailable] {
+        let mut case = case(86400, &[lease(1000, true)]);
+        let (mut last, mut tries) = (600.0, 0);
+        while case.since_start() < 995.0 {
+            match case.work() {
+                Work::RenewLease(_) => case.schedule.lease_renewed(case.now, FIRST, Err(failure)),
+                Work::ReadLeased(_, permit) => {
+                    case.schedule.return_permit(permit);
+                    case.read(Err(failure));
+                }
+                work => panic!("{work:?}"),
+            }
+            let now = case.since_start();
+            about(now - last, 0.0, (1000.0 - last) / 4.0 + 1.0);
+            (last, tries) = (now, tries + 1);
+        }
+        assert!((12..60).contains(&tries), "{tries} tries");
+    }
+}
+
+#[test]
+fn a_token_whose_replacement_fails_is_renewed_as_before() {
+    let mut case = with_token(15, grant(1000, true), &[STATIC, lease(9000, true)]);
+    let mut renewed = 0;
+    while case.since_start() < 5000.0 {
+        match case.work() {
+            Work::Read(_) => case.read(Err(WorkFailure::Denied)),
+            Work::Login(_) => case.schedule.logged_in(case.now, Err(WorkFailure::Denied)),
+            Work::RenewToken => {
+                renewed += 1;
+                case.schedule.token_renewed(case.now, Ok(grant(1000, true)));
+            }
+            work => panic!("{work:?}"),
+        }
+        assert_eq!(
+            case.schedule.freshness(SecretIndex(1), case.now),
+            SecretFreshness::Fresh
+        );
+    }
+    assert!((7..9).contains(&renewed), "{renewed} renewals");
+}
+
+#[test]
+fn when_all_fails_the_limiter_still_counts() {
+    let mut case = case(86400, &[lease(60, true)]);
+    let mut reads = 0;
+    while case.since_start() < 600.0 {
+        match case.work() {
+            Work::RenewLease(_) => case.schedule.lease_renewed(case.now, FIRST, Err(WorkFailure::Failed)),
+            Work::ReadLeased(_, _permit) => {
+                reads += 1;
+                case.read(Err(WorkFailure::Failed));
+            }
+            work => panic!("{work:?}"),
+        }
+    }
+    assert!((3..=20).contains(&reads), "{reads} reads");
+    assert_eq!(case.state(), SecretFreshness::Expired);
+}
+
+#[test]
+fn a_lease_that_is_gone_is_read_again_once() {
+    for failure in [WorkFailure::Gone, WorkFailure::Denied] {
+        let mut case = case(86400, &[lease(1000, true)]);
+        let renewed = case.renews(Err(failure));
+        assert_eq!(case.state() == SecretFreshness::Expired, failure == WorkFailure::Gone);
+        assert_eq!(case.reads(Ok(lease(1000, true))), renewed);
+        about(case.renews(Ok(lease(1000, true))) - renewed, 600.0, 650.0);
+    }
+    // One that was made just before waits for the limiter.
+    let mut case = case(86400, &[lease(40, true)]);
+    let renewed = case.renews(Err(WorkFailure::Gone));
+    about(renewed, 24.0, 26.0);
+    assert_eq!(case.reads(Ok(lease(40, true))), 30.0);
+}
+
+#[test]
+fn a_certificate_is_replaced_before_it_expires() {
+    let certificate = Lifetime::Ends { ttl: 24 * HOUR };
+    let mut case = case(86400, &[certificate]);
+    let day = 86400.0;
+    let first = case.reads(Err(WorkFailure::Failed));
+    about(first, 0.60 * day, 0.65 * day);
+    // A try that failed may have made one: the next is a third of its life later, and in time.
+    let second = case.reads(Ok(certificate));
+    about(second - first, day / 3.0, day / 3.0 + 1.0);
+    about(second, 0.0, day);
+    assert_eq!(case.state(), SecretFreshness::Fresh);
+}
+
+#[test]
+fn a_write_without_a_known_end_is_repeated_each_interval_but_not_within_30_seconds() {
+    for (interval, least, most) in [(5, 30.0, 36.0), (100, 90.0, 99.0)] {
+        let mut case = case(interval, &[Lifetime::Unknown]);
+        let mut last = case.reads(Ok(Lifetime::Unknown));
+        about(last, 30.0, 30.0 + interval as f64);
+        for _ in 0..20 {
+            let now = case.reads(Ok(Lifetime::Unknown));
+            about(now - last, least, most);
+            last = now;
+        }
+    }
+}
+
+#[test]
+fn a_secret_that_did_not_exist_needs_a_permit_until_it_is_known_to_be_static() {
+    let mut case = case(5, &[Lifetime::Unknown]);
+    let mut last = case.reads(Err(WorkFailure::Gone));
+    about(last, 30.0, 35.0);
+    // A request that was refused made nothing: it is looked for each interval.
+    for _ in 0..3 {
+        let now = case.reads(Err(WorkFailure::Gone));
+        about(now - last, 4.5, 5.0);
+        last = now;
+    }
+    // An answer that was lost may have made one.
+    let lost = case.reads(Err(WorkFailure::Failed));
+    let found = case.reads(Ok(STATIC));
+    about(found - lost, 30.0, 36.0);
+    let plain = case.reads_static(Ok(STATIC));
+    about(plain - found, 1.0, 5.0);
+    about(case.reads_static(Ok(STATIC)) - plain, 4.5, 5.0);
+}
+
+#[test]
+fn a_secret_that_once_had_a_lease_always_needs_a_permit() {
+    let mut case = case(5, &[STATIC]);
+    let first = case.reads_static(Ok(lease(60, false)));
+    let second = case.reads(Ok(STATIC));
+    about(second - first, 36.0, 39.0);
+    about(case.reads(Ok(STATIC)) - second, 30.0, 36.0);
+}
+
+#[test]
+fn a_token_that_never_ends_is_left_alone() {
+    let mut case = case(86400, &[STATIC]);
+    for _ in 0..1000 {
+        case.reads_static(Ok(STATIC));
+    }
+}
+
+#[test]
+fn a_periodic_token_is_renewed_for_ever_and_one_at_its_maximum_replaced() {
+    let mut case = with_token(86400, grant(1000, true), &[lease(9000, true)]);
+    let mut last = 0.0;
+    for _ in 0..2 {
+        let now = case.renews_token(Ok(grant(1000, true)));
+        about(now - last, 600.0, 650.0);
+        last = now;
+    }
+    let shorter = case.renews_token(Ok(grant(600, true)));
+    // Its lease would have been renewed later: it is read with the new token, and then the old one revoked.
+    let login = case.logs_in(Ok(grant(1000, true)));
+    about(login - shorter, 360.0, 390.0);
+    assert!(case.schedule.keeps(TokenNumber(0)) && case.schedule.keeps(TokenNumber(1)));
+    assert_eq!(case.reads(Ok(lease(9000, true))), login);
+    let Work::Revoke(number) = case.work() else { panic!() };
+    assert_eq!(number, TokenNumber(0));
+    about(case.since_start() - login, 30.0, 30.0);
+    case.schedule.revoked(case.now, number, Ok(()));
+    assert!(!case.schedule.keeps(TokenNumber(0)));
+    case.renews_token(Ok(grant(1000, true)));
+}
+
+#[test]
+fn a_token_that_is_not_renewable_is_replaced_in_time_and_a_lease_never_outlives_it() {
+    let mut case = with_token(86400, grant(1000, false), &[lease(9000, true)]);
+    about(case.logs_in(Err(WorkFailure::Failed)), 600.0, 650.0);
+    while case.since_start() < 1000.0 {
+        assert_eq!(case.state(), SecretFreshness::Fresh);
+        case.logs_in(Err(WorkFailure::Failed));
+    }
+    case.now = START + secs(1000);
+    assert_eq!(case.state(), SecretFreshness::Expired);
+    let login = case.logs_in(Ok(grant(1000, false)));
+    assert_eq!(case.reads(Ok(lease(9000, true))), login);
+    assert_eq!(case.state(), SecretFreshness::Fresh);
+    // The old token ended by itself.
+    assert!(!case.schedule.keeps(TokenNumber(0)));
+}
+
+#[test]
+fn the_old_token_lives_until_its_lease_is_replaced() {
+    let mut case = with_token(86400, grant(1000, false), &[lease(900, false)]);
+    about(case.reads(Ok(lease(900, false))), 540.0, 585.0);
+    let login = case.logs_in(Ok(grant(1000, false)));
+    about(login, 600.0, 650.0);
+    // The limiter goes first.
+    let read = case.reads(Ok(lease(900, false)));
+    about(read - login, 30.0, 300.0);
+    assert!(matches!(case.work(), Work::Revoke(TokenNumber(0))));
+    about(case.since_start() - read, 1.0, 30.0);
+}
+
+#[test]
+fn a_lease_without_a_ttl_does_not_lose_its_token_before_it_is_replaced() {
+    let mut case = with_token(15, grant(1000, false), &[lease(0, true), STATIC]);
+    let Work::Read(_) = case.work() else { panic!() };
+    case.schedule
+        .read(case.now, &[(SecretIndex(1), Err(WorkFailure::Denied))]);
+    case.logs_in(Ok(grant(1000, false)));
+    let read = loop {
+        match case.work() {
+            Work::Read(_) => case.schedule.read(case.now, &[(SecretIndex(1), Ok(STATIC))]),
+            Work::ReadLeased(_, _permit) => {
+                case.read(Ok(lease(0, true)));
+                break case.since_start();
+            }
+            work => panic!("{work:?}"),
+        }
+    };
+    about(read, 1000.0 / 3.0, 1000.0);
+    loop {
+        match case.work() {
+            Work::Read(_) => case.schedule.read(case.now, &[(SecretIndex(1), Ok(STATIC))]),
+            Work::Revoke(TokenNumber(0)) => break about(case.since_start() - read, 1.0, 30.0),
+            work => panic!("{work:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_token_that_cannot_be_renewed_after_all_is_replaced_at_once() {
+    for failure in [WorkFailure::Denied, WorkFailure::Gone] {
+        let mut case = with_token(86400, grant(1000, true), &[]);
+        let renewal = case.renews_token(Err(failure));
+        assert_eq!(case.logs_in(Ok(grant(1000, true))), renewal);
+    }
+    // One whose renewal fails is tried, and replaced when nine tenths are over.
+    let mut case = with_token(86400, grant(1000, true), &[]);
+    let login = loop {
+        match case.work() {
+            Work::RenewToken => case.schedule.token_renewed(case.now, Err(WorkFailure::Failed)),
+            Work::Login(_) => break case.since_start(),
+            work => panic!("{work:?}"),
+        }
+    };
+    assert_eq!(login, 900.0);
+}
+
+#[test]
+fn a_token_with_few_uses_is_replaced_before_the_last() {
+    let few = Grant {
+        uses: 4,
+        proof: None,
+        ..grant(0, false)
+    };
+    let mut case = with_token(100, few, &[STATIC, STATIC]);
+    let sources = [(SecretIndex(0), Ok(STATIC)), (SecretIndex(1), Ok(STATIC))];
+    let Work::Read(_) = case.work() else { panic!() };
+    case.schedule.read(case.now, &sources);
+    let Work::Read(first) = case.work() else { panic!() };
+    assert_eq!(first, [SecretIndex(0)], "one use is left, and one to revoke it");
+    case.schedule.read(case.now, &sources[..1]);
+    case.logs_in(Ok(few));
+    let Work::Read(second) = case.work() else { panic!() };
+    assert_eq!(second, [SecretIndex(1)]);
+    case.schedule.read(case.now, &sources[1..]);
+    assert!(matches!(case.work(), Work::Revoke(TokenNumber(0))));
+    // A token for one request is as good as none.
+    let mut case = with_token(100, Grant { uses: 1, ..few }, &[STATIC]);
+    let first = case.logs_in(Ok(Grant { uses: 1, ..few }));
+    about(case.logs_in(Ok(few)) - first, 5.0, 10.0);
+}
+
+/// A token of 20 seconds ends while the server is away for 25.
+#[test]
+fn tries_that_a_near_end_hurries_do_not_make_the_later_ones_rare() {
+    let mut case = with_token(5, grant(20, true), &[STATIC]);
+    let mut tries = 0;
+    while case.since_start() < 25.0 {
+        tries += 1;
+        match case.work() {
+            Work::Login(_) => case.schedule.logged_in(case.now, Err(WorkFailure::Unavailable)),
+            Work::RenewToken => case.schedule.token_renewed(case.now, Err(WorkFailure::Unavailable)),
+            Work::Read(sources) => case
+                .schedule
+                .read(case.now, &[(sources[0], Err(WorkFailure::Unavailable))]),
+            work => panic!("{work:?}"),
+        }
+    }
+    assert!(tries > 5, "{tries}");
+    let wait = case.schedule.wake().saturating_sub(case.now).as_secs();
+    assert!(wait <= 40, "{wait} s after {tries} tries");
+}
+
+#[test]
+fn while_the_server_is_away_for_a_day_it_is_asked_each_five_minutes() {
+    let mut case = with_token(15, grant(3600, true), &[lease(3600, true), STATIC]);
+    let mut asked = Vec::new();
+    while case.since_start() < 86400.0 {
+        asked.push(case.since_start());
+        match case.work() {
+            Work::Login(_) => case.schedule.logged_in(case.now, Err(WorkFailure::Unavailable)),
+            Work::RenewToken => case.schedule.token_renewed(case.now, Err(WorkFailure::Unavailable)),
+            Work::RenewLease(_) => case
+                .schedule
+                .lease_renewed(case.now, FIRST, Err(WorkFailure::Unavailable)),
+            Work::ReadLeased(_, permit) => {
+                case.schedule.return_permit(permit);
+                case.read(Err(WorkFailure::Unavailable));
+            }
+            Work::Read(sources) => case
+                .schedule
+                .read(case.now, &[(sources[0], Err(WorkFailure::Unavailable))]),
+            work @ (Work::Revoke(_) | Work::LoginIfNewer(_)) => panic!("{work:?}"),
+        }
+    }
+    about(asked.len() as f64, 86400.0 / 300.0, 86400.0 / 225.0 + 60.0);
+    let pauses: Vec<_> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    about(pauses[1], 4.9, 10.0);
+    about(pauses[2], 9.9, 20.0);
+    assert!(pauses.iter().skip(1).all(|pause| (0.9..=300.1).contains(pause)));
+    assert_eq!(case.state(), SecretFreshness::Expired);
+    assert_eq!(
+        case.schedule.freshness(SecretIndex(1), case.now),
+        SecretFreshness::Stale
+    );
+    // Back: all is done at once, each thing once.
+    let back = case.logs_in(Ok(grant(3600, true)));
+    let mut works = 0;
+    while case.schedule.wake() <= case.now || works == 0 {
+        match case.schedule.due(case.now) {
+            Some(Work::ReadLeased(_, _permit)) => case.read(Ok(lease(3600, true))),
+            Some(Work::Read(sources)) => case.schedule.read(case.now, &[(sources[0], Ok(STATIC))]),
+            other => panic!("{other:?}"),
+        }
+        works += 1;
+    }
+    assert_eq!((works, case.since_start()), (2, back));
+    assert_eq!(case.state(), SecretFreshness::Fresh);
+}
+
+#[test]
+fn after_a_suspend_of_hours_everything_is_done_once() {
+    let mut case = with_token(15, grant(3600, true), &[lease(3600, true), STATIC]);
+    case.reads_static(Ok(STATIC));
+    case.now += 10 * HOUR;
+    assert_eq!(case.state(), SecretFreshness::Expired);
+    let back = case.logs_in(Ok(grant(3600, true)));
+    let mut works = Vec::new();
+    while let Some(work) = case.schedule.due(case.now) {
+        match &work {
+            Work::ReadLeased(..) => case.read(Ok(lease(3600, true))),
+            Work::Read(_) => case.schedule.read(case.now, &[(SecretIndex(1), Ok(STATIC))]),
+            _ => {}
+        }
+        works.push(work);
+    }
+    assert_eq!(works.len(), 2, "{works:?}");
+    about(case.reads_static(Ok(STATIC)) - back, 13.5, 16.5);
+}
+
+#[test]
+fn a_clock_that_went_back_is_not_believed() {
+    let mut case = case(100, &[STATIC]);
+    case.reads_static(Ok(STATIC));
+    let wake = case.schedule.wake();
+    assert!(case.schedule.due(Duration::ZERO).is_none());
+    assert_eq!(case.schedule.wake(), wake);
+}
+
+#[test]
+fn retry_after_is_honoured_and_pauses_shrink_step_by_step() {
+    for (asked, from, to) in [
+        (None, 5.0, 10.0),
+        (Some(secs(0)), 5.0, 10.0),
+        (Some(secs(40)), 45.0, 50.0),
+        (Some(secs(u64::MAX)), 305.0, 310.0),
+    ] {
+        let mut case = case(15, &[STATIC]);
+        let first = case.reads_static(Err(WorkFailure::Throttled(asked)));
+        about(case.reads_static(Ok(STATIC)) - first, from, to);
+    }
+    let mut case = case(15, &[STATIC]);
+    for _ in 0..5 {
+        case.reads_static(Err(WorkFailure::Throttled(None)));
+    }
+    let mut last = case.reads_static(Ok(STATIC));
+    for pause in [80.0, 40.0, 20.0, 16.5, 16.5] {
+        let now = case.reads_static(Ok(STATIC));
+        about(now - last, pause / 2.0, pause);
+        last = now;
+    }
+}
+
+#[test]
+fn a_denied_read_is_answered_by_one_login() {
+    let mut case = case(15, &[STATIC, STATIC]);
+    let denied = [(SecretIndex(0), Err(WorkFailure::Denied)), (SecretIndex(1), Ok(STATIC))];
+    let Work::Read(_) = case.work() else { panic!() };
+    case.schedule.read(case.now, &denied);
+    assert_eq!(case.state(), SecretFreshness::Denied);
+    let login = case.logs_in(Ok(grant(0, false)));
+    let (mut reads, mut other) = (0, 0);
+    let again = loop {
+        match case.work() {
+            Work::Login(_) => break case.since_start(),
+            Work::Revoke(number) => case.schedule.revoked(case.now, number, Ok(())),
+            Work::Read(sources) => {
+                let results = sources.iter().map(|source| denied[source.0]);
+                case.schedule.read(case.now, &results.collect::<Vec<_>>());
+                reads += u32::from(sources.contains(&FIRST));
+                other += u32::from(sources.contains(&SecretIndex(1)));
+            }
+            work => panic!("{work:?}"),
+        }
+    };
+    about(again - login, 3600.0, 3900.0);
+    about(f64::from(reads), 15.0, 25.0);
+    about(f64::from(other), 3600.0 / 16.5, 3900.0 / 13.5);
+}
+
+#[test]
+fn a_sidecar_that_was_killed_logs_in_and_reads_again_as_the_limiter_lets_it() {
+    let held = |answer, age| Some(Obtained { answer, age: secs(age) });
+    let held = [
+        held(STATIC, 500),
+        held(lease(3600, true), 500),
+        held(Lifetime::Ends { ttl: secs(3600) }, 500),
+        None,
+    ];
+    let mut case = ScheduleCase {
+        schedule: Schedule::new(START, 7, secs(600), None, &held),
+        now: START,
+    };
+    assert_eq!(case.schedule.next_try(FIRST), Some(START));
+    assert_eq!(case.state(), SecretFreshness::Stale);
+    assert_eq!(case.logs_in(Ok(grant(3600, true))), 0.0);
+    assert_eq!(case.reads_static(Ok(STATIC)), 0.0);
+    let mut read = Vec::new();
+    while read.len() < 3 {
+        match case.work() {
+            Work::ReadLeased(source, _permit) => {
+                read.push((source.0, case.since_start()));
+                let lifetime = if source.0 == 3 { STATIC } else { lease(3600, true) };
+                case.schedule.read(case.now, &[(source, Ok(lifetime))]);
+            }
+            Work::Read(sources) => {
+                let results = sources.iter().map(|source| (*source, Ok(STATIC)));
+                case.schedule.read(case.now, &results.collect::<Vec<_>>());
+            }
+            work => panic!("{work:?}"),
+        }
+    }
+    let at = |index| read.iter().find(|(source, _)| *source == index).unwrap().1;
+    assert_eq!(at(3), 30.0, "an unknown past counts as read just now");
+    about(at(1), 700.0, 770.0);
+    about(at(2), 3600.0 * 0.6 - 500.0, 3600.0 * 0.65 - 500.0);
+}
+
+#[test]
+fn no_work_is_handed_out_twice_although_no_result_is_reported() {
+    let mut case = with_token(15, grant(60, true), &[lease(60, true), STATIC]);
+    for _ in 0..200 {
+        let before = case.now;
+        let mut works = 0;
+        while case.schedule.due(case.now).is_some() {
+            works += 1;
+        }
+        assert!(works <= 6);
+        case.now = case.schedule.wake();
+        assert!(case.now > before);
+    }
+}
+
+#[test]
+fn people_see_when_the_next_try_is() {
+    let mut case = case(15, &[STATIC, lease(1000, true)]);
+    assert_eq!(case.schedule.next_try(FIRST), Some(case.schedule.wake()));
+    about(
+        (case.schedule.next_try(SecretIndex(1)).unwrap() - START).as_secs_f64(),
+        600.0,
+        650.0,
+    );
+    case.reads_static(Err(WorkFailure::Unavailable));
+    assert_eq!(case.schedule.next_try(FIRST), Some(case.schedule.wake()));
+    assert_eq!(case.schedule.next_try(SecretIndex(9)), None);
+    assert_eq!(
+        case.schedule.freshness(SecretIndex(9), case.now),
+        SecretFreshness::Stale
+    );
+}
+
+#[test]
+fn the_work_that_waited_longest_is_next() {
+    // Under a quota only one of them has its turn at a time: nobody may starve.
+    let mut case = case(100, &[lease(1000, true), STATIC]);
+    case.now += secs(700);
+    let Work::Read(sources) = case.work() else { panic!() };
+    assert_eq!(sources, [SecretIndex(1)]);
+    case.schedule.read(case.now, &[(SecretIndex(1), Ok(STATIC))]);
+    case.renews(Ok(lease(1000, true)));
+}
+
+#[test]
+fn a_quota_of_hours_ago_is_forgotten() {
+    let mut case = case(15, &[STATIC, lease(36_000, true)]);
+    for _ in 0..8 {
+        case.reads_static(Err(WorkFailure::Throttled(None)));
+    }
+    case.now += 7 * HOUR;
+    let back = case.reads_static(Ok(STATIC));
+    let Work::RenewLease(source) = case.work() else {
+        panic!()
+    };
+    assert_eq!((source, case.since_start()), (SecretIndex(1), back));
+}
+
+#[test]
+fn a_lease_is_counted_from_its_request() {
+    let mut case = case(86400, &[lease(1000, true)]);
+    assert!(matches!(case.work(), Work::RenewLease(_)));
+    let asked = case.since_start();
+    case.now += secs(100);
+    case.schedule.lease_renewed(case.now, FIRST, Ok(lease(1000, true)));
+    about(case.renews(Ok(lease(1000, true))) - asked, 600.0, 650.0);
+}
+
+#[test]
+fn under_a_quota_a_login_is_paced_together_with_the_reads_after_it() {
+    let mut case = with_token(15, grant(100, false), &[STATIC]);
+    for _ in 0..2 {
+        case.reads_static(Err(WorkFailure::Throttled(None)));
+    }
+    case.now += secs(200);
+    let login = case.logs_in(Ok(grant(100, false)));
+    assert_eq!(case.reads_static(Ok(STATIC)), login);
+}
+
+/// A grant whose login was made with something that is good for so long.
+fn proven(ttl: u64, left: u64, life: u64) -> Grant {
+    let (left, life) = (secs(left), secs(life));
+    Grant {
+        proof: Some(Proof { left, life }),
+        ..grant(ttl, true)
+    }
+}
+
+impl ScheduleCase {
+    /// Does what is due until there is a login to be made anew, and gives when that is, since the start.
+    fn until_relogin(&mut self) -> f64 {
+        loop {
+            match self.work() {
+                Work::LoginIfNewer(_) => return self.since_start(),
+                Work::RenewToken => self.schedule.token_renewed(self.now, Ok(grant(1200, true))),
+                Work::RenewLease(_) => self.schedule.lease_renewed(self.now, FIRST, Ok(lease(1200, true))),
+                work => panic!("{:?}: {work:?}", self.now),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_login_comes_before_the_service_account_token_expires_and_leased_secrets_are_read_after_it() {
+    let mut case = with_token(86400, proven(1200, 3600, 3600), &[lease(1200, true)]);
+    about(case.until_relogin(), 3600.0 * 0.86, 3600.0 * 0.90);
+    case.schedule.logged_in(case.now, Ok(proven(1200, 3000, 3600)));
+    let logged_in = case.since_start();
+    let read = case.reads(Ok(lease(1200, true)));
+    assert!(read - logged_in < 60.0, "{read} after {logged_in}");
+    let Work::Revoke(number) = case.work() else { panic!() };
+    assert_eq!(number, TokenNumber::default());
+    about(case.since_start() - read, 30.0, 30.0);
+    case.schedule.revoked(case.now, number, Ok(()));
+    about(
+        case.until_relogin() - logged_in,
+        3000.0 - 0.14 * 3600.0,
+        3000.0 - 0.10 * 3600.0,
+    );
+}
+
+#[test]
+fn while_there_is_nothing_newer_to_log_in_with_nobody_logs_in_and_the_token_is_renewed() {
+    let mut case = with_token(86400, proven(600, 600, 600), &[]);
+    let mut looked = Vec::new();
+    while case.since_start() < 3000.0 {
+        match case.work() {
+            Work::LoginIfNewer(_) => {
+                looked.push(case.since_start());
+                case.schedule.nothing_newer(case.now);
+            }
+            Work::RenewToken => case.schedule.token_renewed(case.now, Ok(grant(600, true))),
+            work => panic!("{:?}: {work:?}", case.now),
+        }
+    }
+    about(looked[0], 600.0 * 0.86, 600.0 * 0.90);
+    let before = looked.iter().filter(|at| **at < 600.0).count();
+    about(before as f64, 10.0, 40.0);
+    about((looked.len() - before) as f64, 70.0, 81.0);
+}
+
+#[test]
+fn a_new_login_that_is_refused_does_not_change_the_token() {
+    let mut case = with_token(86400, proven(1200, 3600, 3600), &[lease(1200, true)]);
+    let (mut refused, mut renewed) = (0, 0);
+    while case.since_start() < 6000.0 {
+        match case.work() {
+            Work::LoginIfNewer(_) => {
+                refused += 1;
+                case.schedule.logged_in(case.now, Err(WorkFailure::Denied));
+            }
+            Work::RenewToken => case.schedule.token_renewed(case.now, Ok(grant(1200, true))),
+            Work::RenewLease(_) => {
+                renewed += 1;
+                case.schedule.lease_renewed(case.now, FIRST, Ok(lease(1200, true)));
+            }
+            work => panic!("{:?}: {work:?}", case.now),
+        }
+        assert_eq!(case.state(), SecretFreshness::Fresh);
+    }
+    about(f64::from(refused), 2.0, 40.0);
+    about(f64::from(renewed), 6.0, 9.0);
+}
+
+/// The wall clock is far ahead: the kubelet's tokens seem to end at once.
+#[test]
+fn proofs_that_seem_to_have_no_time_left_make_no_storm_of_logins() {
+    let mut case = with_token(86400, proven(1200, 1, 3600), &[]);
+    let (mut looked, mut logins) = (0, 0);
+    while case.since_start() < 3600.0 {
+        match case.work() {
+            Work::LoginIfNewer(_) => {
+                looked += 1;
+                case.schedule.nothing_newer(case.now);
+            }
+            Work::RenewToken => case.schedule.token_renewed(case.now, Err(WorkFailure::Denied)),
+            Work::Login(_) => {
+                logins += 1;
+                case.schedule.logged_in(case.now, Ok(proven(1200, 1, 3600)));
+            }
+            Work::Revoke(number) => case.schedule.revoked(case.now, number, Ok(())),
+            work => panic!("{:?}: {work:?}", case.now),
+        }
+    }
+    assert!(
+        looked < 30 && logins < 6,
+        "looked {looked} times, logged in {logins} times"
+    );
+}
+
+#[test]
+fn a_token_that_may_not_be_renewed_any_more_costs_one_login_and_no_lease() {
+    let mut case = with_token(86400, grant(1200, true), &[lease(3600, true)]);
+    about(case.renews_token(Err(WorkFailure::Denied)), 720.0, 780.0);
+    let logged_in = case.logs_in(Ok(grant(1200, true)));
+    let mut work = case.work();
+    if let Work::RenewToken = work {
+        case.schedule.token_renewed(case.now, Ok(grant(1200, true)));
+        work = case.work();
+    }
+    let Work::ReadLeased(_, permit) = work else {
+        panic!("{work:?}")
+    };
+    drop(permit);
+    assert!(
+        case.since_start() < logged_in + 480.0,
+        "before the end of the first one"
+    );
+    assert_ne!(case.state(), SecretFreshness::Expired);
+}
+
+#[test]
+fn a_lease_lasts_no_longer_than_its_token() {
+    for (token, own, lasts) in [
+        (grant(6, false), lease(3600, true), 6),
+        (grant(3600, false), lease(6, true), 6),
+        (grant(0, false), lease(3600, true), 3600),
+        (grant(60, true), lease(0, false), 60),
+    ] {
+        let case = with_token(86400, token, &[own]);
+        assert_eq!(
+            case.schedule.lease_duration(FIRST),
+            Some(secs(lasts)),
+            "{token:?} {own:?}"
+        );
+    }
+    let mut case = with_token(86400, grant(60, true), &[lease(3600, true)]);
+    case.renews_token(Ok(grant(60, true)));
+    let lasts = case.schedule.lease_duration(FIRST).unwrap().as_secs_f64();
+    about(lasts - case.since_start(), 60.0, 60.0);
+    assert_eq!(
+        with_token(60, grant(6, false), &[STATIC])
+            .schedule
+            .lease_duration(FIRST),
+        None
+    );
+}

@@ -1,0 +1,366 @@
+//! 500 pods that started together, one server, and what its operator sees: a steady rate as computed, no synchronisation
+//! after a restart, and no more than twice the quota under a rate limit.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+use super::{Grant, Lifetime, Obtained, Proof, Schedule, SecretFreshness, SecretIndex, Work, WorkFailure};
+
+const PODS: u32 = 500;
+const STATIC: u32 = 2;
+const INTERVAL: Duration = Duration::from_secs(15);
+const TTL: Duration = Duration::from_secs(3600);
+/// For the tests of many hours.
+const LONG_INTERVAL: Duration = Duration::from_secs(600);
+
+struct StormPod {
+    schedule: Schedule,
+    /// The server's life that its token is of.
+    token: u32,
+    /// When its token was issued, and when the service-account token ends that was shown for it.
+    issued: Duration,
+    proof: Duration,
+    logins: u32,
+}
+
+struct Storm {
+    pods: Vec<StormPod>,
+    wakes: BinaryHeap<Reverse<(Duration, usize)>>,
+    time: Duration,
+    away: Duration,
+    /// Requests in a second.
+    quota: Option<u32>,
+    says_when: bool,
+    life: u32,
+    /// Of tokens and leases.
+    ttl: Duration,
+    /// How long a service-account token lives, where the server looks at it at each renewal.
+    proof: Option<Duration>,
+    /// Tokens that were issued before cannot be renewed: the server was upgraded then.
+    upgraded: Duration,
+    /// Renewals that were denied.
+    denied: u32,
+    /// Logins of each second.
+    logins: Vec<u32>,
+    /// Requests of each second, and how many of them were answered.
+    offered: Vec<u32>,
+    served: Vec<u32>,
+}
+
+impl Storm {
+    fn new() -> Self {
+        Self::of(INTERVAL, TTL, None, 3_000)
+    }
+
+    /// Pods that read so often, tokens and leases that live so long, and how long the service-account tokens live that the
+    /// server looks at; all for so many seconds.
+    fn of(interval: Duration, ttl: Duration, proof: Option<Duration>, seconds: usize) -> Self {
+        let age = Duration::ZERO;
+        let lease = Lifetime::Lease { ttl, renewable: true };
+        let held: Vec<_> = (0..STATIC)
+            .map(|_| Lifetime::Static)
+            .chain([lease])
+            .map(|answer| Some(Obtained { answer, age }))
+            .collect();
+        let start = |pod: u32| Duration::from_millis(u64::from(pod));
+        let pod = |pod: u32| {
+            let answer = Grant {
+                ttl,
+                renewable: true,
+                uses: 0,
+                proof: proof.map(|life| Proof { left: life, life }),
+            };
+            StormPod {
+                schedule: Schedule::new(
+                    start(pod),
+                    u64::from(pod),
+                    interval,
+                    Some(Obtained { answer, age }),
+                    &held,
+                ),
+                token: 0,
+                issued: start(pod),
+                proof: proof.map_or(Duration::MAX, |life| start(pod) + life),
+                logins: 0,
+            }
+        };
+        let pods: Vec<_> = (0..PODS).map(pod).collect();
+        let wake = |(index, pod): (usize, &StormPod)| Reverse((pod.schedule.wake(), index));
+        Self {
+            wakes: pods.iter().enumerate().map(wake).collect(),
+            pods,
+            time: Duration::ZERO,
+            away: Duration::ZERO,
+            quota: None,
+            says_when: false,
+            life: 0,
+            ttl,
+            proof,
+            upgraded: Duration::ZERO,
+            denied: 0,
+            logins: vec![0; seconds],
+            offered: vec![0; seconds],
+            served: vec![0; seconds],
+        }
+    }
+
+    /// When the service-account token ends that the kubelet has written last: all pods began together.
+    fn file_ends(&self) -> Duration {
+        self.proof.map_or(Duration::MAX, |life| {
+            let turn = life.mul_f64(0.8);
+            turn * ((self.time.as_secs_f64() / turn.as_secs_f64()) as u32) + life
+        })
+    }
+
+    fn log_in(&mut self, index: usize) {
+        let (now, ends) = (self.time, self.file_ends());
+        let result = self.ask();
+        if result.is_ok() {
+            let (life, second) = (self.life, self.second());
+            self.logins[second] += 1;
+            let pod = &mut self.pods[index];
+            (pod.token, pod.issued, pod.proof) = (life, now, ends);
+            pod.logins += 1;
+        }
+        let grant = Grant {
+            ttl: self.ttl,
+            renewable: true,
+            uses: 0,
+            proof: self.proof.map(|life| Proof { left: ends - now, life }),
+        };
+        self.pods[index].schedule.logged_in(now, result.map(|()| grant));
+    }
+
+    fn second(&self) -> usize {
+        usize::try_from(self.time.as_secs()).unwrap()
+    }
+
+    fn ask(&mut self) -> Result<(), WorkFailure> {
+        let second = self.second();
+        self.offered[second] += 1;
+        if self.time < self.away {
+            return Err(WorkFailure::Unavailable);
+        }
+        if self.quota.is_some_and(|quota| self.served[second] >= quota) {
+            let asked = self.says_when.then_some(Duration::from_secs(1));
+            return Err(WorkFailure::Throttled(asked));
+        }
+        self.served[second] += 1;
+        Ok(())
+    }
+
+    fn run(&mut self, length: u64) {
+        let until = self.time + Duration::from_secs(length);
+        while let Some(Reverse((wake, index))) = self.wakes.peek().copied()
+            && wake < until
+        {
+            self.wakes.pop();
+            self.time = wake;
+            let leased = SecretIndex(STATIC as usize);
+            while let Some(work) = self.pods[index].schedule.due(wake) {
+                let ended = self.pods[index].schedule.freshness(leased, wake) == SecretFreshness::Expired;
+                assert!(!ended || self.life > 0, "pod {index}: its lease has ended at {wake:?}");
+                self.carry_out(index, work);
+            }
+            self.wakes.push(Reverse((self.pods[index].schedule.wake(), index)));
+        }
+        self.time = until;
+    }
+
+    fn carry_out(&mut self, index: usize, work: Work) {
+        let now = self.time;
+        let lease = Lifetime::Lease {
+            ttl: self.ttl,
+            renewable: true,
+        };
+        let known = match self.pods[index].token == self.life {
+            true => Ok(()),
+            false => Err(WorkFailure::Denied),
+        };
+        match work {
+            Work::LoginIfNewer(_) if self.file_ends() <= self.pods[index].proof => {
+                self.pods[index].schedule.nothing_newer(now);
+            }
+            Work::Login(_) | Work::LoginIfNewer(_) => self.log_in(index),
+            Work::RenewToken => {
+                let pod = &self.pods[index];
+                let reviewed = match pod.issued < self.upgraded || pod.proof <= now {
+                    true => Err(WorkFailure::Denied),
+                    false => Ok(()),
+                };
+                self.denied += u32::from(reviewed.is_err());
+                let grant = Grant {
+                    ttl: self.ttl,
+                    renewable: true,
+                    uses: 0,
+                    proof: None,
+                };
+                let result = self.ask().and(known).and(reviewed).map(|()| grant);
+                self.pods[index].schedule.token_renewed(now, result);
+            }
+            Work::Read(sources) => {
+                let mut results = Vec::new();
+                for source in &sources {
+                    let result = self.ask().and(known);
+                    results.push((*source, result.map(|()| Lifetime::Static)));
+                    if matches!(result, Err(WorkFailure::Unavailable | WorkFailure::Throttled(_))) {
+                        break;
+                    }
+                }
+                self.pods[index].schedule.read(now, &results);
+                self.pods[index].schedule.not_requested(&sources[results.len()..]);
+            }
+            Work::ReadLeased(source, permit) => {
+                let result = self.ask().and(known).map(|()| lease);
+                if result.is_err() {
+                    self.pods[index].schedule.return_permit(permit);
+                }
+                self.pods[index].schedule.read(now, &[(source, result)]);
+            }
+            Work::RenewLease(source) => {
+                let result = self.ask().and(known).map(|()| lease);
+                self.pods[index].schedule.lease_renewed(now, source, result);
+            }
+            Work::Revoke(number) => {
+                let result = self.ask();
+                self.pods[index].schedule.revoked(now, number, result);
+            }
+        }
+    }
+
+    /// Requests a second from one second to another: the mean, and the most in one.
+    fn rate(&self, from: usize, to: usize) -> (f64, u32) {
+        let seconds = &self.offered[from..to];
+        let mean = f64::from(seconds.iter().sum::<u32>()) / seconds.len() as f64;
+        (mean, *seconds.iter().max().unwrap())
+    }
+}
+
+/// Each secret once in the interval less a twentieth, which is the middle of its jitter; lease and token once in five eighths of their TTL.
+fn computed() -> f64 {
+    let renewals = 2.0 / (0.625 * TTL.as_secs_f64());
+    f64::from(PODS) * (f64::from(STATIC) / (0.945 * INTERVAL.as_secs_f64()) + renewals)
+}
+
+#[test]
+fn the_steady_rate_is_as_computed_though_all_pods_started_together() {
+    let mut storm = Storm::new();
+    storm.run(1800);
+    let (mean, peak) = storm.rate(15, 1800);
+    let message = format!(
+        "computed {:.1}/s, observed {mean:.1}/s, at most {peak} in a second",
+        computed()
+    );
+    println!("{message}");
+    assert!((mean / computed() - 1.0).abs() < 0.02, "{message}");
+    assert!(f64::from(peak) < 2.0 * mean, "{message}");
+}
+
+#[test]
+fn after_a_restart_of_the_server_nothing_is_synchronised() {
+    for (away, loses_tokens) in [(3, false), (30, false), (1200, false), (30, true)] {
+        let mut storm = Storm::new();
+        storm.run(300);
+        storm.away = storm.time + Duration::from_secs(away);
+        storm.life += u32::from(loses_tokens);
+        let back = storm.second() + usize::try_from(away).unwrap();
+        storm.run(away + 1000);
+        let (while_away, _) = storm.rate(300, back);
+        let (mean, peak) = storm.rate(back, back + 1000);
+        let message = format!(
+            "away for {away} s, tokens lost: {loses_tokens}: {while_away:.1}/s meanwhile, then {mean:.1}/s, at most {peak} \
+             in a second; computed {:.1}/s",
+            computed()
+        );
+        println!("{message}");
+        // Who is denied logs in and reads again: twice as much in the first interval.
+        let most = if loses_tokens { 4.0 } else { 2.0 };
+        assert!(f64::from(peak) < most * computed(), "{message}");
+        assert!(while_away < computed(), "{message}");
+        let (settled, _) = storm.rate(back + 600, back + 1000);
+        assert!((settled / computed() - 1.0).abs() < 0.05, "{settled:.1}/s: {message}");
+    }
+}
+
+#[test]
+fn no_more_than_twice_the_quota_is_asked_for() {
+    // What does not depend on the pods is how soon each can have noticed: it asks once in an interval. Where the quota is
+    // far below what they need, they learn of it in the first interval, and climb to their pauses in some more.
+    for (share, says_when, after) in [
+        (0.75, false, 5),
+        (0.75, true, 5),
+        (0.55, false, 5),
+        (0.55, true, 5),
+        (0.25, false, 90),
+        (0.1, true, 300),
+    ] {
+        let mut storm = Storm::new();
+        storm.run(60);
+        let quota = computed() * share;
+        storm.quota = Some(quota as u32);
+        storm.says_when = says_when;
+        let from = storm.second();
+        storm.run(900);
+        let mut worst: f64 = 0.0;
+        for start in from + after..from + 900 - 10 {
+            worst = worst.max(storm.rate(start, start + 10).0);
+        }
+        let served: u32 = storm.served[from + 60..from + 900].iter().sum();
+        let used = f64::from(served) / 840.0 / quota;
+        let message = format!(
+            "quota {quota:.1}/s, Retry-After {says_when}: at most {worst:.1}/s in ten seconds, {used:.2} of it used"
+        );
+        println!("{message}");
+        assert!(worst <= 2.0 * quota, "{message}");
+        assert!(used > 0.5, "{message}");
+    }
+}
+
+/// OpenBao 2.6.4 and 2.7.1 began to look at the service-account token at each renewal of a client token. With tokens of ten
+/// minutes all leases ended with the client token then.
+#[test]
+fn a_server_that_looks_at_the_service_account_token_at_each_renewal_renews_for_ever_and_costs_few_logins() {
+    for (ttl, life) in [(1200, 3600), (3600, 3600), (600, 3600), (20, 600), (7200, 3600)] {
+        let seconds = 6 * life;
+        let mut storm = Storm::of(
+            LONG_INTERVAL,
+            Duration::from_secs(ttl),
+            Some(Duration::from_secs(life)),
+            seconds as usize,
+        );
+        storm.run(seconds - 1);
+        let logins: Vec<_> = storm.pods.iter().map(|pod| pod.logins).collect();
+        let (least, most) = (*logins.iter().min().unwrap(), *logins.iter().max().unwrap());
+        let peak = *storm.logins.iter().max().unwrap();
+        let message = format!(
+            "client tokens of {ttl} s, service-account tokens of {life} s: {least} to {most} logins of each pod in {seconds} s, at \
+             most {peak} logins in a second, {} renewals denied",
+            storm.denied
+        );
+        println!("{message}");
+        assert_eq!(storm.denied, 0, "{message}");
+        // Four fifths of a life apart, since the kubelet writes a new one then.
+        let expected = seconds as f64 / (0.8 * life as f64);
+        assert!(
+            f64::from(least) > 0.8 * expected && f64::from(most) <= expected + 1.0,
+            "{message}"
+        );
+        assert!(peak < 60, "{message}");
+    }
+}
+
+/// It takes the client tokens that the older version issued, and renews none of them.
+#[test]
+fn a_server_that_was_upgraded_under_running_sidecars_costs_each_one_login() {
+    let mut storm = Storm::of(LONG_INTERVAL, TTL, Some(Duration::from_secs(86_400)), 12_000);
+    storm.run(600);
+    storm.upgraded = storm.time;
+    storm.run(11_000);
+    let logins: Vec<_> = storm.pods.iter().map(|pod| pod.logins).collect();
+    assert_eq!(logins, vec![1; PODS as usize]);
+    assert_eq!(storm.denied, PODS);
+    let peak = *storm.logins.iter().max().unwrap();
+    println!("at most {peak} logins in a second");
+    assert!(peak < 30, "{peak} logins in a second");
+}

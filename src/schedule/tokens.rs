@@ -1,0 +1,221 @@
+//! The token in use, and the tokens that it has replaced: logins, renewals, revocations.
+
+use std::time::Duration;
+
+use super::term::{LONGEST, Term};
+use super::{
+    Grant, LEAST, Proof, Retry, Schedule, SecretFreshness, SecretIndex, SecretValidity, TokenNumber, WorkFailure,
+};
+
+/// Logins are at least this far apart, however short the tokens live.
+const BETWEEN_LOGINS: Duration = Duration::from_secs(10);
+/// Pods that lost their tokens together read their leased secrets again over at most this time.
+const SPREAD: Duration = Duration::from_secs(300);
+
+/// The token in use.
+#[derive(Debug)]
+pub(super) struct CurrentToken {
+    pub(super) number: TokenNumber,
+    /// When its login was answered.
+    pub(super) since: Duration,
+    pub(super) term: Term,
+    pub(super) retry: Retry,
+    /// Requests left, without the one that revokes the token; None: any number.
+    pub(super) uses: Option<u64>,
+    /// When to log in with a newer service-account token.
+    pub(super) relogin: Option<Relogin>,
+}
+
+/// The search for a newer service-account token.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Relogin {
+    /// The next search.
+    pub(super) next: Duration,
+    /// When the service-account token of the last login expires.
+    end: Duration,
+    /// The whole life of that service-account token.
+    life: Duration,
+}
+
+/// A token that a later login has replaced.
+#[derive(Debug)]
+pub(super) struct ReplacedToken {
+    pub(super) number: TokenNumber,
+    /// When it expires by itself.
+    pub(super) end: Duration,
+    /// It is not revoked before.
+    pub(super) next: Duration,
+}
+
+impl CurrentToken {
+    /// Whether the server still takes the token.
+    pub(super) fn is_valid(&self, now: Duration) -> bool {
+        now < self.term.end && self.uses != Some(0)
+    }
+}
+
+impl Schedule {
+    /// The result of a login.
+    pub(crate) fn logged_in(&mut self, now: Duration, result: Result<Grant, WorkFailure>) {
+        // A token for a single request could be used for it or revoked, not both.
+        let result = match result {
+            Ok(grant) if grant.uses == 1 => Err(WorkFailure::Failed),
+            result => result,
+        };
+        // A successful login does not show that the server is available: the requests after it do.
+        if let Err(failure) = &result {
+            self.answered(now, Some(failure));
+        }
+        match result {
+            Ok(grant) => self.replace_token(now, grant),
+            Err(failure) if failure.is_of_server() => {}
+            Err(_) => {
+                self.login = self.again(self.login, now, self.next_end(now));
+            }
+        }
+    }
+
+    fn replace_token(&mut self, now: Duration, grant: Grant) {
+        self.logins += 1;
+        self.login = Retry {
+            failures: 0,
+            next: now + BETWEEN_LOGINS,
+        };
+        let age = now.saturating_sub(self.asked);
+        let token = self.new_token(TokenNumber(self.logins), now, age, grant);
+        let old = self.token.replace(token);
+        for (index, secret) in self.secrets.iter_mut().enumerate() {
+            if secret.freshness == SecretFreshness::Denied {
+                secret.retry.next = now;
+            }
+            let SecretValidity::Lease(term, with) = &mut secret.validity else {
+                continue;
+            };
+            if let Some(old) = old.as_ref().filter(|old| old.number == *with) {
+                term.end = term.end.min(old.term.end);
+            }
+            term.give_up(now);
+            // Pods that lost their tokens together must not read again together, once the limiter lets them: but before the
+            // end of the lease that they have.
+            let wait = self.limiter.free(SecretIndex(index)).saturating_sub(now);
+            let most = (wait / 10).min(SPREAD);
+            let left = term.end.saturating_sub(now + wait);
+            let most = if left.is_zero() { most } else { most.min(left / 2) };
+            let more = most.mul_f64(self.rng.f64());
+            secret.retry.next = secret.retry.next.max(now + wait + more);
+        }
+        self.replaced.extend(old.map(|old| ReplacedToken {
+            number: old.number,
+            end: old.term.end,
+            next: now,
+        }));
+    }
+
+    /// There is no newer service-account token than that of the last login. The search comes more often as the end of that token
+    /// comes nearer, and seldom after its end.
+    pub(crate) fn nothing_newer(&mut self, now: Duration) {
+        if let Some(relogin) = self.token.as_mut().and_then(|token| token.relogin.as_mut()) {
+            let pause = match relogin.end.checked_sub(now) {
+                Some(left) if !left.is_zero() => left / 8,
+                _ => relogin.life / 20,
+            };
+            relogin.next = now + pause.max(LEAST);
+        }
+    }
+
+    /// The result of renewing the token.
+    pub(crate) fn token_renewed(&mut self, now: Duration, result: Result<Grant, WorkFailure>) {
+        self.answered(now, result.as_ref().err());
+        let age = now.saturating_sub(self.asked);
+        let Some(token) = &mut self.token else { return };
+        match result {
+            Ok(Grant { ttl, renewable, .. }) => {
+                token.retry = Retry::default();
+                token.term.renewed(now, age, ttl, renewable, &mut self.rng);
+            }
+            Err(WorkFailure::Unavailable | WorkFailure::Throttled(_)) => {}
+            // The token is gone, or may not renew itself.
+            Err(WorkFailure::Denied | WorkFailure::Gone) => token.term.give_up(now),
+            Err(WorkFailure::Failed) => {
+                let (retry, end) = (token.retry, token.term.end);
+                let retry = self.again(retry, now, Some(end));
+                if let Some(token) = &mut self.token {
+                    token.retry = retry;
+                }
+            }
+        }
+    }
+
+    /// The result of revoking a replaced token. The revocation is not retried for ever: the token expires by itself.
+    pub(crate) fn revoked(&mut self, now: Duration, number: TokenNumber, result: Result<(), WorkFailure>) {
+        self.answered(now, result.as_ref().err());
+        if !result.is_err_and(WorkFailure::is_of_server) {
+            self.replaced.retain(|token| token.number != number);
+        }
+    }
+
+    /// Whether a token is still needed: for work, for a lease that the pod has, or to be revoked.
+    pub(crate) fn keeps(&self, number: TokenNumber) -> bool {
+        let current = self.token.iter().map(|token| token.number);
+        let mut all = current.chain(self.replaced.iter().map(|token| token.number));
+        all.any(|kept| kept == number)
+    }
+
+    pub(super) fn new_token(
+        &mut self,
+        number: TokenNumber,
+        now: Duration,
+        age: Duration,
+        grant: Grant,
+    ) -> CurrentToken {
+        let term = match grant.ttl {
+            Duration::ZERO => Term::new(now, Duration::ZERO, LONGEST, false, &mut self.rng),
+            ttl => Term::new(now, age, ttl, grant.renewable, &mut self.rng),
+        };
+        // The kubelet replaces a service-account token when four fifths of its life are over, and takes its time to do so
+        // (<https://kubernetes.io/docs/concepts/storage/projected-volumes/#serviceaccounttoken>).
+        let relogin = grant.proof.map(|Proof { left, life }| {
+            let (left, life) = (left.min(LONGEST), life.min(LONGEST));
+            let before = life.mul_f64(0.10 + 0.04 * self.rng.f64());
+            Relogin {
+                next: now + left.saturating_sub(before).max(LEAST),
+                end: now + left,
+                life,
+            }
+        });
+        CurrentToken {
+            number,
+            since: now,
+            term,
+            retry: Retry::default(),
+            uses: grant.uses.checked_sub(1),
+            relogin,
+        }
+    }
+
+    /// Counts requests. A token that has no use left is replaced.
+    pub(super) fn use_token(&mut self, requests: u64) {
+        let Some(token) = &mut self.token else { return };
+        if let Some(uses) = &mut token.uses {
+            *uses = uses.saturating_sub(requests);
+            if *uses == 0 {
+                token.term.give_up(self.asked);
+            }
+        }
+    }
+
+    /// When a lease ends: with its token at the latest. The end of a replaced token's lease was set when the token was replaced.
+    pub(super) fn lease_end(&self, term: &Term, with: TokenNumber) -> Duration {
+        match &self.token {
+            Some(token) if token.number == with => term.end.min(token.term.end),
+            _ => term.end,
+        }
+    }
+
+    /// Whether the pod still has a credential of this token. (A lease that ended by our count may still be valid: the answer to a
+    /// renewal may have been lost.)
+    pub(super) fn is_in_use(&self, number: TokenNumber) -> bool {
+        let mut all = self.secrets.iter().map(|secret| &secret.validity);
+        all.any(|validity| matches!(validity, SecretValidity::Lease(_, with) if *with == number))
+    }
+}
