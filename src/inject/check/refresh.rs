@@ -66,10 +66,10 @@ pub(crate) fn check(
     problems: &mut Problems,
 ) {
     // Nothing can be said of what a value means that does not parse.
-    if problems.iter().any(|problem| problem.key == REFRESH) && request.refresh.is_none() {
+    if request.refresh.is_invalid() {
         return;
     }
-    if request.refresh.is_none() {
+    if !request.refresh.is_given() {
         check_without(request, problems);
         return;
     }
@@ -93,7 +93,7 @@ pub(crate) fn check(
             "has nothing to keep fresh, because the job reads all of it, once: write \"never\"",
         );
     }
-    if request.export == Some(false) && !request.job_env.is_empty() {
+    if !request.exports() && !request.job_env.is_empty() {
         problems.push(
             EXPORT,
             "cannot be \"false\" for podkey.dev/job-env with podkey.dev/refresh, which lets nobody but podkey-sidecar write files: \

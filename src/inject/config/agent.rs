@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::error::{ConfigError, wrong};
-use crate::inject::pod::qos::Quantity;
+use crate::inject::pod::quantity::Quantity;
 use crate::inject::problem::did_you_mean;
 
 /// What podkey's own containers look like.

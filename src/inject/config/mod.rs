@@ -16,7 +16,7 @@ pub use self::error::ConfigError;
 use self::error::wrong;
 use crate::inject::check::policy::AllowRule;
 use crate::inject::kubernetes::KubernetesVersion;
-use crate::inject::patch::parts::{self, OwnContainers};
+use crate::inject::patch::volumes::TOKEN_SECONDS;
 use crate::inject::request::yaml_error::explain;
 use crate::plan::{
     self, ApiPath, Audience, AuthMethod, Budget, DEFAULT_HOOK_DEADLINE, JobLogin, JobPolicy, MAX_PLAN_BYTES, Role,
@@ -30,8 +30,6 @@ pub struct Config {
     pub agent: AgentConfig,
     /// Servers by name.
     pub connections: BTreeMap<String, Connection>,
-    /// podkey's own containers, ready but for plan and user.
-    pub(crate) containers: OwnContainers,
     /// Pods whose containers see each other's processes are injected too, although the job can then read the agent.
     pub allow_shared_process_namespace: bool,
     /// The cluster's version; none: not known, and taken as new enough for everything.
@@ -45,10 +43,8 @@ pub struct Connection {
     pub server: plan::Connection,
     /// The same as the text that plans have it in.
     pub(crate) server_json: Box<RawValue>,
-    /// Each of podkey's volumes as JSON, in the order of their names in `parts`: of pods whose files are written once.
-    pub(crate) volumes: Vec<String>,
-    /// The same of pods whose files are kept fresh.
-    pub(crate) refreshed_volumes: Vec<String>,
+    /// The life of the service-account token in a pod whose files are refreshed, in seconds.
+    pub(crate) refresh_token_seconds: i64,
     /// All tries of one agent together.
     pub budget: Budget,
     /// How pods log in.
@@ -248,7 +244,6 @@ impl Config {
             connections.insert(name, connection);
         }
         Ok(Self {
-            containers: OwnContainers::prepare(&file.agent).or_else(unwritable)?,
             agent: file.agent,
             connections,
             allow_shared_process_namespace: file.allow_shared_process_namespace,
@@ -376,27 +371,21 @@ impl ConnectionFile {
             (None, AuthMethod::Jwt) => None,
         };
         let refresh_seconds = match refresh_seconds.map(i64::try_from) {
-            None => parts::TOKEN_SECONDS,
-            Some(Ok(seconds)) if (parts::TOKEN_SECONDS..=MAX_TOKEN_SECONDS).contains(&seconds) => seconds,
+            None => TOKEN_SECONDS,
+            Some(Ok(seconds)) if (TOKEN_SECONDS..=MAX_TOKEN_SECONDS).contains(&seconds) => seconds,
             Some(_) => {
                 return wrong(
                     key("auth.refreshTokenSeconds"),
                     format!(
                         "is no number of seconds from {}, the shortest life that Kubernetes gives a token, to {MAX_TOKEN_SECONDS}",
-                        parts::TOKEN_SECONDS
+                        TOKEN_SECONDS
                     ),
                 );
             }
         };
-        let volumes = |seconds| {
-            let volumes = parts::volumes(audience, seconds);
-            let volumes = volumes.iter().map(serde_json::to_string);
-            volumes.collect::<Result<_, _>>().or_else(unwritable)
-        };
         Ok(Connection {
             server_json: RawValue::from_string(plan::without_dollars(&server_json)).or_else(unwritable)?,
-            volumes: volumes(parts::TOKEN_SECONDS)?,
-            refreshed_volumes: volumes(refresh_seconds)?,
+            refresh_token_seconds: refresh_seconds,
             server,
             budget: given(self.budget.as_deref())
                 .map(|text| parse(key("budget"), text))
@@ -417,7 +406,7 @@ impl ConnectionFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inject::pod::qos::Quantity;
+    use crate::inject::pod::quantity::Quantity;
 
     const DOCUMENTED: &str = r#"
 agent:
@@ -524,20 +513,13 @@ connections:
     fn the_token_of_pods_that_refresh_lives_a_day_where_a_renewal_may_need_it() {
         let seconds = |auth: &str| {
             let text = format!("agent: {{image: i}}\nconnections: {{d: {{address: 'https://v', auth: {{{auth}}}}}}}");
-            let connection = &parse(&text).unwrap().connections["d"];
-            let of = |volumes: &[String]| {
-                let token = volumes
-                    .iter()
-                    .find_map(|volume| volume.split_once("\"expirationSeconds\":"));
-                token.unwrap().1.split(',').next().unwrap().parse::<u64>().unwrap()
-            };
-            (of(&connection.volumes), of(&connection.refreshed_volumes))
+            parse(&text).unwrap().connections["d"].refresh_token_seconds
         };
-        assert_eq!(seconds(""), (600, 86_400));
-        assert_eq!(seconds("method: jwt"), (600, 600));
-        assert_eq!(seconds("method: jwt, refreshTokenSeconds: 7200"), (600, 7200));
-        assert_eq!(seconds("refreshTokenSeconds: 600"), (600, 600));
-        assert_eq!(seconds("refreshTokenSeconds: 4294967296"), (600, 4_294_967_296));
+        assert_eq!(seconds(""), 86_400);
+        assert_eq!(seconds("method: jwt"), 600);
+        assert_eq!(seconds("method: jwt, refreshTokenSeconds: 7200"), 7200);
+        assert_eq!(seconds("refreshTokenSeconds: 600"), 600);
+        assert_eq!(seconds("refreshTokenSeconds: 4294967296"), 4_294_967_296);
     }
 
     #[test]
@@ -779,7 +761,7 @@ connections:
             ),
             (
                 "agent: {image: i, resources: {limits: {cpu: lots}}}\nconnections: {}".into(),
-                "cpu is no quantity such as 500m or 64Mi",
+                "cpu is not a quantity such as 500m or 64Mi",
             ),
             (
                 "agent: {imagePullPolicy: Always}\nconnections: {}".into(),

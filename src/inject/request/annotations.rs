@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use crate::inject::check::refresh;
-use crate::inject::pod::{Annotations, NoText};
+use crate::inject::pod::{Annotations, NotText};
 use crate::inject::problem::{Problems, did_you_mean, one_of, quoted, unquoted};
-use crate::inject::request::InjectionRequest;
 use crate::inject::request::files;
 use crate::inject::request::job_policy;
 use crate::inject::request::keys::{
@@ -14,6 +13,7 @@ use crate::inject::request::keys::{
     JOB_TEMP, KEYS, MASK, ON_CHANGE, ON_FAILURE, PREFIX, REFRESH, ROLE,
 };
 use crate::inject::request::variables;
+use crate::inject::request::{InjectionRequest, Requested};
 use crate::plan::{Invalid, Mask, OnFailure, spelling};
 
 /// The longest list of container names, in bytes.
@@ -57,6 +57,13 @@ pub(crate) fn parse(annotations: &Annotations<'_>, problems: &mut Problems) -> I
             Ok(value) => value,
             Err(shape) => {
                 problems.push(key, no_text(key, *shape));
+                match key {
+                    ROLE => request.role = Requested::Invalid,
+                    EXPORT => request.export = Requested::Invalid,
+                    JOB_HOOKS => request.job_hooks = Requested::Invalid,
+                    REFRESH => request.refresh = Requested::Invalid,
+                    _ => {}
+                }
                 continue;
             }
         };
@@ -64,20 +71,20 @@ pub(crate) fn parse(annotations: &Annotations<'_>, problems: &mut Problems) -> I
         let word = value.trim();
         match key {
             CONNECTION => request.connection = Some(word.to_owned()),
-            ROLE => request.role = checked(key, word, spelling::of_role, problems),
+            ROLE => request.role = checked(key, word, spelling::of_role, problems).into(),
             AUTH_MOUNT => request.auth_mount = checked(key, word, spelling::of_mount, problems),
             FILES => request.files = files::parse(value, problems),
             ENV => request.env = variables::parse(value, problems),
             JOB_ENV => request.job_env = variables::parse_for_job(value, problems),
-            EXPORT => request.export = boolean(key, word, problems),
+            EXPORT => request.export = boolean(key, word, problems).into(),
             MASK => request.mask = one(key, word, Mask::NAMES, problems),
             JOB_POLICY => request.job_policy = job_policy::parse(value, problems),
             JOB_TEMP => request.job_temp = boolean(key, word, problems).unwrap_or(false),
-            JOB_HOOKS => request.job_hooks = boolean(key, word, problems),
+            JOB_HOOKS => request.job_hooks = boolean(key, word, problems).into(),
             ON_FAILURE => request.on_failure = one(key, word, OnFailure::NAMES, problems),
             CONTAINERS => request.containers = containers(key, value, problems),
             REFRESH if word == "never" => {}
-            REFRESH => request.refresh = refresh::parse(word, problems),
+            REFRESH => request.refresh = refresh::parse(word, problems).into(),
             ON_CHANGE => request.on_change = refresh::parse_actions(value, problems),
             IGNORE_NOT_FOUND => request.ignore_not_found = boolean(key, word, problems).unwrap_or(false),
             _ => {}
@@ -94,20 +101,20 @@ pub(crate) fn parse(annotations: &Annotations<'_>, problems: &mut Problems) -> I
 }
 
 /// Why an annotation's value is no text, and how to write what was meant.
-fn no_text(key: &str, shape: NoText) -> String {
+fn no_text(key: &str, shape: NotText) -> String {
     let block = format!("write | after the key, as in `{key}: |`, and the value in the lines below, further in");
     let what = match shape {
-        NoText::List => "is a YAML list, and an annotation's value is one text",
-        NoText::Map => "is a set of YAML fields, and an annotation's value is one text",
-        NoText::Null => "has no value",
-        NoText::Scalar => "is no text: put the value in quotes",
+        NotText::List => "is a YAML list, and an annotation's value is one text",
+        NotText::Map => "is a set of YAML fields, and an annotation's value is one text",
+        NotText::Null => "has no value",
+        NotText::Scalar => "is no text: put the value in quotes",
     };
     match (shape, key) {
-        (NoText::Scalar, _) => what.to_owned(),
+        (NotText::Scalar, _) => what.to_owned(),
         (_, FILES | ENV | JOB_ENV | JOB_POLICY | ON_CHANGE) => format!("{what}: {block}"),
-        (NoText::List, CONTAINERS) => format!("{what}: write the names with commas between them, in quotes"),
-        (NoText::Null, _) => format!("{what}: write one, or remove the key"),
-        (NoText::List | NoText::Map, _) => format!("{what}: write one word, in quotes where it has braces"),
+        (NotText::List, CONTAINERS) => format!("{what}: write the names with commas between them, in quotes"),
+        (NotText::Null, _) => format!("{what}: write one, or remove the key"),
+        (NotText::List | NotText::Map, _) => format!("{what}: write one word, in quotes where it has braces"),
     }
 }
 

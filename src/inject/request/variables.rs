@@ -64,7 +64,7 @@ pub(crate) fn check(request: &InjectionRequest, problems: &mut Problems) {
         let same = names
             .iter()
             .find(|(_, name)| Some(name.as_str()) == file.env.as_deref());
-        if let Some((key, name)) = same.filter(|_| request.export != Some(false)) {
+        if let Some((key, name)) = same.filter(|_| request.exports()) {
             problems.push(
                 *key,
                 format!("{} is also set by {}.env", quoted(name.as_str()), file.place()),
