@@ -9,16 +9,16 @@ mod patch;
 mod pod;
 mod problem;
 mod request;
+pub mod vocabulary;
 
-pub use asker::Asker;
-pub use check::policy::{AllowRule, NoRule};
-pub use config::{AgentConfig, AgentResources, Config, ConfigError, Connection, JobConnection};
-pub use kubernetes::KubernetesVersion;
+pub(crate) use asker::Asker;
+pub use config::{Config, ConfigError, ConnectionConfig};
+pub(crate) use kubernetes::KubernetesVersion;
 pub use patch::PodPatch;
 pub use pod::{Pod, Text, UnreadablePod};
 pub use problem::{Mender, Problem, Problems};
 pub use request::keys::{INJECTED, PREFIX};
-pub use request::yaml_error::explain;
+pub(crate) use request::yaml_error::explain;
 
 use check::present::State;
 use check::{advice, engines, exec, hooks, policy, present, programs, references, refresh, runner};
@@ -31,8 +31,8 @@ use pod::readers::{Reader, ReaderUser};
 use pod::{Annotations, Container};
 use pod::{exceeds, order, readers};
 use problem::{did_you_mean, quoted};
-use request::InjectionRequest;
 use request::keys::{CONNECTION, CONTAINERS, ENV, FILES, ROLE};
+use request::{InjectionRequest, Requested};
 use request::{annotations, variables};
 use serde_json::value::RawValue;
 
@@ -92,7 +92,7 @@ const MAX_ADDED_BYTES: usize = 512 * 1024;
 
 /// All that a pod's patch is made of.
 struct Injection<'p, 'a, 'c> {
-    connection: &'c Connection,
+    connection: &'c ConnectionConfig,
     readers: Vec<(Reader<'p, 'a>, Additions)>,
     state: State,
     /// The plan as podkey's containers get it.
@@ -127,7 +127,7 @@ fn resolve<'p, 'a, 'c>(
     let runner_access = hooks::access(&request);
     let tool = match runner {
         Some(_) => Tool::Hooks,
-        None if exec::is_on(pod, &request, problems) => Tool::Exec,
+        None if exec::is_on(pod, &request) => Tool::Exec,
         None => Tool::None,
     };
     let made = understood.then(|| {
@@ -325,7 +325,7 @@ fn choose_connection<'c>(
     request: &InjectionRequest,
     config: &'c Config,
     problems: &mut Problems,
-) -> Option<&'c Connection> {
+) -> Option<&'c ConnectionConfig> {
     let name = request.connection.as_deref().unwrap_or("default");
     let found = config.connections.get(name);
     if found.is_none() {
@@ -363,12 +363,18 @@ fn known_connections(written: &str, config: &Config) -> String {
     format!(": write one of {}{more}", names.join(", "))
 }
 
-fn login(request: &InjectionRequest, connection: &Connection, problems: &mut Problems) -> Option<Login> {
-    let role = request.role.clone().or_else(|| connection.role.clone());
-    // Where the author wrote a role that does not parse, its problem is in the list already.
-    if role.is_none() && !problems.iter().any(|problem| problem.key == ROLE) {
-        problems.push(ROLE, "is missing: the connection has no role of its own");
-    }
+fn login(request: &InjectionRequest, connection: &ConnectionConfig, problems: &mut Problems) -> Option<Login> {
+    let role = match &request.role {
+        Requested::Given(role) => Some(role.clone()),
+        // The problem is reported.
+        Requested::Invalid => None,
+        Requested::Absent => {
+            if connection.role.is_none() {
+                problems.push(ROLE, "is missing: the connection has no role of its own");
+            }
+            connection.role.clone()
+        }
+    };
     Some(Login {
         method: connection.method,
         mount: request.auth_mount.clone().unwrap_or_else(|| connection.mount.clone()),
@@ -379,7 +385,7 @@ fn login(request: &InjectionRequest, connection: &Connection, problems: &mut Pro
 /// The plan, with the connection as the text that was made of it when the config was read.
 fn plan<'c>(
     request: &InjectionRequest,
-    connection: &'c Connection,
+    connection: &'c ConnectionConfig,
     login: Option<Login>,
     job: Option<JobPlan>,
     tool: Tool,
@@ -403,7 +409,7 @@ fn plan<'c>(
         },
         exec: tool == Tool::Exec,
         job,
-        refresh: request.refresh.map(|interval| Refresh {
+        refresh: request.refresh.given().map(|interval| Refresh {
             interval,
             on_change: request.on_change.clone(),
         }),
@@ -413,7 +419,7 @@ fn plan<'c>(
 fn check_policy(
     pod: &Pod<'_>,
     namespace: &str,
-    connection: &Connection,
+    connection: &ConnectionConfig,
     plan: &Plan<&RawValue>,
     problems: &mut Problems,
 ) {

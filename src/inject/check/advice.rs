@@ -5,7 +5,7 @@ use crate::inject::check::hooks;
 use crate::inject::pod::Pod;
 use crate::inject::pod::readers::{Reader, ReaderUser};
 use crate::inject::request::InjectionRequest;
-use crate::inject::request::files::{FileRequest, Source};
+use crate::inject::request::files::FileRequest;
 use crate::plan::{Value, spelling};
 
 /// One line for each kind. `owner` is the user of podkey's containers; none: the cluster picks one for all.
@@ -32,7 +32,7 @@ fn of_jobs_in_own_pods(request: &InjectionRequest, readers: &[Reader<'_, '_>]) -
     const HOOKS: &str = "ACTIONS_RUNNER_CONTAINER_HOOKS";
     const REQUIRED: &str = "ACTIONS_RUNNER_REQUIRE_JOB_CONTAINER";
     // Variables reach the steps: the runner passes them on.
-    if request.files.is_empty() && request.export != Some(false) {
+    if request.files.is_empty() && request.exports() {
         return None;
     }
     let container = readers.iter().find_map(|reader| {
@@ -71,7 +71,7 @@ fn of_unreadable_files(
         ReaderUser::Root { reads_all: false } | ReaderUser::Unknown => 0o004,
     };
     // The job's own files are the runner's.
-    let by_init = |file: &&FileRequest| matches!(file.secret, Source::Init(_));
+    let by_init = |file: &&FileRequest| !file.is_for_job();
     let unreadable = |file: &&FileRequest| file.mode.is_some_and(|mode| mode.bits() & bits == 0);
     let file = request.files.iter().filter(by_init).find(unreadable)?;
     let mode = file.mode?;

@@ -5,16 +5,14 @@ use crate::inject::check::hooks;
 use crate::inject::pod::{Container, Pod, Text, Variables};
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::InjectionRequest;
-use crate::inject::request::keys::{ENV, EXPORT, JOB_HOOKS};
+use crate::inject::request::keys::ENV;
 use crate::plan::{EXEC, Select};
 
 /// Whether the agent is to start the containers' commands.
-pub(crate) fn is_on(pod: &Pod<'_>, request: &InjectionRequest, problems: &Problems) -> bool {
+pub(crate) fn is_on(pod: &Pod<'_>, request: &InjectionRequest) -> bool {
     // Nothing can be said of what a value means that does not parse.
-    let unclear = problems
-        .iter()
-        .any(|problem| [JOB_HOOKS, EXPORT].contains(&&*problem.key));
-    let exports = !request.env.is_empty() && request.export != Some(false);
+    let unclear = request.job_hooks.is_invalid() || request.export.is_invalid();
+    let exports = !request.env.is_empty() && request.exports();
     // Those of a workflow pod's steps are no children of its command.
     exports && !unclear && !hooks::are_on(pod, request) && !pod.is_workflow()
 }

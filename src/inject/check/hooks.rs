@@ -2,13 +2,13 @@
 //! and every reason why that cannot work.
 //! <https://docs.github.com/en/actions/how-tos/manage-runners/self-hosted-runners/run-scripts>
 
-use crate::inject::config::Connection;
+use crate::inject::config::ConnectionConfig;
 use crate::inject::patch::parts::{Access, Delivery};
 use crate::inject::pod::readers::{Reader, ReaderUser};
 use crate::inject::pod::{Container, Pod, RUNNER, Variables};
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::InjectionRequest;
-use crate::inject::request::files::{FileRequest, Source};
+use crate::inject::request::files::FileRequest;
 use crate::inject::request::keys::{
     CONNECTION, CONTAINERS, ENV, EXPORT, JOB_ENV, JOB_HOOKS, JOB_POLICY, JOB_TEMP, MASK, ON_FAILURE, REFRESH,
 };
@@ -22,7 +22,7 @@ pub(crate) const HOOK_VARIABLES: [&str; 2] = ["ACTIONS_RUNNER_HOOK_JOB_STARTED",
 
 /// Whether the pod's job hooks are to be on.
 pub(crate) fn are_on(pod: &Pod<'_>, request: &InjectionRequest) -> bool {
-    request.job_hooks.unwrap_or_else(|| pod.is_runner())
+    request.job_hooks.given().unwrap_or_else(|| pod.is_runner())
 }
 
 /// What fails where the secrets cannot be had.
@@ -53,20 +53,20 @@ pub(crate) fn access(request: &InjectionRequest) -> Access {
 pub(crate) fn check(
     pod: &Pod<'_>,
     request: &InjectionRequest,
-    connection: Option<&Connection>,
+    connection: Option<&ConnectionConfig>,
     readers: &[Reader<'_, '_>],
     user: ReaderUser,
     problems: &mut Problems,
 ) -> Option<u32> {
     let policy = connection.and_then(|connection| connection.job.policy.as_ref());
-    if request.refresh.is_some() && (request.job_policy.is_some() || policy.is_some() && are_on(pod, request)) {
+    if request.refresh.is_given() && (request.job_policy.is_some() || policy.is_some() && are_on(pod, request)) {
         problems.push(
             REFRESH,
             "cannot be together with a job policy, because it would write again what the policy refused: write \"never\"",
         );
     }
     // Nothing can be said of what a value means that does not parse.
-    if problems.iter().any(|problem| problem.key == JOB_HOOKS) {
+    if request.job_hooks.is_invalid() {
         return None;
     }
     if !are_on(pod, request) {
@@ -85,7 +85,7 @@ pub(crate) fn check(
             problems.push_for_operator(JOB_ENV, why);
         }
     }
-    if request.export != Some(false) {
+    if request.exports() {
         check_exported(request, problems);
     }
     if request.job_temp {
@@ -112,7 +112,7 @@ pub(crate) fn check(
 
 fn job_files(request: &InjectionRequest) -> impl Iterator<Item = &FileRequest> {
     let files = request.files.iter();
-    files.filter(|file| matches!(file.secret, Source::Job(_)))
+    files.filter(|file| file.is_for_job())
 }
 
 /// The variable that is to name the file's copy for jobs in a container, and the file.
@@ -123,7 +123,7 @@ fn copy(file: &FileRequest) -> Option<(EnvName, Destination)> {
 
 /// What no pod may ask for that has no job hooks.
 fn check_without(pod: &Pod<'_>, request: &InjectionRequest, policy: bool, problems: &mut Problems) {
-    let why = match request.job_hooks {
+    let why = match request.job_hooks.given() {
         Some(_) => "needs job hooks, which podkey.dev/job-hooks turns off: remove one of the two",
         None => "needs job hooks, which this pod does not have, because it is no runner pod: remove it",
     };
@@ -132,7 +132,7 @@ fn check_without(pod: &Pod<'_>, request: &InjectionRequest, policy: bool, proble
         (JOB_POLICY, request.job_policy.is_some()),
         (MASK, request.mask.is_some()),
         (ON_FAILURE, request.on_failure == Some(OnFailure::FailJob)),
-        (EXPORT, request.export == Some(true) && request.env.is_empty()),
+        (EXPORT, request.export.given() == Some(true) && request.env.is_empty()),
         (JOB_TEMP, request.job_temp),
     ];
     for (key, _) in given.into_iter().filter(|(_, given)| *given) {
@@ -141,7 +141,7 @@ fn check_without(pod: &Pod<'_>, request: &InjectionRequest, policy: bool, proble
     for file in job_files(request) {
         problems.push(format!("{}.as", file.place()), why);
     }
-    if !request.env.is_empty() && request.export != Some(false) && pod.is_workflow() {
+    if !request.env.is_empty() && request.exports() && pod.is_workflow() {
         problems.push(
             ENV,
             "does not reach the steps of a job in ARC's kubernetes mode here: put it on the runner's template, whose job \
@@ -218,12 +218,17 @@ fn check_runner(
 }
 
 /// The hooks' part of the plan.
-pub(crate) fn plan(user: u32, request: &InjectionRequest, connection: &Connection, default_mode: Mode) -> JobPlan {
+pub(crate) fn plan(
+    user: u32,
+    request: &InjectionRequest,
+    connection: &ConnectionConfig,
+    default_mode: Mode,
+) -> JobPlan {
     let mut job = JobPlan {
         user,
         on_failure: request.on_failure.unwrap_or(OnFailure::FailJob),
         mask: request.mask.unwrap_or_default(),
-        export: request.export.unwrap_or(true),
+        export: request.exports(),
         deadline: connection.job.deadline,
         login: None,
         files: request

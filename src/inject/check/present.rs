@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::value::RawValue;
 
-use crate::inject::config::Connection;
+use crate::inject::config::ConnectionConfig;
 use crate::inject::patch::parts::{
     self, Access, BIN_VOLUME, CONTAINERS, Delivery, HANDOVER_VOLUME, INIT_CONTAINER, Mount, SECRETS_VOLUME, SIDECAR,
     TOKEN_VOLUME, Tool, VOLUMES,
@@ -36,7 +36,7 @@ pub(crate) fn state(
     request: &InjectionRequest,
     plan: &Plan<&RawValue>,
     tool: Tool,
-    connection: &Connection,
+    connection: &ConnectionConfig,
     problems: &mut Problems,
 ) -> State {
     let init = pod
@@ -113,7 +113,7 @@ fn planned_modes(
     init: &Container<'_>,
     request: &InjectionRequest,
     plan: &Plan<&RawValue>,
-    connection: &Connection,
+    connection: &ConnectionConfig,
 ) -> Option<Vec<Mode>> {
     let mut present = Plan::parse(&plan_text(init)?).ok()?;
     let found = modes(&present).collect();
