@@ -158,19 +158,19 @@ fn what_cannot_be_used_ends_with_64_and_says_what() {
             CONFIG,
             "a: [",
             &[],
-            "the manifest cannot be read: it is no YAML in line 1",
+            "the manifest cannot be read: it is not valid YAML in line 1",
         ),
         (
             CONFIG,
             "kind: Pod\nmetadata:\n  annotations:\n    podkey.dev/files: - secret: a\n",
             &[],
-            "it is no YAML in line 4",
+            "it is not valid YAML in line 4",
         ),
         (
             CONFIG,
             "a: 1\na: 2",
             &[],
-            "line 2, column 1: the key \"a\" stands there a second time: remove one",
+            "line 2, column 1: the key \"a\" is there twice: remove one",
         ),
         (
             CONFIG,

@@ -12,17 +12,17 @@ mod patch;
 mod pod;
 mod problem;
 mod request;
+pub mod vocabulary;
 
-pub use asker::Asker;
-pub use check::policy::{AllowRule, NoRule};
-pub use config::{AgentConfig, AgentResources, Config, ConfigError, Connection, JobConnection};
-pub use kubernetes::KubernetesVersion;
+pub(crate) use asker::Asker;
+pub use config::{Config, ConfigError, ConnectionConfig};
+pub(crate) use kubernetes::KubernetesVersion;
 pub use patch::PodPatch;
 pub(crate) use pod::Text;
 pub use pod::{Pod, UnreadablePod};
 pub use problem::{Mender, Problem, Problems};
 pub use request::keys::{INJECTED, PREFIX};
-pub use request::yaml_error::explain;
+pub(crate) use request::yaml_error::explain;
 
 use patch::plan::WholeRequest;
 use pod::survey::Survey;

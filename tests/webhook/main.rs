@@ -159,7 +159,7 @@ fn a_refusal_tells_all_problems_and_nothing_of_the_operators_config() {
     let message = response["status"]["message"].as_str().unwrap();
     assert!(message.contains("podkey.dev/files[0].secret: \"../x\""), "{message}");
     assert!(
-        message.contains("podkey.dev/rol: is no annotation of podkey (did you mean \"role\"?)"),
+        message.contains("podkey.dev/rol: is not an annotation of podkey (did you mean \"role\"?)"),
         "{message}"
     );
 

@@ -1,7 +1,7 @@
 //! The operator's allow rules, applied to the plan of a pod.
 
 use crate::inject::check::policy;
-use crate::inject::config::Connection;
+use crate::inject::config::ConnectionConfig;
 use crate::inject::patch::plan::PodPlan;
 use crate::inject::pod::Pod;
 use crate::inject::problem::{Problems, quoted};
@@ -10,7 +10,7 @@ use crate::inject::request::keys::CONNECTION;
 pub(super) fn check(
     pod: &Pod<'_>,
     namespace: &str,
-    connection: &Connection,
+    connection: &ConnectionConfig,
     plan: &PodPlan<'_>,
     problems: &mut Problems,
 ) {

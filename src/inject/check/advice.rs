@@ -6,7 +6,7 @@ use crate::inject::pod::readers::ReaderUser;
 use crate::inject::pod::runner::{CONTAINER_HOOK_TEMPLATE, CONTAINER_HOOKS, REQUIRE_JOB_CONTAINER};
 use crate::inject::pod::survey::Survey;
 use crate::inject::request::InjectionRequest;
-use crate::inject::request::files::{FileRequest, Source};
+use crate::inject::request::files::FileRequest;
 use crate::plan::{Value, spelling};
 
 /// One line for each kind of advice.
@@ -56,7 +56,7 @@ fn unreadable_file(survey: &Survey<'_>, request: &InjectionRequest) -> Option<St
         ReaderUser::Root { reads_all: false } | ReaderUser::Unknown => 0o004,
     };
     // The files of the job belong to the runner's user.
-    let by_init = |file: &&FileRequest| matches!(file.secret, Source::Init(_));
+    let by_init = |file: &&FileRequest| !file.is_for_job();
     let unreadable = |file: &&FileRequest| file.mode.is_some_and(|mode| mode.bits() & bits == 0);
     let file = request.files.iter().filter(by_init).find(unreadable)?;
     let mode = file.mode?;

@@ -1,13 +1,10 @@
 //! The operator's connection that a pod uses, and how `podkey-init` logs in.
 
-use crate::inject::config::{Config, Connection};
+use crate::inject::config::{Config, ConnectionConfig, DEFAULT_CONNECTION};
 use crate::inject::problem::{Problems, did_you_mean, quoted};
 use crate::inject::request::keys::{CONNECTION, ROLE};
 use crate::inject::request::{InjectionRequest, Requested};
 use crate::plan::Login;
-
-/// The connection of a pod that names none.
-pub(crate) const DEFAULT_CONNECTION: &str = "default";
 
 /// The most connections that a message lists.
 const MAX_LISTED: usize = 8;
@@ -17,7 +14,7 @@ pub(super) fn choose<'c>(
     request: &InjectionRequest,
     config: &'c Config,
     problems: &mut Problems,
-) -> Option<&'c Connection> {
+) -> Option<&'c ConnectionConfig> {
     let name = request.connection.as_deref().unwrap_or(DEFAULT_CONNECTION);
     let connection = config.connections.get(name);
     if connection.is_none() {
@@ -60,7 +57,7 @@ pub(super) struct NoRole;
 /// How `podkey-init` logs in. None: the job reads every secret, so `podkey-init` does not log in. The error is reported.
 pub(super) fn login(
     request: &InjectionRequest,
-    connection: &Connection,
+    connection: &ConnectionConfig,
     problems: &mut Problems,
 ) -> Result<Option<Login>, NoRole> {
     if request.only_job_reads() {

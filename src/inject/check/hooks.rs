@@ -1,13 +1,13 @@
 //! Why the runner's job hooks cannot do what the request asks for, and what needs job hooks in a pod without them.
 //! <https://docs.github.com/en/actions/how-tos/manage-runners/self-hosted-runners/run-scripts>
 
-use crate::inject::config::Connection;
+use crate::inject::config::ConnectionConfig;
 use crate::inject::patch::plan::job_copy;
 use crate::inject::pod::readers::MissingReaders;
 use crate::inject::pod::runner::RUNNER;
 use crate::inject::pod::survey::{JobHooks, Survey};
 use crate::inject::problem::{Problems, quoted};
-use crate::inject::request::files::{FileRequest, Source};
+use crate::inject::request::files::FileRequest;
 use crate::inject::request::keys::{
     CONNECTION, CONTAINERS, ENV, EXPORT, JOB_ENV, JOB_HOOKS, JOB_POLICY, JOB_TEMP, MASK, ON_FAILURE, REFRESH,
 };
@@ -17,7 +17,7 @@ use crate::plan::{Destination, ENV_DIR, JobPolicy, OnFailure, SECRETS_DIR, Selec
 pub(super) fn check(
     survey: &Survey<'_>,
     request: &InjectionRequest,
-    connection: Option<&Connection>,
+    connection: Option<&ConnectionConfig>,
     problems: &mut Problems,
 ) {
     let operators_policy = connection.and_then(|connection| connection.job.policy.as_ref());
@@ -51,7 +51,7 @@ pub(super) fn check(
 
 fn job_files(request: &InjectionRequest) -> impl Iterator<Item = &FileRequest> {
     let files = request.files.iter();
-    files.filter(|file| matches!(file.secret, Source::Job(_)))
+    files.filter(|file| file.is_for_job())
 }
 
 /// Requests that no pod without job hooks may have.
@@ -103,7 +103,7 @@ fn check_without(
 }
 
 /// Secrets that the job reads, on a connection that has no login for jobs.
-fn check_job_secrets(connection: &Connection, request: &InjectionRequest, problems: &mut Problems) {
+fn check_job_secrets(connection: &ConnectionConfig, request: &InjectionRequest, problems: &mut Problems) {
     let why = format!(
         "needs a job identity, which the connection {} does not have: ask the operator for one (job.role)",
         quoted(&connection.server.name)

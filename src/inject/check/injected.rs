@@ -1,7 +1,7 @@
 //! A pod that has podkey's parts already: the API server calls again after other webhooks (`reinvocationPolicy`), or somebody copied
 //! the parts into a template.
 
-use crate::inject::config::Connection;
+use crate::inject::config::ConnectionConfig;
 use crate::inject::patch::names::SIDECAR;
 use crate::inject::patch::plan::PodPlan;
 use crate::inject::patch::volumes;
@@ -30,7 +30,7 @@ pub(super) fn check(
     survey: &Survey<'_>,
     request: &InjectionRequest,
     plan: &PodPlan<'_>,
-    connection: &Connection,
+    connection: &ConnectionConfig,
     problems: &mut Problems,
 ) -> InjectedState {
     let Some(init) = survey.podkey_init else {
@@ -54,7 +54,7 @@ pub(super) fn check(
     }
 }
 
-fn check_volumes(survey: &Survey<'_>, plan: &PodPlan<'_>, connection: &Connection, problems: &mut Problems) {
+fn check_volumes(survey: &Survey<'_>, plan: &PodPlan<'_>, connection: &ConnectionConfig, problems: &mut Problems) {
     let agent_use = match &plan.job {
         Some(_) => AgentUse::JobHooks,
         None if plan.exec => AgentUse::Exec,
@@ -110,7 +110,7 @@ fn present_modes(
     init: &Container<'_>,
     request: &InjectionRequest,
     plan: &PodPlan<'_>,
-    connection: &Connection,
+    connection: &ConnectionConfig,
 ) -> Option<Vec<Mode>> {
     let mut present = Plan::parse(&plan_text(init)?).ok()?;
     let modes = modes_of(&present).collect();

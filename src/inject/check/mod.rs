@@ -24,7 +24,7 @@ mod warnings;
 
 use crate::inject::Warnings;
 use crate::inject::check::injected::InjectedState;
-use crate::inject::config::{Config, Connection};
+use crate::inject::config::{Config, ConnectionConfig};
 use crate::inject::patch::additions::Additions;
 use crate::inject::patch::mounts as patch_mounts;
 use crate::inject::patch::plan::{self, PodPlan, WholeRequest};
@@ -38,7 +38,7 @@ use crate::plan::MAX_PLAN_BYTES;
 /// What the checks leave of a request without problems: all that the patch is built from.
 #[derive(Debug)]
 pub(crate) struct Injection<'s, 'c> {
-    pub(crate) connection: &'c Connection,
+    pub(crate) connection: &'c ConnectionConfig,
     pub(crate) additions: Vec<Additions<'s>>,
     pub(crate) state: InjectedState,
     /// The plan as the environment variable `PODKEY_PLAN` has it.

@@ -5,57 +5,10 @@ use crate::inject::kubernetes::KubernetesVersion;
 use crate::inject::pod::Pod;
 use crate::inject::pod::readers::ReaderUser;
 use crate::inject::problem::{Problems, quoted};
-use crate::inject::request::InjectionRequest;
-use crate::inject::request::files::{FileRequest, Source};
-use crate::inject::request::keys::{EXPORT, FILES, ON_CHANGE, REFRESH};
-use crate::plan::{Destination, Interval, MAX_ON_CHANGE, OnChange, SECRETS_DIR, WhenGone, spelling};
-
-/// The longest list of actions, in bytes.
-const MAX_ACTIONS_BYTES: usize = 16 * 1024;
-
-/// Parses `podkey.dev/refresh` where it is not `never`.
-pub(crate) fn parse(word: &str, problems: &mut Problems) -> Option<Interval> {
-    let interval = word.parse::<Interval>();
-    if humantime::parse_duration(word).is_err() {
-        problems.push(
-            REFRESH,
-            format!("{} is neither \"never\" nor a duration such as 30s or 5m", quoted(word)),
-        );
-        return None;
-    }
-    interval
-        .map_err(|why| problems.push(REFRESH, format!("{} {why}", quoted(word))))
-        .ok()
-}
-
-/// Parses `podkey.dev/on-change`: one action a line.
-pub(crate) fn parse_actions(text: &str, problems: &mut Problems) -> Vec<OnChange> {
-    if text.len() > MAX_ACTIONS_BYTES {
-        problems.push(ON_CHANGE, format!("is longer than {MAX_ACTIONS_BYTES} bytes"));
-        return Vec::new();
-    }
-    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    if lines.is_empty() {
-        problems.push(
-            ON_CHANGE,
-            "is empty: write one action a line, such as signal:SIGHUP:nginx, touch:reload or \
-             http:POST:http://127.0.0.1:9000/-/reload",
-        );
-    }
-    if lines.len() > MAX_ON_CHANGE {
-        problems.push(
-            ON_CHANGE,
-            format!("has {} lines, allowed are {MAX_ON_CHANGE}", lines.len()),
-        );
-        return Vec::new();
-    }
-    let mut parsed = |line: &str| {
-        spelling::parse(line, spelling::of_plain_text)
-            .map_err(|why| problems.push(ON_CHANGE, format!("{} {why}", quoted(line))))
-            .ok()
-    };
-    lines.into_iter().filter_map(&mut parsed).collect()
-}
+use crate::inject::request::files::FileRequest;
+use crate::inject::request::keys::{EXPORT, ON_CHANGE, REFRESH};
+use crate::inject::request::{InjectionRequest, Requested};
+use crate::plan::{Destination, OnChange, SECRETS_DIR, WhenGone};
 
 /// What is asked for and cannot be done.
 pub(crate) fn check(
@@ -65,13 +18,10 @@ pub(crate) fn check(
     user: ReaderUser,
     problems: &mut Problems,
 ) {
-    // Nothing can be said of what a value means that does not parse.
-    if request.refresh.is_invalid() {
-        return;
-    }
-    if !request.refresh.is_given() {
-        check_without(request, problems);
-        return;
+    match request.refresh {
+        Requested::Invalid => return,
+        Requested::Absent => return check_without(request, problems),
+        Requested::Given(_) => {}
     }
     if let Some(version) = config
         .kubernetes_version
@@ -86,8 +36,7 @@ pub(crate) fn check(
             ),
         );
     }
-    // Entries with problems of their own are not there.
-    if request.only_job_reads() && !problems.iter().any(|problem| problem.key.starts_with(FILES)) {
+    if request.only_job_reads() && !request.files_are_incomplete {
         problems.push(
             REFRESH,
             "has nothing to keep fresh, because the job reads all of it, once: write \"never\"",
@@ -129,7 +78,7 @@ fn check_without(request: &InjectionRequest, problems: &mut Problems) {
 }
 
 fn check_file(file: &FileRequest, problems: &mut Problems) {
-    if let Source::Job(_) = file.secret {
+    if file.is_for_job() {
         problems.push(
             format!("{}.as", file.place()),
             "cannot be \"job\" with podkey.dev/refresh, which lets nobody but podkey-sidecar write: use podkey.dev/job-env, \

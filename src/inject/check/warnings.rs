@@ -2,7 +2,7 @@
 
 use crate::inject::Warnings;
 use crate::inject::check::injected::InjectedState;
-use crate::inject::config::Connection;
+use crate::inject::config::ConnectionConfig;
 use crate::inject::pod::survey::{AgentUse, Freshness, Survey};
 use crate::plan::OnFailure;
 
@@ -10,7 +10,7 @@ const MAX_WARNINGS: usize = 5;
 
 pub(super) fn warnings(
     survey: &Survey<'_>,
-    connection: &Connection,
+    connection: &ConnectionConfig,
     state: InjectedState,
     advice: Warnings,
 ) -> Warnings {

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::inject::config::Connection;
+use crate::inject::config::ConnectionConfig;
 use crate::inject::pod::survey::{AgentUse, Survey};
 use crate::inject::problem::Problems;
 use crate::inject::request::InjectionRequest;
@@ -27,7 +27,7 @@ impl<'r> WholeRequest<'r> {
 pub(crate) fn plan<'c>(
     survey: &Survey<'_>,
     WholeRequest(request): WholeRequest<'_>,
-    connection: &'c Connection,
+    connection: &'c ConnectionConfig,
     login: Option<Login>,
 ) -> PodPlan<'c> {
     let files = request.files.iter();
@@ -55,7 +55,7 @@ pub(crate) fn plan<'c>(
 }
 
 /// The part of the plan that the job hooks carry out. `user` is the user of the hooks.
-fn job_plan(user: u32, survey: &Survey<'_>, request: &InjectionRequest, connection: &Connection) -> JobPlan {
+fn job_plan(user: u32, survey: &Survey<'_>, request: &InjectionRequest, connection: &ConnectionConfig) -> JobPlan {
     let files = request.files.iter();
     let policies = connection.job.policy.iter().chain(&request.job_policy);
     let mut job = JobPlan {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::inject::config::Connection;
+use crate::inject::config::ConnectionConfig;
 use crate::inject::patch::names::{BIN_VOLUME, HANDOVER_VOLUME, SECRETS_VOLUME, TOKEN_VOLUME, VOLUMES};
 use crate::inject::pod::survey::{AgentUse, Freshness, Survey};
 use crate::inject::pod::{Text, Volume};
@@ -92,7 +92,7 @@ pub(crate) fn needed(agent_use: AgentUse, freshness: Freshness) -> impl Iterator
 }
 
 /// The volumes that this pod gets, in their order.
-pub(super) fn volumes<'s>(survey: &Survey<'_>, connection: &'s Connection) -> Vec<OwnVolume<'s>> {
+pub(super) fn volumes<'s>(survey: &Survey<'_>, connection: &'s ConnectionConfig) -> Vec<OwnVolume<'s>> {
     needed(survey.agent_use, survey.freshness)
         .map(|name| match name {
             TOKEN_VOLUME => token_volume(survey.freshness, connection),
@@ -111,7 +111,7 @@ fn empty_dir(name: &'static str, medium: Option<&'static str>, size_limit: usize
     }
 }
 
-fn token_volume(freshness: Freshness, connection: &Connection) -> OwnVolume<'_> {
+fn token_volume(freshness: Freshness, connection: &ConnectionConfig) -> OwnVolume<'_> {
     let token = OwnToken {
         audience: connection.audience.as_deref(),
         expiration_seconds: match freshness {

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 /// A quantity such as `500m`, `64Mi`, `1.5` or `1e3`, as the operator wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Quantity(String);
+pub(crate) struct Quantity(String);
 
 impl TryFrom<String> for Quantity {
     type Error = &'static str;

@@ -4,30 +4,32 @@ use std::str::FromStr;
 
 use crate::env::grammar;
 use crate::inject::problem::{Problems, quoted};
-use crate::inject::request::InjectionRequest;
-use crate::inject::request::files;
+use crate::inject::request::annotations::AnnotationValue;
 use crate::inject::request::keys::{ENV, JOB_ENV};
-use crate::plan::{Destination, ENV_DIR, EnvName, EnvSecret, Invalid, PathTemplate, Select};
+use crate::inject::request::{InjectionRequest, files};
+use crate::plan::{Destination, ENV_DIR, EnvName, EnvSecret, Invalid, Select};
 
 /// Parses `podkey.dev/env`, which `init` reads.
-pub(crate) fn parse(text: &str, problems: &mut Problems) -> Vec<EnvSecret> {
-    let entries = entries(ENV, text, problems);
-    for entry in &entries {
+pub(super) fn env(value: &mut AnnotationValue<'_>, request: &mut InjectionRequest) {
+    request.env = entries(value);
+    for entry in &request.env {
         if let Some(why) = files::unfilled(&entry.secret, "use podkey.dev/job-env") {
-            problems.push(ENV, why);
+            value.problem(why);
         }
     }
-    entries
 }
 
 /// Parses `podkey.dev/job-env`, which the job reads.
-pub(crate) fn parse_for_job(text: &str, problems: &mut Problems) -> Vec<EnvSecret<PathTemplate>> {
-    entries(JOB_ENV, text, problems)
+pub(super) fn job_env(value: &mut AnnotationValue<'_>, request: &mut InjectionRequest) {
+    request.job_env = entries(value);
 }
 
-fn entries<P: FromStr<Err = Invalid>>(key: &str, text: &str, problems: &mut Problems) -> Vec<EnvSecret<P>> {
+fn entries<P: FromStr<Err = Invalid>>(value: &mut AnnotationValue<'_>) -> Vec<EnvSecret<P>> {
+    let Some(text) = value.text() else {
+        return Vec::new();
+    };
     grammar::parse(text).unwrap_or_else(|wrong| {
-        wrong.iter().for_each(|why| problems.push(key, why.to_string()));
+        wrong.iter().for_each(|why| value.problem(why.to_string()));
         Vec::new()
     })
 }

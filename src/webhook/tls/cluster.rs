@@ -546,10 +546,10 @@ pub(super) mod tests {
                 "does not accept podkey's service-account token",
             ),
             (&[("200 OK", "[]")], "no JSON object"),
-            (&[("200 OK", "{}")], "\"\" is no version of Kubernetes"),
+            (&[("200 OK", "{}")], "\"\" is not a version of Kubernetes"),
             (
                 &[("200 OK", r#"{"gitVersion":"new"}"#)],
-                "\"new\" is no version of Kubernetes",
+                "\"new\" is not a version of Kubernetes",
             ),
         ] {
             let error = version(answers).await.unwrap_err();
