@@ -146,7 +146,7 @@ fn resolve<'p, 'a, 'c>(
     check_user(pod, run_as_user, problems);
     let hook_user = hooks::check(pod, &request, connection, &readers, user, problems);
     variables::check(&request, problems);
-    refresh::check(pod, config, &request, user, problems);
+    refresh::check(pod, config, connection, &request, user, problems);
     references::check(&readers, tool, &request, problems);
     let mut advice = advice::warnings(pod, &request, &readers, user, run_as_user);
     engines::check(&request, problems, &mut advice);

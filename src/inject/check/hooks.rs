@@ -10,7 +10,7 @@ use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::InjectionRequest;
 use crate::inject::request::files::FileRequest;
 use crate::inject::request::keys::{
-    CONNECTION, CONTAINERS, ENV, EXPORT, JOB_ENV, JOB_HOOKS, JOB_POLICY, JOB_TEMP, MASK, ON_FAILURE, REFRESH,
+    CONNECTION, CONTAINERS, ENV, EXPORT, JOB_ENV, JOB_HOOKS, JOB_POLICY, JOB_TEMP, MASK, ON_FAILURE,
 };
 use crate::plan::{
     Destination, EnvName, JOB_COMPLETED, JOB_STARTED, JobPlan, Mode, NEXT_JOB_COMPLETED_ENV, NEXT_JOB_STARTED_ENV,
@@ -59,12 +59,6 @@ pub(crate) fn check(
     problems: &mut Problems,
 ) -> Option<u32> {
     let policy = connection.and_then(|connection| connection.job.policy.as_ref());
-    if request.refresh.is_given() && (request.job_policy.is_some() || policy.is_some() && are_on(pod, request)) {
-        problems.push(
-            REFRESH,
-            "cannot be together with a job policy, because it would write again what the policy refused: write \"never\"",
-        );
-    }
     // Nothing can be said of what a value means that does not parse.
     if request.job_hooks.is_invalid() {
         return None;

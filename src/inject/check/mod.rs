@@ -10,4 +10,5 @@ pub(crate) mod present;
 pub(crate) mod programs;
 pub(crate) mod references;
 pub(crate) mod refresh;
+pub(crate) mod rules;
 pub(crate) mod runner;
