@@ -15,7 +15,7 @@ pub struct DocumentedKey {
     pub default: &'static str,
     /// Where the key has an effect.
     pub scope: Scope,
-    /// A value that parses, as YAML or text. Empty: the key has keys below it.
+    /// A value that parses, as YAML or text.
     pub example: &'static str,
 }
 
