@@ -21,7 +21,7 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
-use crate::plan::{ApiPath, EnvName, EnvSecret, Invalid, MAX_ENV_SECRETS, Select, Step, spelling};
+use crate::plan::{ApiPath, EnvName, EnvSecret, Invalid, MAX_ENV_SECRETS, Select, ValueStep, spelling};
 use crate::text::quoted;
 
 /// The longest text that is looked at, in bytes.
@@ -252,7 +252,7 @@ enum Selector {
     KeepCase,
     /// `is_plain`: it may do without a name.
     Value {
-        at: Vec<Step>,
+        at: Vec<ValueStep>,
         is_plain: bool,
     },
 }
@@ -296,7 +296,7 @@ fn parse_selector(written: &str) -> Result<Selector, String> {
             None if text == "$" => Err("which is no field: the whole secret is \"$.$ | NAME\"".to_owned()),
             None => Ok(Selector::Value {
                 is_plain: is_string('"') || is_name(&text),
-                at: vec![Step::Key(text)],
+                at: vec![ValueStep::Key(text)],
             }),
         };
     }
@@ -306,7 +306,7 @@ fn parse_selector(written: &str) -> Result<Selector, String> {
     loop {
         let (key, after) = parse_step(rest)?;
         let before = at.len();
-        at.extend(key.map(|key| Step::Key(key.to_owned())));
+        at.extend(key.map(|key| ValueStep::Key(key.to_owned())));
         rest = after;
         while let Some(inside) = rest.strip_prefix('[') {
             let index = inside.split_once(']').and_then(|(index, after)| {
@@ -314,7 +314,7 @@ fn parse_selector(written: &str) -> Result<Selector, String> {
                 index.parse().ok()
             });
             match index {
-                Some(index) if key.is_some() => at.push(Step::Index(index)),
+                Some(index) if key.is_some() => at.push(ValueStep::Index(index)),
                 _ => {
                     return Err(
                         "which has more between [ and ] than podkey reads: [0], [1] or [-1] after a key".to_owned(),
@@ -422,8 +422,8 @@ mod tests {
                     let steps: Vec<String> = at
                         .into_iter()
                         .map(|step| match step {
-                            Step::Key(key) => key,
-                            Step::Index(index) => format!("[{index}]"),
+                            ValueStep::Key(key) => key,
+                            ValueStep::Index(index) => format!("[{index}]"),
                         })
                         .collect();
                     format!("{}={name}", steps.join(","))

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::grammar::normalized;
 use crate::json;
-use crate::plan::{EnvName, Select, Step};
+use crate::plan::{EnvName, Select, ValueStep};
 use crate::secret::Secret;
 use crate::text::steers;
 
@@ -163,14 +163,14 @@ pub fn may_make(select: &Select, variable: &str) -> bool {
 }
 
 /// The value at the end of the way.
-fn value_at(at: &[Step], data: &str) -> Result<Secret, SelectError> {
+fn value_at(at: &[ValueStep], data: &str) -> Result<Secret, SelectError> {
     let shown = || {
         let mut text = String::new();
         for step in at {
             match step {
-                Step::Key(key) if text.is_empty() => text.push_str(key),
-                Step::Key(key) => text.push_str(&format!(".{key}")),
-                Step::Index(index) => text.push_str(&format!("[{index}]")),
+                ValueStep::Key(key) if text.is_empty() => text.push_str(key),
+                ValueStep::Key(key) => text.push_str(&format!(".{key}")),
+                ValueStep::Index(index) => text.push_str(&format!("[{index}]")),
             }
         }
         short(&text)
@@ -260,19 +260,22 @@ impl<'a> Found<'a> {
 }
 
 /// Goes the way as JSONata does.
-fn find<'a>(at: &[Step], data: &'a str) -> Option<Found<'a>> {
+fn find<'a>(at: &[ValueStep], data: &'a str) -> Option<Found<'a>> {
     let mut here = vec![data];
     let mut steps = at;
     while let Some((step, after)) = steps.split_first() {
-        let Step::Key(key) = step else { return None };
-        let indexes = after.iter().take_while(|step| matches!(step, Step::Index(_))).count();
+        let ValueStep::Key(key) = step else { return None };
+        let indexes = after
+            .iter()
+            .take_while(|step| matches!(step, ValueStep::Index(_)))
+            .count();
         let (indexes, rest) = after.split_at(indexes);
         steps = rest;
         let mut found: Vec<Found<'a>> = Vec::new();
         'items: for item in here {
             let Some(mut value) = look_up(item, key) else { continue };
             for index in indexes {
-                let Step::Index(index) = index else { return None };
+                let ValueStep::Index(index) = index else { return None };
                 match element(value, *index) {
                     Some(json) => value = Found::One(json),
                     None => continue 'items,
@@ -404,7 +407,7 @@ mod tests {
             );
         }
         // A plan made by hand.
-        assert!(value_at(&[Step::Index(0)], r#"{"a":1}"#).is_err());
+        assert!(value_at(&[ValueStep::Index(0)], r#"{"a":1}"#).is_err());
     }
 
     #[test]
@@ -545,7 +548,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn whatever_the_data_nothing_panics(data in "[{}\\[\\]\":,a1 ]{0,30}", index in -3_i32..3) {
-            let at = [Step::Key("a".to_owned()), Step::Index(index), Step::Key("a".to_owned())];
+            let at = [ValueStep::Key("a".to_owned()), ValueStep::Index(index), ValueStep::Key("a".to_owned())];
             let _ = value_at(&at, &data);
             let _ = inside(&data);
         }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::inject::check::policy::NoRule;
+use crate::plan::words::none_of;
 pub(crate) use crate::text::{quoted, unquoted};
 
 /// Who can mend a problem. The status code of the answer depends on it, and ARC reacts to each code in another way: README,
@@ -158,9 +159,9 @@ impl Problems {
 /// That a value is not one of the fixed words, with the nearest of them.
 pub(crate) fn one_of(written: &str, allowed: &[&str]) -> String {
     format!(
-        "{} is not one of {}{}",
+        "{} {}{}",
         quoted(written),
-        allowed.join(", "),
+        none_of(allowed),
         did_you_mean(written, allowed.iter().copied())
     )
 }

@@ -6,7 +6,7 @@
 //! `feature/x` reads the secret `feature%2Fx` (`vault kv put ci/feature%252Fx`; the API path on the wire has `%252F`).
 //! `{repository}` is two such segments, in which nothing is replaced: GitHub's names have no other characters.
 
-use crate::plan::{ApiPath, Invalid, PathTemplate, Piece, Placeholder};
+use crate::plan::{ApiPath, Invalid, PathPiece, PathTemplate, Placeholder};
 use crate::text::quoted;
 
 use super::facts::JobFacts;
@@ -38,11 +38,11 @@ pub fn fill(path: &PathTemplate, facts: &JobFacts, environment: Option<&str>) ->
     let mut filled = String::with_capacity(path.as_path().as_str().len() + 64);
     for piece in path.pieces() {
         let placeholder = match piece {
-            Piece::Text(text) => {
+            PathPiece::Text(text) => {
                 filled.push_str(text);
                 continue;
             }
-            Piece::Placeholder(placeholder) => placeholder,
+            PathPiece::Placeholder(placeholder) => placeholder,
         };
         match placeholder {
             Placeholder::Repository => {

@@ -12,7 +12,7 @@ use crate::text::quoted;
 /// [`Address::is_tls`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Address {
+pub(crate) struct Address {
     tls: bool,
     host: String,
     port: u16,
@@ -22,17 +22,17 @@ checked_text!(Address);
 
 impl Address {
     /// Whether the scheme is `https`.
-    pub fn is_tls(&self) -> bool {
+    pub(crate) fn is_tls(&self) -> bool {
         self.tls
     }
 
     /// The host name or IP address, an IPv6 address without its brackets.
-    pub fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }
 
     /// The port; without one in the text, the scheme's.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 }
@@ -95,13 +95,13 @@ impl fmt::Display for Address {
 /// A name to expect in a certificate: a DNS name or an IP address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct ServerName(String);
+pub(crate) struct ServerName(String);
 
 checked_text!(ServerName);
 
 impl ServerName {
     /// The name as written.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

@@ -20,7 +20,7 @@ pub struct Data(BTreeMap<String, Value>);
 /// One field's value. Numbers and truth values are texts: the server makes of them what its engine wants.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Value {
+pub(crate) enum Value {
     /// Such as `web.example.com`, `24h`, `true`.
     Text(String),
     /// Such as a list of host names.
@@ -61,7 +61,7 @@ impl From<Data> for BTreeMap<String, Value> {
 
 impl Data {
     /// Each field's value.
-    pub fn values(&self) -> impl Iterator<Item = &Value> {
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Value> {
         self.0.values()
     }
 }

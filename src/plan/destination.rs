@@ -1,4 +1,4 @@
-//! Where a file goes, and who may read it.
+//! Where a file goes.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,85 +6,114 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FILES_DIR, FieldName, Invalid, SECRETS_DIR, SINGLE_DIR, STATUS, checked_text, invalid};
+use super::{ENV_DIR, FILES_DIR, FieldName, Invalid, ROOT_DIR, SECRETS_DIR, SINGLE_DIR, STATUS, checked_text, invalid};
 use crate::text::is_printable;
 
-/// Where the containers see a file: that very path, or below [`SECRETS_DIR`].
+/// Where the containers see a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Destination {
-    /// Such as `/tmp/kubeconfig`: delivered as a single-file mount.
+    /// An absolute path, such as `/tmp/kubeconfig`: the file is mounted on its own.
     Absolute(String),
-    /// Such as `web.env`: seen at `/podkey/secrets/web.env`.
+    /// A path below [`SECRETS_DIR`]: `web.env` is seen at `/podkey/secrets/web.env`.
     Relative(String),
-    /// Such as `web/{{ .SecretKey }}`: one file like that for each field of the secret.
+    /// A template such as `web/{{ .SecretKey }}`: one file below [`SECRETS_DIR`] for each field of the secret.
     EachField(FieldName),
 }
 
 checked_text!(Destination);
 
 impl Destination {
-    /// The absolute path at which the containers see it.
+    /// The absolute path at which the containers see the file.
     pub fn path(&self) -> Cow<'_, str> {
-        match self {
-            Self::Absolute(path) => Cow::Borrowed(path),
-            Self::Relative(path) => Cow::Owned(format!("{SECRETS_DIR}/{path}")),
-            Self::EachField(name) => Cow::Owned(format!("{SECRETS_DIR}/{name}")),
+        match self.below_secrets() {
+            Some(name) => Cow::Owned(format!("{SECRETS_DIR}/{name}")),
+            None => self.as_written(),
         }
     }
 
-    /// Its place below the root of the volume `podkey-secrets`, as the `index`-th file of its plan.
+    /// The path of the file below the root of the volume `podkey-secrets`, as the `index`-th file of its plan.
     pub(crate) fn place(&self, index: usize) -> String {
-        match self {
-            Self::Absolute(_) => format!("{SINGLE_DIR}/{index}"),
-            Self::Relative(path) => format!("{FILES_DIR}/{path}"),
-            Self::EachField(name) => format!("{FILES_DIR}/{name}"),
+        match self.below_secrets() {
+            Some(name) => format!("{FILES_DIR}/{name}"),
+            None => format!("{SINGLE_DIR}/{index}"),
         }
     }
 
-    /// Whether it is in a place that podkey keeps for itself where files are kept fresh: its generations of files, the link to
-    /// the one of now, and [`STATUS`].
-    pub fn is_reserved(&self) -> bool {
-        self.top().is_some_and(|top| top.starts_with("..") || top == STATUS)
+    /// Whether podkey keeps the name for itself where files are kept fresh: for the generations of the files, the symlink to the
+    /// current generation, and [`STATUS`].
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.first_name()
+            .is_some_and(|name| name.starts_with("..") || name == STATUS)
     }
 
-    /// Whether both are below [`SECRETS_DIR`] and have the first name there in common: a change of files replaces all that is
-    /// below one.
-    pub fn is_beside(&self, other: &Self) -> bool {
-        self.top().is_some_and(|top| Some(top) == other.top())
+    /// Whether both files are below [`SECRETS_DIR`] and have the first name there in common: a change of files replaces
+    /// everything below that name.
+    pub(crate) fn is_beside(&self, other: &Self) -> bool {
+        self.first_name().is_some_and(|name| Some(name) == other.first_name())
     }
 
-    fn top(&self) -> Option<String> {
-        let path = match self {
-            Self::Absolute(_) => return None,
-            Self::Relative(path) => Cow::Borrowed(path),
-            Self::EachField(name) => Cow::Owned(name.to_string()),
+    /// Whether the file is in, or in place of, the directory of the values of variables ([`is_beside`](Self::is_beside)).
+    pub(crate) fn is_beside_variables(&self) -> bool {
+        self.first_name().is_some_and(|name| name == ENV_DIR)
+    }
+
+    /// The first name below [`SECRETS_DIR`].
+    fn first_name(&self) -> Option<Cow<'_, str>> {
+        match self.below_secrets()? {
+            Cow::Borrowed(path) => path.split('/').next().map(Cow::Borrowed),
+            Cow::Owned(path) => path.split('/').next().map(|name| Cow::Owned(name.to_owned())),
+        }
+    }
+
+    /// Whether the two have the same path, or one path is below the other.
+    pub(crate) fn conflicts_with(&self, other: &Self) -> bool {
+        // No absolute destination is below `SECRETS_DIR`, or above.
+        let both = match (self.below_secrets(), other.below_secrets()) {
+            (Some(a), Some(b)) => Some((a, b)),
+            (None, None) => Some((self.as_written(), other.as_written())),
+            _ => None,
         };
-        path.split('/').next().map(str::to_owned)
+        both.is_some_and(|(a, b)| contains(&a, &b) || contains(&b, &a))
     }
 
-    /// Whether the two are one place, or one lies inside the other.
-    pub fn conflicts_with(&self, other: &Self) -> bool {
-        let (a, b) = (self.path(), other.path());
-        contains(&a, &b) || contains(&b, &a)
+    /// Whether the destination conflicts with the directory of the values of variables.
+    pub(crate) fn conflicts_with_variables(&self) -> bool {
+        self.below_secrets()
+            .is_some_and(|name| contains(ENV_DIR, &name) || contains(&name, ENV_DIR))
+    }
+
+    /// The path below [`SECRETS_DIR`], with its placeholders.
+    fn below_secrets(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Absolute(_) => None,
+            Self::Relative(_) | Self::EachField(_) => Some(self.as_written()),
+        }
+    }
+
+    fn as_written(&self) -> Cow<'_, str> {
+        match self {
+            Self::Absolute(path) | Self::Relative(path) => Cow::Borrowed(path),
+            Self::EachField(name) => Cow::Owned(name.to_string()),
+        }
     }
 }
 
-/// Whether the absolute path `inner` is `outer` or lies below it. Both without `.`, `..`, double or final slashes.
+/// Whether the path `inner` is `outer` or lies below `outer`. Both paths are without `.`, `..`, double or final slashes.
 pub fn contains(outer: &str, inner: &str) -> bool {
-    holds(outer, inner) || holds(real(outer), real(inner))
+    is_at_or_below(outer, inner) || is_at_or_below(real(outer), real(inner))
 }
 
-/// Likewise, of paths as they are written.
-fn holds(outer: &str, inner: &str) -> bool {
+/// As [`contains`], with each path as written.
+fn is_at_or_below(outer: &str, inner: &str) -> bool {
     match inner.strip_prefix(outer) {
         Some(rest) => rest.is_empty() || rest.starts_with('/') || outer.ends_with('/'),
         None => false,
     }
 }
 
-/// A path as it is compared with others: images have `/var/run` as a symbolic link to `/run`.
-pub fn real(path: &str) -> &str {
+/// A path in the form in which paths are compared: in images `/var/run` is a symlink to `/run`.
+pub(crate) fn real(path: &str) -> &str {
     match path.strip_prefix("/var") {
         Some(rest) if rest == "/run" || rest.starts_with("/run/") => rest,
         _ => path,
@@ -100,52 +129,64 @@ impl FromStr for Destination {
         }
         if text.contains("{{") {
             return match text.starts_with('/') {
-                true => invalid("has a placeholder, and a mount of its own must have its name when the pod is made"),
+                true => {
+                    invalid("has a placeholder, and a mount of its own needs a name that is known when the pod is made")
+                }
                 false => text.parse().map(Self::EachField),
             };
         }
-        if text.len() > 4000 {
-            return invalid("is longer than 4000 bytes");
+        if text.len() > MAX_BYTES {
+            return invalid(format!("is longer than {MAX_BYTES} bytes"));
         }
         if let Some(c) = text.chars().find(|c| *c == ':' || !is_printable(*c)) {
             return invalid(format!("has the character {c:?}, which no mount may have"));
         }
-        let (absolute, relative) = match text.strip_prefix('/') {
-            Some(rest) => (true, rest),
-            None => (false, text),
+        let Some(below_root) = text.strip_prefix('/') else {
+            check_segments(text)?;
+            return Ok(Self::Relative(text.to_owned()));
         };
-        if absolute && relative.is_empty() {
+        if below_root.is_empty() {
             return invalid("is the root directory");
         }
-        for segment in relative.split('/') {
-            match segment {
-                "" => return invalid("has an empty segment: no slash at the end, or twice"),
-                "." | ".." => return invalid("has a segment . or .."),
-                _ if segment.len() > 255 => return invalid("has a segment of more than 255 bytes"),
-                _ => {}
+        check_segments(below_root)?;
+        for forbidden in FORBIDDEN {
+            if is_at_or_below(forbidden, text) {
+                return invalid(format!("is in {forbidden}, where no secret may be mounted"));
             }
-        }
-        if !absolute {
-            return Ok(Self::Relative(text.to_owned()));
-        }
-        for place in FORBIDDEN_DESTINATIONS {
-            if holds(place, text) {
-                return invalid(format!("is in {place}, where no secret may be mounted"));
-            }
-            if holds(text, place) {
-                return invalid(format!("is a directory that holds {place}, and cannot be a file"));
+            if is_at_or_below(text, forbidden) {
+                return invalid(format!(
+                    "is a directory, which contains {forbidden}, and cannot be a file"
+                ));
             }
         }
         Ok(Self::Absolute(text.to_owned()))
     }
 }
 
-/// Places that belong to the kernel, to podkey, to the container's own security, or that hold the programs it runs.
-const FORBIDDEN_DESTINATIONS: &[&str] = &[
+/// The longest destination, and the longest name of a file (`NAME_MAX`), in bytes.
+const MAX_BYTES: usize = 4000;
+const MAX_SEGMENT_BYTES: usize = 255;
+
+fn check_segments(path: &str) -> Result<(), Invalid> {
+    for segment in path.split('/') {
+        match segment {
+            "" => return invalid("has an empty segment: no slash at the end, and no two slashes together"),
+            "." | ".." => return invalid("has a segment . or .."),
+            _ if segment.len() > MAX_SEGMENT_BYTES => {
+                return invalid(format!("has a segment of more than {MAX_SEGMENT_BYTES} bytes"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Paths of the kernel, of podkey, of the container's own security, and of the programs that the container runs.
+const FORBIDDEN: &[&str] = &[
     "/proc",
     "/sys",
     "/dev",
-    "/podkey",
+    ROOT_DIR,
     "/var/run/secrets/kubernetes.io",
     "/run/secrets/kubernetes.io",
     "/bin",
@@ -198,81 +239,9 @@ impl fmt::Display for Destination {
     }
 }
 
-/// File permissions: `0400` to `0775`, never writable for all, no setuid, setgid or sticky bit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Mode(u32);
-
-checked_text!(Mode);
-
-impl Default for Mode {
-    fn default() -> Self {
-        Self::OWNER
-    }
-}
-
-impl Mode {
-    /// For the owner alone.
-    pub const OWNER: Self = Self(0o400);
-    /// For owner and group.
-    pub const GROUP: Self = Self(0o440);
-    /// For every user of the pod.
-    pub const ALL: Self = Self(0o444);
-
-    pub(super) fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// The permission bits.
-    pub fn bits(self) -> u32 {
-        self.0
-    }
-}
-
-impl FromStr for Mode {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        let digits = text.strip_prefix("0o").unwrap_or(text);
-        if !(3..=4).contains(&digits.len()) || !digits.bytes().all(|b| b.is_ascii_digit()) {
-            return invalid("is no octal mode such as \"0400\"");
-        }
-        match u32::from_str_radix(digits, 8) {
-            Err(_) => invalid("is no octal mode such as \"0400\""),
-            Ok(bits) if bits & 0o7000 != 0 => invalid("has a setuid, setgid or sticky bit"),
-            Ok(bits) if bits & 0o002 != 0 => invalid("lets every user write"),
-            Ok(bits) => Ok(Self(bits)),
-        }
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04o}", self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn modes_give_nobody_more_than_they_should() {
-        for (text, bits) in [
-            ("0400", 0o400),
-            ("440", 0o440),
-            ("0o444", 0o444),
-            ("0775", 0o775),
-            ("0000", 0),
-        ] {
-            assert_eq!(text.parse::<Mode>().unwrap().bits(), bits, "{text}");
-        }
-        for bad in [
-            "", "4", "r--", "0888", "04000", "4400", "2440", "1444", "0002", "0666", "0777", "+400", "-400",
-        ] {
-            assert!(bad.parse::<Mode>().is_err(), "{bad:?}");
-        }
-    }
 
     #[test]
     fn destinations_stay_where_they_belong() {

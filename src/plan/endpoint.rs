@@ -103,7 +103,7 @@ const OF_AUTHORITIES: &[&str] = &["cross-sign", "generate", "import", "replace",
 impl ApiPath {
     /// Whether reading it as a secret could give away a client token: `auth/token/lookup-self` answers with the reader's own. A
     /// namespace may stand before it, so it is looked for at every position.
-    pub fn holds_tokens(&self) -> bool {
+    pub(crate) fn holds_tokens(&self) -> bool {
         let path = self.as_str().to_ascii_lowercase();
         let segments: Vec<&str> = path.split('/').collect();
         let token_store = |at: usize| match segments[at + 1..] {
@@ -121,7 +121,7 @@ impl ApiPath {
 
     /// Whether it is the server's own rather than a secrets engine's, also below the name of a namespace. Written to, these
     /// make tokens that nobody revokes, change policies, or end the agent's own token; what they answer is no secret.
-    pub fn is_the_servers_own(&self) -> bool {
+    pub(crate) fn is_the_servers_own(&self) -> bool {
         let path = self.as_str().to_ascii_lowercase();
         let (directories, last) = path.rsplit_once('/').unwrap_or(("", &path));
         OWN.contains(&last) && directories.is_empty() || directories.split('/').any(|segment| OWN.contains(&segment))
@@ -132,7 +132,7 @@ impl ApiPath {
     /// (A KV v1 secret has no such segment: which paths `data` may write is for the rules of the operator and of the server.)
     ///
     /// Nothing tells where a mount's path ends, so a mount with such a word behind its first segment (`prod/config/pki`) counts.
-    pub fn changes_its_engine(&self) -> Option<&str> {
+    pub(crate) fn changes_its_engine(&self) -> Option<&str> {
         let path = self.as_str().to_ascii_lowercase();
         let words: Vec<&str> = path.split('/').collect();
         // The first segment is a mount's, or a namespace's.

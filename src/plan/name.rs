@@ -22,13 +22,13 @@ pub struct FieldName(NameTemplate);
 
 /// A name with any placeholders in it, perhaps none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NameTemplate {
+pub(crate) struct NameTemplate {
     pieces: Vec<NamePiece>,
 }
 
 /// A part of a [`NameTemplate`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NamePiece {
+pub(crate) enum NamePiece {
     /// As written; no `{{`.
     Text(String),
     /// To be filled in.
@@ -42,7 +42,7 @@ pub enum NamePiece {
 
 /// What becomes of a placeholder's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Function {
+pub(crate) enum Function {
     /// `uppercase`
     Uppercase,
     /// `lowercase`
@@ -67,7 +67,7 @@ impl Function {
 }
 
 /// A value after all its functions.
-pub fn applied(value: &str, functions: &[Function]) -> Result<String, Invalid> {
+pub(crate) fn applied(value: &str, functions: &[Function]) -> Result<String, Invalid> {
     let mut text = value.to_owned();
     for function in functions {
         if text.len() > MAX_NAME_BYTES {
@@ -83,17 +83,17 @@ pub fn applied(value: &str, functions: &[Function]) -> Result<String, Invalid> {
 
 impl NameTemplate {
     /// Texts and placeholders in turn.
-    pub fn pieces(&self) -> &[NamePiece] {
+    pub(crate) fn pieces(&self) -> &[NamePiece] {
         &self.pieces
     }
 }
 
 impl FieldName {
     /// The placeholder that stands for the field's name.
-    pub const PLACEHOLDER: &str = "SecretKey";
+    pub(crate) const PLACEHOLDER: &str = "SecretKey";
 
     /// The directory that all of them are in, below [`super::SECRETS_DIR`]; "" is that itself.
-    pub fn directory(&self) -> &str {
+    pub(crate) fn directory(&self) -> &str {
         match self.0.pieces.first() {
             Some(NamePiece::Text(text)) => text.rsplit_once('/').map_or("", |(directory, _)| directory),
             _ => "",
@@ -101,7 +101,7 @@ impl FieldName {
     }
 
     /// Whether it could be the name of a field's file: it begins and ends as they all do.
-    pub fn may_make(&self, place: &str) -> bool {
+    pub(crate) fn may_make(&self, place: &str) -> bool {
         let text = |piece: Option<&'_ NamePiece>| match piece {
             Some(NamePiece::Text(text)) => text.clone(),
             _ => String::new(),
@@ -113,7 +113,7 @@ impl FieldName {
 
     /// Where the file of this field goes: always below [`super::SECRETS_DIR`], in the directory that the template names. A
     /// field whose name makes no file's name is an error: a slash in it would choose another directory.
-    pub fn of(&self, field: &str) -> Result<Destination, Invalid> {
+    pub(crate) fn of(&self, field: &str) -> Result<Destination, Invalid> {
         let name = self.filled(|functions| match applied(field, functions)? {
             part if part.contains('/') => invalid("has a slash, so it cannot be part of a file's name"),
             part => Ok(part),

@@ -19,12 +19,12 @@ checked_text!(ApiPath);
 
 impl ApiPath {
     /// The path as written, without a slash at either end.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Its segments, none of them empty.
-    pub fn segments(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn segments(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
     }
 }
@@ -81,7 +81,7 @@ checked_text!(Role);
 
 impl Role {
     /// The role as written.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

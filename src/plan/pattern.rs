@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Invalid, PathTemplate, Piece, Placeholder, checked_text, invalid};
+use super::{Invalid, PathPiece, PathTemplate, Placeholder, checked_text, invalid};
 
 /// A text in which `*` stands for any characters within a path segment and `**` for any characters across segments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,20 +38,20 @@ impl fmt::Display for Pattern {
 
 impl Pattern {
     /// Whether the whole text matches.
-    pub fn matches(&self, text: &str) -> bool {
+    pub(crate) fn matches(&self, text: &str) -> bool {
         self.matches_bytes(text.as_bytes())
     }
 
     /// Whether the path matches whatever its placeholders are filled with: only a star can stand for one.
-    pub fn matches_template(&self, path: &PathTemplate) -> bool {
+    pub(crate) fn matches_template(&self, path: &PathTemplate) -> bool {
         // No pattern has this byte, which is never in UTF-8.
         const UNKNOWN: u8 = 0xff;
         let mut text = Vec::with_capacity(path.as_path().as_str().len());
         for piece in path.pieces() {
             match piece {
-                Piece::Text(written) => text.extend_from_slice(written.as_bytes()),
-                Piece::Placeholder(Placeholder::Repository) => text.extend_from_slice(&[UNKNOWN, b'/', UNKNOWN]),
-                Piece::Placeholder(_) => text.push(UNKNOWN),
+                PathPiece::Text(written) => text.extend_from_slice(written.as_bytes()),
+                PathPiece::Placeholder(Placeholder::Repository) => text.extend_from_slice(&[UNKNOWN, b'/', UNKNOWN]),
+                PathPiece::Placeholder(_) => text.push(UNKNOWN),
             }
         }
         self.matches_bytes(&text)

@@ -8,7 +8,7 @@ use super::{ApiPath, Invalid};
 use crate::text::quoted;
 
 /// Parses a text, unless one of the functions below (`wrong`) says better what is wrong with it.
-pub fn parse<T: FromStr<Err = Invalid>>(text: &str, wrong: fn(&str) -> Option<String>) -> Result<T, String> {
+pub(crate) fn parse<T: FromStr<Err = Invalid>>(text: &str, wrong: fn(&str) -> Option<String>) -> Result<T, String> {
     match wrong(text) {
         Some(why) => Err(why),
         None => text.parse().map_err(|why: Invalid| why.to_string()),
@@ -16,7 +16,7 @@ pub fn parse<T: FromStr<Err = Invalid>>(text: &str, wrong: fn(&str) -> Option<St
 }
 
 /// What is wrong with a text that nobody fills in: podkey takes all of it as it stands.
-pub fn of_text(text: &str) -> Option<String> {
+pub(crate) fn of_text(text: &str) -> Option<String> {
     if text.contains("${{") {
         return Some("has ${{ … }}, which GitHub fills in only in a workflow's file: write the text itself".to_owned());
     }
@@ -30,7 +30,7 @@ pub fn of_text(text: &str) -> Option<String> {
 }
 
 /// The same of a text in which a brace has no meaning either.
-pub fn of_plain_text(text: &str) -> Option<String> {
+pub(crate) fn of_plain_text(text: &str) -> Option<String> {
     of_text(text).or_else(|| {
         let is_blank = text.split_once('<').is_some_and(|(_, rest)| rest.contains('>'));
         if is_blank {
@@ -45,7 +45,7 @@ pub fn of_plain_text(text: &str) -> Option<String> {
 }
 
 /// What is wrong with the name of a file, which a shell would have changed.
-pub fn of_file(text: &str) -> Option<String> {
+pub(crate) fn of_file(text: &str) -> Option<String> {
     if text.starts_with('~')
         && (text.len() == 1 || text.split('/').next().is_some_and(|first| first.len() < text.len()))
     {
@@ -58,7 +58,7 @@ pub fn of_file(text: &str) -> Option<String> {
 }
 
 /// What is wrong with the API path of a secret.
-pub fn of_path(text: &str) -> Option<String> {
+pub(crate) fn of_path(text: &str) -> Option<String> {
     // No path is as long; what is wrong then is the length.
     if text.len() > 1024 {
         return None;
@@ -112,7 +112,7 @@ fn is_command(text: &str) -> bool {
 }
 
 /// What is wrong with the mount of an auth method.
-pub fn of_mount(text: &str) -> Option<String> {
+pub(crate) fn of_mount(text: &str) -> Option<String> {
     if let Some(why) = of_plain_text(text) {
         return Some(why);
     }
@@ -139,7 +139,7 @@ pub fn of_mount(text: &str) -> Option<String> {
 
 /// What is wrong with the name of a role. The server's own roles for kubernetes and jwt have letters, digits, `_`, `-` and `.` in
 /// their names, and no other: tried with OpenBao 2.7.2.
-pub fn of_role(text: &str) -> Option<String> {
+pub(crate) fn of_role(text: &str) -> Option<String> {
     if let Some(why) = of_plain_text(text) {
         return Some(why);
     }

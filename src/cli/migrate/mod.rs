@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use self::outputs::Use;
 use self::workflow::{Job, Step};
 use crate::env::grammar::{self, Entry};
-use crate::plan::{EnvSecret, PathTemplate, Select, Step as PathStep};
+use crate::plan::{EnvSecret, PathTemplate, Select, ValueStep};
 use crate::text::quoted;
 
 /// What to do with one file.
@@ -736,7 +736,7 @@ fn file_entry(secret: &EnvSecret<PathTemplate>) -> Option<String> {
     let Select::Value { at, .. } = &secret.select else {
         return None;
     };
-    let [PathStep::Key(key)] = at.as_slice() else {
+    let [ValueStep::Key(key)] = at.as_slice() else {
         return None;
     };
     let version = secret

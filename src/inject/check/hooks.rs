@@ -5,11 +5,11 @@ use crate::inject::config::ConnectionConfig;
 use crate::inject::patch::plan::job_copy;
 use crate::inject::pod::readers::MissingReaders;
 use crate::inject::pod::runner::RUNNER;
-use crate::inject::pod::survey::{JobHooks, Survey};
+use crate::inject::pod::survey::Survey;
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::files::FileRequest;
 use crate::inject::request::keys::{
-    CONNECTION, CONTAINERS, ENV, EXPORT, JOB_ENV, JOB_HOOKS, JOB_POLICY, JOB_TEMP, MASK, ON_FAILURE, REFRESH,
+    CONNECTION, CONTAINERS, ENV, EXPORT, JOB_ENV, JOB_HOOKS, JOB_POLICY, JOB_TEMP, MASK, ON_FAILURE,
 };
 use crate::inject::request::{InjectionRequest, Requested};
 use crate::plan::{Destination, ENV_DIR, JobPolicy, OnFailure, SECRETS_DIR, Select};
@@ -21,19 +21,11 @@ pub(super) fn check(
     problems: &mut Problems,
 ) {
     let operators_policy = connection.and_then(|connection| connection.job.policy.as_ref());
-    let is_off = matches!(survey.job_hooks, JobHooks::Off);
-    let has_policy = request.job_policy.is_some() || operators_policy.is_some() && !is_off;
-    if request.refresh.is_given() && has_policy {
-        problems.push(
-            REFRESH,
-            "cannot be together with a job policy: podkey-sidecar would write again what the policy refused. Write \"never\"",
-        );
-    }
     // Nobody knows whether the author wants job hooks.
     if request.job_hooks.is_invalid() {
         return;
     }
-    if is_off {
+    if !survey.job_hooks.are_on() {
         check_without(survey, request, operators_policy, problems);
         return;
     }

@@ -18,7 +18,8 @@ pub(crate) mod policy;
 mod programs;
 mod readers;
 mod references;
-pub(crate) mod refresh;
+mod refresh;
+pub(crate) mod rules;
 mod runner_files;
 mod warnings;
 
@@ -66,7 +67,7 @@ pub(crate) fn check<'s, 'c>(
     pod_spec::check_user(survey, problems);
     hooks::check(survey, request, connection, problems);
     variables::check(request, problems);
-    refresh::check(survey.pod, config, request, survey.reader_user, problems);
+    refresh::check(survey, config, connection, request, problems);
     references::check(survey, request, problems);
     let mut advice = advice::advice(survey, request);
     engines::check(request, problems, &mut advice);

@@ -8,6 +8,7 @@ use super::error::{ConfigError, wrong};
 use super::section;
 use crate::inject::pod::quantity::Quantity;
 use crate::inject::problem::did_you_mean;
+use crate::plan::words::none_of;
 
 section! {
     /// podkey's own containers.
@@ -150,7 +151,7 @@ fn check_quantities(section: &str, quantities: &BTreeMap<String, Quantity>) -> R
         let key = format!("{section}.{name}");
         if !RESOURCE_NAMES.contains(&name.as_str()) {
             let hint = did_you_mean(name, RESOURCE_NAMES);
-            return wrong(key, format!("is not one of {}{hint}", RESOURCE_NAMES.join(", ")));
+            return wrong(key, format!("{}{hint}", none_of(&RESOURCE_NAMES)));
         }
         let amount = quantity.amount();
         if name != "cpu" && amount > 0.0 && amount < 1024.0 {

@@ -6,7 +6,7 @@ use crate::plan::{Pattern, pattern, spelling};
 use crate::text::quoted;
 
 section! {
-    /// One rule. All its fields must match.
+    /// One rule. A pod must match all fields of the rule.
     #[derive(Debug, Clone)]
     pub(crate) struct AllowRule, ALLOW: AllowKeys at "connections.NAME.allow[]." {
         /// The namespaces of pods.

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::ConfigError;
 use super::connection::{CONNECTION, ConnectionFile, ConnectionPlace};
 use super::given;
-use crate::plan::{self, MAX_PLAN_BYTES};
+use crate::plan::{self, MAX_PLAN_BYTES, rules};
 
 /// The size of a plan without the CA certificates: some hundred files.
 const REST_OF_PLAN_BYTES: usize = 16 * 1024;
@@ -18,7 +18,7 @@ impl ConnectionFile {
         read_ca: &impl Fn(&Path) -> Result<String, String>,
     ) -> Result<plan::Connection, ConfigError> {
         let address: plan::Address = place.parse(&CONNECTION.address, self.address.trim())?;
-        if !address.is_tls() && !self.allow_insecure_http {
+        if rules::connection(address.is_tls(), self.allow_insecure_http).is_some() {
             let allow = CONNECTION.allow_insecure_http.last();
             return place.wrong(
                 &CONNECTION.address,

@@ -11,21 +11,21 @@ agent:
   resources: { requests: {cpu: 10m, memory: 16Mi}, limits: {cpu: 500m, memory: 64Mi} }
 connections:
   default:
-address: https://vault.vault.svc:8200     # http:// only with allowInsecureHttp: true
-caFile: /etc/podkey/vault-ca.pem          # only these CAs are trusted; the image's bundle if left out
-tlsServerName: ""
-namespace: ""                             # Vault Enterprise or OpenBao namespace
-budget: 5m                                # all tries of one agent together
-auth: { method: kubernetes, mount: kubernetes, audience: vault, role: "" }
-job:                                      # for the jobs of runner pods: GitHub's own token, and which jobs get secrets
-  { method: jwt, mount: github, role: ci, audience: "https://vault.example.com", deadline: 30s,
-    policy: { repositories: ["octo-org/*"], events: [push], protectedRefs: true, forks: deny } }
-allow:                                    # left out: Vault's policies alone decide
-- namespaces: [arc-runners]
-  serviceAccounts: ["arc-runner-set-gha-rs-*"]
-  roles: [actions]
-  authMounts: [my-cluster/arc-runners]
-  secrets: ["arc-runners/data/**"]
+    address: https://vault.vault.svc:8200     # http:// only with allowInsecureHttp: true
+    caFile: /etc/podkey/vault-ca.pem          # only these CAs are trusted; the image's bundle if left out
+    tlsServerName: ""
+    namespace: ""                             # Vault Enterprise or OpenBao namespace
+    budget: 5m                                # all tries of one agent together
+    auth: { method: kubernetes, mount: kubernetes, audience: vault, role: "" }
+    job:                                      # for the jobs of runner pods: GitHub's own token, and which jobs get secrets
+      { method: jwt, mount: github, role: ci, audience: "https://vault.example.com", deadline: 30s,
+        policy: { repositories: ["octo-org/*"], events: [push], protectedRefs: true, forks: deny } }
+    allow:                                    # left out: Vault's policies alone decide
+    - namespaces: [arc-runners]
+      serviceAccounts: ["arc-runner-set-gha-rs-*"]
+      roles: [actions]
+      authMounts: [my-cluster/arc-runners]
+      secrets: ["arc-runners/data/**"]
 "#;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
@@ -323,7 +323,7 @@ fn a_value_of_another_kind_is_told_in_our_own_words() {
         ),
         (
             connection("auth: {method: ldap}"),
-            "\"ldap\" is not one of kubernetes, jwt",
+            "\"ldap\" is none of kubernetes, jwt",
         ),
         (
             connection("budgt: 1m"),
@@ -349,7 +349,7 @@ fn a_value_of_another_kind_is_told_in_our_own_words() {
         ),
         (
             "agent: {imagePullPolicy: always, image: i}\nconnections: {}".into(),
-            "\"always\" is not one of Always, IfNotPresent, Never (did you mean \"Always\"?)",
+            "\"always\" is none of Always, IfNotPresent, Never (did you mean \"Always\"?)",
         ),
         (
             "agent: {image: i, resources: {limits: {cpu: lots}}}\nconnections: {}".into(),
@@ -411,7 +411,7 @@ fn resources_that_would_keep_a_pod_from_starting_are_refused() {
         ),
         (
             "{limits: {memroy: 64Mi}}",
-            "agent.resources.limits.memroy: is not one of cpu, memory, ephemeral-storage (did you mean \"memory\"?)",
+            "agent.resources.limits.memroy: is none of cpu, memory, ephemeral-storage (did you mean \"memory\"?)",
         ),
         ("{limits: {cpu: 0m}}", "agent.resources.limits.cpu: is 0: leave it out"),
         (

@@ -98,9 +98,9 @@ impl<'s> Survey<'s> {
             run_as_user: reader_user.run_as(agent.run_as_user),
             default_mode: reader_user.default_mode(pod),
             agent_use: AgentUse::of(pod, request, job_hooks),
-            on_failure: request.on_failure.unwrap_or(match job_hooks {
-                JobHooks::Off => OnFailure::FailPod,
-                JobHooks::NoRunner | JobHooks::On(_) => OnFailure::FailJob,
+            on_failure: request.on_failure.unwrap_or(match job_hooks.are_on() {
+                true => OnFailure::FailJob,
+                false => OnFailure::FailPod,
             }),
             read_only_volumes: volumes
                 .filter(|volume| volume.is_read_only())
@@ -119,7 +119,7 @@ impl<'s> Survey<'s> {
 
     /// Whether the pod runs jobs, or is to call job hooks.
     pub(crate) fn has_runner(&self) -> bool {
-        self.pod.is_runner() || !matches!(self.job_hooks, JobHooks::Off)
+        self.pod.is_runner() || self.job_hooks.are_on()
     }
 
     /// Whether this container calls the job hooks.
@@ -165,6 +165,11 @@ impl<'s> JobHooks<'s> {
             Some(runner) => Self::On(runner),
             None => Self::NoRunner,
         }
+    }
+
+    /// Whether the pod should have job hooks.
+    pub(crate) fn are_on(self) -> bool {
+        !matches!(self, Self::Off)
     }
 
     /// The container that calls the hooks.

@@ -4,6 +4,7 @@ use crate::inject::problem::{Problems, did_you_mean, one_of, quoted, unquoted};
 use crate::inject::request::keys::JOB_POLICY;
 use crate::inject::request::yaml::{self, Node};
 use crate::inject::vocabulary::{DocumentedKey, Scope};
+use crate::plan::words::none_of;
 use crate::plan::{Forks, JobPolicy, Pattern, spelling};
 
 /// One field.
@@ -30,7 +31,7 @@ const fn field(
     JobPolicyField { documented, parse }
 }
 
-/// The fields. A connection's `job.policy` has the same ones.
+/// The fields of the annotation and of a connection's `job.policy`.
 #[rustfmt::skip]
 pub(crate) const FIELDS: &[JobPolicyField] = &[
     field("repositories", "every repository", "[octo-org/*]", "The repositories whose jobs get secrets, as patterns.",
@@ -80,7 +81,7 @@ fn word<'n>(node: &'n Node<'_>, words: &[&str]) -> Result<&'n str, String> {
     match node {
         Node::Scalar(text) if words.contains(&&**text) => Ok(text),
         Node::Scalar(text) => Err(one_of(text, words)),
-        _ => Err(format!("is not one of {}", words.join(", "))),
+        _ => Err(none_of(words).to_string()),
     }
 }
 
@@ -111,7 +112,7 @@ mod tests {
             ("", "p: is not a set of fields"),
             ("[a]", "p: is not a set of fields"),
             ("{}", "p: is not a set of fields"),
-            ("a: [", "p: is no YAML"),
+            ("a: [", "p: is not valid YAML"),
             (
                 "repository: [a/b]",
                 "p.repository: is not a field of a job policy (did you mean \"repositories\"?)",
@@ -121,15 +122,12 @@ mod tests {
             ("events: []", "p.events: is an empty list"),
             ("events: ['']", "p.events: \"\" is an empty pattern"),
             ("events: [[push]]", "p.events: is not a list"),
-            (
-                "protectedRefs: yes",
-                "p.protectedRefs: \"yes\" is not one of true, false",
-            ),
+            ("protectedRefs: yes", "p.protectedRefs: \"yes\" is none of true, false"),
             (
                 "forks: alow",
-                "p.forks: \"alow\" is not one of deny, allow (did you mean \"allow\"?)",
+                "p.forks: \"alow\" is none of deny, allow (did you mean \"allow\"?)",
             ),
-            ("forks: [allow]", "p.forks: is not one of deny, allow"),
+            ("forks: [allow]", "p.forks: is none of deny, allow"),
         ] {
             let mut problems = Problems::default();
             assert_eq!(parse(text, &mut problems), None, "{text}");

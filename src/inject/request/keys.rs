@@ -1,5 +1,5 @@
-//! podkey's annotations: one row for each, with its key, its meaning, its parser. Nothing else in `src/` needs a change to
-//! make a new annotation known: messages, suggestions and reference pages read this table.
+//! podkey's annotations: one row for each, with the key, the meaning and the parser. A new row makes an annotation known
+//! everywhere: messages, suggestions and reference pages read this table.
 
 use crate::inject::request::annotations::{self, AnnotationValue};
 use crate::inject::request::{InjectionRequest, files, job_policy, refresh, variables};

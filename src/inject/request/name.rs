@@ -4,7 +4,7 @@
 use crate::inject::problem::{did_you_mean, quoted};
 use crate::plan::{ApiPath, Destination, FieldName, NamePiece, NameTemplate, applied};
 
-/// A placeholder: its name, and what it stands for, of a path's mount and the rest of the path.
+/// A placeholder's name, and the value that the placeholder has for a path: a function of the path's mount and its rest.
 type PathPlaceholder = (&'static str, for<'p> fn(&'p str, &'p str) -> &'p str);
 
 /// The placeholders that the path fills in.
@@ -52,7 +52,7 @@ fn value<'p>(placeholder: &str, path: &'p ApiPath) -> Result<&'p str, String> {
         let names = names.chain([FieldName::PLACEHOLDER]).map(|name| format!(".{name}"));
         let (names, written) = (names.collect::<Vec<_>>(), format!(".{placeholder}"));
         return Err(format!(
-            "has the placeholder {}, which is not one of {}{}",
+            "has the placeholder {}, which is none of {}{}",
             quoted(&written),
             names.join(", "),
             did_you_mean(&written, names.iter().map(String::as_str))
@@ -131,7 +131,7 @@ mod tests {
             (
                 "{{ .MountAccessor }}",
                 "kv/data/x",
-                "\".MountAccessor\", which is not one of .MountPath, .MountBaseName, .SecretPath",
+                "\".MountAccessor\", which is none of .MountPath, .MountBaseName, .SecretPath",
             ),
             (
                 "{{ .SecretBasename }}",

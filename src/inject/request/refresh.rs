@@ -1,9 +1,11 @@
 //! The annotations `podkey.dev/refresh` and `podkey.dev/on-change`.
 
+use crate::inject::check::rules::{Authored, report};
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::annotations::AnnotationValue;
 use crate::inject::request::keys::ON_CHANGE;
 use crate::inject::request::{InjectionRequest, Requested};
+use crate::plan::rules::{Rule, Subject, Violation};
 use crate::plan::{Interval, MAX_ON_CHANGE, OnChange, spelling};
 
 /// The longest list of actions, in bytes.
@@ -47,11 +49,11 @@ fn actions(text: &str, problems: &mut Problems) -> Vec<OnChange> {
              http:POST:http://127.0.0.1:9000/-/reload",
         );
     }
+    // Also before the lines are parsed: a request may have any number of lines.
     if lines.len() > MAX_ON_CHANGE {
-        problems.push(
-            ON_CHANGE,
-            format!("has {} lines, allowed are {MAX_ON_CHANGE}", lines.len()),
-        );
+        let subject = Subject::OnChange;
+        let rule = Rule::TooManyActions(lines.len());
+        report([Violation { subject, rule }].into_iter(), Authored::default(), problems);
         return Vec::new();
     }
     let mut parsed = |line: &str| {

@@ -22,11 +22,6 @@ impl<T> Requested<T> {
         }
     }
 
-    /// Whether the annotation is there with a value that parses.
-    pub(crate) fn is_given(&self) -> bool {
-        matches!(self, Self::Given(_))
-    }
-
     /// Whether the annotation is there with a value that does not parse.
     pub(crate) fn is_invalid(&self) -> bool {
         matches!(self, Self::Invalid)

@@ -6,14 +6,15 @@
 //! The names are from the manuals of these programs; `tests` below has hundreds of them, and names that must pass.
 
 use super::takes_over;
+use super::variables::{self, GITHUB};
 
 /// No variable that begins like this passes, in upper or lower case.
 #[rustfmt::skip]
 const CLOSED: &[&str] = &[
     // The runner and its actions, podkey itself, shells and the loader.
-    "ACTIONS_", "AGENT_TOOLSDIRECTORY", "BASH", "DYLD_", "GITHUB_", "INPUT_", "LC_", "LD_", "PODKEY_", "RUNNER_",
+    "AGENT_TOOLSDIRECTORY", "BASH", GITHUB, "INPUT_", "LC_",
     // Settings that are named freely: any ending may be a setting's.
-    "GIT_CONFIG", "NPM_CONFIG_", "NPM_LIFECYCLE_", "NPM_PACKAGE_", "PIP_", "PNPM_CONFIG_", "R_", "TF_CLI_",
+    "GIT_CONFIG", "NPM_LIFECYCLE_", "NPM_PACKAGE_", "PIP_", "PNPM_CONFIG_", "R_", "TF_CLI_",
     // AWS: all but the credentials, the region and what the programs do not know.
     "AWS_CA_BUNDLE", "AWS_CLI_", "AWS_CONFIG_FILE", "AWS_CONTAINER_", "AWS_DATA_PATH", "AWS_DEFAULT_PROFILE",
     "AWS_EC2_METADATA_", "AWS_ENDPOINT_URL", "AWS_LAMBDA_EXEC_WRAPPER", "AWS_PAGER", "AWS_PROFILE",
@@ -180,12 +181,12 @@ const INPUTS: &[&str] = &["POETRY_PYPI_TOKEN_", "TF_TOKEN_", "TF_VAR_"];
 /// Whether a variable that a wildcard would make steers programs. `prefix` is the part of the name that the author chose, as it
 /// stands in the name; the rest is the choice of the secret's writer.
 pub(crate) fn steers(name: &str, prefix: &str) -> bool {
-    if takes_over(name) || NAMES.contains(&name) {
+    if takes_over(name).is_some() || NAMES.contains(&name) {
         return true;
     }
     let name = name.to_ascii_uppercase();
     let begins = |beginnings: &[&str]| beginnings.iter().any(|beginning| name.starts_with(beginning));
-    if begins(CLOSED) || is_endpoint_of_aws(&name) {
+    if variables::begins_reserved(&name) || begins(CLOSED) || is_endpoint_of_aws(&name) {
         return true;
     }
     if begins(INPUTS) || USUAL.contains(&name.as_str()) {

@@ -4,16 +4,18 @@ use std::borrow::Cow;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
-use super::{FileRequest, SecretSource, fields, place};
+use super::{FileRequest, SecretSource, place};
+use crate::inject::check::rules::{Authored, EACH_FIELD, report};
 use crate::inject::problem::{Problems, did_you_mean, one_of, quoted, unquoted};
 use crate::inject::request::files::fields::FIELDS;
 use crate::inject::request::yaml::Node;
+use crate::plan::rules::{self, ReadBy, Subject, Violation};
 use crate::plan::{Data, Decode, Destination, Format, Invalid, Mode, WhenGone};
 
 /// The fields that are parsed so far. A field that does not parse stays empty and is reported.
 #[derive(Default)]
 pub(super) struct Draft {
-    pub(super) read_by_job: bool,
+    pub(super) read_by: ReadBy,
     pub(super) secret: Option<SecretSource>,
     pub(super) data: Option<Data>,
     pub(super) file: Option<Destination>,
@@ -65,8 +67,30 @@ pub(super) fn parse(
         return None;
     }
     let file = draft.finish(index)?;
-    fields::check_together(&file, problems);
+    check_together(&file, problems);
     (problems.len() == before).then_some(file)
+}
+
+/// Reports fields of one entry that exclude or need each other.
+fn check_together(file: &FileRequest, problems: &mut Problems) {
+    let subject = Subject::File(0);
+    let violations = rules::file(&file.shape()).map(|rule| Violation { subject, rule });
+    let authored = Authored {
+        files: std::slice::from_ref(file),
+        on_change: &[],
+    };
+    report(violations, authored, problems);
+    if file.env.is_none() {
+        return;
+    }
+    let why = if matches!(file.file, Destination::EachField(_)) {
+        EACH_FIELD
+    } else if file.file.path().contains('$') {
+        "cannot name a path with a $, which Kubernetes would expand"
+    } else {
+        return;
+    };
+    problems.push(format!("{}.env", file.place()), why);
 }
 
 impl Draft {

@@ -1,14 +1,15 @@
-//! The fields of an entry of `podkey.dev/files`: one row for each, with its name, its meaning, its parser.
+//! The fields of an entry of `podkey.dev/files`: one row for each, with the name, the meaning and the parser.
 
 use std::collections::BTreeMap;
 
 use super::entry::{Draft, FieldValue};
-use super::{FileRequest, SecretSource, place, unfilled};
-use crate::inject::problem::{Problems, one_of, quoted};
+use super::{SecretSource, unfilled};
+use crate::inject::problem::quoted;
 use crate::inject::request::name;
 use crate::inject::request::yaml::Node;
 use crate::inject::vocabulary::{DocumentedKey, Scope};
-use crate::plan::{Data, Decode, Destination, Format, Invalid, Value, WhenGone, spelling};
+use crate::plan::rules::ReadBy;
+use crate::plan::{Data, Decode, Format, Invalid, Value, WhenGone, spelling};
 use crate::text::{is_variable_name, takes_over};
 
 /// One field.
@@ -19,9 +20,6 @@ pub(crate) struct FileField {
     /// Parses the value, reports what is wrong with it, and keeps the result in the draft.
     pub(super) parse: fn(FieldValue<'_, '_>, &mut Draft),
 }
-
-/// What `as` can be.
-const READERS: [&str; 2] = ["init", "job"];
 
 /// The longest name of a secret's field, in bytes.
 const MAX_KEY_BYTES: usize = 512;
@@ -68,7 +66,7 @@ const fn required(
 #[rustfmt::skip]
 pub(crate) const FIELDS: &[FileField] = &[
     field("as", Scope::JobHooks, "`init`", "job", "Who reads the secret: podkey-init, or the job with the job's own identity.",
-        |mut value, draft| draft.read_by_job = value.checked(is_job) == Some(true)),
+        |mut value, draft| draft.read_by = value.one_of(ReadBy::NAMES).unwrap_or_default()),
     required("secret", "the path to read, as in `vault read`", "kv/data/web",
         "The API path of the secret, as in `vault read`. Paths of KV version 2 contain `/data/`.", secret),
     field("data", Scope::AllPods, "the path is read", "{ common_name: web.example.com }",
@@ -78,9 +76,9 @@ pub(crate) const FIELDS: &[FileField] = &[
     field("key", Scope::AllPods, "the whole secret", "password", "The field of the secret to deliver.",
         |mut value, draft| draft.key = value.checked(key)),
     field("decode", Scope::AllPods, "`none`", "base64", "What the field's text is decoded from.",
-        |mut value, draft| draft.decode = value.one_of(&Decode::NAMES).unwrap_or_default()),
+        |mut value, draft| draft.decode = value.one_of(Decode::NAMES).unwrap_or_default()),
     field("format", Scope::AllPods, "`raw` with `key`, else `json`", "dotenv", "How the secret is written into the file.",
-        |mut value, draft| draft.format = value.one_of(&Format::NAMES)),
+        |mut value, draft| draft.format = value.one_of(Format::NAMES)),
     field("mode", Scope::AllPods, "`0400` where one user reads, else `0440` with `fsGroup`, else `0444`", "\"0440\"",
         "The permissions of the file.",
         |mut value, draft| draft.mode = value.parsed()),
@@ -92,32 +90,20 @@ pub(crate) const FIELDS: &[FileField] = &[
     field("env", Scope::AllPods, "no variable", "KUBECONFIG", "The environment variable that holds the file's path.",
         |mut value, draft| draft.env = value.checked(|text| env_name(text).map(|()| text.to_owned()))),
     field("when-gone", Scope::Refresh, "`keep`", "delete", "What happens to the file when its secret or field no longer exists.",
-        |mut value, draft| draft.when_gone = value.one_of(&WhenGone::NAMES).unwrap_or_default()),
+        |mut value, draft| draft.when_gone = value.one_of(WhenGone::NAMES).unwrap_or_default()),
 ];
-
-fn is_job(text: &str) -> Result<bool, String> {
-    match READERS.contains(&text) {
-        true => Ok(text == "job"),
-        false => Err(one_of(text, &READERS)),
-    }
-}
 
 fn secret(mut value: FieldValue<'_, '_>, draft: &mut Draft) {
     fn path<T: std::str::FromStr<Err = Invalid>>(text: &str) -> Result<T, String> {
         spelling::parse(text, spelling::of_path).map_err(|why| format!("{} {why}", quoted(text)))
     }
-    draft.secret = match draft.read_by_job {
-        true => value.checked(path).map(SecretSource::Job),
-        false => value.checked(path).map(SecretSource::Init),
+    draft.secret = match draft.read_by {
+        ReadBy::Init => value.checked(path).map(SecretSource::Init),
+        ReadBy::Job => value.checked(path).map(SecretSource::Job),
     };
-    let Some(secret) = &draft.secret else { return };
-    let path = secret.path();
-    let why = match secret {
-        _ if path.holds_tokens() => Some(format!("{} is about tokens, not a secret", quoted(path.as_str()))),
-        SecretSource::Init(path) => unfilled(path, "add `as: job`"),
-        SecretSource::Job(_) => None,
-    };
-    if let Some(why) = why {
+    if let Some(SecretSource::Init(path)) = &draft.secret
+        && let Some(why) = unfilled(path, "add `as: job`")
+    {
         value.problem(why);
     }
 }
@@ -148,29 +134,16 @@ fn env_name(name: &str) -> Result<(), String> {
     if !is_variable_name(name) || name.len() > MAX_ENV_BYTES {
         return Err(format!("{} is not a name of a variable", quoted(name)));
     }
-    if takes_over(name) {
-        return Err(format!(
-            "{} is a variable that decides what a program runs, or is reserved",
-            quoted(name)
-        ));
+    match takes_over(name) {
+        Some(reason) => Err(format!("{} {reason}", quoted(name))),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn data(mut value: FieldValue<'_, '_>, draft: &mut Draft) {
-    draft.data = data_fields(&mut value);
-    let Some(secret) = draft.data.as_ref().and(draft.secret.as_ref()) else {
-        return;
-    };
-    if let Some(why) = cannot_be_written(secret) {
-        value.problem(why);
-    }
-}
-
-fn data_fields(value: &mut FieldValue<'_, '_>) -> Option<Data> {
     let Node::Map(fields) = std::mem::replace(&mut value.node, Node::Null) else {
         value.problem("is not a set of fields, for example {common_name: web}");
-        return None;
+        return;
     };
     let written = fields.len();
     let mut data = BTreeMap::new();
@@ -180,11 +153,10 @@ fn data_fields(value: &mut FieldValue<'_, '_>) -> Option<Data> {
             Err(why) => value.problem_of(&name, why),
         }
     }
-    // YAML with a field twice does not parse.
-    if data.len() < written {
-        return None;
+    // YAML with a field twice does not parse: a missing field is one with a problem.
+    if data.len() == written {
+        draft.data = Data::try_from(data).map_err(|why| value.problem(why.to_string())).ok();
     }
-    Data::try_from(data).map_err(|why| value.problem(why.to_string())).ok()
 }
 
 /// A field of `data`. Scalars stay the text that they are written with.
@@ -206,68 +178,5 @@ fn data_value(node: Node<'_>) -> Result<Value, String> {
             .map(|(name, node)| Ok((name.into_owned(), scalar(node)?)))
             .collect::<Result<_, _>>()
             .map(Value::Map),
-    }
-}
-
-/// Why the secret's path cannot be written with `data`.
-fn cannot_be_written(secret: &SecretSource) -> Option<String> {
-    let path = match secret {
-        SecretSource::Init(path) => path,
-        SecretSource::Job(path) => {
-            return Some(format!(
-                "{} would be written by each job: `data` is for what init reads, so remove it, or `as: job`",
-                quoted(path.as_path().as_str())
-            ));
-        }
-    };
-    let written = quoted(path.as_str());
-    if path.is_the_servers_own() {
-        return Some(format!(
-            "{written} is the server's own: `data` writes to secrets engines only, not to auth, cubbyhole, identity or sys"
-        ));
-    }
-    let segment = path.changes_its_engine()?;
-    Some(format!(
-        "{written} cannot be written: a write to {} changes what the engine stores. `data` is for endpoints that answer with \
-         a secret, such as pki/issue/NAME, ssh/sign/NAME, transit/decrypt/NAME; to read a secret, remove `data`",
-        quoted(segment)
-    ))
-}
-
-/// Reports fields of one entry that exclude or need each other.
-pub(super) fn check_together(file: &FileRequest, problems: &mut Problems) {
-    let mut problem = |field: &str, why: &str| problems.push(format!("{}.{field}", place(file.index)), why);
-    if matches!(file.file, Destination::EachField(_)) {
-        const EACH: &str =
-            "cannot be where `file` has {{ .SecretKey }}, which makes a file of each field: remove one of the two";
-        for (field, given) in [
-            ("key", file.key.is_some()),
-            ("format", file.format != Format::Raw),
-            ("env", file.env.is_some()),
-            ("as", file.is_for_job()),
-        ] {
-            if given {
-                problem(field, EACH);
-            }
-        }
-    } else if file.key.is_none() {
-        if file.format == Format::Raw {
-            problem(
-                "format",
-                "\"raw\" needs a key: a whole secret is json, yaml, dotenv or properties",
-            );
-        }
-        if file.decode != Decode::None {
-            problem("decode", "needs a key: it is done to one field");
-        }
-    }
-    if file.data.is_some() && file.version.is_some() {
-        problem(
-            "version",
-            "is of what is read, and `data` makes it a write: remove one of the two",
-        );
-    }
-    if file.env.is_some() && file.file.path().contains('$') {
-        problem("env", "cannot name a path with a $, which Kubernetes would expand");
     }
 }

@@ -8,12 +8,14 @@ mod tests;
 use std::num::NonZeroU64;
 
 pub(crate) use self::fields::FIELDS;
+use crate::inject::check::rules::{Authored, report};
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::InjectionRequest;
 use crate::inject::request::annotations::AnnotationValue;
 use crate::inject::request::keys::FILES;
 use crate::inject::request::yaml::{self, Node};
-use crate::plan::{ApiPath, Data, Decode, Destination, Format, MAX_FILES, Mode, PathTemplate, PlannedFile, WhenGone};
+use crate::plan::rules::{self, FileShape, ReadBy, Subject};
+use crate::plan::{ApiPath, Data, Decode, Destination, Format, Mode, PathTemplate, PlannedFile, WhenGone};
 
 /// One entry, parsed. Nothing in it depends on the pod.
 #[derive(Debug)]
@@ -42,6 +44,13 @@ pub(crate) enum SecretSource {
 }
 
 impl SecretSource {
+    fn read_by(&self) -> ReadBy {
+        match self {
+            Self::Init(_) => ReadBy::Init,
+            Self::Job(_) => ReadBy::Job,
+        }
+    }
+
     /// The path, with the placeholders of a job still in it.
     pub(crate) fn path(&self) -> &ApiPath {
         match self {
@@ -84,7 +93,22 @@ impl FileRequest {
 
     /// Whether the job reads the secret, and not `init`.
     pub(crate) fn is_for_job(&self) -> bool {
-        matches!(self.secret, SecretSource::Job(_))
+        self.secret.read_by() == ReadBy::Job
+    }
+
+    /// What the rules ask about the file.
+    pub(crate) fn shape(&self) -> FileShape<'_> {
+        FileShape {
+            read_by: self.secret.read_by(),
+            secret: self.secret.path(),
+            has_version: self.version.is_some(),
+            has_data: self.data.is_some(),
+            has_key: self.key.is_some(),
+            decode: self.decode,
+            format: self.format,
+            file: &self.file,
+            when_gone: self.when_gone,
+        }
     }
 
     /// `podkey.dev/files[0]`, for messages.
@@ -117,8 +141,8 @@ fn parse(text: &str, problems: &mut Problems) -> Vec<FileRequest> {
             return Vec::new();
         }
     };
-    if entries.len() > MAX_FILES {
-        problems.push(FILES, format!("has {} files, allowed are {MAX_FILES}", entries.len()));
+    if let Some(violation) = rules::count(Subject::Plan, entries.len()) {
+        report([violation].into_iter(), Authored::default(), problems);
         return Vec::new();
     }
     let mut files: Vec<FileRequest> = Vec::with_capacity(entries.len());
@@ -128,39 +152,27 @@ fn parse(text: &str, problems: &mut Problems) -> Vec<FileRequest> {
             _ => problems.push(place(index), "is not a set of fields, for example \"secret: …\""),
         }
     }
-    check_pairs(&files, problems);
+    let destinations = rules::destinations(files.iter().map(|file| &file.file));
+    let authored = Authored {
+        files: &files,
+        on_change: &[],
+    };
+    report(destinations, authored, problems);
+    check_env(&files, problems);
     // As in the plan: the files of the job come last.
     files.sort_by_key(FileRequest::is_for_job);
     files
 }
 
-/// Reports each two files that cannot be delivered together.
-fn check_pairs(files: &[FileRequest], problems: &mut Problems) {
+/// Reports variables that are to hold the paths of two files.
+fn check_env(files: &[FileRequest], problems: &mut Problems) {
     for (index, file) in files.iter().enumerate() {
-        for other in &files[..index] {
-            if file.file.conflicts_with(&other.file) {
-                let relation = match file.file.path() == other.file.path() {
-                    true => "the destination of",
-                    false => "in conflict with",
-                };
-                problems.push(
-                    format!("{}.file", file.place()),
-                    format!(
-                        "{} is {relation} {} ({})",
-                        quoted(&file.file.to_string()),
-                        other.place(),
-                        quoted(&other.file.to_string())
-                    ),
-                );
-            }
-            if let Some(name) = &file.env
-                && file.env == other.env
-            {
-                problems.push(
-                    format!("{}.env", file.place()),
-                    format!("{} is also set by {}", quoted(name), other.place()),
-                );
-            }
+        let Some(name) = &file.env else { continue };
+        for other in files[..index].iter().filter(|other| other.env.as_ref() == Some(name)) {
+            problems.push(
+                format!("{}.env", file.place()),
+                format!("{} is also set by {}", quoted(name), other.place()),
+            );
         }
     }
 }

@@ -87,9 +87,9 @@ fn each_problem_names_its_field_and_all_are_told_at_once() {
         (&format!("{good}, mode: }}"), "f[0].mode: has no value"),
         (
             &format!("{good}, decode: bas64}}"),
-            "f[0].decode: \"bas64\" is not one of none, base64, base64url, hex (did you mean \"base64\"?)",
+            "f[0].decode: \"bas64\" is none of none, base64, base64url, hex (did you mean \"base64\"?)",
         ),
-        (&format!("{good}, format: xml}}"), "f[0].format: \"xml\" is not one of"),
+        (&format!("{good}, format: xml}}"), "f[0].format: \"xml\" is none of"),
         (&format!("{good}, version: 0}}"), "f[0].version: \"0\" is not a version"),
         (
             &format!("{good}, version: -1}}"),
@@ -113,11 +113,11 @@ fn each_problem_names_its_field_and_all_are_told_at_once() {
         ),
         (
             &format!("{good}, data: {{a: b}}, version: 2}}"),
-            "f[0].version: is of what is read",
+            "f[0].version: is for a secret that is read",
         ),
         (
             "- {secret: team/sys/policies/acl/x, key: k, file: f, data: {policy: x}}",
-            "f[0].data: \"team/sys/policies/acl/x\" is the server's own",
+            "f[0].data: \"team/sys/policies/acl/x\" belongs to the server itself",
         ),
         (
             "- {secret: 'pki/issue/{job}', key: k, file: f, as: job, data: {a: b}}",
@@ -125,7 +125,7 @@ fn each_problem_names_its_field_and_all_are_told_at_once() {
         ),
         (
             &format!("{good}, when-gone: deleted}}"),
-            "f[0].when-gone: \"deleted\" is not one of keep, delete, fail (did you mean \"delete\"?)",
+            "f[0].when-gone: \"deleted\" is none of keep, delete, fail (did you mean \"delete\"?)",
         ),
         (
             "- {secret: a/b, file: '{{ .SecretKey }}', key: k, format: json, env: A}",
@@ -138,7 +138,7 @@ fn each_problem_names_its_field_and_all_are_told_at_once() {
         ),
         (
             "- {secret: a/b, file: '{{ .SecretKye }}'}",
-            "f[0].file: \"{{ .SecretKye }}\" has the placeholder \".SecretKye\", which is not one of .MountPath, \
+            "f[0].file: \"{{ .SecretKye }}\" has the placeholder \".SecretKye\", which is none of .MountPath, \
              .MountBaseName, .SecretPath, .SecretBaseName, .SecretKey (did you mean \".SecretKey\"?)",
         ),
         (
@@ -147,7 +147,7 @@ fn each_problem_names_its_field_and_all_are_told_at_once() {
         ),
         (
             &format!("{good}, as: jobs}}"),
-            "f[0].as: \"jobs\" is not one of init, job (did you mean \"job\"?)",
+            "f[0].as: \"jobs\" is none of init, job (did you mean \"job\"?)",
         ),
         (
             "- {secret: 'a/{job}', key: k, file: f}",

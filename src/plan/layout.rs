@@ -1,0 +1,81 @@
+//! Where podkey's files are in a pod, and how much a pod may ask for. Both halves take every path and every limit from here.
+
+use std::time::Duration;
+
+/// A path below the directory that podkey keeps for itself in every container.
+macro_rules! podkey {
+    () => {
+        "/podkey"
+    };
+    ($below:literal) => {
+        concat!("/podkey/", $below)
+    };
+}
+
+/// The directory of all mounts of podkey's volumes.
+pub(crate) const ROOT_DIR: &str = podkey!();
+/// The root of the volume `podkey-secrets`, in podkey's own containers.
+pub(crate) const VOLUME_DIR: &str = podkey!("volume");
+/// The directory [`FILES_DIR`] of the volume `podkey-secrets`, in the other containers.
+pub const SECRETS_DIR: &str = podkey!("secrets");
+/// The volume `podkey-token`, in podkey's own containers.
+pub(crate) const TOKEN_DIR: &str = podkey!("token");
+/// The projected service-account token, in podkey's own containers.
+pub(crate) const TOKEN_FILE: &str = podkey!("token/token");
+/// The volume `podkey-bin`: the containers that need the agent mount it read-only, `podkey-init` mounts it to fill it.
+pub(crate) const BIN_DIR: &str = podkey!("bin");
+/// The agent's own program, which `init` copies to [`BIN_DIR`].
+pub(crate) const AGENT: &str = podkey!("bin/podkey-agent");
+/// The runner's hook before a job: a script that runs the agent beside it.
+/// <https://docs.github.com/en/actions/how-tos/manage-runners/self-hosted-runners/run-scripts>
+pub(crate) const JOB_STARTED: &str = podkey!("bin/job-started.sh");
+/// The runner's hook after a job.
+pub(crate) const JOB_COMPLETED: &str = podkey!("bin/job-completed.sh");
+/// The volume `podkey-handover`, which only `podkey-init` and `podkey-sidecar` mount.
+pub(crate) const HANDOVER_DIR: &str = podkey!("handover");
+/// The client token and the leases that `init` hands over to the sidecar.
+pub(crate) const HANDOVER_FILE: &str = podkey!("handover/handover.json");
+/// The beginning of the command of a container whose variables the agent sets before it becomes that command.
+pub(crate) const EXEC: [&str; 3] = [AGENT, "exec", "--"];
+
+/// Below the volume's root: the files with a relative destination.
+pub(crate) const FILES_DIR: &str = "files";
+/// Below the volume's root: the files with an absolute destination, each mounted on its own.
+pub(crate) const SINGLE_DIR: &str = "single";
+/// Below [`FILES_DIR`], and so below [`SECRETS_DIR`]: one file for each variable, named as the variable. The hook that exports
+/// the variables removes the files.
+pub(crate) const ENV_DIR: &str = "env";
+/// Below [`FILES_DIR`], where files are kept fresh: the symlink to the current generation of the files. (The kubelet uses the
+/// same name in the volumes that it refreshes.)
+pub(crate) const CURRENT: &str = "..data";
+/// Below [`FILES_DIR`], where files are kept fresh: the sidecar's status of each file, for programs and people.
+pub(crate) const STATUS: &str = ".status.json";
+
+/// The environment variable that carries the plan as JSON.
+pub const PLAN_ENV: &str = "PODKEY_PLAN";
+/// In the `runner` container: the hook that the pod's author set himself, which runs after podkey's. An empty value means that
+/// there is none, and so does a reference that Kubernetes could not expand, which begins with `$(`.
+pub(crate) const NEXT_JOB_STARTED_ENV: &str = "PODKEY_NEXT_JOB_STARTED";
+/// In the `runner` container: the author's own hook after a job, as [`NEXT_JOB_STARTED_ENV`].
+pub(crate) const NEXT_JOB_COMPLETED_ENV: &str = "PODKEY_NEXT_JOB_COMPLETED";
+
+/// The version of the plan's format that this program writes and reads.
+pub(crate) const PLAN_VERSION: u32 = 1;
+/// The longest plan in bytes. The kernel refuses one environment string of 128 KiB (`MAX_ARG_STRLEN`, execve(2)).
+pub(crate) const MAX_PLAN_BYTES: usize = 96 * 1024;
+/// The most files of one pod.
+pub(crate) const MAX_FILES: usize = 64;
+/// The most files that are made of the fields of one secret, one of each field.
+pub(crate) const MAX_FIELD_FILES: usize = 256;
+/// All rendered files together, in bytes.
+pub(crate) const MAX_RENDERED_BYTES: usize = 4 * 1024 * 1024;
+/// The most entries of `podkey.dev/env`, and of `podkey.dev/job-env`.
+pub(crate) const MAX_ENV_SECRETS: usize = 256;
+/// The most actions that one change starts.
+pub(crate) const MAX_ON_CHANGE: usize = 8;
+/// The longest budget that an operator or `PODKEY_BUDGET` may set. ARC gives up on a runner that takes longer.
+pub(crate) const MAX_BUDGET: Duration = Duration::from_secs(15 * 60);
+/// The budget where nobody set one.
+pub(crate) const DEFAULT_BUDGET: Duration = Duration::from_secs(5 * 60);
+/// The time for a job hook where the operator set none: the runner itself sets no limit.
+pub(crate) const DEFAULT_HOOK_DEADLINE: &str = "30s";

@@ -1,0 +1,169 @@
+//! API paths with placeholders, which the started hook fills in with what it knows about the job.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ApiPath, Invalid, checked_text, invalid, words::words};
+
+words! {
+    /// A placeholder in a path that the job reads, written in braces.
+    pub(crate) enum Placeholder {
+        /// The repository of the job, such as `octo-org/octo-repo`: two segments of the path.
+        Repository = "repository",
+        /// The owner of the repository, such as `octo-org`.
+        Owner = "owner",
+        /// The branch or the tag, such as `main` or `feature/x`: always one segment of the path.
+        RefName = "ref_name",
+        /// The key of the job in its workflow.
+        Job = "job",
+        /// The environment of the job, which only GitHub's OIDC token names.
+        Environment = "environment",
+    }
+}
+
+impl Placeholder {
+    /// As written in a path: `{job}`.
+    fn written(self) -> String {
+        format!("{{{self}}}")
+    }
+}
+
+/// An API path with any number of [`Placeholder`]s in it. A brace always belongs to a placeholder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PathTemplate(ApiPath);
+
+checked_text!(PathTemplate);
+
+impl ApiPath {
+    /// Whether the path has a placeholder, though nobody fills it in.
+    #[cfg(feature = "webhook")]
+    pub(crate) fn has_placeholder(&self) -> bool {
+        pieces(self.as_str()).any(|piece| matches!(piece, Ok(PathPiece::Placeholder(_))))
+    }
+}
+
+/// A part of a [`PathTemplate`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PathPiece<'a> {
+    /// Text as written; may hold slashes.
+    Text(&'a str),
+    /// To be filled in.
+    Placeholder(Placeholder),
+}
+
+impl PathTemplate {
+    /// The path as written, with its placeholders.
+    pub(crate) fn as_path(&self) -> &ApiPath {
+        &self.0
+    }
+
+    /// Texts and placeholders, in their order.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = PathPiece<'_>> {
+        pieces(self.0.as_str()).filter_map(Result::ok)
+    }
+}
+
+/// The pieces of a text. An error is the text between two braces that name no placeholder, or the text at a brace without its
+/// pair.
+fn pieces(text: &str) -> impl Iterator<Item = Result<PathPiece<'_>, &str>> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        if let Some(after) = rest.strip_prefix('{') {
+            let (name, behind) = after.split_once('}').unwrap_or((after, ""));
+            rest = behind;
+            return Some(name.parse().map(PathPiece::Placeholder).map_err(|_| name));
+        }
+        let (text, behind) = rest.split_at(rest.find('{').unwrap_or(rest.len()));
+        rest = behind;
+        Some(if text.contains('}') {
+            Err(text)
+        } else {
+            Ok(PathPiece::Text(text))
+        })
+    })
+}
+
+impl FromStr for PathTemplate {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let path: ApiPath = text.parse()?;
+        // Some texts have equal pieces and unequal braces: `a{job` and `a}`.
+        if text.matches('{').count() != text.matches('}').count() || pieces(text).any(|piece| piece.is_err()) {
+            let known: Vec<_> = Placeholder::NAMES.iter().map(|name| format!("{{{name}}}")).collect();
+            return invalid(format!("has a brace that belongs to none of {}", known.join(", ")));
+        }
+        let repository = Placeholder::Repository.written();
+        if path
+            .segments()
+            .any(|segment| segment.contains(&repository) && segment != repository)
+        {
+            return invalid(format!(
+                "has {repository}, which is two segments, inside one: write it between slashes"
+            ));
+        }
+        Ok(Self(path))
+    }
+}
+
+impl fmt::Display for PathTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_brace_in_a_path_is_a_placeholder_s() {
+        use PathPiece::{Placeholder as P, Text as T};
+        let pieces = |text: &str| {
+            format!(
+                "{:?}",
+                text.parse::<PathTemplate>().unwrap().pieces().collect::<Vec<_>>()
+            )
+        };
+        for (text, expected) in [
+            ("a/b", vec![T("a/b")]),
+            (
+                "ci/data/{repository}/x",
+                vec![T("ci/data/"), P(Placeholder::Repository), T("/x")],
+            ),
+            (
+                "{owner}-{job}/{ref_name}",
+                vec![
+                    P(Placeholder::Owner),
+                    T("-"),
+                    P(Placeholder::Job),
+                    T("/"),
+                    P(Placeholder::RefName),
+                ],
+            ),
+            ("a/{environment}", vec![T("a/"), P(Placeholder::Environment)]),
+        ] {
+            assert_eq!(pieces(text), format!("{expected:?}"), "{text}");
+        }
+        for (bad, why) in [
+            ("a/{repo}", "belongs to none of {repository}"),
+            ("a/{job", "belongs to none"),
+            ("a/job}", "belongs to none"),
+            ("a/}{", "belongs to none"),
+            ("a/{{job}}", "belongs to none"),
+            ("a/{}", "belongs to none"),
+            ("a/{repository}-x", "between slashes"),
+            ("a//{job}", "empty segment"),
+            ("a/%7Bjob}", "'%'"),
+        ] {
+            let error = bad.parse::<PathTemplate>().expect_err(bad).to_string();
+            assert!(error.contains(why), "{bad:?}: {error}");
+        }
+    }
+}
