@@ -5,7 +5,7 @@ use crate::inject::patch::additions::{Additions, CommandStart};
 use crate::inject::pod::Variables;
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::InjectionRequest;
-use crate::inject::request::keys::{ENV, EXPORT};
+use crate::inject::request::keys::{CONTAINERS, ENV, EXPORT};
 use crate::plan::{ENV_DIR, SECRETS_DIR, Select};
 
 /// `variables` are those of the container that podkey's variables are compared with.
@@ -37,7 +37,7 @@ pub(super) fn check(
                 ENV,
                 format!(
                     "needs the command of the container {}, which only its image knows: write its ENTRYPOINT as `command` \
-                     (and its CMD as `args`), or leave the container out of podkey.dev/containers, or add {EXPORT}: \"false\" to \
+                     (and its CMD as `args`), or leave the container out of {CONTAINERS}, or add {EXPORT}: \"false\" to \
                      get files in {SECRETS_DIR}/{ENV_DIR} instead",
                     quoted(&container.name)
                 ),

@@ -54,9 +54,9 @@ fn check_without(
     problems: &mut Problems,
 ) {
     let why = match request.job_hooks {
-        Requested::Given(_) => "needs job hooks, but podkey.dev/job-hooks turns them off: remove one of the two",
+        Requested::Given(_) => format!("needs job hooks, but {JOB_HOOKS} turns them off: remove one of the two"),
         Requested::Absent | Requested::Invalid => {
-            "needs job hooks, but this pod has none, because it is not a runner pod: remove the annotation"
+            "needs job hooks, but this pod has none, because it is not a runner pod: remove the annotation".to_owned()
         }
     };
     let asked = [
@@ -71,25 +71,27 @@ fn check_without(
         (JOB_TEMP, request.job_temp),
     ];
     for (key, _) in asked.into_iter().filter(|(_, is_asked)| *is_asked) {
-        problems.push(key, why);
+        problems.push(key, &*why);
     }
     for file in job_files(request) {
-        problems.push(format!("{}.as", file.place()), why);
+        problems.push(format!("{}.as", file.place()), &*why);
     }
     if !request.env.is_empty() && request.exports() && survey.pod.is_workflow() {
         problems.push(
             ENV,
             format!(
                 "does not reach the steps of a job in ARC's kubernetes mode here: put it on the runner's template, whose job hooks \
-                 export variables to the steps, or add podkey.dev/export: \"false\" to get files in {SECRETS_DIR}/{ENV_DIR}"
+                 export variables to the steps, or add {EXPORT}: \"false\" to get files in {SECRETS_DIR}/{ENV_DIR}"
             ),
         );
     }
     if operators_policy.is_some() && (survey.pod.is_runner() || survey.pod.is_workflow()) {
         problems.push(
             CONNECTION,
-            "has a job policy of the operator's, which only job hooks enforce: use the connection in a runner pod, without \
-             podkey.dev/job-hooks: \"false\"",
+            format!(
+                "has a job policy of the operator's, which only job hooks enforce: use the connection in a runner pod, without \
+                 {JOB_HOOKS}: \"false\""
+            ),
         );
     }
 }
@@ -136,13 +138,15 @@ fn check_copies(request: &InjectionRequest, problems: &mut Problems) {
     {
         problems.push(
             format!("{}.env", file.place()),
-            "is a variable of the runner's own, which cannot name the copy of podkey.dev/job-temp: choose another name",
+            format!("is a variable of the runner's own, which cannot name the copy of {JOB_TEMP}: choose another name"),
         );
     }
     for file in files.filter(|file| matches!(file.file, Destination::EachField(_))) {
         problems.push(
             format!("{}.file", file.place()),
-            "is one file for each field, which podkey.dev/job-temp cannot copy: deliver each field by an entry of its own, with a key",
+            format!(
+                "is one file for each field, which {JOB_TEMP} cannot copy: deliver each field by an entry of its own, with a key"
+            ),
         );
     }
 }
@@ -165,7 +169,7 @@ fn check_runner(survey: &Survey<'_>, request: &InjectionRequest, problems: &mut 
             problems.push(
                 CONTAINERS,
                 format!(
-                    "leaves out {RUNNER:?}, whose job hooks mask and clear the files: add it, or write podkey.dev/job-hooks: \"false\""
+                    "leaves out {RUNNER:?}, whose job hooks mask and clear the files: add it, or write {JOB_HOOKS}: \"false\""
                 ),
             );
         }

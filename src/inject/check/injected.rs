@@ -2,7 +2,7 @@
 //! the parts into a template.
 
 use crate::inject::config::ConnectionConfig;
-use crate::inject::patch::names::SIDECAR;
+use crate::inject::patch::names::{CONTAINERS, INIT_CONTAINER, SIDECAR};
 use crate::inject::patch::plan::PodPlan;
 use crate::inject::patch::volumes;
 use crate::inject::pod::Container;
@@ -20,10 +20,6 @@ pub(crate) enum InjectedState {
     OtherReaders,
 }
 
-/// What the author should do about a part that is not as podkey would make it.
-const REMOVE: &str = "remove podkey-init from the template";
-const REMOVE_BOTH: &str = "remove podkey-init and podkey-sidecar from the template";
-
 /// A pod is injected if it has `podkey-init` with the plan that podkey would make, and podkey's volumes. Other webhooks may change
 /// image, resources, variables and mounts of `podkey-init`.
 pub(super) fn check(
@@ -40,7 +36,10 @@ pub(super) fn check(
     let Some(present_modes) = modes.filter(|_| !init.container.is_native_sidecar()) else {
         problems.push(
             "spec.initContainers",
-            format!("podkey-init is there, but with another plan than these annotations make: {REMOVE}"),
+            format!(
+                "{INIT_CONTAINER} is there, but with another plan than these annotations make: {}",
+                remove(&[INIT_CONTAINER])
+            ),
         );
         return InjectedState::Injected;
     };
@@ -55,6 +54,7 @@ pub(super) fn check(
 }
 
 fn check_volumes(survey: &Survey<'_>, plan: &PodPlan<'_>, connection: &ConnectionConfig, problems: &mut Problems) {
+    // Job hooks that cannot do their work are not in the plan, and `check::hooks` has reported them.
     let agent_use = match &plan.job {
         Some(_) => AgentUse::JobHooks,
         None if plan.exec => AgentUse::Exec,
@@ -66,11 +66,17 @@ fn check_volumes(survey: &Survey<'_>, plan: &PodPlan<'_>, connection: &Connectio
             Some(volume) if volumes::is_ours(volume, connection.audience.as_deref()) => {}
             Some(_) => problems.push(
                 "spec.volumes",
-                format!("{name} is another volume than podkey makes: {REMOVE}, and the volume"),
+                format!(
+                    "{name} is another volume than podkey makes: {}, and the volume",
+                    remove(&[INIT_CONTAINER])
+                ),
             ),
             None => problems.push(
                 "spec.volumes",
-                format!("podkey-init is there, but not its volume {name}: {REMOVE}"),
+                format!(
+                    "{INIT_CONTAINER} is there, but not its volume {name}: {}",
+                    remove(&[INIT_CONTAINER])
+                ),
             ),
         }
     }
@@ -80,20 +86,35 @@ fn check_volumes(survey: &Survey<'_>, plan: &PodPlan<'_>, connection: &Connectio
 fn check_sidecar(survey: &Survey<'_>, init: PresentInit<'_>, problems: &mut Problems) {
     let mut containers = survey.pod.init_containers().iter().enumerate();
     let why = match containers.find(|(_, container)| container.name == SIDECAR) {
-        None => format!("podkey-init is there, but not podkey-sidecar: {REMOVE}"),
+        None => format!(
+            "{INIT_CONTAINER} is there, but not {SIDECAR}: {}",
+            remove(&[INIT_CONTAINER])
+        ),
         Some((index, _)) if index < init.index => {
-            format!("podkey-sidecar is before podkey-init, from which it takes its token: {REMOVE_BOTH}")
+            format!(
+                "{SIDECAR} is before {INIT_CONTAINER}, from which it takes its token: {}",
+                remove(&CONTAINERS)
+            )
         }
         Some((_, sidecar)) if !sidecar.is_native_sidecar() => format!(
-            "podkey-sidecar has no restartPolicy: Always, so the pod would never start: see whether another webhook drops that \
-             field, or {REMOVE_BOTH}"
+            "{SIDECAR} has no restartPolicy: Always, so the pod would never start: see whether another webhook drops that \
+             field, or {}",
+            remove(&CONTAINERS)
         ),
         Some((_, sidecar)) if plan_text(sidecar) != plan_text(init.container) => {
-            format!("podkey-sidecar is there, but with another plan than podkey-init has: {REMOVE_BOTH}")
+            format!(
+                "{SIDECAR} is there, but with another plan than {INIT_CONTAINER} has: {}",
+                remove(&CONTAINERS)
+            )
         }
         Some(_) => return,
     };
     problems.push("spec.initContainers", why);
+}
+
+/// What the author should do about containers that are not as podkey would make them.
+fn remove(containers: &[&str]) -> String {
+    format!("remove {} from the template", containers.join(" and "))
 }
 
 /// The text of the plan that a container carries.

@@ -24,6 +24,7 @@ mod runner_files;
 mod warnings;
 
 use crate::inject::Warnings;
+use crate::inject::check::destinations::Destinations;
 use crate::inject::check::injected::InjectedState;
 use crate::inject::config::{Config, ConnectionConfig};
 use crate::inject::patch::additions::Additions;
@@ -72,8 +73,9 @@ pub(crate) fn check<'s, 'c>(
     let mut advice = advice::advice(survey, request);
     engines::check(request, problems, &mut advice);
     order::check(survey, problems);
-    programs::check(survey, request, problems);
-    runner_files::check(survey, request, problems);
+    let destinations = Destinations::of(&request.files);
+    programs::check(survey, &destinations, problems);
+    runner_files::check(survey, &destinations, problems);
     let additions = additions::check(survey, request, &file_mounts, problems);
     // A plan needs a connection, a login, and annotations that all parsed. All other problems leave a plan to check.
     let (connection, login) = (connection?, login?.ok()?);

@@ -9,9 +9,11 @@ use std::collections::BTreeSet;
 
 use crate::inject::patch::mounts::{AddedMount, may_be_ours};
 use crate::inject::patch::names::{BIN_VOLUME, HANDOVER_VOLUME, SECRETS_VOLUME, TOKEN_VOLUME};
+use crate::inject::pod::runner::RUNNER;
 use crate::inject::pod::survey::{AgentUse, Survey};
 use crate::inject::pod::{Container, VolumeMount};
 use crate::inject::problem::{Problems, quoted};
+use crate::plan::{FILES_DIR, SINGLE_DIR};
 
 /// `file_mounts` are the mounts that podkey makes for the request. None: the request did not parse, so nobody knows them.
 pub(super) fn check(survey: &Survey<'_>, file_mounts: Option<&[AddedMount<'_>]>, problems: &mut Problems) {
@@ -25,10 +27,10 @@ pub(super) fn check(survey: &Survey<'_>, file_mounts: Option<&[AddedMount<'_>]>,
             if let Some(wrong) = wrong_mount(survey, container, mount, &is_made) {
                 problems.push_with(|| {
                     let (container, volume) = (quoted(&container.name), &mount.name);
-                    let (at, why) = wrong.words(mount);
+                    let why = wrong.words(mount);
                     (
                         "spec.containers",
-                        format!("the container {container} mounts {volume}{at}, {why}: remove the mount"),
+                        format!("the container {container} mounts {volume}{why}: remove the mount"),
                     )
                 });
             }
@@ -67,18 +69,21 @@ fn wrong_mount(
 }
 
 impl WrongMount {
-    /// The path, if it matters, and what is wrong.
-    fn words(self, mount: &VolumeMount<'_>) -> (String, &'static str) {
-        let why = match self {
-            Self::PodkeysOwn => "but the volume is for podkey's own containers alone",
-            Self::WritableOrRoot => "but not read-only and by a subPath below files or single, as podkey does",
-            Self::NoDestination => {
-                let at = format!(" at {}", quoted(&mount.mount_path));
-                return (at, "but podkey puts no file there, or another file");
+    /// The middle of the sentence.
+    fn words(self, mount: &VolumeMount<'_>) -> String {
+        match self {
+            Self::PodkeysOwn => ", but the volume is for podkey's own containers alone".to_owned(),
+            Self::WritableOrRoot => {
+                format!(", but not read-only and by a subPath below {FILES_DIR} or {SINGLE_DIR}, as podkey does")
             }
-            Self::NotTheRunner => "but the volume is for the job hooks of the container \"runner\" alone",
-            Self::WritableAgent => "but not read-only, as podkey does",
-        };
-        (String::new(), why)
+            Self::NoDestination => format!(
+                " at {}, but podkey puts no file there, or another file",
+                quoted(&mount.mount_path)
+            ),
+            Self::NotTheRunner => {
+                format!(", but the volume is for the job hooks of the container {RUNNER:?} alone")
+            }
+            Self::WritableAgent => ", but not read-only, as podkey does".to_owned(),
+        }
     }
 }

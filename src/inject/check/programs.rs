@@ -8,16 +8,14 @@ use crate::inject::pod::Container;
 use crate::inject::pod::programs::for_each_program;
 use crate::inject::pod::survey::Survey;
 use crate::inject::problem::{Problems, quoted};
-use crate::inject::request::InjectionRequest;
 use crate::inject::request::files::FileRequest;
 use crate::plan;
 
 /// Looks at each container that gets the files, or that mounts podkey's volume itself.
-pub(super) fn check(survey: &Survey<'_>, request: &InjectionRequest, problems: &mut Problems) {
-    if request.files.is_empty() {
+pub(super) fn check(survey: &Survey<'_>, destinations: &Destinations<'_>, problems: &mut Problems) {
+    if destinations.is_empty() {
         return;
     }
-    let destinations = Destinations::of(&request.files);
     let has_files = |container: &Container<'_>| {
         let mut mounts = container.volume_mounts.iter().flatten();
         survey.readers.contain(container) || mounts.any(|mount| mount.name == SECRETS_VOLUME)
@@ -26,7 +24,7 @@ pub(super) fn check(survey: &Survey<'_>, request: &InjectionRequest, problems: &
         if problems.is_full() {
             return;
         }
-        check_container(container, &destinations, problems);
+        check_container(container, destinations, problems);
     }
 }
 

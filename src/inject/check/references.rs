@@ -8,7 +8,7 @@ use crate::inject::pod::survey::{AgentUse, Survey};
 use crate::inject::pod::{Container, EnvVar, Variables};
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::InjectionRequest;
-use crate::inject::request::keys::ENV;
+use crate::inject::request::keys::{ENV, FILES};
 use crate::plan::{ENV_DIR, SECRETS_DIR, Select};
 
 /// Reports each such name once for each reader.
@@ -108,7 +108,7 @@ fn unknown_secret(container: &Container<'_>, field: &str, name: &str, agent_use:
             "let a shell do it, as in command: [sh, -c, 'exec app --token \"${name}\"'], or let the program read the variable"
         ),
         AgentUse::JobHooks => {
-            "only the steps of a job get the variable: use it there, or deliver a file with podkey.dev/files".to_owned()
+            format!("only the steps of a job get the variable: use it there, or deliver a file with {FILES}")
         }
         AgentUse::None => format!("let the program read the file {SECRETS_DIR}/{ENV_DIR}/{name}"),
     };

@@ -15,7 +15,6 @@ use crate::inject::pod::runner::{
 };
 use crate::inject::pod::survey::Survey;
 use crate::inject::problem::{Problems, quoted};
-use crate::inject::request::InjectionRequest;
 use crate::inject::request::files::FileRequest;
 
 /// Where images have the runner: GitHub's image, GitHub's documentation, the older controller's image.
@@ -84,15 +83,14 @@ const RUNNER_HOME: &str = "RUNNER_HOME";
 /// The user's directory.
 const HOME: &str = "HOME";
 
-pub(super) fn check(survey: &Survey<'_>, request: &InjectionRequest, problems: &mut Problems) {
-    if request.files.is_empty() || !survey.has_runner() {
+pub(super) fn check(survey: &Survey<'_>, destinations: &Destinations<'_>, problems: &mut Problems) {
+    if destinations.is_empty() || !survey.has_runner() {
         return;
     }
-    let destinations = Destinations::of(&request.files);
     let mut containers = survey.pod.spec.containers.iter();
     let paths = RunnerPaths::of(containers.find(|container| container.name == RUNNER));
     let mut files: BTreeMap<usize, &FileRequest> = BTreeMap::new();
-    paths.for_each_file(&destinations, |file| {
+    paths.for_each_file(destinations, |file| {
         files.insert(file.index, file);
     });
     for file in files.into_values() {

@@ -31,8 +31,7 @@ pub(crate) struct AddedVariable<'s> {
 
 impl<'s> Additions<'s> {
     /// The parts that the `reader` lacks. `file_mounts` are the mounts of all files, `variables` the reader's
-    /// [`relevant_variables`]. A part that is in conflict with the container is left out or not; `check::additions` refuses the pod
-    /// then.
+    /// [`relevant_variables`]. `check::additions` refuses a pod with a container that is in conflict with a part.
     pub(crate) fn of(
         survey: &Survey<'s>,
         request: &'s InjectionRequest,
@@ -108,19 +107,19 @@ struct HookVariable {
     value: &'static str,
     /// The variable that passes the author's own hook on to podkey's hook, which runs it. Kubernetes expands a reference from the
     /// entries before.
-    next: (&'static str, &'static str),
+    next: &'static str,
 }
 
 const HOOK_VARIABLES: [HookVariable; 2] = [
     HookVariable {
         name: JOB_STARTED_HOOK,
         value: JOB_STARTED,
-        next: (NEXT_JOB_STARTED_ENV, "$(ACTIONS_RUNNER_HOOK_JOB_STARTED)"),
+        next: NEXT_JOB_STARTED_ENV,
     },
     HookVariable {
         name: JOB_COMPLETED_HOOK,
         value: JOB_COMPLETED,
-        next: (NEXT_JOB_COMPLETED_ENV, "$(ACTIONS_RUNNER_HOOK_JOB_COMPLETED)"),
+        next: NEXT_JOB_COMPLETED_ENV,
     },
 ];
 
@@ -131,12 +130,15 @@ fn hook_variables<'s>(container: &Container<'_>, variables: &Variables<'_>) -> i
         let is_called = present.is_some_and(|var| var.is_exactly(hook.value));
         // A ConfigMap of `envFrom` may set the author's hook. If it does not, the reference stays as it is written.
         let may_have_own = !is_called && (present.is_some() || container.has_env_from());
-        let next = may_have_own.then_some(hook.next);
-        let called = (!is_called).then_some((hook.name, hook.value));
-        next.into_iter().chain(called).map(|(name, value)| AddedVariable {
-            name,
-            value: Cow::Borrowed(value),
-        })
+        let next = may_have_own.then(|| AddedVariable {
+            name: hook.next,
+            value: format!("$({})", hook.name).into(),
+        });
+        let called = (!is_called).then_some(AddedVariable {
+            name: hook.name,
+            value: Cow::Borrowed(hook.value),
+        });
+        next.into_iter().chain(called)
     })
 }
 
