@@ -98,7 +98,7 @@ impl<'s> Survey<'s> {
             run_as_user: reader_user.run_as(agent.run_as_user),
             default_mode: reader_user.default_mode(pod),
             agent_use: AgentUse::of(pod, request, job_hooks),
-            on_failure: request.on_failure.unwrap_or(match job_hooks.are_on() {
+            on_failure: request.on_failure.unwrap_or_else(|| match job_hooks.are_on() {
                 true => OnFailure::FailJob,
                 false => OnFailure::FailPod,
             }),
