@@ -367,7 +367,7 @@ fn problems_beyond_the_first_64_were_left_out_without_a_word() {
     let ended = inject(CONFIG, &bad, &[]);
     assert_eq!(ended.code, 1);
     assert!(
-        ended.stderr.contains("podkey.dev/bogus: is no annotation"),
+        ended.stderr.contains("podkey.dev/bogus: is not an annotation"),
         "{}",
         ended.stderr
     );

@@ -2,7 +2,7 @@
 
 use crate::inject::check::hooks;
 use crate::inject::check::rules::{self, Authored};
-use crate::inject::config::{Config, ConnectionConfig};
+use crate::inject::config::{CONFIG, Config, ConnectionConfig};
 use crate::inject::kubernetes::KubernetesVersion;
 use crate::inject::pod::Pod;
 use crate::inject::pod::readers::ReaderUser;
@@ -72,8 +72,11 @@ fn check_signal(pod: &Pod<'_>, config: &Config, action: &OnChange, user: ReaderU
         "would reach processes of the node, because of spec.hostPID: set spec.shareProcessNamespace: true instead, or \
          use touch: or http:"
     } else if pod.spec.share_process_namespace != Some(true) {
-        "needs spec.shareProcessNamespace: true, and the operator's allowSharedProcessNamespace: without them podkey-sidecar \
-         sees no other container's processes. Or use touch: or http:"
+        &format!(
+            "needs spec.shareProcessNamespace: true, and the operator's {}: without them podkey-sidecar sees no other container's \
+             processes. Or use touch: or http:",
+            CONFIG.allow_shared_process_namespace.key
+        )
     } else if match user {
         ReaderUser::One(_) => false,
         ReaderUser::Root { .. } => true,
