@@ -12,7 +12,7 @@ const MAX_FIELDS: usize = 64;
 /// All names and values of a body together, in bytes.
 const MAX_BYTES: usize = 16 * 1024;
 
-/// The body of a write, such as `{"common_name": "web.example.com"}`. Not a secret: whoever may read the pod can read the body.
+/// The body of a write, such as `{"common_name": "web.example.com"}`. Not a secret: everybody who may read the pod can read the body.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "BTreeMap<String, Value>", into = "BTreeMap<String, Value>")]
 pub struct Data(BTreeMap<String, Value>);
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn data_is_texts_lists_and_sets_of_texts() {
+    fn data_has_texts_lists_of_texts_and_sets_of_texts() {
         let text = r#"{"alt":["a","b"],"common_name":"web","ext":{"permit-pty":""}}"#;
         assert_eq!(serde_json::to_string(&parse(text).unwrap()).unwrap(), text);
         for bad in [

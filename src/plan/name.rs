@@ -426,7 +426,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_the_field_its_file_is_in_the_template_s_directory(
+        fn every_field_has_its_file_in_the_directory_of_the_template(
             text in "([a-z.]{1,3}/)?[a-z._-]{0,3}\\{\\{ ?\\.SecretKey( ?\\| (uppercase|lowercase|replace \"[a-z/.]\" \"[A-Z/.]?\")){0,2} ?\\}\\}[a-z.]{0,3}",
             field in prop_oneof!["[a-zA-Z./_-]{0,6}", ".{0,6}"],
         ) {
@@ -443,7 +443,7 @@ mod tests {
         }
 
         #[test]
-        fn no_template_is_a_reason_to_panic(text in ".{0,20}(\\{\\{.{0,20}){0,3}(\\}\\})?.{0,5}", field in ".{0,5}") {
+        fn no_template_panics(text in ".{0,20}(\\{\\{.{0,20}){0,3}(\\}\\})?.{0,5}", field in ".{0,5}") {
             if let Ok(name) = text.parse::<FieldName>() {
                 let _ = name.of(&field);
                 prop_assert_eq!(name.to_string().parse::<FieldName>().unwrap(), name);

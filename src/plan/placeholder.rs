@@ -24,8 +24,8 @@ words! {
 }
 
 impl Placeholder {
-    /// The placeholder as written in a path: `{job}`.
-    fn written(self) -> String {
+    /// As written in a path: `{job}`.
+    pub(crate) fn written(self) -> String {
         format!("{{{self}}}")
     }
 
@@ -39,7 +39,7 @@ impl Placeholder {
     }
 }
 
-/// An API path with any number of [`Placeholder`]s in it. A brace always belongs to a placeholder.
+/// An API path with any number of placeholders in it. A brace always belongs to a placeholder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PathTemplate(ApiPath);
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_brace_in_a_path_is_a_placeholder_s() {
+    fn a_brace_in_a_path_belongs_to_a_placeholder() {
         use PathPiece::{Placeholder as P, Text as T};
         let pieces = |text: &str| {
             format!(

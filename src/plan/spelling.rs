@@ -65,7 +65,7 @@ pub(crate) fn of_file(text: &str) -> Option<String> {
 
 /// What is wrong with the API path of a secret.
 pub(crate) fn of_path(text: &str) -> Option<String> {
-    // The length is what is wrong then.
+    // The parser reports the length.
     if text.len() > MAX_PATH_BYTES {
         return None;
     }
@@ -101,7 +101,7 @@ pub(crate) fn of_path(text: &str) -> Option<String> {
     if text.contains("://") {
         return Some(format!("is a URL: write the part behind /v1/{meant}"));
     }
-    // A mount of that very name is possible, and its KV version 2 has /data/ right behind it.
+    // A mount may be named v1: as KV version 2 the mount has /data/ directly behind its name.
     if plain.starts_with("v1/") && !plain.starts_with("v1/data/") {
         let meant = self::meant(plain.trim_start_matches("v1/"), text, of_path);
         return Some(format!(

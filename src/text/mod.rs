@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_variables() {
+    fn names_that_every_shell_accepts() {
         for name in ["A", "_", "a1_B"] {
             assert!(is_variable_name(name), "{name}");
         }
