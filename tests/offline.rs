@@ -217,7 +217,7 @@ fn what_cannot_be_used_ends_with_64_and_says_what() {
             &[],
             "no pod template at /spec/template",
         ),
-        (CONFIG, "apiVersion: v1\nkind: Pod\nspec: {}", &[], "no v1 Pod"),
+        (CONFIG, "apiVersion: v1\nkind: Pod\nspec: {}", &[], "not a v1 Pod"),
         (CONFIG, POD, &["-f", "/does/not/exist"], "/does/not/exist"),
     ] {
         let ended = inject(config, manifest, args);

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{SeqAccess, Visitor};
 
-use crate::inject::config::Config;
+use crate::inject::config::{Config, DEFAULT_CONNECTION};
 use crate::inject::pod::Pod;
 use crate::inject::request::keys::{CONNECTION, PREFIX, ROLE};
 use crate::plan::Role;
@@ -37,7 +37,7 @@ impl Asker {
             let (_, value) = ours.find(|(name, _)| key.strip_prefix(PREFIX) == Some(name))?;
             value.as_deref().ok().map(str::trim)
         };
-        let connection = word(CONNECTION).unwrap_or("default");
+        let connection = word(CONNECTION).unwrap_or(DEFAULT_CONNECTION);
         let of_connection = || config.connections.get(connection)?.role.as_ref();
         let role = match word(ROLE) {
             Some(role) => role.parse::<Role>().ok(),

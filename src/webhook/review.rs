@@ -175,7 +175,7 @@ pub(super) fn answer(body: &[u8], config: &Config) -> Result<Answer, NoReview> {
     match Pod::parse(request.object.map_or("null", RawValue::get)) {
         Ok(pod) => Ok(answer_pod(&request, &pod, config)?.counting(&request, Some(&pod))),
         // A pod that asks for nothing is none of our business, whatever is in it.
-        Err(_) if !Pod::asks(request.object.map_or("null", RawValue::get)) => {
+        Err(_) if !Pod::may_have_annotations(request.object.map_or("null", RawValue::get)) => {
             let log = request.log(None);
             respond(&request.uid, Allowed::Unchanged(&[]), AdmissionResult::Ignored, log)
         }
@@ -246,7 +246,7 @@ fn answer_pod<Object>(request: &Request<'_, Object>, pod: &Pod<'_>, config: &Con
 impl Answer {
     /// The same answer, with the pod's place in the metrics.
     fn counting<Object>(mut self, request: &Request<'_, Object>, pod: Option<&Pod<'_>>) -> Self {
-        if request.dry_run != Some(true) && !pod.is_some_and(is_injected) {
+        if request.dry_run != Some(true) && !pod.is_some_and(Pod::has_podkey_init) {
             self.pod = match self.result {
                 AdmissionResult::Injected => Some(PodResult::Injected),
                 AdmissionResult::Denied => Some(PodResult::Denied),
@@ -255,12 +255,6 @@ impl Answer {
         }
         self
     }
-}
-
-/// Whether podkey has been here before: the API server asks again when another webhook has changed the pod.
-fn is_injected(pod: &Pod<'_>) -> bool {
-    let mut init_containers = pod.spec.init_containers.iter().flatten();
-    init_containers.any(|container| container.name == "podkey-init")
 }
 
 enum Allowed<'a> {

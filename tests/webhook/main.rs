@@ -270,7 +270,7 @@ fn a_pod_that_cannot_be_read_is_refused_with_its_uid() {
         assert_eq!(response["allowed"], false, "{object}");
         let message = response["status"]["message"].as_str().unwrap();
         assert!(
-            message.contains("no v1 Pod") && !message.contains("canary"),
+            message.contains("not a v1 Pod") && !message.contains("canary"),
             "{message}"
         );
     }

@@ -1,11 +1,10 @@
 //! Whether the files of this pod can be refreshed as `podkey.dev/refresh` and `podkey.dev/on-change` ask.
 
-use crate::inject::check::hooks;
 use crate::inject::check::rules::{self, Authored};
 use crate::inject::config::{CONFIG, Config, ConnectionConfig};
 use crate::inject::kubernetes::KubernetesVersion;
-use crate::inject::pod::Pod;
 use crate::inject::pod::readers::ReaderUser;
+use crate::inject::pod::survey::Survey;
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::files::FileRequest;
 use crate::inject::request::keys::{ON_CHANGE, REFRESH};
@@ -14,12 +13,11 @@ use crate::plan::OnChange;
 use crate::plan::rules::{RefreshShape, refresh};
 
 /// Reports what cannot be done.
-pub(crate) fn check(
-    pod: &Pod<'_>,
+pub(super) fn check(
+    survey: &Survey<'_>,
     config: &Config,
     connection: Option<&ConnectionConfig>,
     request: &InjectionRequest,
-    user: ReaderUser,
     problems: &mut Problems,
 ) {
     let is_on = match request.refresh {
@@ -31,7 +29,7 @@ pub(crate) fn check(
     let violations = refresh(RefreshShape {
         is_on,
         init_reads: !request.only_job_reads() || request.files_are_incomplete,
-        has_job_policy: request.job_policy.is_some() || policy.is_some() && hooks::are_on(pod, request),
+        has_job_policy: request.job_policy.is_some() || policy.is_some() && survey.job_hooks.are_on(),
         exports: request.exports(),
         has_job_env: !request.job_env.is_empty(),
         files: request.files.iter().map(FileRequest::shape),
@@ -46,7 +44,7 @@ pub(crate) fn check(
         check_version(config, problems);
         let signals = request.on_change.iter();
         for signal in signals.filter(|action| matches!(action, OnChange::Signal(..))) {
-            check_signal(pod, config, signal, user, problems);
+            check_signal(survey, config, signal, problems);
         }
     }
 }
@@ -67,7 +65,8 @@ fn check_version(config: &Config, problems: &mut Problems) {
 }
 
 /// A signal reaches only a process that the sidecar sees and that runs as the sidecar's user.
-fn check_signal(pod: &Pod<'_>, config: &Config, action: &OnChange, user: ReaderUser, problems: &mut Problems) {
+fn check_signal(survey: &Survey<'_>, config: &Config, action: &OnChange, problems: &mut Problems) {
+    let pod = survey.pod;
     let why = if pod.spec.host_pid == Some(true) {
         "would reach processes of the node, because of spec.hostPID: set spec.shareProcessNamespace: true instead, or \
          use touch: or http:"
@@ -77,7 +76,7 @@ fn check_signal(pod: &Pod<'_>, config: &Config, action: &OnChange, user: ReaderU
              processes. Or use touch: or http:",
             CONFIG.allow_shared_process_namespace.key
         )
-    } else if match user {
+    } else if match survey.reader_user {
         ReaderUser::One(_) => false,
         ReaderUser::Root { .. } => true,
         // On OpenShift all containers that declare no user get the same user.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::error::{ConfigError, wrong};
 use super::section;
-use crate::inject::pod::qos::Quantity;
+use crate::inject::pod::quantity::Quantity;
 use crate::inject::problem::did_you_mean;
 use crate::plan::words::none_of;
 

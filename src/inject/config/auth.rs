@@ -2,7 +2,7 @@
 
 use super::connection::ConnectionPlace;
 use super::{ConfigError, given, section};
-use crate::inject::patch::parts::TOKEN_SECONDS;
+use crate::inject::patch::volumes::TOKEN_SECONDS;
 use crate::plan::{ApiPath, AuthMethod, Role, spelling};
 
 section! {

@@ -11,7 +11,6 @@ use super::auth::AuthSection;
 use super::error::{ConfigError, unwritable, wrong};
 use super::job::{JobConfig, JobSection};
 use super::{given, section};
-use crate::inject::patch::parts;
 use crate::inject::vocabulary::DocumentedKey;
 use crate::plan::{self, ApiPath, AuthMethod, Budget, Invalid, Role, spelling};
 
@@ -22,10 +21,8 @@ pub struct ConnectionConfig {
     pub server: plan::Connection,
     /// `server` as the JSON text that plans contain.
     pub(crate) server_json: Box<RawValue>,
-    /// Each of podkey's volumes as JSON, in the order of their names in `parts`, for pods whose files are written once.
-    pub(crate) volumes: Vec<String>,
-    /// Each of podkey's volumes as JSON, for pods whose files are refreshed.
-    pub(crate) refreshed_volumes: Vec<String>,
+    /// How long the service-account token lives in a pod whose files are refreshed, in seconds.
+    pub(crate) refresh_token_seconds: i64,
     /// The time for all tries of one agent together.
     pub(crate) budget: Budget,
     /// How pods log in.
@@ -105,16 +102,10 @@ impl ConnectionFile {
         let auth = self.auth.check(place)?;
         self.check_rules(place)?;
         let server_json = serde_json::to_string(&server).or_else(unwritable)?;
-        let volumes = |seconds| {
-            let volumes = parts::volumes(auth.audience.as_deref(), seconds);
-            let volumes = volumes.iter().map(serde_json::to_string);
-            volumes.collect::<Result<_, _>>().or_else(unwritable)
-        };
         let budget = given(self.budget.as_deref());
         Ok(ConnectionConfig {
             server_json: RawValue::from_string(plan::without_dollars(&server_json)).or_else(unwritable)?,
-            volumes: volumes(parts::TOKEN_SECONDS)?,
-            refreshed_volumes: volumes(auth.refresh_token_seconds)?,
+            refresh_token_seconds: auth.refresh_token_seconds,
             server,
             budget: budget
                 .map(|text| place.parse(&CONNECTION.budget, text))

@@ -16,14 +16,16 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-pub(crate) use self::agent::AgentConfig;
+pub(crate) use self::agent::{AgentConfig, AgentResources};
 pub use self::connection::ConnectionConfig;
 pub use self::error::ConfigError;
 use self::section::section;
 use crate::inject::kubernetes::KubernetesVersion;
-use crate::inject::patch::parts::OwnContainers;
 use crate::inject::request::yaml_error::explain;
 use crate::inject::vocabulary::DocumentedKey;
+
+/// The connection of a pod that names none.
+pub(crate) const DEFAULT_CONNECTION: &str = "default";
 
 /// The whole config.
 #[derive(Debug, Clone)]
@@ -32,8 +34,6 @@ pub struct Config {
     pub(crate) agent: AgentConfig,
     /// The connections, by name.
     pub connections: BTreeMap<String, ConnectionConfig>,
-    /// podkey's own containers as JSON, without plan and user.
-    pub(crate) containers: OwnContainers,
     /// Pods whose containers see each other's processes are injected too, although the job can then read the agent's memory.
     pub(crate) allow_shared_process_namespace: bool,
     /// The version of the cluster. None: not known, and taken as new enough for everything.
@@ -94,7 +94,6 @@ impl Config {
             connections.insert(name, connection);
         }
         Ok(Self {
-            containers: OwnContainers::prepare(&file.agent).or_else(error::unwritable)?,
             agent: file.agent,
             connections,
             allow_shared_process_namespace: file.allow_shared_process_namespace,

@@ -1,6 +1,6 @@
 use super::agent::AgentResources;
 use super::*;
-use crate::inject::pod::qos::Quantity;
+use crate::inject::pod::quantity::Quantity;
 use crate::plan::{AuthMethod, Budget, MAX_PLAN_BYTES};
 
 const DOCUMENTED: &str = r#"
@@ -108,20 +108,13 @@ fn a_connection_can_have_a_login_and_a_policy_for_jobs() {
 fn the_token_of_pods_with_refresh_lives_a_day_if_renewals_may_need_the_token() {
     let seconds = |auth: &str| {
         let text = format!("agent: {{image: i}}\nconnections: {{d: {{address: 'https://v', auth: {{{auth}}}}}}}");
-        let connection = &parse(&text).unwrap().connections["d"];
-        let of = |volumes: &[String]| {
-            let token = volumes
-                .iter()
-                .find_map(|volume| volume.split_once("\"expirationSeconds\":"));
-            token.unwrap().1.split(',').next().unwrap().parse::<u64>().unwrap()
-        };
-        (of(&connection.volumes), of(&connection.refreshed_volumes))
+        parse(&text).unwrap().connections["d"].refresh_token_seconds
     };
-    assert_eq!(seconds(""), (600, 86_400));
-    assert_eq!(seconds("method: jwt"), (600, 600));
-    assert_eq!(seconds("method: jwt, refreshTokenSeconds: 7200"), (600, 7200));
-    assert_eq!(seconds("refreshTokenSeconds: 600"), (600, 600));
-    assert_eq!(seconds("refreshTokenSeconds: 4294967296"), (600, 4_294_967_296));
+    assert_eq!(seconds(""), 86_400);
+    assert_eq!(seconds("method: jwt"), 600);
+    assert_eq!(seconds("method: jwt, refreshTokenSeconds: 7200"), 7200);
+    assert_eq!(seconds("refreshTokenSeconds: 600"), 600);
+    assert_eq!(seconds("refreshTokenSeconds: 4294967296"), 4_294_967_296);
 }
 
 #[test]
@@ -360,7 +353,7 @@ fn a_value_of_the_wrong_type_is_refused_in_plain_words() {
         ),
         (
             "agent: {image: i, resources: {limits: {cpu: lots}}}\nconnections: {}".into(),
-            "cpu is no quantity such as 500m or 64Mi",
+            "cpu is not a quantity such as 500m or 64Mi",
         ),
         (
             "agent: {imagePullPolicy: Always}\nconnections: {}".into(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use crate::inject::pod::{Annotations, NoText};
+use crate::inject::pod::{Annotations, NotText};
 use crate::inject::problem::{Problems, did_you_mean, one_of, quoted, unquoted};
 use crate::inject::request::keys::{ANNOTATIONS, Annotation, FILES, INJECTED, PREFIX, ValueShape};
 use crate::inject::request::{InjectionRequest, Requested};
@@ -64,7 +64,7 @@ pub(crate) fn parse(annotations: &Annotations<'_>, problems: &mut Problems) -> I
 /// The value of one annotation, for the annotation's parser.
 pub(super) struct AnnotationValue<'a> {
     annotation: &'static Annotation,
-    value: Result<&'a str, NoText>,
+    value: Result<&'a str, NotText>,
     pub(super) problems: &'a mut Problems,
 }
 
@@ -121,20 +121,20 @@ impl<'a> AnnotationValue<'a> {
 }
 
 /// Why an annotation's value is no text, and how to write what was meant.
-fn how_to_write(annotation: &Annotation, no_text: NoText) -> String {
+fn how_to_write(annotation: &Annotation, no_text: NotText) -> String {
     let key = annotation.documented.key;
     let what = match no_text {
-        NoText::List => "is a YAML list, and an annotation's value is one text",
-        NoText::Map => "is a set of YAML fields, and an annotation's value is one text",
-        NoText::Null => "has no value",
-        NoText::Scalar => return "is not a text: put the value in quotes".to_owned(),
+        NotText::List => "is a YAML list, and an annotation's value is one text",
+        NotText::Map => "is a set of YAML fields, and an annotation's value is one text",
+        NotText::Null => "has no value",
+        NotText::Scalar => return "is not a text: put the value in quotes".to_owned(),
     };
     match (no_text, annotation.shape) {
         (_, ValueShape::Secrets | ValueShape::Lines) => {
             format!("{what}: write | after the key, as in `{key}: |`, and the value in the lines below, further in")
         }
-        (NoText::List, ValueShape::Names) => format!("{what}: write the names with commas between them, in quotes"),
-        (NoText::Null, _) => format!("{what}: write a value, or remove the key"),
+        (NotText::List, ValueShape::Names) => format!("{what}: write the names with commas between them, in quotes"),
+        (NotText::Null, _) => format!("{what}: write a value, or remove the key"),
         _ => format!("{what}: write one word, in quotes where it has braces"),
     }
 }

@@ -11,7 +11,7 @@ pub(crate) mod variables;
 pub(crate) mod yaml;
 pub(crate) mod yaml_error;
 
-use crate::inject::patch::parts::Delivery;
+use crate::inject::pod::survey::Freshness;
 use crate::inject::request::files::FileRequest;
 pub(crate) use crate::inject::request::requested::Requested;
 use crate::plan::{ApiPath, EnvSecret, Interval, JobPolicy, Mask, OnChange, OnFailure, PathTemplate, Role};
@@ -53,10 +53,10 @@ impl InjectionRequest {
     }
 
     /// Whether the files are written once or refreshed.
-    pub(crate) fn delivery(&self) -> Delivery {
+    pub(crate) fn freshness(&self) -> Freshness {
         match self.refresh {
-            Requested::Absent | Requested::Invalid => Delivery::Once,
-            Requested::Given(_) => Delivery::Refreshed,
+            Requested::Absent | Requested::Invalid => Freshness::WrittenOnce,
+            Requested::Given(_) => Freshness::Refreshed,
         }
     }
 
