@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_is_its_first_two_numbers() {
+    fn the_first_two_numbers_are_the_version() {
         for (text, expected) in [
             ("1.33", "1.33"),
             ("v1.33.13", "1.33"),
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn nine_comes_before_ten() {
+    fn versions_are_compared_as_numbers() {
         let version = |text: &str| text.parse::<KubernetesVersion>().unwrap();
         assert!(version("1.9") < KubernetesVersion::NATIVE_SIDECARS);
         assert!(version("1.28.15") < KubernetesVersion::NATIVE_SIDECARS);

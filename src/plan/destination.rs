@@ -244,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn destinations_stay_where_they_belong() {
+    fn destinations_never_lead_to_forbidden_paths() {
         for good in [
             "/tmp/kubeconfig",
             "web.env",
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_podkey_keeps_for_itself_is_at_the_top() {
+    fn reserved_names_are_first_names_only() {
         let reserved = |text: &str| text.parse::<Destination>().unwrap().is_reserved();
         for text in [
             "..data",
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn destinations_conflict_where_one_is_inside_the_other() {
+    fn destinations_conflict_if_one_is_inside_the_other() {
         let conflict = |a: &str, b: &str| a.parse::<Destination>().unwrap().conflicts_with(&b.parse().unwrap());
         assert!(conflict("a", "a"));
         assert!(conflict("a", "a/b"));
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn var_run_and_run_are_one_place() {
+    fn var_run_and_run_are_the_same_directory() {
         for (outer, inner, holds) in [
             ("/run/x", "/var/run/x", true),
             ("/var/run/x", "/run/x/y", true),

@@ -33,7 +33,7 @@ impl FromStr for Budget {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         match parse(text)? {
-            Duration::ZERO => invalid("is no time at all"),
+            Duration::ZERO => invalid("is no time: write a duration longer than 0s"),
             duration if duration > MAX_BUDGET => {
                 invalid(format!("is longer than {}", humantime::format_duration(MAX_BUDGET)))
             }
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn budgets_end() {
+    fn budgets_have_bounds() {
         assert_eq!("5m".parse::<Budget>().unwrap(), Budget::default());
         assert_eq!(Budget::default().to_string(), "5m");
         for bad in ["", "5", "0s", "16m", "-1s", "never"] {

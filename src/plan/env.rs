@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_variables_are_vault_action_s_without_those_that_take_over_a_job() {
+    fn names_of_variables_are_as_in_vault_action_and_never_take_over_a_job() {
         for good in ["KUBECONFIG_B64", "1NUM", "schlüssel", "a.b", "A-B", "密钥"] {
             assert_eq!(good.parse::<EnvName>().unwrap().as_str(), good);
         }

@@ -41,8 +41,8 @@ pub struct JobPlan {
     /// policy must allow the job.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) policies: Vec<JobPolicy>,
-    /// Copies of all files go below `RUNNER_TEMP`, the one directory that a job's container sees too. Each variable here names
-    /// the copy of its file: when the runner starts a step in the container, it writes such a path as the container sees it.
+    /// Copies of all files go below `RUNNER_TEMP`, the only directory that a job's container sees too. Each variable here holds the
+    /// path of the copy of its file: for a step in the container, the runner changes such a path to the container's view.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) temp: Option<BTreeMap<EnvName, Destination>>,
 }
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_policy_s_list_without_items_does_not_allow_everything() {
+    fn an_empty_list_in_a_policy_does_not_allow_every_job() {
         let policy = |json: &str| serde_json::from_str::<JobPolicy>(json);
         assert_eq!(policy("{}").unwrap(), JobPolicy::default());
         assert_eq!(policy(r#"{"events":[]}"#).unwrap().events, Some(Vec::new()));

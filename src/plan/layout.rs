@@ -16,7 +16,7 @@ macro_rules! podkey {
 pub(crate) const ROOT_DIR: &str = podkey!();
 /// The root of the volume `podkey-secrets`, in podkey's own containers.
 pub(crate) const VOLUME_DIR: &str = podkey!("volume");
-/// The directory [`FILES_DIR`] of the volume `podkey-secrets`, in the other containers.
+/// The directory `files` of the volume `podkey-secrets`, in the other containers.
 pub const SECRETS_DIR: &str = podkey!("secrets");
 /// The volume `podkey-token`, in podkey's own containers.
 pub(crate) const TOKEN_DIR: &str = podkey!("token");
@@ -35,7 +35,7 @@ pub(crate) const JOB_COMPLETED: &str = podkey!("bin/job-completed.sh");
 pub(crate) const HANDOVER_DIR: &str = podkey!("handover");
 /// The client token and the leases that `init` hands over to the sidecar.
 pub(crate) const HANDOVER_FILE: &str = podkey!("handover/handover.json");
-/// The beginning of the command of a container whose variables the agent sets before it becomes that command.
+/// The beginning of a container's command: the agent sets the variables, and then replaces itself by the rest of the command.
 pub(crate) const EXEC: [&str; 3] = [AGENT, "exec", "--"];
 
 /// Below the volume's root: the files with a relative destination.
@@ -65,7 +65,7 @@ pub(crate) const PLAN_VERSION: u32 = 1;
 pub(crate) const MAX_PLAN_BYTES: usize = 96 * 1024;
 /// The most files of one pod.
 pub(crate) const MAX_FILES: usize = 64;
-/// The most files that are made of the fields of one secret, one of each field.
+/// The most files of one secret, if each field gets a file.
 pub(crate) const MAX_FIELD_FILES: usize = 256;
 /// All rendered files together, in bytes.
 pub(crate) const MAX_RENDERED_BYTES: usize = 4 * 1024 * 1024;
@@ -75,7 +75,7 @@ pub(crate) const MAX_ENV_SECRETS: usize = 256;
 pub(crate) const MAX_ON_CHANGE: usize = 8;
 /// The longest budget that an operator or `PODKEY_BUDGET` may set. ARC gives up on a runner that takes longer.
 pub(crate) const MAX_BUDGET: Duration = Duration::from_secs(15 * 60);
-/// The budget where nobody set one.
+/// The budget if nobody sets a budget.
 pub(crate) const DEFAULT_BUDGET: Duration = Duration::from_secs(5 * 60);
-/// The time for a job hook where the operator set none: the runner itself sets no limit.
+/// The time for a job hook if the operator sets no time: the runner itself has no limit.
 pub(crate) const DEFAULT_HOOK_DEADLINE: &str = "30s";

@@ -2,11 +2,16 @@
 //!
 //! Every value has a type that cannot hold an invalid value: parsing is validation, for the author's annotations and for the
 //! plan that the agent reads back (a pod may carry podkey's image and a hand-made plan). Rules between values are in `rules`.
-//! The plan names secrets and holds none: whoever may read the pod can read the plan.
+//! The plan names secrets and holds none: everybody who may read the pod can read the plan.
 
 #![cfg_attr(
     not(all(feature = "agent", feature = "webhook")),
-    allow(dead_code, reason = "each program uses its own part of a plan")
+    allow(
+        dead_code,
+        unused_imports,
+        unreachable_pub,
+        reason = "each program uses its own part of a plan; the build of both shows what nobody uses"
+    )
 )]
 
 use std::borrow::Cow;
@@ -124,12 +129,12 @@ pub struct Plan<C = Connection> {
     /// The permissions of the files in [`ENV_DIR`], also of those that the started hook adds.
     #[serde(default, skip_serializing_if = "Mode::is_default")]
     pub(crate) env_mode: Mode,
-    /// The commands of the containers that read the variables begin with [`EXEC`]: `init` leaves the agent in [`BIN_DIR`],
+    /// The commands of the containers that read the variables begin with `EXEC`: `init` leaves the agent in `BIN_DIR`,
     /// and a list of the files that it delivered.
     #[serde(default, skip_serializing_if = "is_false")]
     pub exec: bool,
     /// The work of the runner's job hooks, if they are on. (An agent without hooks must refuse a plan with this field, and does.
-    /// Plans without the field are the same for both, so the version need not change.)
+    /// Without this field the plan has the same form for both agents, so the version need not change.)
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobPlan>,
     /// The work of the sidecar, if the files are kept fresh.
@@ -253,7 +258,7 @@ impl<C> Plan<C> {
     }
 
     /// Where the containers see the files: the files of `init` first, then the files of the job. The position of a file here is
-    /// its number in [`SINGLE_DIR`].
+    /// its number in `SINGLE_DIR`.
     pub fn destinations(&self) -> impl Iterator<Item = &Destination> + Clone {
         let job = self.job.iter().flat_map(|job| &job.files);
         self.files

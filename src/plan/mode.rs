@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn modes_give_nobody_more_than_they_should() {
+    fn modes_never_let_every_user_write() {
         for (text, bits) in [
             ("0400", 0o400),
             ("440", 0o440),

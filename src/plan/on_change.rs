@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_the_three_kinds_and_the_pod_itself_is_an_action() {
+    fn other_kinds_of_actions_and_other_addresses_are_refused() {
         for bad in [
             "",
             "sh:reload",

@@ -25,12 +25,21 @@ words! {
 
 impl Placeholder {
     /// As written in a path: `{job}`.
-    fn written(self) -> String {
+    pub(crate) fn written(self) -> String {
         format!("{{{self}}}")
+    }
+
+    /// All placeholders as written, with commas, and with `last` before the last one.
+    pub(super) fn written_list(last: &str) -> String {
+        let written: Vec<_> = Self::NAMES.iter().map(|name| format!("{{{name}}}")).collect();
+        match written.split_last() {
+            Some((end, rest)) => format!("{} {last} {end}", rest.join(", ")),
+            None => String::new(),
+        }
     }
 }
 
-/// An API path with any number of [`Placeholder`]s in it. A brace always belongs to a placeholder.
+/// An API path with any number of placeholders in it. A brace always belongs to a placeholder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PathTemplate(ApiPath);
@@ -96,8 +105,8 @@ impl FromStr for PathTemplate {
         let path: ApiPath = text.parse()?;
         // Some texts have equal pieces and unequal braces: `a{job` and `a}`.
         if text.matches('{').count() != text.matches('}').count() || pieces(text).any(|piece| piece.is_err()) {
-            let known: Vec<_> = Placeholder::NAMES.iter().map(|name| format!("{{{name}}}")).collect();
-            return invalid(format!("has a brace that belongs to none of {}", known.join(", ")));
+            let known = Placeholder::written_list("and");
+            return invalid(format!("has a brace that belongs to none of {known}"));
         }
         let repository = Placeholder::Repository.written();
         if path
@@ -105,7 +114,7 @@ impl FromStr for PathTemplate {
             .any(|segment| segment.contains(&repository) && segment != repository)
         {
             return invalid(format!(
-                "has {repository}, which is two segments, inside one: write it between slashes"
+                "has {repository}, which is two segments, inside one segment: write {repository} between slashes"
             ));
         }
         Ok(Self(path))
@@ -123,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_brace_in_a_path_is_a_placeholder_s() {
+    fn a_brace_in_a_path_belongs_to_a_placeholder() {
         use PathPiece::{Placeholder as P, Text as T};
         let pieces = |text: &str| {
             format!(

@@ -93,6 +93,7 @@ mod tests {
     use serde::Serialize;
     use serde::de::DeserializeOwned;
 
+    use crate::plan::rules::ReadBy;
     use crate::plan::{AuthMethod, Decode, Forks, Format, Invalid, Mask, OnFailure, Placeholder, Signal, WhenGone};
 
     fn check<T>(names: &[&str], meanings: &[(&str, &str)])
@@ -122,6 +123,7 @@ mod tests {
         check::<Mask>(Mask::NAMES, Mask::MEANINGS);
         check::<OnFailure>(OnFailure::NAMES, OnFailure::MEANINGS);
         check::<Placeholder>(Placeholder::NAMES, Placeholder::MEANINGS);
+        check::<ReadBy>(ReadBy::NAMES, ReadBy::MEANINGS);
         check::<Signal>(Signal::NAMES, Signal::MEANINGS);
         check::<WhenGone>(WhenGone::NAMES, WhenGone::MEANINGS);
         assert_eq!(Format::MEANINGS[0], ("raw", "The field's bytes and nothing else."));

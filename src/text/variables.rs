@@ -1,16 +1,16 @@
-//! Variables that are more than data: what may not be set, and why. Each name stands here once.
+//! Variables that are more than data: nobody may choose these names. Each name is here once, with the reason.
 
 /// Variables that nobody may choose, with the reason.
-struct Reserved {
-    reason: Reason,
-    /// Every variable that begins like this.
+struct ReservedNames {
+    reason: ReservedReason,
+    /// Every variable with such a beginning.
     beginnings: &'static [&'static str],
     names: &'static [&'static str],
 }
 
 /// Why nobody may choose a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reason {
+pub(crate) enum ReservedReason {
     /// A program reads the variable and then loads, runs or writes what the variable names.
     DecidesWhatRuns(&'static str),
     /// A program sets the variable itself, and believes its value.
@@ -24,14 +24,14 @@ pub(super) const GITHUB: &str = "GITHUB_";
 /// The runner refuses this variable, in any case of its letters.
 const NODE_OPTIONS: &str = "NODE_OPTIONS";
 
-const RESERVED: &[Reserved] = &[
-    Reserved {
-        reason: Reason::Reserved("podkey"),
+const RESERVED: &[ReservedNames] = &[
+    ReservedNames {
+        reason: ReservedReason::Reserved("podkey"),
         beginnings: &["PODKEY_"],
         names: &[],
     },
-    Reserved {
-        reason: Reason::Reserved("GitHub's runner"),
+    ReservedNames {
+        reason: ReservedReason::Reserved("GitHub's runner"),
         beginnings: &["ACTIONS_", "RUNNER_"],
         // The files that carry commands from a step to the runner.
         names: &[
@@ -42,8 +42,8 @@ const RESERVED: &[Reserved] = &[
             "GITHUB_STEP_SUMMARY",
         ],
     },
-    Reserved {
-        reason: Reason::DecidesWhatRuns("shells, the loader or other programs read it"),
+    ReservedNames {
+        reason: ReservedReason::DecidesWhatRuns("shells, the loader or other programs read it"),
         beginnings: &["BASH_FUNC_", "DYLD_", "LD_"],
         names: &[
             "BASHOPTS",
@@ -73,8 +73,8 @@ const RESERVED: &[Reserved] = &[
             "ZDOTDIR",
         ],
     },
-    Reserved {
-        reason: Reason::DecidesWhatRuns("interpreters and runtimes read it"),
+    ReservedNames {
+        reason: ReservedReason::DecidesWhatRuns("interpreters and runtimes read it"),
         beginnings: &[],
         names: &[
             "DOTNET_STARTUP_HOOKS",
@@ -94,8 +94,8 @@ const RESERVED: &[Reserved] = &[
             "_JAVA_OPTIONS",
         ],
     },
-    Reserved {
-        reason: Reason::DecidesWhatRuns("git and ssh read it"),
+    ReservedNames {
+        reason: ReservedReason::DecidesWhatRuns("git and ssh read it"),
         beginnings: &["GIT_CONFIG_"],
         names: &[
             "GIT_ASKPASS",
@@ -115,9 +115,9 @@ const RESERVED: &[Reserved] = &[
 
 /// Why nobody may choose this variable, not even the author of an annotation. Names that the writer of a secret chooses have to
 /// pass a stricter test, see `steering`.
-pub(crate) fn takes_over(name: &str) -> Option<Reason> {
+pub(crate) fn takes_over(name: &str) -> Option<ReservedReason> {
     if is_npm_setting(name) {
-        return Some(Reason::DecidesWhatRuns("npm reads it"));
+        return Some(ReservedReason::DecidesWhatRuns("npm reads it"));
     }
     let reserved = RESERVED.iter().find(|reserved| {
         reserved.names.contains(&name) || reserved.beginnings.iter().any(|beginning| name.starts_with(beginning))
@@ -142,11 +142,11 @@ pub(crate) fn is_runners(name: &str) -> bool {
     name.starts_with(GITHUB) || name.eq_ignore_ascii_case(NODE_OPTIONS)
 }
 
-impl std::fmt::Display for Reason {
+impl std::fmt::Display for ReservedReason {
     /// The end of a sentence that begins with the variable.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::DecidesWhatRuns(readers) => write!(f, "is a variable that decides what a program runs: {readers}"),
+            Self::DecidesWhatRuns(readers) => write!(f, "is a variable that decides what a program runs ({readers})"),
             Self::Reserved(owner) => write!(f, "is a variable that is reserved for {owner}"),
         }
     }
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_that_are_more_than_data() {
+    fn names_that_nobody_may_choose() {
         for name in [
             "PATH",
             "LD_PRELOAD",

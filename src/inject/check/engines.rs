@@ -14,11 +14,11 @@ use crate::plan::ApiPath;
 struct RequestedPath<'r> {
     path: &'r ApiPath,
     version: Option<NonZeroU64>,
-    origin: Origin<'r>,
+    origin: PathOrigin<'r>,
 }
 
 /// What asks for a path.
-enum Origin<'r> {
+enum PathOrigin<'r> {
     File(&'r FileRequest),
     /// The annotation with this key.
     Annotation(&'static str),
@@ -28,24 +28,24 @@ impl RequestedPath<'_> {
     /// `podkey.dev/files[0].secret`, or the annotation's key.
     fn place(&self, field: &str) -> String {
         match self.origin {
-            Origin::File(file) => format!("{}.{field}", file.place()),
-            Origin::Annotation(key) => key.to_owned(),
+            PathOrigin::File(file) => format!("{}.{field}", file.place()),
+            PathOrigin::Annotation(key) => key.to_owned(),
         }
     }
 
     /// The place in a warning, which has to be short.
     fn short(&self) -> String {
         match self.origin {
-            Origin::File(file) => format!("files[{}]", file.index),
-            Origin::Annotation(key) => format!("a path in {key}"),
+            PathOrigin::File(file) => format!("files[{}]", file.index),
+            PathOrigin::Annotation(key) => format!("a path in {key}"),
         }
     }
 
     /// Whether the path is read. A path with `data` is written.
     fn is_read(&self) -> bool {
         match self.origin {
-            Origin::File(file) => file.data.is_none(),
-            Origin::Annotation(_) => true,
+            PathOrigin::File(file) => file.data.is_none(),
+            PathOrigin::Annotation(_) => true,
         }
     }
 }
@@ -108,17 +108,17 @@ fn requested_paths(request: &InjectionRequest) -> Vec<RequestedPath<'_>> {
     let files = request.files.iter().map(|file| RequestedPath {
         path: file.secret.path(),
         version: file.version,
-        origin: Origin::File(file),
+        origin: PathOrigin::File(file),
     });
     let env = request.env.iter().map(|env| RequestedPath {
         path: &env.secret,
         version: env.version,
-        origin: Origin::Annotation(ENV),
+        origin: PathOrigin::Annotation(ENV),
     });
     let job_env = request.job_env.iter().map(|env| RequestedPath {
         path: env.secret.as_path(),
         version: env.version,
-        origin: Origin::Annotation(JOB_ENV),
+        origin: PathOrigin::Annotation(JOB_ENV),
     });
     files.chain(env).chain(job_env).collect()
 }

@@ -1,7 +1,7 @@
 //! Whether the files of this pod can be refreshed as `podkey.dev/refresh` and `podkey.dev/on-change` ask.
 
 use crate::inject::check::rules::{self, Authored};
-use crate::inject::config::{Config, ConnectionConfig};
+use crate::inject::config::{CONFIG, Config, ConnectionConfig};
 use crate::inject::kubernetes::KubernetesVersion;
 use crate::inject::pod::readers::ReaderUser;
 use crate::inject::pod::survey::Survey;
@@ -71,8 +71,11 @@ fn check_signal(survey: &Survey<'_>, config: &Config, action: &OnChange, problem
         "would reach processes of the node, because of spec.hostPID: set spec.shareProcessNamespace: true instead, or \
          use touch: or http:"
     } else if pod.spec.share_process_namespace != Some(true) {
-        "needs spec.shareProcessNamespace: true, and the operator's allowSharedProcessNamespace: without them podkey-sidecar \
-         sees no other container's processes. Or use touch: or http:"
+        &format!(
+            "needs spec.shareProcessNamespace: true, and the operator's {}: without them podkey-sidecar sees no other container's \
+             processes. Or use touch: or http:",
+            CONFIG.allow_shared_process_namespace.key
+        )
     } else if match survey.reader_user {
         ReaderUser::One(_) => false,
         ReaderUser::Root { .. } => true,

@@ -78,7 +78,7 @@ impl Config {
         if is_blank(text) {
             let (image, connections) = (agent::AGENT.image.key, CONFIG.connections.key);
             return Err(ConfigError::Yaml(format!(
-                "has nothing in it: write {image} and {connections}"
+                "has nothing in it: it needs {image} and {connections}"
             )));
         }
         let file: ConfigFile =

@@ -28,11 +28,11 @@ macro_rules! section {
         }
 
         /// The keys, each under the name of its field.
-        pub(super) struct $Keys {
-            $(pub(super) $field: $crate::inject::vocabulary::DocumentedKey,)+
+        pub(crate) struct $Keys {
+            $(pub(crate) $field: $crate::inject::vocabulary::DocumentedKey,)+
         }
 
-        pub(super) static $KEYS: $Keys = $Keys {
+        pub(crate) static $KEYS: $Keys = $Keys {
             $($field: $crate::inject::vocabulary::DocumentedKey {
                 key: concat!($path, $key),
                 meaning: concat!($($meaning),+).trim_ascii(),

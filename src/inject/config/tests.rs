@@ -63,7 +63,7 @@ fn the_shortest_config_has_the_documented_defaults() {
 }
 
 #[test]
-fn the_version_of_kubernetes_may_be_said_and_is_not_known_otherwise() {
+fn the_version_of_kubernetes_is_known_only_if_the_config_has_it() {
     let version = |text: &str| {
         let text = format!("{text}agent: {{image: i}}\nconnections: {{d: {{address: 'https://v'}}}}");
         parse(&text)
@@ -74,12 +74,12 @@ fn the_version_of_kubernetes_may_be_said_and_is_not_known_otherwise() {
     assert_eq!(version(""), None);
     assert_eq!(version("kubernetesVersion: \"\"\n"), None);
     assert_eq!(version("kubernetesVersion: \"1.33\"\n").as_deref(), Some("1.33"));
-    // Without quotes YAML has a number, which is not 1.3.
+    // Without quotes the value is a YAML number, but podkey reads the text: 1.30, not 1.3.
     assert_eq!(version("kubernetesVersion: 1.30\n").as_deref(), Some("1.30"));
 }
 
 #[test]
-fn a_connection_may_have_an_identity_and_a_policy_for_jobs() {
+fn a_connection_can_have_a_login_and_a_policy_for_jobs() {
     let job = |text: &str| {
         let text = format!("agent: {{image: i}}\nconnections: {{d: {{address: 'https://v', {text}}}}}");
         parse(&text).unwrap().connections["d"].job.clone()
@@ -97,7 +97,7 @@ fn a_connection_may_have_an_identity_and_a_policy_for_jobs() {
     assert_eq!(login.audience.unwrap().as_str(), "https://v");
     assert_eq!(all.deadline.duration().as_secs(), 60);
     assert!(all.policy.unwrap().events.unwrap()[0].matches("push"));
-    // No job at all, rather than any job.
+    // An empty list allows no job.
     assert_eq!(
         job("job: {policy: {repositories: []}}").policy.unwrap().repositories,
         Some(Vec::new())
@@ -105,7 +105,7 @@ fn a_connection_may_have_an_identity_and_a_policy_for_jobs() {
 }
 
 #[test]
-fn the_token_of_pods_that_refresh_lives_a_day_where_a_renewal_may_need_it() {
+fn the_token_of_pods_with_refresh_lives_a_day_if_renewals_may_need_the_token() {
     let seconds = |auth: &str| {
         let text = format!("agent: {{image: i}}\nconnections: {{d: {{address: 'https://v', auth: {{{auth}}}}}}}");
         parse(&text).unwrap().connections["d"].refresh_token_seconds
@@ -118,7 +118,7 @@ fn the_token_of_pods_that_refresh_lives_a_day_where_a_renewal_may_need_it() {
 }
 
 #[test]
-fn errors_name_the_place() {
+fn an_error_names_the_place() {
     let connection = |text: &str| format!("agent: {{image: i}}\nconnections:\n  d: {{address: 'https://v', {text}}}");
     for (text, expected) in [
         (DOCUMENTED.replace("imagePullPolicy", "imagePullPolice"), "line 4"),
@@ -220,7 +220,7 @@ fn errors_name_the_place() {
 }
 
 #[test]
-fn what_another_program_would_have_taken_is_told_with_what_to_write() {
+fn a_text_that_another_program_would_take_is_refused_with_the_text_to_write() {
     let connection = |text: &str| format!("agent: {{image: i}}\nconnections:\n  d: {{address: 'https://v', {text}}}");
     for (text, expected) in [
         (
@@ -284,9 +284,9 @@ fn what_another_program_would_have_taken_is_told_with_what_to_write() {
     }
 }
 
-/// The words of a library are for programmers: none of them is in a message, and each names its key and what to write.
+/// The words of the YAML library are for programmers: no message contains them, and each message names the key and what to write.
 #[test]
-fn a_value_of_another_kind_is_told_in_our_own_words() {
+fn a_value_of_the_wrong_type_is_refused_in_plain_words() {
     let connection = |text: &str| format!("agent: {{image: i}}\nconnections:\n  d: {{address: 'https://v', {text}}}");
     for (text, expected) in [
         (
@@ -392,7 +392,7 @@ fn a_value_of_another_kind_is_told_in_our_own_words() {
 }
 
 #[test]
-fn resources_that_would_keep_a_pod_from_starting_are_refused() {
+fn resources_with_which_no_pod_would_start_are_refused() {
     let resources = |text: &str| {
         parse(&format!(
             "agent: {{image: i, resources: {text}}}\nconnections: {{d: {{address: 'https://v'}}}}"
@@ -447,7 +447,7 @@ fn resources_that_would_keep_a_pod_from_starting_are_refused() {
 }
 
 #[test]
-fn a_ca_bundle_that_cannot_fit_into_a_pod_is_refused_at_the_start() {
+fn a_ca_bundle_that_is_too_large_for_a_pod_is_refused() {
     let error = Config::parse(DOCUMENTED, |_| Ok("x".repeat(MAX_PLAN_BYTES)))
         .expect_err("too large")
         .to_string();

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::inject::pod::{Annotations, NotText};
 use crate::inject::problem::{Problems, did_you_mean, one_of, quoted, unquoted};
-use crate::inject::request::keys::{ANNOTATIONS, Annotation, FILES, INJECTED, PREFIX, Shape};
+use crate::inject::request::keys::{ANNOTATIONS, Annotation, FILES, INJECTED, PREFIX, ValueShape};
 use crate::inject::request::{InjectionRequest, Requested};
 use crate::plan::{Invalid, spelling};
 
@@ -43,7 +43,7 @@ pub(crate) fn parse(annotations: &Annotations<'_>, problems: &mut Problems) -> I
             );
             continue;
         };
-        names_secrets |= annotation.shape == Shape::Secrets;
+        names_secrets |= annotation.shape == ValueShape::Secrets;
         let mut value = AnnotationValue {
             annotation,
             value: value.as_deref().map_err(|shape| *shape),
@@ -130,10 +130,10 @@ fn how_to_write(annotation: &Annotation, no_text: NotText) -> String {
         NotText::Scalar => return "is not a text: put the value in quotes".to_owned(),
     };
     match (no_text, annotation.shape) {
-        (_, Shape::Secrets | Shape::Lines) => {
+        (_, ValueShape::Secrets | ValueShape::Lines) => {
             format!("{what}: write | after the key, as in `{key}: |`, and the value in the lines below, further in")
         }
-        (NotText::List, Shape::Names) => format!("{what}: write the names with commas between them, in quotes"),
+        (NotText::List, ValueShape::Names) => format!("{what}: write the names with commas between them, in quotes"),
         (NotText::Null, _) => format!("{what}: write a value, or remove the key"),
         _ => format!("{what}: write one word, in quotes where it has braces"),
     }

@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_problem_names_its_field_and_all_are_told_at_once() {
+    fn each_problem_names_its_field_and_all_problems_are_reported_together() {
         for (text, expected) in [
             ("", "p: is not a set of fields"),
             ("[a]", "p: is not a set of fields"),

@@ -20,7 +20,7 @@ pub(crate) struct Annotation {
     pub(crate) documented: DocumentedKey,
     /// The key without [`PREFIX`].
     pub(super) name: &'static str,
-    pub(super) shape: Shape,
+    pub(super) shape: ValueShape,
     /// Parses the value, reports what is wrong with it, and keeps the result in the request. Runs for a value that is no text,
     /// too.
     pub(super) parse: fn(&mut AnnotationValue<'_>, &mut InjectionRequest),
@@ -28,7 +28,7 @@ pub(crate) struct Annotation {
 
 /// How the value is written in YAML. Decides how a value that is no text is to be mended.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum ValueShape {
     /// Many lines that name secrets. A pod that asks for podkey has at least one annotation of this shape.
     Secrets,
     /// Many lines.
@@ -57,7 +57,7 @@ macro_rules! annotations {
                 example: $example,
             },
             name: $name,
-            shape: Shape::$shape,
+            shape: ValueShape::$shape,
             parse: $parse,
         }),+];
     };

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn placeholders_are_filled_in_from_the_path() {
+    fn the_path_fills_in_the_placeholders() {
         for (text, path, expected) in [
             ("web.env", "kv/data/app", "web.env"),
             (

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn scalars_keep_their_text() {
+    fn scalars_keep_the_text_that_they_are_written_with() {
         let map = |value| Node::Map(vec![("mode".into(), value)]);
         assert_eq!(parse("mode: 0400").unwrap(), map(scalar("0400")));
         assert_eq!(parse("mode: \"0400\"").unwrap(), map(scalar("0400")));
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_surprise_is_refused_with_its_line() {
+    fn ambiguous_yaml_is_refused_with_the_line() {
         for (text, why) in [
             ("a: &x 1\nb: *x", "line 1"),
             ("- &x a\n- *x", "anchor"),

@@ -1,172 +1,14 @@
 //! The rules between the parts of a plan, each written once for both halves: `Plan::parse` refuses the first violation, and the
-//! webhook words every violation for the author of the pod. (What one value may be is the matter of its own type.)
+//! webhook words every violation for the author of the pod. (The type of each value knows which single values are valid.)
 
-use std::fmt;
+mod rule;
+
+pub(crate) use self::rule::{Rule, Subject, Violation};
 
 use super::{
-    ApiPath, Connection, Decode, Destination, ENV_DIR, Format, MAX_ENV_SECRETS, MAX_FILES, MAX_ON_CHANGE, OnChange,
-    Plan, PlannedFile, WhenGone, words::words,
+    ApiPath, Connection, Decode, Destination, Format, MAX_ENV_SECRETS, MAX_FILES, MAX_ON_CHANGE, OnChange, Plan,
+    PlannedFile, WhenGone, words::words,
 };
-
-/// A rule that is broken, and where.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Violation {
-    pub(crate) subject: Subject,
-    pub(crate) rule: Rule,
-}
-
-/// The part of a plan, or of a request, that breaks a rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Subject {
-    /// The plan as a whole.
-    Plan,
-    /// The server's address.
-    Connection,
-    /// The login of `init`.
-    Login,
-    /// The login of the job.
-    JobLogin,
-    /// The file at this position: the files of `init` first, then the files of the job, as in [`Plan::destinations`].
-    File(usize),
-    /// All variables that `init` reads (`podkey.dev/env`).
-    Env,
-    /// The entry at this position of the variables that `init` reads.
-    EnvEntry(usize),
-    /// All variables that the job reads (`podkey.dev/job-env`).
-    JobEnv,
-    /// The entry at this position of the variables that the job reads.
-    JobEnvEntry(usize),
-    /// Commands of containers that start with the variables.
-    Exec,
-    /// Whether the job's variables are exported.
-    Export,
-    /// The copy at this position of the copies for jobs in a container.
-    Copy(usize),
-    /// The interval of the sidecar.
-    Refresh,
-    /// All actions after a change.
-    OnChange,
-    /// The action at this position.
-    Action(usize),
-}
-
-/// A rule. The name says what is wrong, or what is needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rule {
-    /// The path answers with a client token, see [`ApiPath::holds_tokens`].
-    SecretHoldsTokens,
-    /// Each job would write the path; only `init` and the sidecar write.
-    DataForJob,
-    /// `data` is for secrets engines, see [`ApiPath::is_the_servers_own`].
-    DataForServer,
-    /// The write answers with no secret, see [`ApiPath::changes_its_engine`].
-    DataChangesEngine,
-    /// A version belongs to a secret that is read, and `data` makes the request a write.
-    DataWithVersion,
-    /// `{{ .SecretKey }}` makes a file of each field, a key chooses one field.
-    EachFieldWithKey,
-    /// A file of each field holds the field's bytes.
-    EachFieldWithFormat,
-    /// The started hook writes only files whose names are known when the pod is made.
-    EachFieldForJob,
-    /// The format `raw` holds one field.
-    RawNeedsKey,
-    /// One field is decoded, never a whole secret.
-    DecodeNeedsKey,
-    /// Two files have one destination.
-    SameDestination {
-        /// The position of the earlier file.
-        other: usize,
-    },
-    /// A file would be where a directory of the other file is.
-    OverlappingDestination {
-        /// The position of the earlier file.
-        other: usize,
-    },
-    /// The file would be in, or in place of, the directory [`ENV_DIR`], and there are variables.
-    InVariablesDirectory,
-    /// Without refresh a secret is read once, so podkey never sees that it is gone.
-    WhenGoneNeedsRefresh,
-    /// Without refresh the files never change.
-    OnChangeNeedsRefresh,
-    /// `init` reads nothing, so there is nothing to read again.
-    NothingToRefresh,
-    /// The sidecar would write again what the job policy refused.
-    PolicyWithRefresh,
-    /// With refresh only the sidecar writes files. Variables of the job that are not exported are files.
-    VariableFilesWithRefresh,
-    /// With refresh only the sidecar writes files. The started hook writes this file.
-    JobFileWithRefresh,
-    /// A file with an absolute destination is a mount of its own, which shows its first content for ever.
-    MountWithRefresh,
-    /// The name is podkey's own, see [`Destination::is_reserved`].
-    ReservedWithRefresh,
-    /// More than [`MAX_ON_CHANGE`] actions.
-    TooManyActions(usize),
-    /// A change replaces the touched file, see [`OnChange::replaced`].
-    TouchedIsReplaced,
-    /// No file and no variable.
-    NothingToDeliver,
-    /// More than [`MAX_FILES`] files.
-    TooManyFiles(usize),
-    /// More than [`MAX_ENV_SECRETS`] entries of one kind.
-    TooManyVariables(usize),
-    /// Commands start with variables only where `init` reads variables and no job hook exports them.
-    NothingToStart,
-    /// The copy is a copy of a file that the plan does not deliver.
-    CopyOfNoFile,
-    /// `init` reads, and has no login.
-    InitNeedsLogin,
-    /// The job reads, and has no login.
-    JobNeedsLogin,
-    /// The address is plain http, and the operator did not allow that.
-    InsecureHttp,
-}
-
-impl fmt::Display for Rule {
-    /// What is wrong, for whoever reads the agent's log.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::SecretHoldsTokens => "the path is about tokens, not about a secret",
-            Self::DataForJob => "the job reads the file, and only init and the sidecar write data",
-            Self::DataForServer => "the path is the server's own, and data goes to secrets engines only",
-            Self::DataChangesEngine => "a write to the path changes the engine, and the answer holds no secret",
-            Self::DataWithVersion => "a version is for a secret that is read, and data makes the request a write",
-            Self::EachFieldWithKey => "one file for each field takes no key",
-            Self::EachFieldWithFormat => "one file for each field is always raw",
-            Self::EachFieldForJob => "the job cannot read one file for each field",
-            Self::RawNeedsKey => "the format raw needs a key",
-            Self::DecodeNeedsKey => "decode needs a key",
-            Self::SameDestination { .. } => "another file has the same destination",
-            Self::OverlappingDestination { .. } => "another file's destination is above or below this destination",
-            Self::InVariablesDirectory => {
-                return write!(f, "the directory {ENV_DIR} is kept for the values of variables");
-            }
-            Self::WhenGoneNeedsRefresh => "when-gone needs refresh, without which a secret is read only once",
-            Self::OnChangeNeedsRefresh => "on-change needs refresh, without which the files never change",
-            Self::NothingToRefresh => "init reads nothing that the sidecar could read again",
-            Self::PolicyWithRefresh => "the sidecar would write again what the job policy refuses",
-            Self::VariableFilesWithRefresh => {
-                "only the sidecar may write files, and the job's variables are files where they are not exported"
-            }
-            Self::JobFileWithRefresh => "only the sidecar may write files, and the job reads this file",
-            Self::MountWithRefresh => "the file is mounted on its own, and refresh cannot replace such a file",
-            Self::ReservedWithRefresh => "podkey keeps this name for itself",
-            Self::TooManyActions(count) => return write!(f, "{count} actions, at most {MAX_ON_CHANGE} are allowed"),
-            Self::TouchedIsReplaced => "each change replaces the touched file, because podkey writes files there",
-            Self::NothingToDeliver => "no file and no variable to deliver",
-            Self::TooManyFiles(count) => return write!(f, "{count} files, at most {MAX_FILES} are allowed"),
-            Self::TooManyVariables(count) => {
-                return write!(f, "{count} entries of one kind, at most {MAX_ENV_SECRETS} are allowed");
-            }
-            Self::NothingToStart => "commands start with variables only if init reads variables and no job hook runs",
-            Self::CopyOfNoFile => "the plan delivers no such file",
-            Self::InitNeedsLogin => "init reads secrets, and has no login",
-            Self::JobNeedsLogin => "the job reads secrets, and has no login",
-            Self::InsecureHttp => "the address is http://, and allowInsecureHttp is not set",
-        })
-    }
-}
 
 words! {
     /// Who reads a secret (`as`).
@@ -179,7 +21,7 @@ words! {
     default Init
 }
 
-/// What the rules ask about a file. The webhook has it before there is a plan.
+/// The facts about a file that the rules need. The webhook has these facts before there is a plan.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FileShape<'a> {
     pub(crate) read_by: ReadBy,
@@ -194,13 +36,13 @@ pub(crate) struct FileShape<'a> {
     pub(crate) when_gone: WhenGone,
 }
 
-/// What the rules ask about refresh. The webhook has it before there is a plan.
+/// The facts about refresh that the rules need. The webhook has these facts before there is a plan.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RefreshShape<'a, F> {
     /// Whether the files are kept fresh at all.
     pub(crate) is_on: bool,
     pub(crate) init_reads: bool,
-    /// Of the connection or of the pod.
+    /// Whether the connection or the pod has a job policy.
     pub(crate) has_job_policy: bool,
     /// Whether the job hooks export the variables.
     pub(crate) exports: bool,
@@ -210,12 +52,12 @@ pub(crate) struct RefreshShape<'a, F> {
     pub(crate) on_change: &'a [OnChange],
 }
 
-/// About the path of a secret that is read or written.
+/// The broken rule about the path of a secret, read or written.
 pub(crate) fn secret(path: &ApiPath) -> Option<Rule> {
     path.holds_tokens().then_some(Rule::SecretHoldsTokens)
 }
 
-/// About what is written to the path: the most important rule that is broken.
+/// The most important broken rule about data that is written to the path.
 pub(crate) fn data(file: &FileShape<'_>) -> Option<Rule> {
     if !file.has_data {
         None
@@ -230,7 +72,7 @@ pub(crate) fn data(file: &FileShape<'_>) -> Option<Rule> {
     }
 }
 
-/// About the content of a file: which fields, and in which form.
+/// The broken rules about the content of a file: which fields, in which form.
 pub(crate) fn content(file: &FileShape<'_>) -> impl Iterator<Item = Rule> + use<> {
     let each_field = matches!(file.file, Destination::EachField(_));
     let whole = !each_field && !file.has_key;
@@ -245,12 +87,12 @@ pub(crate) fn content(file: &FileShape<'_>) -> impl Iterator<Item = Rule> + use<
     .filter_map(|(broken, rule)| broken.then_some(rule))
 }
 
-/// About one file: [`secret`], [`data`] and [`content`].
+/// The broken rules about one file: [`secret`], [`data`] and [`content`].
 pub(crate) fn file(file: &FileShape<'_>) -> impl Iterator<Item = Rule> + use<> {
     secret(file.secret).into_iter().chain(data(file)).chain(content(file))
 }
 
-/// About the destinations of all files: every pair that cannot both be delivered, at the later file.
+/// The broken rules about the destinations of all files: each pair that cannot both be delivered, reported at the later file.
 pub(crate) fn destinations<'a>(
     files: impl Iterator<Item = &'a Destination> + Clone,
 ) -> impl Iterator<Item = Violation> {
@@ -267,14 +109,14 @@ pub(crate) fn destinations<'a>(
     })
 }
 
-/// About the destinations of all files, where there are variables.
+/// The broken rules about the destinations of all files, if there are variables.
 pub(crate) fn variables_directory<'a>(files: impl Iterator<Item = &'a Destination>) -> impl Iterator<Item = Violation> {
     let conflicts = |(index, file): (usize, &Destination)| file.conflicts_with_variables().then_some(index);
     let indexes = files.enumerate().filter_map(conflicts);
     indexes.map(|index| Subject::File(index).breaks(Rule::InVariablesDirectory))
 }
 
-/// About refresh, whether it is on or off.
+/// The broken rules about refresh, on or off.
 pub(crate) fn refresh<'a, F>(shape: RefreshShape<'a, F>) -> impl Iterator<Item = Violation>
 where
     F: Iterator<Item = FileShape<'a>> + Clone + 'a,
@@ -317,7 +159,7 @@ where
     whole.chain(files).chain(too_many).chain(touched)
 }
 
-/// About the number of files, or of entries for variables.
+/// The broken rule about a number: files ([`Subject::Plan`]), or entries of variables ([`Subject::Env`], [`Subject::JobEnv`]).
 pub(crate) fn count(subject: Subject, count: usize) -> Option<Violation> {
     let rule = match subject {
         Subject::Env | Subject::JobEnv if count > MAX_ENV_SECRETS => Rule::TooManyVariables(count),
@@ -327,12 +169,12 @@ pub(crate) fn count(subject: Subject, count: usize) -> Option<Violation> {
     Some(subject.breaks(rule))
 }
 
-/// About how the server is reached.
+/// The broken rule about the connection to the server.
 pub(crate) fn connection(is_tls: bool, allow_insecure_http: bool) -> Option<Rule> {
     (!is_tls && !allow_insecure_http).then_some(Rule::InsecureHttp)
 }
 
-/// All about a plan.
+/// The broken rules of a plan.
 pub(crate) fn plan(plan: &Plan) -> impl Iterator<Item = Violation> {
     let job_env = || plan.job.iter().flat_map(|job| &job.env);
     let has_variables = !plan.env.is_empty() || job_env().next().is_some();
@@ -394,12 +236,6 @@ pub(crate) fn plan(plan: &Plan) -> impl Iterator<Item = Violation> {
         .chain(destinations(plan.destinations()))
         .chain(variables.into_iter().flatten())
         .chain(copies)
-}
-
-impl Subject {
-    fn breaks(self, rule: Rule) -> Violation {
-        Violation { subject: self, rule }
-    }
 }
 
 impl Plan {

@@ -29,7 +29,7 @@ fn the_documented_entry_parses() {
 }
 
 #[test]
-fn data_keeps_the_text_of_its_scalars_and_names_come_of_templates() {
+fn data_keeps_the_text_of_scalars_and_templates_make_names() {
     let mut problems = Problems::default();
     let text = r#"
 - secret: pki/issue/web
@@ -51,7 +51,7 @@ fn data_keeps_the_text_of_its_scalars_and_names_come_of_templates() {
 }
 
 #[test]
-fn each_problem_names_its_field_and_all_are_told_at_once() {
+fn each_problem_names_its_field_and_all_problems_are_reported_together() {
     let good = "- {secret: a/b, key: k, file: f";
     for (text, expected) in [
         ("", "f: is not a list of files"),
