@@ -20,14 +20,14 @@
 #[allow(unreachable_pub, reason = "shared by several test binaries")]
 mod plain;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use podkey::VERSION;
 use podkey::cli::inject::offline::{self, OfflineError};
-use podkey::inject::{Config, Decision, Mender, Pod, decide};
+use podkey::inject::{Config, Decision, Mender, Pod, decide, vocabulary};
 use serde_json::Value;
 
 /// What is expected of a case, and what came of it: file names with their text.
@@ -37,7 +37,7 @@ const EXPECTATIONS: [&str; 5] = ["patched.yaml", "denied.txt", "code.txt", "igno
 
 #[test]
 fn every_case_comes_out_as_its_folder_says() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/inject");
+    let root = root().join("tests/inject");
     let update = std::env::var_os("PODKEY_UPDATE").is_some();
     let mut folders: Vec<PathBuf> = fs::read_dir(&root)
         .unwrap()
@@ -66,6 +66,118 @@ fn every_case_comes_out_as_its_folder_says() {
         }
     }
     assert!(failures.is_empty(), "{failures}");
+}
+
+/// Each annotation and each field of a file is in README's table and in a golden case; neither has a key that podkey does not
+/// know. (A case that is denied may misspell a key.)
+#[test]
+fn each_key_of_a_pod_is_in_the_readme_and_in_a_golden_case() {
+    let (mut annotations, mut fields) = (BTreeSet::new(), BTreeSet::new());
+    for case in fs::read_dir(root().join("tests/inject")).unwrap() {
+        let folder = case.unwrap().path();
+        if let Some(text) = read(&folder.join("pod.yaml")).filter(|_| folder.join("patched.yaml").exists()) {
+            let manifest: Value = serde_saphyr::from_str(&text).unwrap();
+            written_keys(&manifest, &mut annotations, &mut fields);
+        }
+    }
+    let of_cases = |known: &[&str], used: &BTreeSet<String>| {
+        let known: BTreeSet<_> = known.iter().map(|key| (*key).to_owned()).collect();
+        assert_eq!(&known, used, "the table, and the golden cases that are not denied");
+    };
+    let table: Vec<_> = vocabulary::annotations().map(|annotation| annotation.key).collect();
+    of_cases(&table, &annotations);
+    let authors = vocabulary::annotations().filter(|annotation| annotation.scope != vocabulary::Scope::Information);
+    let bare = |key: &'static str| key.strip_prefix("podkey.dev/").unwrap();
+    let authors: BTreeSet<_> = authors.map(|annotation| bare(annotation.key)).collect();
+    let readme = read(&root().join("README.md")).unwrap();
+    assert_eq!(first_cells(&readme, "| annotation |"), authors);
+    let table: Vec<_> = vocabulary::file_fields().map(|field| field.key).collect();
+    of_cases(&table, &fields);
+    assert_eq!(first_cells(&readme, "| field |"), table.into_iter().collect());
+    for field in vocabulary::job_policy_fields() {
+        assert!(readme.contains(&format!("`{}`", field.key)), "{}", field.key);
+    }
+}
+
+#[test]
+fn each_key_of_the_config_is_in_the_readme() {
+    let readme = read(&root().join("README.md")).unwrap();
+    let section = readme.split("### The operator's config\n").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let example = section.split("```yaml").nth(1).unwrap().split("```").next().unwrap();
+    let mut written = BTreeSet::new();
+    config_paths(&serde_saphyr::from_str(example).unwrap(), "", &mut written);
+    let policy = vocabulary::job_policy_fields().map(|field| format!("connections.NAME.job.policy.{}", field.key));
+    let known: BTreeSet<String> = vocabulary::config_keys().map(|key| key.key.to_owned()).collect();
+    let all: BTreeSet<String> = known.iter().cloned().chain(policy).collect();
+    assert_eq!(
+        written.difference(&all).collect::<Vec<_>>(),
+        Vec::<&String>::new(),
+        "podkey does not know these"
+    );
+    for key in known.difference(&written) {
+        let last = key.rsplit('.').next().unwrap();
+        assert!(section.contains(&format!("`{last}: ")), "README does not have {key}");
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The keys of podkey's annotations in a manifest, and the fields of its files.
+fn written_keys(value: &Value, annotations: &mut BTreeSet<String>, fields: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                if key.starts_with("podkey.dev/") {
+                    annotations.insert(key.clone());
+                }
+                match value.as_str().filter(|_| key == "podkey.dev/files") {
+                    Some(text) => {
+                        let entries: Vec<BTreeMap<String, Value>> = serde_saphyr::from_str(text).unwrap();
+                        fields.extend(entries.into_iter().flatten().map(|(field, _)| field));
+                    }
+                    None => written_keys(value, annotations, fields),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| written_keys(item, annotations, fields)),
+        _ => {}
+    }
+}
+
+/// The words in backquotes in the first column of a table of README.
+fn first_cells<'t>(readme: &'t str, header: &str) -> BTreeSet<&'t str> {
+    let table = readme.lines().skip_while(|line| !line.starts_with(header)).skip(2);
+    let rows = table.take_while(|line| line.starts_with('|'));
+    rows.map(|row| row.split('`').nth(1).unwrap()).collect()
+}
+
+/// The paths of the keys in a config, as the vocabulary writes them.
+fn config_paths(value: &Value, path: &str, paths: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                let path = match path {
+                    "" => key.clone(),
+                    "connections" => "connections.NAME".to_owned(),
+                    _ => format!("{path}.{key}"),
+                };
+                if !path.ends_with("NAME") {
+                    paths.insert(path.clone());
+                }
+                // The keys there are names of resources.
+                if !path.starts_with("agent.resources.") {
+                    config_paths(value, &path, paths);
+                }
+            }
+        }
+        Value::Array(items) => items
+            .iter()
+            .for_each(|item| config_paths(item, &format!("{path}[]"), paths)),
+        _ => {}
+    }
 }
 
 /// Decides for one case, and checks what holds for every decision.

@@ -158,19 +158,19 @@ fn input_that_cannot_be_used_ends_with_64_and_a_reason() {
             CONFIG,
             "a: [",
             &[],
-            "the manifest cannot be read: it is no YAML in line 1",
+            "the manifest cannot be read: it is not valid YAML in line 1",
         ),
         (
             CONFIG,
             "kind: Pod\nmetadata:\n  annotations:\n    podkey.dev/files: - secret: a\n",
             &[],
-            "it is no YAML in line 4",
+            "it is not valid YAML in line 4",
         ),
         (
             CONFIG,
             "a: 1\na: 2",
             &[],
-            "line 2, column 1: the key \"a\" stands there a second time: remove one",
+            "line 2, column 1: the key \"a\" is there twice: remove one",
         ),
         (
             CONFIG,
@@ -217,7 +217,7 @@ fn input_that_cannot_be_used_ends_with_64_and_a_reason() {
             &[],
             "no pod template at /spec/template",
         ),
-        (CONFIG, "apiVersion: v1\nkind: Pod\nspec: {}", &[], "no v1 Pod"),
+        (CONFIG, "apiVersion: v1\nkind: Pod\nspec: {}", &[], "not a v1 Pod"),
         (CONFIG, POD, &["-f", "/does/not/exist"], "/does/not/exist"),
     ] {
         let ended = inject(config, manifest, args);
@@ -367,7 +367,7 @@ fn problems_beyond_the_first_64_were_left_out_without_a_word() {
     let ended = inject(CONFIG, &bad, &[]);
     assert_eq!(ended.code, 1);
     assert!(
-        ended.stderr.contains("podkey.dev/bogus: is no annotation"),
+        ended.stderr.contains("podkey.dev/bogus: is not an annotation"),
         "{}",
         ended.stderr
     );

@@ -1,4 +1,4 @@
-//! Who asked for a pod that is refused, and what for: for the operator's log, so that a denial can be found by its owner.
+//! Who asked for a refused pod, and for what: fields of the operator's log, so that the owner of a pod can find its denial.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,37 +6,38 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{SeqAccess, Visitor};
 
-use crate::inject::config::Config;
+use crate::inject::config::{Config, DEFAULT_CONNECTION};
 use crate::inject::pod::Pod;
 use crate::inject::request::keys::{CONNECTION, PREFIX, ROLE};
 use crate::plan::Role;
 
-/// No Kubernetes name is longer, in bytes.
+/// The longest name in Kubernetes, in bytes.
 const MAX_BYTES: usize = 253;
 
-/// Names alone, each of at most 253 bytes and without control characters. Empty: the pod has none, or it does not parse.
+/// Names only, each of at most [`MAX_BYTES`] bytes and without control characters. Empty: the pod has no such name, or the name
+/// does not parse.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asker {
+pub(crate) struct Asker {
     /// The connection that the pod names, or `default`.
-    pub connection: String,
+    pub(crate) connection: String,
     /// The role that the pod names, or the connection's.
-    pub role: String,
-    /// The account whose token the pod gets.
-    pub service_account: String,
+    pub(crate) role: String,
+    /// The service account whose token the pod gets.
+    pub(crate) service_account: String,
     /// Kind and name of the pod's controller, or of its first owner, such as `ReplicaSet/web-5d9c7`.
-    pub owner: String,
+    pub(crate) owner: String,
 }
 
 impl Asker {
     /// Who asked for this pod.
-    pub fn of(pod: &Pod<'_>, config: &Config) -> Self {
+    pub(crate) fn of(pod: &Pod<'_>, config: &Config) -> Self {
         let word = |key: &str| {
             let annotations = pod.metadata.annotations.as_ref()?;
             let mut ours = annotations.ours.iter();
             let (_, value) = ours.find(|(name, _)| key.strip_prefix(PREFIX) == Some(name))?;
             value.as_deref().ok().map(str::trim)
         };
-        let connection = word(CONNECTION).unwrap_or("default");
+        let connection = word(CONNECTION).unwrap_or(DEFAULT_CONNECTION);
         let of_connection = || config.connections.get(connection)?.role.as_ref();
         let role = match word(ROLE) {
             Some(role) => role.parse::<Role>().ok(),
@@ -57,11 +58,12 @@ impl Asker {
     }
 }
 
-/// One of a list of owners: the controller, or else the first. A list may be as long as a request: the others are not kept.
-struct Owner<'a>(Option<Reference<'a>>);
+/// One owner out of a pod's list: the controller, else the first. The list may be as long as a request, so the other owners are
+/// not kept.
+struct Owner<'a>(Option<OwnerReference<'a>>);
 
 #[derive(Deserialize)]
-struct Reference<'a> {
+struct OwnerReference<'a> {
     #[serde(borrow, default)]
     kind: Cow<'a, str>,
     #[serde(borrow, default)]
@@ -79,8 +81,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Owner<'a> {
                 f.write_str("owners")
             }
             fn visit_seq<S: SeqAccess<'de>>(self, mut owners: S) -> Result<Owner<'de>, S::Error> {
-                let mut kept: Option<Reference<'de>> = None;
-                while let Some(owner) = owners.next_element::<Reference<'de>>()? {
+                let mut kept: Option<OwnerReference<'de>> = None;
+                while let Some(owner) = owners.next_element::<OwnerReference<'de>>()? {
                     if kept.is_none() || owner.controller == Some(true) {
                         kept = Some(owner);
                     }
@@ -92,6 +94,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Owner<'a> {
     }
 }
 
+/// The beginning of a text, with control characters escaped.
 fn bounded(text: &str) -> String {
     let mut bounded = String::new();
     for c in text.chars().flat_map(char::escape_debug) {

@@ -1,20 +1,20 @@
-//! The version of Kubernetes, for what only newer ones can do.
+//! The version of Kubernetes: some features of podkey need a newer one.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Major and minor, such as `1.33`. What stands behind them (`v1.33.5+k3s1`, `v1.29.4-gke.1043002`) decides nothing here.
+/// Major and minor version, such as `1.33`. The rest of the text (`v1.33.5+k3s1`, `v1.29.4-gke.1043002`) is not needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct KubernetesVersion {
+pub(crate) struct KubernetesVersion {
     major: u32,
     minor: u32,
 }
 
 impl KubernetesVersion {
-    /// The first that keeps an init container with `restartPolicy: Always` running beside the others. Older ones drop the
-    /// field, and the pod waits for ever for a sidecar to end.
+    /// The first version that keeps an init container with `restartPolicy: Always` running beside the containers. Older versions
+    /// drop the field, and the pod waits for ever for the sidecar to end.
     /// <https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/>
-    pub const NATIVE_SIDECARS: Self = Self { major: 1, minor: 29 };
+    pub(crate) const NATIVE_SIDECARS: Self = Self { major: 1, minor: 29 };
 }
 
 impl FromStr for KubernetesVersion {
@@ -23,14 +23,14 @@ impl FromStr for KubernetesVersion {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let number = |part: Option<&str>| {
             let part = part?;
-            // `+33` parses too.
+            // `parse` would also take `+33`.
             part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse().ok())?
         };
         let text = text.strip_prefix('v').unwrap_or(text);
         let mut parts = text.split(['.', '-', '+']);
         match (number(parts.next()), number(parts.next())) {
             (Some(major), Some(minor)) => Ok(Self { major, minor }),
-            _ => Err("is no version of Kubernetes such as \"1.33\""),
+            _ => Err("is not a version of Kubernetes (for example \"1.33\")"),
         }
     }
 }
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_is_its_first_two_numbers() {
+    fn the_first_two_numbers_are_the_version() {
         for (text, expected) in [
             ("1.33", "1.33"),
             ("v1.33.13", "1.33"),
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn nine_comes_before_ten() {
+    fn versions_are_compared_as_numbers() {
         let version = |text: &str| text.parse::<KubernetesVersion>().unwrap();
         assert!(version("1.9") < KubernetesVersion::NATIVE_SIDECARS);
         assert!(version("1.28.15") < KubernetesVersion::NATIVE_SIDECARS);

@@ -1,18 +1,19 @@
-//! What is wrong with a pod's request, told so that its author can mend it: which key, what is wrong, what to write.
+//! What is wrong with a pod's request, in words that the pod's author can act on: which key, what is wrong, what to write.
 
 use std::fmt;
 
 use crate::inject::check::policy::NoRule;
+use crate::plan::words::none_of;
 pub(crate) use crate::text::{quoted, unquoted};
 
-/// Who can mend a problem. The answer's status code says it, and ARC does something else for each: README, "Ask for
-/// secrets".
+/// Who can mend a problem. The status code of the answer depends on it, and ARC reacts to each code in another way: README,
+/// "Ask for secrets".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mender {
-    /// Whoever writes the pod's template: an annotation or the pod's spec must change. Trying again is of no use.
+    /// Whoever writes the pod's template: an annotation or the pod's spec must change. A retry does not help.
     Author,
-    /// The operator: his config or his cluster can let this very pod in, and then trying again is enough. The message turns
-    /// to him. (A guard that he set on purpose, such as a job policy, is the author's to obey.)
+    /// The operator: a change of the config or the cluster lets this very pod in, and then a retry is enough. (A guard that the
+    /// operator set on purpose, such as a job policy, is a problem of the author.)
     Operator,
 }
 
@@ -21,36 +22,41 @@ pub enum Mender {
 pub struct Problem {
     /// The annotation, or the place in the pod, such as `podkey.dev/files[0].mode` or `spec.hostPID`.
     pub key: String,
-    /// What is wrong and what to do, as the rest of the sentence.
+    /// What is wrong and what to do, as the rest of a sentence that begins with the key.
     pub message: String,
-    /// Who can do it.
-    pub mender: Mender,
+    /// Who can mend the problem.
+    pub(crate) mender: Mender,
 }
 
 /// Everything that is wrong with one pod's request. Keeps the first problems and counts the rest: a request with a million
-/// mistakes in it must neither fill the memory nor cost the time to write them all down.
+/// mistakes must not fill the memory, nor cost the time to write a million messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problems {
     kept: Vec<Problem>,
     left_out: usize,
     no_rule: Option<NoRule>,
-    /// Whether one of those left out is the author's.
+    /// Whether the author has to mend one of the problems that were left out.
     author_left_out: bool,
 }
 
 /// The most problems that are kept.
 const MAX_KEPT: usize = 256;
-/// The most candidates that are compared with a text, and the longest of them in bytes.
+/// The most candidates that are compared with a text.
 const MAX_CANDIDATES: usize = 64;
+/// The longest candidate, in bytes.
 const MAX_CANDIDATE_BYTES: usize = 128;
+/// The longest text that is compared with candidates, in bytes. A longer text is not a misspelt key, and the comparison costs the
+/// square of the length.
+const MAX_MISSPELT_BYTES: usize = 64;
 
 impl Problems {
-    /// Adds a problem that the author can mend.
+    /// Adds a problem that the author has to mend.
     pub(crate) fn push(&mut self, key: impl Into<String>, message: impl Into<String>) {
         self.add(Mender::Author, || (key, message));
     }
 
-    /// Likewise, and writes it only where it will be kept: for loops over lists of any length.
+    /// Adds a problem that the author has to mend. The message is written only if the problem is kept: for loops over lists of
+    /// any length.
     pub(crate) fn push_with<K: Into<String>, M: Into<String>>(&mut self, problem: impl FnOnce() -> (K, M)) {
         self.add(Mender::Author, problem);
     }
@@ -74,14 +80,13 @@ impl Problems {
         });
     }
 
-    /// Keeps for the operator which of his rules comes nearest. The author is told that none allows it, and no more.
+    /// Keeps for the operator which allow rule comes nearest. The author only learns that no rule allows the pod.
     pub(crate) fn keep_for_operator(&mut self, no_rule: NoRule) {
         self.no_rule = Some(no_rule);
     }
 
-    /// Why none of the operator's allow rules matches, where that is a problem: for the operator's log alone, never for the
-    /// answer.
-    pub fn no_rule(&self) -> Option<&NoRule> {
+    /// Why none of the operator's allow rules matches, if that is a problem. Only for the operator's log, never for the answer.
+    pub(crate) fn no_rule(&self) -> Option<&NoRule> {
         self.no_rule.as_ref()
     }
 
@@ -90,22 +95,22 @@ impl Problems {
         self.kept.is_empty()
     }
 
-    /// Whether no further problem is kept. Who looks for more in a product of two lists may stop.
+    /// Whether no further problem is kept. A search in the product of two lists can stop then.
     pub(crate) fn is_full(&self) -> bool {
         self.kept.len() == MAX_KEPT
     }
 
-    /// How many were found, those left out too. There may be more: nobody looks for all once there are enough.
+    /// How many problems were found, with those that were left out. There may be more: some searches stop when the list is full.
     pub fn len(&self) -> usize {
         self.kept.len() + self.left_out
     }
 
-    /// Each of those kept, in the order found.
+    /// The problems that are kept, in the order in which they were found.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.kept.iter()
     }
 
-    /// Who can mend them all. As long as one of them needs another template, nothing that the operator does lets this pod in.
+    /// Who can mend all the problems. While one problem needs another template, nothing that the operator does lets this pod in.
     pub fn mender(&self) -> Mender {
         let operator_alone = self.iter().all(|problem| problem.mender == Mender::Operator);
         match operator_alone && !self.author_left_out {
@@ -115,9 +120,9 @@ impl Problems {
     }
 }
 
-/// The longest message: it ends up in an event of the owner, whose note the API server cuts at 1 KiB, and in ARC's log.
-/// Longer than both, because `kubectl apply` of a pod shows all of it.
-const MAX_MESSAGE: usize = 4096;
+/// The longest message, in bytes. The message goes into an event of the pod's owner, whose note the API server cuts at 1 KiB, and
+/// into ARC's log; `kubectl apply` of a pod shows all of it.
+const MAX_MESSAGE_BYTES: usize = 4096;
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -130,7 +135,7 @@ impl fmt::Display for Problems {
                 problem.message
             );
             written += line.len();
-            if written > MAX_MESSAGE && index > 0 {
+            if written > MAX_MESSAGE_BYTES && index > 0 {
                 return self.write_rest(f, self.len() - index);
             }
             f.write_str(&line)?;
@@ -151,33 +156,32 @@ impl Problems {
     }
 }
 
-/// That a value is none of the fixed ones, with the nearest of them.
+/// That a value is not one of the fixed words, with the nearest of them.
 pub(crate) fn one_of(written: &str, allowed: &[&str]) -> String {
     format!(
-        "{} is none of {}{}",
+        "{} {}{}",
         quoted(written),
-        allowed.join(", "),
+        none_of(allowed),
         did_you_mean(written, allowed.iter().copied())
     )
 }
 
-/// ` (did you mean "x"?)` with the candidate that is nearest to what was written, or nothing where none is near.
+/// ` (did you mean "x"?)` with the candidate that is nearest to the written text. Empty: no candidate is near.
 pub(crate) fn did_you_mean<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    // A value far longer than any key is not a misspelt one, and measuring it would cost its square.
-    if written.len() > 64 {
+    if written.len() > MAX_MISSPELT_BYTES {
         return String::new();
     }
     let written = written.to_lowercase();
     let length = written.chars().count();
     candidates
         .into_iter()
-        // Names of containers are candidates too, and a pod may have any number, of any length.
+        // Container names are candidates too, and a pod may have any number of them, of any length.
         .take(MAX_CANDIDATES)
         .filter(|candidate| candidate.len() <= MAX_CANDIDATE_BYTES)
         .filter_map(|candidate| {
             let near = (candidate.len() / 3).max(1);
             let lowercase = candidate.to_lowercase();
-            // The distance is never less than the difference in length.
+            // The distance is never less than the difference of the lengths.
             let distance = (lowercase.chars().count().abs_diff(length) <= near)
                 .then(|| strsim::damerau_levenshtein(&written, &lowercase))?;
             (distance <= near).then_some((distance, candidate))
@@ -190,9 +194,10 @@ pub(crate) fn did_you_mean<'a>(written: &str, candidates: impl IntoIterator<Item
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inject::request::keys::FILES;
 
     #[test]
-    fn suggests_the_nearest_and_nothing_where_none_is_near() {
+    fn suggests_the_nearest_candidate_and_nothing_if_no_candidate_is_near() {
         let keys = ["role", "files", "containers"];
         assert_eq!(did_you_mean("fiels", keys), " (did you mean \"files\"?)");
         assert_eq!(did_you_mean("Role", keys), " (did you mean \"role\"?)");
@@ -204,18 +209,18 @@ mod tests {
     fn a_long_message_says_how_many_problems_it_left_out() {
         let mut problems = Problems::default();
         for _ in 0..2 * MAX_KEPT {
-            problems.push("podkey.dev/files", "x".repeat(100));
+            problems.push(FILES, "x".repeat(100));
         }
         let text = problems.to_string();
-        assert!(text.len() < MAX_MESSAGE + 32, "{}", text.len());
+        assert!(text.len() < MAX_MESSAGE_BYTES + 32, "{}", text.len());
         assert!(text.contains("; and at least ") && text.ends_with(" more"), "{text}");
         let mut problems = Problems::default();
-        (0..MAX_KEPT).for_each(|_| problems.push("podkey.dev/files", "x".repeat(100)));
+        (0..MAX_KEPT).for_each(|_| problems.push(FILES, "x".repeat(100)));
         assert!(problems.to_string().ends_with("; and 222 more"), "{problems}");
     }
 
     #[test]
-    fn what_is_not_kept_is_not_even_written() {
+    fn the_message_of_a_problem_that_is_not_kept_is_not_written() {
         let mut problems = Problems::default();
         let mut written = 0;
         for _ in 0..100_000 {
@@ -228,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operator_mends_only_what_needs_no_other_template() {
+    fn the_operator_can_mend_a_pod_only_if_no_problem_needs_another_template() {
         let of = |menders: &[Mender]| {
             let mut problems = Problems::default();
             for mender in menders {
@@ -247,7 +252,7 @@ mod tests {
         assert_eq!(
             of(&[&many[..], &[Mender::Author]].concat()),
             Mender::Author,
-            "the last, which is not kept"
+            "the last problem, which is not kept"
         );
     }
 }

@@ -40,7 +40,7 @@ pub(crate) struct Login {
 
 words! {
     /// An auth method that takes a service-account token.
-    pub enum AuthMethod {
+    pub(crate) enum AuthMethod {
         /// The server asks the API server about the token (TokenReview):
         /// <https://developer.hashicorp.com/vault/docs/auth/kubernetes>
         Kubernetes = "kubernetes",

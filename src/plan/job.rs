@@ -57,7 +57,7 @@ impl JobPlan {
 /// A login at the plan's server by the auth method `jwt`, with the token that GitHub's OIDC provider gives the job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct JobLogin {
+pub(crate) struct JobLogin {
     /// The mount path of the auth method, without `auth/`.
     pub(crate) mount: ApiPath,
     /// The Vault role.

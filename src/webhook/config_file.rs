@@ -237,16 +237,16 @@ mod tests {
             (b"a\0\xff", "config.yaml: the file is not text in UTF-8"),
             (
                 b"agent:\n\timage: i\n",
-                "it is no YAML in line 2: a tab stands in front of it",
+                "it is not valid YAML in line 2: the line begins with a tab",
             ),
             (
                 b"agent: {image: i}\nagent: {image: i}\n",
-                "line 2, column 1: the key \"agent\" stands there a second time",
+                "line 2, column 1: the key \"agent\" is there twice",
             ),
             (b"agent: {image: i}\nconnections:\n- d\n", "line 3"),
             (
                 b"apiVersion: v1\nkind: ConfigMap\n",
-                "line 1, column 1: \"apiVersion\" is no key here: there are agent, connections, allowSharedProcessNamespace",
+                "line 1, column 1: \"apiVersion\" is not a key here: the keys are agent, connections, allowSharedProcessNamespace",
             ),
             (b"agent: {image: i}\nconnections: {}\n---\na: b\n", "line 4"),
         ] {

@@ -174,7 +174,7 @@ pub(super) fn answer(body: &[u8], config: &Config) -> Result<ReviewAnswer, Revie
     match Pod::parse(request.object.map_or("null", RawValue::get)) {
         Ok(pod) => Ok(answer_pod(&request, &pod, config)?.counting(&request, Some(&pod))),
         // podkey allows every pod that asks for nothing, also a pod that podkey cannot parse.
-        Err(_) if !Pod::asks(request.object.map_or("null", RawValue::get)) => {
+        Err(_) if !Pod::may_have_annotations(request.object.map_or("null", RawValue::get)) => {
             let log = request.log(None);
             respond(&request.uid, Allowed::Unchanged(&[]), AdmissionResult::Ignored, log)
         }
@@ -249,7 +249,7 @@ fn answer_pod<Object>(
 impl ReviewAnswer {
     /// Sets how the pod counts in the metrics.
     fn counting<Object>(mut self, request: &ReviewRequest<'_, Object>, pod: Option<&Pod<'_>>) -> Self {
-        if request.dry_run != Some(true) && !pod.is_some_and(is_injected) {
+        if request.dry_run != Some(true) && !pod.is_some_and(Pod::has_podkey_init) {
             self.pod = match self.result {
                 AdmissionResult::Injected => Some(PodResult::Injected),
                 AdmissionResult::Denied => Some(PodResult::Denied),
@@ -258,12 +258,6 @@ impl ReviewAnswer {
         }
         self
     }
-}
-
-/// Whether podkey has injected the pod before: the API server asks again after another webhook has changed the pod.
-fn is_injected(pod: &Pod<'_>) -> bool {
-    let mut init_containers = pod.spec.init_containers.iter().flatten();
-    init_containers.any(|container| container.name == "podkey-init")
 }
 
 /// What the answer says of the pod. The texts are warnings.

@@ -310,7 +310,7 @@ fn the_schema_has_the_keys_of_the_operator_s_config_and_no_others() {
         };
         let error = error.to_string();
         let (_, keys) = error
-            .split_once("is no key here: there are ")
+            .split_once("is not a key here: the keys are ")
             .unwrap_or_else(|| panic!("{error}"));
         let known: BTreeSet<_> = keys.lines().next().unwrap().split(", ").map(str::to_owned).collect();
         let at = schema_at(path);

@@ -159,7 +159,7 @@ fn a_refusal_lists_all_problems_and_shows_nothing_of_the_operators_config() {
     let message = response["status"]["message"].as_str().unwrap();
     assert!(message.contains("podkey.dev/files[0].secret: \"../x\""), "{message}");
     assert!(
-        message.contains("podkey.dev/rol: is no annotation of podkey (did you mean \"role\"?)"),
+        message.contains("podkey.dev/rol: is not an annotation of podkey (did you mean \"role\"?)"),
         "{message}"
     );
 
@@ -270,7 +270,7 @@ fn a_pod_that_podkey_cannot_parse_is_refused_with_the_request_s_uid() {
         assert_eq!(response["allowed"], false, "{object}");
         let message = response["status"]["message"].as_str().unwrap();
         assert!(
-            message.contains("no v1 Pod") && !message.contains("canary"),
+            message.contains("not a v1 Pod") && !message.contains("canary"),
             "{message}"
         );
     }

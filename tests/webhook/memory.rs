@@ -261,7 +261,7 @@ fn names_of_a_megabyte_are_cut_in_the_log() {
     odd["request"]["object"]["metadata"]["annotations"] = json!({ format!("podkey.dev/{long}"): long });
     let reply = webhook.post(&bytes(&odd));
     assert!(reply.body.len() < 64 * 1024, "{}", reply.body.len());
-    webhook.wait_for_log("is no annotation of podkey");
+    webhook.wait_for_log("is not an annotation of podkey");
     for line in webhook.log() {
         assert!(line.len() < 32 * 1024, "{} bytes", line.len());
     }

@@ -1,96 +1,81 @@
-//! Warnings of what probably does not work although nothing is wrong with it: files that their reader cannot read, or that no
-//! step of a job sees. Only the image and the server know for sure, so the pod is not refused.
+//! Warnings of what probably does not work, although the request has no problem: files that the reader cannot read, or that no step
+//! of a job sees. Only the image and the server know for sure, so podkey does not refuse the pod.
 
-use crate::inject::check::hooks;
-use crate::inject::pod::Pod;
-use crate::inject::pod::readers::{Reader, ReaderUser};
+use crate::inject::Warnings;
+use crate::inject::pod::readers::ReaderUser;
+use crate::inject::pod::runner::{CONTAINER_HOOK_TEMPLATE, CONTAINER_HOOKS, REQUIRE_JOB_CONTAINER};
+use crate::inject::pod::survey::Survey;
 use crate::inject::request::InjectionRequest;
-use crate::inject::request::files::{FileRequest, Source};
+use crate::inject::request::files::FileRequest;
 use crate::plan::{Value, spelling};
 
-/// One line for each kind. `owner` is the user of podkey's containers; none: the cluster picks one for all.
-pub(crate) fn warnings(
-    pod: &Pod<'_>,
-    request: &InjectionRequest,
-    readers: &[Reader<'_, '_>],
-    user: ReaderUser,
-    owner: Option<i64>,
-) -> Vec<String> {
-    let in_own_pods = hooks::are_on(pod, request) || pod.is_runner();
-    let in_own_pods = in_own_pods.then(|| of_jobs_in_own_pods(request, readers));
-    in_own_pods
-        .flatten()
+/// One line for each kind of advice.
+pub(super) fn advice(survey: &Survey<'_>, request: &InjectionRequest) -> Warnings {
+    jobs_in_other_pods(survey, request)
         .into_iter()
-        .chain(of_unreadable_files(pod, request, user, owner))
-        .chain(of_literal_data(request))
+        .chain(unreadable_file(survey, request))
+        .chain(literal_data(request))
         .collect()
 }
 
-/// In ARC's kubernetes mode steps run in pods that the runner makes, which have none of the runner's mounts.
+/// In ARC's kubernetes mode, steps run in pods that the runner makes. These pods have none of the runner's mounts.
 /// <https://github.com/actions/runner-container-hooks>
-fn of_jobs_in_own_pods(request: &InjectionRequest, readers: &[Reader<'_, '_>]) -> Option<String> {
-    const HOOKS: &str = "ACTIONS_RUNNER_CONTAINER_HOOKS";
-    const REQUIRED: &str = "ACTIONS_RUNNER_REQUIRE_JOB_CONTAINER";
+fn jobs_in_other_pods(survey: &Survey<'_>, request: &InjectionRequest) -> Option<String> {
     // Variables reach the steps: the runner passes them on.
-    if request.files.is_empty() && request.export != Some(false) {
+    if !survey.has_runner() || request.files.is_empty() && request.exports() {
         return None;
     }
-    let container = readers.iter().find_map(|reader| {
-        let env = reader
-            .container
-            .variables(|var| [HOOKS, REQUIRED].contains(&&*var.name));
-        env.get(HOOKS)?;
-        Some(env.get(REQUIRED).and_then(|var| var.value.as_deref()) == Some("true"))
+    let mut readers = survey.readers.found.iter();
+    let requires_container = readers.find_map(|reader| {
+        let names = [CONTAINER_HOOKS, REQUIRE_JOB_CONTAINER];
+        let env = reader.container.variables(|var| names.contains(&&*var.name));
+        env.get(CONTAINER_HOOKS)?;
+        let required = env.get(REQUIRE_JOB_CONTAINER);
+        Some(required.and_then(|var| var.value.as_deref()) == Some("true"))
     });
-    let which = match container? {
+    let which = match requires_container? {
         true => "steps",
         false => "container jobs",
     };
     Some(format!(
-        "podkey: {which} run in other pods, without the files: annotate ACTIONS_RUNNER_CONTAINER_HOOK_TEMPLATE's pod"
+        "podkey: {which} run in other pods, without the files: annotate {CONTAINER_HOOK_TEMPLATE}'s pod"
     ))
 }
 
-/// A file is its owner's, and of the pod's group where the pod has one: the reader must be one of them, or the mode must let
-/// everybody read.
-fn of_unreadable_files(
-    pod: &Pod<'_>,
-    request: &InjectionRequest,
-    user: ReaderUser,
-    owner: Option<i64>,
-) -> Option<String> {
-    let context = pod.spec.security_context.as_ref();
-    let has_group = context.is_some_and(|context| context.fs_group.is_some() || context.run_as_group.is_some());
-    let bits = match user {
+/// A file belongs to the user of podkey's containers, and to the pod's group if the pod has one. The reader must be that user or in
+/// that group, or the mode must let everybody read.
+fn unreadable_file(survey: &Survey<'_>, request: &InjectionRequest) -> Option<String> {
+    let has_group = survey.pod.fs_group().is_some() || survey.pod.run_as_group().is_some();
+    let bits = match survey.reader_user {
         ReaderUser::Root { reads_all: true } => return None,
-        // The kernel looks at the first class that fits, and no further.
+        // The kernel looks at the first class that matches, and at no other class.
         ReaderUser::One(_) => 0o400,
-        // Where the operator sets none, the cluster picks one for all containers of the pod.
-        ReaderUser::Unknown if owner.is_none() => 0o400,
+        // The operator sets no user, so the cluster chooses one user for all containers of the pod.
+        ReaderUser::Unknown if survey.run_as_user.is_none() => 0o400,
         ReaderUser::Root { reads_all: false } | ReaderUser::Unknown if has_group => 0o044,
         ReaderUser::Root { reads_all: false } | ReaderUser::Unknown => 0o004,
     };
-    // The job's own files are the runner's.
-    let by_init = |file: &&FileRequest| matches!(file.secret, Source::Init(_));
+    // The files of the job belong to the runner's user.
+    let by_init = |file: &&FileRequest| !file.is_for_job();
     let unreadable = |file: &&FileRequest| file.mode.is_some_and(|mode| mode.bits() & bits == 0);
     let file = request.files.iter().filter(by_init).find(unreadable)?;
     let mode = file.mode?;
-    let mend = match user {
+    let remedy = match survey.reader_user {
         ReaderUser::One(_) => "write no mode, or 0400",
         ReaderUser::Root { .. } | ReaderUser::Unknown => "set runAsUser, or write no mode",
     };
-    let whose = match owner {
+    let owner = match survey.run_as_user {
         Some(uid) => format!(" of user {uid}"),
         None => String::new(),
     };
     Some(format!(
-        "podkey: the container may be unable to read files[{}]{whose}, mode {mode}: {mend}",
+        "podkey: the container may be unable to read files[{}]{owner}, mode {mode}: {remedy}",
         file.index
     ))
 }
 
-/// What is written to an engine is written as it stands.
-fn of_literal_data(request: &InjectionRequest) -> Option<String> {
+/// Nothing replaces variables in the data that podkey writes to an engine.
+fn literal_data(request: &InjectionRequest) -> Option<String> {
     let is_literal = |text: &String| spelling::of_text(text).is_some();
     let file = request.files.iter().find(|file| {
         let values = file.data.iter().flat_map(|data| data.values());

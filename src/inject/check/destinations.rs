@@ -1,18 +1,19 @@
-//! The files' destinations in an order in which those around a path are found without looking at all of them: a container may
+//! The destinations of all files, sorted, so that the files around a path are found without a look at every file: a container may
 //! name any number of paths.
 
 use crate::inject::request::files::FileRequest;
 use crate::plan::{self, Destination, SECRETS_DIR};
 
-/// The destinations, by their segments: what lies below a directory comes right behind it.
-pub(crate) struct Destinations<'r> {
+/// The destinations of all files.
+pub(super) struct Destinations<'r> {
+    /// Sorted by the segments of the paths: the paths below a directory come right behind the directory.
     sorted: Vec<(String, &'r FileRequest)>,
-    /// Those whose names the secret's fields make.
+    /// Files whose names come from the fields of a secret.
     of_fields: Vec<&'r FileRequest>,
 }
 
 impl<'r> Destinations<'r> {
-    pub(crate) fn of(files: &'r [FileRequest]) -> Self {
+    pub(super) fn of(files: &'r [FileRequest]) -> Self {
         let (of_fields, named): (Vec<_>, Vec<_>) = files
             .iter()
             .partition(|file| matches!(file.file, Destination::EachField(_)));
@@ -22,16 +23,21 @@ impl<'r> Destinations<'r> {
         Self { sorted, of_fields }
     }
 
-    /// How many come before a path, it itself left out.
+    /// Whether the request has no files.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sorted.is_empty() && self.of_fields.is_empty()
+    }
+
+    /// How many destinations come before the path.
     fn before(&self, path: &str) -> usize {
         self.sorted
             .partition_point(|(other, _)| other.split('/').lt(path.split('/')))
     }
 
-    /// The file that is at this path, or that would be where a directory above it is. (Two of them are in conflict with each
-    /// other, which is told elsewhere.)
-    pub(crate) fn at_or_above(&self, path: &str) -> Option<&'r FileRequest> {
-        // Of the directories above `/var/run/x`, `/var` is not above `/run/x`.
+    /// The file at this path, or the file in the place of a directory above the path. (Two such files are in conflict with each
+    /// other. `plan::rules` has that rule.)
+    pub(super) fn at_or_above(&self, path: &str) -> Option<&'r FileRequest> {
+        // `/var` is above `/var/run/x`, but not above `/run/x`, the real path.
         let var = (plan::real(path) != path).then(|| self.at_or_above("/var")).flatten();
         if var.is_some() {
             return var;
@@ -51,8 +57,8 @@ impl<'r> Destinations<'r> {
         found.or_else(|| self.of_fields.iter().find(of_field).copied())
     }
 
-    /// The files below a directory, each with its path from there.
-    pub(crate) fn below<'s>(&'s self, directory: &'s str) -> impl Iterator<Item = (&'s str, &'r FileRequest)> {
+    /// The files below a directory, each with the path from the directory.
+    pub(super) fn below<'s>(&'s self, directory: &'s str) -> impl Iterator<Item = (&'s str, &'r FileRequest)> {
         let directory = plan::real(directory);
         let all = self.sorted[self.before(directory)..].iter();
         all.map_while(move |(path, file)| {

@@ -1,112 +1,129 @@
-//! What the shape of a path tells of the secrets engine behind it: whether there can be versions, and whether the answer is
-//! JSON at all. Only the server knows the engine, so what another engine could answer is a warning, not a problem.
+//! What the shape of a path reveals of the secrets engine behind it: whether there can be versions, and whether the answer is
+//! JSON. Only the server knows the engine: where another engine could give a good answer, the pod gets a warning, not a denial.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::InjectionRequest;
-use crate::inject::request::files::{FileRequest, Source};
+use crate::inject::request::files::FileRequest;
 use crate::inject::request::keys::{ENV, JOB_ENV};
 use crate::plan::ApiPath;
 
 /// A path that the pod asks for.
-struct Asked<'r> {
+struct RequestedPath<'r> {
     path: &'r ApiPath,
     version: Option<NonZeroU64>,
-    file: Option<&'r FileRequest>,
-    /// The annotation, where it is no file's.
-    key: &'static str,
+    origin: PathOrigin<'r>,
 }
 
-impl Asked<'_> {
+/// What asks for a path.
+enum PathOrigin<'r> {
+    File(&'r FileRequest),
+    /// The annotation with this key.
+    Annotation(&'static str),
+}
+
+impl RequestedPath<'_> {
     /// `podkey.dev/files[0].secret`, or the annotation's key.
     fn place(&self, field: &str) -> String {
-        match self.file {
-            Some(file) => format!("{}.{field}", file.place()),
-            None => self.key.to_owned(),
+        match self.origin {
+            PathOrigin::File(file) => format!("{}.{field}", file.place()),
+            PathOrigin::Annotation(key) => key.to_owned(),
         }
     }
 
-    /// The same for a warning, which is short.
+    /// The place in a warning, which has to be short.
     fn short(&self) -> String {
-        match self.file {
-            Some(file) => format!("files[{}]", file.index),
-            None => format!("a path in {}", self.key),
+        match self.origin {
+            PathOrigin::File(file) => format!("files[{}]", file.index),
+            PathOrigin::Annotation(key) => format!("a path in {key}"),
+        }
+    }
+
+    /// Whether the path is read. A path with `data` is written.
+    fn is_read(&self) -> bool {
+        match self.origin {
+            PathOrigin::File(file) => file.data.is_none(),
+            PathOrigin::Annotation(_) => true,
         }
     }
 }
 
-/// Tells of each path that cannot be read as it is asked for, and warns of those that probably cannot.
+/// Reports each path that cannot be read as the pod asks for it, and warns of paths that probably cannot.
 pub(crate) fn check(request: &InjectionRequest, problems: &mut Problems, warnings: &mut Vec<String>) {
-    let asked = asked(request);
-    for asked in &asked {
-        if let Some(version) = asked.version
-            && kv2_mount(asked.path).is_none()
-        {
-            problems.push(
-                asked.place("version"),
-                format!(
-                    "asks for version {version} of {}, which has no versions: only paths of KV version 2 have, which contain \
-                     /data/{}. Write that path, or remove the version",
-                    quoted(asked.path.as_str()),
-                    with_data(asked.path),
-                ),
-            );
-        }
+    let paths = requested_paths(request);
+    for path in &paths {
+        check_version(path, problems);
     }
-    let is_read = |asked: &&Asked<'_>| asked.file.is_none_or(|file| file.data.is_none());
-    for asked in asked.iter().filter(is_read) {
-        let Some(raw) = Raw::of(asked.path) else { continue };
-        if raw.is_certain {
-            problems.push(
-                asked.place("secret"),
-                format!(
-                    "{} is answered with {} and not with JSON: read {} and its key {} instead",
-                    quoted(asked.path.as_str()),
-                    raw.form,
-                    quoted(&raw.instead),
-                    raw.key
-                ),
-            );
-        } else {
-            warnings.push(format!(
-                "podkey: {} is no JSON if its mount is a PKI engine: read .../{} key {} then",
-                asked.short(),
-                raw.instead_below_mount(),
-                raw.key
-            ));
-        }
+    for path in paths.iter().filter(|path| path.is_read()) {
+        check_raw(path, problems, warnings);
     }
-    warnings.extend(without_data(&asked));
+    warnings.extend(without_data(&paths));
 }
 
-fn asked(request: &InjectionRequest) -> Vec<Asked<'_>> {
-    let files = request.files.iter().map(|file| Asked {
-        path: match &file.secret {
-            Source::Init(path) => path,
-            Source::Job(path) => path.as_path(),
-        },
+/// Only KV version 2 has versions.
+fn check_version(requested: &RequestedPath<'_>, problems: &mut Problems) {
+    let Some(version) = requested.version.filter(|_| kv2_mount(requested.path).is_none()) else {
+        return;
+    };
+    problems.push(
+        requested.place("version"),
+        format!(
+            "asks for version {version} of {}, which has no versions: only paths of KV version 2 have, which contain \
+             /data/{}. Write that path, or remove the version",
+            quoted(requested.path.as_str()),
+            with_data(requested.path),
+        ),
+    );
+}
+
+/// The agent reads answers in JSON only.
+fn check_raw(requested: &RequestedPath<'_>, problems: &mut Problems, warnings: &mut Vec<String>) {
+    let Some(raw) = RawEndpoint::of(requested.path) else {
+        return;
+    };
+    if raw.is_certain {
+        problems.push(
+            requested.place("secret"),
+            format!(
+                "{} is answered with {} and not with JSON: read {} and its key {} instead",
+                quoted(requested.path.as_str()),
+                raw.form,
+                quoted(&raw.instead),
+                raw.key
+            ),
+        );
+    } else {
+        warnings.push(format!(
+            "podkey: {} is not JSON if its mount is a PKI engine: read .../{} key {} then",
+            requested.short(),
+            raw.instead_below_mount(),
+            raw.key
+        ));
+    }
+}
+
+fn requested_paths(request: &InjectionRequest) -> Vec<RequestedPath<'_>> {
+    let files = request.files.iter().map(|file| RequestedPath {
+        path: file.secret.path(),
         version: file.version,
-        file: Some(file),
-        key: ENV,
+        origin: PathOrigin::File(file),
     });
-    let env = request.env.iter().map(|env| Asked {
+    let env = request.env.iter().map(|env| RequestedPath {
         path: &env.secret,
         version: env.version,
-        file: None,
-        key: ENV,
+        origin: PathOrigin::Annotation(ENV),
     });
-    let job_env = request.job_env.iter().map(|env| Asked {
+    let job_env = request.job_env.iter().map(|env| RequestedPath {
         path: env.secret.as_path(),
         version: env.version,
-        file: None,
-        key: JOB_ENV,
+        origin: PathOrigin::Annotation(JOB_ENV),
     });
     files.chain(env).chain(job_env).collect()
 }
 
-/// The mount of a path that is written as KV version 2 wants: `kv` of `kv/data/web`.
+/// The mount of a path that has the form of KV version 2: `kv` of `kv/data/web`.
 fn kv2_mount(path: &ApiPath) -> Option<&str> {
     path.as_str().split_once("/data/").map(|(mount, _)| mount)
 }
@@ -118,10 +135,10 @@ fn with_data(path: &ApiPath) -> String {
     })
 }
 
-/// A path without `/data/` on a mount that another entry reads as KV version 2. (On KV version 1 `data` may be the first word
-/// of a secret's name.)
-fn without_data(asked: &[Asked<'_>]) -> Option<String> {
-    /// What a KV version 2 engine has besides.
+/// A warning of a path without `/data/` on a mount that another entry reads as KV version 2. (On KV version 1 `data` may be the
+/// first segment of a secret's name.)
+fn without_data(paths: &[RequestedPath<'_>]) -> Option<String> {
+    /// The other endpoints of a KV version 2 engine.
     const OTHERS: [&str; 7] = [
         "config",
         "delete",
@@ -131,11 +148,11 @@ fn without_data(asked: &[Asked<'_>]) -> Option<String> {
         "subkeys",
         "undelete",
     ];
-    let mounts: BTreeSet<_> = asked.iter().filter_map(|asked| kv2_mount(asked.path)).collect();
-    let lacks = asked.iter().find(|asked| {
-        let path = asked.path.as_str();
+    let mounts: BTreeSet<_> = paths.iter().filter_map(|requested| kv2_mount(requested.path)).collect();
+    let lacks = paths.iter().find(|requested| {
+        let path = requested.path.as_str();
         let mut ends = path.match_indices('/').map(|(end, _)| end);
-        kv2_mount(asked.path).is_none()
+        kv2_mount(requested.path).is_none()
             && ends.any(|end| {
                 let next = path[end + 1..].split('/').next().unwrap_or_default();
                 mounts.contains(&path[..end]) && !OTHERS.contains(&next)
@@ -147,28 +164,32 @@ fn without_data(asked: &[Asked<'_>]) -> Option<String> {
     ))
 }
 
-/// An endpoint that answers with a certificate or a key itself, and the one that answers with the same as JSON. Tried with
-/// OpenBao 2.7.2; `unified-crl` is Vault Enterprise's. <https://openbao.org/api-docs/secret/pki/>
-struct Raw {
+/// An endpoint that answers with a certificate or a key instead of JSON. Tried with OpenBao 2.7.2; `unified-crl` exists in Vault
+/// Enterprise only. <https://openbao.org/api-docs/secret/pki/>
+struct RawEndpoint {
+    /// What the answer is: `PEM`, `DER` or `the key`.
     form: &'static str,
+    /// The endpoint that answers with JSON.
     instead: String,
+    /// The length of the mount in `instead`, with its slash.
     mount_bytes: usize,
+    /// The field of the JSON that holds the certificate or key.
     key: &'static str,
-    /// Another engine has no such path, or the mount is named after the engine.
+    /// No other engine has such a path, or the mount is named after the engine.
     is_certain: bool,
 }
 
-impl Raw {
+impl RawEndpoint {
     fn of(path: &ApiPath) -> Option<Self> {
         const PEM: &str = "PEM";
         const DER: &str = "DER";
-        // A secret of the KV engine may be called anything.
+        // A secret of the KV engine may have any name.
         if kv2_mount(path).is_some() {
             return None;
         }
         let segments: Vec<&str> = path.segments().collect();
         let (mount, below): (&[&str], String) = match segments.as_slice() {
-            // JSON.
+            // These answer with JSON.
             [.., "config", "ca"] | [.., "cert", _] | [.., "issuer", _, "crl"] | [.., "issuer", _, "crl", "delta"] => {
                 return None;
             }
@@ -195,7 +216,7 @@ impl Raw {
         let (last, mount) = (segments.last().copied().unwrap_or_default(), mount.join("/"));
         let is_ssh = last == "public_key";
         let is_named = mount.to_ascii_lowercase().contains(if is_ssh { "ssh" } else { "pki" });
-        // Many secrets are called public_key.
+        // Many secrets have the name public_key.
         if mount.is_empty() || is_ssh && !is_named {
             return None;
         }
@@ -229,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_that_answers_without_json_is_told_with_the_one_that_does() {
+    fn for_an_endpoint_that_does_not_answer_with_json_the_endpoint_that_does_is_named() {
         for (path, expected) in [
             ("pki/ca", "DER pki/cert/ca certificate"),
             ("pki/ca/pem", "PEM pki/cert/ca certificate"),
@@ -250,14 +271,14 @@ mod tests {
             ("corp/ca/pem", "perhaps PEM corp/cert/ca certificate"),
             ("secret/ca", "perhaps DER secret/cert/ca certificate"),
         ] {
-            let raw = Raw::of(&path.parse().unwrap()).expect(path);
+            let raw = RawEndpoint::of(&path.parse().unwrap()).expect(path);
             let perhaps = if raw.is_certain { "" } else { "perhaps " };
             assert_eq!(
                 format!("{perhaps}{} {} {}", raw.form, raw.instead, raw.key),
                 expected,
                 "{path}"
             );
-            assert!(Raw::of(&raw.instead.parse().unwrap()).is_none(), "{path}");
+            assert!(RawEndpoint::of(&raw.instead.parse().unwrap()).is_none(), "{path}");
         }
         for path in [
             "pki/cert/ca",
@@ -273,7 +294,7 @@ mod tests {
             "secret/public_key",
             "ssh/config/ca",
         ] {
-            assert!(Raw::of(&path.parse().unwrap()).is_none(), "{path}");
+            assert!(RawEndpoint::of(&path.parse().unwrap()).is_none(), "{path}");
         }
     }
 }

@@ -1,63 +1,25 @@
-//! Variables where no job hooks export them: the agent stands in front of the containers' own commands, sets the variables in
-//! its environment, and becomes the command. The values are never in the pod's spec.
+//! Variables in a container whose command the agent starts. The agent stands in front of the command, sets the variables in its
+//! environment, and becomes the command: the pod's spec never holds the values.
 
-use crate::inject::check::hooks;
-use crate::inject::pod::{Container, Pod, Text, Variables};
+use crate::inject::patch::additions::{Additions, CommandStart};
+use crate::inject::pod::Variables;
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::InjectionRequest;
-use crate::inject::request::keys::{ENV, EXPORT, JOB_HOOKS};
-use crate::plan::{EXEC, Select};
+use crate::inject::request::keys::{CONTAINERS, ENV, EXPORT};
+use crate::plan::{ENV_DIR, SECRETS_DIR, Select};
 
-/// Whether the agent is to start the containers' commands.
-pub(crate) fn is_on(pod: &Pod<'_>, request: &InjectionRequest, problems: &Problems) -> bool {
-    // Nothing can be said of what a value means that does not parse.
-    let unclear = problems
-        .iter()
-        .any(|problem| [JOB_HOOKS, EXPORT].contains(&&*problem.key));
-    let exports = !request.env.is_empty() && request.export != Some(false);
-    // Those of a workflow pod's steps are no children of its command.
-    exports && !unclear && !hooks::are_on(pod, request) && !pod.is_workflow()
-}
-
-/// What must stand in front of the container's command, and does not yet. No image is looked up: the command must be in
-/// the pod.
-pub(crate) fn words(container: &Container<'_>, problems: &mut Problems) -> &'static [&'static str] {
-    let command = container.command();
-    if command.is_empty() {
-        problems.push_with(|| {
-            (
-                ENV,
-                format!(
-                    "needs the command of the container {}, which only its image knows: write its ENTRYPOINT as `command` \
-                     (and its CMD as `args`), or leave it out of podkey.dev/containers, or add podkey.dev/export: \"false\" to \
-                     get files in /podkey/secrets/env instead",
-                    quoted(&container.name)
-                ),
-            )
-        });
-        return &[];
-    }
-    // Another webhook may have put its own program in front of ours, and ours into the arguments.
-    let ours = |words: &[Text<'_>]| {
-        let mut windows = words.windows(EXEC.len());
-        windows.any(|words| words.iter().map(|word| &**word).eq(EXEC))
-    };
-    match ours(&command) || ours(&container.args()) {
-        true => &[],
-        false => &EXEC,
-    }
-}
-
-/// A variable that the container sets itself would be replaced, and nobody would see why.
-pub(crate) fn check_env(
-    container: &Container<'_>,
-    present: &Variables<'_>,
+/// `variables` are those of the container that podkey's variables are compared with.
+pub(super) fn check(
+    additions: &Additions<'_>,
+    variables: &Variables<'_>,
     request: &InjectionRequest,
     problems: &mut Problems,
 ) {
+    let container = additions.reader.container;
+    // The agent would replace a variable that the container sets itself, and nobody would see why.
     for env in &request.env {
         if let Select::Value { name, .. } = &env.select
-            && present.contains_key(name.as_str())
+            && variables.contains_key(name.as_str())
         {
             problems.push_with(|| {
                 let container = quoted(&container.name);
@@ -67,5 +29,19 @@ pub(crate) fn check_env(
                 )
             });
         }
+    }
+    // podkey looks up no image: the pod must have the command.
+    if additions.command == CommandStart::Unknown {
+        problems.push_with(|| {
+            (
+                ENV,
+                format!(
+                    "needs the command of the container {}, which only its image knows: write its ENTRYPOINT as `command` \
+                     (and its CMD as `args`), or leave the container out of {CONTAINERS}, or add {EXPORT}: \"false\" to \
+                     get files in {SECRETS_DIR}/{ENV_DIR} instead",
+                    quoted(&container.name)
+                ),
+            )
+        });
     }
 }

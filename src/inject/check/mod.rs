@@ -1,13 +1,105 @@
-//! What is wrong with a request for this pod: each file asks one question of the survey, and none asks what another found.
+//! What is wrong with a request for this pod. Each check answers one question from the survey, the request and the operator's config.
+//! No check depends on the problems that another check found.
 
-pub(crate) mod advice;
-pub(crate) mod destinations;
-pub(crate) mod engines;
-pub(crate) mod exec;
-pub(crate) mod hooks;
+mod access;
+mod additions;
+mod advice;
+mod connection;
+mod destinations;
+mod engines;
+mod exec;
+mod hooks;
+pub(crate) mod injected;
+mod mounts;
+mod names;
+mod order;
+mod pod_spec;
 pub(crate) mod policy;
-pub(crate) mod present;
-pub(crate) mod programs;
-pub(crate) mod references;
-pub(crate) mod refresh;
-pub(crate) mod runner;
+mod programs;
+mod readers;
+mod references;
+mod refresh;
+pub(crate) mod rules;
+mod runner_files;
+mod warnings;
+
+use crate::inject::Warnings;
+use crate::inject::check::destinations::Destinations;
+use crate::inject::check::injected::InjectedState;
+use crate::inject::config::{Config, ConnectionConfig};
+use crate::inject::patch::additions::Additions;
+use crate::inject::patch::mounts as patch_mounts;
+use crate::inject::patch::plan::{self, PodPlan, WholeRequest};
+use crate::inject::pod::survey::Survey;
+use crate::inject::problem::Problems;
+use crate::inject::request::InjectionRequest;
+use crate::inject::request::keys::{ENV, FILES};
+use crate::inject::request::variables;
+use crate::plan::MAX_PLAN_BYTES;
+
+/// What the checks leave of a request without problems: all that the patch is built from.
+#[derive(Debug)]
+pub(crate) struct Injection<'s, 'c> {
+    pub(crate) connection: &'c ConnectionConfig,
+    pub(crate) additions: Vec<Additions<'s>>,
+    pub(crate) state: InjectedState,
+    /// The plan as the environment variable `PODKEY_PLAN` has it.
+    pub(crate) plan: String,
+    pub(crate) warnings: Warnings,
+}
+
+/// Runs every check, so that the author learns of all problems at once. `whole` is the request if all annotations parsed. None: the
+/// pod is refused.
+pub(crate) fn check<'s, 'c>(
+    survey: &Survey<'s>,
+    request: &'s InjectionRequest,
+    whole: Option<WholeRequest<'s>>,
+    namespace: &str,
+    config: &'c Config,
+    problems: &mut Problems,
+) -> Option<Injection<'s, 'c>> {
+    let file_mounts = patch_mounts::of_files(request);
+    pod_spec::check(survey.pod, config, problems);
+    names::check(survey, problems);
+    mounts::check(survey, whole.map(|_| &*file_mounts), problems);
+    let connection = connection::choose(request, config, problems);
+    let login = connection.map(|connection| connection::login(request, connection, problems));
+    readers::check(survey, problems);
+    pod_spec::check_user(survey, problems);
+    hooks::check(survey, request, connection, problems);
+    variables::check(request, problems);
+    refresh::check(survey, config, connection, request, problems);
+    references::check(survey, request, problems);
+    let mut advice = advice::advice(survey, request);
+    engines::check(request, problems, &mut advice);
+    order::check(survey, problems);
+    let destinations = Destinations::of(&request.files);
+    programs::check(survey, &destinations, problems);
+    runner_files::check(survey, &destinations, problems);
+    let additions = additions::check(survey, request, &file_mounts, problems);
+    // A plan needs a connection, a login, and annotations that all parsed. All other problems leave a plan to check.
+    let (connection, login) = (connection?, login?.ok()?);
+    let plan = plan::plan(survey, whole?, connection, login);
+    access::check(survey.pod, namespace, connection, &plan, problems);
+    let state = injected::check(survey, request, &plan, connection, problems);
+    let plan = plan_text(&plan, request, problems);
+    problems.is_empty().then(|| Injection {
+        connection,
+        additions,
+        state,
+        plan,
+        warnings: warnings::warnings(survey, connection, state, advice),
+    })
+}
+
+fn plan_text(plan: &PodPlan<'_>, request: &InjectionRequest, problems: &mut Problems) -> String {
+    let text = plan.to_env_value().unwrap_or_default();
+    if text.is_empty() || text.len() > MAX_PLAN_BYTES {
+        let bytes = text.len();
+        problems.push(
+            if request.files.is_empty() { ENV } else { FILES },
+            format!("makes a plan of {bytes} bytes, but at most {MAX_PLAN_BYTES} are allowed: ask for less"),
+        );
+    }
+    text
+}

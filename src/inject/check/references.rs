@@ -1,19 +1,18 @@
-//! `$(NAME)` in a container's command, arguments and variables, where Kubernetes cannot know NAME: a variable of
-//! podkey's is none of the container's own, and the path of a file stands behind the container's variables. Kubernetes would
-//! leave the text as it is. <https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/>
+//! `$(NAME)` in a container's command, arguments and variables, where Kubernetes does not know NAME. Kubernetes leaves such a text
+//! as it is. The variables of `podkey.dev/env` are not in the pod's spec, and the variable with the path of a file comes after the
+//! container's variables. <https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/>
 
 use std::collections::BTreeSet;
 
-use crate::inject::patch::parts::Tool;
-use crate::inject::pod::readers::Reader;
-use crate::inject::pod::{Container, EnvVar};
+use crate::inject::pod::survey::{AgentUse, Survey};
+use crate::inject::pod::{Container, EnvVar, Variables};
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::InjectionRequest;
-use crate::inject::request::keys::ENV;
+use crate::inject::request::keys::{ENV, FILES};
 use crate::plan::{ENV_DIR, SECRETS_DIR, Select};
 
-/// Tells of each such name, once for each reader.
-pub(crate) fn check(readers: &[Reader<'_, '_>], tool: Tool, request: &InjectionRequest, problems: &mut Problems) {
+/// Reports each such name once for each reader.
+pub(super) fn check(survey: &Survey<'_>, request: &InjectionRequest, problems: &mut Problems) {
     let env = request.env.iter().map(|env| &env.select);
     let selects = env.chain(request.job_env.iter().map(|env| &env.select));
     let secrets: BTreeSet<&str> = selects
@@ -26,83 +25,100 @@ pub(crate) fn check(readers: &[Reader<'_, '_>], tool: Tool, request: &InjectionR
     if secrets.is_empty() && !has_paths {
         return;
     }
-    // A container that refers to no variable, as most do not, is not looked into.
-    let containers = readers.iter().map(|reader| reader.container);
-    for container in containers.filter(|container| container.has_references()) {
-        check_container(container, &secrets, tool, request, problems);
+    let readers = survey.readers.found.iter().map(|reader| reader.container);
+    for container in readers.filter(|container| container.has_references()) {
+        let references = ContainerReferences::of(container, &secrets, request);
+        references.check_secrets(&secrets, survey.agent_use, problems);
+        references.check_paths(request, problems);
     }
 }
 
-fn check_container(
-    container: &Container<'_>,
-    secrets: &BTreeSet<&str>,
-    tool: Tool,
-    request: &InjectionRequest,
-    problems: &mut Problems,
-) {
-    let paths = || request.files.iter().filter_map(|file| file.env.as_deref());
-    let asked: BTreeSet<&str> = secrets.iter().copied().chain(paths()).collect();
-    let refers = |var: &EnvVar<'_>| var.value.as_deref().is_some_and(|value| value.contains("$("));
-    let present = container.variables(|var| asked.contains(&*var.name) || refers(var));
-    let own: BTreeSet<&str> = present.values().map(|var| &*var.name).collect();
-    let mut told: BTreeSet<&str> = BTreeSet::new();
-    let (command, args) = (container.command(), container.args());
-    let words = command.iter().map(|word| ("command", &**word));
-    let words = words.chain(args.iter().map(|word| ("args", &**word)));
-    let values = present.values().filter_map(|var| Some(("env", var.value.as_deref()?)));
-    // Names from a ConfigMap nobody can see from here.
-    let secrets = secrets
-        .iter()
-        .filter(|name| !own.contains(*name) && !container.has_env_from());
-    let secrets: BTreeSet<&str> = secrets.copied().collect();
-    for (field, text) in words.chain(values.clone()) {
-        for name in references(text) {
-            if let Some(name) = secrets.get(name).filter(|name| told.insert(name)) {
-                problems.push_with(|| (ENV, unknown(container, field, name, tool)));
+/// A container that may have references, and those of its variables that matter.
+struct ContainerReferences<'c, 'a> {
+    container: &'c Container<'a>,
+    /// Variables with a name that podkey sets too, or with a reference in the value.
+    variables: Variables<'a>,
+}
+
+impl<'c, 'a> ContainerReferences<'c, 'a> {
+    fn of(container: &'c Container<'a>, secrets: &BTreeSet<&str>, request: &InjectionRequest) -> Self {
+        let paths = request.files.iter().filter_map(|file| file.env.as_deref());
+        let names: BTreeSet<&str> = secrets.iter().copied().chain(paths).collect();
+        let refers = |var: &EnvVar<'_>| var.value.as_deref().is_some_and(|value| value.contains("$("));
+        Self {
+            container,
+            variables: container.variables(|var| names.contains(&*var.name) || refers(var)),
+        }
+    }
+
+    fn values(&self) -> impl Iterator<Item = &str> {
+        self.variables.values().filter_map(|var| var.value.as_deref())
+    }
+
+    /// Reports references to variables that hold secrets.
+    fn check_secrets(&self, secrets: &BTreeSet<&str>, agent_use: AgentUse, problems: &mut Problems) {
+        // With `envFrom` nobody knows from the pod which names there are.
+        if self.container.has_env_from() {
+            return;
+        }
+        let mut reported: BTreeSet<&str> = BTreeSet::new();
+        let (command, args) = (self.container.command(), self.container.args());
+        let command = command.iter().map(|word| ("command", &**word));
+        let args = args.iter().map(|word| ("args", &**word));
+        let values = self.values().map(|value| ("env", value));
+        for (field, text) in command.chain(args).chain(values) {
+            for name in references(text) {
+                let unknown = secrets.get(name).filter(|name| !self.variables.contains_key(**name));
+                if let Some(name) = unknown.filter(|name| reported.insert(name)) {
+                    problems.push_with(|| (ENV, unknown_secret(self.container, field, name, agent_use)));
+                }
             }
         }
     }
-    let paths: BTreeSet<&str> = paths().filter(|name| !own.contains(name)).collect();
-    if paths.is_empty() {
-        return;
-    }
-    let referenced: BTreeSet<&str> = values
-        .flat_map(|(_, text)| references(text))
-        .filter_map(|name| paths.get(name).copied())
-        .collect();
-    for file in &request.files {
-        if let Some(name) = file.env.as_deref().filter(|name| referenced.contains(name)) {
-            problems.push(
-                format!("{}.env", file.place()),
-                format!(
-                    "{} stands behind the variables of the container {}, one of which has $({name}) in its value: write {} there",
-                    quoted(name),
-                    quoted(&container.name),
-                    quoted(&file.file.path())
-                ),
-            );
+
+    /// Reports references to the paths of files in variables. (In command and arguments, Kubernetes knows these names.)
+    fn check_paths(&self, request: &InjectionRequest, problems: &mut Problems) {
+        let paths = request.files.iter().filter_map(|file| file.env.as_deref());
+        let paths: BTreeSet<&str> = paths.filter(|name| !self.variables.contains_key(*name)).collect();
+        if paths.is_empty() {
+            return;
+        }
+        let names = self.values().flat_map(references);
+        let referenced: BTreeSet<&str> = names.filter_map(|name| paths.get(name).copied()).collect();
+        for file in &request.files {
+            if let Some(name) = file.env.as_deref().filter(|name| referenced.contains(name)) {
+                problems.push(
+                    format!("{}.env", file.place()),
+                    format!(
+                        "{} comes after the variables of the container {}, one of which has $({name}) in its value: write {} there",
+                        quoted(name),
+                        quoted(&self.container.name),
+                        quoted(&file.file.path())
+                    ),
+                );
+            }
         }
     }
 }
 
-fn unknown(container: &Container<'_>, field: &str, name: &str, tool: Tool) -> String {
+fn unknown_secret(container: &Container<'_>, field: &str, name: &str, agent_use: AgentUse) -> String {
     let container = quoted(&container.name);
-    let mend = match tool {
-        Tool::Exec => format!(
+    let remedy = match agent_use {
+        AgentUse::Exec => format!(
             "let a shell do it, as in command: [sh, -c, 'exec app --token \"${name}\"'], or let the program read the variable"
         ),
-        Tool::Hooks => {
-            "only the steps of a job get it: use it there, or deliver a file with podkey.dev/files".to_owned()
+        AgentUse::JobHooks => {
+            format!("only the steps of a job get the variable: use it there, or deliver a file with {FILES}")
         }
-        Tool::None => format!("let the program read the file {SECRETS_DIR}/{ENV_DIR}/{name}"),
+        AgentUse::None => format!("let the program read the file {SECRETS_DIR}/{ENV_DIR}/{name}"),
     };
     format!(
-        "{} is no variable of the container {container} that Kubernetes knows, and $({name}) in its {field} stays as it is: {mend}",
+        "{} is not a variable of the container {container} that Kubernetes knows, so $({name}) in its {field} stays as it is: {remedy}",
         quoted(name)
     )
 }
 
-/// The names in `$(NAME)`. `$$` is a dollar.
+/// Each NAME of a `$(NAME)` in the text. `$$` is a dollar.
 fn references(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {

@@ -1,196 +1,92 @@
-//! The annotations `podkey.dev/refresh` and `podkey.dev/on-change`, and every reason why what they ask for cannot be.
+//! Whether the files of this pod can be refreshed as `podkey.dev/refresh` and `podkey.dev/on-change` ask.
 
-use crate::inject::config::Config;
+use crate::inject::check::rules::{self, Authored};
+use crate::inject::config::{CONFIG, Config, ConnectionConfig};
 use crate::inject::kubernetes::KubernetesVersion;
-use crate::inject::pod::Pod;
 use crate::inject::pod::readers::ReaderUser;
+use crate::inject::pod::survey::Survey;
 use crate::inject::problem::{Problems, quoted};
-use crate::inject::request::InjectionRequest;
-use crate::inject::request::files::{FileRequest, Source};
-use crate::inject::request::keys::{EXPORT, FILES, ON_CHANGE, REFRESH};
-use crate::plan::{Destination, Interval, MAX_ON_CHANGE, OnChange, SECRETS_DIR, WhenGone, spelling};
+use crate::inject::request::files::FileRequest;
+use crate::inject::request::keys::{ON_CHANGE, REFRESH};
+use crate::inject::request::{InjectionRequest, Requested};
+use crate::plan::OnChange;
+use crate::plan::rules::{RefreshShape, refresh};
 
-/// The longest list of actions, in bytes.
-const MAX_ACTIONS_BYTES: usize = 16 * 1024;
-
-/// Parses `podkey.dev/refresh` where it is not `never`.
-pub(crate) fn parse(word: &str, problems: &mut Problems) -> Option<Interval> {
-    let interval = word.parse::<Interval>();
-    if humantime::parse_duration(word).is_err() {
-        problems.push(
-            REFRESH,
-            format!("{} is neither \"never\" nor a duration such as 30s or 5m", quoted(word)),
-        );
-        return None;
-    }
-    interval
-        .map_err(|why| problems.push(REFRESH, format!("{} {why}", quoted(word))))
-        .ok()
-}
-
-/// Parses `podkey.dev/on-change`: one action a line.
-pub(crate) fn parse_actions(text: &str, problems: &mut Problems) -> Vec<OnChange> {
-    if text.len() > MAX_ACTIONS_BYTES {
-        problems.push(ON_CHANGE, format!("is longer than {MAX_ACTIONS_BYTES} bytes"));
-        return Vec::new();
-    }
-    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    if lines.is_empty() {
-        problems.push(
-            ON_CHANGE,
-            "is empty: write one action a line, such as signal:SIGHUP:nginx, touch:reload or \
-             http:POST:http://127.0.0.1:9000/-/reload",
-        );
-    }
-    if lines.len() > MAX_ON_CHANGE {
-        problems.push(
-            ON_CHANGE,
-            format!("has {} lines, allowed are {MAX_ON_CHANGE}", lines.len()),
-        );
-        return Vec::new();
-    }
-    let mut parsed = |line: &str| {
-        spelling::parse(line, spelling::of_plain_text)
-            .map_err(|why| problems.push(ON_CHANGE, format!("{} {why}", quoted(line))))
-            .ok()
-    };
-    lines.into_iter().filter_map(&mut parsed).collect()
-}
-
-/// What is asked for and cannot be done.
-pub(crate) fn check(
-    pod: &Pod<'_>,
+/// Reports what cannot be done.
+pub(super) fn check(
+    survey: &Survey<'_>,
     config: &Config,
+    connection: Option<&ConnectionConfig>,
     request: &InjectionRequest,
-    user: ReaderUser,
     problems: &mut Problems,
 ) {
-    // Nothing can be said of what a value means that does not parse.
-    if problems.iter().any(|problem| problem.key == REFRESH) && request.refresh.is_none() {
-        return;
-    }
-    if request.refresh.is_none() {
-        check_without(request, problems);
-        return;
-    }
-    if let Some(version) = config
-        .kubernetes_version
-        .filter(|version| *version < KubernetesVersion::NATIVE_SIDECARS)
-    {
-        problems.push_for_operator(
-            REFRESH,
-            format!(
-                "needs Kubernetes {} or later, which keeps podkey-sidecar running beside the containers, and this is {version}: \
-                 write \"never\"",
-                KubernetesVersion::NATIVE_SIDECARS
-            ),
-        );
-    }
-    // Entries with problems of their own are not there.
-    if request.only_job_reads() && !problems.iter().any(|problem| problem.key.starts_with(FILES)) {
-        problems.push(
-            REFRESH,
-            "has nothing to keep fresh, because the job reads all of it, once: write \"never\"",
-        );
-    }
-    if request.export == Some(false) && !request.job_env.is_empty() {
-        problems.push(
-            EXPORT,
-            "cannot be \"false\" for podkey.dev/job-env with podkey.dev/refresh, which lets nobody but podkey-sidecar write files: \
-             remove it, or write \"never\" there",
-        );
-    }
-    for file in &request.files {
-        check_file(file, problems);
-    }
-    for action in &request.on_change {
-        match action {
-            OnChange::Signal(..) => check_signal(pod, config, action, user, problems),
-            OnChange::Touch(_) => check_touched(request, action, problems),
-            OnChange::Post(_) => {}
+    let is_on = match request.refresh {
+        Requested::Invalid => return,
+        Requested::Absent => false,
+        Requested::Given(_) => true,
+    };
+    let policy = connection.and_then(|connection| connection.job.policy.as_ref());
+    let violations = refresh(RefreshShape {
+        is_on,
+        init_reads: !request.only_job_reads() || request.files_are_incomplete,
+        has_job_policy: request.job_policy.is_some() || policy.is_some() && survey.job_hooks.are_on(),
+        exports: request.exports(),
+        has_job_env: !request.job_env.is_empty(),
+        files: request.files.iter().map(FileRequest::shape),
+        on_change: &request.on_change,
+    });
+    let authored = Authored {
+        files: &request.files,
+        on_change: &request.on_change,
+    };
+    rules::report(violations, authored, problems);
+    if is_on {
+        check_version(config, problems);
+        let signals = request.on_change.iter();
+        for signal in signals.filter(|action| matches!(action, OnChange::Signal(..))) {
+            check_signal(survey, config, signal, problems);
         }
     }
 }
 
-/// What no pod may ask for whose files are written once.
-fn check_without(request: &InjectionRequest, problems: &mut Problems) {
-    const NEEDS: &str = "needs podkey.dev/refresh, such as \"30s\", because without it the files never change";
-    if !request.on_change.is_empty() {
-        problems.push(ON_CHANGE, format!("{NEEDS}: add it, or remove this"));
-    }
-    for file in &request.files {
-        if file.when_gone != WhenGone::Keep {
-            problems.push(
-                format!("{}.when-gone", file.place()),
-                format!("{NEEDS}: add it, or remove this"),
-            );
-        }
-    }
+/// Older versions of Kubernetes have no sidecars.
+fn check_version(config: &Config, problems: &mut Problems) {
+    let needed = KubernetesVersion::NATIVE_SIDECARS;
+    let Some(version) = config.kubernetes_version.filter(|version| *version < needed) else {
+        return;
+    };
+    problems.push_for_operator(
+        REFRESH,
+        format!(
+            "needs Kubernetes {needed} or later, which keeps podkey-sidecar running beside the containers, and this is {version}: \
+             write \"never\""
+        ),
+    );
 }
 
-fn check_file(file: &FileRequest, problems: &mut Problems) {
-    if let Source::Job(_) = file.secret {
-        problems.push(
-            format!("{}.as", file.place()),
-            "cannot be \"job\" with podkey.dev/refresh, which lets nobody but podkey-sidecar write: use podkey.dev/job-env, \
-             or write \"never\" there",
-        );
-    }
-    let name = quoted(&file.file.to_string());
-    if let Destination::Absolute(path) = &file.file {
-        let alternative = path.rsplit('/').next().unwrap_or_default();
-        problems.push(
-            format!("{}.file", file.place()),
-            format!(
-                "{name} is mounted on its own, which podkey.dev/refresh cannot replace: write {}, which the containers see at \
-                 {}, and let `env` name it to the program",
-                quoted(alternative),
-                quoted(&format!("{SECRETS_DIR}/{alternative}")),
-            ),
-        );
-    }
-    if file.file.is_reserved() {
-        problems.push(
-            format!("{}.file", file.place()),
-            format!(
-                "{name} is where podkey keeps the files' versions and .status.json with podkey.dev/refresh: choose another name"
-            ),
-        );
-    }
-}
-
-/// A signal reaches only a process that the sidecar sees and that has its user.
-fn check_signal(pod: &Pod<'_>, config: &Config, action: &OnChange, user: ReaderUser, problems: &mut Problems) {
+/// A signal reaches only a process that the sidecar sees and that runs as the sidecar's user.
+fn check_signal(survey: &Survey<'_>, config: &Config, action: &OnChange, problems: &mut Problems) {
+    let pod = survey.pod;
     let why = if pod.spec.host_pid == Some(true) {
-        "would reach processes of the node's own, because of spec.hostPID: set spec.shareProcessNamespace: true instead, or \
+        "would reach processes of the node, because of spec.hostPID: set spec.shareProcessNamespace: true instead, or \
          use touch: or http:"
     } else if pod.spec.share_process_namespace != Some(true) {
-        "needs spec.shareProcessNamespace: true, and the operator's allowSharedProcessNamespace: without them podkey-sidecar \
-         sees no other container's processes. Or use touch: or http:"
-    } else if match user {
+        &format!(
+            "needs spec.shareProcessNamespace: true, and the operator's {}: without them podkey-sidecar sees no other container's \
+             processes. Or use touch: or http:",
+            CONFIG.allow_shared_process_namespace.key
+        )
+    } else if match survey.reader_user {
         ReaderUser::One(_) => false,
         ReaderUser::Root { .. } => true,
-        // On OpenShift all containers that declare none get the same one.
+        // On OpenShift all containers that declare no user get the same user.
         ReaderUser::Unknown => config.agent.run_as_user.is_some(),
     } {
         "needs podkey-sidecar to be the process's user: let the containers that get the files declare one runAsUser, not 0. \
          Or use touch: or http:"
     } else {
-        // That the operator must allow the shared namespace is told of the namespace.
+        // Whether the operator allows the shared namespace is checked with the namespace.
         return;
     };
     problems.push(ON_CHANGE, format!("{} {why}", quoted(&action.to_string())));
-}
-
-/// What podkey replaces as a whole would take the touched file with it.
-fn check_touched(request: &InjectionRequest, action: &OnChange, problems: &mut Problems) {
-    if action.replaced(request.files.iter().map(|file| &file.file)).is_some() {
-        problems.push(
-            ON_CHANGE,
-            format!(
-                "{} is where podkey replaces files: touch a name, or something in a directory, of its own",
-                quoted(&action.to_string())
-            ),
-        );
-    }
 }

@@ -1,28 +1,34 @@
-//! What podkey's own containers look like, and what no cluster would start.
+//! `agent`: podkey's own containers, and which settings would keep a pod from starting.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
 use super::error::{ConfigError, wrong};
-use crate::inject::pod::qos::Quantity;
+use super::section;
+use crate::inject::pod::quantity::Quantity;
 use crate::inject::problem::did_you_mean;
+use crate::plan::words::none_of;
 
-/// What podkey's own containers look like.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct AgentConfig {
-    /// The image that holds `/podkey-agent`.
-    pub image: String,
-    /// `Always`, `IfNotPresent` or `Never`; left out: Kubernetes' own default for the image's tag.
-    #[serde(default)]
-    pub image_pull_policy: Option<PullPolicy>,
-    /// The user of podkey's containers where the reader's is 0, unknown, or not one; none for OpenShift, which picks it.
-    #[serde(default = "default_run_as_user")]
-    pub run_as_user: Option<i64>,
-    /// CPU and memory.
-    #[serde(default)]
-    pub resources: AgentResources,
+section! {
+    /// podkey's own containers.
+    #[derive(Debug, Clone, PartialEq)]
+    pub(crate) struct AgentConfig, AGENT: AgentKeys at "agent." {
+        /// The image that holds `/podkey-agent`.
+        pub(crate) image: String = "image": AllPods, default "required", example "'registry.example.com/podkey:0.1.0'";
+        /// When the kubelet pulls the image: `Always`, `IfNotPresent` or `Never`.
+        #[serde(default)]
+        pub(crate) image_pull_policy: Option<PullPolicy> = "imagePullPolicy": AllPods,
+            default "Kubernetes' own default for the image's tag", example "IfNotPresent";
+        /// The user of podkey's containers where the reader's user is 0, unknown, or not the same for all readers; null where
+        /// the cluster picks one, as OpenShift does.
+        #[serde(default = "default_run_as_user")]
+        pub(crate) run_as_user: Option<i64> = "runAsUser": AllPods, default "65532", example "65532";
+        /// CPU and memory of podkey's containers.
+        #[serde(default)]
+        pub(crate) resources: AgentResources = "resources": AllPods, default "10m to 500m of CPU, 16Mi to 64Mi of memory",
+            example "{limits: {memory: 64Mi}}";
+    }
 }
 
 fn default_run_as_user() -> Option<i64> {
@@ -31,8 +37,7 @@ fn default_run_as_user() -> Option<i64> {
 
 /// <https://kubernetes.io/docs/concepts/containers/images/#image-pull-policy>
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[allow(missing_docs, reason = "Kubernetes' own three words")]
-pub enum PullPolicy {
+pub(crate) enum PullPolicy {
     Always,
     IfNotPresent,
     Never,
@@ -40,7 +45,7 @@ pub enum PullPolicy {
 
 impl PullPolicy {
     /// As Kubernetes writes it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Always => "Always",
             Self::IfNotPresent => "IfNotPresent",
@@ -49,31 +54,33 @@ impl PullPolicy {
     }
 }
 
-/// Requests and limits. Namespaces with a ResourceQuota refuse containers without them, so there is always a default.
-/// What is given replaces it whole, so that there can be a limit for memory and none for CPU.
+/// Requests and limits, by resource. Namespaces with a ResourceQuota refuse containers without them, so there is always a
+/// default. A given set replaces the whole default set, so that there can be a limit for memory and none for CPU.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(from = "ResourcesFile")]
-pub struct AgentResources {
-    /// By resource. One that is left out is Kubernetes' affair, which takes the limit.
-    pub requests: BTreeMap<String, Quantity>,
-    /// By resource.
-    pub limits: BTreeMap<String, Quantity>,
+pub(crate) struct AgentResources {
+    pub(crate) requests: BTreeMap<String, Quantity>,
+    pub(crate) limits: BTreeMap<String, Quantity>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ResourcesFile {
-    #[serde(default)]
-    requests: Option<BTreeMap<String, Quantity>>,
-    #[serde(default)]
-    limits: Option<BTreeMap<String, Quantity>>,
+section! {
+    struct ResourcesFile, RESOURCES: ResourceKeys at "agent.resources." {
+        /// What the scheduler sets aside, by resource. Where a resource is left out, Kubernetes takes the limit.
+        #[serde(default)]
+        requests: Option<BTreeMap<String, Quantity>> = "requests": AllPods,
+            default "`{cpu: 10m, memory: 16Mi}`, but never more than the limits", example "{memory: 32Mi}";
+        /// The most that a container may use, by resource.
+        #[serde(default)]
+        limits: Option<BTreeMap<String, Quantity>> = "limits": AllPods,
+            default "`{cpu: 500m, memory: 64Mi}`", example "{memory: 64Mi}";
+    }
 }
 
 impl From<ResourcesFile> for AgentResources {
     fn from(file: ResourcesFile) -> Self {
         let limits = file.limits.unwrap_or_else(default_limits);
         let requests = file.requests.unwrap_or_else(|| {
-            // A limit below our default for the request is request enough.
+            // Where the limit is below the default request, Kubernetes takes the limit as the request.
             let mut requests = default_requests();
             requests.retain(|name, request| !exceeds(request, limits.get(name)));
             requests
@@ -86,46 +93,72 @@ fn exceeds(request: &Quantity, limit: Option<&Quantity>) -> bool {
     limit.is_some_and(|limit| request.amount() > limit.amount())
 }
 
-/// What a container without devices may have. Kubernetes knows others, and refuses a pod with one it does not know.
-const RESOURCES: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
+/// The resources of a container without devices. The API server refuses a pod with a resource that it does not know.
+const RESOURCE_NAMES: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
+
+impl AgentConfig {
+    /// Refuses what would keep each injected pod from starting.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.image.trim().is_empty() {
+            return AGENT.image.wrong("is empty");
+        }
+        if self.run_as_user.is_some_and(|uid| !(1..=MAX_UID).contains(&uid)) {
+            return AGENT
+                .run_as_user
+                .wrong(format!("is not a user ID from 1 to {MAX_UID} (null sets none)"));
+        }
+        self.resources.check()
+    }
+}
+
+/// The highest user ID that Kubernetes takes.
+const MAX_UID: i64 = i32::MAX as i64;
 
 impl AgentResources {
-    /// Finds what would make the API server refuse each injected pod, or the kubelet kill it at once.
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        for (field, quantities) in [("requests", &self.requests), ("limits", &self.limits)] {
-            for (name, quantity) in quantities {
-                let key = format!("agent.resources.{field}.{name}");
-                if !RESOURCES.contains(&name.as_str()) {
-                    let hint = did_you_mean(name, RESOURCES);
-                    return wrong(key, format!("is none of {}{hint}", RESOURCES.join(", ")));
-                }
-                let amount = quantity.amount();
-                if field == "limits" && amount == 0.0 {
-                    return wrong(key, "is 0: leave it out where there is to be no limit");
-                }
-                if name != "cpu" && amount > 0.0 && amount < 1024.0 {
-                    return wrong(key, format!("\"{quantity}\" is not even 1Ki: write 64Mi, say"));
-                }
-            }
+    /// Refuses what the API server would refuse in each injected pod, and what the kubelet would kill at once.
+    fn check(&self) -> Result<(), ConfigError> {
+        check_quantities(RESOURCES.requests.key, &self.requests)?;
+        check_quantities(RESOURCES.limits.key, &self.limits)?;
+        if let Some((name, _)) = self.limits.iter().find(|(_, limit)| limit.amount() == 0.0) {
+            let key = format!("{}.{name}", RESOURCES.limits.key);
+            return wrong(key, "is 0: leave it out where there is to be no limit");
         }
+        self.check_requests()
+    }
+
+    /// A request must not be more than the limit.
+    fn check_requests(&self) -> Result<(), ConfigError> {
         for (name, request) in &self.requests {
-            let limit = self.limits.get(name);
-            if let (true, Some(limit)) = (exceeds(request, limit), limit) {
-                let default = if self.limits == default_limits() {
-                    ", which is the default"
-                } else {
-                    ""
-                };
-                return wrong(
-                    format!("agent.resources.requests.{name}"),
-                    format!(
-                        "{request} is more than the limit of {limit}{default}: set agent.resources.limits.{name} to {request} or more"
-                    ),
-                );
-            }
+            let Some(limit) = self.limits.get(name).filter(|limit| exceeds(request, Some(limit))) else {
+                continue;
+            };
+            let default = match self.limits == default_limits() {
+                true => ", which is the default",
+                false => "",
+            };
+            let (key, limits) = (format!("{}.{name}", RESOURCES.requests.key), RESOURCES.limits.key);
+            let why = format!(
+                "{request} is more than the limit of {limit}{default}: set {limits}.{name} to {request} or more"
+            );
+            return wrong(key, why);
         }
         Ok(())
     }
+}
+
+fn check_quantities(section: &str, quantities: &BTreeMap<String, Quantity>) -> Result<(), ConfigError> {
+    for (name, quantity) in quantities {
+        let key = format!("{section}.{name}");
+        if !RESOURCE_NAMES.contains(&name.as_str()) {
+            let hint = did_you_mean(name, RESOURCE_NAMES);
+            return wrong(key, format!("{}{hint}", none_of(&RESOURCE_NAMES)));
+        }
+        let amount = quantity.amount();
+        if name != "cpu" && amount > 0.0 && amount < 1024.0 {
+            return wrong(key, format!("\"{quantity}\" is less than 1Ki: write 64Mi, for example"));
+        }
+    }
+    Ok(())
 }
 
 impl Default for AgentResources {

@@ -1,9 +1,11 @@
 //! Why a config cannot be used, and where.
 
-/// Why a config cannot be used. Names the place in it, and the line where there is one.
+use crate::inject::vocabulary::DocumentedKey;
+
+/// Why a config cannot be used. Names the place in the config, with the line where it is known.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// No YAML, an unknown key, a value of the wrong type.
+    /// The text is not YAML, has an unknown key, or has a value of the wrong type.
     #[error("{0}")]
     Yaml(String),
     /// A value that parses and cannot work.
@@ -16,9 +18,21 @@ pub enum ConfigError {
     },
 }
 
-pub(crate) fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Result<T, ConfigError> {
+pub(super) fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError::Value {
         key: key.into(),
         message: message.into(),
     })
+}
+
+/// JSON of our own that cannot be written. That never happens; if it does, the program must not start.
+pub(super) fn unwritable<T>(error: serde_json::Error) -> Result<T, ConfigError> {
+    wrong("podkey", format!("cannot be written as JSON: {error}"))
+}
+
+impl DocumentedKey {
+    /// An error at this key, which is in no connection.
+    pub(super) fn wrong<T>(&self, message: impl Into<String>) -> Result<T, ConfigError> {
+        wrong(self.key, message)
+    }
 }

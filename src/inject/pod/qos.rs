@@ -1,133 +1,36 @@
-//! The pod's quality of service, as far as our containers could change it: a Guaranteed pod stays Guaranteed.
+//! The pod's quality of service (QoS), which podkey's containers must not change: a Guaranteed pod stays Guaranteed.
 //! <https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/>
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::inject::pod::Pod;
+use crate::inject::pod::{Pod, quantity};
 
-/// A Kubernetes quantity such as `500m`, `64Mi`, `1.5` or `1e3`, kept as it was written.
-/// <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Quantity(String);
-
-impl From<Quantity> for String {
-    fn from(quantity: Quantity) -> Self {
-        quantity.0
-    }
-}
-
-impl TryFrom<String> for Quantity {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl FromStr for Quantity {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match amount(text) {
-            Some(amount) if amount >= 0.0 && amount.is_finite() => Ok(Self(text.to_owned())),
-            _ => Err("is no quantity such as 500m or 64Mi"),
-        }
-    }
-}
-
-impl Quantity {
-    /// How much it is; finite, and never negative.
-    pub(crate) fn amount(&self) -> f64 {
-        amount(&self.0).unwrap_or_default()
-    }
-}
-
-impl fmt::Display for Quantity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// How much a quantity is. Floating point is exact enough to tell equal from unequal: two ways to write one amount differ
-/// by a power of ten or two.
-fn amount(text: &str) -> Option<f64> {
-    const SUFFIXES: [(&str, f64); 15] = [
-        ("Ki", 1024.0),
-        ("Mi", 1_048_576.0),
-        ("Gi", 1_073_741_824.0),
-        ("Ti", 1_099_511_627_776.0),
-        ("Pi", 1_125_899_906_842_624.0),
-        ("Ei", 1_152_921_504_606_846_976.0),
-        ("n", 1e-9),
-        ("u", 1e-6),
-        ("m", 1e-3),
-        ("k", 1e3),
-        ("M", 1e6),
-        ("G", 1e9),
-        ("T", 1e12),
-        ("P", 1e15),
-        ("E", 1e18),
-    ];
-    // An exponent is a suffix too. f64 also parses "inf" and "nan".
-    let (digits, factor, others) = SUFFIXES
-        .iter()
-        .find_map(|(suffix, factor)| Some((text.strip_suffix(suffix)?, *factor, "+-.")))
-        .unwrap_or((text, 1.0, "+-.eE"));
-    if !digits.chars().all(|c| c.is_ascii_digit() || others.contains(c)) {
-        return None;
-    }
-    digits.parse::<f64>().ok().map(|number| number * factor)
-}
-
-/// Whether two quantities in the pod's JSON (strings or numbers) are one amount.
-fn same(a: &RawValue, b: &RawValue) -> bool {
-    let text = |raw: &RawValue| raw.get().trim_matches('"').to_owned();
-    match (amount(&text(a)), amount(&text(b))) {
-        (Some(a), Some(b)) => (a - b).abs() <= f64::EPSILON * a.abs().max(b.abs()),
-        _ => false,
-    }
-}
-
-/// What podkey's own containers ask for, so that the pod stays what it is.
+/// The resources of podkey's own containers in this pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asks {
-    /// What the operator says.
+pub(crate) enum OwnResources {
+    /// As the operator configured them.
     Configured,
-    /// The same, with requests that equal the limits.
+    /// As the operator configured them, but with requests that equal the limits.
     Guaranteed,
-    /// Nothing: the pod has resources for all its containers together, and the API server refuses it where theirs are more.
-    /// <https://kubernetes.io/docs/tasks/configure-pod-container/assign-pod-level-resources/>
-    Nothing,
+    /// None. The pod has resources for all its containers together, and the API server refuses a pod whose containers have
+    /// more. <https://kubernetes.io/docs/tasks/configure-pod-container/assign-pod-level-resources/>
+    Unset,
 }
 
-impl Asks {
-    /// For every kind of pod.
-    pub(crate) const ALL: [Self; 3] = [Self::Configured, Self::Guaranteed, Self::Nothing];
-
-    pub(crate) fn of(pod: &Pod<'_>) -> Self {
-        let given = pod
-            .spec
-            .resources
-            .iter()
-            .flat_map(|resources| [&resources.limits, &resources.requests]);
-        match given
-            .flatten()
-            .any(|given| given.cpu.is_some() || given.memory.is_some())
-        {
-            true => Self::Nothing,
+impl OwnResources {
+    pub(super) fn of(pod: &Pod<'_>) -> Self {
+        let resources = pod.spec.resources.iter();
+        let mut lists = resources.flat_map(|resources| resources.limits.iter().chain(&resources.requests));
+        match lists.any(|list| list.cpu.is_some() || list.memory.is_some()) {
+            true => Self::Unset,
             false if is_guaranteed(pod) => Self::Guaranteed,
             false => Self::Configured,
         }
     }
 }
 
-/// Whether the pod is Guaranteed: every container, init containers too, has CPU and memory limits, and requests that equal
-/// them (a request left out counts as the limit).
+/// Whether the pod is Guaranteed: every container, init containers too, has limits for CPU and memory, and requests that equal
+/// the limits. (A request that is left out counts as the limit.)
 fn is_guaranteed(pod: &Pod<'_>) -> bool {
     pod.all_containers().all(|container| {
         let Some(resources) = &container.resources else {
@@ -136,45 +39,11 @@ fn is_guaranteed(pod: &Pod<'_>) -> bool {
         let Some(limits) = &resources.limits else { return false };
         let requests = resources.requests.as_ref();
         let equal = |limit: Option<&RawValue>, request: Option<&RawValue>| match (limit, request) {
-            (Some(limit), Some(request)) => same(limit, request),
+            (Some(limit), Some(request)) => quantity::same(limit, request),
             (Some(_), None) => true,
             (None, _) => false,
         };
         equal(limits.cpu, requests.and_then(|requests| requests.cpu))
             && equal(limits.memory, requests.and_then(|requests| requests.memory))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantities_are_compared_by_amount() {
-        let same = |a: &str, b: &str| {
-            same(
-                &RawValue::from_string(a.into()).unwrap(),
-                &RawValue::from_string(b.into()).unwrap(),
-            )
-        };
-        assert!(same("\"1\"", "1"));
-        assert!(same("\"1000m\"", "\"1\""));
-        assert!(same("\"1Gi\"", "\"1024Mi\""));
-        assert!(same("\"1e3\"", "\"1k\""));
-        assert!(same("\"0.1\"", "\"100m\""));
-        assert!(!same("\"1G\"", "\"1Gi\""));
-        assert!(!same("\"x\"", "\"x\""));
-    }
-
-    #[test]
-    fn what_is_no_quantity_is_refused() {
-        for good in ["10m", "16Mi", "1", "1.5", "1e3", "0"] {
-            assert!(good.parse::<Quantity>().is_ok(), "{good}");
-        }
-        for bad in [
-            "", "lots", "-1", "1 Gi", "inf", "nan", "1Xi", "0x10", "1e3Ki", "1e999", ".",
-        ] {
-            assert!(bad.parse::<Quantity>().is_err(), "{bad}");
-        }
-    }
 }

@@ -1,173 +1,183 @@
-//! The readers: those of the pod's containers that get the files, and which user reads.
+//! The readers: the containers of the pod that get the files, and the user that reads the files.
 
-use crate::inject::patch::parts;
-use crate::inject::pod::{Container, Pod, RUNNER};
-use crate::inject::problem::{Problems, did_you_mean, quoted};
-use crate::inject::request::keys::CONTAINERS;
+use crate::inject::patch::names;
+use crate::inject::pod::runner::{RUNNER, RUNNER_UID, WORKFLOW_CONTAINER};
+use crate::inject::pod::{Container, Pod};
 use crate::plan::Mode;
 
 /// A container that gets the files.
-pub(crate) struct Reader<'p, 'a> {
-    /// Where it stands in the pod, as a JSON Pointer: `/spec/containers/0`.
-    pub(crate) pointer: String,
-    pub(crate) container: &'p Container<'a>,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reader<'s> {
+    pub(crate) list: ContainerList,
+    /// The place in `list`, from 0.
+    pub(crate) index: usize,
+    pub(crate) container: &'s Container<'s>,
+}
+
+/// A list of containers in the pod's spec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ContainerList {
+    Init,
+    Main,
+}
+
+impl ContainerList {
+    /// The list's JSON Pointer in the pod.
+    pub(crate) fn pointer(self) -> &'static str {
+        match self {
+            Self::Init => "/spec/initContainers",
+            Self::Main => "/spec/containers",
+        }
+    }
 }
 
 /// Containers that carry the pod's traffic and run no work of the author's.
 pub(crate) const MESH_SIDECARS: [&str; 2] = ["istio-proxy", "linkerd-proxy"];
 
-/// The most names, those of the annotation together, that are looked at for the nearest.
-const MAX_HINTS: usize = 256;
+/// The readers of a pod.
+#[derive(Debug)]
+pub(crate) struct Readers<'s> {
+    pub(crate) found: Vec<Reader<'s>>,
+    pub(crate) missing: MissingReaders<'s>,
+}
 
-/// The user whom a runner pod's image runs as (<https://github.com/actions/runner>, images/Dockerfile).
-const RUNNER_UID: i64 = 1001;
+/// The readers that a pod should have, but does not have.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum MissingReaders<'s> {
+    /// The author named these containers. The list may be empty.
+    Named(Vec<&'s str>),
+    /// The kind of pod implies this container.
+    Implied { name: &'static str, kind: &'static str },
+    /// The pod has no container but a mesh's sidecar.
+    All,
+}
 
-/// Picks the readers: those the author named, else those that the kind of pod implies.
-pub(crate) fn choose<'p, 'a>(
-    pod: &'p Pod<'a>,
-    named: Option<&[String]>,
-    problems: &mut Problems,
-) -> Vec<Reader<'p, 'a>> {
-    let init = pod
-        .spec
-        .init_containers
-        .iter()
-        .flatten()
-        .enumerate()
-        .map(|(index, container)| (format!("/spec/initContainers/{index}"), container));
-    let main = pod
-        .spec
-        .containers
-        .iter()
-        .enumerate()
-        .map(|(index, container)| (format!("/spec/containers/{index}"), container));
-    let all: Vec<_> = init
-        .chain(main)
-        .filter(|(_, container)| !parts::is_own(container))
-        .collect();
-    let find = |name: &str| all.iter().find(|(_, container)| container.name == name).cloned();
-    let reader = |(pointer, container)| Reader { pointer, container };
+impl MissingReaders<'_> {
+    pub(crate) const NONE: Self = Self::Named(Vec::new());
+}
 
-    let implied = if pod.is_runner() {
-        Some((RUNNER, "a runner pod"))
-    } else if pod.is_workflow() {
-        Some(("job", "a pod of a job in ARC's kubernetes mode"))
-    } else {
-        None
-    };
-    // Each of the names is compared with each of the pod's.
-    let mut hints = MAX_HINTS;
-    match (named, implied) {
-        (Some(names), _) => names
-            .iter()
-            .filter_map(|name| {
-                let found = find(name);
-                if found.is_none() {
-                    problems.push_with(|| {
-                        let candidates = all.iter().map(|(_, container)| container.name.as_ref());
-                        let hint = did_you_mean(name, candidates.take(hints));
-                        hints = hints.saturating_sub(all.len());
-                        (CONTAINERS, format!("the pod has no container {}{hint}", quoted(name)))
-                    });
-                }
-                found
-            })
-            .map(reader)
-            .collect(),
-        (None, Some((name, kind))) => match find(name) {
-            Some(found) => vec![reader(found)],
-            None => {
-                problems.push(
-                    CONTAINERS,
-                    format!("is needed: this is {kind}, but it has no container {name:?}"),
-                );
-                Vec::new()
-            }
-        },
-        (None, None) => {
-            let readers: Vec<_> = all
-                .into_iter()
-                .filter(|(pointer, container)| {
-                    pointer.starts_with("/spec/containers/") && !MESH_SIDECARS.contains(&&*container.name)
-                })
-                .map(reader)
-                .collect();
-            if readers.is_empty() {
-                problems.push(CONTAINERS, "is needed: the pod has no container but a mesh's sidecar");
-            }
-            readers
+impl<'s> Readers<'s> {
+    /// Chooses the readers: the containers that the author `named`, else the containers that the kind of pod implies.
+    pub(super) fn of(pod: &'s Pod<'s>, named: Option<&'s [String]>) -> Self {
+        if let Some(named) = named {
+            return Self::named(pod, named);
         }
+        let implied = if pod.is_runner() {
+            Some((RUNNER, "a runner pod"))
+        } else if pod.is_workflow() {
+            Some((WORKFLOW_CONTAINER, "a pod of a job in ARC's kubernetes mode"))
+        } else {
+            None
+        };
+        let found: Vec<_> = match implied {
+            Some((name, _)) => authors_containers(pod)
+                .find(|reader| reader.container.name == name)
+                .into_iter()
+                .collect(),
+            None => authors_containers(pod)
+                .filter(|reader| {
+                    reader.list == ContainerList::Main && !MESH_SIDECARS.contains(&&*reader.container.name)
+                })
+                .collect(),
+        };
+        let missing = match (found.is_empty(), implied) {
+            (false, _) => MissingReaders::NONE,
+            (true, Some((name, kind))) => MissingReaders::Implied { name, kind },
+            (true, None) => MissingReaders::All,
+        };
+        Self { found, missing }
+    }
+
+    fn named(pod: &'s Pod<'s>, named: &'s [String]) -> Self {
+        let all: Vec<_> = authors_containers(pod).collect();
+        let (mut found, mut missing) = (Vec::with_capacity(named.len()), Vec::new());
+        for name in named {
+            match all.iter().find(|reader| reader.container.name == *name) {
+                Some(reader) => found.push(*reader),
+                None => missing.push(name.as_str()),
+            }
+        }
+        Self {
+            found,
+            missing: MissingReaders::Named(missing),
+        }
+    }
+
+    /// Whether the container is a reader.
+    pub(crate) fn contain(&self, container: &Container<'_>) -> bool {
+        self.found
+            .iter()
+            .any(|reader| std::ptr::eq(reader.container, container))
     }
 }
 
-/// Which user reads the files.
+/// Init containers, then containers, without podkey's own.
+fn authors_containers<'s>(pod: &'s Pod<'s>) -> impl Iterator<Item = Reader<'s>> {
+    let place = |list| move |(index, container)| Reader { list, index, container };
+    let init = pod.init_containers().iter().enumerate();
+    let main = pod.spec.containers.iter().enumerate();
+    init.map(place(ContainerList::Init))
+        .chain(main.map(place(ContainerList::Main)))
+        .filter(|reader| !names::is_own(reader.container))
+}
+
+/// The user that reads the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReaderUser {
-    /// One user that is not root: podkey's containers run as the same, and the files are for it alone.
+    /// One user that is not root. podkey's containers run as this user, and only this user can read the files.
     One(i64),
-    /// Root: may read what others own, unless it gave that capability up.
+    /// Root. Root reads files of other users, unless the container gave that capability up.
     Root { reads_all: bool },
-    /// Not declared, or several.
+    /// The pod declares no user, or the readers have several.
     Unknown,
 }
 
 impl ReaderUser {
-    pub(crate) fn of(pod: &Pod<'_>, readers: &[Reader<'_, '_>]) -> Self {
-        let pod_uid = pod
-            .spec
-            .security_context
-            .as_ref()
-            .and_then(|context| context.run_as_user);
+    pub(super) fn of(pod: &Pod<'_>, readers: &[Reader<'_>]) -> Self {
         let assumed = pod.is_runner().then_some(RUNNER_UID);
-        let mut uids = readers.iter().map(|reader| {
-            let own = reader
-                .container
-                .security_context
-                .as_ref()
-                .and_then(|context| context.run_as_user);
-            own.or(pod_uid).or(assumed)
+        let mut users = readers.iter().map(|reader| {
+            let own = reader.container.run_as_user();
+            own.or_else(|| pod.run_as_user()).or(assumed)
         });
-        let Some(Some(first)) = uids.next() else {
+        let Some(Some(first)) = users.next() else {
             return Self::Unknown;
         };
-        if uids.any(|uid| uid != Some(first)) {
+        if users.any(|user| user != Some(first)) {
             return Self::Unknown;
         }
         match first {
             0 => Self::Root {
-                reads_all: readers.iter().all(|reader| !drops_dac_override(reader.container)),
+                reads_all: readers.iter().all(|reader| !reader.container.drops_dac_override()),
             },
             uid if uid > 0 => Self::One(uid),
-            // No user: the API server will refuse the pod for it, and should not find it in our container too.
+            // Not a user. The API server will refuse the pod for it; podkey's container must not repeat the mistake.
             _ => Self::Unknown,
         }
     }
 
-    /// The user whom podkey's containers run as; `else_as` is the operator's choice.
-    pub(crate) fn run_as(self, else_as: Option<i64>) -> Option<i64> {
+    /// The user of podkey's containers. `configured` is the operator's choice.
+    pub(super) fn run_as(self, configured: Option<i64>) -> Option<i64> {
         match self {
             Self::One(uid) => Some(uid),
-            Self::Root { .. } | Self::Unknown => else_as,
+            Self::Root { .. } | Self::Unknown => configured,
         }
     }
 
-    /// The mode of a file for which the author named none.
-    pub(crate) fn default_mode(self, pod: &Pod<'_>) -> Mode {
-        let fs_group = pod.spec.security_context.as_ref().and_then(|context| context.fs_group);
+    /// The mode of a file for which the author named no mode.
+    pub(super) fn default_mode(self, pod: &Pod<'_>) -> Mode {
         match self {
             Self::One(_) | Self::Root { reads_all: true } => Mode::OWNER,
-            Self::Root { reads_all: false } | Self::Unknown if fs_group.is_some() => Mode::GROUP,
+            Self::Root { reads_all: false } | Self::Unknown if pod.fs_group().is_some() => Mode::GROUP,
             Self::Root { reads_all: false } | Self::Unknown => Mode::ALL,
         }
     }
-}
 
-/// Root without CAP_DAC_OVERRIDE reads another user's 0400 file no more than anybody else.
-fn drops_dac_override(container: &Container<'_>) -> bool {
-    let dropped = container
-        .security_context
-        .as_ref()
-        .and_then(|context| context.capabilities.as_ref())
-        .and_then(|caps| caps.drop.as_ref());
-    dropped.is_some_and(|dropped| dropped.dac_override)
+    /// The user as the job hooks need it: one user that can clear all files. None: there is no such user.
+    pub(crate) fn for_job_hooks(self) -> Option<u32> {
+        match self {
+            Self::One(uid) => u32::try_from(uid).ok(),
+            Self::Root { reads_all } => reads_all.then_some(0),
+            Self::Unknown => None,
+        }
+    }
 }

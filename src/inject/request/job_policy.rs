@@ -3,16 +3,56 @@
 use crate::inject::problem::{Problems, did_you_mean, one_of, quoted, unquoted};
 use crate::inject::request::keys::JOB_POLICY;
 use crate::inject::request::yaml::{self, Node};
+use crate::inject::vocabulary::{DocumentedKey, Scope};
+use crate::plan::words::none_of;
 use crate::plan::{Forks, JobPolicy, Pattern, spelling};
 
-const FIELDS: [&str; 4] = ["repositories", "events", "protectedRefs", "forks"];
+/// One field.
+pub(crate) struct JobPolicyField {
+    pub(crate) documented: DocumentedKey,
+    /// Parses the value. The error ends a sentence that begins with the field.
+    parse: fn(&Node<'_>, &mut JobPolicy) -> Result<(), String>,
+}
+
+const fn field(
+    key: &'static str,
+    default: &'static str,
+    example: &'static str,
+    meaning: &'static str,
+    parse: fn(&Node<'_>, &mut JobPolicy) -> Result<(), String>,
+) -> JobPolicyField {
+    let documented = DocumentedKey {
+        key,
+        meaning,
+        default,
+        scope: Scope::JobHooks,
+        example,
+    };
+    JobPolicyField { documented, parse }
+}
+
+/// The fields of the annotation and of a connection's `job.policy`.
+#[rustfmt::skip]
+pub(crate) const FIELDS: &[JobPolicyField] = &[
+    field("repositories", "every repository", "[octo-org/*]", "The repositories whose jobs get secrets, as patterns.",
+        |node, policy| patterns(node).map(|patterns| policy.repositories = Some(patterns))),
+    field("events", "every event", "[push]", "The events whose jobs get secrets, as patterns.",
+        |node, policy| patterns(node).map(|patterns| policy.events = Some(patterns))),
+    field("protectedRefs", "`false`", "true", "Whether only jobs of protected branches and tags get secrets.",
+        |node, policy| word(node, &["true", "false"]).map(|text| policy.protected_refs = text == "true")),
+    field("forks", "`deny`", "allow", "Whether jobs of pull requests from forks get secrets.",
+        |node, policy| word(node, Forks::NAMES).map(|text| policy.forks = text.parse().unwrap_or_default())),
+];
 
 /// Parses the annotation's value.
 pub(crate) fn parse(text: &str, problems: &mut Problems) -> Option<JobPolicy> {
     let fields = match yaml::parse(text) {
         Ok(Node::Map(fields)) if !fields.is_empty() => fields,
         Ok(_) => {
-            problems.push(JOB_POLICY, "is no set of fields such as \"repositories: [octo-org/*]\"");
+            problems.push(
+                JOB_POLICY,
+                "is not a set of fields, for example \"repositories: [octo-org/*]\"",
+            );
             return None;
         }
         Err(why) => {
@@ -23,12 +63,12 @@ pub(crate) fn parse(text: &str, problems: &mut Problems) -> Option<JobPolicy> {
     let before = problems.len();
     let mut policy = JobPolicy::default();
     for (name, node) in fields {
-        let parsed = match &*name {
-            "repositories" => patterns(&node).map(|patterns| policy.repositories = Some(patterns)),
-            "events" => patterns(&node).map(|patterns| policy.events = Some(patterns)),
-            "protectedRefs" => word(&node, &["true", "false"]).map(|text| policy.protected_refs = text == "true"),
-            "forks" => word(&node, Forks::NAMES).map(|text| policy.forks = text.parse().unwrap_or_default()),
-            other => Err(format!("is no field of a job policy{}", did_you_mean(other, FIELDS))),
+        let parsed = match FIELDS.iter().find(|field| field.documented.key == name) {
+            Some(field) => (field.parse)(&node, &mut policy),
+            None => {
+                let hint = did_you_mean(&name, FIELDS.iter().map(|field| field.documented.key));
+                Err(format!("is not a field of a job policy{hint}"))
+            }
         };
         if let Err(why) = parsed {
             problems.push(format!("{JOB_POLICY}.{}", unquoted(&name)), why);
@@ -41,12 +81,12 @@ fn word<'n>(node: &'n Node<'_>, words: &[&str]) -> Result<&'n str, String> {
     match node {
         Node::Scalar(text) if words.contains(&&**text) => Ok(text),
         Node::Scalar(text) => Err(one_of(text, words)),
-        _ => Err(format!("is none of {}", words.join(", "))),
+        _ => Err(none_of(words).to_string()),
     }
 }
 
 fn patterns(node: &Node<'_>) -> Result<Vec<Pattern>, String> {
-    const NO_LIST: &str = "is no list of names: write [a, b]";
+    const NO_LIST: &str = "is not a list of names: write [a, b]";
     let Node::List(items) = node else {
         return Err(NO_LIST.to_owned());
     };
@@ -67,21 +107,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_problem_names_its_field_and_all_are_told_at_once() {
+    fn each_problem_names_its_field_and_all_problems_are_reported_together() {
         for (text, expected) in [
-            ("", "p: is no set of fields"),
-            ("[a]", "p: is no set of fields"),
-            ("{}", "p: is no set of fields"),
-            ("a: [", "p: is no YAML"),
+            ("", "p: is not a set of fields"),
+            ("[a]", "p: is not a set of fields"),
+            ("{}", "p: is not a set of fields"),
+            ("a: [", "p: is not valid YAML"),
             (
                 "repository: [a/b]",
-                "p.repository: is no field of a job policy (did you mean \"repositories\"?)",
+                "p.repository: is not a field of a job policy (did you mean \"repositories\"?)",
             ),
-            ("repositories: a/b", "p.repositories: is no list"),
-            ("repositories:", "p.repositories: is no list"),
+            ("repositories: a/b", "p.repositories: is not a list"),
+            ("repositories:", "p.repositories: is not a list"),
             ("events: []", "p.events: is an empty list"),
             ("events: ['']", "p.events: \"\" is an empty pattern"),
-            ("events: [[push]]", "p.events: is no list"),
+            ("events: [[push]]", "p.events: is not a list"),
             ("protectedRefs: yes", "p.protectedRefs: \"yes\" is none of true, false"),
             (
                 "forks: alow",

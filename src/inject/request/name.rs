@@ -1,38 +1,44 @@
-//! Names of files from templates: the placeholders that the path of the secret fills in, as Vault's Secrets Sync does. What
-//! the fields are called is not known yet: `{{ .SecretKey }}` stays for the agent.
+//! Names of files from templates: the path of the secret fills in the placeholders, as in Vault's Secrets Sync. The names of the
+//! secret's fields are not known before the agent reads the secret, so `{{ .SecretKey }}` stays.
 
 use crate::inject::problem::{did_you_mean, quoted};
 use crate::plan::{ApiPath, Destination, FieldName, NamePiece, NameTemplate, applied};
 
-/// Each placeholder's name.
-const NAMES: [&str; 5] = [
-    "MountPath",
-    "MountBaseName",
-    "SecretPath",
-    "SecretBaseName",
-    FieldName::PLACEHOLDER,
+/// A placeholder's name, and the value that the placeholder has for a path: a function of the path's mount and its rest.
+type PathPlaceholder = (&'static str, for<'p> fn(&'p str, &'p str) -> &'p str);
+
+/// The placeholders that the path fills in.
+const PLACEHOLDERS: [PathPlaceholder; 4] = [
+    ("MountPath", |mount, _| mount),
+    ("MountBaseName", |mount, _| last_segment(mount)),
+    ("SecretPath", |_, secret| secret),
+    ("SecretBaseName", |_, secret| last_segment(secret)),
 ];
 
-/// Where the secret at `path` goes. The error ends a sentence that begins with the field's name.
+fn last_segment(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
+}
+
+/// Where the secret at `path` goes. The error is the end of a sentence that begins with the field's name.
 pub(crate) fn resolve(text: &str, path: &ApiPath) -> Result<Destination, String> {
-    let said = |why| format!("{} {why}", quoted(text));
+    let wrong = |why| format!("{} {why}", quoted(text));
     if !text.contains("{{") {
-        return text.parse().map_err(said);
+        return text.parse().map_err(wrong);
     }
-    let template: NameTemplate = text.parse().map_err(said)?;
+    let template: NameTemplate = text.parse().map_err(wrong)?;
     let mut name = String::new();
     for piece in template.pieces() {
         match piece {
             NamePiece::Placeholder { name: known, functions } if known != FieldName::PLACEHOLDER => {
                 let value = value(known, path).map_err(|why| format!("{} {why}", quoted(text)))?;
-                name.push_str(&applied(value, functions).map_err(said)?);
+                name.push_str(&applied(value, functions).map_err(wrong)?);
             }
             piece => name.push_str(&piece.to_string()),
         }
     }
     name.parse().map_err(|why| {
         if name == text {
-            said(why)
+            wrong(why)
         } else {
             format!("{} becomes {}, which {why}", quoted(text), quoted(&name))
         }
@@ -41,28 +47,23 @@ pub(crate) fn resolve(text: &str, path: &ApiPath) -> Result<Destination, String>
 
 /// What a placeholder stands for.
 fn value<'p>(placeholder: &str, path: &'p ApiPath) -> Result<&'p str, String> {
-    let (mount, secret) = mount_and_secret(path.as_str());
-    let base = |path: &'p str| path.rsplit('/').next().unwrap_or_default();
-    let value = match placeholder {
-        "MountPath" => mount,
-        "MountBaseName" => base(mount),
-        "SecretPath" => secret,
-        "SecretBaseName" => base(secret),
-        other => {
-            let known: Vec<_> = NAMES.iter().map(|name| format!(".{name}")).collect();
-            return Err(format!(
-                "has the placeholder {}, which is none of {}{}",
-                quoted(&format!(".{other}")),
-                known.join(", "),
-                did_you_mean(&format!(".{other}"), known.iter().map(String::as_str))
-            ));
-        }
+    let Some((_, value)) = PLACEHOLDERS.iter().find(|(name, _)| *name == placeholder) else {
+        let names = PLACEHOLDERS.iter().map(|(name, _)| *name);
+        let names = names.chain([FieldName::PLACEHOLDER]).map(|name| format!(".{name}"));
+        let (names, written) = (names.collect::<Vec<_>>(), format!(".{placeholder}"));
+        return Err(format!(
+            "has the placeholder {}, which is none of {}{}",
+            quoted(&written),
+            names.join(", "),
+            did_you_mean(&written, names.iter().map(String::as_str))
+        ));
     };
-    match value {
+    let (mount, secret) = mount_and_secret(path.as_str());
+    match value(mount, secret) {
         "" => Err(format!(
             "has the placeholder \".{placeholder}\", which is empty for this path"
         )),
-        // A job's placeholder is not filled in here, and nothing that is filled in is a template itself.
+        // A placeholder of the job is not filled in here, and a value that is filled in must not be a template itself.
         value if value.contains(['{', '}']) => Err(format!(
             "has the placeholder \".{placeholder}\", which is {} for this path: write the name out",
             quoted(value)
@@ -71,8 +72,8 @@ fn value<'p>(placeholder: &str, path: &'p ApiPath) -> Result<&'p str, String> {
     }
 }
 
-/// A path's mount and what is below it: of `kv/data/app/db`, which is KV version 2's way to write it, `kv` and `app/db`; of
-/// any other, its first segment and the rest.
+/// The mount of a path, and the rest: `kv` and `app/db` of `kv/data/app/db`, a path of KV version 2. The mount of any other path is
+/// its first segment.
 fn mount_and_secret(path: &str) -> (&str, &str) {
     path.split_once("/data/")
         .or_else(|| path.split_once('/'))
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn placeholders_are_filled_in_from_the_path() {
+    fn the_path_fills_in_the_placeholders() {
         for (text, path, expected) in [
             ("web.env", "kv/data/app", "web.env"),
             (
@@ -115,7 +116,7 @@ mod tests {
                 "app/{{ .SecretKey }}",
             ),
             ("/tmp/{{ .SecretBaseName }}", "kv/data/kubeconfig", "/tmp/kubeconfig"),
-            // The first /data/ is the engine's, another one is the secret's.
+            // The first /data/ belongs to the engine, a second one to the secret.
             ("{{ .MountPath }}.{{ .SecretPath }}", "kv/data/data/x", "kv.data/x"),
             ("{{ .MountPath }}.{{ .SecretPath }}", "data/data/x", "data.x"),
             ("{{ .MountPath }}", "kv", "kv"),
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_name_is_refused() {
+    fn a_template_that_makes_no_valid_name_is_refused() {
         for (text, path, why) in [
             (
                 "{{ .MountAccessor }}",
@@ -175,7 +176,7 @@ mod tests {
     }
 
     proptest! {
-        /// However a path and a template are made, the file is where a name without a template could have put it.
+        /// Whatever the path and the template are, a name without a template could have led to the same place.
         #[test]
         fn a_template_leads_nowhere_that_a_plain_name_could_not(
             path in "[a-z.{}$]{1,3}(/(data|[a-z.{}:~]{1,4})){0,4}",

@@ -3,45 +3,49 @@
 use std::str::FromStr;
 
 use crate::env::grammar;
+use crate::inject::check::rules::{Authored, report};
 use crate::inject::problem::{Problems, quoted};
-use crate::inject::request::InjectionRequest;
-use crate::inject::request::files;
+use crate::inject::request::annotations::AnnotationValue;
 use crate::inject::request::keys::{ENV, JOB_ENV};
-use crate::plan::{Destination, ENV_DIR, EnvName, EnvSecret, Invalid, PathTemplate, Select};
+use crate::inject::request::{InjectionRequest, files};
+use crate::plan::{EnvName, EnvSecret, Invalid, Select, rules};
 
 /// Parses `podkey.dev/env`, which `init` reads.
-pub(crate) fn parse(text: &str, problems: &mut Problems) -> Vec<EnvSecret> {
-    let entries = entries(ENV, text, problems);
-    for entry in &entries {
-        if let Some(why) = files::unfilled(&entry.secret, "use podkey.dev/job-env") {
-            problems.push(ENV, why);
+pub(super) fn env(value: &mut AnnotationValue<'_>, request: &mut InjectionRequest) {
+    request.env = entries(value);
+    let instead = format!("use {JOB_ENV}");
+    for entry in &request.env {
+        if let Some(why) = files::unfilled(&entry.secret, &instead) {
+            value.problem(why);
         }
     }
-    entries
 }
 
 /// Parses `podkey.dev/job-env`, which the job reads.
-pub(crate) fn parse_for_job(text: &str, problems: &mut Problems) -> Vec<EnvSecret<PathTemplate>> {
-    entries(JOB_ENV, text, problems)
+pub(super) fn job_env(value: &mut AnnotationValue<'_>, request: &mut InjectionRequest) {
+    request.job_env = entries(value);
 }
 
-fn entries<P: FromStr<Err = Invalid>>(key: &str, text: &str, problems: &mut Problems) -> Vec<EnvSecret<P>> {
+fn entries<P: FromStr<Err = Invalid>>(value: &mut AnnotationValue<'_>) -> Vec<EnvSecret<P>> {
+    let Some(text) = value.text() else {
+        return Vec::new();
+    };
     grammar::parse(text).unwrap_or_else(|wrong| {
-        wrong.iter().for_each(|why| problems.push(key, why.to_string()));
+        wrong.iter().for_each(|why| value.problem(why.to_string()));
         Vec::new()
     })
 }
 
-/// What the variables, the files and each other's names leave no room for.
+/// Reports a name that two variables would have, and a file in the place of the variables' files.
 pub(crate) fn check(request: &InjectionRequest, problems: &mut Problems) {
     let env = request.env.iter().map(|env| (ENV, &env.select));
     let job_env = request.job_env.iter().map(|env| (JOB_ENV, &env.select));
     let mut names: Vec<(&str, &EnvName)> = Vec::new();
     for (key, select) in env.chain(job_env) {
         let Select::Value { name, .. } = select else { continue };
-        // Within one annotation the grammar has looked.
-        let other = names.iter().find(|(other, same)| *other != key && *same == name);
-        if let Some((other, _)) = other {
+        // Names within one annotation are checked by the grammar.
+        let earlier = names.iter().find(|(other, earlier)| *other != key && *earlier == name);
+        if let Some((other, _)) = earlier {
             problems.push(key, format!("{} is also made by {other}", quoted(name.as_str())));
         }
         names.push((key, name));
@@ -49,22 +53,17 @@ pub(crate) fn check(request: &InjectionRequest, problems: &mut Problems) {
     if !request.has_variables() {
         return;
     }
-    let directory = Destination::Relative(ENV_DIR.to_owned());
+    let authored = Authored {
+        files: &request.files,
+        on_change: &[],
+    };
+    let destinations = request.files.iter().map(|file| &file.file);
+    report(rules::variables_directory(destinations), authored, problems);
     for file in &request.files {
-        if file.file.conflicts_with(&directory) {
-            problems.push(
-                format!("{}.file", file.place()),
-                format!(
-                    "{} is in {}, where podkey puts the values of variables: choose another place",
-                    quoted(&file.file.to_string()),
-                    quoted(&directory.path())
-                ),
-            );
-        }
-        let same = names
+        let named_alike = names
             .iter()
             .find(|(_, name)| Some(name.as_str()) == file.env.as_deref());
-        if let Some((key, name)) = same.filter(|_| request.export != Some(false)) {
+        if let Some((key, name)) = named_alike.filter(|_| request.exports()) {
             problems.push(
                 *key,
                 format!("{} is also set by {}.env", quoted(name.as_str()), file.place()),

@@ -1,5 +1,5 @@
-//! The YAML of an annotation as a small tree whose scalars keep the text they were written with: `mode: 0400` is `0400`
-//! here, not 256. Anchors, aliases and tags are refused, so a short text cannot unfold into a large one.
+//! The YAML of an annotation as a small tree. Scalars keep the text that they are written with: `mode: 0400` is `0400`, not 256.
+//! Anchors, aliases and tags are refused, so that a short text cannot unfold into a large tree.
 
 use std::borrow::Cow;
 
@@ -9,19 +9,19 @@ use granit_parser::{Event, Parser};
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Node<'a> {
     Scalar(Cow<'a, str>),
-    /// A plain scalar that YAML reads as null, or nothing at all.
+    /// No value, or a plain scalar that YAML reads as null.
     Null,
     List(Vec<Self>),
     Map(Vec<(Cow<'a, str>, Self)>),
 }
 
-/// The longest text that is looked at, in bytes.
+/// The longest text that is parsed, in bytes.
 const MAX_BYTES: usize = 64 * 1024;
 const MAX_DEPTH: usize = 8;
-/// No set of fields has as many.
+/// The most fields in one set.
 const MAX_FIELDS: usize = 64;
 
-/// Parses one document. The error ends a sentence that begins with the annotation's key.
+/// Parses one document. The error is the end of a sentence that begins with the annotation's key.
 pub(crate) fn parse(text: &str) -> Result<Node<'_>, String> {
     if text.len() > MAX_BYTES {
         return Err(format!("is longer than {MAX_BYTES} bytes"));
@@ -67,31 +67,33 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Why a text is no YAML, as the end of a sentence, for who wrote it: a parser names the place where it gave up, and what it
-/// expected there in words of its own.
+/// Why a text is not YAML, as the end of a sentence, for the person who wrote the text. `line` and `column` are where the parser
+/// gave up; the parser's own message is in the words of programmers.
 pub(crate) fn broken(text: &str, line: usize, column: usize) -> String {
     let has_tab = |line: &str| line[..line.len() - line.trim_start().len()].contains('\t');
     // The parser may have given up before the line with the tab.
     let mut near = text.lines().zip(1..).skip(line.saturating_sub(2)).take(3);
     if let Some((_, line)) = near.find(|(line, _)| has_tab(line)) {
-        return format!("is no YAML in line {line}: a tab stands in front of it, where YAML takes only spaces");
+        return format!(
+            "is not valid YAML in line {line}: the line begins with a tab, and YAML takes only spaces there"
+        );
     }
     let written = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
     let plain = written.split(['"', '\'']).step_by(2).collect::<String>();
     let what = if plain.contains("{{") {
         UNQUOTED
     } else if let Some(c @ ('[' | '{' | '"' | '\'')) = written.chars().nth(column.saturating_sub(1)) {
-        return format!("is no YAML in line {line}, column {column}: the {c} there has no other that closes it");
+        return format!("is not valid YAML in line {line}, column {column}: nothing closes the {c} there");
     } else if plain.matches(": ").count() > 1 && !plain.contains('{') {
         "put a value that has a colon and a space in it in quotes"
     } else {
-        "see there and before that place whether each quote and bracket has its other, and whether the fields of one entry stand \
-         below each other"
+        "check there, and before that place, that each quote and bracket is closed, and that the fields of one entry stand below \
+         each other"
     };
-    format!("is no YAML in line {line}, column {column}: {what}")
+    format!("is not valid YAML in line {line}, column {column}: {what}")
 }
 
-/// Two braces are a set of fields within another.
+/// What to do about two braces, which YAML reads as a set of fields within a set of fields.
 pub(crate) const UNQUOTED: &str = "put a value that has {{ … }} in it in quotes, as in '{{ .SecretKey }}'";
 
 fn node<'a>(input: &mut Input<'a>, event: Event<'a>, line: usize, depth: usize) -> Result<Node<'a>, String> {
@@ -140,7 +142,7 @@ fn node<'a>(input: &mut Input<'a>, event: Event<'a>, line: usize, depth: usize) 
                             "has two braces in line {line} that YAML reads as a set of fields: {UNQUOTED}"
                         ));
                     }
-                    (_, line) => return Err(format!("has a key in line {line} that is no plain word")),
+                    (_, line) => return Err(format!("has a key in line {line} that is not a plain word")),
                 };
                 let (event, line) = input.next()?;
                 entries.push((key, node(input, event, line, depth + 1)?));
@@ -159,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn scalars_keep_their_text() {
+    fn scalars_keep_the_text_that_they_are_written_with() {
         let map = |value| Node::Map(vec![("mode".into(), value)]);
         assert_eq!(parse("mode: 0400").unwrap(), map(scalar("0400")));
         assert_eq!(parse("mode: \"0400\"").unwrap(), map(scalar("0400")));
@@ -176,29 +178,35 @@ mod tests {
     }
 
     #[test]
-    fn what_could_surprise_is_refused_with_its_line() {
+    fn ambiguous_yaml_is_refused_with_the_line() {
         for (text, why) in [
             ("a: &x 1\nb: *x", "line 1"),
             ("- &x a\n- *x", "anchor"),
             ("a: !!str b", "tag"),
             ("- a\n---\n- b", "second document in line 2"),
             ("a: 1\na: 2", "a second time in line 2"),
-            ("? [a]\n: b", "no plain word"),
+            ("? [a]\n: b", "not a plain word"),
             (
                 "file: {{ .SecretKey }}",
                 "has two braces in line 1 that YAML reads as a set of fields: put a value that has {{ … }} in it in quotes",
             ),
             ("- {file: {{ .SecretKey }}.env}", "has two braces in line 1"),
-            ("- a: b\n\tc: d", "is no YAML in line 2: a tab stands in front of it"),
+            (
+                "- a: b\n\tc: d",
+                "is not valid YAML in line 2: the line begins with a tab",
+            ),
             (
                 "a: b: c",
                 "line 1, column 5: put a value that has a colon and a space in it in quotes",
             ),
-            ("- a: b\n   c: d\n  e: f", "is no YAML in line 2, column 5: see there"),
-            ("a: [", "is no YAML"),
-            ("a: 'b", "is no YAML"),
+            (
+                "- a: b\n   c: d\n  e: f",
+                "is not valid YAML in line 2, column 5: check there",
+            ),
+            ("a: [", "is not valid YAML"),
+            ("a: 'b", "is not valid YAML"),
             (&format!("{}a{}", "[".repeat(20), "]".repeat(20)), "nested too deep"),
-            (&"[".repeat(1000), "is no YAML"),
+            (&"[".repeat(1000), "is not valid YAML"),
             (&"a".repeat(MAX_BYTES + 1), "longer than"),
         ] {
             let error = parse(text).expect_err(text);

@@ -1,13 +1,13 @@
-//! What the YAML library finds wrong with a file of the operator's or a manifest, in words for whoever wrote it: the place, the
-//! key, and what to write. The library's own words are for programmers.
+//! What the YAML library finds wrong with a manifest or the operator's config, in words for the person who wrote the file: the
+//! place, the key, and what to write. The library's own words are for programmers.
 
 use serde_saphyr::{Error, Location};
 
-use crate::inject::problem::{did_you_mean, quoted, unquoted};
+use crate::inject::problem::{did_you_mean, one_of, quoted, unquoted};
 use crate::inject::request::yaml;
 
-/// One line that begins with the place in the text, where there is one.
-pub fn explain(error: &Error, text: &str) -> String {
+/// One line, which begins with the place in the text if the library reports a place.
+pub(crate) fn explain(error: &Error, text: &str) -> String {
     if let Error::WithSnippet { error, .. } = error {
         return explain(error, text);
     }
@@ -23,36 +23,33 @@ pub fn explain(error: &Error, text: &str) -> String {
         .is_some_and(|line| line.contains("{{"));
     let needed = |what: &str| match key(text, line, column) {
         _ if has_braces => yaml::UNQUOTED.to_owned(),
-        Some(key) => format!("{key} has another kind of value than it takes: write {what}"),
-        None => format!("here stands another kind of value than podkey takes: write {what}"),
+        Some(key) => format!("{key} has a value of the wrong type: write {what}"),
+        None => format!("the value has the wrong type: write {what}"),
     };
     let why = match error {
         Error::SerdeUnknownField { field, expected, .. } => format!(
-            "{} is no key here{}: there are {}",
+            "{} is not a key here{}: the keys are {}",
             quoted(field),
             did_you_mean(field, expected.iter().copied()),
             expected.join(", ")
         ),
         Error::SerdeMissingField { field, .. } => format!("the key {field} is missing"),
-        Error::SerdeUnknownVariant { variant, expected, .. } => {
-            let known = format!("{} is none of {}", quoted(variant), expected.join(", "));
-            format!("{known}{}", did_you_mean(variant, expected.iter().copied()))
-        }
+        Error::SerdeUnknownVariant { variant, expected, .. } => one_of(variant, expected),
         Error::DuplicateMappingKey { key, .. } => match key {
-            Some(key) => format!("the key {} stands there a second time: remove one", quoted(key)),
-            None => "a key stands there a second time: remove one".to_owned(),
+            Some(key) => format!("the key {} is there twice: remove one", quoted(key)),
+            None => "a key is there twice: remove one".to_owned(),
         },
-        // Ours: what a value's own parser says. (The rest of what the library has there is about the text as YAML.)
+        // The message of one of podkey's own parsers. (The library's other messages of this kind are about the text as YAML.)
         Error::Message { msg, .. } if is_ours(msg) => match key(text, line, column) {
             Some(key) if !msg.starts_with(&key) => format!("{key} {msg}"),
             _ => msg.clone(),
         },
-        Error::MultipleDocuments { .. } => "a second document begins: write one".to_owned(),
+        Error::MultipleDocuments { .. } => "a second document begins: write only one".to_owned(),
         Error::UnknownAnchor { .. } => "a reference (*name) has no anchor (&name) before it".to_owned(),
         Error::Budget { .. }
         | Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
-        | Error::AliasReplayStackDepthExceeded { .. } => "it is too large, or nested too deep".to_owned(),
+        | Error::AliasReplayStackDepthExceeded { .. } => "it is too large, or nested too deeply".to_owned(),
         Error::Unexpected { expected, .. } => needed(kind(expected)),
         Error::SerdeInvalidType { expected, .. }
         | Error::SerdeInvalidValue { expected, .. }
@@ -63,7 +60,7 @@ pub fn explain(error: &Error, text: &str) -> String {
             needed("a value, or remove the key")
         }
         _ if line > 0 => return format!("it {}", yaml::broken(text, line, column)),
-        _ => "it is no YAML".to_owned(),
+        _ => "it is not valid YAML".to_owned(),
     };
     format!("{place}{}", on_one_line(&why))
 }
@@ -72,15 +69,15 @@ fn number(n: impl TryInto<usize>) -> usize {
     n.try_into().unwrap_or_default()
 }
 
-/// Whether a message is of one of our own parsers, which reach the library as text: patterns, quantities, empty lists of rules
-/// and policies.
+/// Whether a message comes from one of podkey's own parsers, whose errors reach the library as text: patterns, quantities, empty
+/// lists of rules and policies.
 fn is_ours(message: &str) -> bool {
     ["is ", "allow is ", "policy is "]
         .iter()
         .any(|start| message.starts_with(start))
 }
 
-/// Control characters of the file would make more lines of it.
+/// The text with its control characters escaped, which would begin new lines.
 fn on_one_line(text: &str) -> String {
     text.chars()
         .flat_map(|c| match c.is_control() {
@@ -90,7 +87,7 @@ fn on_one_line(text: &str) -> String {
         .collect()
 }
 
-/// What to write where the library expected this.
+/// What to write where the library expected a value of this kind.
 fn kind(expected: &str) -> &'static str {
     let expected = expected.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| expected.contains(word));
@@ -107,12 +104,12 @@ fn kind(expected: &str) -> &'static str {
     }
 }
 
-/// The key whose value stands at this place: the last one in front of it in its line, or at the end of a line above.
+/// The key whose value stands at this place: the last key in front of the place in its line, or at the end of a line above.
 fn key(text: &str, line: usize, column: usize) -> Option<String> {
     let lines: Vec<&str> = text.lines().take(line).collect();
     let (own, above) = lines.split_last()?;
     let mut before: String = own.chars().take(column.saturating_sub(1)).collect();
-    // The place of a value that is missing is its colon.
+    // For a missing value the library reports the place of the colon.
     if own.chars().nth(column.saturating_sub(1)) == Some(':') {
         before.push_str(": ");
     }
@@ -121,7 +118,7 @@ fn key(text: &str, line: usize, column: usize) -> Option<String> {
         .rev()
         .map(|line| line.trim_end())
         .find(|line| !line.is_empty());
-    // The library may point at a key whose value is missing.
+    // For a missing value the library may report the place of the key.
     let at_key = own.chars().skip(column.saturating_sub(1)).collect::<String>();
     let ending = above.filter(|line| line.ends_with(':'));
     last_key(&before)

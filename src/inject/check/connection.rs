@@ -1,0 +1,79 @@
+//! The operator's connection that a pod uses, and how `podkey-init` logs in.
+
+use crate::inject::config::{Config, ConnectionConfig, DEFAULT_CONNECTION};
+use crate::inject::problem::{Problems, did_you_mean, quoted};
+use crate::inject::request::keys::{CONNECTION, ROLE};
+use crate::inject::request::{InjectionRequest, Requested};
+use crate::plan::Login;
+
+/// The most connections that a message lists.
+const MAX_LISTED: usize = 8;
+
+/// The connection that the request names. None: there is no such connection, which is reported.
+pub(super) fn choose<'c>(
+    request: &InjectionRequest,
+    config: &'c Config,
+    problems: &mut Problems,
+) -> Option<&'c ConnectionConfig> {
+    let name = request.connection.as_deref().unwrap_or(DEFAULT_CONNECTION);
+    let connection = config.connections.get(name);
+    if connection.is_none() {
+        let known = known_connections(name, config);
+        match request.connection {
+            // An operator cannot define a connection without a name.
+            Some(_) if name.is_empty() => problems.push(CONNECTION, format!("is empty{known}")),
+            Some(_) => problems.push_for_operator(
+                CONNECTION,
+                format!("{} is not a connection of the operator's{known}", quoted(name)),
+            ),
+            None => problems.push_for_operator(
+                CONNECTION,
+                format!("is missing, and the operator has no connection named {DEFAULT_CONNECTION:?}{known}"),
+            ),
+        }
+    }
+    connection
+}
+
+/// The name that is nearest to the `written` one, or else a list of all names: pods' authors choose from these names, so they are
+/// not secret.
+fn known_connections(written: &str, config: &Config) -> String {
+    let names = config.connections.keys().map(String::as_str);
+    let nearest = did_you_mean(written, names.clone());
+    if !nearest.is_empty() {
+        return nearest;
+    }
+    let more = match names.len().saturating_sub(MAX_LISTED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let names: Vec<_> = names.take(MAX_LISTED).map(quoted).collect();
+    format!(": write one of {}{more}", names.join(", "))
+}
+
+/// Neither the request nor the connection has a role.
+pub(super) struct NoRole;
+
+/// How `podkey-init` logs in. None: the job reads every secret, so `podkey-init` does not log in. The error is reported.
+pub(super) fn login(
+    request: &InjectionRequest,
+    connection: &ConnectionConfig,
+    problems: &mut Problems,
+) -> Result<Option<Login>, NoRole> {
+    if request.only_job_reads() {
+        return Ok(None);
+    }
+    let role = match (&request.role, &connection.role) {
+        (Requested::Given(role), _) | (Requested::Absent | Requested::Invalid, Some(role)) => role,
+        (Requested::Invalid, None) => return Err(NoRole),
+        (Requested::Absent, None) => {
+            problems.push(ROLE, "is missing, and the connection has no role of its own");
+            return Err(NoRole);
+        }
+    };
+    Ok(Some(Login {
+        method: connection.method,
+        mount: request.auth_mount.clone().unwrap_or_else(|| connection.mount.clone()),
+        role: role.clone(),
+    }))
+}

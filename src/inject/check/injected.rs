@@ -1,0 +1,168 @@
+//! A pod that has podkey's parts already: the API server calls again after other webhooks (`reinvocationPolicy`), or somebody copied
+//! the parts into a template.
+
+use crate::inject::config::ConnectionConfig;
+use crate::inject::patch::names::{CONTAINERS, INIT_CONTAINER, SIDECAR};
+use crate::inject::patch::plan::PodPlan;
+use crate::inject::patch::volumes;
+use crate::inject::pod::Container;
+use crate::inject::pod::survey::{AgentUse, Freshness, PresentInit, Survey};
+use crate::inject::problem::Problems;
+use crate::inject::request::InjectionRequest;
+use crate::plan::{MAX_PLAN_BYTES, Mode, PLAN_ENV, Plan};
+
+/// Whether the pod has podkey's parts already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InjectedState {
+    New,
+    Injected,
+    /// Injected, but another webhook has changed who reads the files since then: the modes of the files fit the former readers.
+    OtherReaders,
+}
+
+/// A pod is injected if it has `podkey-init` with the plan that podkey would make, and podkey's volumes. Other webhooks may change
+/// image, resources, variables and mounts of `podkey-init`.
+pub(super) fn check(
+    survey: &Survey<'_>,
+    request: &InjectionRequest,
+    plan: &PodPlan<'_>,
+    connection: &ConnectionConfig,
+    problems: &mut Problems,
+) -> InjectedState {
+    let Some(init) = survey.podkey_init else {
+        return InjectedState::New;
+    };
+    let modes = present_modes(init.container, request, plan, connection);
+    let Some(present_modes) = modes.filter(|_| !init.container.is_native_sidecar()) else {
+        problems.push(
+            "spec.initContainers",
+            format!(
+                "{INIT_CONTAINER} is there, but with another plan than these annotations make: {}",
+                remove(&[INIT_CONTAINER])
+            ),
+        );
+        return InjectedState::Injected;
+    };
+    if survey.freshness == Freshness::Refreshed {
+        check_sidecar(survey, init, problems);
+    }
+    check_volumes(survey, plan, connection, problems);
+    match modes_of(plan).eq(present_modes) {
+        true => InjectedState::Injected,
+        false => InjectedState::OtherReaders,
+    }
+}
+
+fn check_volumes(survey: &Survey<'_>, plan: &PodPlan<'_>, connection: &ConnectionConfig, problems: &mut Problems) {
+    // Job hooks that cannot do their work are not in the plan, and `check::hooks` has reported them.
+    let agent_use = match &plan.job {
+        Some(_) => AgentUse::JobHooks,
+        None if plan.exec => AgentUse::Exec,
+        None => AgentUse::None,
+    };
+    for name in volumes::needed(agent_use, survey.freshness) {
+        let mut present = survey.pod.volumes().iter();
+        match present.find(|volume| volume.name == name) {
+            Some(volume) if volumes::is_ours(volume, connection.audience.as_deref()) => {}
+            Some(_) => problems.push(
+                "spec.volumes",
+                format!(
+                    "{name} is another volume than podkey makes: {}, and the volume",
+                    remove(&[INIT_CONTAINER])
+                ),
+            ),
+            None => problems.push(
+                "spec.volumes",
+                format!(
+                    "{INIT_CONTAINER} is there, but not its volume {name}: {}",
+                    remove(&[INIT_CONTAINER])
+                ),
+            ),
+        }
+    }
+}
+
+/// The sidecar must be behind `podkey-init` (another webhook may have put its own container between them) and have the same plan.
+fn check_sidecar(survey: &Survey<'_>, init: PresentInit<'_>, problems: &mut Problems) {
+    let mut containers = survey.pod.init_containers().iter().enumerate();
+    let why = match containers.find(|(_, container)| container.name == SIDECAR) {
+        None => format!(
+            "{INIT_CONTAINER} is there, but not {SIDECAR}: {}",
+            remove(&[INIT_CONTAINER])
+        ),
+        Some((index, _)) if index < init.index => {
+            format!(
+                "{SIDECAR} is before {INIT_CONTAINER}, from which it takes its token: {}",
+                remove(&CONTAINERS)
+            )
+        }
+        Some((_, sidecar)) if !sidecar.is_native_sidecar() => format!(
+            "{SIDECAR} has no restartPolicy: Always, so the pod would never start: see whether another webhook drops that \
+             field, or {}",
+            remove(&CONTAINERS)
+        ),
+        Some((_, sidecar)) if plan_text(sidecar) != plan_text(init.container) => {
+            format!(
+                "{SIDECAR} is there, but with another plan than {INIT_CONTAINER} has: {}",
+                remove(&CONTAINERS)
+            )
+        }
+        Some(_) => return,
+    };
+    problems.push("spec.initContainers", why);
+}
+
+/// What the author should do about containers that are not as podkey would make them.
+fn remove(containers: &[&str]) -> String {
+    format!("remove {} from the template", containers.join(" and "))
+}
+
+/// The text of the plan that a container carries.
+fn plan_text(container: &Container<'_>) -> Option<String> {
+    let env = container.variables(|var| var.name == PLAN_ENV);
+    let text = env.get(PLAN_ENV)?.value.as_deref()?;
+    // A longer text is not a plan of podkey's, and is not parsed.
+    (text.len() <= MAX_PLAN_BYTES).then(|| text.to_owned())
+}
+
+/// The modes in the plan that `podkey-init` carries. None: the container carries another plan. A mode that the author left to podkey
+/// may be the mode of podkey's first visit: since then another webhook may have added a container with another user.
+fn present_modes(
+    init: &Container<'_>,
+    request: &InjectionRequest,
+    plan: &PodPlan<'_>,
+    connection: &ConnectionConfig,
+) -> Option<Vec<Mode>> {
+    let mut present = Plan::parse(&plan_text(init)?).ok()?;
+    let modes = modes_of(&present).collect();
+    let job_files = present.job.iter_mut().flat_map(|job| &mut job.files);
+    let theirs = present.files.iter_mut().map(|file| &mut file.mode);
+    let theirs = theirs
+        .chain(job_files.map(|file| &mut file.mode))
+        .chain([&mut present.env_mode]);
+    let chosen = request.files.iter().map(|file| file.mode).chain([None]);
+    for ((theirs, ours), chosen) in theirs.zip(modes_of(plan)).zip(chosen) {
+        if chosen.is_none() && [Mode::OWNER, Mode::GROUP, Mode::ALL].contains(theirs) {
+            *theirs = ours;
+        }
+    }
+    let is_same = present.files == plan.files
+        && present.env == plan.env
+        && present.env_mode == plan.env_mode
+        && present.exec == plan.exec
+        && present.job == plan.job
+        && present.refresh == plan.refresh
+        && present.connection == connection.server
+        && present.login == plan.login
+        && present.budget == plan.budget
+        && present.ignore_not_found == plan.ignore_not_found;
+    is_same.then_some(modes)
+}
+
+/// The modes of the files that `podkey-init` delivers, then of the job's files (the order of the request's files), then of the
+/// variables.
+fn modes_of<C>(plan: &Plan<C>) -> impl Iterator<Item = Mode> {
+    let job = plan.job.iter().flat_map(|job| &job.files);
+    let files = plan.files.iter().map(|file| file.mode).chain(job.map(|file| file.mode));
+    files.chain([plan.env_mode])
+}

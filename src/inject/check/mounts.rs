@@ -1,0 +1,89 @@
+//! Mounts of podkey's volumes that the pod has before the patch. A template may name the volumes before they exist.
+//!
+//! No container but podkey's own may see the service-account token, the handover, or the root of `podkey-secrets`. No container may
+//! write to files that another container reads; only the runner may write, whose job hooks clear the files. No container may write
+//! to the agent, and only a container that uses the agent may mount it. A file may be mounted at its destination only: the checks of
+//! destinations do not cover other paths.
+
+use std::collections::BTreeSet;
+
+use crate::inject::patch::mounts::{AddedMount, may_be_ours};
+use crate::inject::patch::names::{BIN_VOLUME, HANDOVER_VOLUME, SECRETS_VOLUME, TOKEN_VOLUME};
+use crate::inject::pod::runner::RUNNER;
+use crate::inject::pod::survey::{AgentUse, Survey};
+use crate::inject::pod::{Container, VolumeMount};
+use crate::inject::problem::{Problems, quoted};
+use crate::plan::{FILES_DIR, SINGLE_DIR};
+
+/// `file_mounts` are the mounts that podkey makes for the request. None: the request did not parse, so nobody knows them.
+pub(super) fn check(survey: &Survey<'_>, file_mounts: Option<&[AddedMount<'_>]>, problems: &mut Problems) {
+    let made: Option<BTreeSet<_>> = file_mounts.map(|mounts| mounts.iter().map(AddedMount::place).collect());
+    let is_made = |mount: &VolumeMount<'_>| {
+        let place = (&*mount.mount_path, mount.sub_path.as_deref());
+        made.as_ref().is_none_or(|made| made.contains(&place))
+    };
+    for container in survey.pod.authors_containers() {
+        for mount in container.volume_mounts.iter().flatten() {
+            if let Some(wrong) = wrong_mount(survey, container, mount, &is_made) {
+                problems.push_with(|| {
+                    let (container, volume) = (quoted(&container.name), &mount.name);
+                    let why = wrong.words(mount);
+                    (
+                        "spec.containers",
+                        format!("the container {container} mounts {volume}{why}: remove the mount"),
+                    )
+                });
+            }
+        }
+    }
+}
+
+/// Why a container may not have a mount.
+enum WrongMount {
+    /// The volume is for podkey's own containers.
+    PodkeysOwn,
+    /// The mount of `podkey-secrets` is writable, or not below a directory of files.
+    WritableOrRoot,
+    /// The mount of `podkey-secrets` is not at the destination of a file.
+    NoDestination,
+    /// The container does not use the agent.
+    NotTheRunner,
+    /// The mount of `podkey-bin` is writable.
+    WritableAgent,
+}
+
+fn wrong_mount(
+    survey: &Survey<'_>,
+    container: &Container<'_>,
+    mount: &VolumeMount<'_>,
+    is_made: &impl Fn(&VolumeMount<'_>) -> bool,
+) -> Option<WrongMount> {
+    match &*mount.name {
+        TOKEN_VOLUME | HANDOVER_VOLUME => Some(WrongMount::PodkeysOwn),
+        SECRETS_VOLUME if !may_be_ours(mount, survey.access_of(container)) => Some(WrongMount::WritableOrRoot),
+        SECRETS_VOLUME if !is_made(mount) => Some(WrongMount::NoDestination),
+        BIN_VOLUME if survey.agent_use_of(container) == AgentUse::None => Some(WrongMount::NotTheRunner),
+        BIN_VOLUME if !mount.is_read_only() => Some(WrongMount::WritableAgent),
+        _ => None,
+    }
+}
+
+impl WrongMount {
+    /// The middle of the sentence.
+    fn words(self, mount: &VolumeMount<'_>) -> String {
+        match self {
+            Self::PodkeysOwn => ", but the volume is for podkey's own containers alone".to_owned(),
+            Self::WritableOrRoot => {
+                format!(", but not read-only and by a subPath below {FILES_DIR} or {SINGLE_DIR}, as podkey does")
+            }
+            Self::NoDestination => format!(
+                " at {}, but podkey puts no file there, or another file",
+                quoted(&mount.mount_path)
+            ),
+            Self::NotTheRunner => {
+                format!(", but the volume is for the job hooks of the container {RUNNER:?} alone")
+            }
+            Self::WritableAgent => ", but not read-only, as podkey does".to_owned(),
+        }
+    }
+}

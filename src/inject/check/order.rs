@@ -1,0 +1,21 @@
+//! Readers that run before `podkey-init`. They would find directories where their files should be: the kubelet makes these.
+
+use crate::inject::patch::names::INIT_CONTAINER;
+use crate::inject::pod::survey::Survey;
+use crate::inject::problem::{Problems, quoted};
+use crate::inject::request::keys::CONTAINERS;
+
+pub(super) fn check(survey: &Survey<'_>, problems: &mut Problems) {
+    let init = survey.podkey_init.map_or(survey.init_position, |init| init.index);
+    for early in &survey.pod.init_containers()[..init] {
+        if survey.readers.contain(early) {
+            problems.push_with(|| {
+                let name = quoted(&early.name);
+                (
+                    CONTAINERS,
+                    format!("{name} runs before {INIT_CONTAINER} and cannot have files: leave it out"),
+                )
+            });
+        }
+    }
+}

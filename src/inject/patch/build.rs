@@ -1,0 +1,53 @@
+//! The last step of a decision: the patch of a pod that passed all checks.
+
+use crate::inject::check::Injection;
+use crate::inject::check::injected::InjectedState;
+use crate::inject::config::Config;
+use crate::inject::patch::{List, PodPatch, containers, volumes};
+use crate::inject::pod::Annotations;
+use crate::inject::pod::survey::Survey;
+use crate::inject::request::annotations;
+use crate::inject::request::keys::INJECTED;
+
+/// The patch. It is empty if the pod is injected already.
+pub(crate) fn build(
+    survey: &Survey<'_>,
+    injection: &Injection<'_, '_>,
+    config: &Config,
+    asked: &Annotations<'_>,
+) -> Result<PodPatch, serde_json::Error> {
+    let mut patch = PodPatch::default();
+    // The readers first: `podkey-init` moves the init containers behind it to other places.
+    add_to_readers(&mut patch, injection)?;
+    if injection.state == InjectedState::New {
+        let spec = &survey.pod.spec;
+        let containers = containers::containers(survey, &config.agent, &injection.plan);
+        patch.insert(
+            "/spec/initContainers",
+            List::of(&spec.init_containers),
+            survey.init_position,
+            &containers,
+        )?;
+        let volumes = volumes::volumes(survey, injection.connection);
+        patch.append("/spec/volumes", List::of(&spec.volumes), &volumes)?;
+    }
+    if !annotations::says_injected(asked) {
+        patch.set("/metadata/annotations", INJECTED, &crate::VERSION)?;
+    }
+    Ok(patch)
+}
+
+fn add_to_readers(patch: &mut PodPatch, injection: &Injection<'_, '_>) -> Result<(), serde_json::Error> {
+    for additions in &injection.additions {
+        let reader = additions.reader;
+        let place = format!("{}/{}", reader.list.pointer(), reader.index);
+        patch.append(
+            &format!("{place}/volumeMounts"),
+            List::of(&reader.container.volume_mounts),
+            &additions.mounts,
+        )?;
+        patch.append(&format!("{place}/env"), List::of(&reader.container.env), &additions.env)?;
+        patch.prepend(&format!("{place}/command"), additions.command.words())?;
+    }
+    Ok(())
+}

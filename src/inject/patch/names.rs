@@ -1,0 +1,24 @@
+//! The names of the containers and volumes that podkey adds to a pod. A pod's author must leave these names to podkey.
+
+use crate::inject::pod::Container;
+
+pub(crate) const INIT_CONTAINER: &str = "podkey-init";
+pub(crate) const SIDECAR: &str = "podkey-sidecar";
+/// Every container of podkey's.
+pub(crate) const CONTAINERS: [&str; 2] = [INIT_CONTAINER, SIDECAR];
+
+/// The files.
+pub(crate) const SECRETS_VOLUME: &str = "podkey-secrets";
+/// The projected service-account token.
+pub(crate) const TOKEN_VOLUME: &str = "podkey-token";
+/// The agent, for job hooks and for commands.
+pub(crate) const BIN_VOLUME: &str = "podkey-bin";
+/// What `podkey-init` hands over to `podkey-sidecar`.
+pub(crate) const HANDOVER_VOLUME: &str = "podkey-handover";
+/// Every volume of podkey's, in the order in which a pod gets them.
+pub(crate) const VOLUMES: [&str; 4] = [SECRETS_VOLUME, TOKEN_VOLUME, BIN_VOLUME, HANDOVER_VOLUME];
+
+/// Whether the container has a name of podkey's.
+pub(crate) fn is_own(container: &Container<'_>) -> bool {
+    CONTAINERS.contains(&&*container.name)
+}

@@ -1,0 +1,206 @@
+//! The survey: every fact of the pod that several checks need, computed once for the pod and its request. A check gets the survey by
+//! reference. The survey reports no problems: a fact such as "a named container is missing" is a value here, and a check puts it
+//! into words.
+
+use std::collections::BTreeSet;
+
+use crate::inject::config::AgentConfig;
+use crate::inject::patch::names;
+use crate::inject::pod::qos::OwnResources;
+use crate::inject::pod::readers::{MESH_SIDECARS, ReaderUser, Readers};
+use crate::inject::pod::runner::RUNNER;
+use crate::inject::pod::{Container, Pod};
+use crate::inject::request::InjectionRequest;
+use crate::plan::{Mode, OnFailure};
+
+/// The facts of one pod.
+#[derive(Debug)]
+pub(crate) struct Survey<'s> {
+    pub(crate) pod: &'s Pod<'s>,
+    pub(crate) readers: Readers<'s>,
+    pub(crate) reader_user: ReaderUser,
+    /// The user of podkey's containers. None: the cluster chooses one user for all containers of the pod.
+    pub(crate) run_as_user: Option<i64>,
+    /// The mode of a file for which the author named no mode.
+    pub(crate) default_mode: Mode,
+    pub(crate) job_hooks: JobHooks<'s>,
+    /// The pod's use of the agent; the use of one container is [`Survey::agent_use_of`].
+    pub(crate) agent_use: AgentUse,
+    /// What fails if the secrets cannot be read.
+    pub(crate) on_failure: OnFailure,
+    /// The volumes that no container can write to.
+    pub(crate) read_only_volumes: BTreeSet<&'s str>,
+    /// Whether podkey has been here before.
+    pub(crate) podkey_init: Option<PresentInit<'s>>,
+    /// Where `podkey-init` goes among the init containers, and the sidecar right behind it.
+    pub(crate) init_position: usize,
+    pub(crate) own_resources: OwnResources,
+    pub(crate) freshness: Freshness,
+}
+
+/// The container `podkey-init` that the pod has already.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PresentInit<'s> {
+    /// The place among the init containers.
+    pub(crate) index: usize,
+    pub(crate) container: &'s Container<'s>,
+}
+
+/// The runner's job hooks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum JobHooks<'s> {
+    Off,
+    /// The pod should have job hooks, but has no container named `runner`.
+    NoRunner,
+    /// This container calls the hooks.
+    On(&'s Container<'s>),
+}
+
+/// How a pod, or one of its containers, uses the agent that lies in the volume `podkey-bin`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AgentUse {
+    /// Not at all. A pod without any use does not get the volume.
+    None,
+    /// The runner calls the agent as its job hooks.
+    JobHooks,
+    /// The agent starts the containers' commands, with variables set.
+    Exec,
+}
+
+/// Whether podkey writes the files again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    /// `podkey-init` writes the files once, before the containers start.
+    WrittenOnce,
+    /// `podkey-sidecar` refreshes the files.
+    Refreshed,
+}
+
+/// What an author's container may do with the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileAccess {
+    Read,
+    /// The job hooks empty the files after the job.
+    Write,
+}
+
+impl<'s> Survey<'s> {
+    pub(crate) fn of(pod: &'s Pod<'s>, request: &'s InjectionRequest, agent: &AgentConfig) -> Self {
+        let readers = Readers::of(pod, request.containers.as_deref());
+        let reader_user = ReaderUser::of(pod, &readers.found);
+        let job_hooks = JobHooks::of(pod, request);
+        let volumes = pod.volumes().iter();
+        let present = |(index, container)| PresentInit { index, container };
+        let mut init_containers = pod.init_containers().iter().enumerate();
+        Self {
+            pod,
+            reader_user,
+            run_as_user: reader_user.run_as(agent.run_as_user),
+            default_mode: reader_user.default_mode(pod),
+            agent_use: AgentUse::of(pod, request, job_hooks),
+            on_failure: request.on_failure.unwrap_or_else(|| match job_hooks.are_on() {
+                true => OnFailure::FailJob,
+                false => OnFailure::FailPod,
+            }),
+            read_only_volumes: volumes
+                .filter(|volume| volume.is_read_only())
+                .map(|volume| &*volume.name)
+                .collect(),
+            podkey_init: init_containers
+                .find(|(_, container)| container.name == names::INIT_CONTAINER)
+                .map(present),
+            init_position: init_position(pod),
+            own_resources: OwnResources::of(pod),
+            freshness: request.freshness(),
+            job_hooks,
+            readers,
+        }
+    }
+
+    /// Whether the pod runs jobs, or is to call job hooks.
+    pub(crate) fn has_runner(&self) -> bool {
+        self.pod.is_runner() || self.job_hooks.are_on()
+    }
+
+    /// Whether this container calls the job hooks.
+    pub(crate) fn calls_job_hooks(&self, container: &Container<'_>) -> bool {
+        self.job_hooks
+            .runner()
+            .is_some_and(|runner| std::ptr::eq(runner, container))
+    }
+
+    /// How the container uses the agent.
+    pub(crate) fn agent_use_of(&self, container: &Container<'_>) -> AgentUse {
+        match self.agent_use {
+            AgentUse::JobHooks if !self.calls_job_hooks(container) => AgentUse::None,
+            agent_use => agent_use,
+        }
+    }
+
+    /// What the container may do with the files. If the sidecar refreshes the files, only the sidecar writes.
+    pub(crate) fn access_of(&self, container: &Container<'_>) -> FileAccess {
+        match self.freshness {
+            Freshness::WrittenOnce if self.calls_job_hooks(container) => FileAccess::Write,
+            Freshness::WrittenOnce | Freshness::Refreshed => FileAccess::Read,
+        }
+    }
+
+    /// The user that the job hooks run as. None: the hooks are off, or cannot do their work. `check::hooks` reports why.
+    pub(crate) fn hook_user(&self) -> Option<u32> {
+        let runner = self.job_hooks.runner()?;
+        match self.readers.contain(runner) {
+            true => self.reader_user.for_job_hooks(),
+            false => None,
+        }
+    }
+}
+
+impl<'s> JobHooks<'s> {
+    fn of(pod: &'s Pod<'s>, request: &InjectionRequest) -> Self {
+        if !request.job_hooks.given().unwrap_or_else(|| pod.is_runner()) {
+            return Self::Off;
+        }
+        let mut containers = pod.spec.containers.iter();
+        match containers.find(|container| container.name == RUNNER) {
+            Some(runner) => Self::On(runner),
+            None => Self::NoRunner,
+        }
+    }
+
+    /// Whether the pod should have job hooks.
+    pub(crate) fn are_on(self) -> bool {
+        !matches!(self, Self::Off)
+    }
+
+    /// The container that calls the hooks.
+    pub(crate) fn runner(self) -> Option<&'s Container<'s>> {
+        match self {
+            Self::On(runner) => Some(runner),
+            Self::Off | Self::NoRunner => None,
+        }
+    }
+}
+
+impl AgentUse {
+    fn of(pod: &Pod<'_>, request: &InjectionRequest, job_hooks: JobHooks<'_>) -> Self {
+        // Without these two values nobody knows whether the author wants variables in commands.
+        let is_unclear = request.job_hooks.is_invalid() || request.export.is_invalid();
+        match job_hooks {
+            JobHooks::On(_) => Self::JobHooks,
+            // The steps of a workflow pod are not children of the container's command.
+            JobHooks::Off if !request.env.is_empty() && request.exports() && !is_unclear && !pod.is_workflow() => {
+                Self::Exec
+            }
+            JobHooks::Off | JobHooks::NoRunner => Self::None,
+        }
+    }
+}
+
+/// Where `podkey-init` goes: first, so that the pod's own init containers can use the files, but behind a mesh's native sidecars,
+/// without which there is no network.
+fn init_position(pod: &Pod<'_>) -> usize {
+    let is_mesh =
+        |container: &Container<'_>| container.is_native_sidecar() && MESH_SIDECARS.contains(&&*container.name);
+    let last_mesh = pod.init_containers().iter().rposition(is_mesh);
+    last_mesh.map_or(0, |index| index + 1)
+}

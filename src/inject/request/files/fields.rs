@@ -1,0 +1,182 @@
+//! The fields of an entry of `podkey.dev/files`: one row for each, with the name, the meaning and the parser.
+
+use std::collections::BTreeMap;
+
+use super::entry::{Draft, FieldValue};
+use super::{SecretSource, unfilled};
+use crate::inject::problem::quoted;
+use crate::inject::request::name;
+use crate::inject::request::yaml::Node;
+use crate::inject::vocabulary::{DocumentedKey, Scope};
+use crate::plan::rules::ReadBy;
+use crate::plan::{Data, Decode, Format, Invalid, Value, WhenGone, spelling};
+use crate::text::{is_variable_name, takes_over};
+
+/// One field.
+pub(crate) struct FileField {
+    pub(crate) documented: DocumentedKey,
+    /// What is missing where a required field is left out.
+    pub(super) required: Option<&'static str>,
+    /// Parses the value, reports what is wrong with it, and keeps the result in the draft.
+    pub(super) parse: fn(FieldValue<'_, '_>, &mut Draft),
+}
+
+/// The longest name of a secret's field, in bytes.
+const MAX_KEY_BYTES: usize = 512;
+
+/// The longest name of a variable, in bytes.
+const MAX_ENV_BYTES: usize = 256;
+
+const fn field(
+    key: &'static str,
+    scope: Scope,
+    default: &'static str,
+    example: &'static str,
+    meaning: &'static str,
+    parse: fn(FieldValue<'_, '_>, &mut Draft),
+) -> FileField {
+    let documented = DocumentedKey {
+        key,
+        meaning,
+        default,
+        scope,
+        example,
+    };
+    FileField {
+        documented,
+        required: None,
+        parse,
+    }
+}
+
+const fn required(
+    key: &'static str,
+    missing: &'static str,
+    example: &'static str,
+    meaning: &'static str,
+    parse: fn(FieldValue<'_, '_>, &mut Draft),
+) -> FileField {
+    FileField {
+        required: Some(missing),
+        ..field(key, Scope::AllPods, "required", example, meaning, parse)
+    }
+}
+
+/// In the order in which the fields are parsed: a parser may use what the parsers before it found.
+#[rustfmt::skip]
+pub(crate) const FIELDS: &[FileField] = &[
+    field("as", Scope::JobHooks, "`init`", "job", "Who reads the secret: podkey-init, or the job with the job's own identity.",
+        |mut value, draft| draft.read_by = value.one_of(ReadBy::NAMES).unwrap_or_default()),
+    required("secret", "the path to read, as in `vault read`", "kv/data/web",
+        "The API path of the secret, as in `vault read`. Paths of KV version 2 contain `/data/`.", secret),
+    field("data", Scope::AllPods, "the path is read", "{ common_name: web.example.com }",
+        "Fields to write the path with: the answer to the write is the secret.", data),
+    required("file", "where the secret goes", "web.env",
+        "Where the file is: an absolute path, or a path below `/podkey/secrets/`.", file),
+    field("key", Scope::AllPods, "the whole secret", "password", "The field of the secret to deliver.",
+        |mut value, draft| draft.key = value.checked(key)),
+    field("decode", Scope::AllPods, "`none`", "base64", "What the field's text is decoded from.",
+        |mut value, draft| draft.decode = value.one_of(Decode::NAMES).unwrap_or_default()),
+    field("format", Scope::AllPods, "`raw` with `key`, else `json`", "dotenv", "How the secret is written into the file.",
+        |mut value, draft| draft.format = value.one_of(Format::NAMES)),
+    field("mode", Scope::AllPods, "`0400` where one user reads, else `0440` with `fsGroup`, else `0444`", "\"0440\"",
+        "The permissions of the file.",
+        |mut value, draft| draft.mode = value.parsed()),
+    field("version", Scope::AllPods, "the newest", "3", "The version of the secret to read (KV version 2).",
+        |mut value, draft| draft.version = value.checked(|text| {
+            let version = text.parse();
+            version.map_err(|_| format!("{} is not a version number (1 or more)", quoted(text)))
+        })),
+    field("env", Scope::AllPods, "no variable", "KUBECONFIG", "The environment variable that holds the file's path.",
+        |mut value, draft| draft.env = value.checked(|text| env_name(text).map(|()| text.to_owned()))),
+    field("when-gone", Scope::Refresh, "`keep`", "delete", "What happens to the file when its secret or field no longer exists.",
+        |mut value, draft| draft.when_gone = value.one_of(WhenGone::NAMES).unwrap_or_default()),
+];
+
+fn secret(mut value: FieldValue<'_, '_>, draft: &mut Draft) {
+    fn path<T: std::str::FromStr<Err = Invalid>>(text: &str) -> Result<T, String> {
+        spelling::parse(text, spelling::of_path).map_err(|why| format!("{} {why}", quoted(text)))
+    }
+    draft.secret = match draft.read_by {
+        ReadBy::Init => value.checked(path).map(SecretSource::Init),
+        ReadBy::Job => value.checked(path).map(SecretSource::Job),
+    };
+    if let Some(SecretSource::Init(path)) = &draft.secret
+        && let Some(why) = unfilled(path, "add `as: job`")
+    {
+        value.problem(why);
+    }
+}
+
+fn file(mut value: FieldValue<'_, '_>, draft: &mut Draft) {
+    draft.file = value.checked(|text| match (spelling::of_file(text), &draft.secret) {
+        (Some(why), _) => Err(format!("{} {why}", quoted(text))),
+        (None, Some(secret)) => name::resolve(text, secret.path()),
+        // Without a path the placeholders mean nothing; the secret's problem is reported.
+        (None, None) => text.parse().map_err(|why| format!("{} {why}", quoted(text))),
+    });
+}
+
+fn key(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("is empty: leave it out for the whole secret".to_owned());
+    }
+    if let Some(why) = spelling::of_text(text) {
+        return Err(format!("{} {why}", quoted(text)));
+    }
+    if text.len() > MAX_KEY_BYTES {
+        return Err(format!("{} is longer than {MAX_KEY_BYTES} bytes", quoted(text)));
+    }
+    Ok(text.to_owned())
+}
+
+fn env_name(name: &str) -> Result<(), String> {
+    if !is_variable_name(name) || name.len() > MAX_ENV_BYTES {
+        return Err(format!("{} is not a name of a variable", quoted(name)));
+    }
+    match takes_over(name) {
+        Some(reason) => Err(format!("{} {reason}", quoted(name))),
+        None => Ok(()),
+    }
+}
+
+fn data(mut value: FieldValue<'_, '_>, draft: &mut Draft) {
+    let Node::Map(fields) = std::mem::replace(&mut value.node, Node::Null) else {
+        value.problem("is not a set of fields, for example {common_name: web}");
+        return;
+    };
+    let written = fields.len();
+    let mut data = BTreeMap::new();
+    for (name, node) in fields {
+        match data_value(node) {
+            Ok(value) => drop(data.insert(name.into_owned(), value)),
+            Err(why) => value.problem_of(&name, why),
+        }
+    }
+    // YAML with a field twice does not parse: a missing field is one with a problem.
+    if data.len() == written {
+        draft.data = Data::try_from(data).map_err(|why| value.problem(why.to_string())).ok();
+    }
+}
+
+/// A field of `data`. Scalars stay the text that they are written with.
+fn data_value(node: Node<'_>) -> Result<Value, String> {
+    fn scalar(node: Node<'_>) -> Result<String, String> {
+        match node {
+            Node::Scalar(text) => Ok(text.into_owned()),
+            Node::Null => Err("has no value: write \"\" for an empty one".to_owned()),
+            Node::List(_) | Node::Map(_) => {
+                Err("is nested: a field is a text, a list of texts or a set of texts".to_owned())
+            }
+        }
+    }
+    match node {
+        Node::Scalar(_) | Node::Null => scalar(node).map(Value::Text),
+        Node::List(items) => items.into_iter().map(scalar).collect::<Result<_, _>>().map(Value::List),
+        Node::Map(fields) => fields
+            .into_iter()
+            .map(|(name, node)| Ok((name.into_owned(), scalar(node)?)))
+            .collect::<Result<_, _>>()
+            .map(Value::Map),
+    }
+}

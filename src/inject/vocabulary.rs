@@ -1,0 +1,171 @@
+//! The vocabularies that people write: annotations, fields of a file entry, fields of a job policy, keys of the operator's
+//! config. Each key stands in one row of one table; parsers, suggestions and reference pages read the table.
+
+use crate::inject::config;
+use crate::inject::request::{files, job_policy, keys};
+
+/// What a person needs to know of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DocumentedKey {
+    /// As it is written: `podkey.dev/role`, `when-gone`, `connections.NAME.auth.mount`, `connections.NAME.allow[].secrets`.
+    pub key: &'static str,
+    /// One sentence.
+    pub meaning: &'static str,
+    /// What holds where the key is left out. Words, or the value in backquotes; "required" where the key must be there.
+    pub default: &'static str,
+    /// Where the key has an effect.
+    pub scope: Scope,
+    /// A value that parses, as YAML or text.
+    pub example: &'static str,
+}
+
+impl DocumentedKey {
+    /// The key without the keys that it stands below: `mount` of `connections.NAME.auth.mount`.
+    pub(crate) fn last(&self) -> &'static str {
+        self.key.rsplit('.').next().unwrap_or(self.key)
+    }
+}
+
+/// Where a key has an effect. In other pods the key is refused, or it changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// In each pod that podkey injects.
+    AllPods,
+    /// In pods whose job hooks are on.
+    JobHooks,
+    /// In pods with `podkey.dev/refresh`.
+    Refresh,
+    /// Nowhere: podkey writes the key, for people to read.
+    Information,
+}
+
+/// The annotations of a pod.
+pub fn annotations() -> impl Iterator<Item = &'static DocumentedKey> {
+    keys::ANNOTATIONS.iter().map(|annotation| &annotation.documented)
+}
+
+/// The fields of an entry of `podkey.dev/files`.
+pub fn file_fields() -> impl Iterator<Item = &'static DocumentedKey> {
+    files::FIELDS.iter().map(|field| &field.documented)
+}
+
+/// The fields of `podkey.dev/job-policy`, and of a connection's `job.policy`.
+pub fn job_policy_fields() -> impl Iterator<Item = &'static DocumentedKey> {
+    job_policy::FIELDS.iter().map(|field| &field.documented)
+}
+
+/// The keys of the operator's config, each with its path.
+pub fn config_keys() -> impl Iterator<Item = &'static DocumentedKey> {
+    config::keys()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::inject::config::Config;
+    use crate::inject::pod::Pod;
+    use crate::inject::problem::Problems;
+    use crate::inject::request::annotations;
+    use crate::plan::{Forks, JobPolicy};
+
+    /// What is wrong with a pod that has these annotations. The secret in it keeps "asks for no secret" away.
+    fn problems(annotations: &Value) -> String {
+        let pod = json!({"metadata": {"annotations": annotations}, "spec": {"containers": []}}).to_string();
+        let pod = Pod::parse(&pod).unwrap();
+        let mut problems = Problems::default();
+        annotations::parse(pod.metadata.annotations.as_ref().unwrap(), &mut problems);
+        problems.to_string()
+    }
+
+    #[test]
+    fn the_example_of_each_annotation_parses_and_a_value_that_is_no_text_is_reported() {
+        for annotation in annotations() {
+            let mut annotations = json!({"podkey.dev/files": "- { secret: kv/data/web, file: web.json }"});
+            annotations[annotation.key] = annotation.example.into();
+            assert_eq!(problems(&annotations), "", "{}", annotation.key);
+            annotations[annotation.key] = json!([]);
+            let reported = problems(&annotations);
+            assert_eq!(
+                reported.starts_with(annotation.key),
+                annotation.scope != Scope::Information,
+                "{}: {reported}",
+                annotation.key
+            );
+        }
+    }
+
+    #[test]
+    fn the_example_of_each_field_of_a_file_parses() {
+        for field in file_fields() {
+            let mut entry = json!({"secret": "pki/issue/web", "file": "web", "key": "certificate"});
+            let text = match serde_saphyr::from_str::<Value>(field.example).unwrap() {
+                Value::Number(number) => number.to_string().into(),
+                other => other,
+            };
+            entry[field.key] = text;
+            let annotations = json!({"podkey.dev/files": json!([entry]).to_string()});
+            assert_eq!(problems(&annotations), "", "{}", field.key);
+        }
+    }
+
+    #[test]
+    fn the_example_of_each_field_of_a_job_policy_parses_and_the_plan_has_the_same_fields() {
+        let mut all = String::new();
+        for field in job_policy_fields() {
+            let line = format!("{}: {}\n", field.key, field.example);
+            let annotations = json!({"podkey.dev/files": "- {secret: a/b, file: c}", "podkey.dev/job-policy": line});
+            assert_eq!(problems(&annotations), "", "{}", field.key);
+            all += &line;
+        }
+        let policy = JobPolicy {
+            repositories: Some(Vec::new()),
+            events: Some(Vec::new()),
+            protected_refs: true,
+            forks: Forks::Allow,
+        };
+        let Value::Object(fields) = serde_json::to_value(policy).unwrap() else {
+            panic!("a policy is a set of fields");
+        };
+        let keys: Vec<_> = job_policy_fields().map(|field| field.key).collect();
+        assert_eq!(fields.keys().collect::<Vec<_>>(), keys);
+        serde_saphyr::from_str::<JobPolicy>(&all).unwrap();
+    }
+
+    #[test]
+    fn the_example_of_each_key_of_the_config_parses() {
+        for key in config_keys() {
+            let mut config = json!({
+                "agent": {"image": "i"},
+                "connections": {"NAME": {"address": "https://v", "job": {"role": "ci"}, "allow": [{}]}},
+            });
+            let pointer = format!("/{}", key.key.replace("[]", ".0").replace('.', "/"));
+            let (parent, last) = pointer.rsplit_once('/').unwrap();
+            if config.pointer(parent).is_none() {
+                let (above, parent) = parent.rsplit_once('/').unwrap();
+                config.pointer_mut(above).unwrap()[parent] = json!({});
+            }
+            config.pointer_mut(parent).unwrap()[last] = serde_saphyr::from_str(key.example).unwrap();
+            let parsed = Config::parse(&config.to_string(), |_| Ok(String::new()));
+            assert!(parsed.is_ok(), "{}: {}", key.key, parsed.unwrap_err());
+        }
+    }
+
+    #[test]
+    fn each_meaning_is_one_paragraph_of_sentences() {
+        let all = annotations()
+            .chain(file_fields())
+            .chain(job_policy_fields())
+            .chain(config_keys());
+        for key in all {
+            assert!(
+                key.meaning.ends_with('.') && !key.meaning.contains("  "),
+                "{}: {}",
+                key.key,
+                key.meaning
+            );
+            assert!(!key.default.is_empty() && !key.default.ends_with('.'), "{}", key.key);
+        }
+    }
+}
