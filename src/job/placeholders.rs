@@ -86,7 +86,7 @@ fn is_dots(text: &str) -> bool {
 }
 
 /// The owner and the name of the job's repository.
-fn repository<'a>(asked: Placeholder, facts: &'a JobFacts) -> Result<(&'a str, &'a str), PlaceholderError> {
+fn repository(asked: Placeholder, facts: &JobFacts) -> Result<(&str, &str), PlaceholderError> {
     let whole = facts.repository.as_str();
     if whole.is_empty() {
         return Err(PlaceholderError::Missing(asked));

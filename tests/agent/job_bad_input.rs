@@ -1,5 +1,4 @@
-//! What can go wrong around the job hooks, each with its outcome, and whole jobs in a runner: what they may see, and what
-//! they may not.
+//! Faults around the job hooks, each with its result, and whole jobs in a runner: what a job may see and what it may not see.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
@@ -35,7 +34,7 @@ fn with_value(value: &str) -> Pod {
         .canary("canary-of")
 }
 
-/// Lets the runner find the hooks by its variables. Outside a container they have to be told where they are.
+/// Sets the runner's variables that name the hooks. Outside a container the hooks need `--root`.
 fn hooked(pod: &mut Pod) {
     for (variable, script) in [
         ("ACTIONS_RUNNER_HOOK_JOB_STARTED", "job-started.sh"),

@@ -55,11 +55,8 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 19] = [
         ],
     ),
     ("agent::volume", &["secret", "plan", "text"]),
-    (
-        "vault",
-        &["http", "schedule", "secret", "json", "plan", "text", "telemetry"],
-    ),
-    ("http", &["secret", "json", "plan", "text"]),
+    ("vault", &["http", "schedule", "secret", "json", "plan", "text"]),
+    ("http", &["secret", "json", "plan", "text", "telemetry"]),
     ("inject", &["env", "plan", "text"]),
     ("env", &["secret", "plan", "json", "text"]),
     ("render", &["secret", "plan", "json", "text"]),
