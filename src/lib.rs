@@ -14,10 +14,10 @@
 //!   │ migrate  │   │ limits, tls,      │        │ ┌─ volume/ ─────────────────────┐ │                      │
 //!   │          │   │ metrics           │        │ │ all paths and layouts of files│ │                      │
 //!   │          │   │                   │        │ └───────────────────────────────┘ │                      │
-//!   └─┬──────┬─┘   └─┬──────┬──────────┘        └──┬──────────┬─────────────────┬───┘                      │
-//!     │      │       │      ▼                      │          ▼                 ▼                          │
-//!     │      │       │   ┌─ cluster/ ─────────┐    │    ┌─ vault/ ───────┐   ┌─ http/ ──────────────┐      │
-//!     │      └───────┼──▶│ Kubernetes' API    │    │    │ login, read,   │   │ dial, TLS trust,     │      │
+//!   └─┬────────┘   └─┬──────┬──────────┘        └──┬──────────┬─────────────────┬───┘                      │
+//!     │              │      ▼                      │          ▼                 ▼                          │
+//!     │              │   ┌─ cluster/ ─────────┐    │    ┌─ vault/ ───────┐   ┌─ http/ ──────────────┐      │
+//!     │              │   │ Kubernetes' API    │    │    │ login, read,   │   │ dial, TLS trust,     │      │
 //!     │              │   │ server             │    │    │ write, renew,  │──▶│ proxy, one request   │──────┘
 //!     │              │   └────────────────────┘    │    │ revoke         │   │ within a deadline    │
 //!     │              │                             │    └────────┬───────┘   └───────────┬──────────┘
@@ -64,7 +64,6 @@
 //! contains no server and no Kubernetes types.
 
 pub mod env;
-pub mod job;
 pub mod plan;
 pub mod telemetry;
 mod text;
@@ -73,6 +72,8 @@ mod text;
 pub mod agent;
 #[cfg(feature = "agent")]
 mod http;
+#[cfg(feature = "agent")]
+pub mod job;
 #[cfg(feature = "agent")]
 mod json;
 #[cfg(feature = "agent")]

@@ -67,10 +67,10 @@ struct ServeArgs {
     /// The address for probes and Prometheus: GET /healthz, /readyz and /metrics
     #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     admin_listen: SocketAddr,
-    /// The serving certificate, PEM, the leaf first. Without it podkey makes its own, by the options below
+    /// The serving certificate, PEM, the leaf first. Without it, podkey makes its own certificates, by the options below
     #[arg(long, requires = "tls_key", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
-    /// Its private key, PEM
+    /// The private key of the certificate, PEM
     #[arg(long, requires = "tls_cert", value_name = "FILE")]
     tls_key: Option<PathBuf>,
     /// How often the certificate files are read again

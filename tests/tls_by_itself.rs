@@ -1,9 +1,9 @@
-//! podkey keeps its own certificate against a real API server: real processes with a real service account's rights, called
+//! podkey keeps its own certificate with a real API server: real processes with a real service account's rights, called
 //! through a real Service. Needs `tests/cluster/cluster`; run by `make e2e`, or alone:
 //!
 //!     cargo test --test tls_by_itself
 //!
-//! `PODKEY_TLS_KUBERNETES=1.37` runs it against that API server. Ports are the host's; nothing else is changed.
+//! `PODKEY_TLS_KUBERNETES=1.37` runs it against that API server. The processes listen on the host.
 
 #![allow(
     clippy::unwrap_used,
@@ -50,7 +50,7 @@ struct Api {
     host: String,
 }
 
-/// One for all tests. It stays up until the next run or `tests/cluster/cluster down`.
+/// One API server for all tests. It stays up until the next run or `tests/cluster/cluster down`.
 fn api() -> &'static Api {
     static API: OnceLock<Api> = OnceLock::new();
     API.get_or_init(|| {
@@ -139,7 +139,7 @@ impl Api {
     }
 }
 
-/// podkey in a namespace of its own, with the objects that its chart makes.
+/// podkey in a namespace of its own, with the objects of its chart.
 struct Install {
     namespace: String,
     secret: String,
@@ -158,7 +158,7 @@ impl Install {
         api.create("/api/v1/namespaces", json!({"metadata": {"name": namespace}}));
         let core = format!("/api/v1/namespaces/{namespace}");
         for account in ["default", "podkey"] {
-            // A controller may make the first one.
+            // A controller may create the first.
             let _ = api.call(
                 "POST",
                 &format!("{core}/serviceaccounts"),
@@ -216,8 +216,8 @@ impl Install {
         }
     }
 
-    /// Starts so many processes at once, and lets them be called once they are ready, as the kubelet and the endpoint
-    /// controllers do it.
+    /// Starts so many processes at once. Once they are ready, the Service leads to them, as with a kubelet and the endpoint
+    /// controllers.
     fn start(&mut self, count: usize) {
         let started: Vec<_> = (0..count).map(|_| Replica::start(self)).collect();
         self.replicas.extend(started);
@@ -266,7 +266,7 @@ impl Install {
         let mut before: BTreeSet<_> = listed["items"].as_array().unwrap().iter().map(name).collect();
         for replica in &self.replicas {
             let port = replica.listen.port();
-            // One that is there stays: nobody may see a Service that leads nowhere.
+            // An existing slice stays: the Service must never be without endpoints.
             if before.remove(&format!("podkey-{port}")) {
                 continue;
             }
@@ -279,7 +279,7 @@ impl Install {
         }
     }
 
-    /// Ends all but so many, gracefully.
+    /// Ends all replicas but so many, gracefully.
     fn keep(&mut self, count: usize) {
         let ended = self.replicas.split_off(count);
         self.show_endpoints();
@@ -295,7 +295,7 @@ impl Install {
         decoded(&self.secret()["data"][key])
     }
 
-    /// The `caBundle` of both webhooks, which must be one.
+    /// The `caBundle` of both webhooks. Empty where they differ.
     fn bundle(&self) -> String {
         let configuration = api().get(&self.configuration).unwrap();
         let of = |index: usize| decoded(&configuration["webhooks"][index]["clientConfig"]["caBundle"]);
@@ -308,7 +308,7 @@ impl Install {
         for index in [0, 2] {
             configuration["webhooks"][index]["clientConfig"]["caBundle"] = BASE64.encode(bundle).into();
         }
-        // podkey may write at the same time; then it is podkey's version that stays.
+        // podkey may write at the same time; then podkey's version stays.
         let _ = api().call("PUT", &self.configuration, Some(&configuration));
     }
 
@@ -316,7 +316,7 @@ impl Install {
         eventually(what, happened, &self.replicas)
     }
 
-    /// What all replicas have logged, which never has a key in it.
+    /// The log of all replicas.
     fn log(&self) -> String {
         let log: Vec<_> = self
             .replicas
@@ -357,7 +357,7 @@ fn decoded(base64: &Value) -> String {
     String::from_utf8(BASE64.decode(base64.as_str().unwrap_or_default()).unwrap()).unwrap()
 }
 
-/// Two webhooks that call us, and one between them that calls somebody else, never.
+/// Two webhooks that call podkey, and one between them that calls another Service.
 fn configuration(namespace: &str) -> Value {
     let webhook = |name: &str, service: &str, resource: &str| {
         json!({
@@ -375,7 +375,7 @@ fn configuration(namespace: &str) -> Value {
     ]})
 }
 
-/// A process of `podkey serve`, or of this test with a clock of its own. Killed when dropped.
+/// A process of `podkey serve`, or of this test with another clock. Killed when dropped.
 struct Replica {
     child: Child,
     listen: SocketAddr,
@@ -446,7 +446,7 @@ impl Replica {
         support::http::call(self.admin.port(), "GET", path, &[], "").unwrap()
     }
 
-    /// Shakes hands as an API server does that trusts this bundle alone.
+    /// Makes a TLS handshake as an API server that trusts only this bundle.
     fn handshake(&self, bundle: &str, name: &str) -> Result<CertificateDer<'static>, String> {
         let mut roots = RootCertStore::empty();
         for root in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
@@ -473,7 +473,7 @@ impl Drop for Replica {
     }
 }
 
-/// Waits up to two minutes, and says how long it took.
+/// Waits up to two minutes. Gives how long it took.
 fn eventually(what: &str, mut happened: impl FnMut() -> bool, replicas: &[Replica]) -> Duration {
     let begin = Instant::now();
     while !happened() {
@@ -489,8 +489,8 @@ fn eventually(what: &str, mut happened: impl FnMut() -> bool, replicas: &[Replic
     begin.elapsed()
 }
 
-/// Creates pods through the API server, and shakes hands with every replica, all the while `during` runs. Every pod must be
-/// injected and every handshake verify against the published `caBundle`; there are more than ten of each.
+/// While `during` runs, creates pods through the API server and makes TLS handshakes with every replica. Every pod must be
+/// injected, and every handshake must verify against the published `caBundle`; there are more than ten of each.
 fn without_one_failure(install: &Install, during: impl FnOnce()) {
     let stop = AtomicBool::new(false);
     let (pods, handshakes) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -523,7 +523,7 @@ fn without_one_failure(install: &Install, during: impl FnOnce()) {
         // Also when `during` panics, the threads must end.
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             during();
-            // On a slow machine that was too short for so many.
+            // On a slow machine `during` was too short for so many.
             install.eventually("more than ten pods and handshakes", || {
                 let enough = [&pods, &handshakes]
                     .iter()
@@ -588,7 +588,7 @@ fn twenty_replicas_that_start_together_serve_by_one_ca() {
         "{text}"
     );
 
-    // A rolling restart: each new one signs by the same CA.
+    // A rolling restart: each new replica signs by the same CA.
     install.keep(3);
     without_one_failure(&install, || std::thread::sleep(Duration::from_secs(2)));
     install.start(2);
@@ -600,7 +600,7 @@ fn twenty_replicas_that_start_together_serve_by_one_ca() {
 fn a_secret_that_is_lost_comes_back_and_nobody_notices() {
     let api = api();
     let mut install = Install::new("secret");
-    // As a chart renders it: there, and empty.
+    // As the chart renders the Secret: empty.
     let secrets = format!("/api/v1/namespaces/{}/secrets", install.namespace);
     let empty = json!({"metadata": {"name": "podkey-ca", "labels": {"mine": "x"}, "annotations": {"helm": "y"}}, "type": "Opaque"});
     api.create(&secrets, empty);
@@ -633,13 +633,13 @@ fn a_secret_that_is_lost_comes_back_and_nobody_notices() {
             let took = install.eventually(loss, healed);
             println!("{loss}: healed after {took:?}");
             if loss != "deleted" {
-                // Deleted, it had no labels any more; from then on it is podkey's own.
+                // The Secret was deleted with its labels; from then on it is podkey's own.
                 assert!(install.secret()["metadata"]["labels"].is_object());
             }
         }
     });
     assert_eq!(install.bundle(), ca);
-    install.eventually("it is said", || install.log().contains("restored from memory"));
+    install.eventually("a log line", || install.log().contains("restored from memory"));
     install.no_key_was_logged();
 }
 
@@ -659,15 +659,15 @@ fn a_ca_bundle_that_somebody_else_wrote_is_set_right() {
         let works = install.eventually("pods are injected", || create_pod(&install).is_ok());
         let took = works + install.eventually("restored", || install.bundle() == ours);
         println!("{found}: pods again after {works:?}, restored after {took:?}");
-        // Written by a thread of its own.
-        install.eventually("it is said", || {
+        // The log is written by a thread of its own.
+        install.eventually("a log line", || {
             install.log().contains(&format!("\"found\":\"{found}\""))
         });
         without_one_failure(&install, || std::thread::sleep(Duration::from_secs(2)));
     }
-    // And a configuration that is made anew.
+    // The configuration is deleted and created again.
     api().delete(&install.configuration);
-    install.eventually("it is said", || {
+    install.eventually("a log line", || {
         install.log().contains("there is no MutatingWebhookConfiguration")
     });
     assert!(
@@ -682,7 +682,7 @@ fn a_ca_bundle_that_somebody_else_wrote_is_set_right() {
 #[test]
 fn a_ca_that_ages_is_replaced_and_nobody_notices() {
     let mut install = Install::new("renewal");
-    // A hundred days left: less than a third of a year's.
+    // The CA has a hundred days left: less than a third of a year.
     let (certificate, key) = ageing_ca();
     let secrets = format!("/api/v1/namespaces/{}/secrets", install.namespace);
     let data = json!({"tls.crt": BASE64.encode(&certificate), "tls.key": BASE64.encode(&key)});
@@ -690,7 +690,7 @@ fn a_ca_that_ages_is_replaced_and_nobody_notices() {
         &secrets,
         json!({"metadata": {"name": "podkey-ca"}, "type": "Opaque", "data": data}),
     );
-    // From before it is published: that comes early in the start.
+    // Before the start, which publishes the CA early.
     let begun = Instant::now();
     install.start(3);
     without_one_failure(&install, || {
@@ -737,7 +737,7 @@ const DAY_SECONDS: i64 = 24 * 60 * 60;
 const CLOCK: &str = "PODKEY_TEST_CLOCK";
 static AHEAD_SECONDS: AtomicI64 = AtomicI64::new(0);
 
-/// No test of its own: the process that the next test starts.
+/// Not a test: the process that the next test starts.
 #[test]
 fn a_replica_with_a_clock_of_its_own() {
     let Ok(folder) = std::env::var(CLOCK) else { return };
@@ -794,7 +794,7 @@ fn a_clock_that_jumps_a_month_heals_itself() {
     }
     install.are_ready();
     let month = 30 * DAY_SECONDS;
-    // The API server's clock does not jump: what is made under a wrong clock must be good by a right one too.
+    // The API server's clock does not jump: a certificate that is made by a wrong clock must be valid by the right clock too.
     without_one_failure(&install, || {
         for (jump, ahead) in [
             ("ahead", month),
@@ -845,7 +845,7 @@ fn a_missing_right_is_named() {
     let says = |text: &str| install.eventually(text, || install.log().contains(text));
     says("may not get the Secret");
     says("resourceNames [podkey-ca]");
-    // Whoever has no right at all may ask for the version.
+    // An account without any right may read the version.
     let version = api.get("/version").unwrap();
     let number = |name: &str| version[name].as_str().unwrap().trim_end_matches('+').to_owned();
     says(&format!("\"version\":\"{}.{}\"", number("major"), number("minor")));
@@ -872,13 +872,13 @@ fn an_api_server_that_is_away_is_waited_for() {
     let replica = Replica::start(&install);
     let log = || replica.log.lock().unwrap().join("\n");
     eventually(
-        "it is said",
+        "a log line",
         || log().contains("cannot get the Secret"),
         std::slice::from_ref(&replica),
     );
     assert_eq!(replica.admin_get("/readyz").0, 503);
     assert_eq!(replica.admin_get("/healthz").0, 200);
-    // Several looks later it is still said once.
+    // After several looks there is still one log line.
     std::thread::sleep(Duration::from_secs(20));
     assert_eq!(log().matches("cannot get the Secret").count(), 1, "{}", log());
     let failures = replica.admin_get("/metrics").1;

@@ -153,7 +153,7 @@ impl Call<'_> {
     }
 }
 
-/// The innermost error: the ones around it say "client error (Connect)" and the like.
+/// The innermost error. The errors around it have no information, such as "client error (Connect)".
 fn root_cause(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {

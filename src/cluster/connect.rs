@@ -33,7 +33,7 @@ pub enum ClusterError {
 impl Cluster {
     /// Uses the file that `KUBECONFIG` names, else the service account of the pod.
     pub(crate) async fn connect(now: fn() -> SystemTime) -> Result<Self, ClusterError> {
-        // Not kube's way of finding a config: nobody asked podkey to write into the cluster of ~/.kube/config.
+        // kube would also use ~/.kube/config, but podkey must not write into a cluster that the operator has not named.
         let config = if std::env::var_os("KUBECONFIG").is_some() {
             Config::from_kubeconfig(&KubeConfigOptions::default()).await?
         } else {

@@ -1,7 +1,7 @@
 //! The API server, by kube's client: the Secret and the webhook configuration that podkey keeps, and Kubernetes' version.
 //!
-//! `connect` finds the API server, `call` names a call and says what went wrong with it, `answer` judges each answer before
-//! kube reads it, `secret`, `configuration` and `version` have the calls.
+//! `connect` finds the API server, `call` names a call and words its error, `answer` judges each answer before kube
+//! reads it, `secret`, `configuration` and `version` have the calls.
 
 mod answer;
 mod call;

@@ -382,7 +382,7 @@ mod tests {
             ("", "p a..b | X", "step without a name"),
             ("", "p a. | X", "step without a name"),
             ("", "p list.0 | X", "or [0] for an element"),
-            ("", "p a.`b", "without its other"),
+            ("", "p a.`b", "that is not closed"),
             ("", "p $ | X", "\"$.$ | NAME\""),
             ("", "p a\\b | X", "backslash"),
             ("", "p - | X; q ; p $; r --", "entry 2"),

@@ -10,17 +10,10 @@
 //!
 //! The runner's behaviour is described by its source (github.com/actions/runner, 2.336.0).
 
-#[cfg(feature = "agent")]
 pub(crate) mod commands;
-#[cfg(feature = "agent")]
 pub(crate) mod export;
-#[cfg(feature = "agent")]
 pub(crate) mod facts;
-#[cfg(feature = "agent")]
 pub mod masks;
-#[cfg(feature = "agent")]
 pub(crate) mod placeholders;
-#[cfg(feature = "agent")]
 pub(crate) mod policy;
-#[cfg(feature = "agent")]
 pub(crate) mod summary;

@@ -6,8 +6,6 @@
 //! `feature/x` reads the secret `feature%2Fx` (`vault kv put ci/feature%252Fx`; the API path on the wire has `%252F`).
 //! `{repository}` is two segments, in which nothing is replaced: GitHub's names have no other characters.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-
 use crate::plan::{ApiPath, Invalid, PathPiece, PathTemplate, Placeholder};
 use crate::text::quoted;
 
@@ -75,7 +73,10 @@ pub(crate) fn fill(
 }
 
 /// The characters of a value that become `%XX`: all but those of GitHub's own names, see [`is_unreserved`].
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-');
+const ESCAPED: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'-');
 
 fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
@@ -105,7 +106,7 @@ fn push(asked: Placeholder, value: &str, filled: &mut String) -> Result<(), Plac
     if is_dots(value) {
         return Err(PlaceholderError::Unfit(asked, quoted(value)));
     }
-    filled.extend(utf8_percent_encode(value, ESCAPED));
+    filled.extend(percent_encoding::utf8_percent_encode(value, ESCAPED));
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Where a server is, and what its certificate must say.
+//! The address of a server, and the name that its certificate must have.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Invalid, checked_text, invalid};
 use crate::text::quoted;
 
-/// A server's address: `https://host[:port]`, nothing after it. Plain `http` parses too; who uses it must ask
+/// The address of a server: `https://host[:port]` and nothing after the port. Plain `http` parses too: see
 /// [`Address::is_tls`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -31,7 +31,7 @@ impl Address {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }
 
-    /// The port; without one in the text, the scheme's.
+    /// The port. Default: 443 for `https`, 80 for `http`.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
@@ -48,7 +48,7 @@ impl FromStr for Address {
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.contains('@') {
-            return invalid("has a user or a password in it: write https://, host and port alone");
+            return invalid("has a user or a password: write only https://, host and port");
         }
         if let Some((server, _)) = rest.split_once(['/', '?', '#', '\\']) {
             let scheme = if tls { "https" } else { "http" };
@@ -69,7 +69,7 @@ impl FromStr for Address {
             None => 80,
             Some(digits) => match digits.parse::<u16>() {
                 Ok(port) if port != 0 => port,
-                _ => return invalid("has a port that is no number from 1 to 65535"),
+                _ => return invalid("has a port that is not a number from 1 to 65535"),
             },
         };
         Ok(Self {

@@ -14,7 +14,7 @@ pub struct Connection {
     pub(crate) address: Address,
     /// PEM certificates of the only authorities to trust. None: the bundle of the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) ca: Option<String>,
+    pub ca: Option<String>,
     /// The name to expect in the server's certificate. None: the host of the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tls_server_name: Option<ServerName>,

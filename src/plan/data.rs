@@ -1,4 +1,4 @@
-//! What a path is written with, where an engine answers a write with a secret.
+//! The body of a write, for secrets engines that answer a write with a secret.
 
 use std::collections::BTreeMap;
 
@@ -7,25 +7,25 @@ use serde::{Deserialize, Serialize};
 use super::Invalid;
 use crate::text::is_printable;
 
-/// The most fields.
+/// The most fields of a body.
 const MAX_FIELDS: usize = 64;
-/// All names and values together, in bytes.
+/// All names and values of a body together, in bytes.
 const MAX_BYTES: usize = 16 * 1024;
 
-/// The body of a write, such as `{"common_name": "web.example.com"}`. It is no secret: whoever may read the pod can read it.
+/// The body of a write, such as `{"common_name": "web.example.com"}`. Not a secret: whoever may read the pod can read the body.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "BTreeMap<String, Value>", into = "BTreeMap<String, Value>")]
 pub struct Data(BTreeMap<String, Value>);
 
-/// One field's value. Numbers and truth values are texts: the server makes of them what its engine wants.
+/// The value of a field. Numbers and booleans are texts: the server converts a text to the type that its engine needs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Value {
-    /// Such as `web.example.com`, `24h`, `true`.
+    /// Text such as `web.example.com`, `24h`, `true`.
     Text(String),
-    /// Such as a list of host names.
+    /// A list, such as a list of host names.
     List(Vec<String>),
-    /// Such as an ssh certificate's extensions.
+    /// A set of names with values, such as the extensions of an ssh certificate.
     Map(BTreeMap<String, String>),
 }
 
@@ -34,7 +34,7 @@ impl TryFrom<BTreeMap<String, Value>> for Data {
 
     fn try_from(fields: BTreeMap<String, Value>) -> Result<Self, Invalid> {
         if fields.is_empty() {
-            return super::invalid("has no field: leave it out, and the path is read");
+            return super::invalid("has no field: remove `data` to read the path");
         }
         if fields.len() > MAX_FIELDS {
             return super::invalid(format!("has {} fields, allowed are {MAX_FIELDS}", fields.len()));
@@ -43,7 +43,7 @@ impl TryFrom<BTreeMap<String, Value>> for Data {
             .keys()
             .find(|name| name.is_empty() || !name.chars().all(is_printable))
         {
-            return super::invalid(format!("has the field {name:?}, which is no name"));
+            return super::invalid(format!("has the field {name:?}, which is not a valid name"));
         }
         let bytes: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
         if bytes > MAX_BYTES {
@@ -60,7 +60,7 @@ impl From<Data> for BTreeMap<String, Value> {
 }
 
 impl Data {
-    /// Each field's value.
+    /// The value of each field.
     pub(crate) fn values(&self) -> impl Iterator<Item = &Value> {
         self.0.values()
     }

@@ -1,11 +1,12 @@
-//! What a path of the API is for, as far as its segments say it: a token's, the server's own, or an engine's settings. A path
-//! names no mount: an engine may be mounted at several segments, below several namespaces, so each rule looks at every position.
+//! What the segments of an API path reveal: whether the path is for tokens, for the server itself, or for the settings of an
+//! engine. A path does not show where its mount ends: a mount may have several segments, below several namespaces. So each rule
+//! looks at every position.
 //! Sources: the API pages of Vault's and OpenBao's engines, <https://developer.hashicorp.com/vault/api-docs/secret> and
 //! <https://openbao.org/api-docs/secret>.
 
 use super::ApiPath;
 
-/// `auth/token/…`: every endpoint of the token store.
+/// `auth/token/…`: all endpoints of the token store.
 const TOKEN_ENDPOINTS: &[&str] = &[
     "accessors",
     "create",
@@ -24,10 +25,10 @@ const TOKEN_ENDPOINTS: &[&str] = &[
     "tidy",
 ];
 
-/// Path segments that only the server itself serves.
-const OWN: [&str; 4] = ["auth", "cubbyhole", "identity", "sys"];
+/// First segments of paths that the server itself serves, not a secrets engine.
+const SERVERS_OWN: [&str; 4] = ["auth", "cubbyhole", "identity", "sys"];
 
-/// Endpoints that answer a write with a secret; the next segment is the name of a role or a key, whatever it is called.
+/// Endpoints that answer a write with a secret. The next segment is the name of a role or a key, and may be any word.
 const ANSWERING: &[&str] = &[
     "code",
     "creds",
@@ -46,8 +47,9 @@ const ANSWERING: &[&str] = &[
     "wrapped",
 ];
 
-/// Segments of an engine's upkeep, wherever they stand behind the mount; the last segment behind [`ANSWERING`] is a name.
-const UPKEEP: &[&str] = &[
+/// Segments for the maintenance of an engine, at any position behind the mount. (The last segment behind an [`ANSWERING`] segment
+/// is a name.)
+const MAINTENANCE: &[&str] = &[
     "cache-config",
     "check-in",
     "destroy",
@@ -66,11 +68,11 @@ const UPKEEP: &[&str] = &[
     "undelete",
 ];
 
-/// The same by how the segment begins: `rotate-root`, `revoke-with-key`, `tidy-cancel`, `auto-tidy`.
-const UPKEEP_BEGINNINGS: &[&str] = &["auto-tidy", "revoke", "rotate", "tidy"];
+/// Beginnings of segments for the maintenance of an engine: `rotate-root`, `revoke-with-key`, `tidy-cancel`, `auto-tidy`.
+const MAINTENANCE_BEGINNINGS: &[&str] = &["auto-tidy", "revoke", "rotate", "tidy"];
 
-/// Segments with a name behind them: what is written is a KV v2 secret, a role or a key. What may stand behind the name all the
-/// same: such a path answers with a secret.
+/// Segments with a name behind them: a write changes a KV v2 secret, a role or a key. The second value lists endings behind the
+/// name with which the path answers with a secret after all.
 const NAMED: &[(&str, &[&str])] = &[
     ("alphabet", &[]),
     ("data", &[]),
@@ -93,16 +95,16 @@ const NAMED: &[(&str, &[&str])] = &[
     ("transformations", &[]),
 ];
 
-/// Segments that are a setting with one name behind them, and lead on to other endpoints with more.
+/// Segments that are a setting with exactly one name behind them. With more segments behind them they are other endpoints.
 const NAMED_LAST: &[&str] = &["issuer", "key", "scope"];
 
-/// Authorities, which are usual names of mounts and issuers too: a setting only before one of these.
+/// Segments that are a setting only before one of [`OF_AUTHORITIES`]: the words are usual names of mounts and issuers too.
 const AUTHORITIES: &[&str] = &["intermediate", "issuers", "root"];
 const OF_AUTHORITIES: &[&str] = &["cross-sign", "generate", "import", "replace", "rotate", "set-signed"];
 
 impl ApiPath {
-    /// Whether reading it as a secret could give away a client token: `auth/token/lookup-self` answers with the reader's own. A
-    /// namespace may stand before it, so it is looked for at every position.
+    /// Whether a read of the path could reveal a client token: `auth/token/lookup-self` answers with the reader's own token. A
+    /// namespace may come first, so every position counts.
     pub(crate) fn holds_tokens(&self) -> bool {
         let path = self.as_str().to_ascii_lowercase();
         let segments: Vec<&str> = path.split('/').collect();
@@ -119,23 +121,25 @@ impl ApiPath {
         })
     }
 
-    /// Whether it is the server's own rather than a secrets engine's, also below the name of a namespace. Written to, these
-    /// make tokens that nobody revokes, change policies, or end the agent's own token; what they answer is no secret.
+    /// Whether the server itself serves the path, not a secrets engine, also below the name of a namespace. A write there creates
+    /// tokens that nobody revokes, changes policies, or revokes the agent's own token, and does not answer with a secret.
     pub(crate) fn is_the_servers_own(&self) -> bool {
         let path = self.as_str().to_ascii_lowercase();
         let (directories, last) = path.rsplit_once('/').unwrap_or(("", &path));
-        OWN.contains(&last) && directories.is_empty() || directories.split('/').any(|segment| OWN.contains(&segment))
+        SERVERS_OWN.contains(&last) && directories.is_empty()
+            || directories.split('/').any(|segment| SERVERS_OWN.contains(&segment))
     }
 
-    /// The segment by which a write here changes an engine rather than asks it for a secret: a KV v2 secret or one of its
-    /// versions, a role, a key, an engine's configuration, a rotation. None of these endpoints answers with a secret to deliver.
-    /// (A KV v1 secret has no such segment: which paths `data` may write is for the rules of the operator and of the server.)
+    /// The segment that makes a write to the path change the engine: a KV v2 secret or its versions, a role, a key, the
+    /// configuration of an engine, a rotation. None of these endpoints answers with a secret to deliver. (A KV v1 secret has no
+    /// such segment: the rules of the operator and of the server decide which paths `data` may write.)
     ///
-    /// Nothing tells where a mount's path ends, so a mount with such a word behind its first segment (`prod/config/pki`) counts.
+    /// A mount that has such a word behind its first segment (`prod/config/pki`) counts too, because a path does not show where
+    /// its mount ends.
     pub(crate) fn changes_its_engine(&self) -> Option<&str> {
         let path = self.as_str().to_ascii_lowercase();
         let words: Vec<&str> = path.split('/').collect();
-        // The first segment is a mount's, or a namespace's.
+        // The first segment belongs to a mount or a namespace.
         let at = (1..words.len()).find(|at| is_setting(&words, *at))?;
         self.segments().nth(at)
     }
@@ -145,12 +149,15 @@ impl ApiPath {
 fn is_setting(words: &[&str], at: usize) -> bool {
     let (word, last) = (words[at], words.len() - 1);
     let is_a_name = at > 1 && at == last && ANSWERING.contains(&words[at - 1]);
-    let upkeep = UPKEEP.contains(&word) || UPKEEP_BEGINNINGS.iter().any(|beginning| word.starts_with(beginning));
+    let maintenance = MAINTENANCE.contains(&word)
+        || MAINTENANCE_BEGINNINGS
+            .iter()
+            .any(|beginning| word.starts_with(beginning));
     let named = NAMED.iter().any(|(setting, endings)| {
         *setting == word && at < last && !endings.contains(&words[(at + 2).min(last + 1)..].join("/").as_str())
     });
     word == "config"
-        || upkeep && !is_a_name
+        || maintenance && !is_a_name
         || named
         || NAMED_LAST.contains(&word) && at + 1 == last
         || AUTHORITIES.contains(&word) && words.get(at + 1).is_some_and(|next| OF_AUTHORITIES.contains(next))
@@ -165,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_s_own_paths_are_told_from_those_of_engines() {
+    fn paths_of_the_server_differ_from_paths_of_engines() {
         for text in [
             "sys/policies/acl/x",
             "auth/approle/role/web/secret-id",
@@ -190,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn no_path_gives_a_token_away_whatever_stands_before_it() {
+    fn paths_that_reveal_a_token_are_known_below_any_namespace() {
         for before in ["", "ns1/", "ns1/team/", "ns1/data/", "a/b/c/d/e/"] {
             for text in [
                 "auth/token/lookup",
@@ -230,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_changes_an_engine_is_told_from_one_that_asks_for_a_secret() {
+    fn writes_that_change_an_engine_differ_from_writes_that_ask_for_a_secret() {
         for before in ["", "ns1/", "ns1/team/"] {
             for text in [
                 // KV v2
@@ -324,7 +331,7 @@ mod tests {
                 "kv/delete/ci/token",
                 "kv/data/x/credential/generate",
                 "database/roles/a/token",
-                // Mounts whose names are words of other engines.
+                // Mounts with names that are words of other engines.
                 "team/creds/data/web",
                 "team/creds/config",
                 "team/sign/metadata/web",
@@ -365,7 +372,7 @@ mod tests {
             "ldap/library/web/check-out",
             "ldap/creds/web",
             "kmip/scope/web/role/admin/credential/generate",
-            // Names that are words above.
+            // Names of roles and keys that are words of the tables above.
             "ssh/sign/roles",
             "pki/root/issue/web",
             "pki/intermediate/issue/web",

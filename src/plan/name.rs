@@ -1,6 +1,6 @@
-//! Names of files with placeholders in them, as Vault's Secrets Sync writes them
+//! Templates for the names of files, as in Vault's Secrets Sync
 //! (<https://developer.hashicorp.com/vault/docs/sync#name-template>): `{{ .SecretKey }}`, `{{ .SecretKey | uppercase }}`,
-//! `{{ .SecretPath | replace "/" "-" | lowercase }}`. Nothing else of Go's templates means anything here.
+//! `{{ .SecretPath | replace "/" "-" | lowercase }}`. All else of Go's templates is refused.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,19 +8,19 @@ use std::str::FromStr;
 use super::{Destination, Invalid, invalid};
 use crate::text::{is_printable, quoted};
 
-/// The longest name, and the longest text on the way to one, in bytes.
+/// The longest name, also between two functions, in bytes.
 const MAX_NAME_BYTES: usize = 4000;
-/// The longest argument of `replace`: a name shall not grow without end.
+/// The longest argument of `replace` in bytes: a name must not grow without end.
 const MAX_ARGUMENT_BYTES: usize = 64;
-/// The most functions that one placeholder goes through.
+/// The most functions of one placeholder.
 const MAX_FUNCTIONS: usize = 8;
 
-/// The name of a file that is made of one field, with the places for the field's own name: a text with at least one
-/// `{{ .SecretKey }}` and no other placeholder.
+/// A template for the names of files that each hold one field: at least one `{{ .SecretKey }}`, which stands for the name of the
+/// field, and no other placeholder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldName(NameTemplate);
 
-/// A name with any placeholders in it, perhaps none.
+/// A name with any number of placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NameTemplate {
     pieces: Vec<NamePiece>,
@@ -29,29 +29,29 @@ pub(crate) struct NameTemplate {
 /// A part of a [`NameTemplate`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NamePiece {
-    /// As written; no `{{`.
+    /// Text as written, without `{{`.
     Text(String),
     /// To be filled in.
     Placeholder {
-        /// Such as `SecretKey`.
+        /// The name, such as `SecretKey`.
         name: String,
-        /// What its value goes through, in this order.
+        /// The functions that change the value, in this order.
         functions: Vec<Function>,
     },
 }
 
-/// What becomes of a placeholder's value.
+/// A change to the value of a placeholder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Function {
     /// `uppercase`
     Uppercase,
     /// `lowercase`
     Lowercase,
-    /// `replace "from" "to"`, each time.
+    /// `replace "from" "to"`: every `from` becomes `to`.
     Replace {
-        /// Never empty.
+        /// Not empty.
         from: String,
-        /// Perhaps empty.
+        /// May be empty.
         to: String,
     },
 }
@@ -66,7 +66,7 @@ impl Function {
     }
 }
 
-/// A value after all its functions.
+/// A value after all functions of its placeholder.
 pub(crate) fn applied(value: &str, functions: &[Function]) -> Result<String, Invalid> {
     let mut text = value.to_owned();
     for function in functions {
@@ -82,17 +82,17 @@ pub(crate) fn applied(value: &str, functions: &[Function]) -> Result<String, Inv
 }
 
 impl NameTemplate {
-    /// Texts and placeholders in turn.
+    /// Texts and placeholders, in their order.
     pub(crate) fn pieces(&self) -> &[NamePiece] {
         &self.pieces
     }
 }
 
 impl FieldName {
-    /// The placeholder that stands for the field's name.
+    /// The placeholder that stands for the name of the field.
     pub(crate) const PLACEHOLDER: &str = "SecretKey";
 
-    /// The directory that all of them are in, below [`super::SECRETS_DIR`]; "" is that itself.
+    /// The directory of all these files, below [`super::SECRETS_DIR`]. "" is [`super::SECRETS_DIR`] itself.
     pub(crate) fn directory(&self) -> &str {
         match self.0.pieces.first() {
             Some(NamePiece::Text(text)) => text.rsplit_once('/').map_or("", |(directory, _)| directory),
@@ -100,22 +100,22 @@ impl FieldName {
         }
     }
 
-    /// Whether it could be the name of a field's file: it begins and ends as they all do.
-    pub(crate) fn may_make(&self, place: &str) -> bool {
+    /// Whether a field could have this path: the path begins and ends as the template does.
+    pub(crate) fn may_make(&self, path: &str) -> bool {
         let text = |piece: Option<&'_ NamePiece>| match piece {
             Some(NamePiece::Text(text)) => text.clone(),
             _ => String::new(),
         };
         let (beginning, end) = (text(self.0.pieces.first()), text(self.0.pieces.last()));
-        let middle = place.strip_prefix(&beginning).and_then(|rest| rest.strip_suffix(&end));
+        let middle = path.strip_prefix(&beginning).and_then(|rest| rest.strip_suffix(&end));
         middle.is_some_and(|middle| !middle.contains('/'))
     }
 
-    /// Where the file of this field goes: always below [`super::SECRETS_DIR`], in the directory that the template names. A
-    /// field whose name makes no file's name is an error: a slash in it would choose another directory.
+    /// The destination of the file for this field: always below [`super::SECRETS_DIR`], in the directory of the template. Errors:
+    /// the field's name cannot be part of a file name. (A slash in the name would choose another directory.)
     pub(crate) fn of(&self, field: &str) -> Result<Destination, Invalid> {
         let name = self.filled(|functions| match applied(field, functions)? {
-            part if part.contains('/') => invalid("has a slash, so it cannot be part of a file's name"),
+            part if part.contains('/') => invalid("has a slash, and cannot be part of a file name"),
             part => Ok(part),
         })?;
         match name.parse()? {
@@ -123,7 +123,7 @@ impl FieldName {
                 invalid("makes a name that podkey keeps for itself")
             }
             file @ Destination::Relative(_) => Ok(file),
-            Destination::Absolute(_) | Destination::EachField(_) => invalid("makes no plain file name"),
+            Destination::Absolute(_) | Destination::EachField(_) => invalid("does not make a plain file name"),
         }
     }
 
@@ -170,15 +170,15 @@ impl FromStr for NameTemplate {
 
 /// A word between `{{` and `}}`.
 #[derive(Debug, PartialEq)]
-enum Word<'a> {
+enum TemplateWord<'a> {
     Plain(&'a str),
-    /// What stands in double quotes or in backquotes, neither of which can hold its own kind.
+    /// Text in double quotes without a double quote, or in backquotes without a backquote.
     Text(&'a str),
     Pipe,
 }
 
-/// The words up to `}}`, and what comes behind that; none where it never comes.
-fn words(text: &str) -> Option<(Vec<Word<'_>>, &str)> {
+/// The words up to `}}`, and the text behind `}}`. None without `}}`.
+fn words(text: &str) -> Option<(Vec<TemplateWord<'_>>, &str)> {
     let mut words = Vec::new();
     let mut rest = text.trim_start();
     loop {
@@ -188,19 +188,19 @@ fn words(text: &str) -> Option<(Vec<Word<'_>>, &str)> {
         let first = rest.chars().next()?;
         let behind = match first {
             '|' => {
-                words.push(Word::Pipe);
+                words.push(TemplateWord::Pipe);
                 &rest[1..]
             }
             '"' | '`' => {
                 let (inside, behind) = rest[1..].split_once(first)?;
-                words.push(Word::Text(inside));
+                words.push(TemplateWord::Text(inside));
                 behind
             }
             _ => {
                 let end = rest.find(|c: char| c.is_whitespace() || "|\"`".contains(c));
                 let word = &rest[..end.unwrap_or(rest.len())];
                 let end = word.find("}}").unwrap_or(word.len());
-                words.push(Word::Plain(&rest[..end]));
+                words.push(TemplateWord::Plain(&rest[..end]));
                 &rest[end..]
             }
         };
@@ -208,21 +208,25 @@ fn words(text: &str) -> Option<(Vec<Word<'_>>, &str)> {
     }
 }
 
-fn placeholder(words: &[Word<'_>]) -> Result<NamePiece, Invalid> {
-    const SHAPE: &str = "has a {{ }} that is no placeholder such as {{ .SecretKey }} or {{ .SecretKey | uppercase }}";
-    let mut parts = words.split(|word| *word == Word::Pipe);
+fn placeholder(words: &[TemplateWord<'_>]) -> Result<NamePiece, Invalid> {
+    const SHAPE: &str =
+        "has a {{ }} that is not a placeholder such as {{ .SecretKey }} or {{ .SecretKey | uppercase }}";
+    let mut parts = words.split(|word| *word == TemplateWord::Pipe);
     let name = match parts.next() {
-        Some([Word::Plain(name)]) => name.strip_prefix('.').filter(|name| !name.is_empty()),
+        Some([TemplateWord::Plain(name)]) => name.strip_prefix('.').filter(|name| !name.is_empty()),
         _ => None,
     };
     let Some(name) = name else { return invalid(SHAPE) };
-    let function = |words: &[Word<'_>]| match words {
-        [Word::Plain("uppercase")] => Ok(Function::Uppercase),
-        [Word::Plain("lowercase")] => Ok(Function::Lowercase),
-        [Word::Plain("replace"), Word::Text(from), Word::Text(to)]
-            if !from.is_empty()
+    let function = |words: &[TemplateWord<'_>]| match words {
+        [TemplateWord::Plain("uppercase")] => Ok(Function::Uppercase),
+        [TemplateWord::Plain("lowercase")] => Ok(Function::Lowercase),
+        [
+            TemplateWord::Plain("replace"),
+            TemplateWord::Text(from),
+            TemplateWord::Text(to),
+        ] if !from.is_empty()
                 && from.len().max(to.len()) <= MAX_ARGUMENT_BYTES
-                // Nothing that is filled in is a placeholder itself.
+                // A value must never look like a placeholder.
                 && !from.contains(['{', '}'])
                 && !to.contains(['{', '}']) =>
         {
@@ -252,7 +256,9 @@ impl FromStr for FieldName {
         for piece in &template.pieces {
             match piece {
                 NamePiece::Text(text) if found && text.contains('/') => {
-                    return invalid("has {{ .SecretKey }} in a directory's name: only the file's own may have it");
+                    return invalid(
+                        "has {{ .SecretKey }} in a directory's name: only the name of the file may have {{ .SecretKey }}",
+                    );
                 }
                 NamePiece::Placeholder { name, .. } if name != Self::PLACEHOLDER => {
                     return invalid(format!("has the placeholder {}, which is not .SecretKey", quoted(name)));
@@ -264,7 +270,7 @@ impl FromStr for FieldName {
         if !found {
             return invalid("has no {{ .SecretKey }}");
         }
-        // What stands around the field's name must make a name with any.
+        // The text around the field's name must make a valid name with any field.
         let template = Self(template);
         template.filled(|_| Ok("x".to_owned()))?.parse::<Destination>()?;
         Ok(template)
@@ -298,7 +304,7 @@ impl fmt::Display for NamePiece {
 
 impl fmt::Display for Function {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // One that holds a double quote came in backquotes.
+        // A text with a double quote was in backquotes.
         let quote = |text: &str| if text.contains('"') { '`' } else { '"' };
         match self {
             Self::Uppercase => f.write_str("uppercase"),
@@ -325,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn the_template_of_a_file_is_known_by_its_beginning_and_its_end() {
+    fn a_file_matches_a_template_by_its_beginning_and_its_end() {
         for (template, place, may) in [
             ("web/A_{{ .SecretKey | uppercase }}.txt", "web/A_FOO.txt", true),
             ("web/A_{{ .SecretKey | uppercase }}.txt", "web/A_.txt", true),
@@ -343,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_for_each_field_stays_in_its_directory() {
+    fn the_file_of_a_field_stays_in_the_directory_of_the_template() {
         let text = "web/VAULT_{{ .SecretKey | uppercase }}.txt";
         assert_eq!(text.parse::<Destination>().unwrap().to_string(), text);
         assert_eq!(name(text, "foo").unwrap(), "web/VAULT_FOO.txt");
@@ -366,7 +372,7 @@ mod tests {
         ] {
             assert!(name("{{ .SecretKey }}", field).is_err(), "{field:?}");
         }
-        // Only the first directory is podkey's to keep.
+        // podkey keeps names only in the first directory.
         assert_eq!(
             name("web/{{ .SecretKey }}", ".status.json").unwrap(),
             "web/.status.json"
@@ -374,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_placeholder_of_a_field_s_name_is_refused() {
+    fn a_template_with_anything_but_the_field_s_name_is_refused() {
         for (bad, why) in [
             ("/tmp/{{ .SecretKey }}", "a mount of its own"),
             ("{{ .SecretKey", "without its }}"),
@@ -393,10 +399,10 @@ mod tests {
                 "{{ .SecretKey | replace \"a\" \"{{ .SecretKey }}\" }}",
                 "has a function that is none of",
             ),
-            ("{{ .SecretKey uppercase }}", "is no placeholder"),
-            ("{{ SecretKey }}", "is no placeholder"),
-            ("{{ . }}", "is no placeholder"),
-            ("{{}}", "is no placeholder"),
+            ("{{ .SecretKey uppercase }}", "is not a placeholder"),
+            ("{{ SecretKey }}", "is not a placeholder"),
+            ("{{ . }}", "is not a placeholder"),
+            ("{{}}", "is not a placeholder"),
             ("{{ .SecretKey }}/x", "in a directory's name"),
             ("{{ .SecretKey }}x/y", "in a directory's name"),
             ("../{{ .SecretKey }}", "has a segment . or .."),

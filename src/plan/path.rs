@@ -1,4 +1,4 @@
-//! What names a place in Vault: paths of its API, and roles.
+//! Names in Vault: paths of the API, and roles.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,9 +8,13 @@ use serde::{Deserialize, Serialize};
 use super::{Invalid, checked_text, invalid};
 use crate::text::is_printable;
 
-/// A path of the HTTP API below `/v1/`, such as `arc-runners/data/kubeconfig/rancher-cluster`; also an auth mount and a
-/// namespace. Segments of printable characters: Vault decodes a path once, and URL libraries normalise `..`, so `.`, `..`,
-/// empty segments, `%`, `?`, `#` and backslash have no place in one.
+/// The longest path and the longest role, in bytes.
+pub(super) const MAX_PATH_BYTES: usize = 1024;
+const MAX_ROLE_BYTES: usize = 256;
+
+/// A path of the HTTP API below `/v1/`, such as `arc-runners/data/kubeconfig/rancher-cluster`; also the mount of an auth method,
+/// and a namespace. The segments have printable characters. Vault decodes a path once, and URL libraries normalise `..`:
+/// therefore `.`, `..`, empty segments, `%`, `?`, `#` and backslash are not allowed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ApiPath(String);
@@ -23,15 +27,13 @@ impl ApiPath {
         &self.0
     }
 
-    /// Its segments, none of them empty.
+    /// The segments. No segment is empty.
     pub(crate) fn segments(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
     }
-}
 
-impl ApiPath {
-    /// A path that podkey made of what a job is called: a `%` in it is a character of the secret's name like any other, and
-    /// goes over the wire as `%25`. Nobody may write such a path: he would mean something else by it.
+    /// A path that podkey made from the names of a job, its branch and so on. A `%` in the path is a character of the secret's
+    /// name, and goes over the wire as `%25`. Nobody may write such a path: a person would mean an escape by `%`.
     #[cfg(feature = "agent")]
     pub(crate) fn with_literal_percent(text: String) -> Result<Self, Invalid> {
         text.replace('%', "_").parse::<Self>()?;
@@ -46,12 +48,16 @@ impl FromStr for ApiPath {
         if text.is_empty() {
             return invalid("is empty");
         }
-        if text.len() > 1024 {
-            return invalid("is longer than 1024 bytes");
+        if text.len() > MAX_PATH_BYTES {
+            return invalid(format!("is longer than {MAX_PATH_BYTES} bytes"));
         }
         for segment in text.split('/') {
             match segment {
-                "" => return invalid("has an empty segment: no slash at the start, at the end, or twice"),
+                "" => {
+                    return invalid(
+                        "has an empty segment: no slash at the start or the end, and no two slashes together",
+                    );
+                }
                 "." | ".." => return invalid("has a segment . or .."),
                 _ => {}
             }
@@ -93,8 +99,8 @@ impl FromStr for Role {
         if text.is_empty() {
             return invalid("is empty");
         }
-        if text.len() > 256 {
-            return invalid("is longer than 256 bytes");
+        if text.len() > MAX_ROLE_BYTES {
+            return invalid(format!("is longer than {MAX_ROLE_BYTES} bytes"));
         }
         match text.chars().find(|c| !is_printable(*c)) {
             Some(c) => invalid(format!("has the character {c:?}, which no role may have")),

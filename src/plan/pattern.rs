@@ -1,4 +1,4 @@
-//! Patterns, as operators and authors write them to say which names are meant.
+//! Patterns by which operators and authors choose names.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,7 +14,7 @@ pub struct Pattern(String);
 
 checked_text!(Pattern);
 
-/// Reads a list of them that may be left out. One that is there without an item must not allow everything.
+/// Reads an optional list of patterns. A list that is present and empty must not allow everything.
 pub(crate) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Pattern>>, D::Error> {
     Vec::deserialize(deserializer).map(Some)
 }
@@ -42,9 +42,9 @@ impl Pattern {
         self.matches_bytes(text.as_bytes())
     }
 
-    /// Whether the path matches whatever its placeholders are filled with: only a star can stand for one.
+    /// Whether the path matches with every value of its placeholders: only a star can match a placeholder.
     pub(crate) fn matches_template(&self, path: &PathTemplate) -> bool {
-        // No pattern has this byte, which is never in UTF-8.
+        // No pattern has this byte: it never occurs in UTF-8.
         const UNKNOWN: u8 = 0xff;
         let mut text = Vec::with_capacity(path.as_path().as_str().len());
         for piece in path.pieces() {
@@ -63,7 +63,7 @@ impl Pattern {
         let Some(first) = pattern.iter().position(is_star) else {
             return pattern == text;
         };
-        // Most patterns have one star: what stands before and behind all of them is compared at once.
+        // Most patterns have one star: the text before the first star and behind the last star is compared at once.
         let (start, rest) = pattern.split_at(first);
         let behind = rest.iter().rposition(is_star).map_or(0, |last| last + 1);
         let (stars, end) = rest.split_at(behind);
@@ -76,11 +76,13 @@ impl Pattern {
     }
 }
 
-/// A part of a pattern that stands for one character, or for any number.
+/// A part of a pattern: one byte, or a star for any number of bytes.
 #[derive(Clone, Copy, PartialEq)]
 enum PatternPiece {
     Byte(u8),
+    /// `*`: any bytes of one path segment.
     Within,
+    /// `**`: any bytes.
     Across,
 }
 
@@ -99,10 +101,10 @@ fn pieces(pattern: &[u8]) -> Vec<PatternPiece> {
     pieces
 }
 
-/// Follows all ways to match at once, byte by byte: the time is the pattern's length times the text's, whatever the author
-/// of a pod makes of his paths. (Trying one way after the other takes the square of that.)
+/// Follows all ways to match at once, byte by byte. The time is the length of the pattern times the length of the text, for
+/// every path that the author of a pod can write. (Trying one way after the other takes the square of that.)
 fn matches_pieces(pieces: &[PatternPiece], text: &[u8]) -> bool {
-    // At each place: whether what came so far can be what the pieces before it stand for.
+    // At each position: whether the pieces before that position match the text up to now.
     let mut reached = vec![false; pieces.len() + 1];
     reached[0] = true;
     let skip_stars = |reached: &mut [bool]| {
@@ -119,7 +121,7 @@ fn matches_pieces(pieces: &[PatternPiece], text: &[u8]) -> bool {
                 PatternPiece::Within => (false, *byte != b'/'),
                 PatternPiece::Across => (false, true),
             };
-            // From the end: the place before it is still that of the byte before.
+            // From the end, because the position before still has its value for the byte before.
             if index + 1 == pieces.len() {
                 reached[index + 1] = false;
             }
@@ -169,7 +171,7 @@ mod tests {
             assert_eq!(matches(pattern, text), expected, "{pattern} on {text}");
         }
         assert!("".parse::<Pattern>().is_err());
-        // Patterns that make a matcher which tries everything run for ever.
+        // With these patterns a matcher that tries every way runs for ever.
         assert!(!matches(&"**a".repeat(50), &"a".repeat(49)));
         assert!(!matches(&"*a".repeat(50), &"a".repeat(49)));
     }
@@ -196,17 +198,17 @@ mod tests {
         }
     }
 
-    /// An author who has one star allowed him once made a path of 1,024 letters cost a million steps, and has 64 paths. With
-    /// the square of this text's length the test would not end.
+    /// With one star in an allow rule, an author's path of 1,024 letters once cost a million steps, and an author has 64 paths.
+    /// If the time were the square of the length, this test would not end.
     #[test]
-    fn a_path_of_one_letter_does_not_keep_the_rules_busy() {
+    fn a_long_path_of_one_letter_is_matched_quickly() {
         let text = "a".repeat(300_000);
         for pattern in ["**a*b", "**a*a*a*b*", "a**a**a**b", "*a*a*a*b", "**/*a*b"] {
             assert!(!pattern.parse::<Pattern>().unwrap().matches(&text), "{pattern}");
         }
     }
 
-    /// The same by trying everything.
+    /// Matches by trying every way.
     fn matches_slowly(pattern: &[u8], text: &[u8]) -> bool {
         match (pattern, text) {
             ([b'*', b'*', rest @ ..], _) => (0..=text.len()).any(|taken| matches_slowly(rest, &text[taken..])),

@@ -24,9 +24,18 @@ words! {
 }
 
 impl Placeholder {
-    /// As written in a path: `{job}`.
+    /// The placeholder as written in a path: `{job}`.
     pub(crate) fn written(self) -> String {
         format!("{{{self}}}")
+    }
+
+    /// All placeholders as written, with commas, and with `last` before the last one.
+    pub(crate) fn written_list(last: &str) -> String {
+        let written: Vec<_> = Self::NAMES.iter().map(|name| format!("{{{name}}}")).collect();
+        match written.split_last() {
+            Some((end, rest)) => format!("{} {last} {end}", rest.join(", ")),
+            None => String::new(),
+        }
     }
 }
 
@@ -96,8 +105,8 @@ impl FromStr for PathTemplate {
         let path: ApiPath = text.parse()?;
         // Some texts have equal pieces and unequal braces: `a{job` and `a}`.
         if text.matches('{').count() != text.matches('}').count() || pieces(text).any(|piece| piece.is_err()) {
-            let known: Vec<_> = Placeholder::NAMES.iter().map(|name| format!("{{{name}}}")).collect();
-            return invalid(format!("has a brace that belongs to none of {}", known.join(", ")));
+            let known = Placeholder::written_list("and");
+            return invalid(format!("has a brace that belongs to none of {known}"));
         }
         let repository = Placeholder::Repository.written();
         if path
@@ -105,7 +114,7 @@ impl FromStr for PathTemplate {
             .any(|segment| segment.contains(&repository) && segment != repository)
         {
             return invalid(format!(
-                "has {repository}, which is two segments, inside one: write it between slashes"
+                "has {repository}, which is two segments, inside one segment: write {repository} between slashes"
             ));
         }
         Ok(Self(path))

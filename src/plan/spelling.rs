@@ -1,13 +1,18 @@
-//! What people write where a path, a mount, a role or a file's name belongs, because another program takes it: a URL, the
-//! API's own prefixes, a variable of a shell, an expression of GitHub or Helm. The server would answer each with a 403 or a
-//! 404 that says nothing, after minutes. Each answer here ends a sentence that begins with the text, and says what to write.
+//! Texts that another program would accept as a path, a mount, a role or the name of a file, and podkey does not: a URL, the
+//! API's own prefixes, a variable of a shell, an expression of GitHub or Helm. The server would answer such a path with a 403
+//! or a 404 without an explanation, after minutes. Each answer here is the end of a sentence that begins with the text, and
+//! names what to write.
 
 use std::str::FromStr;
 
-use super::{ApiPath, Invalid};
+use super::path::MAX_PATH_BYTES;
+use super::{ApiPath, Invalid, Placeholder};
 use crate::text::quoted;
 
-/// Parses a text, unless one of the functions below (`wrong`) says better what is wrong with it.
+const WRITE_TEXT: &str = "write the text itself";
+const GITHUB: &str = "has ${{ … }}, which GitHub fills in only in a workflow's file";
+
+/// Parses a text. `wrong`, one of the functions below, may know better what is wrong with the text.
 pub(crate) fn parse<T: FromStr<Err = Invalid>>(text: &str, wrong: fn(&str) -> Option<String>) -> Result<T, String> {
     match wrong(text) {
         Some(why) => Err(why),
@@ -15,36 +20,37 @@ pub(crate) fn parse<T: FromStr<Err = Invalid>>(text: &str, wrong: fn(&str) -> Op
     }
 }
 
-/// What is wrong with a text that nobody fills in: podkey takes all of it as it stands.
+/// What is wrong with a text in which podkey replaces nothing.
 pub(crate) fn of_text(text: &str) -> Option<String> {
     if text.contains("${{") {
-        return Some("has ${{ … }}, which GitHub fills in only in a workflow's file: write the text itself".to_owned());
+        return Some(format!("{GITHUB}: {WRITE_TEXT}"));
     }
     if let Some(variable) = variable(text) {
         return Some(format!(
-            "has {}, which nobody fills in here: write the text itself",
+            "has {}, which nobody fills in here: {WRITE_TEXT}",
             quoted(variable)
         ));
     }
     None
 }
 
-/// The same of a text in which a brace has no meaning either.
+/// What is wrong with a text in which podkey replaces nothing and a brace has no meaning.
 pub(crate) fn of_plain_text(text: &str) -> Option<String> {
     of_text(text).or_else(|| {
         let is_blank = text.split_once('<').is_some_and(|(_, rest)| rest.contains('>'));
         if is_blank {
-            return Some("has <…>, which stands for a text of your own: write that".to_owned());
+            return Some("has <…>, which stands for a text of your own: write that text".to_owned());
         }
         text.contains("{{").then(|| {
-            "has {{ … }}, which Helm fills in only in a chart's templates: write the text itself, or put the manifest into \
-             the templates"
-                .to_owned()
+            format!(
+                "has {{{{ … }}}}, which Helm fills in only in a chart's templates: {WRITE_TEXT}, or put the manifest into the \
+                 templates"
+            )
         })
     })
 }
 
-/// What is wrong with the name of a file, which a shell would have changed.
+/// What is wrong with the name of a file that a shell would have changed.
 pub(crate) fn of_file(text: &str) -> Option<String> {
     if text.starts_with('~')
         && (text.len() == 1 || text.split('/').next().is_some_and(|first| first.len() < text.len()))
@@ -54,21 +60,20 @@ pub(crate) fn of_file(text: &str) -> Option<String> {
                 .to_owned(),
         );
     }
-    of_text(text).map(|why| why.replace("write the text itself", "write the whole path"))
+    of_text(text).map(|why| why.replace(WRITE_TEXT, "write the whole path"))
 }
 
 /// What is wrong with the API path of a secret.
 pub(crate) fn of_path(text: &str) -> Option<String> {
-    // No path is as long; what is wrong then is the length.
-    if text.len() > 1024 {
+    // The length is what is wrong then.
+    if text.len() > MAX_PATH_BYTES {
         return None;
     }
     if text.contains("${{") {
-        return Some(
-            "has ${{ … }}, which GitHub fills in only in a workflow's file: write the text itself, or let the job read the \
-             path with {repository}, {owner}, {ref_name}, {job} or {environment} in it"
-                .to_owned(),
-        );
+        let placeholders = Placeholder::written_list("or");
+        return Some(format!(
+            "{GITHUB}: {WRITE_TEXT}, or let the job read the path with {placeholders} in it"
+        ));
     }
     if let Some(why) = of_plain_text(text) {
         return Some(why);
@@ -83,7 +88,7 @@ pub(crate) fn of_path(text: &str) -> Option<String> {
         let path = path.strip_prefix("vault:").unwrap_or(path);
         let meant = meant(path, text, of_path);
         return Some(format!(
-            "has a #, and the field's name stands in a place of its own, the key{meant}"
+            "has a #: a field is written as the key, not in the path{meant}"
         ));
     }
     if let Some((_, version)) = text.split_once("?version=") {
@@ -94,7 +99,7 @@ pub(crate) fn of_path(text: &str) -> Option<String> {
     let plain = clean(&decoded);
     let meant = meant(&plain, text, of_path);
     if text.contains("://") {
-        return Some(format!("is a URL: write what stands behind /v1/ in it{meant}"));
+        return Some(format!("is a URL: write the part behind /v1/{meant}"));
     }
     // A mount of that very name is possible, and its KV version 2 has /data/ right behind it.
     if plain.starts_with("v1/") && !plain.starts_with("v1/data/") {
@@ -106,7 +111,7 @@ pub(crate) fn of_path(text: &str) -> Option<String> {
     slashes(text, &meant).or_else(|| (decoded != path).then(|| format!("has a %, an escape of URLs{meant}")))
 }
 
-/// Whether a command line of the server's own program was taken for a path.
+/// Whether the text is a command line of the server's own program.
 fn is_command(text: &str) -> bool {
     ["vault ", "bao "].iter().any(|program| text.starts_with(program))
 }
@@ -116,7 +121,7 @@ pub(crate) fn of_mount(text: &str) -> Option<String> {
     if let Some(why) = of_plain_text(text) {
         return Some(why);
     }
-    if text.len() > 1024 {
+    if text.len() > MAX_PATH_BYTES {
         return None;
     }
     let plain = clean(below_v1(text));
@@ -124,9 +129,7 @@ pub(crate) fn of_mount(text: &str) -> Option<String> {
     let mount = mount.trim_end_matches("/login");
     let meant = meant(mount, text, of_mount);
     if text.contains("://") {
-        return Some(format!(
-            "is a URL: write what stands between /auth/ and /login in it{meant}"
-        ));
+        return Some(format!("is a URL: write the part between /auth/ and /login{meant}"));
     }
     if mount != plain {
         return Some(format!(
@@ -137,8 +140,8 @@ pub(crate) fn of_mount(text: &str) -> Option<String> {
     slashes(text, &meant)
 }
 
-/// What is wrong with the name of a role. The server's own roles for kubernetes and jwt have letters, digits, `_`, `-` and `.` in
-/// their names, and no other: tried with OpenBao 2.7.2.
+/// What is wrong with the name of a role. The server allows letters, digits, `_`, `-` and `.` in the names of roles for
+/// kubernetes and jwt, and nothing else: tried with OpenBao 2.7.2.
 pub(crate) fn of_role(text: &str) -> Option<String> {
     if let Some(why) = of_plain_text(text) {
         return Some(why);
@@ -160,7 +163,7 @@ pub(crate) fn of_role(text: &str) -> Option<String> {
     }
 }
 
-/// `: write "…"`, where that can be written: it parses, and nothing is `wrong` with it in its turn.
+/// `: write "…"` with this path, if the path parses and `wrong` finds nothing wrong with the path.
 fn meant(path: &str, text: &str, wrong: fn(&str) -> Option<String>) -> String {
     match path.parse::<ApiPath>() {
         Ok(path) if path.as_str() != text && wrong(path.as_str()).is_none() => {
@@ -175,7 +178,7 @@ fn slashes(text: &str, meant: &str) -> Option<String> {
     (is_wrong && !meant.is_empty()).then(|| format!("has an empty segment{meant}"))
 }
 
-/// What stands behind `/v1/` in a URL; of another text, all of it.
+/// The part of a URL behind `/v1/`. A text that is no URL stays whole.
 fn below_v1(text: &str) -> &str {
     match text.split_once("://") {
         None => text,
@@ -186,13 +189,13 @@ fn below_v1(text: &str) -> &str {
     }
 }
 
-/// Without empty segments.
+/// The path without its empty segments.
 fn clean(path: &str) -> String {
     let segments: Vec<_> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     segments.join("/")
 }
 
-/// With the escapes of URLs replaced, if all of them are some.
+/// The text with its URL escapes decoded. A text with an invalid escape stays as it is.
 fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -249,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_another_program_would_have_taken_as_a_path_is_told_with_what_to_write() {
+    fn a_path_for_another_program_is_refused_with_the_path_to_write() {
         for (text, expected) in [
             (
                 "v1/secret/data/web",
@@ -265,13 +268,13 @@ mod tests {
             ),
             (
                 "https://vault:8200/v1/secret/data/web",
-                "is a URL: write what stands behind /v1/ in it: write \"secret/data/web\"",
+                "is a URL: write the part behind /v1/: write \"secret/data/web\"",
             ),
             (
                 "https://vault:8200/ui",
-                "is a URL: write what stands behind /v1/ in it: write \"ui\"",
+                "is a URL: write the part behind /v1/: write \"ui\"",
             ),
-            ("https://vault:8200", "is a URL: write what stands behind /v1/ in it"),
+            ("https://vault:8200", "is a URL: write the part behind /v1/"),
             ("/secret/data/web", "has an empty segment: write \"secret/data/web\""),
             ("secret//data/web/", "has an empty segment: write \"secret/data/web\""),
             (
@@ -331,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_is_told_from_the_path_of_a_login() {
+    fn the_path_of_a_login_is_refused_with_the_mount_to_write() {
         const LOGIN: &str = "is the path of a login: write the mount alone, without v1/, auth/ and /login";
         for (text, expected) in [
             ("auth/kubernetes", format!("{LOGIN}: \"kubernetes\"")),
@@ -341,7 +344,7 @@ mod tests {
             ("kubernetes/login", format!("{LOGIN}: \"kubernetes\"")),
             (
                 "https://vault/v1/auth/jwt/login",
-                "is a URL: write what stands between /auth/ and /login in it: write \"jwt\"".to_owned(),
+                "is a URL: write the part between /auth/ and /login: write \"jwt\"".to_owned(),
             ),
             ("/kubernetes/", "has an empty segment: write \"kubernetes\"".to_owned()),
             (
@@ -366,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_no_role_is_told() {
+    fn a_text_that_cannot_be_a_role_is_refused_with_the_reason() {
         for (text, why) in [
             ("{{ .Values.role }}", "Helm"),
             ("${{ inputs.role }}", "GitHub"),
@@ -389,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_shell_would_have_replaced_in_a_file_s_name_is_told() {
+    fn the_name_of_a_file_with_a_text_that_a_shell_would_replace_is_refused() {
         for text in [
             "~/.kube/config",
             "~",
@@ -415,9 +418,9 @@ mod tests {
     }
 
     proptest! {
-        /// What is proposed can be written: nothing is wrong with it in its turn.
+        /// Nothing is wrong with the text that a message proposes.
         #[test]
-        fn what_to_write_is_right(text in "(https://v)?/?(v1/|auth/|a|%20|%2F|\\$|\\$\\(|~|/|\\{|login|data/){0,8}") {
+        fn a_proposed_path_is_valid(text in "(https://v)?/?(v1/|auth/|a|%20|%2F|\\$|\\$\\(|~|/|\\{|login|data/){0,8}") {
             for (why, again) in [(of_path(&text), of_path as fn(&str) -> _), (of_mount(&text), of_mount)] {
                 let Some((_, proposed)) = why.as_deref().and_then(|why| why.rsplit_once(": ")) else { continue };
                 let Some(proposed) = proposed.trim_start_matches("write ").strip_prefix('"') else { continue };

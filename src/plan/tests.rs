@@ -88,7 +88,7 @@ fn variable() -> EnvSecret {
 }
 
 #[test]
-fn a_plan_without_job_and_variables_is_as_it_always_was() {
+fn a_plan_without_job_and_variables_has_no_new_field() {
     let mut plan = plan();
     (plan.env, plan.env_mode, plan.job) = (Vec::new(), Mode::OWNER, None);
     let text = plan.to_env_value().unwrap();
@@ -97,7 +97,7 @@ fn a_plan_without_job_and_variables_is_as_it_always_was() {
 }
 
 #[test]
-fn the_job_s_files_have_the_places_after_those_of_init() {
+fn the_files_of_the_job_are_numbered_after_the_files_of_init() {
     let mut plan = plan();
     plan.job.as_mut().unwrap().files[0].file = "/srv/deploy".parse().unwrap();
     assert_eq!(plan.placed_job_files().next().unwrap().1, "single/1");
@@ -106,7 +106,7 @@ fn the_job_s_files_have_the_places_after_those_of_init() {
 }
 
 #[test]
-fn the_format_of_a_file_is_known_by_its_path_and_by_its_name() {
+fn formats_are_listed_by_path_and_by_name() {
     let plan = plan();
     let formats: Vec<_> = plan.formats().into_iter().collect();
     assert_eq!(
@@ -120,7 +120,7 @@ fn the_format_of_a_file_is_known_by_its_path_and_by_its_name() {
 }
 
 #[test]
-fn a_plan_survives_the_environment_and_has_no_dollar_for_kubernetes_to_expand() {
+fn a_plan_survives_the_environment_and_has_no_dollar_that_kubernetes_expands() {
     let text = plan().to_env_value().unwrap();
     assert!(!text.contains('$'), "{text}");
     assert_eq!(Plan::parse(&text).unwrap(), plan());
@@ -164,7 +164,7 @@ fn a_plan_that_is_kept_fresh_survives_the_environment() {
 }
 
 #[test]
-fn what_cannot_be_kept_fresh_is_refused() {
+fn files_that_cannot_be_kept_fresh_are_refused() {
     let text = |change: fn(&mut Plan)| {
         let mut plan = fresh_plan();
         change(&mut plan);
@@ -212,7 +212,7 @@ fn what_cannot_be_kept_fresh_is_refused() {
 }
 
 #[test]
-fn the_agent_refuses_plans_it_cannot_carry_out_whole() {
+fn the_agent_refuses_plans_that_it_cannot_carry_out_whole() {
     let text = |change: fn(&mut Plan)| {
         let mut plan = plan();
         change(&mut plan);

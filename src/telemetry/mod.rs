@@ -76,7 +76,7 @@ where
 }
 
 /// The beginnings of the targets of kube and of what kube sends its calls through (`kube_client`, `hyper_util`,
-/// `tower_http`, …). kube logs, at `warn`, an answer that it cannot parse: a Secret with a private key, say.
+/// `tower_http`, …). kube logs, at `warn`, an answer that it cannot parse, and that may be a Secret with a private key.
 const SILENT: [&str; 3] = ["kube", "hyper", "tower"];
 
 /// The filter, and the text where it names no level.

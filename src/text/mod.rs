@@ -1,5 +1,5 @@
-//! What both halves must judge alike: which characters can be seen, what a variable may be called, which variables are
-//! more than data, and how a value that somebody wrote stands in a message.
+//! Judgements about text that both halves share: which characters are visible, which names variables may have, and how a value
+//! that somebody wrote appears in a message.
 
 #[cfg(feature = "agent")]
 mod steering;
@@ -9,14 +9,14 @@ mod variables;
 pub(crate) use self::steering::steers;
 pub(crate) use self::variables::{is_runners, takes_over};
 
-/// Printable: no control, no line or paragraph separator, none of the invisible characters that make two texts look the
-/// same or change the direction of what follows them.
+/// Whether the character is visible or a space: no control, no line or paragraph separator, no invisible character that makes two
+/// texts look equal or changes the direction of the following text.
 pub(crate) fn is_printable(c: char) -> bool {
     !c.is_control()
         && !matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
-/// A name that every shell takes: `[A-Za-z_][A-Za-z0-9_]*`.
+/// Whether every shell accepts the name: `[A-Za-z_][A-Za-z0-9_]*`.
 pub(crate) fn is_variable_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
@@ -24,21 +24,25 @@ pub(crate) fn is_variable_name(name: &str) -> bool {
 }
 
 /// The longest value in a message, in characters.
-const MOST: usize = 64;
+const MAX_QUOTED_CHARS: usize = 64;
 
-/// A value of the author's as it stands in a message: quoted, control characters escaped, at most 64 characters.
+/// An author's value for a message: in quotes, with control characters escaped, cut after [`MAX_QUOTED_CHARS`].
 pub(crate) fn quoted(value: &str) -> String {
-    match value.char_indices().nth(MOST) {
+    match value.char_indices().nth(MAX_QUOTED_CHARS) {
         None => format!("{value:?}"),
         Some((end, _)) => format!("{:?}…", &value[..end]),
     }
 }
 
-/// A key that may hold anything, likewise fit for a message, without quotes.
+/// An author's key for a message: without quotes, with control characters escaped, cut after [`MAX_QUOTED_CHARS`].
 #[cfg(feature = "webhook")]
 pub(crate) fn unquoted(key: &str) -> String {
     let mut chars = key.chars();
-    let mut text: String = chars.by_ref().take(MOST).flat_map(char::escape_debug).collect();
+    let mut text: String = chars
+        .by_ref()
+        .take(MAX_QUOTED_CHARS)
+        .flat_map(char::escape_debug)
+        .collect();
     if chars.next().is_some() {
         text.push('…');
     }
@@ -56,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_is_not_printable() {
+    fn invisible_characters_are_not_printable() {
         assert!("aä €\u{a0}".chars().all(is_printable));
         assert!(
             !"\n\u{1b}\u{ad}\u{200b}\u{2028}\u{202e}\u{2066}\u{feff}\u{fffa}"

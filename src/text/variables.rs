@@ -1,9 +1,9 @@
-//! Variables that are more than data: what may not be set, and why. Each name stands here once.
+//! Variables that are more than data: nobody may choose these names. Each name is here once, with the reason.
 
 /// Variables that nobody may choose, with the reason.
 struct Reserved {
     reason: Reason,
-    /// Every variable that begins like this.
+    /// Every variable with such a beginning.
     beginnings: &'static [&'static str],
     names: &'static [&'static str],
 }
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_that_are_more_than_data() {
+    fn names_that_nobody_may_choose() {
         for name in [
             "PATH",
             "LD_PRELOAD",

@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// The memory limit in our manifests, for which the table below is made.
+/// The memory limit in the manifests. The table below must stay within it.
 const MEMORY_BYTES: usize = 128 * MIB;
 
 /// The program itself: code, runtime, certificates, metrics, calls to the API server, and memory that the allocator cannot give

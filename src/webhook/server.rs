@@ -83,12 +83,23 @@ pub enum ServeError {
 pub async fn serve(mut config: Config, options: ServeOptions) -> Result<(), ServeError> {
     let certificate = Arc::new(ServingCertificate::default());
     let metrics = Arc::new(Metrics::new());
-    let cluster = match &options.tls {
-        Tls::Files { .. } => Cluster::of_this_pod(options.now),
-        Tls::SelfManaged(_) => Some(Cluster::connect(options.now).await?),
+    let now = options.now;
+    let upkeep = match options.tls {
+        Tls::Files {
+            certificate: path,
+            key,
+            poll,
+        } => {
+            learn_version(&mut config, Cluster::of_this_pod(now).as_ref()).await;
+            let files = move || CertificateFiles::new(path.clone(), key.clone());
+            keep_files(files, poll, now, certificate.clone(), metrics.clone())?
+        }
+        Tls::SelfManaged(names) => {
+            let cluster = Cluster::connect(now).await?;
+            learn_version(&mut config, Some(&cluster)).await;
+            keep_self_managed(names, cluster, now, certificate.clone(), metrics.clone())
+        }
     };
-    learn_version(&mut config, cluster.as_ref()).await;
-    let upkeep = upkeep(&options, cluster, &certificate, &metrics)?;
     let limits = Limits::raise();
     let signals = StopSignals::install()?;
     let listener = listen(options.listen)?;
@@ -101,7 +112,7 @@ pub async fn serve(mut config: Config, options: ServeOptions) -> Result<(), Serv
     let admin = Arc::new(Admin {
         metrics: metrics.clone(),
         certificate,
-        now: options.now,
+        now,
         stopping: stopping.clone(),
     });
     let (end_admin, admin_ended) = watch::channel(false);
@@ -142,44 +153,38 @@ pub async fn serve(mut config: Config, options: ServeOptions) -> Result<(), Serv
 /// A task without end that keeps the certificate.
 type UpkeepTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Loads the certificate files for the first time, where there are some, and makes the task that keeps the certificate.
-fn upkeep(
-    options: &ServeOptions,
-    cluster: Option<Cluster>,
-    certificate: &Arc<ServingCertificate>,
-    metrics: &Arc<Metrics>,
+/// Loads the certificate files for the first time, and makes the task that reads them again and again.
+fn keep_files(
+    files: impl Fn() -> CertificateFiles + Send + 'static,
+    poll: Duration,
+    now: fn() -> SystemTime,
+    certificate: Arc<ServingCertificate>,
+    metrics: Arc<Metrics>,
 ) -> Result<UpkeepTask, ServeError> {
-    let (certificate, metrics, now) = (certificate.clone(), metrics.clone(), options.now);
-    let restarted = metrics.clone();
-    match (options.tls.clone(), cluster) {
-        (Tls::SelfManaged(names), Some(cluster)) => {
-            let cluster = Arc::new(cluster);
-            Ok(Box::pin(tls::restarting(restarted, move || {
-                let upkeep = Upkeep::new(names.clone(), certificate.clone(), metrics.clone());
-                tls::keep_certificate(upkeep, cluster.clone(), now)
-            })))
-        }
-        (
-            Tls::Files {
-                certificate: path,
-                key,
-                poll,
-            },
-            _,
-        ) => {
-            let mut files = CertificateFiles::new(path.clone(), key.clone());
-            if let Some(pair) = files.load(now())? {
-                certificate.serve(pair, &metrics);
-            }
-            let mut loaded = Some(files);
-            Ok(Box::pin(tls::restarting(restarted, move || {
-                let files = loaded.take();
-                let files = files.unwrap_or_else(|| CertificateFiles::new(path.clone(), key.clone()));
-                tls::poll_files(files, poll, now, certificate.clone(), metrics.clone())
-            })))
-        }
-        (Tls::SelfManaged(_), None) => Err(ClusterError::Unsupported.into()),
+    let mut first = files();
+    if let Some(pair) = first.load(now())? {
+        certificate.serve(pair, &metrics);
     }
+    let mut loaded = Some(first);
+    Ok(Box::pin(tls::restarting(metrics.clone(), move || {
+        let files = loaded.take().unwrap_or_else(&files);
+        tls::poll_files(files, poll, now, certificate.clone(), metrics.clone())
+    })))
+}
+
+/// Makes the task that keeps podkey's own certificate.
+fn keep_self_managed(
+    names: SelfManaged,
+    cluster: Cluster,
+    now: fn() -> SystemTime,
+    certificate: Arc<ServingCertificate>,
+    metrics: Arc<Metrics>,
+) -> UpkeepTask {
+    let cluster = Arc::new(cluster);
+    Box::pin(tls::restarting(metrics.clone(), move || {
+        let upkeep = Upkeep::new(names.clone(), certificate.clone(), metrics.clone());
+        tls::keep_certificate(upkeep, cluster.clone(), now)
+    }))
 }
 
 /// Asks the API server for Kubernetes' version, unless the config has it. Once, at the start: a cluster only gets newer, and a

@@ -53,7 +53,7 @@ impl Crate {
             let own = module.ident.to_string();
             let in_production = in_production && !module.attrs.iter().any(is_only_for_tests);
             let inside = folder.join(&own);
-            let name = [name, &[own]].concat();
+            let name = [name, &[own.clone()]].concat();
             match &module.content {
                 Some((_, items)) => self.below(items, None, &inside, &name, in_production),
                 None => match path_of(module) {

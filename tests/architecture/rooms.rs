@@ -22,21 +22,11 @@ pub(crate) const OF_THE_VOLUME: [&str; 11] = [
 /// Each room with the other rooms it may use. Nothing points upward; `webhook` and `agent` never see each other. A room
 /// inside a room (`cli::migrate::vault_action`) has its own line: the outer room's line is not for it.
 pub(crate) const MAY_USE: [(&str, &[&str]); 19] = [
-    (
-        "cli",
-        &[
-            "cli::inject::offline",
-            "cli::migrate::vault_action",
-            "inject",
-            "cluster",
-            "plan",
-            "text",
-        ],
-    ),
+    ("cli", &["cli::inject::offline", "cli::migrate::vault_action", "inject"]),
     ("cli::inject::offline", &["inject"]),
     ("cli::migrate::vault_action", &["inject", "env", "plan", "text"]),
-    ("webhook", &["cluster", "inject", "plan", "telemetry", "text"]),
-    ("cluster", &["plan", "telemetry", "text"]),
+    ("webhook", &["cluster", "inject", "telemetry"]),
+    ("cluster", &[]),
     (
         "agent",
         &[
@@ -48,15 +38,13 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 19] = [
             "job",
             "env",
             "secret",
-            "json",
             "plan",
-            "text",
             "telemetry",
         ],
     ),
-    ("agent::volume", &["secret", "plan", "text"]),
-    ("vault", &["http", "schedule", "secret", "json", "plan", "text"]),
-    ("http", &["secret", "json", "plan", "text", "telemetry"]),
+    ("agent::volume", &["secret", "plan"]),
+    ("vault", &["http", "schedule", "secret", "plan"]),
+    ("http", &["secret", "text", "telemetry"]),
     ("inject", &["env", "plan", "text"]),
     ("env", &["secret", "plan", "json", "text"]),
     ("render", &["secret", "plan", "json", "text"]),
@@ -66,7 +54,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 19] = [
     ("secret", &[]),
     ("json", &[]),
     ("text", &[]),
-    ("telemetry", &["text"]),
+    ("telemetry", &[]),
 ];
 
 /// What `src/lib.rs` itself holds for all.

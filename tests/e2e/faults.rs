@@ -1,5 +1,5 @@
-//! What breaks in a cluster while pods are created and start: nobody loses a pod, and everything comes back by itself.
-//! Each of these tests needs the cluster for itself.
+//! Parts of a cluster fail while pods are created and start: no pod is lost, and everything recovers without help. No other
+//! test may run at the same time.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use crate::harness::{LIMIT, wait};
 
 const SECRET: &str = "s3cret";
 
-/// Pods that show the secret they ask for, and end.
+/// Pods that print the secret that they ask for, and end.
 struct Apps<'a> {
     namespace: &'a Namespace,
     vault: Vault<'a>,
@@ -40,7 +40,7 @@ impl<'a> Apps<'a> {
         names.map(|name| self.namespace.create(&self.pod(&name))).collect()
     }
 
-    /// Whether an injected pod would be admitted now, and why not.
+    /// Whether the API server would admit an injected pod now, and why not.
     fn admitted(&self) -> Result<(), String> {
         let pod = self.pod("asked");
         let pod = crate::harness::merge(json!({"apiVersion": "v1", "kind": "Pod"}), &pod);
@@ -58,7 +58,7 @@ impl<'a> Apps<'a> {
     }
 }
 
-/// All got their secret, and podkey-init ran once in each: it waited, where it had to.
+/// Every pod got its secret, and podkey-init ran once in each: it waited where that was necessary.
 #[track_caller]
 fn all_succeed(pods: &[Pod<'_>]) {
     for pod in pods {
@@ -72,7 +72,7 @@ fn webhook_configuration() -> String {
     format!("/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{NAME}")
 }
 
-/// Both replicas, at the end however the test ends.
+/// Starts both replicas again, however the test ends.
 struct ScaledToNone;
 
 impl Drop for ScaledToNone {

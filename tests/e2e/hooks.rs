@@ -9,7 +9,7 @@ use crate::harness::pod::{container, pod};
 
 const SECRET: &str = "s3cret-of-the-job";
 
-/// What the runner sets for a hook, and how it runs one; then a look at what the job has.
+/// Sets the runner's variables for a hook, runs the hook as the runner does, and shows what the job has.
 const RUNNER: &str = r#"
 export GITHUB_ACTIONS=true GITHUB_REPOSITORY=octo-org/octo-repo GITHUB_EVENT_NAME=push GITHUB_REF=refs/heads/main
 export GITHUB_RUN_ID=1 GITHUB_RUN_ATTEMPT=1 GITHUB_JOB=build RUNNER_TEMP=/tmp
@@ -56,7 +56,7 @@ fn section<'a>(log: &'a str, name: &str) -> &'a str {
     rest.split("== ").next().unwrap()
 }
 
-/// As the image's own user and as root: the user owns the files either way, or may do anything.
+/// As the image's own user, who owns the files, and as root, who may read everything.
 #[test]
 fn the_job_gets_its_secrets_masked_and_exported_and_they_are_gone_when_it_ends() {
     for user in [1001, 0] {
@@ -102,7 +102,7 @@ fn the_job_gets_its_secrets_masked_and_exported_and_they_are_gone_when_it_ends()
     }
 }
 
-/// The pod starts all the same: ARC would otherwise try one pod after the other, and the job would wait in silence.
+/// The pod starts without the secret: otherwise ARC would try one pod after the other, and the job would wait in silence.
 #[test]
 fn a_secret_that_is_missing_fails_the_job_and_not_the_pod() {
     let namespace = Namespace::new("hooks-fail");
@@ -118,7 +118,7 @@ fn a_secret_that_is_missing_fails_the_job_and_not_the_pod() {
     assert!(!log.contains(SECRET), "{log}");
 }
 
-/// The author's own hook, which he set before podkey was there.
+/// A hook that the author has set before podkey was installed.
 #[test]
 fn a_hook_of_the_author_s_own_runs_after_ours_and_its_exit_code_counts() {
     let namespace = Namespace::new("hooks-next");

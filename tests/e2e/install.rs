@@ -1,4 +1,5 @@
-//! podkey comes, changes and goes while pods are created: none is blocked, none is injected half-way, nothing is left.
+//! podkey is installed, upgraded and removed while pods are created: no pod is blocked, no pod is injected in part, and no
+//! object is left.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,8 +17,8 @@ use crate::harness::{LIMIT, merge, wait};
 const SHOW: &str = "cat /podkey/secrets/password";
 const FOREVER: &str = "trap 'exit 0' TERM; while :; do sleep 1; done";
 
-/// Every object of any kind that is in the namespace of this name, or bears it in its own name or in a label. Events
-/// aside, which tell of what was.
+/// Every object of any kind, but for events, that is in the namespace of this name, or has the name in its own name or in a
+/// label.
 pub fn inventory(name: &str) -> BTreeSet<String> {
     let groups = cluster().get("/apis");
     let versions = groups["groups"].as_array().into_iter().flatten();
@@ -54,7 +55,7 @@ pub fn inventory(name: &str) -> BTreeSet<String> {
     found
 }
 
-/// Waits until there is as much as there was.
+/// Waits until there are as many objects as before.
 #[track_caller]
 pub fn nothing_left(name: &str, before: &BTreeSet<String>) {
     let mut left = Vec::new();
@@ -67,7 +68,7 @@ pub fn nothing_left(name: &str, before: &BTreeSet<String>) {
     assert!(missing.is_empty(), "taken away from others: {missing:#?}");
 }
 
-/// The outcomes in a part of the time, told and counted.
+/// The outcomes in a part of the time, printed and counted.
 fn between<'a>(what: &str, attempts: &'a [Attempt], from: Duration, to: Duration) -> Vec<&'a Outcome> {
     let part = attempts
         .iter()

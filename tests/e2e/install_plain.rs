@@ -10,7 +10,7 @@ use crate::harness::pod::pod;
 use crate::harness::settings::settings;
 use crate::install::{inventory, nothing_left};
 
-/// The file as it is, with an image and a config of ours: what its reader writes into it.
+/// The manifest with the tests' image and config: a reader writes these into the file.
 fn manifest() -> String {
     let text = include_str!("../../manifests/podkey.yaml");
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
@@ -40,7 +40,7 @@ fn manifest() -> String {
     documents.join("\n---\n")
 }
 
-/// The tests' own release again, however this one ends.
+/// Installs the tests' own release again, however the test ends.
 struct Again<'a>(&'a str);
 
 impl Drop for Again<'_> {

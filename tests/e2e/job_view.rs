@@ -1,4 +1,4 @@
-//! What a job that is root in the runner container can get at: its files, and nothing else of podkey's.
+//! What a job that is root in the runner container can read: its files, and nothing else of podkey's.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,7 +20,7 @@ fn files() -> Value {
     ])
 }
 
-/// A runner pod, as far as podkey is concerned, whose job is root. Without job hooks, which make its files its own.
+/// A runner pod (for podkey) whose job is root. Without job hooks, which give the job its own files.
 fn runner(vault: &Vault<'_>, script: &str) -> Value {
     let mut runner = merge(
         pod("runner", ""),

@@ -1,8 +1,7 @@
-//! podkey on a real Kubernetes, beside a real OpenBao: what only they can show. `make e2e` runs it.
+//! podkey on a real Kubernetes with a real OpenBao: what no other test can show. `make e2e` runs these tests.
 //!
-//! These tests know a cluster by its API alone, so that they run the same on the one that `make cluster` makes and on
-//! any other (kind, k3s, RKE2). What they need to know is in these variables; `tests/cluster/cluster env` prints them
-//! for the cluster of `make cluster`:
+//! These tests use nothing but a cluster's API, so that they run on the cluster of `make cluster` and on any other (kind,
+//! k3s, RKE2). They read these variables; `tests/cluster/cluster env` prints them for the cluster of `make cluster`:
 //!
 //! | variable | what | without it |
 //! | --- | --- | --- |
@@ -10,23 +9,23 @@
 //! | `PODKEY_E2E_OPENBAO_ADDR` | OpenBao's or Vault's address, as this machine and the pods reach it | an error |
 //! | `PODKEY_E2E_OPENBAO_CA` | the CA of that address, a PEM file | an error |
 //! | `PODKEY_E2E_OPENBAO_TOKEN_FILE` | file with a token that may set up mounts, roles and policies | an error |
-//! | `PODKEY_E2E_OPENBAO_HTTP_ADDR` | the same server without TLS, as the pods reach it | tests of plain http are left out |
+//! | `PODKEY_E2E_OPENBAO_HTTP_ADDR` | the same server without TLS, as the pods reach it | tests of plain http are skipped |
 //! | `PODKEY_E2E_KUBERNETES_HOST` | the API server as OpenBao and the pods reach it | the kubeconfig's |
 //! | `PODKEY_E2E_IMAGE` | podkey's image, on the nodes or where they can pull it | `localhost/podkey:e2e` |
 //! | `PODKEY_E2E_BUSYBOX_IMAGE` | an image with a shell and `stat` | `localhost/podkey-e2e-busybox:1` |
-//! | `PODKEY_E2E_BUSYBOX_NAMED_IMAGE` | the same, whose user is a name: `github`, UID 1002 | `localhost/podkey-e2e-busybox-named:1` |
+//! | `PODKEY_E2E_BUSYBOX_NAMED_IMAGE` | such an image, whose user is a name: `github`, UID 1002 | `localhost/podkey-e2e-busybox-named:1` |
 //! | `PODKEY_E2E_KUBECTL_IMAGE` | an image with a shell, kubectl, and the user 1001 | `localhost/podkey-e2e-kubectl:1` |
-//! | `PODKEY_E2E_HOST_ADDRESS` | this machine as the API server reaches it | tests with a second webhook are left out |
+//! | `PODKEY_E2E_HOST_ADDRESS` | this machine as the API server reaches it | tests with a second webhook are skipped |
 //! | `PODKEY_E2E_VALUES` | a file with values of podkey's chart, over those of the tests | none |
-//! | `PODKEY_E2E_CONTROL` | `tests/cluster/cluster`, for tests that stop and start the cluster's parts | such tests are left out |
-//! | `PODKEY_E2E_RENEWALS` | for how many seconds one test looks at renewals: 1620 for three tokens of the kubelet's | 90 |
-//! | `PODKEY_E2E_KEEP` | set: what a test made stays when it fails, to be looked at | it goes |
+//! | `PODKEY_E2E_CONTROL` | `tests/cluster/cluster`, for tests that stop and start the cluster's parts | such tests are skipped |
+//! | `PODKEY_E2E_RENEWALS` | for how many seconds one test watches renewals: 1620 for three tokens of the kubelet | 90 |
+//! | `PODKEY_E2E_KEEP` | set: the objects of a failed test stay, so that you can look at them | they are deleted |
 //!
-//! A test that is left out says so. podkey itself is installed by the first test, with Helm (`helm` in PATH), into the
+//! A test that is skipped prints that. podkey is installed by the first test, with Helm (`helm` in PATH), into the
 //! namespace `podkey`. `reach` reads its metrics through the API server: where a network plugin forbids that, have
-//! `networkPolicy: {enabled: false}` in `PODKEY_E2E_VALUES`. Each test has a namespace and mounts of its own, and takes
-//! them away. The modules `faults`, `install_plain`, `pod_end`, `raft` and `reach` need the cluster for themselves: `make e2e` runs them
-//! last, one test at a time.
+//! `networkPolicy: {enabled: false}` in `PODKEY_E2E_VALUES`. Each test has a namespace and mounts of its own, and deletes
+//! them. The modules `faults`, `install_plain`, `pod_end`, `raft` and `reach` must not run beside other tests: `make e2e` runs
+//! them last, one test at a time.
 #![allow(unreachable_pub, reason = "one test binary, in several files")]
 #![allow(
     clippy::unwrap_used,

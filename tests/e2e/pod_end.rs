@@ -1,5 +1,5 @@
-//! The end of a pod whose secrets are kept fresh: it comes no later for that, and leaves nothing in OpenBao. What is timed
-//! and counted here needs the cluster for itself.
+//! The end of a pod whose secrets are refreshed: podkey does not delay it, and nothing is left in OpenBao. These tests measure
+//! times and count objects, so no other test may run at the same time.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ fn median(values: &mut [Duration]) -> Duration {
     values[values.len() / 2]
 }
 
-/// From the request to the moment when the pod is gone from the API.
+/// The time from the request to the moment when the API does not show the pod any more.
 fn deletion(pod: &Pod<'_>) -> Duration {
     let begun = Instant::now();
     cluster().delete(&pod.path());
@@ -59,7 +59,7 @@ const NORMAL: usize = 20;
 const CANCELLED: usize = 20;
 const KILLED: usize = 10;
 
-/// Certificates with leases are the credentials here: they go when the token that made them does.
+/// Certificates with leases: OpenBao revokes them together with the token that made them.
 struct Certificates<'a> {
     namespace: &'a Namespace,
     vault: Vault<'a>,
@@ -67,7 +67,7 @@ struct Certificates<'a> {
 }
 
 impl<'a> Certificates<'a> {
-    /// Tokens end by themselves after so long.
+    /// `ttl`: how long a token lives.
     fn new(namespace: &'a Namespace, ttl: &str) -> Self {
         let vault = Vault::new(namespace);
         let mount = vault.engine("pki", "issue/app", "update");
@@ -117,7 +117,7 @@ impl<'a> Certificates<'a> {
         self.vault.leases(&format!("{}/issue/app", self.mount))
     }
 
-    /// Waits until nothing is left; gives how many seconds.
+    /// Waits until nothing is left. Gives the seconds that took.
     #[track_caller]
     fn none_left(&self) -> f64 {
         let begun = Instant::now();
@@ -169,7 +169,7 @@ fn no_lease_and_no_token_outlives_a_pod_but_that_of_a_killed_one_which_ends_by_i
     );
 }
 
-/// Kills all processes of running pods, the sandboxes' too, by a pod that may see the node's.
+/// Kills all processes of running pods, also those of the sandboxes, from a pod that sees the node's processes.
 fn kill(pods: &[Pod<'_>]) {
     let uid = |pod: &Pod<'_>| pod.running()["metadata"]["uid"].as_str().unwrap().replace('-', "[-_]");
     let uids: Vec<_> = pods.iter().map(|pod| format!("-e {}", uid(pod))).collect();

@@ -1,5 +1,5 @@
 //! OpenBao as its chart runs it for high availability: three servers on one raft behind one Service, which leads to any of
-//! them, sealed ones too. Needs the cluster for itself.
+//! them, also to a sealed one. No other test may run at the same time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ struct Raft {
 }
 
 impl Raft {
-    /// None where this run may not start servers on the cluster's machine.
+    /// `None`: this run may not start servers on the cluster's machine.
     fn up(test: &str) -> Option<Self> {
         let beside = Beside::up(control(test)?, "--raft", &[]);
         let read = |name: &str| std::fs::read_to_string(&beside.env[name]).unwrap();
@@ -36,8 +36,8 @@ impl Raft {
         Some(raft)
     }
 
-    /// Waits until each may become the leader. The first one makes voters of the others after some ten seconds, if it leads for
-    /// that long.
+    /// Waits until each server may become the leader. The first server makes the others voters after some ten seconds, if it
+    /// leads for that long.
     fn all_vote(&self) {
         let path = "/v1/sys/storage/raft/configuration";
         let servers = || {
@@ -94,7 +94,7 @@ impl Raft {
         self.servers.iter().find(is)
     }
 
-    /// Lets whoever leads do so for five seconds, however long the election took, and asks it to step down. Gives whether it was.
+    /// Lets the leader lead for five seconds, however long the election took, and asks it to step down. Gives whether it did.
     fn step_down(&self) -> bool {
         wait(LIMIT, || self.leader()).expect("one leads");
         std::thread::sleep(Duration::from_secs(5));
@@ -103,7 +103,7 @@ impl Raft {
             .is_some_and(|leader| asked(leader).is_ok_and(|answer| answer.is_success()))
     }
 
-    /// What a test has of it, once every server takes logins: standbys look for the config of a new auth method each half minute.
+    /// The servers for a test, once every server takes logins: standbys load the config of a new auth method each half minute.
     fn vault<'a>(&self, namespace: &'a Namespace) -> Vault<'a> {
         let mut vault = Vault::on(&self.servers[0], namespace);
         let jwt = namespace.token("default", Some("vault"));
@@ -114,7 +114,7 @@ impl Raft {
         vault
     }
 
-    /// All of them start again, and stay sealed.
+    /// Restarts all servers. They stay sealed.
     fn seal(&self) {
         for name in SERVERS {
             self.beside
@@ -134,7 +134,7 @@ fn addresses(beside: &Beside) -> impl Iterator<Item = &str> {
     (1..=SERVERS.len()).map(|number| beside.env[&format!("PODKEY_E2E_OPENBAO_{number}_ADDR")].as_str())
 }
 
-/// A pod that shows its secret, by the connection `raft`.
+/// A pod that prints its secret, by the connection `raft`.
 fn app(vault: &Vault<'_>, name: &str) -> Value {
     let files = json!([{"secret": "web", "key": "password", "file": "password"}]);
     let connection = json!({"metadata": {"annotations": {"podkey.dev/connection": "raft"}}});
@@ -144,7 +144,7 @@ fn app(vault: &Vault<'_>, name: &str) -> Value {
     )
 }
 
-/// It got its secret, and podkey-init ran once. Gives how often that tried a request again.
+/// The pod got its secret, and podkey-init ran once. Gives how often podkey-init retried a request.
 #[track_caller]
 fn succeeds(pod: &Pod<'_>) -> usize {
     assert_eq!(pod.succeeds(), SECRET, "{}", pod.name);

@@ -1,4 +1,4 @@
-//! Whom the webhook gets to see: counted by its own metrics, so that no other test may run beside this one.
+//! Which pods reach the webhook. Its metrics count them, so no other test may run at the same time.
 
 use serde_json::json;
 

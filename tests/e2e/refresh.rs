@@ -1,4 +1,4 @@
-//! Secrets that stay fresh for as long as the pod lives: the sidecar in real pods, beside real kubelets and controllers.
+//! Secrets that stay fresh for as long as the pod lives: the sidecar in real pods, with real kubelets and controllers.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,9 +18,8 @@ fn password() -> Value {
     json!([{"secret": "web", "key": "password", "file": "password"}])
 }
 
-/// Changes the value so often, and gives how long the pod took to show each, in seconds. At least every second one may not take
-/// much longer than the interval with its jitter; one now and then may, where pods that start beside this one keep the
-/// machine busy.
+/// Changes the value so often, and gives the seconds until the pod showed each. Of two changes, one at least must not take much
+/// longer than the interval with its jitter. A single change may, where starting pods keep the machine busy.
 #[track_caller]
 fn changes(pod: &Pod<'_>, times: usize, interval: Duration, mut put: impl FnMut(&str)) -> Vec<f64> {
     let took: Vec<_> = (0..times)
@@ -38,7 +37,7 @@ fn changes(pod: &Pod<'_>, times: usize, interval: Duration, mut put: impl FnMut(
     took.iter().map(Duration::as_secs_f64).collect()
 }
 
-/// The token that the role gives ends for good after 40 s: the last changes are read with another one.
+/// The role's token expires after 40 s and cannot be renewed longer: another token reads the last changes.
 #[test]
 fn scenario_3_a_value_that_changed_is_in_the_pod_within_15_seconds() {
     let namespace = Namespace::new("eso");
@@ -63,7 +62,7 @@ fn scenario_3_a_value_that_changed_is_in_the_pod_within_15_seconds() {
     assert_eq!(status(&object, "main")["restartCount"], 0);
 }
 
-/// What Argo CD compares: what is applied with what is there.
+/// Argo CD compares the applied object with the stored one.
 #[test]
 fn scenario_4_files_follow_within_30_seconds_and_the_deployment_does_not_drift() {
     let namespace = Namespace::new("app");
@@ -121,7 +120,7 @@ fn scenario_4_files_follow_within_30_seconds_and_the_deployment_does_not_drift()
     );
 }
 
-/// An engine that makes users of this database, with these TTLs. Gives the path where it does so.
+/// Mounts an engine that makes users of this database, with these TTLs. Gives its path.
 fn database(vault: &Vault<'_>, postgres: &Postgres, ttl: &str, max_ttl: &str) -> String {
     let mount = vault.engine("database", "creds/app", "read");
     let insist = |path: &str, body: &Value| vault.api.insist("POST", &format!("/v1/{mount}/{path}"), body);
@@ -141,7 +140,7 @@ fn database(vault: &Vault<'_>, postgres: &Postgres, ttl: &str, max_ttl: &str) ->
     format!("{mount}/creds/app")
 }
 
-/// A user of a real PostgreSQL: the same for as long as its lease can be renewed, then another one, and none after the pod.
+/// A user of a real PostgreSQL: one user while its lease can be renewed, then another user, and no user after the pod.
 #[test]
 fn scenario_4_dynamic_credentials_are_renewed_replaced_and_gone_with_the_pod() {
     if control("a database beside OpenBao").is_none() {
@@ -182,14 +181,14 @@ fn scenario_4_dynamic_credentials_are_renewed_replaced_and_gone_with_the_pod() {
     .unwrap_or_else(|| panic!("{} users, {} tokens are left", users(), vault.tokens()));
 }
 
-/// For how long the next test looks. The kubelet replaces a token of 600 s after 480 s: with 1620, three times.
+/// How long the next test runs. The kubelet replaces a token of 600 s after 480 s: with 1620, three times.
 fn renewals_for() -> Duration {
     let seconds = std::env::var("PODKEY_E2E_RENEWALS").map_or(90, |text| text.parse().unwrap());
     Duration::from_secs(seconds)
 }
 
 /// OpenBao ≥ 2.6.4 and 2.7.1 ask the API server at each renewal of a client token whether the service-account token of its login is
-/// still good. A client logs in to the database every second with what is in the file, and never fails.
+/// still valid. A client logs in to the database every second with the credentials in the file, and never fails.
 #[test]
 fn leases_outlive_the_service_account_token_and_no_moment_is_without_a_valid_credential() {
     if control("a database beside OpenBao").is_none() {
@@ -310,7 +309,7 @@ fn a_job_with_the_sidecar_completes() {
     wait(LIMIT, || (vault.tokens() == 0).then_some(())).expect("no token is left");
 }
 
-/// As the kernel does when memory is short. The job must not notice, and nobody may take the pod for a failed one.
+/// The kernel kills like this when memory is short. The job must not notice, and the pod must not count as failed.
 #[test]
 fn a_sidecar_that_is_killed_comes_back_and_the_main_container_does_not_notice() {
     let namespace = Namespace::new("killed");
@@ -351,7 +350,7 @@ fn a_sidecar_that_is_killed_comes_back_and_the_main_container_does_not_notice() 
     assert_eq!(job.succeeds(), "second");
 }
 
-/// Kills the processes of that name in a pod, by a pod that may see the node's processes.
+/// Kills the processes of that name in a pod, from a pod that sees the node's processes.
 fn kill(pod: &Pod<'_>, program: &str) {
     let uid = pod.object()["metadata"]["uid"].as_str().unwrap().replace('-', "[-_]");
     let script = format!(
@@ -367,7 +366,7 @@ fn kill(pod: &Pod<'_>, program: &str) {
     assert_eq!(pod.namespace.create(&killer).succeeds(), "killed\n");
 }
 
-/// Scenario 5: a runner that waits for its job. The job gets, masked, what is in OpenBao then.
+/// Scenario 5: a runner that waits for its job. The job gets, masked, the value that is in OpenBao when the job starts.
 #[test]
 fn a_warm_runner_s_job_gets_the_value_of_now() {
     const RUNNER: &str = r#"
@@ -419,7 +418,7 @@ fn a_warm_runner_s_job_gets_the_value_of_now() {
     assert!(section("completed").ends_with("exit 0\n"), "{log}");
 }
 
-/// What init hands over, and the token that both log in with, are the agent's alone.
+/// Only podkey's containers can read the handover of init and the token that init and sidecar log in with.
 #[test]
 fn the_handover_and_the_tokens_are_seen_by_podkey_s_own_containers_alone() {
     let namespace = Namespace::new("handover");

@@ -1,4 +1,4 @@
-//! What a pod says when it gets no secrets: whether whoever reads `kubectl describe pod` knows what to mend.
+//! What a pod reports when it gets no secrets: a reader of `kubectl describe pod` must learn what to repair.
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ fn annotated(vault: &Vault<'_>, name: &str, annotations: &Value) -> Value {
     )
 }
 
-/// podkey-init's last word has this exit code, and every one of these texts.
+/// podkey-init's last line has this exit code, and each of these texts.
 #[track_caller]
 fn says(case: &str, end: &End, code: i64, texts: &[&str]) {
     println!("{case}: {}", end.message);
@@ -184,7 +184,7 @@ fn a_server_that_cannot_be_reached_or_trusted_is_told_apart() {
     );
 }
 
-/// The reviewer's right comes late, as when somebody mends what the message says: no pod has to be started again.
+/// The reviewer gets its right late, as when somebody does what the message says: no pod must be restarted.
 #[test]
 fn a_reviewer_without_its_right_for_15_seconds_only_delays_the_pod() {
     let namespace = Namespace::new("reviewer");
@@ -280,7 +280,7 @@ fn a_service_account_that_is_deleted_gets_no_secrets() {
     assert!(answer.message().contains("short-lived"), "{}", answer.message());
 }
 
-/// Whoever copies podkey's token out of the node has nothing once the pod is gone.
+/// A copy of podkey's token from the node is worthless once the pod is gone.
 #[test]
 fn a_token_ends_with_its_pod() {
     let namespace = Namespace::new("pod-gone");

@@ -1,4 +1,4 @@
-//! The situations podkey is made for, whole: real tokens, real reviews of them, real mounts.
+//! The situations that podkey is made for, complete: real tokens, real token reviews, real mounts.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,7 +19,7 @@ const KUBERNETES: &str = include_str!("../inject/the-arc-runner-pod-in-kubernete
 const WORKFLOW: &str =
     include_str!("../inject/the-workflow-pod-of-kubernetes-mode-gets-its-files-in-the-job-container/pod.yaml");
 
-/// What the job runs, with nothing of podkey in it.
+/// The job's script, which knows nothing of podkey.
 const JOB: &str = "id -u; echo $KUBECONFIG; kubectl get node -o wide";
 
 /// Scenario 1: ARC's controller and a scale set, each in its namespace; a kubeconfig in OpenBao.
@@ -60,7 +60,7 @@ impl Runners {
         }
     }
 
-    /// OpenBao as the scenario has it: a nested auth mount, the secret as `base64` writes it, and two roles.
+    /// OpenBao as in the scenario: a nested auth mount, the secret as `base64` writes it, and two roles.
     fn vault(&self, account: &str) -> Vault<'_> {
         let name = &self.namespace.name;
         let vault = Vault::at(&self.namespace, &format!("my-cluster/{name}"), name);
@@ -72,7 +72,7 @@ impl Runners {
         vault
     }
 
-    /// A kubeconfig for this very cluster, of an identity that may look at nodes.
+    /// A kubeconfig for this cluster, with an identity that may list nodes.
     fn kubeconfig(&self) -> String {
         self.namespace.service_account("node-viewer");
         let rules = json!([{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list"]}]);
@@ -89,8 +89,8 @@ impl Runners {
         )
     }
 
-    /// A pod of ARC's, as its controller asks for it here: what the API server had added is taken off again, and
-    /// images and commands are ones that run here.
+    /// A pod as ARC's controller creates it: without the fields that the API server had added, and with images and commands
+    /// that run here.
     fn pod(&self, made: &str, vault: &Vault<'_>, role: &str) -> Value {
         let mut pod: Value = serde_saphyr::from_str(made).unwrap();
         let metadata = pod["metadata"].as_object_mut().unwrap();
@@ -160,7 +160,7 @@ impl Runners {
     }
 }
 
-/// With a line break every 76 characters and one at the end.
+/// With a line break every 76 characters and at the end.
 fn base64_as_the_tool_writes_it(text: &str) -> String {
     let encoded = STANDARD.encode(text);
     let lines = encoded.as_bytes().chunks(76);

@@ -1,5 +1,5 @@
-//! The newest Kubernetes that builds here, its API server alone: it takes our manifests and asks us as others do. Pods
-//! stay where it has put them, for there is no node.
+//! The newest Kubernetes that builds here, only its API server: it accepts podkey's manifests and calls podkey as other
+//! versions do. No pod starts, because there is no node.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -13,7 +13,7 @@ use crate::harness::install::{self, CHART, NAME};
 use crate::harness::pod::{definition, fresh, init_containers, pod};
 use crate::harness::{LIMIT, merge, wait};
 
-/// An API server of the test's own, as long as this is there.
+/// An API server of the test's own, which ends when this is dropped.
 struct ControlPlane(Beside);
 
 impl ControlPlane {
@@ -82,7 +82,7 @@ impl Serve {
         crate::http::call(self.admin, "GET", path, &[], "").unwrap()
     }
 
-    /// Reviews that it has answered.
+    /// Reviews that podkey has answered.
     fn reviews(&self) -> u64 {
         let metrics = self.get("/metrics").1;
         let lines = metrics
@@ -101,7 +101,7 @@ impl Drop for Serve {
     }
 }
 
-/// Makes what a controller would make, and a kubeconfig with the rights of podkey's service account.
+/// Creates the objects that a controller would create, and a kubeconfig with the rights of podkey's service account.
 fn kubeconfig_of_podkey(plane: &ControlPlane, api: &Api) -> String {
     let path = format!("/api/v1/namespaces/{NAME}/serviceaccounts/{NAME}/token");
     let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});

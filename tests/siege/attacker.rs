@@ -1,5 +1,4 @@
-//! What attackers do to the port of the webhook. All of them are bounded in number, in bytes and in time; all of them run
-//! on one thread.
+//! The attackers on the webhook's port. Their number, bytes and time are bounded, and all run on one thread.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -15,7 +14,7 @@ use tokio::time::sleep;
 
 use crate::wire::{self, CHUNKED, Target, Tls, Window, exchange, head, hold};
 
-/// One way to hurt. Each goes on until the server ends the connection, or is done and begins again.
+/// One kind of attack. Each goes on until the server ends the connection, or ends and begins again.
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
     /// TCP, and nothing sent.
@@ -44,11 +43,11 @@ pub(crate) enum Kind {
     Announced,
     /// A body of the largest size, all but its last byte.
     Stalled,
-    /// The same without an announced length.
+    /// A body of the largest size without a length, all but its last byte.
     StalledChunks,
     /// A body in chunks, then trailer lines without end.
     LongTrailer,
-    /// A body of the largest size for a path that is not served, and one of a type that is not read.
+    /// A body of the largest size for a path that is not served, and a body of a type that is not accepted.
     Unwanted,
     /// A body in chunks of one byte each, so many of them.
     TinyChunks(Body),
@@ -74,14 +73,14 @@ pub(crate) enum Kind {
 
 pub(crate) type Body = Arc<[u8]>;
 
-/// Where attackers come from.
+/// The addresses that attackers come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sources {
     /// All from one address.
     One,
     /// From so many addresses.
     Many(u8),
-    /// From the well-behaved client's own: both are behind one proxy.
+    /// From the well-behaved client's address: both are behind one proxy.
     Neighbours,
 }
 
@@ -90,21 +89,21 @@ pub(crate) struct Attack {
     pub(crate) kinds: Vec<Kind>,
     pub(crate) connections: usize,
     pub(crate) sources: Sources,
-    /// How long a connection that ended is not opened again.
+    /// The pause before a connection that ended is opened again.
     pub(crate) pause: Duration,
-    /// For a mixture: which kind comes when is left to chance.
+    /// For a mixture: the order of the kinds is random.
     pub(crate) seed: Option<u64>,
     pub(crate) trust: Trust,
 }
 
-/// Whether an attacker first earns what the server gives to a client that has sent a valid review.
+/// Whether an attacker first sends a valid review, so that the server treats it as proven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trust {
     Unearned,
     Earned,
 }
 
-/// Under way on a thread of its own.
+/// The attackers of one attack, on a thread of their own.
 pub(crate) struct Attackers {
     pub(crate) opened: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
@@ -156,7 +155,7 @@ impl Attack {
                     let mut chance = seed.map(|seed| fastrand::Rng::with_seed(seed + index as u64));
                     for turn in index.. {
                         let pick = chance.as_mut().map_or(turn, |chance| chance.usize(..));
-                        // However it ends, the next one comes.
+                        // After any end, the next attacker begins.
                         let _ = attacker.attack(&kinds[pick % kinds.len()]).await;
                         sleep(pause).await;
                     }
@@ -195,7 +194,7 @@ struct Attacker {
     from: Ipv4Addr,
     trust: Trust,
     opened: Arc<AtomicUsize>,
-    /// So many open a connection at a time: the attack is not that of the machine's one core.
+    /// So many attackers open a connection at a time: an attack must not only keep a core of the machine busy.
     opening: Arc<Semaphore>,
 }
 
@@ -209,7 +208,7 @@ impl Attacker {
 
     async fn tls(&self, window: Window) -> io::Result<Tls> {
         let _turn = self.opening.acquire().await.map_err(io::Error::other)?;
-        // A server that is full may leave it waiting: others are to have their turn.
+        // A server that is full may let the connection wait: the other attackers must have their turn.
         let limit = Duration::from_secs(2);
         let mut stream = tokio::time::timeout(limit, self.target.tls(self.from, window)).await??;
         if self.trust == Trust::Earned {
@@ -403,7 +402,7 @@ impl Attacker {
     }
 }
 
-/// Takes nothing out of the socket: only its state tells that the server has cut it off.
+/// Reads nothing from the socket: only its state shows that the server has cut the connection.
 async fn unread(stream: &TcpStream) -> io::Result<()> {
     loop {
         sleep(Duration::from_millis(500)).await;

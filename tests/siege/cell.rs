@@ -1,22 +1,22 @@
-//! A memory limit around one program, as a pod has it, and the most that the program took of it.
+//! A memory limit for one program, as in a pod, and the peak of the program's memory.
 //!
-//! As root: a memory cgroup of its own, v2 or v1. Version 2 charges the buffers of sockets to the same account, as in a pod.
-//! Version 1 counts these buffers apart, and only where they have a limit of their own: the peak is then the sum of the
-//! two peaks, which is never too little.
+//! As root: a memory cgroup of its own, v2 or v1. Version 2 counts the buffers of sockets too, as in a pod. Version 1 counts
+//! these buffers separately, and only where they have a limit of their own: the peak is then the sum of the two peaks, which
+//! is never too small.
 //!
-//! Elsewhere: RLIMIT_AS, with [`SLACK`] for what is mapped and never touched. Buffers of sockets do not count there.
+//! Elsewhere: RLIMIT_AS, with [`SLACK`] for memory that is mapped and never used. Buffers of sockets do not count there.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Address space beside the memory limit, bytes: 16 threads' stacks of 2 MiB each, 12 MiB of program and its data, 20 MiB for
-/// arenas that the allocator has mapped and given back, or not touched yet.
+/// Address space above the memory limit, in bytes: 16 threads' stacks of 2 MiB each, 12 MiB of program and its data, 20 MiB for
+/// arenas that the allocator has mapped and returned, or not used yet.
 const SLACK: u64 = 64 * 1024 * 1024;
 
 const NAME: &str = "podkey-siege-";
 
-/// A limit that one program at a time lives under. The cgroup is removed when this is dropped, so the program ends before.
+/// A limit for one program at a time. Dropping it removes the cgroup, so the program must have ended.
 pub(crate) struct Cell {
     limit: u64,
     kind: Kind,
@@ -28,12 +28,12 @@ enum Kind {
     AddressSpace,
 }
 
-/// How much the program took.
+/// The peak of the program's memory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peak {
-    /// Bytes. With the buffers of sockets wherever these count.
+    /// In bytes. With the buffers of sockets where these count.
     pub(crate) bytes: u64,
-    /// The part that is buffers of sockets, where it is counted apart.
+    /// The buffers of sockets, where they are counted separately.
     pub(crate) sockets: Option<u64>,
 }
 
@@ -48,7 +48,7 @@ impl Cell {
         Self { limit, kind }
     }
 
-    /// A command that runs another one, its arguments, under the limit and with a limit of open files.
+    /// A command that runs the command in its arguments under the limit, and with a limit of open files.
     pub(crate) fn command(&self, files: Files) -> Command {
         let enter = match &self.kind {
             Kind::Unified(cgroup) | Kind::Legacy(cgroup) => format!("echo $$ >'{}/cgroup.procs'", cgroup.display()),
@@ -63,7 +63,7 @@ impl Cell {
         command
     }
 
-    /// The most that was taken. `resident` is the program's own peak (VmHWM), bytes: all that is known without a cgroup.
+    /// The peak. `resident` is the program's own peak (VmHWM) in bytes, which is all that is known without a cgroup.
     pub(crate) fn peak(&self, resident: u64) -> Peak {
         match &self.kind {
             Kind::Unified(cgroup) => Peak {
@@ -84,7 +84,7 @@ impl Cell {
         }
     }
 
-    /// How often the kernel killed a process in here for its memory.
+    /// How often the kernel killed a process in the cgroup for its memory.
     pub(crate) fn kills(&self) -> u64 {
         let (cgroup, file) = match &self.kind {
             Kind::Unified(cgroup) => (cgroup, "memory.events"),
@@ -97,7 +97,7 @@ impl Cell {
             .unwrap_or(0)
     }
 
-    /// Of what kind the limit is, for people.
+    /// The kind of limit, for people.
     pub(crate) fn describe(&self) -> &'static str {
         match self.kind {
             Kind::Unified(_) => "cgroup v2",
@@ -151,14 +151,14 @@ fn legacy(root: &Path, limit: u64) -> std::io::Result<PathBuf> {
     })
 }
 
-/// A new cgroup below `root`. What an earlier run left behind, because somebody killed that run, is removed.
+/// A new cgroup below `root`. Cgroups that a killed run left behind are removed.
 fn prepared(root: &Path, set: impl FnOnce(&Path) -> std::io::Result<()>) -> std::io::Result<PathBuf> {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     for entry in std::fs::read_dir(root)?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let owner = name.strip_prefix(NAME).and_then(|rest| rest.split('-').next());
         if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            // One with a process in it stays.
+            // A cgroup with a process in it stays.
             let _ = std::fs::remove_dir(entry.path());
         }
     }
@@ -173,7 +173,7 @@ fn prepared(root: &Path, set: impl FnOnce(&Path) -> std::io::Result<()>) -> std:
     Ok(cgroup)
 }
 
-/// Whether a process can be moved in: a folder may be ours, and the rest of the hierarchy not.
+/// Whether a process can be moved into the cgroup: the rest of the hierarchy may belong to another user.
 fn enterable(cgroup: &Path) -> std::io::Result<()> {
     let enter = format!("echo $$ >'{}/cgroup.procs'", cgroup.display());
     let status = Command::new("sh").args(["-c", &enter]).status()?;

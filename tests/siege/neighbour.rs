@@ -1,9 +1,8 @@
-//! The well-behaved client beside the attackers: an API server and a kubelet.
+//! The well-behaved client during an attack: an API server and a kubelet.
 //!
-//! **What it may expect.** An API server makes one call for a review, with a timeout of 5 s, and where it has no open
-//! connection, the call begins with a new one; nothing is tried again. So every call must be answered in one try: on a new
-//! connection each time, and on one that stays open. No share of exceptions is allowed. The answer must be the very bytes
-//! that came before the attack. A probe of `/healthz` comes from the kubelet, on a new connection.
+//! **What the client may expect.** An API server makes one call for a review, with a timeout of 5 s. Where it has no open
+//! connection, it opens one. It never retries. So every call must be answered at once: on new connections, and on a connection
+//! that stays open. No exception is allowed. The answer must have the bytes of the answer before the attack. A probe of `/healthz` comes from the kubelet, on a new connection.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -40,20 +39,20 @@ pub(crate) struct Calls {
 pub(crate) struct Report {
     /// A new connection for each review.
     pub(crate) fresh: Calls,
-    /// One connection for all of them.
+    /// One connection for all reviews.
     pub(crate) kept: Calls,
     /// `/healthz`, a new connection each time.
     pub(crate) probes: Calls,
 }
 
-/// At work on a thread of its own until told to stop.
+/// A thread that makes calls until it is stopped.
 pub(crate) struct Neighbour {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Report>,
 }
 
 impl Neighbour {
-    /// Begins to call. `calls` take turns on new connections; the first of them is made on the one that stays open.
+    /// Begins to call. `calls` take turns on new connections; the connection that stays open repeats the first.
     pub(crate) fn begin(target: Target, admin: SocketAddr, calls: Vec<Call>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
@@ -82,7 +81,7 @@ impl Neighbour {
 }
 
 impl Calls {
-    /// One call, with its time counted from its very beginning.
+    /// Makes one call and measures its time from the beginning.
     async fn make(&mut self, call: impl Future<Output = std::io::Result<()>>) {
         let begin = Instant::now();
         let failure = match timeout(CALL, call).await {

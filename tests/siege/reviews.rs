@@ -1,4 +1,4 @@
-//! The reviews that are posted: a usual one, the largest, and those that make much of little.
+//! The reviews that are posted: of the usual size, of the largest size, and small reviews with large answers.
 
 use serde_json::{Value, json};
 
@@ -95,7 +95,7 @@ pub(crate) fn large_answer(containers: usize) -> Vec<u8> {
     bytes(&review(pod(&files.join("\n"), containers.into())))
 }
 
-/// A pod that is refused with as long a message as there may be.
+/// A pod that is refused with the longest message.
 pub(crate) fn denied() -> Vec<u8> {
     let mut denied = pod(FILE, json!([{"name": "web", "image": "i"}]));
     for n in 0..30 {
@@ -104,8 +104,8 @@ pub(crate) fn denied() -> Vec<u8> {
     bytes(&review(denied))
 }
 
-/// Reviews of nearly 3 MiB, each with one text that is nearly the whole of it and may come back in the answer or the log.
-/// The characters are such that become longer when they are written as JSON or for people.
+/// Reviews of nearly 3 MiB. Nearly all of each is one text, which may come back in the answer or the log. The text's characters
+/// become longer when they are escaped.
 pub(crate) fn echoes() -> Vec<Vec<u8>> {
     let text = "\u{7f}\"\\\u{85}".repeat(280_000);
     let plain = || pod(FILE, json!([{"name": "web", "image": "i"}]));

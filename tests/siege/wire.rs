@@ -1,4 +1,4 @@
-//! The connections of friend and foe: TCP from a chosen address, TLS, and HTTP/1.1 written by hand.
+//! The connections of attackers and of the well-behaved client: TCP from a chosen address, TLS, and HTTP/1.1 written by hand.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,7 +16,7 @@ use crate::support::webhook::{NAME, Webhook, client_config};
 
 pub(crate) type Tls = TlsStream<TcpStream>;
 
-/// Where the webhook listens, and how to speak TLS with it.
+/// The webhook's address and TLS settings.
 #[derive(Clone)]
 pub(crate) struct Target {
     address: SocketAddr,
@@ -24,18 +24,18 @@ pub(crate) struct Target {
     tls: TlsConnector,
 }
 
-/// How much a client's kernel takes in before its program reads.
+/// How many bytes a client's kernel accepts before the client reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Window {
     Usual,
-    /// As little as the kernel allows: what the server writes stays with the server.
+    /// As few as the kernel allows: the answer stays in the server's memory.
     Least,
 }
 
 impl Target {
     pub(crate) fn new(webhook: &Webhook) -> Self {
         let mut config = ClientConfig::clone(&client_config(&webhook.ca, &["http/1.1"]));
-        // As in the API server: each connection is a whole handshake.
+        // As in the API server: each connection makes a full handshake.
         config.resumption = Resumption::disabled();
         Self {
             address: webhook.listen,
@@ -53,7 +53,7 @@ impl Target {
         connect(socket, from, self.address).await
     }
 
-    /// A connection to the admin port, with the least window.
+    /// A connection to the admin port, with the smallest window.
     pub(crate) async fn admin(&self, from: Ipv4Addr) -> io::Result<TcpStream> {
         let socket = TcpSocket::new_v4()?;
         socket.set_recv_buffer_size(2048)?;
@@ -91,7 +91,7 @@ pub(crate) const CHUNKED: &[u8] =
 
 /// Posts a body and reads the whole answer: its status and its body.
 pub(crate) async fn exchange(stream: &mut Tls, body: &[u8]) -> io::Result<(u16, Vec<u8>)> {
-    // A server that refuses a body early closes while we still write: the answer counts.
+    // A server that refuses a body early closes the connection while the client still writes: the answer counts.
     let written = async {
         stream.write_all(&head(body.len())).await?;
         stream.write_all(body).await?;

@@ -1,4 +1,5 @@
-//! What a client can make the webhook hold, and how it is given back: from outside, over real sockets and TLS.
+//! How much memory a client can make the webhook hold, and when the memory is free again: from outside, over real sockets and
+//! TLS.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,7 +59,7 @@ fn unfinished_headers_on_every_connection_do_not_fill_the_memory() {
     let webhook = Webhook::start();
     assert!(answers(&mut webhook.connect()));
     let before = webhook.peak_memory();
-    // The largest that may still become a request, and one that is as long as it is taken.
+    // The largest header that may still become a request, and a header without end.
     let header = |size: usize| [b"POST /mutate HTTP/1.1\r\nX: ".as_slice(), &vec![b'x'; size]].concat();
     let headers = [header(8000), header(300 * 1024)];
     let unfinished: Vec<_> = (0..450)
@@ -88,7 +89,7 @@ fn headers_without_end_are_cut_off() {
     many.write_what_is_taken("A: b\r\n".repeat(100).as_bytes(), Duration::from_secs(1));
     many.write_what_is_taken(b"\r\n", Duration::from_secs(1));
     assert!(many.read_reply().map_or(true, |reply| reply.status == 431));
-    // A header that grows by a byte now and then is cut too, on a connection that has proven itself.
+    // A header that grows by a byte now and then is cut too, also on a proven connection.
     let mut slow = webhook.connect();
     assert!(answers(&mut slow));
     slow.write(b"POST /mutate HTTP/1.1\r\nX: ").unwrap();
@@ -115,7 +116,7 @@ fn a_client_that_never_reads_is_cut_and_its_answer_s_memory_is_free_again() {
         answers(&mut webhook.connect()),
         "a usual answer needs no part of the account"
     );
-    // Who does read gets a large one too.
+    // A client that reads gets a large answer too.
     assert!(
         response(
             &webhook

@@ -1,31 +1,35 @@
-//! Which variables steer programs: which names tell a shell, a loader, an interpreter, a build tool or the runner what to run,
-//! load, trust or connect to. A wildcard in `podkey.dev/env` takes the names from the secret, so whoever may write the secret
-//! chooses them: of such names only those pass that no program takes orders from. A list of single names cannot keep up with
-//! the programs of a runner's image, so whole families are refused, by their beginnings and by their endings.
+//! Variables that steer programs: by such a name a shell, a loader, an interpreter, a build tool or the runner learns what to
+//! run, load, trust or connect to. A wildcard in `podkey.dev/env` takes the names of variables from the secret, so the writer of
+//! the secret chooses the names. Such a name passes only if it steers no program. A list of single names cannot keep up with the
+//! programs of a runner's image, so whole families of names are refused, by their beginnings and by their endings.
 //!
-//! The names are from the manuals of these programs; `tests` below has hundreds of them, and names that must pass.
+//! Source of the names: the manuals of these programs. `tests` has hundreds of names that must not pass, and of names that must.
+//! The length of this file is in the tables.
 
 use super::takes_over;
 use super::variables::{self, GITHUB};
 
-/// No variable that begins like this passes, in upper or lower case.
+/// No variable with such a beginning passes, in upper or lower case. (Nor does a variable that begins like the names in
+/// `variables`.)
 #[rustfmt::skip]
 const CLOSED: &[&str] = &[
-    // The runner and its actions, podkey itself, shells and the loader.
+    // The runner and its actions, shells.
     "AGENT_TOOLSDIRECTORY", "BASH", GITHUB, "INPUT_", "LC_",
-    // Settings that are named freely: any ending may be a setting's.
+    // Programs whose settings may have any name behind the beginning.
     "GIT_CONFIG", "NPM_LIFECYCLE_", "NPM_PACKAGE_", "PIP_", "PNPM_CONFIG_", "R_", "TF_CLI_",
-    // AWS: all but the credentials, the region and what the programs do not know.
+    // AWS: all except the credentials, the region and names that its programs do not know.
     "AWS_CA_BUNDLE", "AWS_CLI_", "AWS_CONFIG_FILE", "AWS_CONTAINER_", "AWS_DATA_PATH", "AWS_DEFAULT_PROFILE",
     "AWS_EC2_METADATA_", "AWS_ENDPOINT_URL", "AWS_LAMBDA_EXEC_WRAPPER", "AWS_PAGER", "AWS_PROFILE",
     "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE",
 ];
 
-/// Variables that begin like this pass only as [`CREDENTIALS`] or as a [`USUAL`] name. Upper and lower case.
+/// A variable with such a beginning, in upper or lower case, passes only if its name is one of [`USUAL`] or ends like one of
+/// [`CREDENTIALS`].
 #[rustfmt::skip]
 const FAMILIES: &[&str] = &[
-    // What the runner keeps of an action for its post step. An action's first step looks at it too: by `STATE_isPost`
-    // checkout takes itself for its post step, checks nothing out and removes the file that `STATE_sshKeyPath` names.
+    // The state that the runner keeps for the post step of an action. The action's main step reads the state too: with
+    // `STATE_isPost` the action checkout acts as its own post step, checks nothing out and removes the file that
+    // `STATE_sshKeyPath` names.
     "STATE_",
     // Proxies, which programs read in both cases.
     "ALL_PROXY", "FTP_PROXY", "GRPC_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_GRPC_PROXY", "NO_PROXY", "RSYNC_PROXY",
@@ -74,8 +78,8 @@ const FAMILIES: &[&str] = &[
     "QT_", "RSYNC_", "SDKMAN_", "SYSTEMD_", "TERMINFO", "VK_", "XDG_", "FONTCONFIG_", "RTX_", "STARSHIP_",
 ];
 
-/// No variable that ends like this passes, unless the wildcard has a prefix of the author's own that ends with `_`: then no
-/// program knows it. Upper and lower case; the ending alone is none of these.
+/// No variable with such an ending passes, in upper or lower case, unless the author gave the wildcard a prefix that ends with
+/// `_`: no program knows such a name. (A name that is only the ending does not count.)
 #[rustfmt::skip]
 const ENDINGS: &[&str] = &[
     "FLAGS", "OPTIONS", "OPTS", "PATH", "TOOLEXE", "_ARGS", "_ASKPASS", "_BIN", "_BINARY_HOST", "_BROWSER", "_CACERT",
@@ -84,8 +88,8 @@ const ENDINGS: &[&str] = &[
     "_MIRROR", "_PAGER", "_PLUGINS", "_PRELOAD", "_PROXY", "_RC", "_SHELL", "_STARTUP_HOOK", "_WRAPPER",
 ];
 
-/// Single names, read in this case alone: `path **` may well bring a field `env` or `shell`. The known members of the families by
-/// ending are here too: with a prefix that ends with `_` (`PKG_`, `C_`) they must not come about either.
+/// Single names, which programs read only in this case: `path **` may well bring a field `env` or `shell`. Known names with one of
+/// [`ENDINGS`] are here too: an author's prefix that ends with `_` (`PKG_`, `C_`) must not complete such a name.
 #[rustfmt::skip]
 const NAMES: &[&str] = &[
     // Shells.
@@ -94,14 +98,14 @@ const NAMES: &[&str] = &[
     "READNULLCMD", "TIMEFORMAT", "TMOUT", "__PSLockdownPolicy",
     // The runner's own variable that programs look at.
     "CI",
-    // Of `STATE_` what ends like a credential: the key that the cache's post step saves by.
+    // A name in `STATE_` that ends like a credential: the key under which the post step of the action cache saves.
     "STATE_CACHE_KEY",
     // libc, the terminal, systemd.
     "CREDENTIALS_DIRECTORY", "DISPLAY", "GETCONF_DIR", "HOSTALIASES", "LANG", "LANGUAGE", "LISTEN_FDNAMES",
     "LISTEN_FDS", "LISTEN_PID", "LOCALDOMAIN", "MEMUSAGE_OUTPUT", "NIS_PATH", "NOTIFY_SOCKET", "PCPROFILE_OUTPUT",
     "RESOLV_HOST_CONF", "RES_OPTIONS", "SASL_PATH", "TEMP", "TERM", "TERMCAP", "TMP", "TMPDIR", "TZ", "TZDIR",
     "XAUTHORITY",
-    // Files of settings, by names of which no ending is refused.
+    // Files of settings, with names that have no refused ending.
     "ACKRC", "BABELRC", "CONDARC", "CURLRC", "DIALOGRC", "GEMRC", "GVIMRC", "LYNXRC", "MATPLOTLIBRC", "NETRC", "NPMRC",
     "PRYRC", "PYLINTRC", "TASKRC", "TERMRC", "VIMRC", "YARNRC", "ZSHRC",
     // Pagers, editors, browsers, archivers and other small programs.
@@ -153,19 +157,20 @@ const NAMES: &[&str] = &[
     "KUBE_CONFIG_PATH", "KUBE_CONFIG_PATHS", "KUBE_EDITOR", "REGISTRY_AUTH_FILE", "STORAGE_DRIVER", "STORAGE_OPTS",
 ];
 
-/// What a credential's name ends with. Of [`FAMILIES`] these pass (`CARGO_REGISTRY_TOKEN`, `DOCKER_PASSWORD`): their programs
-/// log in with them, and run or load nothing by them. In base64 too (`SSH_PRIVATE_KEY_BASE64`).
+/// Endings of names of credentials. Members of [`FAMILIES`] with such an ending pass (`CARGO_REGISTRY_TOKEN`, `DOCKER_PASSWORD`):
+/// a program logs in with the credential, and does not run or load anything by it. Credentials in base64 pass too
+/// (`SSH_PRIVATE_KEY_BASE64`).
 #[rustfmt::skip]
 const CREDENTIALS: &[&str] = &[
     "_ID", "_KEY", "_KEYSTORE_B64", "_KEYSTORE_BASE64", "_PASS", "_PASSPHRASE", "_PASSWD", "_PASSWORD", "_PAT", "_PWD",
     "_SECRET", "_TOKEN", "_USER", "_USERNAME",
 ];
 
-/// What stands behind a credential's ending if the credential is in base64.
+/// Endings behind the ending of a credential, if the credential is in base64.
 const BASE64: [&str; 2] = ["_B64", "_BASE64"];
 
-/// Names within [`FAMILIES`], or with one of [`ENDINGS`], that secrets usually have: no program runs, loads or connects by
-/// them.
+/// Usual names of fields in secrets that are in [`FAMILIES`] or end with one of [`ENDINGS`]: no program runs, loads or connects to
+/// anything by these names.
 #[rustfmt::skip]
 const USUAL: &[&str] = &[
     "ASPNETCORE_ENVIRONMENT", "COMPOSER_AUTH", "DOCKER_EMAIL", "DOCKER_IMAGE", "DOCKER_LOGIN", "DOCKER_ORG",
@@ -174,12 +179,12 @@ const USUAL: &[&str] = &[
     "STATE_BUCKET",
 ];
 
-/// Beginnings within [`FAMILIES`] whose rest the author of a build chooses: inputs of modules, and tokens by host or index.
+/// Beginnings in [`FAMILIES`] with a rest that the author of a build chooses: inputs of modules, and tokens by host or index.
 #[rustfmt::skip]
 const INPUTS: &[&str] = &["POETRY_PYPI_TOKEN_", "TF_TOKEN_", "TF_VAR_"];
 
-/// Whether a variable that a wildcard would make steers programs. `prefix` is the part of the name that the author chose, as it
-/// stands in the name; the rest is the choice of the secret's writer.
+/// Whether a variable that a wildcard would set steers programs. `prefix` is the beginning of `name` that the author chose; the
+/// writer of the secret chose the rest.
 pub(crate) fn steers(name: &str, prefix: &str) -> bool {
     if takes_over(name).is_some() || NAMES.contains(&name) {
         return true;
@@ -208,7 +213,8 @@ fn is_credential(name: &str) -> bool {
     ends_like(name, CREDENTIALS) || decoded.is_some_and(|name| ends_like(name, CREDENTIALS))
 }
 
-/// Where AWS's programs send signed requests to. `S3_ENDPOINT` is an application's own.
+/// Whether the programs of AWS send signed requests to the address in the variable. (`S3_ENDPOINT` is a name of applications, not
+/// of AWS.)
 fn is_endpoint_of_aws(name: &str) -> bool {
     name.starts_with("AWS_") && (name.ends_with("_ENDPOINT") || name.ends_with("_ENDPOINT_URL"))
 }

@@ -307,9 +307,9 @@ fn steering() -> impl Iterator<Item = &'static str> {
     known.chain(UNKNOWN_PROGRAMS)
 }
 
-/// Of 107 such names 94 were accepted, one by one not in a list.
+/// Once 94 of 107 such names passed, because the list of single names did not have them.
 #[test]
-fn names_that_steer_programs_came_through_a_wildcard() {
+fn names_that_steer_programs_do_not_pass_a_wildcard() {
     let passed: Vec<&str> = steering().filter(|name| !steers(name, "")).collect();
     assert!(passed.is_empty(), "{passed:?}");
     assert!(steering().count() >= 150, "{}", steering().count());
@@ -322,9 +322,9 @@ fn names_that_secrets_usually_have_pass() {
     assert!(USUAL_NAMES.len() >= 80);
 }
 
-/// `MAKEFL` and `AGS`, `HTTP_` and `PROXY`: wherever the author's part of the name ends.
+/// `MAKEFL` and `AGS`, `HTTP_` and `PROXY`: at every end of the author's prefix.
 #[test]
-fn no_prefix_and_field_together_make_a_name_of_a_known_program() {
+fn prefix_and_field_together_never_make_the_name_of_a_known_variable() {
     for name in STEERING.iter().flat_map(|(_, names)| names.iter().copied()) {
         for (end, _) in name.char_indices() {
             assert!(steers(name, &name[..end]), "{} and {}", &name[..end], &name[end..]);
@@ -333,17 +333,17 @@ fn no_prefix_and_field_together_make_a_name_of_a_known_program() {
 }
 
 #[test]
-fn a_prefix_that_ends_with_an_underscore_lifts_the_refusal() {
+fn a_prefix_that_ends_with_an_underscore_makes_a_name_that_no_program_knows() {
     for name in steering() {
         for prefix in ["APP_", "MY_TEAM_", "x__"] {
             let own = format!("{prefix}{name}");
             assert!(!steers(&own, prefix), "{own}");
         }
     }
-    // Without the underscore it may be the first half of a name.
+    // A prefix without the underscore may be the beginning of a program's own name.
     assert!(steers("APPFLAGS", "APP"));
     assert!(steers("APP_FLAGS", "AP"));
-    // Nor does a program's own name lift anything.
+    // The beginning of a program's own name is no protection.
     for (name, prefix) in [
         ("GIT_DIR", "GIT_"),
         ("LD_PRELOAD", "LD_"),
@@ -355,7 +355,7 @@ fn a_prefix_that_ends_with_an_underscore_lifts_the_refusal() {
 }
 
 #[test]
-fn families_are_known_in_every_case_of_their_letters() {
+fn families_are_refused_in_upper_and_lower_case() {
     for (_, names) in STEERING {
         for name in names
             .iter()
@@ -368,7 +368,7 @@ fn families_are_known_in_every_case_of_their_letters() {
 }
 
 #[test]
-fn the_tables_can_be_read_and_say_nothing_twice() {
+fn the_tables_have_valid_names_and_none_twice() {
     for (table, capitals) in [
         (CLOSED, true),
         (FAMILIES, true),
@@ -380,7 +380,7 @@ fn the_tables_can_be_read_and_say_nothing_twice() {
         for (index, entry) in table.iter().enumerate() {
             assert!(!table[..index].contains(entry), "{entry} is there twice");
             assert!(is_variable_name(entry), "{entry}");
-            // They are compared with capitals.
+            // Names are compared in upper case.
             assert!(!capitals || *entry == entry.to_ascii_uppercase(), "{entry}");
         }
     }
@@ -398,7 +398,7 @@ fn the_tables_can_be_read_and_say_nothing_twice() {
 
 proptest! {
     #[test]
-    fn what_an_author_may_not_spell_out_a_wildcard_does_not_bring(name in "[A-Za-z_]{0,12}", prefix in "[A-Z_]{0,4}") {
+    fn a_wildcard_never_sets_what_an_author_may_not_choose(name in "[A-Za-z_]{0,12}", prefix in "[A-Z_]{0,4}") {
         let name = format!("{prefix}{name}");
         prop_assert!(takes_over(&name).is_none() || steers(&name, &prefix));
     }

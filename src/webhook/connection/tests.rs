@@ -60,7 +60,7 @@ async fn beyond_three_quarters_the_longest_idle_connection_of_the_largest_addres
 }
 
 #[tokio::test(start_paused = true)]
-async fn unproven_clients_that_took_no_answers_locked_newcomers_out() {
+async fn unproven_clients_that_read_no_answers_kept_new_connections_out() {
     let table = table(2);
     let (first, second) = (enter(&table, 1, false).await, enter(&table, 1, false).await);
     for entry in [&first, &second] {
@@ -72,7 +72,7 @@ async fn unproven_clients_that_took_no_answers_locked_newcomers_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_had_just_come_made_room_for_clients_that_took_no_answers() {
+async fn a_client_that_had_just_connected_made_room_for_clients_that_read_no_answers() {
     let table = table(4);
     let (stuck, mine) = (enter(&table, 1, true).await, enter(&table, 2, false).await);
     stuck.connection.request_began();
@@ -84,7 +84,7 @@ async fn a_client_that_had_just_come_made_room_for_clients_that_took_no_answers(
 }
 
 #[tokio::test(start_paused = true)]
-async fn clients_that_took_no_answers_locked_newcomers_out() {
+async fn clients_that_read_no_answers_kept_new_connections_out() {
     let table = table(2);
     let (stuck, works) = (enter(&table, 1, true).await, enter(&table, 1, true).await);
     for entry in [&stuck, &works] {
@@ -99,7 +99,7 @@ async fn clients_that_took_no_answers_locked_newcomers_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_address_whose_connections_all_worked_kept_everybody_else_out() {
+async fn one_address_whose_connections_all_worked_kept_all_others_out() {
     let table = table(4);
     let mut working = Vec::new();
     for _ in 0..4 {

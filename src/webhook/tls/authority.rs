@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn certificates_are_as_api_servers_want_them() {
+    fn certificates_have_what_api_servers_check() {
         let now = UNIX_EPOCH + 20_000 * DAY;
         let authority = Authority::generate(now).unwrap();
         let leaf = authority.sign(&["a.b.svc".to_owned(), "a".to_owned()], now).unwrap();

@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_secret_that_another_client_has_written_is_foreign() {
-        let mut ours = keyring().write(None, &names());
+        let mut own = keyring().write(None, &names());
         let ca = Authority::generate(SystemTime::now()).unwrap().certificate.pem();
         let ca = serde_json::to_value(ByteString(ca.into_bytes())).unwrap();
         for data in [
@@ -360,8 +360,8 @@ mod tests {
             assert_eq!(contents, SecretContents::Foreign, "{foreign}");
         }
         // A CA that somebody else has made for podkey is as good as podkey's own.
-        ours.known.metadata = ObjectMeta::default();
-        assert!(matches!(Keyring::read(&ours), SecretContents::Keyring(_)));
+        own.known.metadata = ObjectMeta::default();
+        assert!(matches!(Keyring::read(&own), SecretContents::Keyring(_)));
     }
 
     #[test]

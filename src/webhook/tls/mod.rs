@@ -2,17 +2,17 @@
 //!
 //! - `files`: somebody else makes the certificate and mounts it; podkey reads the files again and again.
 //! - Self-managed: `authority` makes certificates, `keyring` reads and writes the Secret, `configuration` reads and patches the
-//!   `caBundle`, `steps` decides what is to be done next, `upkeep` does it call by call, and `report` logs it.
+//!   `caBundle`, `steps` decides what is to be done next, `upkeep` does it call by call, and `upkeep_log` logs it.
 
 mod authority;
 mod configuration;
 mod files;
 mod keyring;
-mod report;
 mod steps;
 #[cfg(test)]
 mod tests;
 mod upkeep;
+mod upkeep_log;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

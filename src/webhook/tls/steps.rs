@@ -275,10 +275,10 @@ fn publish(
     if complete && !garbage && old.is_empty() {
         return None;
     }
-    let ours = bundles.iter().any(|bundle| !bundle.authorities.is_disjoint(trusted));
-    let fault = if garbage || !old.is_empty() || (!ours && !young.is_empty()) {
+    let own = bundles.iter().any(|bundle| !bundle.authorities.is_disjoint(trusted));
+    let fault = if garbage || !old.is_empty() || (!own && !young.is_empty()) {
         BundleFault::Foreign
-    } else if !ours {
+    } else if !own {
         BundleFault::Blank
     } else {
         BundleFault::Incomplete

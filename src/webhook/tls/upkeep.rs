@@ -12,8 +12,8 @@ use super::authority::Authority;
 use super::authority::Leaf;
 use super::configuration::{bundles, patch};
 use super::keyring::{Keyring, SecretContents};
-use super::report::{Report, SecretChange};
 use super::steps::{BundleFault, ConfigurationSeen, Memory, Moment, SecretSeen, SecretStep, Steps, steps};
+use super::upkeep_log::{SecretChange, UpkeepLog};
 use super::{SelfManaged, ServingCertificate};
 use crate::cluster::{CallError, CallErrorKind, Cluster, StoredSecret};
 use crate::webhook::metrics::{Metrics, UpkeepFailure};
@@ -43,8 +43,8 @@ pub(in crate::webhook) struct Upkeep {
     memory: Memory,
     certificate: Arc<ServingCertificate>,
     metrics: Arc<Metrics>,
-    report: Report,
-    pending: Pending,
+    log: UpkeepLog,
+    expected: ExpectedAnswer,
     /// Looks since the last rest.
     rounds: u32,
     /// Whether a call of this look has failed.
@@ -53,9 +53,9 @@ pub(in crate::webhook) struct Upkeep {
     failures: u32,
 }
 
-/// Which answer is expected, and what is known until then.
+/// Which answer comes next, and what is needed to go on with it.
 #[derive(Default)]
-enum Pending {
+enum ExpectedAnswer {
     #[default]
     Nothing,
     Configuration(SecretSeen, Option<StoredSecret>),
@@ -78,11 +78,11 @@ impl Upkeep {
     ) -> Self {
         Self {
             memory: Memory::new(fastrand::f64()),
-            report: Report::new(names.clone(), metrics.clone()),
+            log: UpkeepLog::new(names.clone(), metrics.clone()),
             names,
             certificate,
             metrics,
-            pending: Pending::Nothing,
+            expected: ExpectedAnswer::Nothing,
             rounds: 0,
             failed: false,
             failures: 0,
@@ -115,7 +115,7 @@ impl Upkeep {
                 (SecretSeen::Unknown, None)
             }
         };
-        self.pending = Pending::Configuration(seen, secret);
+        self.expected = ExpectedAnswer::Configuration(seen, secret);
         Turn::ReadConfiguration
     }
 
@@ -125,7 +125,7 @@ impl Upkeep {
         at: Moment,
         answer: Result<Option<MutatingWebhookConfiguration>, CallError>,
     ) -> Turn {
-        let Pending::Configuration(seen, secret) = std::mem::take(&mut self.pending) else {
+        let ExpectedAnswer::Configuration(seen, secret) = std::mem::take(&mut self.expected) else {
             return self.rest();
         };
         let (configuration_seen, configuration) = match answer {
@@ -140,12 +140,12 @@ impl Upkeep {
 
     /// Takes the answer to [`Turn::CreateSecret`] or [`Turn::UpdateSecret`].
     pub(super) fn secret_written(&mut self, at: Moment, answer: Result<(), CallError>) -> Turn {
-        let Pending::SecretWritten(look, change) = std::mem::take(&mut self.pending) else {
+        let ExpectedAnswer::SecretWritten(look, change) = std::mem::take(&mut self.expected) else {
             return self.rest();
         };
         match answer {
             Ok(()) => {
-                self.report.secret_written(change);
+                self.log.secret_written(change);
                 self.look_again(at)
             }
             Err(error) if error.kind == CallErrorKind::Conflict => self.after_conflict(at),
@@ -158,12 +158,12 @@ impl Upkeep {
 
     /// Takes the answer to [`Turn::PatchConfiguration`].
     pub(super) fn configuration_patched(&mut self, at: Moment, answer: Result<(), CallError>) -> Turn {
-        let Pending::ConfigurationPatched(look, fault) = std::mem::take(&mut self.pending) else {
+        let ExpectedAnswer::ConfigurationPatched(look, fault) = std::mem::take(&mut self.expected) else {
             return self.rest();
         };
         match answer {
             Ok(()) => {
-                self.report.published(fault, self.memory.leaf.is_some());
+                self.log.published(fault, self.memory.leaf.is_some());
                 self.look_again(at)
             }
             Err(error) if error.kind == CallErrorKind::Conflict => self.after_conflict(at),
@@ -180,12 +180,12 @@ impl Upkeep {
         configuration: Option<&MutatingWebhookConfiguration>,
     ) -> ConfigurationSeen {
         let Some(configuration) = configuration else {
-            self.report.no_configuration(at, self.memory.leaf.as_ref());
+            self.log.no_configuration(at, self.memory.leaf.as_ref());
             return ConfigurationSeen::Absent;
         };
         let bundles = bundles(&self.names, configuration);
         if bundles.is_empty() {
-            self.report.no_webhook(at, self.memory.leaf.as_ref());
+            self.log.no_webhook(at, self.memory.leaf.as_ref());
             return ConfigurationSeen::Absent;
         }
         ConfigurationSeen::There(bundles)
@@ -202,7 +202,7 @@ impl Upkeep {
     ) -> Turn {
         self.memory.observe(at, secret_seen, configuration_seen);
         if self.memory.keyring.is_none() && *secret_seen == SecretSeen::There(SecretContents::Foreign) {
-            self.report.foreign_secret(at, self.memory.leaf.as_ref());
+            self.log.foreign_secret(at, self.memory.leaf.as_ref());
         }
         if let Some(keyring) = &self.memory.keyring {
             self.metrics.show_ca_expiry(keyring.current.certificate.not_after);
@@ -227,7 +227,7 @@ impl Upkeep {
     fn write_secret(&mut self, look: Look, keyring: &Keyring, change: SecretChange) -> Turn {
         let exists = look.secret.is_some();
         let secret = Box::new(keyring.write(look.secret.as_ref(), &self.names));
-        self.pending = Pending::SecretWritten(look, change);
+        self.expected = ExpectedAnswer::SecretWritten(look, change);
         if exists {
             Turn::UpdateSecret(secret)
         } else {
@@ -239,7 +239,7 @@ impl Upkeep {
         if let (Some(publish), Some(configuration)) = (look.steps.publish.take(), &look.configuration) {
             match patch(&self.names, configuration, &publish.authorities) {
                 Ok(patch) => {
-                    self.pending = Pending::ConfigurationPatched(look, publish.fault);
+                    self.expected = ExpectedAnswer::ConfigurationPatched(look, publish.fault);
                     return Turn::PatchConfiguration(patch);
                 }
                 Err(error) => self.fail_to_make(at, &error.to_string()),
@@ -253,7 +253,7 @@ impl Upkeep {
             match authority.sign(&dns_names(&self.names), at.now) {
                 Ok(leaf) => {
                     self.certificate.serve(leaf.served.clone(), &self.metrics);
-                    self.report.signed(&leaf);
+                    self.log.signed(&leaf);
                     self.memory.leaf = Some(leaf);
                 }
                 Err(error) => self.fail_to_make(at, &error.to_string()),
@@ -266,7 +266,7 @@ impl Upkeep {
         if self.rounds < MAX_ROUNDS {
             return self.look();
         }
-        self.report.does_not_stay(at, self.memory.leaf.as_ref());
+        self.log.does_not_stay(at, self.memory.leaf.as_ref());
         self.rest()
     }
 
@@ -275,7 +275,7 @@ impl Upkeep {
         if self.rounds < MAX_ROUNDS {
             return Turn::Rest(Duration::from_millis(fastrand::u64(20..250)));
         }
-        self.report.always_second(at, self.memory.leaf.as_ref());
+        self.log.always_second(at, self.memory.leaf.as_ref());
         self.rest()
     }
 
@@ -297,14 +297,14 @@ impl Upkeep {
 
     fn fail(&mut self, at: Moment, error: &CallError) {
         self.failed = true;
-        self.report.call_failed(at, self.memory.leaf.as_ref(), error);
+        self.log.call_failed(at, self.memory.leaf.as_ref(), error);
     }
 
     fn fail_to_make(&mut self, at: Moment, error: &str) {
         self.failed = true;
         let message = format!("cannot make a certificate: {error}");
         let leaf = self.memory.leaf.as_ref();
-        self.report.trouble(at, leaf, UpkeepFailure::Certificate, &message);
+        self.log.trouble(at, leaf, UpkeepFailure::Certificate, &message);
     }
 }
 

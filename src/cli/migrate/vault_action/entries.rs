@@ -45,7 +45,7 @@ impl Replacement<'_> {
         if let Some(expression) = expression(path) {
             return Err(vec![format!(
                 "podkey does not know {expression}. Paths of {JOB_ENV} may have {}; for others keep vault-action",
-                placeholders()
+                Placeholder::written_list("and")
             )]);
         }
         if let Some(expression) = expression(rest) {
@@ -100,15 +100,6 @@ impl Replacement<'_> {
                 quoted(&other.written)
             ));
         }
-    }
-}
-
-/// `{repository}, {owner} and {job}`: all placeholders.
-fn placeholders() -> String {
-    let names: Vec<String> = Placeholder::NAMES.iter().map(|name| format!("{{{name}}}")).collect();
-    match names.split_last() {
-        Some((last, others)) => format!("{} and {last}", others.join(", ")),
-        None => String::new(),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Many replicas, one API server, and everything that can go wrong between them, in simulated time: at every moment every
-//! certificate that is served verifies against the `caBundle`, also as an API server sees it that is behind.
+//! Many replicas, one API server, and every mishap between them, in simulated time: at every moment each certificate that a
+//! replica serves verifies against the `caBundle`, also against the older `caBundle` of an API server that is behind.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -25,11 +25,11 @@ use crate::webhook::metrics::Metrics;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86400);
-/// How far behind an API server may be, and how long after it is ready a replica is first called.
+/// How far an API server may be behind, and how long after a replica is ready the API server first calls it.
 const BEHIND: Duration = Duration::from_secs(5);
-/// A `caBundle` that somebody broke is right again after this.
+/// A broken `caBundle` is restored within this time.
 const RESTORED: Duration = Duration::from_secs(60);
-/// The longest pause between two looks, and the calls of one.
+/// The longest pause between two looks, with the calls of one look.
 const NEXT_LOOK: Duration = Duration::from_secs(20);
 
 fn names() -> SelfManaged {
@@ -181,8 +181,7 @@ impl Store {
     }
 }
 
-/// Gives a turn to the API server, and its answer to the replica. `lost` says which calls fail, before or after they were
-/// carried out.
+/// Carries out a turn, and gives the API server's answer to the replica.
 fn take_turn(upkeep: &mut Upkeep, store: &mut Store, turn: Turn, at: Moment, lost: Lost) -> Turn {
     fn answered<T>(lost: Lost, carry_out: impl FnOnce() -> Result<T, CallError>) -> Result<T, CallError> {
         match lost {
@@ -210,7 +209,9 @@ fn take_turn(upkeep: &mut Upkeep, store: &mut Store, turn: Turn, at: Moment, los
 #[derive(Clone, Copy)]
 enum Lost {
     Nothing,
+    /// The call is not carried out.
     Request,
+    /// The call is carried out, but the replica does not learn of it.
     Answer,
 }
 
@@ -222,7 +223,7 @@ struct Replica {
     /// When the next turn is.
     at: Duration,
     born: Duration,
-    /// Its clock is this much ahead of everyone's.
+    /// How far the replica's clock is ahead of the others.
     ahead: Duration,
     first_leaf: Option<Duration>,
     checked: Option<Leaf>,
@@ -232,11 +233,11 @@ struct SimulatedCluster {
     rng: Rng,
     store: Store,
     replicas: Vec<Replica>,
-    /// Since the beginning; never jumps.
+    /// Since the beginning. Never jumps.
     time: Duration,
-    /// What the world's clock says beyond that.
+    /// The cluster's clock at the beginning, with all of its jumps.
     epoch: SystemTime,
-    /// What API servers may see now: the `caBundle`, and until when it was the current one.
+    /// Each `caBundle` that an API server may still use, and until when it was current.
     seen: VecDeque<(Duration, Vec<CaCertificate>)>,
     away_until: Duration,
     /// Until then, no certificate needs to verify.
@@ -291,7 +292,7 @@ impl SimulatedCluster {
         self.epoch + self.time
     }
 
-    /// Lets so much time pass.
+    /// Simulates so much time.
     fn run(&mut self, duration: Duration) {
         let end = self.time + duration;
         while let Some((index, at)) = self
@@ -347,7 +348,7 @@ impl SimulatedCluster {
         }
     }
 
-    /// Every certificate verifies, by every API server.
+    /// Checks that each API server can verify each replica's certificate.
     fn check(&mut self) {
         let bundle = self.store.bundle();
         if self.seen.back().is_none_or(|(_, seen)| *seen != bundle) {
@@ -399,7 +400,7 @@ impl SimulatedCluster {
         self.excused_until = self.excused_until.max(self.time.max(self.away_until) + duration);
     }
 
-    /// After a while nothing is left to do, and all is as it should be.
+    /// Checks that the replicas come to rest, with a whole Secret, `caBundle` and certificates.
     fn converges(&mut self) {
         self.lose_calls = false;
         self.run(self.away_until.saturating_sub(self.time) + 180 * SECOND);
@@ -411,7 +412,7 @@ impl SimulatedCluster {
         assert!(keyring.trusted().iter().all(|trusted| bundle.contains(trusted)));
         assert!(
             bundle.iter().all(|authority| keyring.trusted().contains(authority)),
-            "a stranger stayed"
+            "an unknown CA stayed"
         );
         for replica in &self.replicas {
             assert!(
@@ -423,7 +424,7 @@ impl SimulatedCluster {
         }
     }
 
-    /// One of the things that happen to a cluster.
+    /// Makes one of the mishaps of a cluster happen.
     fn mishap(&mut self) -> &'static str {
         let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         let key = ["tls.crt", "tls.key", "next.crt", "next.key", "ca.crt"][self.rng.usize(0..5)];
@@ -461,12 +462,12 @@ impl SimulatedCluster {
             6 => {
                 let index = self.rng.usize(0..self.replicas.len());
                 self.replicas[index] = self.new_replica();
-                "a replica starts anew"
+                "a replica restarts"
             }
             7 => {
                 self.away_until = self.time + Duration::from_secs(self.rng.u64(1..300));
                 if self.time < self.excused_until {
-                    // What is broken can only be mended when it is back.
+                    // A broken object can only be restored when the API server is back.
                     self.excuse(RESTORED);
                 }
                 "the API server is away"
@@ -486,16 +487,16 @@ impl SimulatedCluster {
             10 => {
                 self.store.install();
                 self.excuse(RESTORED);
-                "the configuration is made anew"
+                "the configuration is created again"
             }
             11 => {
                 self.ahead_of_truth = true;
                 self.epoch += 30 * DAY;
-                // Where the API server is away, nobody is called.
+                // While the API server is away, it calls no replica.
                 self.excuse(NEXT_LOOK);
                 "all clocks jump 30 days ahead"
             }
-            // Twice in a row would be more than CLOCK_ERROR allows.
+            // Two jumps back in a row would be more than CLOCK_ERROR allows.
             12 if self.ahead_of_truth => {
                 self.ahead_of_truth = false;
                 self.epoch -= 30 * DAY;
@@ -511,7 +512,7 @@ impl SimulatedCluster {
     }
 }
 
-/// As a TLS client does it, with the issuer as its only root.
+/// Verifies the leaf as a TLS client does, with the issuer as the only root.
 fn verify(leaf: &Leaf, now: SystemTime) {
     let mut roots = RootCertStore::empty();
     roots.add(leaf.issuer.der()).unwrap();
@@ -541,7 +542,7 @@ fn twenty_replicas_that_start_together_agree_on_one_ca() {
 }
 
 #[test]
-fn a_ca_is_renewed_before_it_runs_out() {
+fn a_ca_is_renewed_before_it_expires() {
     let mut world = SimulatedCluster::new(1, 3);
     world.run(60 * SECOND);
     let first = world.store.keyring().current;
@@ -557,7 +558,7 @@ fn a_ca_is_renewed_before_it_runs_out() {
 }
 
 #[test]
-fn a_secret_that_is_lost_comes_back_as_it_was() {
+fn a_lost_secret_is_restored_as_it_was() {
     type Loss = fn(&mut Store);
     let losses: [(&str, Loss); 4] = [
         ("deleted", |store| store.secret = None),
@@ -593,14 +594,14 @@ fn a_secret_that_is_lost_comes_back_as_it_was() {
 }
 
 #[test]
-fn a_newcomer_that_finds_no_secret_makes_nobodys_certificate_worthless() {
+fn a_new_replica_that_finds_no_secret_does_not_make_the_others_certificates_worthless() {
     for seed in 0..10 {
         let mut world = SimulatedCluster::new(seed, 3);
         world.run(60 * SECOND);
         let old = world.store.keyring().current;
         world.store.secret = None;
         world.replicas[0] = world.new_replica();
-        // The newcomer is first to look, and knows of no CA; the others still serve by the old one, and say so in time.
+        // The new replica looks first and knows no CA. The others still serve by the old CA, and put it back in time.
         world.run(180 * SECOND);
         let keyring = world.store.keyring();
         assert!(keyring.trusted().contains(&old.certificate), "seed {seed}");
@@ -609,7 +610,7 @@ fn a_newcomer_that_finds_no_secret_makes_nobodys_certificate_worthless() {
 }
 
 #[test]
-fn a_secret_that_is_somebody_elses_is_left_as_it_is() {
+fn a_secret_that_is_not_podkey_s_is_not_changed() {
     let mut world = SimulatedCluster::new(4, 2);
     world.store.put_secret(StoredSecret::from(Secret::default()));
     let ca = Authority::generate(world.now()).unwrap().certificate.pem();
@@ -625,7 +626,7 @@ fn a_secret_that_is_somebody_elses_is_left_as_it_is() {
 }
 
 #[test]
-fn who_always_comes_second_says_so() {
+fn a_replica_whose_writes_always_come_second_reports_that() {
     let mut store = Store::default();
     store.install();
     let metrics = Arc::new(Metrics::new());
@@ -641,7 +642,7 @@ fn who_always_comes_second_says_so() {
             .contains("_failures_total{reason=\"refused\"} 0")
     };
     for _ in 0..10 {
-        assert!(!refused(), "said too early");
+        assert!(!refused(), "reported too early");
         let mut turn = upkeep.look();
         while !matches!(turn, Turn::Rest(_)) {
             turn = match turn {
@@ -654,7 +655,7 @@ fn who_always_comes_second_says_so() {
 }
 
 #[test]
-fn without_an_api_server_serving_goes_on_for_months() {
+fn without_an_api_server_podkey_serves_on_for_months() {
     let mut world = SimulatedCluster::new(3, 2);
     world.run(120 * SECOND);
     world.away_until = Duration::MAX;
@@ -672,7 +673,7 @@ fn without_an_api_server_serving_goes_on_for_months() {
 }
 
 #[test]
-fn whatever_happens_every_certificate_that_is_served_verifies() {
+fn each_certificate_that_is_served_verifies_after_every_mishap() {
     let seeds: u64 = std::env::var("PODKEY_SEEDS").map_or(8, |seeds| seeds.parse().unwrap());
     let mut handshakes = 0;
     for seed in 0..seeds {
@@ -690,6 +691,6 @@ fn whatever_happens_every_certificate_that_is_served_verifies() {
     }
     assert!(
         handshakes > 1000 * u32::try_from(seeds).unwrap(),
-        "too little was checked: {handshakes}"
+        "too few checks: {handshakes}"
     );
 }

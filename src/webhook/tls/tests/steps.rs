@@ -8,13 +8,13 @@ const DAY: Duration = Duration::from_secs(86400);
 const LOOK: Duration = Duration::from_secs(15);
 
 /// A replica, and what it sees.
-struct Case {
+struct ReplicaCase {
     at: Moment,
     memory: Memory,
 }
 
-fn case() -> Case {
-    Case {
+fn case() -> ReplicaCase {
+    ReplicaCase {
         at: Moment {
             now: UNIX_EPOCH + 20_000 * DAY,
             uptime: Duration::ZERO,
@@ -23,7 +23,7 @@ fn case() -> Case {
     }
 }
 
-impl Case {
+impl ReplicaCase {
     fn authority(&self) -> Authority {
         Authority::generate(self.at.now).unwrap()
     }
@@ -139,7 +139,7 @@ fn a_replica_with_a_valid_leaf_waits_until_api_servers_know_the_ca_and_a_replica
     let seen = || (secret(&other), bundle([&other.current, &keyring.current]));
     assert_eq!(case.sees(seen().0, seen().1).sign, None);
     assert!(case.after(SETTLE).sees(seen().0, seen().1).sign.is_some());
-    let mut fresh = Case {
+    let mut fresh = ReplicaCase {
         memory: Memory::new(0.0),
         ..case
     };
@@ -230,7 +230,7 @@ fn without_an_answer_the_ca_that_was_published_renews_the_leaf() {
     // The configuration was deleted: a ready replica stays ready, another replica does not become ready.
     let steps = case.after(6 * DAY).sees(secret(&keyring), ConfigurationSeen::Absent);
     assert!(steps.sign.is_some());
-    let mut fresh = Case {
+    let mut fresh = ReplicaCase {
         memory: Memory::new(0.0),
         ..case
     };

@@ -14,8 +14,8 @@ use crate::webhook::metrics::{Metrics, UpkeepFailure};
 /// Between two log lines about the same trouble.
 const LOG_PAUSE: Duration = Duration::from_secs(60);
 
-/// What the upkeep of one replica reports.
-pub(super) struct Report {
+/// The log and the counters of one replica's upkeep.
+pub(super) struct UpkeepLog {
     names: SelfManaged,
     metrics: Arc<Metrics>,
     /// By the beginning of the message, up to the colon.
@@ -36,7 +36,7 @@ pub(super) enum SecretChange {
     Completed,
 }
 
-impl Report {
+impl UpkeepLog {
     pub(super) fn new(names: SelfManaged, metrics: Arc<Metrics>) -> Self {
         Self {
             names,

@@ -1,17 +1,22 @@
 //! What `/metrics` shows. No label has a value that a pod's author can choose: that would let anyone fill the memory.
 
-use std::fmt::Write;
+mod labels;
+
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder, MetricEncoder};
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
+
+use labels::{AdmissionLabel, BuildLabel, CutLabel, PodLabel, UpkeepFailureLabel};
+
+pub(super) use labels::{AccountPart, AccountPartLabel, AdmissionResult, CutReason, PodResult, UpkeepFailure};
 
 /// The webhook's metrics.
 pub(super) struct Metrics {
@@ -46,189 +51,6 @@ struct CertificateMetrics {
     upkeep_failures: Family<UpkeepFailureLabel, Counter>,
 }
 
-/// How an admission request ended. [`AdmissionResult::Invalid`]: no AdmissionReview v1, too large, too slow, or podkey failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum AdmissionResult {
-    Injected,
-    Ignored,
-    Denied,
-    Invalid,
-}
-
-impl AdmissionResult {
-    const ALL: [Self; 4] = [Self::Injected, Self::Ignored, Self::Denied, Self::Invalid];
-
-    /// The word in metrics and log.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Injected => "injected",
-            Self::Ignored => "ignored",
-            Self::Denied => "denied",
-            Self::Invalid => "invalid",
-        }
-    }
-}
-
-impl EncodeLabelValue for AdmissionResult {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
-        encoder.write_str(self.as_str())
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AdmissionLabel {
-    result: AdmissionResult,
-}
-
-/// The decision about a pod, each pod counted once: not a second review, after another webhook has changed the pod, and not
-/// a dry run, which creates none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum PodResult {
-    Injected,
-    Denied,
-}
-
-impl PodResult {
-    const ALL: [Self; 2] = [Self::Injected, Self::Denied];
-}
-
-impl EncodeLabelValue for PodResult {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
-        encoder.write_str(match self {
-            Self::Injected => "injected",
-            Self::Denied => "denied",
-        })
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PodLabel {
-    result: PodResult,
-}
-
-/// Why podkey ended a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum CutReason {
-    /// The TLS handshake took too long.
-    Handshake,
-    /// The client sent no valid review in time.
-    Unproven,
-    /// The client sent no request for a long time.
-    Idle,
-    /// A request took too long.
-    SlowRequest,
-    /// The client did not read its answer in time.
-    SlowAnswer,
-    /// The connection made room for a new one.
-    NoPlace,
-    /// The connection held memory that others waited for, and its client did nothing.
-    NoMemory,
-    /// The connection was new, and all others were working.
-    Refused,
-    /// The connection was still open when the server ended.
-    Stopping,
-}
-
-impl EncodeLabelValue for CutReason {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
-        encoder.write_str(match self {
-            Self::Handshake => "handshake",
-            Self::Unproven => "unproven",
-            Self::Idle => "idle",
-            Self::SlowRequest => "slow_request",
-            Self::SlowAnswer => "slow_answer",
-            Self::NoPlace => "no_place",
-            Self::NoMemory => "no_memory",
-            Self::Refused => "turned_away",
-            Self::Stopping => "stopping",
-        })
-    }
-}
-
-impl CutReason {
-    const ALL: [Self; 9] = [
-        Self::Handshake,
-        Self::Unproven,
-        Self::Idle,
-        Self::SlowRequest,
-        Self::SlowAnswer,
-        Self::NoPlace,
-        Self::NoMemory,
-        Self::Refused,
-        Self::Stopping,
-    ];
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CutLabel {
-    reason: CutReason,
-}
-
-/// A part of the account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum AccountPart {
-    SmallBodies,
-    LargeBodies,
-    Answers,
-}
-
-impl EncodeLabelValue for AccountPart {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
-        encoder.write_str(match self {
-            Self::SmallBodies => "small_bodies",
-            Self::LargeBodies => "large_bodies",
-            Self::Answers => "answers",
-        })
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct AccountPartLabel {
-    pub(super) part: AccountPart,
-}
-
-/// What keeps podkey from making its own certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum UpkeepFailure {
-    /// The API server does not answer.
-    Unreachable,
-    /// A right is missing.
-    Forbidden,
-    /// The API server refuses a call for another reason, or another client undoes podkey's writes.
-    Refused,
-    /// No webhook configuration calls podkey.
-    NoConfiguration,
-    /// podkey could not make a certificate.
-    Certificate,
-}
-
-impl UpkeepFailure {
-    const ALL: [Self; 5] = [
-        Self::Unreachable,
-        Self::Forbidden,
-        Self::Refused,
-        Self::NoConfiguration,
-        Self::Certificate,
-    ];
-}
-
-impl EncodeLabelValue for UpkeepFailure {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
-        encoder.write_str(match self {
-            Self::Unreachable => "unreachable",
-            Self::Forbidden => "forbidden",
-            Self::Refused => "refused",
-            Self::NoConfiguration => "no_configuration",
-            Self::Certificate => "certificate",
-        })
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct UpkeepFailureLabel {
-    reason: UpkeepFailure,
-}
-
 /// Unix seconds. Not shown until they are known: 0 would be a certificate that expired long ago.
 #[derive(Debug, Clone, Default)]
 struct ExpiryGauge(Gauge<f64, AtomicU64>);
@@ -245,11 +67,6 @@ impl EncodeMetric for ExpiryGauge {
     fn is_empty(&self) -> bool {
         self.0.get() == 0.0
     }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct BuildLabel {
-    version: &'static str,
 }
 
 /// Seconds. From a tenth of podkey's usual time up to the API server's own buckets for webhooks
