@@ -510,7 +510,7 @@ fn a_value_that_no_variable_can_hold_is_still_a_file() {
     let hex: String = delivered.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(pod.runner.masked(&hex), "***");
     let (.., warning) = step.annotations.iter().find(|(level, ..)| level == "warning").unwrap();
-    assert!(warning.contains("no text"), "{warning}");
+    assert!(warning.contains("it is binary"), "{warning}");
 
     // JSON has no such text, but a file that somebody wrote there may.
     let mut pod = self::pod().ready();

@@ -201,7 +201,7 @@ fn every_fault_fails_the_job_and_leaves_no_secret() {
         (
             "a pull request whose repository is gone",
             |pod| pod.runner.pull_request("pull_request", None),
-            &["podkey 77", "repository that is gone"],
+            &["podkey 77", "repository that was deleted"],
         ),
         (
             "an event that cannot be read",

@@ -16,7 +16,7 @@ fn a_bad_plan_is_refused_before_any_request() {
         (agent().raw_plan("{"), "does not parse"),
         (agent().with("/version", json!(99)), "version 99"),
         (agent().with("/surprise", json!(1)), "surprise"),
-        (agent().with("/files", json!([])), "0 files"),
+        (agent().with("/files", json!([])), "no file and no variable"),
         (
             agent().with("/connection/allowInsecureHttp", json!(false)),
             "allowInsecureHttp",
