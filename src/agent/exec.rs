@@ -67,7 +67,11 @@ pub(super) fn check(name: &EnvName, value: &Secret) -> Result<(), Failure> {
     let why = if value.expose().contains(&0) {
         "has a NUL byte, which no variable can hold".to_owned()
     } else if name.as_str().len() + value.len() + 2 > MAX_STRING {
-        format!("has {} bytes, and a variable holds no more than 128 KiB", value.len())
+        format!(
+            "has {} bytes, and a variable holds no more than {} KiB",
+            value.len(),
+            MAX_STRING >> 10
+        )
     } else {
         return Ok(());
     };

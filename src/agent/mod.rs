@@ -20,7 +20,7 @@ use std::time::Duration;
 
 pub use self::hooks::{Hook, PlainLines, job_completed, job_started};
 pub use self::process::{harden, leave_no_core};
-use self::report::{Failure, Report, RunStage, SetupFault};
+use self::report::{Failure, RunReport, RunStage, SetupFault};
 pub use self::runtime::{BUDGET_ENV, Runtime};
 
 /// How a run ended: how far it came, the name of the connection, and what to report.
@@ -64,7 +64,7 @@ pub fn bad_usage(runtime: &Runtime) -> u8 {
 }
 
 fn report((stage, connection, outcome): RunEnd, runtime: &Runtime) -> u8 {
-    let report = Report::new(stage, connection.as_deref(), &outcome);
+    let report = RunReport::new(stage, connection.as_deref(), &outcome);
     // Standard error may be closed; the exit code still says how the run ended.
     let _ = writeln!(std::io::stderr(), "{}", report.last_line(runtime.log_format));
     volume::write_termination_message(&runtime.paths, &report.text());

@@ -1,4 +1,4 @@
-//! Answers that a real server won't give on demand: nothing of them is trusted, believed or shown.
+//! Answers that a real server does not give on demand: the agent trusts no part of them, and shows none.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write};
 use std::net::TcpListener;

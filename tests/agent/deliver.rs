@@ -1,4 +1,4 @@
-//! Scenario 1 and its neighbours, on real parts.
+//! Deliveries with real parts: scenario 1, the auth methods, and every engine and format.
 
 use std::sync::OnceLock;
 

@@ -1,4 +1,4 @@
-//! What a real server refuses, and what we say about it.
+//! Refusals of a real server, and what the agent reports about them.
 
 use std::sync::atomic::Ordering;
 use std::thread::sleep;

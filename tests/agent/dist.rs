@@ -1,4 +1,4 @@
-//! The static binaries that `make dist` builds do the main job too: amd64 as it is, arm64 under qemu-user.
+//! The static binaries that `make dist` builds deliver secrets too: amd64 directly, arm64 under qemu-user.
 
 use std::path::{Path, PathBuf};
 

@@ -506,7 +506,7 @@ fn a_failure_that_is_left_to_the_job_leaves_no_file_that_is_named_after_a_field(
     let pod = Pod::new(Agent::for_fake(&fake).with("/files", json!([each])));
     pod.init().expect(0, &["delivered 1 file"]);
     assert_eq!(pod.agent.all_files(), ["files/db/user"]);
-    // As the kubelet does where the node has started anew.
+    // As the kubelet does after a restart of the node.
     pod.init().expect(0, &["kv/web"]);
     assert_eq!(pod.agent.all_files(), [""; 0]);
 }

@@ -1,5 +1,5 @@
-//! Answers that are not the server's: what an answer is comes before what its status says. What the real server says without
-//! JSON is known all the same.
+//! Answers that do not come from the server: the agent looks at the form of an answer before its status. Answers of the real
+//! server without JSON are still recognised.
 
 use serde_json::json;
 
@@ -79,7 +79,7 @@ fn an_answer_of_a_mesh_or_an_ingress_is_not_taken_for_an_answer_of_the_server() 
             "status 200 (application/json)",
         ),
         (|| with_headers(200, "", ""), "status 200 (no content type)"),
-        // An error of its own may pass; it is waited for, and then told as what it is.
+        // The server's own error may pass: the agent waits, and then reports the error as the server's.
         (
             || with_headers(500, HTML, "<html>oops</html>"),
             "status 500 (text/html)",

@@ -1,4 +1,4 @@
-//! What the formats write, read back by those who read it in earnest: `sh`, and a YAML 1.1 parser.
+//! Real readers read back what the formats write: `sh`, and a YAML 1.1 parser.
 
 use std::io::Write;
 use std::process::{Command, Stdio};

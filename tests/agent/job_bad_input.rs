@@ -1,5 +1,4 @@
-//! What can go wrong around the job hooks, each with its outcome, and whole jobs in a runner: what they may see, and what
-//! they may not.
+//! Faults around the job hooks, each with its result, and whole jobs in a runner: what a job may see and what it may not see.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
@@ -35,7 +34,7 @@ fn with_value(value: &str) -> Pod {
         .canary("canary-of")
 }
 
-/// Lets the runner find the hooks by its variables. Outside a container they have to be told where they are.
+/// Sets the runner's variables that name the hooks. Outside a container the hooks need `--root`.
 fn hooked(pod: &mut Pod) {
     for (variable, script) in [
         ("ACTIONS_RUNNER_HOOK_JOB_STARTED", "job-started.sh"),
@@ -511,7 +510,7 @@ fn a_value_that_no_variable_can_hold_is_still_a_file() {
     let hex: String = delivered.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(pod.runner.masked(&hex), "***");
     let (.., warning) = step.annotations.iter().find(|(level, ..)| level == "warning").unwrap();
-    assert!(warning.contains("no text"), "{warning}");
+    assert!(warning.contains("it is binary"), "{warning}");
 
     // JSON has no such text, but a file that somebody wrote there may.
     let mut pod = self::pod().ready();

@@ -1,4 +1,4 @@
-//! What `init` leaves for the runner's job hooks: the tools, the plan, and how it ended.
+//! What `init` leaves for the runner's job hooks: the agent, the wrappers, the plan, and the outcome.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

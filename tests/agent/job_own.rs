@@ -454,7 +454,7 @@ fn a_refusal_of_github_is_reported_and_no_redirect_is_followed() {
             r#"{"message":"Bad credentials canary-request-token-of-the-job"}"#,
             &["podkey 77", "Bad credentials [redacted]"],
         ),
-        // What is not GitHub's is told so, with status and content type: a proxy has an opinion of its own.
+        // An answer that does not come from GitHub is reported as such, with status and content type: it may come from a proxy.
         (
             403,
             "<html>blocked</html>",

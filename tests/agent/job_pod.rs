@@ -169,7 +169,7 @@ impl Pod {
         self.hook("job-completed.sh")
     }
 
-    /// The path of a hook, and its arguments: outside a container it has to be told where.
+    /// The path of a hook, and its arguments: outside a container it needs `--root`.
     pub(crate) fn hook_call(&self, name: &str) -> (PathBuf, [String; 2]) {
         let root = self.agent.root().to_str().unwrap().to_owned();
         (self.path("podkey/bin").join(name), ["--root".into(), root])

@@ -1,5 +1,5 @@
-//! The job hooks in a runner whose files `podkey-sidecar` keeps fresh: they see one generation of them, through links and
-//! read-only, and cannot take it away.
+//! The job hooks in a runner whose files `podkey-sidecar` keeps fresh: the hooks see one generation of the files, through
+//! symlinks and read-only, and cannot remove it.
 
 use std::fs;
 

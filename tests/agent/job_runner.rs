@@ -1,4 +1,4 @@
-//! The tests' own runner, held to what is known of the real one.
+//! The tests' own runner behaves as the real runner is known to behave.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};

@@ -201,7 +201,7 @@ fn every_fault_fails_the_job_and_leaves_no_secret() {
         (
             "a pull request whose repository is gone",
             |pod| pod.runner.pull_request("pull_request", None),
-            &["podkey 77", "repository that is gone"],
+            &["podkey 77", "repository that was deleted"],
         ),
         (
             "an event that cannot be read",
@@ -381,7 +381,7 @@ fn a_lease_that_ended_while_the_runner_waited_fails_the_job() {
     };
     ready(3600).started().succeeds();
     let mut over = ready(1);
-    // The end is told in whole seconds of the clock.
+    // The end is stored in whole seconds.
     std::thread::sleep(Duration::from_millis(2100));
     over.started()
         .fails(&["podkey 65", "kv/data/web", "as: job", "podkey.dev/refresh"]);

@@ -1,4 +1,4 @@
-//! The app is told of a change by a real sidecar, and of nothing else.
+//! A real sidecar informs the app of changes, and of nothing else.
 
 use std::net::TcpListener;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};

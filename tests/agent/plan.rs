@@ -1,4 +1,4 @@
-//! Plans, budgets and command lines that make no sense: 64, said why, and not one request.
+//! Bad plans, budgets and command lines: exit code 64, a reason, and no request.
 
 use std::process::Command;
 

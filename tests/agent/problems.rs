@@ -1,4 +1,5 @@
-//! Messages that lead to the mend, of a real server where it can show the case; and several problems of one pod, told together.
+//! Messages that say what to correct, from a real server where it can produce the case; and several problems of one pod in one
+//! report.
 
 use serde_json::{Value, json};
 
@@ -177,7 +178,7 @@ fn several_problems_are_reported_together_and_nothing_is_delivered() {
         agent = agent.file(file);
     }
     let run = agent.run();
-    // Of several codes the one that is worst: a right is missing.
+    // The code with the most weight: a right is missing.
     run.expect(
         77,
         &[

@@ -1,4 +1,4 @@
-//! The process itself: signals, what others can see of it, and the tokens it leaves behind.
+//! The process itself: signals, what other processes can see, and the tokens that it leaves behind.
 
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -192,7 +192,7 @@ fn many_runs_leave_no_token_however_they_end() {
     let codes: Vec<i32> = outcomes.iter().map(|(code, _)| *code).collect();
     assert!(codes.iter().all(|code| [0, 66, 143].contains(code)), "{codes:?}");
     assert!(codes.contains(&0) && codes.contains(&66), "{codes:?}");
-    // On a slow machine a signal may end a run whose login takes longer than its grace: that is told.
+    // On a slow machine a signal may end a run whose login takes longer than its grace: the report says so.
     let told = outcomes.iter().filter(|(_, told)| *told).count();
     let left = bao.tokens() - before;
     assert!(left <= told, "{left} tokens are left, {told} told: {outcomes:?}");

@@ -1,5 +1,5 @@
-//! The life of a secret, against the real server: what each change of it makes of the files of a pod that keeps them fresh. The
-//! table is also the one in the README.
+//! The life of a secret, against the real server: what each change of the secret does to the files of a pod with refresh. The
+//! README has the same table.
 
 use std::os::unix::fs::MetadataExt as _;
 

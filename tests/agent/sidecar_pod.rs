@@ -1,5 +1,5 @@
-//! What the other parts of a pod see of files that are kept fresh: the runner's job hooks, a command that `exec` starts, an app
-//! that is told of a change; and what becomes of a change that the volume has no room for.
+//! What the other parts of a pod see of refreshed files: the runner's job hooks, a command that `exec` starts, an app that is
+//! informed of a change; and a change that does not fit into the volume.
 
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
@@ -160,7 +160,7 @@ fn the_app_is_informed_after_a_change_and_only_of_changes() {
         "the change came first"
     );
     sidecar.stop();
-    // A sidecar that starts anew leaves it alone.
+    // A sidecar that starts again does not touch the file.
     let sidecar = agent.sidecar();
     sidecar.until_said("keeping the files fresh");
     sidecar.stop();

@@ -1,5 +1,5 @@
-//! The sidecar as a process: what it takes over and gives back, that it never ends with a failure, whatever it is given, and
-//! that it goes on where another ended.
+//! The sidecar as a process: it takes the token over and revokes it at the end, it never exits with a failure, and it resumes
+//! from the state of an earlier sidecar.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -37,7 +37,7 @@ pub(crate) fn put(bao: &OpenBao, secret: &str, value: &str) {
     bao.write(secret, &json!({"data": {"a": value}}));
 }
 
-/// The accessors of all logins that a log tells of.
+/// The accessors of all logins in a log.
 pub(crate) fn accessors(log: &[Value]) -> Vec<String> {
     let logins = log.iter().filter(|line| line["message"] == "logged in");
     logins

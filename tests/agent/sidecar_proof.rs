@@ -28,7 +28,7 @@ fn role(bao: &OpenBao, name: &str, ttl: &str) {
     );
 }
 
-/// Puts a token that lives so many seconds into the place of the one before, as the kubelet does it.
+/// Replaces the service-account token with a token that lives so many seconds, as the kubelet does.
 fn project(agent: &Agent, bao: &OpenBao, seconds: i64) {
     let token = bao.cluster.sign(&Claims {
         lifetime: seconds,

@@ -180,7 +180,7 @@ fn a_certificate_and_its_key_are_replaced_together_before_they_expire() {
     assert_eq!(changed, 2, "{log:?}");
 }
 
-/// Something between the agent and the server that lets nothing through when it is told to.
+/// A proxy between the agent and the server that can be closed.
 struct Between {
     port: u16,
     open: Arc<AtomicBool>,
@@ -344,7 +344,7 @@ fn the_lease_of_a_killed_sidecar_is_replaced_before_its_token_ends() {
     let bao = server();
     let agent = certificate(&bao, "leased").with("/login/role", json!("60s"));
     agent.run().expect(0, &[]);
-    // Once with what `init` told, and once with what a sidecar did.
+    // Once from the status of `init`, and once from the status of a sidecar.
     for _ in 0..2 {
         let sidecar = agent.sidecar();
         agent.until("the next try", |agent| {

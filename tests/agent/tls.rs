@@ -1,4 +1,5 @@
-//! Certificates of every kind: only the right one opens the connection, and each wrong one is told by its reason.
+//! Certificates of every kind: only the right certificate opens the connection, and each wrong certificate is reported with the
+//! reason.
 
 use std::sync::OnceLock;
 
@@ -38,7 +39,7 @@ fn only_the_connections_own_authorities_are_trusted() {
     // An authority of the same name is another one.
     let twin = Ca::new("ours");
     agent(&fake, &twin.pem()).run().expect(78, &["not signed by"]);
-    // The image's bundle does not have it either; without a bundle that is said.
+    // The image's bundle does not have the authority either. If there is no bundle, the report says so.
     let mut bundled = agent(&fake, "");
     bundled.plan["connection"].as_object_mut().unwrap().remove("ca");
     let bundle = "/etc/ssl/certs/ca-certificates.crt";

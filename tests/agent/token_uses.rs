@@ -1,5 +1,5 @@
-//! Client tokens that end before their time: those for a number of requests (`token_num_uses`), whose last one ends every lease
-//! that they made, and those that live shorter than the leases.
+//! Client tokens that end early: tokens with a number of uses (`token_num_uses`), whose last use ends every lease that the token
+//! made, and tokens that live shorter than their leases.
 
 use serde_json::{Value, json};
 
@@ -138,7 +138,7 @@ fn a_sidecar_refuses_a_token_with_a_limited_number_of_uses() {
     assert!(!lives(&bao, &run));
 }
 
-/// The method says how many uses there are in its answer to the login, also the one that asks nobody.
+/// The answer to a login has the number of uses, also with the jwt method.
 #[test]
 fn the_jwt_method_s_tokens_are_counted_too() {
     let bao = server();

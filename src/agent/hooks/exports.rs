@@ -13,7 +13,7 @@ use crate::plan::{ENV_DIR, EnvName, ExitCode};
 use crate::secret::Secret;
 
 /// The variables that a job may get.
-pub(super) struct Variables<'a> {
+pub(super) struct JobVariables<'a> {
     /// Variables that name the copies of files. They are always exported: each step finds the copies, where another variable
     /// would have named the file itself.
     pub copies: Vec<RenderedVariable>,
@@ -28,10 +28,10 @@ pub(super) struct Variables<'a> {
 pub(super) fn exports(
     hook: &Hook,
     it: &HookPlan,
-    variables: &Variables<'_>,
+    variables: &JobVariables<'_>,
     delivered: &[DeliveredItem],
 ) -> Result<Secret, Failure> {
-    let Variables { copies, present, own } = variables;
+    let JobVariables { copies, present, own } = variables;
     if let Some(twice) = own.iter().find(|variable| present.contains_key(variable.name.as_str())) {
         let name = &twice.name;
         return Err(Failure::new(

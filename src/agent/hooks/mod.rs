@@ -25,7 +25,7 @@ use std::time::Duration;
 
 pub use self::console::PlainLines;
 use super::process::block_on;
-use super::report::{Failure, Report, RunStage, SetupFault};
+use super::report::{Failure, RunReport, RunStage, SetupFault};
 use super::volume::{ContainerPaths, SeenFiles, below_secrets, bin};
 use crate::http::clean;
 use crate::job::commands::{self, Level};
@@ -160,7 +160,7 @@ impl Hook {
 /// Runs `podkey-agent job-started`, and then the hook that the pod's author set. Returns the exit code.
 pub fn job_started(hook: &Hook) -> u8 {
     let outcome =
-        block_on(started::run(hook)).unwrap_or_else(|failure| Err(Report::new(RunStage::Job, None, &Err(failure))));
+        block_on(started::run(hook)).unwrap_or_else(|failure| Err(RunReport::new(RunStage::Job, None, &Err(failure))));
     outcome.unwrap_or_else(|report| {
         annotate(Level::Error, &report);
         1
@@ -175,12 +175,12 @@ pub fn job_completed(hook: &Hook) -> u8 {
         return 128 + signal.kernel_signal().as_raw() as u8;
     }
     if let Err(failure) = next::become_hook(hook, NEXT_JOB_COMPLETED_ENV, JOB_COMPLETED) {
-        annotate(Level::Warning, &Report::new(RunStage::Job, None, &Err(failure)));
+        annotate(Level::Warning, &RunReport::new(RunStage::Job, None, &Err(failure)));
     }
     0
 }
 
-fn annotate(level: Level, report: &Report) {
+fn annotate(level: Level, report: &RunReport) {
     let (title, message) = report.annotation();
     // Standard output may be closed; the exit code still says how the hook ended.
     let _ = console::print(commands::annotation(level, &title, &message).as_bytes());

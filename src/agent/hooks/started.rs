@@ -12,12 +12,12 @@ use tokio::time::timeout;
 
 use super::clear::{clear, clear_unplanned};
 use super::console::print;
-use super::exports::{Variables, exports};
+use super::exports::{JobVariables, exports};
 use super::own::{self, OwnSecrets};
 use super::present::Present;
 use super::runner_file::append;
 use super::{Hook, HookPlan, HookProgress, RESERVE, copies, next};
-use crate::agent::report::{Failure, Report, ReportedOutcome, RunStage, SetupFault};
+use crate::agent::report::{Failure, ReportedOutcome, RunReport, RunStage, SetupFault};
 use crate::agent::signals::{self, Signals};
 use crate::agent::volume::outcome::{self, DeliveredAs, DeliveredItem, Manifest};
 use crate::agent::volume::{self, VolumeError};
@@ -34,7 +34,7 @@ enum JobRefusal {
     /// The hook failed.
     Hook(Failure),
     /// `init` failed, and left this report.
-    Init(Report),
+    Init(RunReport),
 }
 
 impl<F: Into<Failure>> From<F> for JobRefusal {
@@ -52,11 +52,11 @@ struct Promised {
 
 /// Runs until the end, the deadline or a signal, and then runs the next hook. Returns the exit code of the next hook, or the
 /// report for the job's author. Unless both hooks succeed, the job is left no secret.
-pub(super) async fn run(hook: &Hook) -> Result<u8, Report> {
+pub(super) async fn run(hook: &Hook) -> Result<u8, RunReport> {
     let (mut signals, it) = match Signals::handle().and_then(|signals| Ok((signals, hook.plan()?))) {
         Ok(begun) => begun,
         Err(failure) => {
-            let report = Report::new(RunStage::Job, None, &Err(failure));
+            let report = RunReport::new(RunStage::Job, None, &Err(failure));
             return Err(with_leftovers(report, clear_unplanned(hook)));
         }
     };
@@ -91,13 +91,13 @@ pub(super) async fn run(hook: &Hook) -> Result<u8, Report> {
         Err(JobRefusal::Init(report)) => Err(with_leftovers(report, cleared)),
         Err(JobRefusal::Hook(failure)) => {
             let connection = Some(it.plan.connection.name.as_str());
-            let report = Report::new(progress.stage.get(), connection, &Err(failure));
+            let report = RunReport::new(progress.stage.get(), connection, &Err(failure));
             Err(with_leftovers(report, cleared))
         }
     }
 }
 
-fn with_leftovers(report: Report, cleared: Result<(), VolumeError>) -> Report {
+fn with_leftovers(report: RunReport, cleared: Result<(), VolumeError>) -> RunReport {
     match cleared {
         Ok(()) => report,
         Err(failure) => report.with(&format!(
@@ -201,7 +201,7 @@ async fn deliver(
     let copies = copies::copy(hook, it, &delivered, |file| {
         present.file(file).or_else(|| own.file(file))
     })?;
-    let variables = Variables {
+    let variables = JobVariables {
         copies,
         present: present.variables(),
         own: own.variables,

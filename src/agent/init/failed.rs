@@ -2,7 +2,7 @@
 
 use super::refreshed;
 use super::write::hooks_plan;
-use crate::agent::report::{Failure, Report, ReportedOutcome, RunStage};
+use crate::agent::report::{Failure, ReportedOutcome, RunReport, RunStage};
 use crate::agent::volume::{VolumeError, bin, once, outcome};
 use crate::agent::{RunEnd, Runtime};
 use crate::plan::{ExitCode, OnFailure, Plan};
@@ -14,7 +14,7 @@ pub(super) fn end(plan: &Plan, runtime: &Runtime, stage: RunStage, outcome: Resu
         Err(failure) if is_left_to_the_job(plan, &failure) => failure,
         outcome => return (stage, connection, outcome),
     };
-    let report = Report::new(stage, connection.as_deref(), &Err(failure.clone()));
+    let report = RunReport::new(stage, connection.as_deref(), &Err(failure.clone()));
     let text = report.text();
     match leave_to_the_job(plan, runtime, report) {
         Ok(()) => {
@@ -49,7 +49,7 @@ fn is_left_to_the_job(plan: &Plan, failure: &Failure) -> bool {
 }
 
 /// Leaves no secret, and leaves the report for the hook before the job.
-fn leave_to_the_job(plan: &Plan, runtime: &Runtime, report: Report) -> Result<(), VolumeError> {
+fn leave_to_the_job(plan: &Plan, runtime: &Runtime, report: RunReport) -> Result<(), VolumeError> {
     leave_no_secret(plan, runtime)?;
     bin::fill(&runtime.paths, hooks_plan(plan, runtime))?;
     outcome::write(&runtime.paths, &ReportedOutcome::Failed(report))

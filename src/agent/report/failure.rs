@@ -5,7 +5,7 @@ use super::cut;
 use crate::agent::volume::VolumeError;
 use crate::env::select::SelectError;
 use crate::http::{IdTokenError, IdTokenErrorKind};
-use crate::plan::{ApiPath, ExitCode};
+use crate::plan::{ApiPath, ExitCode, MAX_RENDERED_BYTES};
 use crate::render::RenderError;
 use crate::vault::{VaultError, VaultErrorKind};
 
@@ -37,11 +37,14 @@ impl Failure {
         }
     }
 
-    /// The secrets are larger than [`crate::plan::MAX_RENDERED_BYTES`].
+    /// The secrets are larger than [`MAX_RENDERED_BYTES`].
     pub(in crate::agent) fn too_large() -> Self {
         Self::new(
             ExitCode::BadData,
-            "the files and variables together are larger than 4 MiB",
+            format!(
+                "the files and variables together are larger than {} MiB",
+                MAX_RENDERED_BYTES >> 20
+            ),
             "deliver fewer or smaller secrets",
         )
     }

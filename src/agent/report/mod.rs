@@ -51,11 +51,11 @@ impl RunStage {
 }
 
 /// How `init` ended, as the job hooks and `exec` read it.
-pub(super) type ReportedOutcome = InitOutcome<Report>;
+pub(super) type ReportedOutcome = InitOutcome<RunReport>;
 
 /// The end of a run in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Report {
+pub(super) struct RunReport {
     code: u8,
     stage: RunStage,
     connection: String,
@@ -63,7 +63,7 @@ pub(super) struct Report {
     hint: String,
 }
 
-impl Report {
+impl RunReport {
     /// Puts the end of a run into words that fit on one line.
     pub(super) fn new(stage: RunStage, connection: Option<&str>, outcome: &Result<String, Failure>) -> Self {
         let (code, message, hint) = match outcome {
@@ -146,7 +146,7 @@ mod tests {
             "no\n\u{1b}[31m".to_owned() + &"ä".repeat(3000),
             "do this".to_owned(),
         );
-        let report = Report::new(RunStage::Login, Some("main"), &Err(failure));
+        let report = RunReport::new(RunStage::Login, Some("main"), &Err(failure));
         let text = report.text();
         assert!(text.len() <= 1024, "{}", text.len());
         assert!(
@@ -163,7 +163,7 @@ mod tests {
         let together = |failures, unread| {
             let failure = Failure::together(failures, unread).unwrap();
             let name = "c".repeat(128);
-            let text = Report::new(RunStage::Read, Some(&name), &Err(failure.clone())).text();
+            let text = RunReport::new(RunStage::Read, Some(&name), &Err(failure.clone())).text();
             assert!(text.len() <= 1024 && !text.contains("…."), "{} {text}", text.len());
             (failure.code, text)
         };
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn the_last_line_is_json_with_the_five_fields_or_text_for_people() {
-        let report = Report::new(RunStage::Write, None, &Ok("wrote 1 file".into()));
+        let report = RunReport::new(RunStage::Write, None, &Ok("wrote 1 file".into()));
         assert_eq!(
             report.last_line(LogFormat::Text),
             "podkey 0 stage=write connection=-: wrote 1 file."

@@ -5,7 +5,7 @@ use super::Failure;
 use crate::agent::runtime::BUDGET_ENV;
 use crate::agent::volume::{bin, env, outcome};
 use crate::http::clean;
-use crate::plan::{EnvName, ExitCode, Invalid, PLAN_ENV};
+use crate::plan::{EnvName, ExitCode, Invalid, MAX_BUDGET, PLAN_ENV};
 
 /// A part of the pod's setup that is wrong.
 #[derive(Debug)]
@@ -110,7 +110,10 @@ impl SetupFault {
                 "podkey-init writes this file: job hooks work only in a pod that podkey's webhook changed"
             }
             Self::NothingToRefresh => "podkey's webhook adds the sidecar only to pods with podkey.dev/refresh",
-            Self::Budget(_) => "write a duration such as 30s or 5m, at most 15m",
+            Self::Budget(_) => {
+                let longest = humantime::format_duration(MAX_BUDGET);
+                return format!("write a duration such as 30s or 5m, at most {longest}");
+            }
             Self::Outcome { .. } => {
                 "podkey-init writes this file after all secrets are delivered: read the log of podkey-init, and delete the pod"
             }
