@@ -125,7 +125,7 @@ words! {
 /// Which jobs get the secrets. Every field must allow the job. A field that is left out allows every job, except `forks`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct JobPolicy {
+pub(crate) struct JobPolicy {
     /// Repositories, such as `octo-org/*`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "pattern::list")]
     pub(crate) repositories: Option<Vec<Pattern>>,

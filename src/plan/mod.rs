@@ -61,7 +61,7 @@ pub(crate) use self::connection::{AuthMethod, Login};
 pub(crate) use self::data::Value;
 pub(crate) use self::destination::real;
 pub(crate) use self::duration::{Budget, Interval};
-pub(crate) use self::job::{Audience, Forks, JobLogin, JobPolicy, OnFailure};
+pub(crate) use self::job::{Forks, JobLogin, JobPolicy, OnFailure};
 pub(crate) use self::layout::{
     AGENT, BIN_DIR, CURRENT, DEFAULT_BUDGET, DEFAULT_HOOK_DEADLINE, ENV_DIR, EXEC, FILES_DIR, HANDOVER_DIR,
     HANDOVER_FILE, JOB_COMPLETED, JOB_STARTED, MAX_BUDGET, MAX_ENV_SECRETS, MAX_FIELD_FILES, MAX_FILES, MAX_ON_CHANGE,

@@ -233,7 +233,7 @@ mod tests {
         for text in ["", "new"] {
             let error = kubernetes_version(text).unwrap_err();
             assert!(
-                error.contains(&format!("{text:?} is no version of Kubernetes")),
+                error.contains(&format!("{text:?} is not a version of Kubernetes")),
                 "{error}"
             );
         }
