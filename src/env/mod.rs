@@ -2,7 +2,7 @@
 //! `secrets` input, `path key | NAME ;`. Pure. The source of the grammar is github.com/hashicorp/vault-action, 3.4.0.
 //!
 //! - [`grammar`]: from the text to entries of a plan, for the webhook. `selector` is a part of it.
-//! - [`select`]: from a secret's data to values and the names of their variables, for the agent.
+//! - `select`: from a secret's data to values and the names of their variables, for the agent.
 
 pub mod grammar;
 #[cfg(feature = "agent")]

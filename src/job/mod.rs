@@ -2,11 +2,11 @@
 //! the runner's variables and random numbers, and write the results.
 //!
 //! - [`masks`]: the texts that the runner hides in its log. Read its rules first.
-//! - [`export`]: the values as the runner reads them from the file `GITHUB_ENV`.
-//! - [`commands`]: masks, annotations and plain lines, as the runner reads them from the hook's output.
-//! - [`facts`], [`policy`], [`placeholders`]: what the runner says about the job, whether the job may have the secrets, and
+//! - `export`: the values as the runner reads them from the file `GITHUB_ENV`.
+//! - `commands`: masks, annotations and plain lines, as the runner reads them from the hook's output.
+//! - `facts`, `policy`, `placeholders`: what the runner says about the job, whether the job may have the secrets, and
 //!   which secrets are for this job.
-//! - [`summary`]: the names of what the job got, without any value.
+//! - `summary`: the names of what the job got, without any value.
 //!
 //! The runner's behaviour is described by its source (github.com/actions/runner, 2.336.0).
 

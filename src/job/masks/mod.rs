@@ -48,8 +48,8 @@
 //! - words that are common in logs (`true`, `default`, `localhost` …: [`COMMON`]);
 //! - in a Kubernetes object: the values of `apiVersion`, `kind`, `name` and `namespace`, and in a kubeconfig also those of
 //!   `cluster`, `user`, `context` and `current-context`;
-//! - everything beyond the limits: [`MAX_PARTS`], [`MAX_DEPTH`], [`MAX_ENCODED_BYTES`], [`MAX_WRAPPED_LINES`],
-//!   [`MAX_SPELLED_BYTES`].
+//! - everything beyond the limits: `MAX_PARTS`, `MAX_DEPTH`, `MAX_ENCODED_BYTES`, `MAX_WRAPPED_LINES`,
+//!   `MAX_SPELLED_BYTES`.
 //!
 //! Names of fields, lines of brackets and dashes, and the first and last line of a PEM block are no secrets, and are not reported.
 //!
