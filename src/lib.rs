@@ -24,7 +24,7 @@
 //! ────┼──────────────┼──── pure: no async, clock, I/O, log, random source ──────────────┼─────────────────────────
 //!     ▼              ▼                             ▼             ▼                       │
 //!   ┌─ inject/ ─────────────┐   ┌─ job/ ─────────┐ ┌─ render/ ┐ ┌─ schedule/ ─────────┐  │
-//!   │ survey → request →    │   │ masks, exports,│ │ formats  │ │ when the sidecar    │  │
+//!   │ request → survey →    │   │ masks, exports,│ │ formats  │ │ when the sidecar    │  │
 //!   │ check → build; config │   │ policy, facts  │ │          │ │ does what           │  │
 //!   └───────┬───────────────┘   └───────┬────────┘ └────┬─────┘ └─────────────────────┘  │
 //!           ▼                           │               │                                │
@@ -46,8 +46,8 @@
 //! # Where to begin reading
 //!
 //! 1. [`plan`]: what the agent is to do. Every other room makes a plan or carries one out.
-//! 2. `inject::decide`: from a pod, its namespace and the operator's config to a decision, in one pure function: survey the pod,
-//!    parse the request, check, build the patch.
+//! 2. `inject::decide`: from a pod, its namespace and the operator's config to a decision, in one pure function: parse the
+//!    request, survey the pod, check, build the patch.
 //! 3. `webhook`: the HTTPS server around that function. `webhook/tls` keeps the serving certificate, from files or, through
 //!    `cluster`, self-managed. The decision about a pod calls no other server.
 //! 4. `cli`: the commands that people run. `cli/inject` makes the webhook's decision without the webhook; `cli/migrate` shows

@@ -1,8 +1,8 @@
 //! The decision about a pod that is about to be created. Pure: the same pod, namespace and config give the same decision, byte for
 //! byte, without clock, network, disk or cluster.
 //!
-//! A decision has four steps: the [request](request) parses the annotations; the [survey](pod::survey) collects the facts of the pod;
-//! the [checks](check) report every problem; [`patch`] builds the operations.
+//! A decision has four steps: `request` parses the annotations; `pod::survey` collects the facts of the pod; `check` reports
+//! every problem; `patch` builds the operations.
 
 mod asker;
 mod check;

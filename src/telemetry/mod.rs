@@ -1,5 +1,5 @@
 //! Logs: one JSON object a line on stderr, or text for people. podkey's own level comes from `PODKEY_LOG`. Libraries log at
-//! `warn` and above, because at lower levels some of them print what they send; the libraries of [`SILENT`] log nothing.
+//! `warn` and above, because at lower levels some of them print what they send; the libraries of `SILENT` log nothing.
 
 #[cfg(feature = "webhook")]
 mod queue;

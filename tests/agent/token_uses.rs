@@ -202,5 +202,7 @@ fn a_lease_lasts_no_longer_than_its_token_in_the_log() {
         .with("/login/role", json!("long"))
         .file(leased())
         .run();
-    assert_eq!(said(&run, "a dynamic secret was delivered")[0]["ttl_s"], 600);
+    let ttl = &said(&run, "a dynamic secret was delivered")[0]["ttl_s"];
+    // The server rounds down what is left of ten minutes.
+    assert!(ttl.as_u64().is_some_and(|ttl| (590..=600).contains(&ttl)), "{ttl}");
 }

@@ -1,3 +1,5 @@
+//! The operator's config: what parses, and what each error says.
+
 use super::agent::AgentResources;
 use super::*;
 use crate::inject::pod::quantity::Quantity;

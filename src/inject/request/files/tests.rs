@@ -1,3 +1,5 @@
+//! Entries of `podkey.dev/files` that parse, and those that do not.
+
 use super::*;
 
 fn short(problems: &Problems) -> String {
