@@ -40,7 +40,7 @@ test-dist: dist .tools/bin/bao
 	tests/image.sh
 	PODKEY_DIST=$(CURDIR)/dist $(CARGO) test --locked --tests -- --ignored
 
-# What needs the cluster for itself runs last, one test at a time.
+# Tests that need the cluster for themselves run last, one at a time.
 e2e: rust ## every end-to-end test, in the cluster of `make cluster` or the one of PODKEY_E2E_KUBECONFIG
 	.ci/tools helm kubectl postgres
 	if [[ -z $${PODKEY_E2E_KUBECONFIG:-} ]]; then
@@ -85,7 +85,7 @@ endef
 define static
 $(call static-flags,$(2),$(3))
 $(CARGO) build --quiet --locked --no-default-features --target $(2) --features webhook --release --bin podkey
-# Functions that came out alike are kept once: the agent lies in every pod.
+# Identical functions are kept once: the agent is in every pod.
 RUSTFLAGS="$$RUSTFLAGS -Clink-arg=--icf=all" $(CARGO) build --quiet --locked --no-default-features --target $(2) --features agent --profile agent --bin podkey-agent
 install -D -m 755 $(TARGET_DIR)/$(2)/release/podkey dist/$(1)/podkey
 install -D -m 755 $(TARGET_DIR)/$(2)/agent/podkey-agent dist/$(1)/podkey-agent
@@ -111,7 +111,7 @@ cluster: ARCHES = $(NATIVE_ARCH)
 cluster: dist ## bring up a Kubernetes node and OpenBao on this machine, for the end-to-end tests (root; needs Go, once)
 	@tests/cluster/cluster up
 
-cluster-down: ## end it, and the API servers that tests left; nothing stays behind
+cluster-down: ## end that cluster, and the API servers that tests left; nothing stays behind
 	@tests/cluster/cluster down --all
 
 # Clippy also for each program as it is shipped, with its own feature alone.
@@ -126,8 +126,8 @@ lint: rust ## formatting, clippy and docs, with warnings denied
 		go vet -C tests/cluster .
 	fi
 
-# The advisory database is a git repository. Where it is out of reach, nobody knows whether a dependency has a known hole: that
-# fails, unless PODKEY_DENY_OFFLINE=1 says that it is known. The last line says which it was.
+# The advisory database is a git repository. Where it is out of reach, dependencies are not checked for known vulnerabilities:
+# `make deny` fails then, unless PODKEY_DENY_OFFLINE=1 allows that. The last line says whether advisories were checked.
 deny: rust ## licences, duplicate and banned crates, advisories (PODKEY_DENY_OFFLINE=1: without advisories where they are out of reach)
 	@.ci/tools deny
 	cargo-deny --all-features --locked check bans licenses sources
@@ -149,7 +149,7 @@ clean: ## remove what was built; .tools stays
 	$(CARGO) clean
 	rm -rf dist
 
-# Asked each time: a bao or vault in PATH is used instead, where there is one.
+# Runs each time: a bao or vault in PATH is used instead, where there is one.
 .PHONY: .tools/bin/bao
 .tools/bin/bao: rust
 	@.ci/tools bao

@@ -5,7 +5,7 @@
 #   openbao-setup.sh KUBECONFIG-FILE GITHUB-PAT-FILE [KUBERNETES-API-ADDRESS CA-FILE REVIEWER-TOKEN-FILE]
 #
 # A server in the same cluster asks that cluster's API server, with its own service account (which needs
-# system:auth-delegator). A server elsewhere is told the address, its CA, and a token with that right.
+# system:auth-delegator). A server elsewhere needs the address, its CA, and a token with that right.
 # May be run again: what is enabled already stays.
 set -euo pipefail
 [[ $# -ge 2 ]] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 64; }
