@@ -50,8 +50,8 @@ e2e: rust ## every end-to-end test, in the cluster of `make cluster` or the one 
 	fi
 	if [[ -n $${PODKEY_E2E_CONTROL:-} ]]; then
 		.ci/tools kube-newest
-		$(CARGO) test --locked --test tls_by_itself
-		"$$PODKEY_E2E_CONTROL" down tls-by-itself
+		$(CARGO) test --locked --test self_managed
+		"$$PODKEY_E2E_CONTROL" down self-managed
 	fi
 	$(CARGO) test --locked --test e2e -- --test-threads 6 $(foreach module,$(ALONE),--skip $(module)::)
 	$(CARGO) test --locked --test e2e -- --test-threads 1 $(foreach module,$(ALONE),$(module)::)
@@ -117,7 +117,7 @@ cluster-down: ## end that cluster, and the API servers that tests left; nothing 
 # Clippy also for each program as it is shipped, with its own feature alone.
 lint: rust ## formatting, clippy and docs, with warnings denied
 	$(CARGO) fmt --check
-	$(CARGO) clippy --quiet --locked --all-targets --test e2e --test tls_by_itself -- -D warnings
+	$(CARGO) clippy --quiet --locked --all-targets --test e2e --test self_managed -- -D warnings
 	$(CARGO) clippy --quiet --locked --no-default-features --features agent -- -D warnings
 	$(CARGO) clippy --quiet --locked --no-default-features --features webhook -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --no-deps

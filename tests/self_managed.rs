@@ -1,7 +1,7 @@
 //! podkey keeps its own certificate with a real API server: real processes with a real service account's rights, called
 //! through a real Service. Needs `tests/cluster/cluster`; run by `make e2e`, or alone:
 //!
-//!     cargo test --test tls_by_itself
+//!     cargo test --test self_managed
 //!
 //! `PODKEY_TLS_KUBERNETES=1.37` runs it against that API server. The processes listen on the host.
 
@@ -38,7 +38,7 @@ connections:
   default: {address: 'https://vault.vault.svc:8200', auth: {mount: kubernetes, role: app}}
 ";
 const CONTROL: &str = "tests/cluster/cluster";
-const NAME: &str = "tls-by-itself";
+const NAME: &str = "self-managed";
 
 /// The API server, as its administrator.
 struct Api {
