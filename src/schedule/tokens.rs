@@ -146,8 +146,8 @@ impl Schedule {
         }
     }
 
-    /// The result of revoking a replaced token. The revocation is retried only if the server was unavailable, and only until
-    /// the token expires.
+    /// The result of revoking a replaced token. Only an unavailable server or a 429 leads to a retry, and only until the token
+    /// expires.
     pub(crate) fn revoked(&mut self, now: Duration, number: TokenNumber, result: Result<(), WorkFailure>) {
         self.answered(now, result.as_ref().err());
         if !result.is_err_and(WorkFailure::is_of_server) {
