@@ -1,5 +1,5 @@
-//! The encodings of a secret that the runner does not mask without podkey: base64 inside a longer base64 text, base64url, hex, wrapped
-//! base64. And decoding: the text that a secret encodes in base64.
+//! The encodings of a secret that the runner does not mask without podkey: base64 inside a longer base64 text, base64url, hex,
+//! wrapped base64. And decoding: the text that a secret encodes in base64.
 
 use base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
@@ -54,7 +54,7 @@ pub(super) fn each(value: &[u8], is_masked: bool, mut add: impl FnMut(String)) {
     for digits in HEX {
         let mut hex = vec![0; 2 * value.len()];
         for (pair, byte) in hex.chunks_exact_mut(2).zip(value) {
-            // Not as one slice: optimised for size, the compiler would copy these two bytes by a call, which takes longer than the rest.
+            // Not as one slice: a compiler that optimises for size would copy these two bytes by a slow call.
             pair[0] = digits[usize::from(byte >> 4)];
             pair[1] = digits[usize::from(byte & 15)];
         }
@@ -104,7 +104,8 @@ fn add_line(bytes: &[u8], add: &mut impl FnMut(String)) {
     }
 }
 
-/// The text that this text encodes in base64 or base64url, with or without line breaks. None: the text is not base64, or encodes binary data.
+/// The text that this text encodes in base64 or base64url, with or without line breaks. None: the text is not base64, or encodes
+/// binary data.
 pub(super) fn text_of_base64(text: &str, least: usize) -> Option<Zeroizing<String>> {
     let is_space = |b: &u8| matches!(b, b' ' | b'\t' | b'\r' | b'\n');
     let is_base64 = |b: u8| b.is_ascii_alphanumeric() || b"+/-_=".contains(&b);

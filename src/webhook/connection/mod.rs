@@ -143,7 +143,7 @@ impl AcceptErrors {
     }
 }
 
-/// Serves one connection. Gives the reason where podkey cut the connection.
+/// Serves one connection. Returns the reason if podkey cut the connection.
 async fn serve_one<R: Responder>(
     stream: TcpStream,
     entry: &TableEntry,

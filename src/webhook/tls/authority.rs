@@ -20,7 +20,7 @@ use crate::cluster::CLOCK_ERROR;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The validity of a new authority. podkey makes a successor when a third of this time is left.
 pub(super) const CA_LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-/// The validity of a leaf, unless its authority expires before. podkey makes the next leaf when 30 to 40 per cent of this time is left.
+/// The validity of a leaf, unless its authority expires before. podkey makes the next leaf when 30 to 40 per cent of it are left.
 pub(super) const LEAF_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// An authority's certificate. Ordered by expiry.

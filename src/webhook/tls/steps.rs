@@ -269,7 +269,7 @@ fn publish(
     memory: &Memory,
     trusted: &BTreeSet<CaCertificate>,
 ) -> Option<Publish> {
-    // Without a usable Secret no CA is removed: another replica may be about to put the CA into the Secret.
+    // Unless the Secret has a complete keyring, no CA is removed: another replica may be about to put the CA into the Secret.
     let read = matches!(secret, SecretSeen::There(SecretContents::Keyring(_)));
     let stays = |since: &Duration| !read || at.uptime.saturating_sub(*since) < STRANGER;
     let (young, old): (Vec<_>, Vec<_>) = memory.strangers.iter().partition(|(_, since)| stays(since));
