@@ -1,4 +1,4 @@
-//! JSON as text: its tokens, and the members of an object or the elements of a list, each value as the server wrote it.
+//! JSON as text: tokens, members of an object and elements of a list, each value as the server wrote it.
 
 use std::borrow::Cow;
 use std::fmt;

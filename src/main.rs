@@ -12,7 +12,7 @@ use podkey::inject::Config;
 use podkey::telemetry::{self, LogFormat};
 use podkey::webhook::{self, SelfManaged, ServeOptions, Tls};
 
-// musl's own allocator returns memory to the kernel after each request, which costs more than the request.
+// musl's own allocator returns memory to the kernel after each request. This costs more time than the request itself.
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
@@ -134,7 +134,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// A duration of more than zero: without a pause, the poll would keep a core busy.
+/// Parses a duration of more than zero: without a pause, the poll would keep a core busy.
 fn pause(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => Err("the files cannot be read without a pause (for example 10s)".to_owned()),
@@ -147,7 +147,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "not a valid duration (for example 30s or 5m)".to_owned())
 }
 
-/// A name of a Kubernetes object, which becomes part of an address.
+/// Parses a name of a Kubernetes object, which becomes part of an address.
 fn dns_name(text: &str) -> Result<String, String> {
     let is_name = (1..=253).contains(&text.len())
         && text
@@ -163,7 +163,7 @@ fn dns_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// An error with its causes, on one line. No error's own text repeats its cause.
+/// The error with its causes, on one line. (The text of an error never includes its cause.)
 fn chain(error: impl Into<anyhow::Error>) -> String {
     format!("{:#}", error.into())
 }
@@ -186,7 +186,7 @@ fn serve(args: ServeArgs) -> ExitCode {
 }
 
 fn run(config: Config, args: ServeArgs) -> anyhow::Result<()> {
-    // One worker for each core, but not many: a webhook that never waits for a call of its own gains nothing from more.
+    // One worker for each core, up to a limit: a decision makes no calls and never waits, so more workers have no use.
     let workers = std::thread::available_parallelism()
         .map_or(1, usize::from)
         .min(webhook::MAX_WORKERS);
@@ -214,12 +214,12 @@ fn run(config: Config, args: ServeArgs) -> anyhow::Result<()> {
         now: SystemTime::now,
     };
     let served = runtime.block_on(webhook::serve(config, options));
-    // Does not wait for a thread that still reads a certificate from a volume that hangs.
+    // Without a wait for blocked threads: a volume may hang while a thread reads the certificate.
     runtime.shutdown_background();
     Ok(served?)
 }
 
-/// The namespace of this pod, if this is a pod with a service account's token.
+/// The namespace of this pod. `podkey`, if this process runs in no pod or has no service-account token.
 fn own_namespace() -> String {
     let found = std::fs::read_to_string("/var/run/secrets/kubernetes.io/serviceaccount/namespace").ok();
     let found = found.and_then(|text| dns_name(text.trim()).ok());

@@ -48,8 +48,8 @@ impl fmt::Debug for Secret {
 /// The lease of a secret, as the server reports it. Durations count from the server's answer.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    /// The server's id of the lease. A secret with an id ends when its client token is revoked. A secret without an id (a certificate)
-    /// contains its expiry, and ends only then. The id is not secret, and useless in a log.
+    /// The server's id of the lease. A lease with an id ends when its client token is revoked. Without an id, the secret (a
+    /// certificate) contains its expiry, and ends only then. The id is not secret, but useless in a log.
     pub(crate) id: Option<String>,
     /// The TTL.
     pub(crate) duration: Duration,

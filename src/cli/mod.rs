@@ -1,5 +1,5 @@
-//! The commands that people run: `podkey inject` and `podkey migrate`. `main.rs` has their command lines; here is what they read,
-//! print and exit with.
+//! The commands that people run: `podkey inject` and `podkey migrate`. `main.rs` has their command lines; this module has
+//! their work, output and exit codes.
 
 pub mod inject;
 pub mod migrate;

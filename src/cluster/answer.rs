@@ -1,7 +1,7 @@
-//! The API server's answer, before kube reads it: its clock, its status, its size.
+//! The check of the API server's answer, before kube reads the answer: clock, status, size.
 //!
-//! kube logs a body that it cannot parse, also an error's. An error's body therefore ends here, and the log of kube and of
-//! the libraries below it is off in [`crate::telemetry`].
+//! kube logs a body that it cannot parse, also the body of an error. Therefore kube never gets the body of an error, and
+//! [`crate::telemetry`] turns off the log of kube and of the libraries below kube.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,15 +15,15 @@ use tower::BoxError;
 
 use super::CLOCK_ERROR;
 
-/// The API server stores no object that is larger than half of this.
+/// The longest answer. The API server stores no object that is larger than half of this.
 const MAX_ANSWER_BYTES: usize = 3 * 1024 * 1024;
-/// An error's message is cut after so many characters.
+/// The longest message of an error; the rest is cut.
 const MAX_MESSAGE_CHARS: usize = 400;
 
 /// A body with a limit on its size.
 pub(super) type JudgedBody = UnsyncBoxBody<Bytes, BoxError>;
 
-/// Why an answer is not handed to kube.
+/// Why an answer is not passed to kube.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(super) enum AnswerError {
     #[error(
@@ -45,12 +45,12 @@ struct ErrorBody {
     message: String,
 }
 
-/// Hands a successful answer on, with a limit on its size.
+/// Passes a successful answer on, with a limit on its size.
 pub(super) async fn judge(response: Response<Box<DynBody>>, now: SystemTime) -> Result<Response<JudgedBody>, BoxError> {
     let (head, body) = response.into_parts();
     let body = Limited::new(body, MAX_ANSWER_BYTES).boxed_unsync();
-    // A replica that judges the shared CA by a clock that is further off replaces the CA again and again, and removes from
-    // the caBundle what the other replicas serve by.
+    // With a larger difference, a replica would replace the shared CA again and again, and would remove from the caBundle the CA
+    // that the other replicas need.
     if let Some(there) = date(&head.headers).filter(|there| difference(*there, now) > CLOCK_ERROR) {
         return Err(AnswerError::Clock { here: now, there }.into());
     }
@@ -70,7 +70,7 @@ pub(super) async fn judge(response: Response<Box<DynBody>>, now: SystemTime) -> 
     .into())
 }
 
-/// The time by the clock of the server that answers.
+/// The server's time, from the header `Date`.
 fn date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()
 }
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_call_succeeds_where_the_clocks_differ_by_more_than_45_days() {
+    async fn no_call_succeeds_if_the_clocks_differ_by_more_than_45_days() {
         let now = SystemTime::now();
         for near in [now - 44 * DAY, now + 44 * DAY] {
             assert_eq!(judged(200, "{}", now, near).await.unwrap(), "{}");
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_an_error_only_the_message_is_kept_and_it_is_short_and_on_one_line() {
+    async fn only_the_message_of_an_error_is_kept_and_the_message_is_short_and_on_one_line() {
         let now = SystemTime::now();
         let long = format!("{{\"message\":\"a\\n{}\"}}", "b".repeat(1000));
         for (body, expected) in [

@@ -1,4 +1,4 @@
-//! One call to the API server: which object it is about, which right it needs, and what went wrong with it.
+//! One call to the API server: its object, the right that it needs, and its errors.
 
 use std::error::Error;
 use std::fmt;
@@ -19,7 +19,7 @@ pub(super) enum Call<'a> {
     GetVersion,
 }
 
-/// Why a call did not do what it should.
+/// Why a call failed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct CallError {
@@ -32,7 +32,7 @@ pub(crate) struct CallError {
 pub(crate) enum CallErrorKind {
     /// There is no such object.
     NotFound,
-    /// The object was changed between reading and writing, or was created by another.
+    /// Another client has changed the object between read and write, or has created it.
     Conflict,
     /// No answer, or an answer that asks for a retry.
     Unreachable,
@@ -89,7 +89,7 @@ impl Call<'_> {
         }
     }
 
-    /// The words never quote the answer's body: in a Secret there is a private key.
+    /// The error of the call. The message never quotes a successful answer: a Secret has a private key.
     pub(super) fn failed(self, error: &kube::Error) -> CallError {
         match error {
             kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => {
@@ -103,14 +103,14 @@ impl Call<'_> {
                 None => self.unreachable(&root_cause(source.as_ref())),
             },
             kube::Error::HyperError(source) => self.unreachable(&root_cause(source)),
-            // The client cannot be made: a token or CA that cannot be read.
+            // kube cannot make the client, because it cannot read the token or the CA.
             other => self.refused(&other.to_string()),
         }
     }
 
     fn answered(self, status: StatusCode, message: &str) -> CallError {
         match (status, self) {
-            // The object was there a moment ago.
+            // The read before has found the object, so another client has deleted it since.
             (StatusCode::NOT_FOUND, Self::UpdateSecret { .. } | Self::PatchConfiguration { .. })
             | (StatusCode::CONFLICT, _) => CallError {
                 kind: CallErrorKind::Conflict,

@@ -1,4 +1,4 @@
-//! The calls about one MutatingWebhookConfiguration: get, patch.
+//! The calls for the MutatingWebhookConfiguration: get, patch.
 
 use json_patch::Patch as JsonPatch;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;

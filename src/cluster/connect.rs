@@ -22,7 +22,7 @@ pub enum ClusterError {
          --tls-cert and --tls-key"
     )]
     NoPod(#[from] InClusterError),
-    /// The kubeconfig asks for something that podkey does not do.
+    /// The kubeconfig needs a feature that podkey does not support.
     #[error(
         "the kubeconfig that KUBECONFIG names must have an https server with a certificate-authority, and a user with a token \
          or tokenFile: no client certificate, program, password, proxy or impersonation"
@@ -47,12 +47,12 @@ impl Cluster {
         Self::new(Config::incluster().ok()?, now)
     }
 
-    /// `None`: the config asks for something that podkey does not do.
+    /// `None`: the config needs a feature that podkey does not support.
     pub(super) fn new(mut config: Config, now: fn() -> SystemTime) -> Option<Self> {
         if !is_supported(&config) {
             return None;
         }
-        // 429 and 503 are answers to report: the next look retries.
+        // kube must not retry 429 and 503: podkey reports them, and the next look retries.
         config.default_retry = false;
         let agent = HeaderValue::from_static(concat!("podkey/", env!("CARGO_PKG_VERSION")));
         config.headers.push((USER_AGENT, agent));
@@ -60,7 +60,8 @@ impl Cluster {
     }
 }
 
-/// Without a CA kube's client would trust the system's, and a program would run at each call.
+/// Whether podkey supports the config. Without a CA, kube's client would trust the CAs of the system. With a program for the
+/// login, kube would run the program at each call.
 fn is_supported(config: &Config) -> bool {
     let user = &config.auth_info;
     let token = user.token.is_some() || user.token_file.is_some();

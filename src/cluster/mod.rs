@@ -1,7 +1,7 @@
 //! The API server, by kube's client: the Secret and the webhook configuration that podkey keeps, and Kubernetes' version.
 //!
-//! `connect` finds the API server, `call` names a call and words its error, `answer` judges each answer before kube
-//! reads it, `secret`, `configuration` and `version` have the calls.
+//! `connect` finds the API server, `call` has the names and the errors of the calls, `answer` checks each answer before kube reads
+//! the answer, and `secret`, `configuration` and `version` have the calls.
 
 mod answer;
 mod call;
@@ -28,7 +28,7 @@ pub(crate) use secret::StoredSecret;
 #[cfg(test)]
 pub(crate) use tests::answering;
 
-/// For one call, from connecting to the answer's last byte.
+/// The time limit of one call, from the connection to the answer's last byte.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The name under which the API server lists what podkey has written (`metadata.managedFields`).
 const FIELD_MANAGER: &str = "podkey";
@@ -37,13 +37,13 @@ const FIELD_MANAGER: &str = "podkey";
 /// every call fails: certificates must not be judged by such a clock.
 pub(crate) const CLOCK_ERROR: Duration = Duration::from_secs(45 * 24 * 60 * 60);
 
-/// The way to the API server.
+/// Access to the API server.
 ///
-/// Each call has a client of its own, and so a connection of its own: token and CA are read again where they are files,
-/// which the kubelet renews, and between two calls no connection and no buffer stays in memory.
+/// Each call has a new client, and so a new connection. Each client reads token and CA from their files, which the kubelet renews.
+/// Between two calls no connection and no buffer stays in memory.
 pub(crate) struct Cluster {
     config: Config,
-    /// The clock that certificates go by.
+    /// The clock for the validity of certificates.
     now: fn() -> SystemTime,
 }
 

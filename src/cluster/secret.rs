@@ -1,4 +1,4 @@
-//! The calls about one Secret: get, create, update.
+//! The calls for podkey's Secret: get, create, update.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -34,7 +34,7 @@ impl From<Secret> for StoredSecret {
 }
 
 impl fmt::Debug for StoredSecret {
-    /// Without the data: a private key.
+    /// Leaves out the data, which has a private key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Secret {:?}", self.known.metadata.name)
     }
@@ -91,7 +91,7 @@ impl Cluster {
         }
     }
 
-    /// A conflict: there is one already.
+    /// The error is a conflict if the Secret already exists.
     pub(crate) async fn create_secret(
         &self,
         namespace: &str,
@@ -105,7 +105,7 @@ impl Cluster {
         answer.await.map(drop)
     }
 
-    /// A conflict: the Secret's resourceVersion is not the one that was read.
+    /// The error is a conflict if another client has changed the Secret since it was read.
     pub(crate) async fn update_secret(
         &self,
         namespace: &str,

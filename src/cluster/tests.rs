@@ -1,4 +1,4 @@
-//! An API server of the tests' own, over real TLS: what is sent to it, what becomes of its answers, and what of them is logged.
+//! The calls to a test's API server, over real TLS: the requests, the results, and the log.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -17,10 +17,10 @@ use crate::telemetry;
 const TOKEN: &str = "token-canary";
 const CANARY: &str = "body-canary";
 
-/// What the API server answers to one call: the end of its status line, and the body.
+/// The API server's answer to one call: the end of the status line, and the body.
 type Reply = (&'static str, &'static str);
 
-/// Gives each of these answers to one call, and the calls' first lines to `calls`.
+/// An API server that gives each of these answers to one call, and adds the first line of each request to `calls`.
 async fn serving(replies: &'static [Reply], calls: Arc<Mutex<Vec<String>>>) -> Cluster {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let der = certified.cert.der().clone();
@@ -66,7 +66,7 @@ fn at(address: &str, ca: Vec<u8>) -> Cluster {
     Cluster::new(config, SystemTime::now).unwrap()
 }
 
-/// An API server that gives each of these answers (end of the status line, body) to one call.
+/// An API server that gives each of these answers to one call.
 pub(crate) async fn answering(replies: &'static [Reply]) -> Cluster {
     serving(replies, Arc::default()).await
 }
@@ -95,7 +95,7 @@ async fn the_version_is_what_the_api_server_reports() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_api_server_that_does_not_answer_holds_nothing_up() {
+async fn an_api_server_that_does_not_answer_delays_the_start_for_a_limited_time() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -228,7 +228,7 @@ async fn no_level_of_the_log_shows_an_answer_or_the_token() {
             assert!(!log.contains(canary), "{level}: {log}");
         }
     }
-    // Without the filter kube logs the body: this test can see what it looks for.
+    // Without the filter kube logs the body, which shows that this test can find the canary.
     let everything =
         tracing_subscriber::filter::Targets::new().with_default(tracing::level_filters::LevelFilter::TRACE);
     assert!(logged(everything).await.contains(CANARY));

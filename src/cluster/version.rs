@@ -7,9 +7,9 @@ use tokio::time::{sleep, timeout};
 use super::Cluster;
 use super::call::{Call, CallErrorKind};
 
-/// For all tries together: podkey serves nothing before.
+/// The time limit of all tries together. podkey serves nothing before their end.
 pub(super) const VERSION_TIMEOUT: Duration = Duration::from_secs(5);
-/// Between two tries.
+/// The pause between two tries.
 pub(super) const VERSION_PAUSE: Duration = Duration::from_millis(500);
 
 impl Cluster {
@@ -17,7 +17,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// Why there is no answer, for the log.
+    /// The reason for the log.
     pub(crate) async fn version(&self) -> Result<String, String> {
         let mut why = "no answer".to_owned();
         let answered = timeout(VERSION_TIMEOUT, async {

@@ -4,7 +4,7 @@
 //! list     = [ entry ] { ";" [ entry ] }
 //! entry    = path selector [ "|" name ]           without white space in path, selector and name
 //! path     = API path [ "?version=" number ]      a slash before it is ignored
-//! selector = "*" | "**"                           every field: names in upper case, or as they are; the name comes before them
+//! selector = "*" | "**"                           every field: names in upper case, or unchanged; NAME is their prefix
 //!          | key                                  no dot: the field of that very name, double quotes around it ignored
 //!          | step { "." step }                    a dot: into the value of a field
 //! step     = key | `key` | 'key' | "$"            then any number of [0], [1], [-1]; "$" is the current value
@@ -28,12 +28,12 @@ use crate::text::quoted;
 /// The longest text, in bytes.
 pub(crate) const MAX_BYTES: usize = 64 * 1024;
 
-/// A problem of one entry, and what to do.
+/// A problem of one entry, with the remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryProblem {
-    /// The number of the entry, from 1, not counting blank entries. None: the text as a whole.
+    /// The number of the entry, from 1, without blank entries. None: the problem is about the whole text.
     pub entry: Option<usize>,
-    /// What is wrong and what to do: the rest of a sentence that begins with the entry.
+    /// The problem and the remedy: the rest of a sentence that begins with the entry.
     pub message: String,
 }
 
@@ -46,10 +46,10 @@ impl fmt::Display for EntryProblem {
     }
 }
 
-/// One entry as it is written; its parts are not parsed yet.
+/// One entry as written, with parts that are not parsed yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EnvEntry<'a> {
-    /// Its number, from 1.
+    /// The number of the entry, from 1.
     pub(crate) number: usize,
     /// The path to read.
     pub(crate) path: &'a str,
@@ -90,7 +90,7 @@ pub(crate) fn entries(text: &str) -> impl Iterator<Item = Result<EnvEntry<'_>, E
         })
 }
 
-/// Why the part before the name, which begins with `first`, is not a path and a key.
+/// Why the part before the name is not a path and a key. `first`: the first word of the part.
 fn no_entry(spec: &str, first: Option<&str>) -> String {
     if spec.contains("{{")
         && let Some(why) = spelling::of_path(spec)
@@ -175,7 +175,7 @@ fn parse_path<P: FromStr<Err = Invalid>>(text: &str) -> Result<(P, Option<NonZer
             }
         },
     };
-    // vault-action sends a path with a slash at its beginning, and the server redirects to the path without the slash.
+    // vault-action sends a path with a slash at its beginning unchanged, and the server redirects to the path without the slash.
     let path = path.trim_start_matches('/');
     let secret = spelling::parse(path, spelling::of_path).map_err(|why| match why.contains("%, an escape") {
         true => format!("{why}, as `secret` of podkey.dev/files, where a path may have spaces"),
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_s_path_may_have_placeholders() {
+    fn the_path_of_a_job_may_have_placeholders() {
         let parsed = parse::<crate::plan::PathTemplate>("ci/data/{repository} k").unwrap();
         assert_eq!(parsed[0].secret.to_string(), "ci/data/{repository}");
         assert!(parse::<crate::plan::PathTemplate>("ci/data/{repo} k").is_err());
@@ -430,7 +430,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_written_there_is_an_answer(text in "[a-z$.*|; `'\"\\[\\]0-9(){}/\n-]{0,40}") {
+        fn no_text_causes_a_panic(text in "[a-z$.*|; `'\"\\[\\]0-9(){}/\n-]{0,40}") {
             if let Err(problems) = parse::<ApiPath>(&text) {
                 prop_assert!(!problems.is_empty());
             }

@@ -34,9 +34,9 @@ pub(crate) enum SelectError {
     Name {
         /// The field.
         field: String,
-        /// The variable it would be.
+        /// The variable that the field would become.
         name: String,
-        /// Why it cannot be one.
+        /// Why the name is not valid.
         problem: String,
     },
     /// A wildcard would make variables that steer programs, and the secret's writer chose their names.
@@ -48,7 +48,7 @@ pub(crate) enum SelectError {
     /// A text is not valid Unicode (a lone surrogate).
     #[error("the value at {at:?} is not valid Unicode text")]
     NotText {
-        /// Where.
+        /// The place of the text.
         at: String,
     },
     /// The data is not a JSON object.
@@ -56,7 +56,7 @@ pub(crate) enum SelectError {
     NotAnObject,
 }
 
-/// The names of refused variables, for a message: at most `MAX_NAMES_BYTES`, and the number of the others.
+/// The names of refused variables, for a message: at most [`MAX_NAMES_BYTES`], and the number of the other names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct SteeringNames {
     shown: String,
@@ -67,7 +67,7 @@ pub(crate) struct SteeringNames {
 const MAX_NAMES_BYTES: usize = 1536;
 
 impl SteeringNames {
-    /// Adds the variable that this field would be.
+    /// Adds the variable that this field would become.
     fn push(&mut self, field: &str, name: &str) {
         let of = match field == name {
             true => String::new(),
@@ -100,7 +100,7 @@ impl fmt::Display for SteeringNames {
 }
 
 /// The data for the selectors: the inside of `data.data`, if that is an object, otherwise `data` itself. vault-action recognises KV v2
-/// in this way. Only for an answer that is not unwrapped yet: a KV v2 secret may have a field `data` too.
+/// in this way. Call this once for each answer: a KV v2 secret may itself have a field `data`.
 pub(crate) fn inside(data: &str) -> &str {
     let inner = json::members(data)
         .into_iter()
@@ -218,7 +218,7 @@ fn json_text(json: &str) -> Zeroizing<Vec<u8>> {
     let mut out = Zeroizing::new(Vec::with_capacity(json.len()));
     for token in json::tokens(json) {
         let is_escaped = token.starts_with('"') && token.contains('\\');
-        // A lone surrogate is not text, and stays as written.
+        // A lone surrogate is not valid text. The token stays as written.
         let text = is_escaped.then(|| serde_json::from_str::<String>(token).ok().map(Zeroizing::new));
         match text.flatten().and_then(|text| serde_json::to_vec(&*text).ok()) {
             Some(written) => out.extend_from_slice(&Zeroizing::new(written)),
@@ -228,7 +228,7 @@ fn json_text(json: &str) -> Zeroizing<Vec<u8>> {
     out
 }
 
-/// The result of a step: one value, or a sequence of values that JSONata collects (which is not a list of the secret).
+/// The result of a step: one value, or a sequence of values that JSONata collects. (A sequence is not a list in the secret.)
 enum Match<'a> {
     One(&'a str),
     Many(Vec<&'a str>),
@@ -391,7 +391,7 @@ mod tests {
                 "{selector}: {error}"
             );
         }
-        // A plan that the webhook would not make.
+        // The webhook makes no such plan.
         assert!(value_at(&[ValueStep::Index(0)], r#"{"a":1}"#).is_err());
     }
 
@@ -431,9 +431,9 @@ mod tests {
         }
     }
 
-    /// A field `MAKEFLAGS` with `--eval=$(shell …)` was exported, and `make` ran it.
+    /// Regression: a field `MAKEFLAGS` with `--eval=$(shell …)` was exported, and `make` ran the command.
     #[test]
-    fn a_wildcard_over_a_secret_with_makeflags_made_a_variable_that_make_obeyed() {
+    fn a_wildcard_over_a_secret_with_makeflags_is_refused() {
         for (selector, data, expected) in [
             ("*", r#"{"ok":"canary","MAKEFLAGS":"canary"}"#, &["\"MAKEFLAGS\""][..]),
             (
@@ -454,7 +454,7 @@ mod tests {
             ("** | LD_", r#"{"PRELOAD":"canary"}"#, &["\"LD_PRELOAD\""]),
             ("** | git_", r#"{"askpass":"canary"}"#, &["\"git_askpass\""]),
             ("* | http-", r#"{"_proxy":"canary"}"#, &["\"HTTP_PROXY\""]),
-            // What becomes another letter in upper case: a long s, a ligature.
+            // Characters that become other letters in upper case: a long s, a ligature.
             ("*", "{\"\u{17f}hell\":\"canary\"}", &["\"SHELL\""]),
             ("*", "{\"c\u{fb02}ags\":\"canary\"}", &["\"CFLAGS\""]),
         ] {
@@ -469,14 +469,14 @@ mod tests {
                 assert!(error.contains(text), "{selector}: no {text} in {error}");
             }
         }
-        // What the author spells out is his own.
+        // A name that the author writes is allowed.
         assert_eq!(one("MAKEFLAGS", r#"{"MAKEFLAGS":"-j2"}"#), "-j2");
         let spelled = selected("f | MAKEFLAGS", r#"{"f":"-j2"}"#).unwrap();
         assert_eq!(spelled, [("MAKEFLAGS".to_owned(), "-j2".to_owned())]);
     }
 
     #[test]
-    fn a_prefix_of_the_authors_own_lifts_the_refusal() {
+    fn with_an_authors_prefix_the_wildcard_is_allowed() {
         for (selector, expected) in [
             ("* | APP_", ["APP_DEPLOY_PATH", "APP_HTTP_PROXY", "APP_JAVA_OPTS"]),
             ("** | app.", ["app__DEPLOY_PATH", "app__HTTP_PROXY", "app__JAVA_OPTS"]),
@@ -505,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn a_map_has_the_characters_that_a_server_in_go_escapes() {
+    fn a_map_is_written_without_the_escapes_of_a_server_in_go() {
         let data =
             r#"{"db":{"url":"postgres://h/d?a=1\u0026b=\u003cx\u003e","n":1.10,"quoted":"\"\n","\u0026":"\ud800"}}"#;
         for selector in ["db | X", "$.$ | X"] {
@@ -523,7 +523,7 @@ mod tests {
             ("47", r#"{"k":"v"}"#, r#"{"k":"v"}"#),
             ("49", r#"{"data":{"k":"v"}}"#, r#"{"k":"v"}"#),
             ("", r#"{"data":null,"k":1}"#, r#"{"data":null,"k":1}"#),
-            // vault-action finds nothing in this one.
+            // vault-action finds nothing in this answer.
             ("", r#"{"data":"text","k":1}"#, r#"{"data":"text","k":1}"#),
         ] {
             assert_eq!(inside(data), expected, "case {case}");
@@ -532,7 +532,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn whatever_the_data_nothing_panics(data in "[{}\\[\\]\":,a1 ]{0,30}", index in -3_i32..3) {
+        fn no_data_causes_a_panic(data in "[{}\\[\\]\":,a1 ]{0,30}", index in -3_i32..3) {
             let at = [ValueStep::Key("a".to_owned()), ValueStep::Index(index), ValueStep::Key("a".to_owned())];
             let _ = value_at(&at, &data);
             let _ = inside(&data);

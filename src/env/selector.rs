@@ -8,14 +8,14 @@ use crate::text::quoted;
 pub(super) enum Selector {
     UpperCase,
     KeepCase,
-    /// `is_plain`: the variable's name can be made from the selector.
+    /// `is_plain`: the variable's name can be derived from the selector.
     Value {
         at: Vec<ValueStep>,
         is_plain: bool,
     },
 }
 
-/// JSONata's operators, which cannot be a part of a name without backticks.
+/// JSONata's operators. A name with such a character needs backticks.
 const OPERATORS: &str = ".[]{}(),@#;:?+-*/%|=<>^&!~`'";
 
 /// Parses a selector. The error is the rest of a sentence that begins with the selector.
@@ -48,7 +48,7 @@ pub(super) fn parse(written: &str) -> Result<Selector, String> {
     })
 }
 
-/// A selector without a dot: the whole text is the field's name.
+/// Parses a selector without a dot: the whole text is the field's name.
 fn field(text: String, is_quoted: bool) -> Result<Selector, String> {
     match text.chars().find(|c| "()[]`'".contains(*c)) {
         Some('(' | ')') => Err(NO_FUNCTIONS.to_owned()),

@@ -1,8 +1,8 @@
-//! Lines for the runner: workflow commands, and plain lines that the runner does not take for commands. The runner searches each line
+//! Lines for the runner: workflow commands, and plain lines that the runner does not read as commands. The runner searches each line
 //! of a hook's output for commands. A line ends at LF, CR LF and a lone CR.
 //!
-//! In a command's data `%`, CR and LF are escaped, in a property `:` and `,` as well. The runner undoes `%25` last, so no
-//! value can become another escape on the way.
+//! In a command's data `%`, CR and LF are escaped; in a property also `:` and `,`. The runner undoes `%25` last, so no text
+//! becomes another escape when the runner reads the command.
 //! <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>
 
 use crate::text::is_printable;
@@ -10,7 +10,7 @@ use crate::text::is_printable;
 /// The level of an annotation, which GitHub shows at the step and on the summary page of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
-    /// Somebody should read it.
+    /// People should read the annotation, but the job goes on.
     Warning,
     /// Why the job failed.
     Error,
@@ -50,7 +50,7 @@ pub(crate) fn annotation(level: Level, title: &str, message: &str) -> String {
     format!("::{command} title={property}::{}\n", escaped(message))
 }
 
-/// A line of the log that the runner does not take for a command, whatever the text: control characters become spaces, and `##[` is
+/// A line of the log that the runner does not read as a command, whatever the text: control characters become spaces, and `##[` is
 /// split. The runner searches for `::` at the beginning of a line and for `##[` anywhere in it.
 pub(crate) fn plain(text: &str) -> String {
     let text: String = text.chars().map(|c| if is_printable(c) { c } else { ' ' }).collect();
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn data_is_escaped_so_that_the_runner_undoes_it() {
+    fn the_runner_undoes_the_escapes_of_data() {
         // Case 43 of vault-action's tests.
         assert_eq!(mask("100%A"), "::add-mask::100%25A\n");
         assert_eq!(mask("a\r\nb%0A::error::"), "::add-mask::a%0D%0Ab%250A::error::\n");
@@ -124,7 +124,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_text_arrives_and_takes_one_line(title in any::<String>(), text in any::<String>()) {
+        fn the_runner_reads_every_text_unchanged_from_one_line(title in any::<String>(), text in any::<String>()) {
             let line = mask(&text);
             prop_assert!(!line[..line.len() - 1].contains(['\r', '\n']));
             prop_assert_eq!(&read(line.strip_suffix('\n').unwrap()).unwrap().2, &text);

@@ -1,5 +1,5 @@
 //! Variables as the runner reads them from the file `GITHUB_ENV`: the lines `NAME<<DELIMITER`, the value, `DELIMITER`. The delimiter
-//! is random and does not occur in the value, so a value cannot end itself and set another variable (CVE-2022-35954).
+//! is random and does not occur in the value, so a value cannot contain its own end and set another variable (CVE-2022-35954).
 
 use zeroize::Zeroizing;
 
@@ -15,28 +15,28 @@ pub(crate) const MAX_ALL_BYTES: usize = 1024 * 1024;
 /// Why a variable cannot be exported, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ExportError {
-    /// A variable of the runner itself.
+    /// The runner reserves the variable for itself.
     #[error("the variable {0} is the runner's own: give it another name with \"| NAME\"")]
     Reserved(EnvName),
-    /// A NUL byte.
+    /// The value has a NUL byte.
     #[error("the value of {0} has a NUL byte, which no variable can hold: deliver it with podkey.dev/files")]
     Nul(EnvName),
-    /// Bytes that are not UTF-8.
+    /// The value is not UTF-8.
     #[error("the value of {0} is not UTF-8 text, and the runner would change it: deliver it with podkey.dev/files")]
     NotText(EnvName),
-    /// More than [`MAX_VALUE_BYTES`].
+    /// The value has more than [`MAX_VALUE_BYTES`].
     #[error(
         "the value of {0} has {1} bytes, but a variable can have at most {MAX_VALUE_BYTES}: deliver it with podkey.dev/files"
     )]
     TooLong(EnvName, usize),
-    /// More than [`MAX_ALL_BYTES`] together.
+    /// All variables together have more than [`MAX_ALL_BYTES`].
     #[error(
         "with {0} all variables together have more than 1 MiB, and no later step could start: deliver some with podkey.dev/files"
     )]
     TooMuch(EnvName),
 }
 
-/// The text to append to the file. The caller appends it when all variables are checked.
+/// The text to append to the file. The caller appends the text after all variables were checked.
 pub(crate) struct EnvFile<R> {
     random: R,
     bytes: usize,
@@ -44,7 +44,7 @@ pub(crate) struct EnvFile<R> {
 }
 
 impl<R: FnMut() -> u128> EnvFile<R> {
-    /// Without variables. `random` returns numbers that nobody can predict.
+    /// A text without variables. `random` returns numbers that nobody can predict.
     pub(crate) fn new(random: R) -> Self {
         Self {
             random,
@@ -53,7 +53,7 @@ impl<R: FnMut() -> u128> EnvFile<R> {
         }
     }
 
-    /// Adds a variable. Of two variables with one name, the runner takes the later.
+    /// Adds a variable. If a name occurs twice, the runner uses the later value.
     pub(crate) fn push(&mut self, name: &EnvName, value: &Secret) -> Result<(), ExportError> {
         let bytes = value.expose();
         if name.is_the_runners() {
@@ -72,7 +72,7 @@ impl<R: FnMut() -> u128> EnvFile<R> {
         if self.bytes > MAX_ALL_BYTES {
             return Err(ExportError::TooMuch(name.clone()));
         }
-        // The number of the try ends the loop even if the random numbers are broken.
+        // The delimiter ends with the number of the try, so the loop ends even if all random numbers are equal.
         let mut tries = 0_u32;
         let delimiter = loop {
             let delimiter = format!("podkey_{:032x}_{tries}", (self.random)());
@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    /// As the runner reads the file (`EnvFileKeyValuePairs`), line ends of Linux.
+    /// Reads the text as the runner does (`EnvFileKeyValuePairs`), with the line ends of Linux.
     fn read(text: &str) -> Vec<(String, String)> {
         let mut pairs = Vec::new();
         let mut rest = text;
@@ -183,7 +183,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_value_arrives(values in proptest::collection::vec("([a-z=<\r\n]|podkey_|EOF){0,20}", 0..5)) {
+        fn the_runner_reads_every_value_unchanged(values in proptest::collection::vec("([a-z=<\r\n]|podkey_|EOF){0,20}", 0..5)) {
             let mut random = 0;
             let mut file = EnvFile::new(|| { random += 1; random });
             for (index, value) in values.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! What the runner says to its hooks about the job: variables, and the event's payload. The runner sets them before any code of the
-//! job runs; the workflow's `env:` does not reach a hook.
+//! The facts about a job that the runner gives to its hooks: variables, and the event's payload. The runner sets them before any code
+//! of the job runs; the workflow's `env:` does not reach a hook.
 //! <https://docs.github.com/en/actions/reference/workflows-and-actions/variables>
 
 use serde::Deserialize;
@@ -7,7 +7,7 @@ use serde::Deserialize;
 /// The facts of a job that a decision depends on. A text is empty if the runner did not set it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct JobFacts {
-    /// `GITHUB_REPOSITORY`, such as `octo-org/octo-repo`. In a pull request: the repository of its base.
+    /// `GITHUB_REPOSITORY`, such as `octo-org/octo-repo`. For a pull request: the base repository.
     pub(crate) repository: String,
     /// `GITHUB_EVENT_NAME`, such as `push`.
     pub(crate) event: String,
@@ -23,18 +23,18 @@ pub(crate) struct JobFacts {
     pub(crate) run_id: String,
     /// `GITHUB_RUN_ATTEMPT`.
     pub(crate) run_attempt: String,
-    /// The repository that the code of a pull request is from.
+    /// The repository that the job's code is from.
     pub(crate) origin: CodeOrigin,
 }
 
 /// The repository that the code of a job is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CodeOrigin {
-    /// The own repository: the event is not about a pull request.
+    /// The job's repository: the event is not about a pull request.
     Own,
-    /// A pull request within the repository.
+    /// A pull request from a branch of the job's repository.
     SameRepository,
-    /// A pull request from another repository. None: that repository was deleted.
+    /// A pull request from this other repository. None: that repository was deleted.
     Fork(Option<String>),
     /// A pull request whose payload does not name its repository.
     Unknown,
@@ -94,7 +94,7 @@ struct Repository {
 }
 
 fn origin(event: &str, payload: Option<&str>) -> CodeOrigin {
-    // A job without an event does not come from GitHub's events: its origin is unknown.
+    // If the runner names no event, the origin is unknown.
     let may_be_a_forks = event.is_empty() || event.starts_with("pull_request") || event == "workflow_run";
     let Some(payload) = payload.and_then(|json| serde_json::from_str::<Payload>(json).ok()) else {
         return if may_be_a_forks {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fact_that_the_runner_does_not_set_is_empty_and_not_protected() {
+    fn a_fact_that_the_runner_does_not_set_is_empty_and_its_ref_is_not_protected() {
         let facts = JobFacts::read(|name| (name == "GITHUB_REPOSITORY").then(|| "a/b".to_owned()), None);
         assert_eq!((facts.repository.as_str(), facts.event.as_str()), ("a/b", ""));
         assert!(!facts.ref_protected);

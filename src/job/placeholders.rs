@@ -1,17 +1,17 @@
-//! Fills in the paths that a job reads itself, from what the runner, or GitHub's token, says about the job. A value cannot leave its
-//! segment of the path, whoever chose the value.
+//! Fills in the placeholders in the paths that a job reads itself, with facts of the runner and a claim of GitHub's token. A value
+//! cannot leave its segment of the path, whoever chose the value.
 //!
-//! A branch may have the name `../../admin` or `a/b`. Percent-encoding alone does not confine it, because Vault decodes a path once.
+//! A branch may have the name `../../admin` or `a/b`. Percent-encoding alone is no protection, because Vault decodes a path once.
 //! So every byte other than a letter, digit, `.`, `_` or `-` becomes `%XX`, three characters of the secret's name: the branch
 //! `feature/x` reads the secret `feature%2Fx` (`vault kv put ci/feature%252Fx`; the API path on the wire has `%252F`).
-//! `{repository}` is two segments, in which nothing is replaced: GitHub's names have no other characters.
+//! `{repository}` is two segments. Nothing is replaced in them, because GitHub's names have only these characters.
 
 use crate::plan::{ApiPath, Invalid, PathPiece, PathTemplate, Placeholder};
 use crate::text::quoted;
 
 use super::facts::JobFacts;
 
-/// Why a path cannot be filled in: the job fails.
+/// Why the placeholders of a path cannot be filled in, so that the job fails.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PlaceholderError {
     /// The job has no value for this placeholder.
@@ -33,7 +33,7 @@ pub(crate) enum PlaceholderError {
     Tokens(String),
 }
 
-/// Fills in a path. `environment` is a claim of GitHub's token: nothing else says it.
+/// Fills in the placeholders of a path. `environment` is a claim of GitHub's token, the only source of this fact.
 pub(crate) fn fill(
     path: &PathTemplate,
     facts: &JobFacts,
@@ -65,7 +65,7 @@ pub(crate) fn fill(
         }
     }
     match ApiPath::with_literal_percent(filled.clone()) {
-        // The webhook has checked the path without the name of the job or branch, which can change what the path means.
+        // The webhook has checked the path without the name of the job or branch, which can make the path another endpoint.
         Ok(path) if path.holds_tokens() => Err(PlaceholderError::Tokens(quoted(&filled))),
         Ok(path) => Ok(path),
         Err(why) => Err(PlaceholderError::Path(quoted(&filled), why)),
@@ -224,7 +224,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_value_leaves_its_segment_or_meets_another(a in ".{1,20}", b in ".{1,20}") {
+        fn no_value_leaves_its_segment_and_no_two_values_make_one_path(a in ".{1,20}", b in ".{1,20}") {
             let of = |value: &str| filled("ci/data/{ref_name}/x", &facts("o/r", value, "b"), None);
             if let (Ok(filled_a), Ok(filled_b)) = (of(&a), of(&b)) {
                 prop_assert_eq!(filled_a.split('/').count(), 4);

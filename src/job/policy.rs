@@ -1,8 +1,8 @@
 //! Whether a job may have the secrets of its pod: the connection's policy and the pod's policy must both allow the job.
 //!
 //! Without any policy the default policy applies: any repository and event, but no pull request from another repository. GitHub
-//! withholds its own secrets from such pull requests, and a pod's secrets must not be a way around that. The rule covers
-//! `pull_request_target`, to which GitHub does give secrets: attacks use this event. A pull request that does not name its
+//! gives its own secrets to no such pull request, and podkey must not be a way around that rule. podkey's rule also covers
+//! `pull_request_target`, to which GitHub does give secrets, because attacks use this event. A pull request that does not name its
 //! repository is refused like a pull request from another repository.
 
 use std::fmt;
@@ -21,7 +21,7 @@ impl fmt::Display for Refused {
     }
 }
 
-/// What to do: for the author of the workflow or of the pod.
+/// The remedy, for the author of the workflow or of the pod.
 pub(crate) const HINT: &str = "run the job where its policy allows it, or change podkey.dev/job-policy (the pod's) or job.policy \
     (the connection's, in the operator's config)";
 
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fork_gets_nothing_unless_every_policy_says_so() {
+    fn a_fork_gets_nothing_unless_every_policy_allows_forks() {
         let fork = CodeOrigin::Fork(Some("mallory/octo-repo".to_owned()));
         for (policies, origin, allowed) in [
             (vec![], CodeOrigin::SameRepository, true),

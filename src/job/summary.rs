@@ -1,4 +1,5 @@
-//! What a job got, for its log and for the summary page of its run: names, paths and versions, never a value.
+//! The variables and files that a job got, for its log and for the summary page of its run: names, paths and versions, never a
+//! value.
 
 use std::num::NonZeroU64;
 
@@ -13,10 +14,10 @@ pub(crate) struct Given<'a> {
     pub(crate) version: Option<NonZeroU64>,
 }
 
-/// The most variables and files that are listed; the rest is counted.
+/// The most variables and files in the list. Only the number of the rest is shown.
 const MOST: usize = 64;
 
-/// One line for the log, without its line feed. Not safe against commands by itself: see [`super::commands::plain`].
+/// One line for the log, without its line feed. The caller makes the line safe with [`super::commands::plain`].
 pub(crate) fn line(given: &[Given<'_>]) -> String {
     list(given, |text| text.to_owned())
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Invalid, checked_text, invalid};
 use crate::text::quoted;
 
-/// The address of a server: `https://host[:port]` and nothing after the port. Plain `http` parses too: see
+/// The address of a server: `https://host[:port]` and nothing after the port. Plain `http` is also valid here: see
 /// [`Address::is_tls`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -26,7 +26,7 @@ impl Address {
         self.tls
     }
 
-    /// The host name or IP address, an IPv6 address without its brackets.
+    /// The host name or IP address. An IPv6 address has no brackets.
     pub(crate) fn host(&self) -> &str {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }

@@ -1,4 +1,4 @@
-//! The server that a pod's secrets come from, and the login of `init` there.
+//! The server of a pod's secrets, and how `init` logs in there.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use super::{Address, ApiPath, Role, ServerName, is_false, words::words};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Connection {
-    /// The name by which the pod's author chose the connection.
+    /// The name of the connection, which the pod's author chose.
     pub(crate) name: String,
     /// Scheme, host and port.
     pub(crate) address: Address,
@@ -21,12 +21,12 @@ pub struct Connection {
     /// Namespace of Vault Enterprise or OpenBao.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) namespace: Option<ApiPath>,
-    /// The operator accepts that tokens and secrets cross the network in clear text.
+    /// Whether the operator accepts that tokens and secrets cross the network in clear text.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) allow_insecure_http: bool,
 }
 
-/// How to log in with a token.
+/// A login with a service-account token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Login {

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::Invalid;
 use crate::text::is_printable;
 
-/// The most fields of a body.
+/// The most fields in a body.
 const MAX_FIELDS: usize = 64;
-/// All names and values of a body together, in bytes.
+/// The limit for all names and values of a body together, in bytes.
 const MAX_BYTES: usize = 16 * 1024;
 
 /// The body of a write, such as `{"common_name": "web.example.com"}`. Not a secret: everybody who may read the pod can read the body.
@@ -21,7 +21,7 @@ pub struct Data(BTreeMap<String, Value>);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Value {
-    /// Text such as `web.example.com`, `24h`, `true`.
+    /// A text, such as `web.example.com`, `24h` or `true`.
     Text(String),
     /// A list, such as a list of host names.
     List(Vec<String>),

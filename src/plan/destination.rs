@@ -1,4 +1,4 @@
-//! Where a file goes.
+//! The destination of a file: where the containers see the file.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -40,20 +40,20 @@ impl Destination {
         }
     }
 
-    /// Whether podkey keeps the name for itself where files are kept fresh: for the generations of the files, the symlink to the
+    /// Whether the first name is reserved for podkey if files are kept fresh: for the generations of the files, the symlink to the
     /// current generation, and [`STATUS`].
     pub(crate) fn is_reserved(&self) -> bool {
         self.first_name()
             .is_some_and(|name| name.starts_with("..") || name == STATUS)
     }
 
-    /// Whether both files are below [`SECRETS_DIR`] and have the first name there in common: a change of files replaces
-    /// everything below that name.
+    /// Whether both files are below [`SECRETS_DIR`], with equal first names there. A change of files replaces everything below
+    /// that name.
     pub(crate) fn is_beside(&self, other: &Self) -> bool {
         self.first_name().is_some_and(|name| Some(name) == other.first_name())
     }
 
-    /// Whether the file is in, or in place of, the directory of the values of variables ([`is_beside`](Self::is_beside)).
+    /// Whether the file is in, or in place of, the directory of the values of variables, and so `is_beside` these values.
     pub(crate) fn is_beside_variables(&self) -> bool {
         self.first_name().is_some_and(|name| name == ENV_DIR)
     }
@@ -66,9 +66,9 @@ impl Destination {
         }
     }
 
-    /// Whether the two have the same path, or one path is below the other.
+    /// Whether the two paths are equal, or one path is below the other.
     pub(crate) fn conflicts_with(&self, other: &Self) -> bool {
-        // No absolute destination is below `SECRETS_DIR`, or above.
+        // An absolute destination is never below or above `SECRETS_DIR`.
         let both = match (self.below_secrets(), other.below_secrets()) {
             (Some(a), Some(b)) => Some((a, b)),
             (None, None) => Some((self.as_written(), other.as_written())),
@@ -104,7 +104,7 @@ pub fn contains(outer: &str, inner: &str) -> bool {
     is_at_or_below(outer, inner) || is_at_or_below(real(outer), real(inner))
 }
 
-/// As [`contains`], with each path as written.
+/// Whether `inner` is `outer` or lies below `outer`, with both paths as written.
 fn is_at_or_below(outer: &str, inner: &str) -> bool {
     match inner.strip_prefix(outer) {
         Some(rest) => rest.is_empty() || rest.starts_with('/') || outer.ends_with('/'),
@@ -112,7 +112,7 @@ fn is_at_or_below(outer: &str, inner: &str) -> bool {
     }
 }
 
-/// A path in the form in which paths are compared: in images `/var/run` is a symlink to `/run`.
+/// The path for comparisons: `/var/run` becomes `/run`, because in images `/var/run` is a symlink to `/run`.
 pub(crate) fn real(path: &str) -> &str {
     match path.strip_prefix("/var") {
         Some(rest) if rest == "/run" || rest.starts_with("/run/") => rest,

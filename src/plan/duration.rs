@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{DEFAULT_BUDGET, Invalid, MAX_BUDGET, checked_text, invalid};
 
-/// The time that all tries of one agent may take together: more than nothing, at most [`MAX_BUDGET`].
+/// The time that all tries of one agent may take together: more than zero, at most [`MAX_BUDGET`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Budget(Duration);

@@ -1,4 +1,4 @@
-//! What the segments of an API path reveal: whether the path is for tokens, for the server itself, or for the settings of an
+//! The kind of an API path by its segments: whether the path is for tokens, for the server itself, or for the settings of an
 //! engine. A path does not show where its mount ends: a mount may have several segments, below several namespaces. So each rule
 //! looks at every position.
 //! Sources: the API pages of Vault's and OpenBao's engines, <https://developer.hashicorp.com/vault/api-docs/secret> and
@@ -95,7 +95,8 @@ const NAMED: &[(&str, &[&str])] = &[
     ("transformations", &[]),
 ];
 
-/// Segments that are a setting with exactly one name behind them. With more segments behind them they are other endpoints.
+/// Segments that are a setting with exactly one name behind them. With more segments behind the name, the path is
+/// another endpoint.
 const NAMED_LAST: &[&str] = &["issuer", "key", "scope"];
 
 /// Segments that are a setting only before one of [`OF_AUTHORITIES`]: the words are usual names of mounts and issuers too.

@@ -1,4 +1,4 @@
-//! A secret whose values go into environment variables: what to read, what to select, and how the variables are named.
+//! A secret whose values go into environment variables: the path to read, the values to select, and the names of the variables.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,7 +21,7 @@ pub struct EnvSecret<P = ApiPath> {
     pub select: Select,
 }
 
-/// The part of a secret that becomes variables. Where the answer's data has a field `data` that is not null, the selection is
+/// The part of a secret that becomes variables. If the answer's data has a field `data` that is an object, the selection is
 /// made inside that field (KV v2), as vault-action does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -30,7 +30,7 @@ pub enum Select {
     Value {
         /// The steps from the secret's data to the value, outermost first. No step (`$.$`): the data itself.
         at: Vec<ValueStep>,
-        /// The variable.
+        /// The name of the variable.
         name: EnvName,
     },
     /// `*`: every field. The variable's name is the prefix and the field, normalised, in upper case.
@@ -55,9 +55,9 @@ pub enum ValueStep {
     Index(i32),
 }
 
-/// The name of a variable that a job gets. Names may be wider than a shell's, because vault-action's names are: `1NUM` and
-/// `schlüssel` are allowed, and so are names that a container's own `env` could not have. Not allowed are names that take over a
-/// job, and names that no file can have.
+/// The name of a variable that a job gets. More names are valid than in a shell, as in vault-action: `1NUM` and `schlüssel`
+/// are allowed, and so are names that a container's own `env` could not have. Names that take over a job are not allowed, and
+/// names that no file can have.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct EnvName(String);

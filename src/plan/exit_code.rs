@@ -63,13 +63,13 @@ exit_codes! {
 }
 
 impl ExitCode {
-    /// As a process exits with it.
+    /// The number with which a process exits.
     pub fn number(self) -> u8 {
         self as u8
     }
 
-    /// The codes by their weight when several failures are reported with one code: first that the server cannot be
-    /// trusted or the pod is wrong, then that somebody has to change something, last what may pass by itself.
+    /// The codes in the order in which one code is chosen for several failures: first a server that cannot be trusted or a pod
+    /// that is wrong, then failures that a person must repair, last failures that may pass.
     pub(crate) const BY_WEIGHT: [Self; 8] = [
         Self::Setup,
         Self::Trust,

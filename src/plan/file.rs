@@ -1,4 +1,4 @@
-//! A file to deliver: which secret, which part of the secret, and in which form.
+//! A file to deliver: the secret, the part of the secret, and the form.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ pub struct PlannedFile<P = ApiPath> {
     /// The version to read (KV v2). None: the latest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<std::num::NonZeroU64>,
-    /// The body of a write to the path, which then takes the place of each read.
+    /// The body of a write to the path. If there is a body, podkey writes instead of each read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Data>,
     /// The field of the secret. None: the whole secret.

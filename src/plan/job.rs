@@ -1,5 +1,5 @@
-//! The runner's job: what the job hooks read, mask, export and refuse. `init` leaves the plan where the hooks find it, so the
-//! hooks check all of it again.
+//! The plan of the job hooks: what they read, mask, export and refuse. The hooks read the plan from a file that `init` left, so
+//! they check all of it again.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::text::is_printable;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct JobPlan {
-    /// The user that the hooks must run as: another user could neither read nor clear the files.
+    /// The user id that the hooks must have: another user could neither read nor clear the files.
     pub(crate) user: u32,
     /// Which of pod and job fails when the secrets cannot be delivered.
     pub(crate) on_failure: OnFailure,
@@ -41,8 +41,9 @@ pub struct JobPlan {
     /// policy must allow the job.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) policies: Vec<JobPolicy>,
-    /// Copies of all files go below `RUNNER_TEMP`, the only directory that a job's container sees too. Each variable here holds the
-    /// path of the copy of its file: for a step in the container, the runner changes such a path to the container's view.
+    /// Some: the started hook copies all files to a directory below `RUNNER_TEMP`, the only directory that a job's container sees
+    /// too, and sets each variable here to the path of the copy of its file. For a step in the container, the runner changes such a
+    /// path to the path in the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) temp: Option<BTreeMap<EnvName, Destination>>,
 }
@@ -62,7 +63,7 @@ pub(crate) struct JobLogin {
     pub(crate) mount: ApiPath,
     /// The Vault role.
     pub(crate) role: Role,
-    /// The audience to ask for. None: GitHub's default, the URL of the repository's owner.
+    /// The audience of the token. None: GitHub's default, the URL of the repository's owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) audience: Option<Audience>,
 }
@@ -132,10 +133,10 @@ pub(crate) struct JobPolicy {
     /// Events, such as `push` or `workflow_dispatch`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "pattern::list")]
     pub(crate) events: Option<Vec<Pattern>>,
-    /// Only jobs of a protected branch or tag.
+    /// Whether only jobs of a protected branch or tag get the secrets.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) protected_refs: bool,
-    /// Jobs of a pull request from another repository.
+    /// Whether jobs of a pull request from another repository get the secrets.
     #[serde(default, skip_serializing_if = "Forks::are_denied")]
     pub(crate) forks: Forks,
 }

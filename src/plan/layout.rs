@@ -1,8 +1,8 @@
-//! Where podkey's files are in a pod, and how much a pod may ask for. Both halves take every path and every limit from here.
+//! The paths of podkey's files in a pod, and the limits of a pod's requests. Webhook and agent take every path and limit from here.
 
 use std::time::Duration;
 
-/// A path below the directory that podkey keeps for itself in every container.
+/// A path below podkey's own directory, which every container reserves.
 macro_rules! podkey {
     () => {
         "/podkey"
@@ -22,7 +22,8 @@ pub const SECRETS_DIR: &str = podkey!("secrets");
 pub(crate) const TOKEN_DIR: &str = podkey!("token");
 /// The projected service-account token, in podkey's own containers.
 pub(crate) const TOKEN_FILE: &str = podkey!("token/token");
-/// The volume `podkey-bin`: the containers that need the agent mount it read-only, `podkey-init` mounts it to fill it.
+/// The volume `podkey-bin`: `podkey-init` writes the agent's program into the volume, and the containers that need the agent
+/// mount the volume read-only.
 pub(crate) const BIN_DIR: &str = podkey!("bin");
 /// The agent's own program, which `init` copies to [`BIN_DIR`].
 pub(crate) const AGENT: &str = podkey!("bin/podkey-agent");
@@ -35,7 +36,7 @@ pub(crate) const JOB_COMPLETED: &str = podkey!("bin/job-completed.sh");
 pub(crate) const HANDOVER_DIR: &str = podkey!("handover");
 /// The client token and the leases that `init` hands over to the sidecar.
 pub(crate) const HANDOVER_FILE: &str = podkey!("handover/handover.json");
-/// The beginning of a container's command: the agent sets the variables, and then replaces itself by the rest of the command.
+/// The beginning of a container's command: the agent sets the variables, and then executes the rest of the command.
 pub(crate) const EXEC: [&str; 3] = [AGENT, "exec", "--"];
 
 /// Below the volume's root: the files with a relative destination.
@@ -53,10 +54,10 @@ pub(crate) const STATUS: &str = ".status.json";
 
 /// The environment variable that carries the plan as JSON.
 pub const PLAN_ENV: &str = "PODKEY_PLAN";
-/// In the `runner` container: the hook that the pod's author set himself, which runs after podkey's. An empty value means that
-/// there is none, and so does a reference that Kubernetes could not expand, which begins with `$(`.
+/// In the `runner` container: the hook that the pod's author has set, which runs after podkey's hook. No hook: the value is empty,
+/// or a reference that Kubernetes could not expand, which begins with `$(`.
 pub(crate) const NEXT_JOB_STARTED_ENV: &str = "PODKEY_NEXT_JOB_STARTED";
-/// In the `runner` container: the author's own hook after a job, as [`NEXT_JOB_STARTED_ENV`].
+/// In the `runner` container: the author's hook after a job, by the rules of [`NEXT_JOB_STARTED_ENV`].
 pub(crate) const NEXT_JOB_COMPLETED_ENV: &str = "PODKEY_NEXT_JOB_COMPLETED";
 
 /// The version of the plan's format that this program writes and reads.
@@ -65,17 +66,17 @@ pub(crate) const PLAN_VERSION: u32 = 1;
 pub(crate) const MAX_PLAN_BYTES: usize = 96 * 1024;
 /// The most files of one pod.
 pub(crate) const MAX_FILES: usize = 64;
-/// The most files of one secret, if each field gets a file.
+/// The most files of one secret, if each field becomes a file.
 pub(crate) const MAX_FIELD_FILES: usize = 256;
-/// All rendered files together, in bytes.
+/// The limit for all rendered files together, in bytes.
 pub(crate) const MAX_RENDERED_BYTES: usize = 4 * 1024 * 1024;
-/// The most entries of `podkey.dev/env`, and of `podkey.dev/job-env`.
+/// The most entries of `podkey.dev/env`; also the most of `podkey.dev/job-env`.
 pub(crate) const MAX_ENV_SECRETS: usize = 256;
 /// The most actions that one change starts.
 pub(crate) const MAX_ON_CHANGE: usize = 8;
 /// The longest budget that an operator or `PODKEY_BUDGET` may set. ARC gives up on a runner that takes longer.
 pub(crate) const MAX_BUDGET: Duration = Duration::from_secs(15 * 60);
-/// The budget if nobody sets a budget.
+/// The budget if neither the operator nor `PODKEY_BUDGET` sets a budget.
 pub(crate) const DEFAULT_BUDGET: Duration = Duration::from_secs(5 * 60);
-/// The time for a job hook if the operator sets no time: the runner itself has no limit.
+/// The time for a job hook if the operator sets no time. The runner itself has no limit.
 pub(crate) const DEFAULT_HOOK_DEADLINE: &str = "30s";

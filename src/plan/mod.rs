@@ -1,4 +1,4 @@
-//! The plan: the fully resolved work of one pod. The webhook makes the plan and the agent carries it out.
+//! The plan: the fully resolved work for one pod. The webhook makes the plan, and the agent carries out the plan.
 //!
 //! Every value has a type that cannot hold an invalid value: parsing is validation, for the author's annotations and for the
 //! plan that the agent reads back (a pod may carry podkey's image and a hand-made plan). Rules between values are in `rules`.
@@ -86,7 +86,7 @@ fn invalid<T>(message: impl Into<Cow<'static, str>>) -> Result<T, Invalid> {
     Err(Invalid(message.into()))
 }
 
-/// For text types that are checked when they are made: serde reads and writes them as text.
+/// Implements serde for a text type whose parser checks the text: serde reads and writes the value as text.
 macro_rules! checked_text {
     ($name:ident) => {
         impl TryFrom<String> for $name {
@@ -106,7 +106,7 @@ macro_rules! checked_text {
 }
 use checked_text;
 
-/// The fully resolved work of one pod. (`C` is text in the webhook, which has made JSON of each connection already.)
+/// The fully resolved work for one pod. (In the webhook `C` is a text, because the webhook already has each connection as JSON.)
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Plan<C = Connection> {
@@ -114,12 +114,12 @@ pub struct Plan<C = Connection> {
     pub(crate) version: u32,
     /// The server that all secrets come from.
     pub(crate) connection: C,
-    /// How `init` logs in. None where `init` reads nothing, because the job reads all.
+    /// How `init` logs in. None: `init` reads nothing, because the job reads all secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) login: Option<Login>,
     /// The time that all tries of one agent may take together.
     pub(crate) budget: Budget,
-    /// Skip a secret path that does not exist, with a warning, instead of failing the pod.
+    /// Whether a secret path that does not exist is skipped with a warning. Otherwise the pod fails.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) ignore_not_found: bool,
     /// The files that `init` delivers, in the author's order.
@@ -131,8 +131,8 @@ pub struct Plan<C = Connection> {
     /// The permissions of the files in [`ENV_DIR`], also of those that the started hook adds.
     #[serde(default, skip_serializing_if = "Mode::is_default")]
     pub(crate) env_mode: Mode,
-    /// The commands of the containers that read the variables begin with `EXEC`: `init` leaves the agent in `BIN_DIR`,
-    /// and a list of the files that it delivered.
+    /// Whether commands of containers begin with `EXEC` to read the variables. Then `init` leaves the agent in `BIN_DIR`, and a
+    /// list of the delivered files.
     #[serde(default, skip_serializing_if = "is_false")]
     pub exec: bool,
     /// The work of the runner's job hooks, if they are on. (An agent without hooks must refuse a plan with this field, and does.
@@ -144,7 +144,7 @@ pub struct Plan<C = Connection> {
     pub refresh: Option<Refresh>,
 }
 
-/// JSON text in which Kubernetes expands nothing.
+/// The JSON text without dollar signs, so that Kubernetes expands nothing.
 pub(crate) fn without_dollars(json: &str) -> String {
     json.replace('$', "\\u0024")
 }
@@ -172,7 +172,7 @@ pub enum PlanError {
 impl Plan {
     /// Parses and checks the text of [`PLAN_ENV`].
     pub fn parse(json: &str) -> Result<Self, PlanError> {
-        // The version first: a plan of another version has other fields.
+        // The version first, because a plan of another version has other fields.
         #[derive(Deserialize)]
         struct VersionOnly {
             version: u32,

@@ -1,6 +1,6 @@
 //! Templates for the names of files, as in Vault's Secrets Sync
 //! (<https://developer.hashicorp.com/vault/docs/sync#name-template>): `{{ .SecretKey }}`, `{{ .SecretKey | uppercase }}`,
-//! `{{ .SecretPath | replace "/" "-" | lowercase }}`. All else of Go's templates is refused.
+//! `{{ .SecretPath | replace "/" "-" | lowercase }}`. Everything else in Go's templates is refused.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,15 +8,15 @@ use std::str::FromStr;
 use super::{Destination, Invalid, invalid};
 use crate::text::{is_printable, quoted};
 
-/// The longest name, also between two functions, in bytes.
+/// The longest name in bytes, also after each function.
 const MAX_NAME_BYTES: usize = 4000;
 /// The longest argument of `replace` in bytes: a name must not grow without end.
 const MAX_ARGUMENT_BYTES: usize = 64;
 /// The most functions of one placeholder.
 const MAX_FUNCTIONS: usize = 8;
 
-/// A template for the names of files that each hold one field: at least one `{{ .SecretKey }}`, which stands for the name of the
-/// field, and no other placeholder.
+/// A template for the names of files with one field each: at least one `{{ .SecretKey }}`, which stands for the name of the field,
+/// and no other placeholder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldName(NameTemplate);
 
@@ -31,7 +31,7 @@ pub(crate) struct NameTemplate {
 pub(crate) enum NamePiece {
     /// Text as written, without `{{`.
     Text(String),
-    /// To be filled in.
+    /// A placeholder to fill in.
     Placeholder {
         /// The name, such as `SecretKey`.
         name: String,
@@ -49,9 +49,9 @@ pub(crate) enum Function {
     Lowercase,
     /// `replace "from" "to"`: every `from` becomes `to`.
     Replace {
-        /// Not empty.
+        /// The text to replace. Not empty.
         from: String,
-        /// May be empty.
+        /// The replacement. May be empty.
         to: String,
     },
 }
@@ -100,7 +100,7 @@ impl FieldName {
         }
     }
 
-    /// Whether a field could have this path: the path begins and ends as the template does.
+    /// Whether the file of a field could have this path: the path begins and ends like the template.
     pub(crate) fn may_make(&self, path: &str) -> bool {
         let text = |piece: Option<&'_ NamePiece>| match piece {
             Some(NamePiece::Text(text)) => text.clone(),
@@ -111,7 +111,7 @@ impl FieldName {
         middle.is_some_and(|middle| !middle.contains('/'))
     }
 
-    /// The destination of the file for this field: always below [`super::SECRETS_DIR`], in the directory of the template. Errors:
+    /// The destination of the file for this field: always below [`super::SECRETS_DIR`], in the directory of the template. The error:
     /// the field's name cannot be part of a file name. (A slash in the name would choose another directory.)
     pub(crate) fn of(&self, field: &str) -> Result<Destination, Invalid> {
         let name = self.filled(|functions| match applied(field, functions)? {
@@ -226,7 +226,7 @@ fn placeholder(words: &[TemplateWord<'_>]) -> Result<NamePiece, Invalid> {
             TemplateWord::Text(to),
         ] if !from.is_empty()
                 && from.len().max(to.len()) <= MAX_ARGUMENT_BYTES
-                // A value must never look like a placeholder.
+                // The replacement must never make a placeholder.
                 && !from.contains(['{', '}'])
                 && !to.contains(['{', '}']) =>
         {
@@ -270,7 +270,7 @@ impl FromStr for FieldName {
         if !found {
             return invalid("has no {{ .SecretKey }}");
         }
-        // The text around the field's name must make a valid name with any field.
+        // The text around the field's name must make a valid name for every field.
         let template = Self(template);
         template.filled(|_| Ok("x".to_owned()))?.parse::<Destination>()?;
         Ok(template)
@@ -304,7 +304,7 @@ impl fmt::Display for NamePiece {
 
 impl fmt::Display for Function {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A text with a double quote was in backquotes.
+        // A text with a double quote can only have been in backquotes.
         let quote = |text: &str| if text.contains('"') { '`' } else { '"' };
         match self {
             Self::Uppercase => f.write_str("uppercase"),
@@ -372,7 +372,7 @@ mod tests {
         ] {
             assert!(name("{{ .SecretKey }}", field).is_err(), "{field:?}");
         }
-        // podkey keeps names only in the first directory.
+        // podkey reserves names only in the first directory.
         assert_eq!(
             name("web/{{ .SecretKey }}", ".status.json").unwrap(),
             "web/.status.json"

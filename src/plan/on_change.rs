@@ -1,4 +1,4 @@
-//! What the sidecar does after the files have changed.
+//! The actions of the sidecar after the files have changed.
 
 use core::net::{IpAddr, SocketAddr};
 use std::fmt;
@@ -32,7 +32,8 @@ impl OnChange {
         }
     }
 
-    /// The touched file, if podkey replaces that file together with these files.
+    /// The touched file, if each change of the files replaces it: the name is reserved, or is beside the variables or beside one of
+    /// `files`.
     pub(crate) fn replaced<'a>(&self, mut files: impl Iterator<Item = &'a Destination>) -> Option<Destination> {
         let touched = self.touched()?;
         let is_replaced =
@@ -61,11 +62,11 @@ words! {
     }
 }
 
-/// What stands before an action's first `:`.
+/// The kind of an action: the text before its first `:`.
 const SIGNAL: &str = "signal";
 const TOUCH: &str = "touch";
 const HTTP: &str = "http";
-/// The one method of a request.
+/// The only method of a request.
 const POST: &str = "POST";
 
 impl FromStr for OnChange {

@@ -32,8 +32,8 @@ impl ApiPath {
         self.0.split('/')
     }
 
-    /// A path that podkey made from the names of a job, its branch and so on. A `%` in the path is a character of the secret's
-    /// name, and goes over the wire as `%25`. Nobody may write such a path: a person would mean an escape by `%`.
+    /// A path that podkey made from names of a job, such as its branch. A `%` in the path is a character of the secret's name, and is
+    /// `%25` in the request. Authors may not write `%` in a path, because they would mean an escape.
     #[cfg(feature = "agent")]
     pub(crate) fn with_literal_percent(text: String) -> Result<Self, Invalid> {
         text.replace('%', "_").parse::<Self>()?;

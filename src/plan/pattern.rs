@@ -14,7 +14,8 @@ pub struct Pattern(String);
 
 checked_text!(Pattern);
 
-/// Reads an optional list of patterns. A list that is present and empty must not allow everything.
+/// Reads an optional list of patterns. An empty list is not like a missing list: it must not allow
+/// everything.
 pub(crate) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Pattern>>, D::Error> {
     Vec::deserialize(deserializer).map(Some)
 }
@@ -42,9 +43,9 @@ impl Pattern {
         self.matches_bytes(text.as_bytes())
     }
 
-    /// Whether the path matches with every value of its placeholders: only a star can match a placeholder.
+    /// Whether the path matches for every value of its placeholders: only a star matches a placeholder.
     pub(crate) fn matches_template(&self, path: &PathTemplate) -> bool {
-        // No pattern has this byte: it never occurs in UTF-8.
+        // A byte that no pattern has, because it never occurs in UTF-8.
         const UNKNOWN: u8 = 0xff;
         let mut text = Vec::with_capacity(path.as_path().as_str().len());
         for piece in path.pieces() {
@@ -63,7 +64,7 @@ impl Pattern {
         let Some(first) = pattern.iter().position(is_star) else {
             return pattern == text;
         };
-        // Most patterns have one star: the text before the first star and behind the last star is compared at once.
+        // Compares the text before the first star and behind the last star directly, because most patterns have one star.
         let (start, rest) = pattern.split_at(first);
         let behind = rest.iter().rposition(is_star).map_or(0, |last| last + 1);
         let (stars, end) = rest.split_at(behind);
@@ -101,7 +102,7 @@ fn pieces(pattern: &[u8]) -> Vec<PatternPiece> {
     pieces
 }
 
-/// Follows all ways to match at once, byte by byte. The time is the length of the pattern times the length of the text, for
+/// Follows all ways to match in parallel, byte by byte. The time is the length of the pattern times the length of the text, for
 /// every path that the author of a pod can write. (Trying one way after the other takes the square of that.)
 fn matches_pieces(pieces: &[PatternPiece], text: &[u8]) -> bool {
     // At each position: whether the pieces before that position match the text up to now.
@@ -171,7 +172,7 @@ mod tests {
             assert_eq!(matches(pattern, text), expected, "{pattern} on {text}");
         }
         assert!("".parse::<Pattern>().is_err());
-        // With these patterns a matcher that tries every way runs for ever.
+        // With these patterns a matcher that tries one way after the other runs for ever.
         assert!(!matches(&"**a".repeat(50), &"a".repeat(49)));
         assert!(!matches(&"*a".repeat(50), &"a".repeat(49)));
     }
@@ -198,8 +199,8 @@ mod tests {
         }
     }
 
-    /// With one star in an allow rule, an author's path of 1,024 letters once cost a million steps, and an author has 64 paths.
-    /// If the time were the square of the length, this test would not end.
+    /// Regression: with one star in an allow rule, an author's path of 1,024 letters took a million steps, and an author has 64
+    /// paths. If the time were the square of the length, this test would not end.
     #[test]
     fn a_long_path_of_one_letter_is_matched_quickly() {
         let text = "a".repeat(300_000);
@@ -208,7 +209,7 @@ mod tests {
         }
     }
 
-    /// Matches by trying every way.
+    /// Matches with a search through every way.
     fn matches_slowly(pattern: &[u8], text: &[u8]) -> bool {
         match (pattern, text) {
             ([b'*', b'*', rest @ ..], _) => (0..=text.len()).any(|taken| matches_slowly(rest, &text[taken..])),

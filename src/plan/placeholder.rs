@@ -1,4 +1,4 @@
-//! API paths with placeholders, which the started hook fills in with what it knows about the job.
+//! API paths with placeholders, which the started hook fills in with facts about the job.
 
 use std::fmt;
 use std::str::FromStr;
@@ -47,7 +47,7 @@ pub struct PathTemplate(ApiPath);
 checked_text!(PathTemplate);
 
 impl ApiPath {
-    /// Whether the path has a placeholder, though nobody fills it in.
+    /// Whether the path has a placeholder.
     #[cfg(feature = "webhook")]
     pub(crate) fn has_placeholder(&self) -> bool {
         pieces(self.as_str()).any(|piece| matches!(piece, Ok(PathPiece::Placeholder(_))))
@@ -57,9 +57,9 @@ impl ApiPath {
 /// A part of a [`PathTemplate`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PathPiece<'a> {
-    /// Text as written; may hold slashes.
+    /// Text as written. May contain slashes.
     Text(&'a str),
-    /// To be filled in.
+    /// A placeholder to fill in.
     Placeholder(Placeholder),
 }
 
@@ -75,8 +75,8 @@ impl PathTemplate {
     }
 }
 
-/// The pieces of a text. An error is the text between two braces that name no placeholder, or the text at a brace without its
-/// pair.
+/// The pieces of a text. An error is a text between two braces that is not a placeholder, or the text at a brace without
+/// its counterpart.
 fn pieces(text: &str) -> impl Iterator<Item = Result<PathPiece<'_>, &str>> {
     let mut rest = text;
     std::iter::from_fn(move || {

@@ -10,7 +10,7 @@ use super::{Interval, OnChange, words::words};
 pub struct Refresh {
     /// The time between two reads of a secret without a lease.
     pub(crate) interval: Interval,
-    /// What to do after the files have changed.
+    /// The actions after the files have changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) on_change: Vec<OnChange>,
 }

@@ -1,7 +1,7 @@
-//! Texts that another program would accept as a path, a mount, a role or the name of a file, and podkey does not: a URL, the
-//! API's own prefixes, a variable of a shell, an expression of GitHub or Helm. The server would answer such a path with a 403
-//! or a 404 without an explanation, after minutes. Each answer here is the end of a sentence that begins with the text, and
-//! names what to write.
+//! Texts that another program would accept as a path, a mount, a role or the name of a file, but podkey does not: a URL, the
+//! API's own prefixes, a variable of a shell, an expression of GitHub or Helm. The server would answer a request for
+//! such a path with a 403 or a 404 without an explanation, after minutes. Each message here is the end of a sentence that begins
+//! with the text, and includes the text to write instead.
 
 use std::str::FromStr;
 
@@ -12,7 +12,7 @@ use crate::text::quoted;
 const WRITE_TEXT: &str = "write the text itself";
 const GITHUB: &str = "has ${{ … }}, which GitHub fills in only in a workflow's file";
 
-/// Parses a text. `wrong`, one of the functions below, may know better what is wrong with the text.
+/// Parses a text. `wrong` is one of the functions below: its message, if any, is better than the parser's.
 pub(crate) fn parse<T: FromStr<Err = Invalid>>(text: &str, wrong: fn(&str) -> Option<String>) -> Result<T, String> {
     match wrong(text) {
         Some(why) => Err(why),
@@ -20,7 +20,7 @@ pub(crate) fn parse<T: FromStr<Err = Invalid>>(text: &str, wrong: fn(&str) -> Op
     }
 }
 
-/// What is wrong with a text in which podkey replaces nothing.
+/// The problem of a text in which podkey replaces nothing.
 pub(crate) fn of_text(text: &str) -> Option<String> {
     if text.contains("${{") {
         return Some(format!("{GITHUB}: {WRITE_TEXT}"));
@@ -34,7 +34,7 @@ pub(crate) fn of_text(text: &str) -> Option<String> {
     None
 }
 
-/// What is wrong with a text in which podkey replaces nothing and a brace has no meaning.
+/// The problem of a text in which podkey replaces nothing and a brace has no meaning.
 pub(crate) fn of_plain_text(text: &str) -> Option<String> {
     of_text(text).or_else(|| {
         let is_blank = text.split_once('<').is_some_and(|(_, rest)| rest.contains('>'));
@@ -50,7 +50,7 @@ pub(crate) fn of_plain_text(text: &str) -> Option<String> {
     })
 }
 
-/// What is wrong with the name of a file that a shell would have changed.
+/// The problem of the name of a file in which a shell would replace a part.
 pub(crate) fn of_file(text: &str) -> Option<String> {
     if text.starts_with('~')
         && (text.len() == 1 || text.split('/').next().is_some_and(|first| first.len() < text.len()))
@@ -63,9 +63,9 @@ pub(crate) fn of_file(text: &str) -> Option<String> {
     of_text(text).map(|why| why.replace(WRITE_TEXT, "write the whole path"))
 }
 
-/// What is wrong with the API path of a secret.
+/// The problem of the API path of a secret.
 pub(crate) fn of_path(text: &str) -> Option<String> {
-    // The parser reports the length.
+    // The parser reports a path that is too long.
     if text.len() > MAX_PATH_BYTES {
         return None;
     }
@@ -116,7 +116,7 @@ fn is_command(text: &str) -> bool {
     ["vault ", "bao "].iter().any(|program| text.starts_with(program))
 }
 
-/// What is wrong with the mount of an auth method.
+/// The problem of the mount of an auth method.
 pub(crate) fn of_mount(text: &str) -> Option<String> {
     if let Some(why) = of_plain_text(text) {
         return Some(why);
@@ -140,7 +140,7 @@ pub(crate) fn of_mount(text: &str) -> Option<String> {
     slashes(text, &meant)
 }
 
-/// What is wrong with the name of a role. The server allows letters, digits, `_`, `-` and `.` in the names of roles for
+/// The problem of the name of a role. The server allows letters, digits, `_`, `-` and `.` in the names of roles for
 /// kubernetes and jwt, and nothing else: tried with OpenBao 2.7.2.
 pub(crate) fn of_role(text: &str) -> Option<String> {
     if let Some(why) = of_plain_text(text) {
@@ -163,7 +163,7 @@ pub(crate) fn of_role(text: &str) -> Option<String> {
     }
 }
 
-/// `: write "…"` with this path, if the path parses and `wrong` finds nothing wrong with the path.
+/// `: write "…"` with this path, if the path is valid and `wrong` finds no problem.
 fn meant(path: &str, text: &str, wrong: fn(&str) -> Option<String>) -> String {
     match path.parse::<ApiPath>() {
         Ok(path) if path.as_str() != text && wrong(path.as_str()).is_none() => {
@@ -178,7 +178,7 @@ fn slashes(text: &str, meant: &str) -> Option<String> {
     (is_wrong && !meant.is_empty()).then(|| format!("has an empty segment{meant}"))
 }
 
-/// The part of a URL behind `/v1/`. A text that is no URL stays whole.
+/// The part of a URL behind `/v1/`. A text that is not a URL stays whole.
 fn below_v1(text: &str) -> &str {
     match text.split_once("://") {
         None => text,
@@ -219,7 +219,8 @@ fn hex(digit: u8) -> Option<u8> {
     u8::try_from(digit).ok()
 }
 
-/// The first `$(NAME)`, `${NAME}` or `$NAME` (in capitals, two letters at least). `$$` is a dollar, as in Kubernetes.
+/// The first `$(NAME)`, `${NAME}` or `$NAME` (in capitals, two letters at least). `$$` stands for one dollar sign, as in
+/// Kubernetes.
 fn variable(text: &str) -> Option<&str> {
     let mut rest = text;
     while let Some(at) = rest.find('$') {
@@ -418,7 +419,7 @@ mod tests {
     }
 
     proptest! {
-        /// Nothing is wrong with the text that a message proposes.
+        /// The text that a message proposes has no problem.
         #[test]
         fn a_proposed_path_is_valid(text in "(https://v)?/?(v1/|auth/|a|%20|%2F|\\$|\\$\\(|~|/|\\{|login|data/){0,8}") {
             for (why, again) in [(of_path(&text), of_path as fn(&str) -> _), (of_mount(&text), of_mount)] {

@@ -1,5 +1,5 @@
-//! Enums whose values are fixed words, such as the formats of a file. Each word stands once, beside its meaning: parsers, the
-//! plan's JSON, messages and pages all take both from here.
+//! Enums whose values are fixed words, such as the formats of a file. Each word is written once, beside its meaning. Parsers, the
+//! plan's JSON and messages take the words from here.
 
 /// Defines an enum of fixed words. The doc comment of a value is the meaning that people read: write a sentence about the file,
 /// the job or the secret, not about the code.
@@ -36,7 +36,7 @@ macro_rules! words {
             /// Each word, as people write it.
             pub(crate) const NAMES: &'static [&'static str] = &[$($word),+];
 
-            /// Each word with its meaning, for pages and for `podkey explain`.
+            /// Each word with its meaning, for people.
             #[allow(dead_code, reason = "the pages that print the meanings come next; a test reads them until then")]
             pub(crate) const MEANINGS: &'static [(&'static str, &'static str)] =
                 &[$(($word, concat!($($meaning),+).trim_ascii())),+];
@@ -80,7 +80,7 @@ pub(crate) use words;
 
 use super::Invalid;
 
-/// That a text is none of these words: the end of a sentence that begins with the text.
+/// The error of a text that is none of these words: the end of a sentence that begins with the text.
 pub(crate) fn none_of(names: &[&str]) -> Invalid {
     Invalid(format!("is none of {}", names.join(", ")).into())
 }

@@ -6,13 +6,13 @@ use zeroize::Zeroizing;
 
 use crate::plan::Decode;
 
-/// `base64` of coreutils always pads, other tools never do: both are accepted.
+/// Padding is optional: `base64` of coreutils always pads, other tools never do.
 const FORGIVING: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::STANDARD, FORGIVING);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE, FORGIVING);
 
-/// The decoded bytes, or what is wrong and where, without any character of the text.
+/// The decoded bytes. The error is the problem and its place, without any character of the text.
 pub(super) fn decode(decode: Decode, text: &[u8]) -> Result<Zeroizing<Vec<u8>>, String> {
     if decode == Decode::None {
         return Ok(Zeroizing::new(text.to_vec()));
@@ -117,7 +117,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_byte_string_survives(bytes in proptest::collection::vec(any::<u8>(), 0..300), width in 1_usize..80) {
+        fn every_byte_string_is_decoded_unchanged(bytes in proptest::collection::vec(any::<u8>(), 0..300), width in 1_usize..80) {
             let encoded = STANDARD.encode(&bytes);
             let lines: Vec<&str> = encoded.as_bytes().chunks(width).map(|l| std::str::from_utf8(l).unwrap()).collect();
             prop_assert_eq!(&**decode(Decode::Base64, (lines.join("\n") + "\n").as_bytes()).unwrap(), &bytes);

@@ -10,7 +10,7 @@ use crate::text::{is_variable_name, steers};
 
 type Bytes = Zeroizing<Vec<u8>>;
 
-/// One value alone, as JSON.
+/// A single value, as JSON.
 pub(super) fn json_value(value: &TextOrJson<'_>) -> Bytes {
     match value {
         TextOrJson::Json(json) => compact(json),
@@ -23,7 +23,7 @@ pub(super) fn json_value(value: &TextOrJson<'_>) -> Bytes {
     }
 }
 
-/// One value alone, as YAML.
+/// A single value, as YAML.
 pub(super) fn yaml_value(value: &TextOrJson<'_>) -> Bytes {
     let mut out = Zeroizing::new(Vec::new());
     put_yaml(value, &mut out);
@@ -31,7 +31,7 @@ pub(super) fn yaml_value(value: &TextOrJson<'_>) -> Bytes {
     out
 }
 
-/// The capacity for the text of these fields, if few characters are escaped. A buffer that grows is copied each time, and wiped: a
+/// The capacity for the text of these fields, if few characters are escaped. A buffer that grows is copied and wiped each time: a
 /// secret of 4 MiB would need 12 MiB of memory at once.
 fn room(fields: &[(&str, TextOrJson<'_>)]) -> usize {
     let of = |(key, value): &(&str, TextOrJson<'_>)| {
@@ -44,7 +44,7 @@ fn room(fields: &[(&str, TextOrJson<'_>)]) -> usize {
     fields.iter().map(of).sum()
 }
 
-/// One `key: value` line a field; strings double-quoted, nested values in flow style.
+/// One `key: value` line for each field; strings in double quotes, nested values in flow style.
 pub(super) fn yaml(fields: &[(&str, TextOrJson<'_>)]) -> Bytes {
     let mut out = Zeroizing::new(Vec::with_capacity(room(fields)));
     if fields.is_empty() {
@@ -79,8 +79,8 @@ pub(super) enum Chosen {
 
 /// `NAME=value` lines that `sh` reads with `.`, byte for byte.
 ///
-/// Names of variables that steer programs are refused, unless the plan names the field: then the pod's author wants the variable. The
-/// names in a whole secret are the choice of the secret's writer.
+/// Variables that steer programs are refused if the secret's writer chose the name (a whole secret). If the plan names the field, the
+/// pod's author wants the variable.
 pub(super) fn dotenv(fields: &[(&str, TextOrJson<'_>)], chosen: Chosen) -> Result<Bytes, RenderError> {
     let mut out = Zeroizing::new(Vec::with_capacity(room(fields)));
     for (key, value) in fields {
@@ -163,7 +163,7 @@ fn put_yaml(value: &TextOrJson<'_>, out: &mut Vec<u8>) {
                     // YAML does not have all of JSON's escapes: not surrogate pairs and `\/`.
                     _ if token.starts_with('"') => match serde_json::from_str::<String>(token) {
                         Ok(text) => quote(&Zeroizing::new(text), Quoting::Yaml, out),
-                        // A lone surrogate: the escape stays as it is.
+                        // A lone surrogate: the escape stays as written.
                         Err(_) => out.extend_from_slice(token.as_bytes()),
                     },
                     _ => out.extend_from_slice(token.as_bytes()),
@@ -179,8 +179,8 @@ enum Quoting {
     Yaml,
 }
 
-/// A double-quoted string. For YAML, characters are escaped that YAML 1.1 or 1.2 does not count as printable, or takes for a line
-/// break.
+/// A double-quoted string. For YAML, this also escapes characters that YAML 1.1 or 1.2 does not count as printable or reads as a
+/// line break.
 fn quote(text: &str, quoting: Quoting, out: &mut Vec<u8>) {
     out.push(b'"');
     for c in text.chars() {

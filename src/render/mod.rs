@@ -18,7 +18,7 @@ use format::Chosen;
 /// Why a secret's data cannot become the file. Contains names and positions, never a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RenderError {
-    /// The field exists, and is null.
+    /// The field is null.
     #[error("the field {field:?} is null: it has no value to deliver")]
     NullField {
         /// The field.
@@ -39,7 +39,7 @@ pub enum RenderError {
         field: String,
         /// The encoding.
         encoding: &'static str,
-        /// What is wrong, and where.
+        /// The problem and its place.
         problem: String,
     },
     /// The format cannot hold this field.
@@ -49,7 +49,7 @@ pub enum RenderError {
         field: String,
         /// The format's name.
         format: &'static str,
-        /// Why.
+        /// The reason.
         problem: &'static str,
     },
     /// A field's text is not valid Unicode (a lone surrogate).
@@ -63,10 +63,10 @@ pub enum RenderError {
     FieldName {
         /// The field.
         field: String,
-        /// Why, as the end of a sentence.
+        /// The reason, as the end of a sentence.
         problem: Invalid,
     },
-    /// Two fields would be files of the same name.
+    /// Two fields would become one file.
     #[error("the fields {first:?} and {second:?} would both be the file {file}")]
     SameName {
         /// The first field.
@@ -118,7 +118,7 @@ enum TextOrJson<'a> {
     Json(&'a str),
 }
 
-/// The path and the content of each file that a planned file becomes: one, or one for each field.
+/// The destination and the content of each file that a planned file becomes: one file, or one file for each field.
 pub(crate) fn render_all<P>(
     file: &PlannedFile<P>,
     fields: &Fields<'_>,
@@ -147,7 +147,7 @@ fn each_field(
             problem,
         })
     };
-    // All names first: a wrong name is reported before a wrong value, and before any decoding.
+    // All names first, so that an invalid name is reported before an invalid value.
     for (field, _) in present.clone() {
         let file = file(field)?;
         if let Some(first) = made_of.insert(file.to_string(), field) {

@@ -1,4 +1,4 @@
-//! What each format writes and refuses. Reading it back by real readers is in `tests/agent/formats.rs`: here all is pure.
+//! The text of each format, and the values that it refuses. `tests/agent/formats.rs` reads the files with real readers.
 
 use proptest::prelude::*;
 
@@ -19,7 +19,7 @@ fn file(key: Option<&str>, decode: Decode, format: Format) -> PlannedFile {
     }
 }
 
-/// The file of a secret, or of one field.
+/// The content of the file of a whole secret, or of one field.
 pub(crate) fn rendered(json: &str, key: Option<&str>, format: Format) -> Result<String, RenderError> {
     let fields = Fields::parse(json).unwrap();
     render(&file(key, Decode::None, format), &fields).map(|bytes| String::from_utf8(bytes.expose().to_vec()).unwrap())
@@ -43,7 +43,7 @@ fn raw_is_the_field_and_nothing_else() {
 }
 
 #[test]
-fn a_field_that_is_null_or_missing_is_named_with_the_names_there_are() {
+fn a_field_that_is_null_or_missing_is_reported_with_the_names_of_existing_fields() {
     let null = rendered(r#"{"a":"canary","none":null}"#, Some("none"), Format::Raw).unwrap_err();
     assert!(null.to_string().contains("\"none\" is null"), "{null}");
     for key in ["gone", "A"] {
@@ -74,7 +74,7 @@ fn json_keeps_every_token_of_the_server() {
 }
 
 #[test]
-fn yaml_is_one_line_a_field_that_both_versions_of_yaml_read_alike() {
+fn yaml_has_one_line_for_each_field_and_yaml_1_1_and_1_2_read_equal_values() {
     let json =
         r#"{"a":"x: #y","no":"on","k k":"\u0085\u2028\ufeff\u0007\u007f","n":null,"o":{"p":[1.10,"\ud83d\ude00\/"]}}"#;
     assert_eq!(
@@ -152,7 +152,7 @@ fn properties_are_escaped_as_java_reads_them() {
 }
 
 #[test]
-fn decoded_bytes_fit_raw_only_unless_they_are_text() {
+fn decoded_bytes_that_are_not_text_need_the_format_raw() {
     let fields = Fields::parse(r#"{"B":"/w==","T":"aGk="}"#).unwrap();
     let one = |key, format| render(&file(Some(key), Decode::Base64, format), &fields);
     assert_eq!(one("B", Format::Raw).unwrap().expose(), [0xff]);
@@ -163,7 +163,7 @@ fn decoded_bytes_fit_raw_only_unless_they_are_text() {
 }
 
 #[test]
-fn data_that_is_no_object_of_distinct_fields_is_refused() {
+fn data_that_is_not_an_object_with_distinct_fields_is_refused() {
     for json in ["[]", "1", "null", r#"{"a":1,"a":2}"#, r#"{"a":1,"\u0061":2}"#, ""] {
         assert!(Fields::parse(json).is_err(), "{json}");
     }
@@ -173,7 +173,7 @@ fn data_that_is_no_object_of_distinct_fields_is_refused() {
 
 proptest! {
     #[test]
-    fn raw_and_json_give_every_value_back(value in any::<String>()) {
+    fn readers_get_every_value_back_from_raw_and_json(value in any::<String>()) {
         let json = serde_json::json!({"k": value}).to_string();
         prop_assert_eq!(&rendered(&json, Some("k"), Format::Raw).unwrap(), &value);
         let quoted = rendered(&json, Some("k"), Format::Json).unwrap();
@@ -181,7 +181,7 @@ proptest! {
     }
 
     #[test]
-    fn no_error_holds_a_value(value in "canary[ -~]{0,20}", decode in 0..3_usize) {
+    fn no_error_contains_a_value(value in "canary[ -~]{0,20}", decode in 0..3_usize) {
         let fields_json = serde_json::json!({"k": value}).to_string();
         let fields = Fields::parse(&fields_json).unwrap();
         let decode = [Decode::Base64, Decode::Base64url, Decode::Hex][decode];
@@ -203,7 +203,7 @@ fn each(name: &str, decode: Decode, json: &str) -> Result<Vec<(String, Vec<u8>)>
 }
 
 #[test]
-fn each_field_is_a_file_of_its_own() {
+fn each_field_becomes_a_separate_file() {
     let json = r#"{"user":"web","port":5432,"none":null,"Nested":{ "a":1 }}"#;
     let name = "db/{{ .SecretKey | uppercase }}.txt";
     let made = each(name, Decode::None, json).unwrap();
@@ -238,7 +238,7 @@ fn a_field_that_cannot_name_a_file_or_shares_its_name_is_reported() {
         r#"{".status.json":"canary"}"#,
         &long,
     ] {
-        // Beside one that could: nothing at all comes of it.
+        // Beside a valid field: still no file at all.
         let json = field.replace('}', r#","good":"canary"}"#);
         let text = problem("{{ .SecretKey }}", &json);
         assert!(text.contains("for the field") && !text.contains("canary"), "{text}");
@@ -252,7 +252,7 @@ fn a_field_that_cannot_name_a_file_or_shares_its_name_is_reported() {
         "{text}"
     );
     assert!(!text.contains("canary"), "{text}");
-    // What is wrong with a value is named by its field.
+    // A problem of a value is reported with the name of the field.
     let text = each("{{ .SecretKey }}", Decode::Hex, r#"{"a":"00","b":"canary"}"#)
         .unwrap_err()
         .to_string();

@@ -9,7 +9,7 @@ use super::{LEAST, Schedule, SecretIndex, SecretValidity, TokenNumber, Work};
 #[derive(Debug, Clone, Copy)]
 struct DueWork {
     at: Duration,
-    /// The work makes no sense from then on.
+    /// From this time on, the work makes no sense.
     until: Duration,
     kind: WorkKind,
 }
@@ -27,14 +27,14 @@ enum WorkKind {
 }
 
 impl Schedule {
-    /// When there is work next. Later than now, when nothing is [`Self::due`] now.
+    /// The time of the next work. Later than now if no work is [`Self::due`] now.
     pub(crate) fn wake(&self) -> Duration {
         let all = self.all_due(self.asked);
         all.map(|due| self.paced(due.at)).min().unwrap_or(Duration::MAX)
     }
 
-    /// The work that has been due for longest, if any; work on the token goes first. Its result is to be reported before the next
-    /// call.
+    /// The work that has been due for the longest time, if any. Logins and the renewal of the token come first. The caller
+    /// reports the result before the next call.
     pub(crate) fn due(&mut self, now: Duration) -> Option<Work> {
         let now = now.max(self.asked);
         self.asked = now;
@@ -47,7 +47,7 @@ impl Schedule {
         self.hand_out(kind, now)
     }
 
-    /// Makes the work, and puts off its next try: also if its result is never reported.
+    /// Makes the work, and sets the time of the next try, in case the result is never reported.
     fn hand_out(&mut self, kind: WorkKind, now: Duration) -> Option<Work> {
         let next = now + LEAST;
         Some(match kind {
@@ -90,7 +90,7 @@ impl Schedule {
         })
     }
 
-    /// All static secrets that are due, as far as the token's uses reach.
+    /// All static secrets that are due, but no more than the token has uses left.
     fn hand_out_static(&mut self, now: Duration, next: Duration) -> Vec<SecretIndex> {
         if self.next_round <= now {
             self.next_round = (now + self.jittered_interval()).max(next);
@@ -129,7 +129,7 @@ impl Schedule {
         all.filter(|due| self.paced(due.at) < due.until)
     }
 
-    /// All work that needs this token, or keeps it.
+    /// All work that needs this token, renews it, or looks for a newer login.
     fn due_with(&self, token: &CurrentToken) -> impl Iterator<Item = DueWork> {
         let relogin = token.relogin.map(|relogin| DueWork {
             at: relogin.next.max(self.login.next),
@@ -180,7 +180,8 @@ impl Schedule {
             .flat_map(|(read, renew)| std::iter::once(read).chain(renew))
     }
 
-    /// When the secret is read or its lease renewed next, by what is known now. Without a token: when the next login is.
+    /// The expected time of the secret's next read, or of the next renewal of its lease. Without a token: the time of the
+    /// next login.
     pub(crate) fn next_try(&self, index: SecretIndex) -> Option<Duration> {
         let secret = self.secrets.get(index.0)?;
         match self.token.as_ref().filter(|token| token.is_valid(self.asked)) {
@@ -189,7 +190,7 @@ impl Schedule {
         }
     }
 
-    /// Not before the pause ends that all requests share.
+    /// The time, but not before the end of the pause that all requests share.
     fn paced(&self, at: Duration) -> Duration {
         at.max(self.pace.until)
     }

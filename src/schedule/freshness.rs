@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::{Schedule, SecretIndex, SecretValidity};
 
-/// Whether the pod has a secret as the server has it.
+/// Whether the pod's copy of a secret is the server's current version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SecretFreshness {
-    /// As the server had it at the last time that the secret was due.
+    /// The last read or renewal that was due has succeeded.
     Fresh,
-    /// Older: the last try failed, or there was no try yet, or none when the secret was due.
+    /// Possibly old: the last try failed, or no try was made yet, or none was made when the secret was due.
     Stale,
     /// The last read was denied.
     Denied,
@@ -28,7 +28,7 @@ impl Schedule {
         match &secret.validity {
             SecretValidity::Lease(term, with) if self.lease_end(term, *with) <= now => SecretFreshness::Expired,
             SecretValidity::Ends(term) if term.end <= now => SecretFreshness::Expired,
-            // The read is due and does not come, perhaps for long: the server is unavailable, or refuses the login.
+            // The read is due but is not made, perhaps for a long time: the server is unavailable, or refuses the login.
             SecretValidity::Static | SecretValidity::Unknown
                 if secret.freshness == SecretFreshness::Fresh && self.readable_at(index, secret) <= self.asked =>
             {
@@ -38,8 +38,8 @@ impl Schedule {
         }
     }
 
-    /// How long a lease lasts, counted from its request or its last renewal: until its own end or that of its token, whichever
-    /// comes first. None: the secret has no lease.
+    /// The time from the request or the last renewal of a lease until the lease ends or its token ends, whichever is first.
+    /// None: the secret has no lease.
     pub(crate) fn lease_duration(&self, index: SecretIndex) -> Option<Duration> {
         match &self.secrets.get(index.0)?.validity {
             SecretValidity::Lease(term, with) => Some(self.lease_end(term, *with).saturating_sub(term.since)),
@@ -47,7 +47,7 @@ impl Schedule {
         }
     }
 
-    /// When the freshness of a secret gets worse next, if no work is done until then.
+    /// The next time at which a secret becomes stale or expires, if no work is done before.
     pub(crate) fn worsens(&self) -> Option<Duration> {
         let all = self.secrets.iter().enumerate();
         let all = all.filter_map(|(index, secret)| match &secret.validity {

@@ -1,38 +1,39 @@
-//! The hard limit on new credentials: each request that may make one needs a [`Permit`], whatever failed before.
+//! The hard limit on new credentials: each request that may make a credential needs a [`Permit`], whatever failed before.
 
 use std::time::Duration;
 
 use super::SecretIndex;
 
-/// Two new credentials of one secret are at least this far apart, however short they live.
+/// The shortest time between two new credentials of one secret, however short their TTL is.
 pub(super) const FLOOR: Duration = Duration::from_secs(30);
 
-/// The right to send one request that may make a new credential: a read of a database role, a write to a PKI role. The function that
-/// sends the request takes the permit by value, so that one permit is one request. Only the limiter makes permits.
+/// The right to send one request that may make a new credential, such as a read of a database role or a write to a PKI role.
+/// The function that sends the request takes the permit by value, so a permit cannot be used twice. Only the limiter makes
+/// permits.
 #[derive(Debug)]
 #[must_use = "a permit that is not used is given back"]
 pub(crate) struct Permit {
     index: SecretIndex,
-    /// Since when the limiter allowed the request.
+    /// The time from which the limiter allowed the request.
     free: Duration,
 }
 
 /// At most one new credential per secret in max(30 s, TTL/3). The limiter counts permits, not answers: a request whose answer was lost
-/// may have made a credential too. (Programs that read again whenever a renewal failed have made hundreds of database users in
-/// a minute, each of which Vault keeps until its TTL.)
+/// may have made a credential too. (Other programs read again after
+/// each failed renewal, and made hundreds of database users in a minute. Vault keeps each user until its TTL is over.)
 #[derive(Debug)]
 pub(super) struct Limiter(Vec<Allowance>);
 
 #[derive(Debug, Clone, Copy)]
 struct Allowance {
-    /// From when the next permit is given.
+    /// The time from which the limiter gives the next permit.
     free: Duration,
-    /// The TTL of the last credential, as far as known.
+    /// The TTL of the last credential. Zero: not known.
     ttl: Duration,
 }
 
 impl Limiter {
-    /// For secrets whose past is not known: each counts as read just now.
+    /// Each secret counts as read at `now`, because its past is not known.
     pub(super) fn new(secrets: usize, now: Duration) -> Self {
         let unknown = Allowance {
             free: now + FLOOR,
@@ -41,7 +42,7 @@ impl Limiter {
         Self(vec![unknown; secrets])
     }
 
-    /// From when a permit is given.
+    /// The time from which the limiter gives a permit.
     pub(super) fn free(&self, index: SecretIndex) -> Duration {
         self.0.get(index.0).map_or(Duration::MAX, |allowance| allowance.free)
     }
@@ -57,14 +58,15 @@ impl Limiter {
         Some(permit)
     }
 
-    /// Takes back a permit whose request cannot have made a credential: it was not sent, or was refused.
+    /// Takes back a permit whose request cannot have made a credential: the request was not sent, or the server refused the
+    /// request.
     pub(super) fn unused(&mut self, permit: Permit) {
         if let Some(allowance) = self.0.get_mut(permit.index.0) {
             allowance.free = permit.free;
         }
     }
 
-    /// A new credential was made now, with this TTL.
+    /// Records a new credential, made now, with this TTL.
     pub(super) fn made(&mut self, index: SecretIndex, now: Duration, ttl: Duration) {
         if let Some(allowance) = self.0.get_mut(index.0) {
             allowance.ttl = ttl;
@@ -72,7 +74,7 @@ impl Limiter {
         }
     }
 
-    /// The credential that was last reported as made now was made `age` ago.
+    /// Corrects the last record: the credential was made `age` ago.
     pub(super) fn older(&mut self, index: SecretIndex, age: Duration) {
         if let Some(allowance) = self.0.get_mut(index.0) {
             allowance.free = allowance.free.saturating_sub(age);
@@ -101,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn one_credential_in_a_third_of_its_ttl_but_never_two_in_30_seconds() {
+    fn one_credential_is_made_in_a_third_of_the_ttl_and_never_two_in_30_seconds() {
         for (ttl, wait) in [(0, 30), (60, 30), (90, 30), (3600, 1200), (86400, 28800)] {
             let mut limiter = limiter(ttl);
             for round in 1..4 {
@@ -118,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_permit_whose_request_made_nothing_is_given_back() {
+    fn a_permit_whose_request_made_no_credential_can_be_returned() {
         let mut limiter = limiter(3600);
         for _ in 0..3 {
             let permit = limiter.permit(SECRET, secs(3000)).unwrap();
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn an_earlier_read_counts_with_its_age_and_an_unknown_past_as_just_now() {
+    fn an_earlier_read_counts_with_its_age_and_a_secret_with_an_unknown_past_counts_as_read_now() {
         let mut limiter = Limiter::new(1, secs(5));
         assert_eq!(limiter.free(SECRET), secs(35));
         for (age, free) in [(1000, 205), (1205, 0), (9000, 0)] {

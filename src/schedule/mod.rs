@@ -1,35 +1,36 @@
 //! When the sidecar logs in, renews its token and its leases, reads secrets again, and revokes a token that it has replaced.
 //!
-//! A state machine without clock, I/O or async. The loop around it has four lines: sleep until [`Schedule::wake`]; take the
-//! work that is [`Schedule::due`], one piece at a time, until none is left; do the work, with one try; report the result.
-//! Times are durations on one clock that only goes forward and counts the sleep of a suspended machine too. All other facts
-//! come from the server's answers, never from a wall clock, and never from a look-up: a standby may answer a look-up with a
-//! TTL that is days old.
+//! A state machine without clock, I/O or async. The loop around the schedule sleeps until [`Schedule::wake`]; takes the work
+//! that is [`Schedule::due`], one piece at a time, until none is left; does the work, with one try; and reports the result.
+//! Times are durations on one clock that only goes forward and that also counts the time in which the machine is suspended.
+//! All other facts come from the server's answers. None comes from a wall clock, and none from a look-up of a token or lease:
+//! a standby may answer a look-up with a TTL that is days old.
 //!
 //! The rules:
 //!
-//! - A secret without a lease is read again after the interval less up to a tenth of it, so that no change is older than the
-//!   interval when it is seen. All such secrets of the pod are read together. The first read comes at a random moment of the
-//!   first interval, so that pods which started together do not read together for ever.
-//! - A lease, and the token, is renewed at about two thirds of its TTL ([`term`]). A lease or token that cannot be renewed, or
-//!   no further (its maximum TTL is near), is replaced at that time; one whose renewal failed, after nine tenths. Tries come
-//!   more often as the end comes nearer, but never twice in a second.
-//! - A lease ends with the token that made it (<https://developer.hashicorp.com/vault/docs/concepts/lease>). After a new login
-//!   the leased secrets are therefore read again with the new token, and the old token is revoked when no credential of it is
-//!   in use any more.
+//! - A secret without a lease is read again after 90 to 99 per cent of the interval, so that podkey sees every change within
+//!   the interval. All such secrets of the pod are read together. The first read is at a random moment of the first interval,
+//!   so that pods that started together do not read together for ever.
+//! - Leases and the token are renewed at about two thirds of their TTL ([`term`]). A lease or token that cannot be renewed, or
+//!   cannot be renewed further (the maximum TTL is near), is replaced at that time. A lease or token whose renewal failed is
+//!   replaced after nine tenths of the TTL. Tries become more frequent near the end, but there are never two in one second.
+//! - A lease ends with the token that made it (<https://developer.hashicorp.com/vault/docs/concepts/lease>). After a new login,
+//!   the leased secrets are therefore read again with the new token. The old token is revoked when no credential of the old
+//!   token is in use any more.
 //! - A server may check, at each renewal of a token, whether the service-account token of the login is still valid (OpenBao ≥
-//!   2.6.4 and 2.7.1, with the kubernetes method). So a new login comes before that token expires ([`Proof`]), as soon as there
-//!   is a newer one to log in with. A token whose renewal is denied is replaced at once, by one login.
-//! - A replaced token is revoked a little later than its last lease was replaced: a program that has just read the old
-//!   credential may still use it.
+//!   2.6.4 and 2.7.1, with the kubernetes method). So the sidecar logs in again before the service-account token expires
+//!   ([`Proof`]), as soon as a newer service-account token exists. A client token whose renewal is denied is replaced at once,
+//!   by one login.
+//! - A replaced token is revoked a little after its last lease was replaced: a program that has just read the old credential
+//!   may still use that credential.
 //! - Every request that may make a new credential needs a [`Permit`] of the [`limiter`].
-//! - A server that is unavailable, or answers 429, gets no request at all for a while ([`pace`]). Other failures are retried one
-//!   by one, with a growing pause. So is a request without an answer to a server that answers others. The files stay unchanged
-//!   meanwhile.
-//! - Secrets without a lease take turns: none waits for another one that always fails.
-//! - A read that was allowed and is denied now is answered by one new login: the token may be gone, or its role may have other
-//!   policies. If the login does not help, the denied read is a failure like others.
-//! - Work that was missed, while the machine was suspended or the server unavailable, is done once.
+//! - A server that is unavailable, or answers 429, gets no request for some time ([`pace`]). After other failures only the failed
+//!   request is retried, with a growing pause; also after a request without an answer, if the server answers other requests.
+//!   The files stay unchanged meanwhile.
+//! - Secrets without a lease take turns, so that no secret waits for a secret that always fails.
+//! - If a read was allowed before and is denied now, the sidecar logs in once: the token may be gone, or the policies of its
+//!   role may have changed. If the login does not help, the denied read is a failure like others.
+//! - Work that was missed while the machine was suspended, or while the server was unavailable, is done once.
 
 mod answers;
 mod due;
@@ -59,7 +60,7 @@ use self::secrets::{ScheduledSecret, SecretValidity};
 use self::term::LONGEST;
 use self::tokens::{CurrentToken, ReplacedToken};
 
-/// The same work is not done twice within this time.
+/// The shortest time between two tries of one piece of work.
 const LEAST: Duration = Duration::from_secs(1);
 
 /// The state machine. See the module's description.
@@ -80,7 +81,7 @@ pub(crate) struct Schedule {
     read_order: Vec<SecretIndex>,
     /// When all static secrets are read next.
     next_round: Duration,
-    /// The time of the last call of [`Schedule::due`]: terms of the work's result are counted from then.
+    /// The time of the last call of [`Schedule::due`], when the request was sent. The TTL in an answer counts from this time.
     asked: Duration,
 }
 
@@ -89,13 +90,13 @@ pub(crate) struct Schedule {
 struct Retry {
     /// Failures in a row.
     failures: u32,
-    /// The request is not sent before.
+    /// The request is not sent before this time.
     next: Duration,
 }
 
 impl Schedule {
-    /// `token` is the token of the handover, whose number is the default one. Without it, the leases in `secrets` count as lost,
-    /// but their past still counts for the limiter. A secret whose past is not known is `None`.
+    /// `token` is the token of the handover, with the default number. Without a token the leases in `secrets` count as lost, but
+    /// the limiter still counts their past reads. A secret whose past is not known is `None`.
     pub(crate) fn new(
         now: Duration,
         seed: u64,
@@ -136,7 +137,7 @@ impl Schedule {
         schedule
     }
 
-    /// Takes over what an earlier process obtained.
+    /// Takes over an answer that an earlier process obtained.
     fn take_over(&mut self, index: SecretIndex, now: Duration, age: Duration, lifetime: Lifetime) {
         self.learn(index, now, age, lifetime);
         self.limiter.older(index, age);
@@ -146,7 +147,7 @@ impl Schedule {
         }
     }
 
-    /// All leases are lost with their token. A certificate is as good as before; all other secrets are read again.
+    /// The token is lost, and with the token all leases. Certificates stay valid; all other secrets are read again.
     fn read_all_again(&mut self, now: Duration) {
         for secret in &mut self.secrets {
             match &mut secret.validity {
@@ -165,7 +166,7 @@ impl Schedule {
         self.limiter.unused(permit);
     }
 
-    /// The retry after one more failure, sooner where something `end`s.
+    /// The retry after one more failure. `end`: the end of the token or lease; the retry is sooner near that end.
     fn again(&mut self, retry: Retry, now: Duration, end: Option<Duration>) -> Retry {
         let failures = retry.failures + 1;
         Retry {
@@ -174,7 +175,7 @@ impl Schedule {
         }
     }
 
-    /// Notes whether the server is available, by an answer or its absence.
+    /// Records whether the server is available. `failure`: the failure of the last request, if any.
     fn answered(&mut self, now: Duration, failure: Option<&WorkFailure>) {
         let end = self.next_end(now);
         match failure {
@@ -184,7 +185,7 @@ impl Schedule {
         }
     }
 
-    /// When the first of the pod's token and credentials ends.
+    /// The earliest end of the pod's token, leases and certificates.
     fn next_end(&self, now: Duration) -> Option<Duration> {
         let token = self.token.as_ref().map(|token| token.term.end);
         let ends = self.secrets.iter().filter_map(|secret| match &secret.validity {
@@ -195,7 +196,7 @@ impl Schedule {
         ends.chain(token).filter(|end| *end > now).min()
     }
 
-    /// Never the whole interval: the read and the swap take time too.
+    /// 90 to 99 per cent of the interval: the read and the change of the files take time too.
     fn jittered_interval(&mut self) -> Duration {
         self.interval.mul_f64(0.9 + 0.09 * self.rng.f64())
     }

@@ -1,4 +1,4 @@
-//! How soon the server gets a request again after it was unavailable, or answered 429.
+//! The pause before the next request, after the server was unavailable or answered 429.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use super::LEAST;
 
 /// The longest pause.
 const CAP: Duration = Duration::from_secs(300);
-/// The first pause after a failure. (The interval, where that is shorter.)
+/// The first pause after a failure. (If the interval is shorter: the interval.)
 const BASE: Duration = Duration::from_secs(10);
 
-/// Back-off: the pause doubles with each failure from min(interval, 10 s) to 5 minutes. Each pause is between half of that and all
-/// of it, so that pods whose requests failed together do not retry together.
+/// Back-off: the pause doubles with each failure from min(interval, 10 s) to 5 minutes. Each pause is a
+/// random part of that, between half and all, so that pods whose requests failed together do not retry together.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Backoff(Duration);
 
@@ -21,8 +21,8 @@ impl Backoff {
         Self(interval.clamp(LEAST, BASE))
     }
 
-    /// The pause after so many failures in a row. Where something `end`s meanwhile, at most a quarter of the time until then: about
-    /// twenty tries in the last third of an hour.
+    /// The pause after this number of failures in a row. Before an `end` (of a token, lease or certificate) the pause is at most
+    /// a quarter of the time that is left: about twenty tries in the last third of a TTL of one hour.
     pub(super) fn pause(self, failures: u32, now: Duration, end: Option<Duration>, rng: &mut Rng) -> Duration {
         let grown = self.grown(failures).mul_f64(0.5 + rng.f64() / 2.0);
         let left = end.and_then(|end| end.checked_sub(now)).filter(|left| !left.is_zero());
@@ -42,7 +42,7 @@ pub(super) struct Pace {
     throttled: bool,
     /// When the level last rose.
     risen: Duration,
-    /// No request is sent before.
+    /// No request is sent before this time.
     pub(super) until: Duration,
 }
 
@@ -59,7 +59,7 @@ impl Pace {
 
     /// The server is unavailable.
     pub(super) fn unavailable(&mut self, now: Duration, end: Option<Duration>, rng: &mut Rng) {
-        // Pauses that were shortened because a lease is about to end do not lengthen the later ones.
+        // Tries that are more frequent because a lease ends soon do not make later pauses longer.
         if self.level == 0 || now >= self.risen + self.backoff.grown(self.level) / 2 {
             self.rise(now);
         }
@@ -73,8 +73,9 @@ impl Pace {
         self.until = now + asked.unwrap_or_default().min(CAP) + self.backoff.pause(self.level, now, end, rng);
     }
 
-    /// The server answered, with success or an error of another kind: it is available. Under a quota the pauses shrink as they grew,
-    /// step by step: all pods together then settle where at most every second request exceeds the quota.
+    /// The server answered, with success or with an error other than 429, so the server is available. After a 429 the pauses
+    /// shrink as they grew, step by step. All pods together then reach a state in which at most every second request exceeds
+    /// the quota.
     pub(super) fn answered(&mut self, now: Duration, end: Option<Duration>, rng: &mut Rng) {
         self.expire(now);
         self.level = if self.throttled {
@@ -96,7 +97,7 @@ impl Pace {
         }
     }
 
-    /// Starts again after a long time without any request, such as a suspended machine: the level from before says nothing now.
+    /// Resets the level after a long time without any request, such as on a suspended machine: the old level means nothing now.
     fn expire(&mut self, now: Duration) {
         if now > self.until + CAP {
             self.level = 0;

@@ -1,4 +1,4 @@
-//! The secrets to keep fresh: what each answer says about one of them, and when it is read next.
+//! The secrets to keep fresh: how each answer changes a secret's state, and when the secret is read next.
 
 use std::time::Duration;
 
@@ -6,31 +6,32 @@ use super::limiter::FLOOR;
 use super::term::{LONGEST, Term};
 use super::{LEAST, Lifetime, Retry, Schedule, SecretFreshness, SecretIndex, TokenNumber, WorkFailure};
 
-/// A token is not revoked for this time after its last lease was replaced, or for half of its remaining life.
+/// The time from the replacement of a token's last lease to the revocation of the token. At most half of the token's
+/// remaining life.
 const GRACE: Duration = Duration::from_secs(30);
-/// A read that stays denied is tried with a new token again after this time: new policies of a role are in new tokens only.
+/// While a read stays denied, the sidecar logs in again after this time: only new tokens have the new policies of a role.
 const LOGIN_FOR_DENIED: Duration = Duration::from_secs(3600);
 
-/// What is known of a secret.
+/// The state of a secret.
 #[derive(Debug)]
 pub(super) struct ScheduledSecret {
     pub(super) validity: SecretValidity,
-    /// The tries to read it.
+    /// The tries to read the secret.
     pub(super) retry: Retry,
-    /// The tries to renew its lease.
+    /// The tries to renew the lease.
     pub(super) renewals: Retry,
     pub(super) freshness: SecretFreshness,
-    /// A read of it has made a credential that ends: it needs a permit from then on.
+    /// A read has made a credential that ends, so every further read needs a permit.
     makes_credentials: bool,
 }
 
-/// How long the secret that the pod has is valid.
+/// How long the pod's copy of the secret is valid.
 #[derive(Debug)]
 pub(super) enum SecretValidity {
     Static,
     Unknown,
     Ends(Term),
-    /// With the token that made the lease.
+    /// The lease, with the number of the token that made the lease.
     Lease(Term, TokenNumber),
 }
 
@@ -47,7 +48,7 @@ impl ScheduledSecret {
 }
 
 impl Schedule {
-    /// The result of reading each of these secrets, once the files are as the answers say.
+    /// The result of reading each of these secrets. The caller has written the new values into the files before.
     pub(crate) fn read(&mut self, now: Duration, results: &[(SecretIndex, Result<Lifetime, WorkFailure>)]) {
         let age = now.saturating_sub(self.asked);
         // A server that answers some requests is available.
@@ -63,15 +64,15 @@ impl Schedule {
                 Err(failure) => self.read_failed(*index, now, failure),
             }
         }
-        // After the answers were taken in: a pause ends before a lease does.
+        // After `learn` and `read_failed`, because the pause depends on the ends of the leases.
         let failures = || results.iter().filter_map(|(_, result)| result.as_ref().err());
         let throttled = failures().find(|failure| matches!(failure, WorkFailure::Throttled(_)));
         let unavailable = failures().find(|failure| **failure == WorkFailure::Unavailable && !answers);
         self.answered(now, throttled.or(unavailable));
     }
 
-    /// These secrets were handed out to be read and not requested, because the server was unavailable for one before them. They
-    /// are due as before.
+    /// The read of these secrets was handed out, but no request was sent, because the server was unavailable or throttled the
+    /// request before. The secrets are still due.
     pub(crate) fn not_requested(&mut self, indices: &[SecretIndex]) {
         for index in indices {
             if let Some(secret) = self.secrets.get_mut(index.0) {
@@ -106,7 +107,7 @@ impl Schedule {
                 term.end = now;
                 term.give_up(now);
             }
-            // The token is gone, or may not renew leases. The read will show which.
+            // Either the token is gone, or the token may not renew leases. The next read shows which is true.
             Err(WorkFailure::Denied) => term.give_up(now),
             Err(WorkFailure::Failed) => {
                 let (renewals, end) = (secret.renewals, term.end);
@@ -115,7 +116,7 @@ impl Schedule {
         }
     }
 
-    /// From when a secret may be read, by what is known of it.
+    /// The time from which a secret may be read.
     pub(super) fn readable_at(&self, index: SecretIndex, secret: &ScheduledSecret) -> Duration {
         match secret.validity {
             SecretValidity::Static => secret.retry.next,
@@ -123,7 +124,7 @@ impl Schedule {
         }
     }
 
-    /// Takes in an answer to a request that was sent `age` ago.
+    /// Records the answer to a request that was sent `age` ago.
     pub(super) fn learn(&mut self, index: SecretIndex, now: Duration, age: Duration, lifetime: Lifetime) {
         let next = (now + self.jittered_interval().saturating_sub(age)).max(now + LEAST);
         if self.next_round <= now {
@@ -170,7 +171,7 @@ impl Schedule {
         }
     }
 
-    /// A lease without a TTL of its own lasts as long as its token.
+    /// Gives a lease without a TTL the remaining life of its token.
     fn with_ttl(&self, now: Duration, age: Duration, lifetime: Lifetime) -> Lifetime {
         match (lifetime, &self.token) {
             (Lifetime::Lease { ttl, .. }, Some(token)) if ttl.is_zero() => Lifetime::Lease {
@@ -181,8 +182,8 @@ impl Schedule {
         }
     }
 
-    /// This secret's lease is being replaced, perhaps the last one of a replaced token: a program that has just read the file may
-    /// log in with the old credential a moment later.
+    /// Delays the revocation of the replaced token whose lease is replaced here, perhaps its last lease: a program that has just
+    /// read the file may log in with the old credential a moment later.
     fn put_off_revocation(&mut self, index: SecretIndex, now: Duration) {
         if let Some(SecretValidity::Lease(_, with)) = self.secrets.get(index.0).map(|secret| &secret.validity)
             && let Some(replaced) = self.replaced.iter_mut().find(|token| token.number == *with)
@@ -205,14 +206,14 @@ impl Schedule {
         secret.freshness = match failure {
             WorkFailure::Denied => SecretFreshness::Denied,
             WorkFailure::Gone => SecretFreshness::Gone,
-            // An unavailable server says nothing new about the secret.
+            // The failure of an unavailable server shows nothing new about the secret.
             failure if failure.is_of_server() && secret.freshness != SecretFreshness::Fresh => secret.freshness,
             _ => SecretFreshness::Stale,
         };
         let retry = secret.retry;
         let retry = match failure {
             WorkFailure::Unavailable | WorkFailure::Throttled(_) => return,
-            // An answer like others, where nothing ends meanwhile.
+            // Without a lease or certificate that ends, a 404 is not an error to retry: the next read is in the next interval.
             WorkFailure::Gone if end.is_none() => Retry {
                 failures: 0,
                 next: match secret.validity {
@@ -221,7 +222,7 @@ impl Schedule {
                 },
             },
             WorkFailure::Denied => {
-                // The token is renewed as before until the login: the login may fail.
+                // Only `replace` changes: the old token is still renewed, because the login may fail.
                 if let Some(token) = &mut self.token
                     && (!was_denied || now.saturating_sub(token.since) >= LOGIN_FOR_DENIED)
                 {

@@ -6,35 +6,35 @@ use fastrand::Rng;
 
 use super::LEAST;
 
-/// The longest term. An absurd TTL counts as this one, and so does the TTL of a token that never ends.
+/// The longest term. A longer TTL counts as this term, and so does a token that never ends.
 pub(super) const LONGEST: Duration = Duration::from_secs(10 * 365 * 86400);
-/// When to renew, or to replace where no renewal is possible, in parts of the TTL: from, to. About two thirds, as Vault's own agent
-/// and operator do; a little earlier, because the limiter lets one request pass in a third of the TTL, and so allows a second
-/// one before the end.
+/// When to renew, or to replace if no renewal is possible, in parts of the TTL: from, to. Vault's own agent and operator renew
+/// at about two thirds. podkey does so a little earlier: the limiter allows one request in a third of the TTL, so there is time
+/// for a second request before the end.
 const EARLY: (f64, f64) = (0.60, 0.65);
 /// When to replace after renewals that failed, in parts of the TTL.
 const LATE: f64 = 0.9;
-/// A renewal that gives less than this part of the first TTL shows that the maximum TTL is near. (Less than the whole: an answer may
-/// be a second short.)
+/// A renewal that gives less than this part of the first TTL shows that the maximum TTL is near. (Not the
+/// whole TTL: the TTL in an answer may be a second too short.)
 const FULL: f64 = 0.9;
 
-/// From when to when a token, a lease or a certificate is valid. Times are the schedule's.
+/// The time in which a token, a lease or a certificate is valid, by the schedule's clock.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Term {
-    /// When it was requested, or last renewed.
+    /// The time of the request or of the last renewal.
     pub(super) since: Duration,
-    /// When it ends.
+    /// The end of the term.
     pub(super) end: Duration,
-    /// The next try to renew it; None: it cannot be renewed, or no further.
+    /// The next renewal. None: no renewal is possible, or no further renewal.
     pub(super) renew: Option<Duration>,
-    /// From when it is to be replaced.
+    /// The time from which to replace the token, lease or certificate.
     pub(super) replace: Duration,
-    /// Its first TTL.
+    /// The first TTL.
     granted: Duration,
 }
 
 impl Term {
-    /// A term that the server began to count at most `age` ago.
+    /// A term that began at most `age` ago by the server's clock.
     pub(super) fn new(now: Duration, age: Duration, ttl: Duration, renewable: bool, rng: &mut Rng) -> Self {
         let ttl = ttl.min(LONGEST);
         let at = |share: f64| now + ttl.mul_f64(share).saturating_sub(age).max(LEAST);
@@ -48,7 +48,7 @@ impl Term {
         }
     }
 
-    /// Takes in the answer to a renewal. After an answer with less than the first TTL there is no further renewal: the maximum TTL
+    /// Records the answer to a renewal. After an answer with less than the first TTL there is no further renewal: the maximum TTL
     /// is near (<https://developer.hashicorp.com/vault/docs/concepts/lease>). An answer with a TTL of zero does not move the end.
     pub(super) fn renewed(&mut self, now: Duration, age: Duration, ttl: Duration, renewable: bool, rng: &mut Rng) {
         let granted = self.granted;
@@ -60,7 +60,7 @@ impl Term {
         self.granted = granted;
     }
 
-    /// It is to be replaced at once.
+    /// No further renewal: replace at once.
     pub(super) fn give_up(&mut self, now: Duration) {
         self.renew = None;
         self.replace = now;

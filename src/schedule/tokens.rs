@@ -7,22 +7,22 @@ use super::{
     Grant, LEAST, Proof, Retry, Schedule, SecretFreshness, SecretIndex, SecretValidity, TokenNumber, WorkFailure,
 };
 
-/// Logins are at least this far apart, however short the tokens live.
+/// The shortest time between two logins, however short the TTL of the tokens is.
 const BETWEEN_LOGINS: Duration = Duration::from_secs(10);
-/// Pods that lost their tokens together read their leased secrets again over at most this time.
+/// Pods that lost their tokens at one moment spread the reads of their leased secrets over at most this time.
 const SPREAD: Duration = Duration::from_secs(300);
 
 /// The token in use.
 #[derive(Debug)]
 pub(super) struct CurrentToken {
     pub(super) number: TokenNumber,
-    /// When its login was answered.
+    /// The time of the answer to the login.
     pub(super) since: Duration,
     pub(super) term: Term,
     pub(super) retry: Retry,
-    /// Requests left, without the one that revokes the token; None: any number.
+    /// How many requests the token still allows, besides the request that revokes the token. None: any number.
     pub(super) uses: Option<u64>,
-    /// When to log in with a newer service-account token.
+    /// The search for a newer service-account token. None: renewals do not depend on the service-account token.
     pub(super) relogin: Option<Relogin>,
 }
 
@@ -41,14 +41,14 @@ pub(super) struct Relogin {
 #[derive(Debug)]
 pub(super) struct ReplacedToken {
     pub(super) number: TokenNumber,
-    /// When it expires by itself.
+    /// When the token expires without a revocation.
     pub(super) end: Duration,
-    /// It is not revoked before.
+    /// The token is not revoked before this time.
     pub(super) next: Duration,
 }
 
 impl CurrentToken {
-    /// Whether the server still takes the token.
+    /// Whether the server still accepts the token.
     pub(super) fn is_valid(&self, now: Duration) -> bool {
         now < self.term.end && self.uses != Some(0)
     }
@@ -57,12 +57,12 @@ impl CurrentToken {
 impl Schedule {
     /// The result of a login.
     pub(crate) fn logged_in(&mut self, now: Duration, result: Result<Grant, WorkFailure>) {
-        // A token for a single request could be used for it or revoked, not both.
+        // A token for one request is useless: podkey could either use the token or revoke it.
         let result = match result {
             Ok(grant) if grant.uses == 1 => Err(WorkFailure::Failed),
             result => result,
         };
-        // A successful login does not show that the server is available: the requests after it do.
+        // A successful login does not show that the server is available; the next requests show that.
         if let Err(failure) = &result {
             self.answered(now, Some(failure));
         }
@@ -95,8 +95,8 @@ impl Schedule {
                 term.end = term.end.min(old.term.end);
             }
             term.give_up(now);
-            // Pods that lost their tokens together must not read again together, once the limiter lets them: but before the
-            // end of the lease that they have.
+            // Pods that lost their tokens at one moment must not all read as soon as the limiter allows. But the read must be
+            // before the end of the lease in the pod.
             let wait = self.limiter.free(SecretIndex(index)).saturating_sub(now);
             let most = (wait / 10).min(SPREAD);
             let left = term.end.saturating_sub(now + wait);
@@ -111,8 +111,8 @@ impl Schedule {
         }));
     }
 
-    /// There is no newer service-account token than that of the last login. The search comes more often as the end of that token
-    /// comes nearer, and seldom after its end.
+    /// There is no newer service-account token than that of the last login. The search becomes more frequent as that token nears
+    /// its end, and is rare after its end.
     pub(crate) fn nothing_newer(&mut self, now: Duration) {
         if let Some(relogin) = self.token.as_mut().and_then(|token| token.relogin.as_mut()) {
             let pause = match relogin.end.checked_sub(now) {
@@ -134,7 +134,7 @@ impl Schedule {
                 token.term.renewed(now, age, ttl, renewable, &mut self.rng);
             }
             Err(WorkFailure::Unavailable | WorkFailure::Throttled(_)) => {}
-            // The token is gone, or may not renew itself.
+            // The token is gone, or the server does not allow its renewal.
             Err(WorkFailure::Denied | WorkFailure::Gone) => token.term.give_up(now),
             Err(WorkFailure::Failed) => {
                 let (retry, end) = (token.retry, token.term.end);
@@ -146,7 +146,8 @@ impl Schedule {
         }
     }
 
-    /// The result of revoking a replaced token. The revocation is not retried for ever: the token expires by itself.
+    /// The result of revoking a replaced token. Only an unavailable server or a 429 leads to a retry, and only until the token
+    /// expires.
     pub(crate) fn revoked(&mut self, now: Duration, number: TokenNumber, result: Result<(), WorkFailure>) {
         self.answered(now, result.as_ref().err());
         if !result.is_err_and(WorkFailure::is_of_server) {
@@ -154,7 +155,7 @@ impl Schedule {
         }
     }
 
-    /// Whether a token is still needed: for work, for a lease that the pod has, or to be revoked.
+    /// Whether a token is still needed: for requests, for a lease in the pod, or for its own revocation.
     pub(crate) fn keeps(&self, number: TokenNumber) -> bool {
         let current = self.token.iter().map(|token| token.number);
         let mut all = current.chain(self.replaced.iter().map(|token| token.number));
@@ -172,7 +173,7 @@ impl Schedule {
             Duration::ZERO => Term::new(now, Duration::ZERO, LONGEST, false, &mut self.rng),
             ttl => Term::new(now, age, ttl, grant.renewable, &mut self.rng),
         };
-        // The kubelet replaces a service-account token when four fifths of its life are over, and takes its time to do so
+        // The kubelet replaces a service-account token some time after four fifths of its life
         // (<https://kubernetes.io/docs/concepts/storage/projected-volumes/#serviceaccounttoken>).
         let relogin = grant.proof.map(|Proof { left, life }| {
             let (left, life) = (left.min(LONGEST), life.min(LONGEST));
@@ -193,7 +194,7 @@ impl Schedule {
         }
     }
 
-    /// Counts requests. A token that has no use left is replaced.
+    /// Counts requests of the token in use. A token without uses left is replaced.
     pub(super) fn use_token(&mut self, requests: u64) {
         let Some(token) = &mut self.token else { return };
         if let Some(uses) = &mut token.uses {
@@ -204,7 +205,7 @@ impl Schedule {
         }
     }
 
-    /// When a lease ends: with its token at the latest. The end of a replaced token's lease was set when the token was replaced.
+    /// When a lease ends, at the latest with its token. For a lease of a replaced token, `term` already ends with that token.
     pub(super) fn lease_end(&self, term: &Term, with: TokenNumber) -> Duration {
         match &self.token {
             Some(token) if token.number == with => term.end.min(token.term.end),
@@ -212,8 +213,8 @@ impl Schedule {
         }
     }
 
-    /// Whether the pod still has a credential of this token. (A lease that ended by our count may still be valid: the answer to a
-    /// renewal may have been lost.)
+    /// Whether the pod still has a credential of this token. (A lease whose term is over here may still be valid on the server:
+    /// the answer to a renewal may have been lost.)
     pub(super) fn is_in_use(&self, number: TokenNumber) -> bool {
         let mut all = self.secrets.iter().map(|secret| &secret.validity);
         all.any(|validity| matches!(validity, SecretValidity::Lease(_, with) if *with == number))

@@ -1,4 +1,4 @@
-//! What the schedule asks of the loop around it, and why work may fail.
+//! The work that the schedule hands out, and the reasons for which work fails.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ pub(crate) struct TokenNumber(pub(super) u32);
 /// Work to do now, with one try. Each variant names the call that reports its result.
 #[derive(Debug)]
 pub(crate) enum Work {
-    /// Log in. The new token has this number, and is used for all later work. Then [`super::Schedule::logged_in`].
+    /// Log in. The new token gets this number, and all later work uses the new token. Then [`super::Schedule::logged_in`].
     Login(TokenNumber),
-    /// Log in, if there is a newer service-account token than that of the last login: [`super::Schedule::logged_in`]. If there
-    /// is none: [`super::Schedule::nothing_newer`].
+    /// Log in, if there is a newer service-account token than that of the last login. Then [`super::Schedule::logged_in`]. If
+    /// there is no newer token: [`super::Schedule::nothing_newer`].
     LoginIfNewer(TokenNumber),
     /// Renew the token. Then [`super::Schedule::token_renewed`].
     RenewToken,
@@ -33,23 +33,23 @@ pub(crate) enum Work {
     Revoke(TokenNumber),
 }
 
-/// Why work was not done.
+/// Why work failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WorkFailure {
-    /// No server answers now: not reached, no whole answer, sealed, without a leader, 412, 502, 503, 504.
+    /// The server is unavailable: no connection, no complete answer, sealed, without a leader, 412, 502, 503, 504.
     Unavailable,
-    /// 429, with its `Retry-After` where there is one; or a server that is unavailable and says when to come again.
+    /// 429, with the time of its `Retry-After`, if any; or an unavailable server that sends a `Retry-After`.
     Throttled(Option<Duration>),
     /// 403.
     Denied,
     /// There is no such secret or lease: 404 to a read, 400 "lease not found" to a renewal.
     Gone,
-    /// Anything else: 400, 500, an answer that makes no sense, files that could not be written.
+    /// Any other failure: 400, 500, an answer that podkey cannot parse, files that could not be written.
     Failed,
 }
 
 impl WorkFailure {
-    /// Whether the request failed for the server's sake: nothing is known about the secret or token itself.
+    /// Whether the server as a whole was the cause: the failure shows nothing about the secret or the token.
     pub(super) fn is_of_server(self) -> bool {
         matches!(self, Self::Unavailable | Self::Throttled(_))
     }

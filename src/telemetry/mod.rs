@@ -1,5 +1,5 @@
-//! Logs: one JSON object a line on stderr, or text for people. podkey's own level comes from `PODKEY_LOG`. Libraries log at
-//! `warn` and above, because at lower levels some of them print what they send; the libraries of `SILENT` log nothing.
+//! Logs: one JSON object in each line on stderr, or text for people. podkey's own level comes from `PODKEY_LOG`. Libraries log only
+//! `warn` and above, because at lower levels some libraries print the requests that they send; the libraries of `SILENT` log nothing.
 
 #[cfg(feature = "webhook")]
 mod queue;
@@ -19,13 +19,13 @@ pub use queue::LastLines;
 use queue::LogQueue;
 pub(crate) use throttle::LogThrottle;
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object in each line.
     #[default]
     Json,
-    /// For people.
+    /// Text for people.
     Text,
 }
 
@@ -44,8 +44,8 @@ impl FromStr for LogFormat {
 /// The environment variable with the level: `off`, `error`, `warn`, `info` (default), `debug`, `trace`.
 pub const LOG_ENV: &str = "PODKEY_LOG";
 
-/// Starts logging to stderr, each line at once. `level` is the text of [`LOG_ENV`]; a text that names no level means `info` and
-/// is logged.
+/// Starts logging to stderr, each line at once. `level` is the text of [`LOG_ENV`]. A text that is not a level means `info`, and a
+/// log line reports the text.
 pub fn init(format: LogFormat, level: Option<&str>) {
     init_with(format, level, std::io::stderr);
 }
@@ -55,7 +55,7 @@ pub fn init(format: LogFormat, level: Option<&str>) {
 ///
 /// # Errors
 ///
-/// The thread that writes cannot be started.
+/// The system cannot start the thread that writes.
 #[cfg(feature = "webhook")]
 pub fn init_batched(format: LogFormat, level: Option<&str>) -> std::io::Result<LastLines> {
     let (lines, last) = LogQueue::start(std::io::stderr())?;
@@ -75,11 +75,11 @@ where
     warn_of_unknown(unknown);
 }
 
-/// The beginnings of the targets of kube and of what kube sends its calls through (`kube_client`, `hyper_util`,
-/// `tower_http`, …). kube logs, at `warn`, an answer that it cannot parse, and that may be a Secret with a private key.
+/// The beginnings of the log targets of kube and of the libraries below kube (`kube_client`, `hyper_util`, `tower_http`, …). At
+/// `warn`, kube logs an answer that it cannot parse; the answer may be a Secret with a private key.
 const SILENT: [&str; 3] = ["kube", "hyper", "tower"];
 
-/// The filter, and the text where it names no level.
+/// The filter; and `level`, if the text is not a level.
 pub(crate) fn targets(level: Option<&str>) -> (Targets, Option<&str>) {
     let (filter, unknown) = match level.map(LevelFilter::from_str) {
         None => (LevelFilter::INFO, None),

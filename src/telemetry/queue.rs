@@ -1,4 +1,5 @@
-//! The log of a program that writes a line for each request: batched, bounded, and never long in the way of an answer.
+//! The log of a program that writes a line for each request. The log writes batches, has a bounded size, and delays answers only
+//! for a short time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -7,20 +8,20 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that wait for stderr.
+/// The most lines that wait for stderr.
 const MAX_WAITING_LINES: usize = 128;
-/// The longest line. With [`MAX_WAITING_LINES`] it bounds the log's memory.
+/// The longest line. Together with [`MAX_WAITING_LINES`] this is the limit of the log's memory.
 const MAX_LINE_BYTES: usize = 32 * 1024;
 /// How long a thread waits for room in the queue: the reader of stderr may be slow for a moment.
 const QUEUE_TIMEOUT: Duration = Duration::from_millis(200);
-/// After a line was dropped, no thread waits for room for so long.
+/// For this time after a line was dropped, no thread waits for room.
 const NO_WAIT_AFTER_DROP: Duration = Duration::from_secs(1);
-/// How long the end of the program waits until the last lines are written.
+/// How long the program's end waits for the last lines.
 const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Lines on their way to stderr. A thread of its own writes all waiting lines with one system call, because a call for each
-/// line costs more than a request. Where nobody reads stderr, lines are dropped so that answers are not delayed, and their
-/// number is logged later.
+/// The queue of lines for stderr. A separate thread writes all waiting lines with one system call, because a call for each line
+/// costs more than a request. If nobody reads stderr, lines are dropped so that answers are not delayed, and the number of dropped
+/// lines is logged later.
 pub(super) struct LogQueue {
     lines: SyncSender<Queued>,
     dropped: Arc<AtomicU64>,
@@ -92,7 +93,7 @@ impl LogQueue {
                     );
                     batch.extend_from_slice(note.as_bytes());
                 }
-                // Where stderr is closed, nobody can read an error.
+                // If stderr is closed, nobody can read an error.
                 let _ = sink.write_all(&batch).and_then(|()| sink.flush());
                 batch.clear();
                 batch.shrink_to(BATCH_BYTES);
@@ -115,7 +116,7 @@ impl LogQueue {
 impl std::io::Write for &LogQueue {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
         if line.len() > MAX_LINE_BYTES {
-            // In JSON also where the log is text: no line should be that long.
+            // JSON even if the log is text: no line should be that long.
             let bytes = line.len();
             let instead = format!(
                 "{{\"level\":\"WARN\",\"message\":\"podkey dropped a log line because it was too long\",\"bytes\":{bytes}}}\n"
@@ -187,11 +188,11 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_nobody_reads_delays_nothing_and_reports_later_how_many_lines_are_missing() {
+    fn a_log_that_nobody_reads_delays_nothing_and_later_reports_the_number_of_dropped_lines() {
         const WRITTEN: usize = 10_000;
         let (lines, last, allow, taken) = start();
         for _ in 0..WRITTEN {
-            // Returns, though no batch was taken yet.
+            // Returns although the sink has not taken a batch yet.
             (&lines).write_all(b"{\"message\":\"admission\"}\n").unwrap();
         }
         drop(allow);

@@ -1,4 +1,4 @@
-//! The one rule for log lines about something that happens again and again: one line in each interval.
+//! The rule for log lines about events that repeat: one line in each interval.
 
 use std::ops::Sub;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Judgements about text that both halves share: which characters are visible, which names variables may have, and how a value
-//! that somebody wrote appears in a message.
+//! Rules about text for webhook and agent: which characters are visible, which names variables may have, and how messages quote a
+//! value.
 
 #[cfg(feature = "agent")]
 mod steering;
@@ -9,8 +9,8 @@ mod variables;
 pub(crate) use self::steering::steers;
 pub(crate) use self::variables::{is_runners, takes_over};
 
-/// Whether the character is visible or a space: no control, no line or paragraph separator, no invisible character that makes two
-/// texts look equal or changes the direction of the following text.
+/// Whether the character is visible or a space: not a control character, not a line or paragraph separator, and not an invisible
+/// character that makes two texts look equal or changes the direction of the following text.
 pub(crate) fn is_printable(c: char) -> bool {
     !c.is_control()
         && !matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')

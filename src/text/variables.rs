@@ -1,4 +1,4 @@
-//! Variables that are more than data: nobody may choose these names. Each name is here once, with the reason.
+//! Variables that are more than data, so that nobody may choose these names. Each name is here once, with the reason.
 
 /// Variables that nobody may choose, with the reason.
 struct ReservedNames {
@@ -13,13 +13,13 @@ struct ReservedNames {
 pub(crate) enum ReservedReason {
     /// A program reads the variable and then loads, runs or writes what the variable names.
     DecidesWhatRuns(&'static str),
-    /// A program sets the variable itself, and believes its value.
+    /// A program sets the variable itself, and trusts its value.
     Reserved(&'static str),
 }
 
 /// npm reads its settings in lower and upper case.
 const NPM_SETTINGS: &str = "npm_config_";
-/// The runner believes every such variable.
+/// The runner trusts every variable with this beginning.
 pub(super) const GITHUB: &str = "GITHUB_";
 /// The runner refuses this variable, in any case of its letters.
 const NODE_OPTIONS: &str = "NODE_OPTIONS";
@@ -113,8 +113,8 @@ const RESERVED: &[ReservedNames] = &[
     },
 ];
 
-/// Why nobody may choose this variable, not even the author of an annotation. Names that the writer of a secret chooses have to
-/// pass a stricter test, see `steering`.
+/// Why nobody may choose this variable, not even the author of an annotation. `steering` has a stricter rule for
+/// names that the writer of a secret chooses.
 pub(crate) fn takes_over(name: &str) -> Option<ReservedReason> {
     if is_npm_setting(name) {
         return Some(ReservedReason::DecidesWhatRuns("npm reads it"));
@@ -130,14 +130,14 @@ fn is_npm_setting(name: &str) -> bool {
     start.is_some_and(|start| start.eq_ignore_ascii_case(NPM_SETTINGS))
 }
 
-/// Whether the name begins like reserved variables. `name` is in upper case.
+/// Whether the name has the beginning of reserved variables. `name` is in upper case.
 #[cfg(feature = "agent")]
 pub(super) fn begins_reserved(name: &str) -> bool {
     let mut beginnings = RESERVED.iter().flat_map(|reserved| reserved.beginnings);
     is_npm_setting(name) || beginnings.any(|beginning| name.starts_with(beginning))
 }
 
-/// Whether a job must not set the variable, though a container may: the runner believes the variable, or refuses it.
+/// Whether a job must not set the variable, though a container may: the runner trusts or refuses the variable.
 pub(crate) fn is_runners(name: &str) -> bool {
     name.starts_with(GITHUB) || name.eq_ignore_ascii_case(NODE_OPTIONS)
 }

@@ -40,12 +40,12 @@ impl Account {
     }
 }
 
-/// While a request waits: a client that holds bytes and is quiet for so long is cut.
+/// While a request waits: a client that holds bytes and sends and reads nothing for this time is cut.
 const QUIET: Duration = Duration::from_millis(500);
-/// While a request waits: a client that holds bytes for longer than this must be faster than [`SLOWEST`]. Where the client's
-/// address holds most, and a client of another address waits, it is cut even if it is faster.
+/// While a request waits: a client that holds bytes for longer than this must be faster than [`SLOWEST`]. Even a faster client is
+/// cut if its address holds most bytes and a client of another address waits.
 const TRIAL: Duration = Duration::from_secs(1);
-/// In bytes per second.
+/// The lowest speed of a client, in bytes per second.
 const SLOWEST: u64 = 256 * 1024;
 /// How often a waiting request looks for a client to cut.
 const LOOK: Duration = Duration::from_millis(100);
@@ -53,7 +53,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// One part of the account, in bytes.
 pub(super) struct Pool {
     total: usize,
-    /// For the metrics.
+    /// The bytes that are taken, for the metrics.
     held: Gauge,
     state: Mutex<PoolState>,
 }
@@ -80,7 +80,7 @@ struct Waiting {
     granted: oneshot::Sender<()>,
 }
 
-/// Bytes of the account, or a place in the queue for them. Dropping it returns both.
+/// Bytes of the account, or a place in the queue for bytes. Drop returns the bytes or leaves the queue.
 pub(super) struct Hold {
     pool: Arc<Pool>,
     number: u64,
@@ -119,7 +119,7 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes bytes, where enough are free and no request waits.
+    /// Takes bytes, if enough are free and no request waits.
     pub(super) fn try_take(self: &Arc<Self>, connection: &Arc<OpenConnection>, bytes: usize) -> Option<Hold> {
         let mut state = self.state();
         if bytes > state.free || !state.waiting.is_empty() {
@@ -133,7 +133,7 @@ impl Pool {
         })
     }
 
-    /// Takes bytes, and waits for them. `None`: the part is smaller than that.
+    /// Takes bytes, after a wait if necessary. `None`: the part has fewer bytes in total.
     pub(super) async fn take(self: &Arc<Self>, connection: &Arc<OpenConnection>, bytes: usize) -> Option<Hold> {
         if bytes > self.total {
             return None;
@@ -184,7 +184,7 @@ impl Pool {
         );
     }
 
-    /// Gives free bytes to waiting requests in their order, until the next request wants more than is free.
+    /// Gives free bytes to waiting requests in their order, until the next request wants more bytes than are free.
     fn grant(&self, state: &mut PoolState) {
         while let Some(first) = state.first() {
             if state.waiting[first].bytes > state.free {
@@ -192,7 +192,7 @@ impl Pool {
             }
             let waiting = state.waiting.swap_remove(first);
             self.hold(state, waiting.number, waiting.bytes, waiting.connection);
-            // A request that does not wait any more drops its hold.
+            // If the request has ended, the receiver is gone, and the request's hold is dropped.
             let _ = waiting.granted.send(());
         }
     }
@@ -227,7 +227,7 @@ impl PoolState {
         by_peer
     }
 
-    /// The index of the waiting request that is next.
+    /// The index of the next waiting request.
     fn first(&self) -> Option<usize> {
         if self.waiting.is_empty() {
             return None;
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn first_comes_the_request_whose_address_holds_least_and_then_the_one_that_wants_least() {
+    async fn the_request_whose_address_holds_least_is_first_then_the_request_that_wants_least() {
         let pool = pool(100);
         let (hog, other) = (connection([127, 0, 0, 2]).await, connection([127, 0, 0, 1]).await);
         let (first, second) = (pool.take(&hog, 50).await, pool.take(&hog, 50).await);
@@ -297,7 +297,7 @@ mod tests {
         drop(first);
         tokio::task::yield_now().await;
         let done = |waiters: &[JoinHandle<Option<Hold>>; 2]| [waiters[0].is_finished(), waiters[1].is_finished()];
-        // 50 are free: 20 are taken, the next request wants 50, and none overtakes it.
+        // 50 bytes become free and the first request takes 20. The next request wants 50, and no request overtakes it.
         assert_eq!((done(&others), done(&hogs)), ([false, true], [false, false]));
         drop(second);
         tokio::task::yield_now().await;
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_is_not_cut_for_podkey_s_own_delay() {
+    async fn a_client_is_not_cut_because_of_a_delay_in_podkey() {
         let pool = pool(100);
         let (deciding, other) = (connection([127, 0, 0, 2]).await, connection([127, 0, 0, 1]).await);
         let _held = pool.take(&deciding, 100).await;
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_bytes_than_the_part_has_are_refused_at_once() {
+    async fn a_request_for_more_bytes_than_the_part_has_is_refused_at_once() {
         let connection = connection([127, 0, 0, 1]).await;
         assert!(pool(100).take(&connection, 101).await.is_none());
     }

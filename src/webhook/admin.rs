@@ -1,4 +1,5 @@
-//! The admin listener: probes and metrics. It has a thread of its own, because all of the webhook's threads may be deciding.
+//! The admin listener: probes and metrics. The listener has a separate thread, because decisions may keep all of the webhook's
+//! threads busy.
 
 use std::io;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use super::metrics::{ConnectionMetrics, Metrics};
 use super::mutate::plain;
 use super::tls::ServingCertificate;
 
-/// What probes and metrics show.
+/// The state that probes and metrics show.
 pub(super) struct Admin {
     pub(super) metrics: Arc<Metrics>,
     pub(super) certificate: Arc<ServingCertificate>,
@@ -36,7 +37,7 @@ pub(super) fn start(
         let _inside = runtime.enter();
         tokio::net::TcpListener::from_std(listener)?
     };
-    // These connections are in no metric: the reader of the metrics is one of them.
+    // These connections are not in the metrics: the program that reads the metrics uses one of them.
     let table = ConnectionTable::new(limits.admin_connections, ADMIN_TIMES, ConnectionMetrics::default());
     std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
         runtime.block_on(connection::serve(listener, table, None, admin, ended));
@@ -99,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn healthz_answers_while_every_worker_decides() {
+    fn healthz_answers_while_every_worker_is_busy() {
         const WORKERS: usize = 2;
         let workers = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(WORKERS)
@@ -117,7 +118,7 @@ mod tests {
         });
         let (end, ended) = watch::channel(false);
         let thread = start(listener, admin, Limits::raise(), ended).unwrap();
-        // A decision never waits, so it keeps its thread.
+        // A decision never waits, so each decision occupies one thread.
         let (begun, over) = (Arc::new(Barrier::new(WORKERS + 1)), Arc::new(Barrier::new(WORKERS + 1)));
         for _ in 0..WORKERS {
             let (begun, over) = (begun.clone(), over.clone());

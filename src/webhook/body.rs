@@ -1,5 +1,5 @@
 //! Bodies. A request's body takes its bytes from the account before they are allocated. An answer's body returns its bytes
-//! when TLS has the last of them.
+//! when TLS has the last byte.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::limits::{MAX_BODY_BYTES, SMALL_BODY_BYTES, USUAL_BODY_BYTES};
 /// An HTTP error in place of an AdmissionReview: status and text.
 pub(super) struct HttpRefusal(pub(super) StatusCode, pub(super) &'static str);
 
-/// A request's body, and the bytes that it holds of the account.
+/// A request's body, and the bytes of the account that the body holds.
 pub(super) struct RequestBody {
     pub(super) bytes: Vec<u8>,
     _hold: Option<Hold>,
@@ -44,7 +44,7 @@ pub(super) async fn read(
         discard(&mut body).await;
         return Err(TOO_LARGE);
     }
-    // A body without a length may become as large as any.
+    // A body without a length may have any size up to the limit.
     let most = announced.unwrap_or(MAX_BODY_BYTES);
     let mut bytes = Vec::with_capacity(most.min(USUAL_BODY_BYTES));
     let mut hold = None;
@@ -57,7 +57,7 @@ pub(super) async fn read(
             discard(&mut body).await;
             return Err(TOO_LARGE);
         }
-        // All bytes of the body are taken at once: bodies that wait for each other's last bytes would wait for ever.
+        // Takes all bytes of the body at once: if each of several bodies held only a part, all could wait for ever.
         if length > bytes.capacity() {
             let part = match most <= SMALL_BODY_BYTES {
                 true => &account.small_bodies,
@@ -74,8 +74,8 @@ pub(super) async fn read(
     Ok(RequestBody { bytes, _hold: hold })
 }
 
-/// Reads on for a while and keeps nothing: a client that still writes when the connection ends sees a broken connection and
-/// not the answer.
+/// Reads and drops the rest for some time: a client that still writes when the connection ends gets an error instead of the
+/// answer.
 async fn discard(body: &mut Incoming) {
     const MAX_DISCARDED_BYTES: usize = 128 * 1024 * 1024;
     const DISCARD_TIMEOUT: Duration = Duration::from_secs(4);
@@ -104,7 +104,7 @@ fn is_json(headers: &HeaderMap) -> bool {
         .eq_ignore_ascii_case("application/json")
 }
 
-/// An answer's bytes until TLS has them.
+/// The bytes of an answer, held until TLS has them.
 struct AnswerBytes {
     bytes: Vec<u8>,
     _hold: Option<Hold>,

@@ -44,8 +44,8 @@ pub fn load(path: &Path) -> Result<Config, LoadConfigError> {
     })
 }
 
-/// Reads a CA file and gives only its certificates, as PEM. They go into every plan: each byte counts there, and a private key
-/// that somebody left in the file by mistake must not get there.
+/// Reads a CA file and returns only the certificates, as PEM. The certificates go into every plan. A plan must be short, and must
+/// not contain a private key that is in the file by mistake.
 fn read_ca(path: &Path) -> Result<String, String> {
     if path.is_dir() {
         return Err("is a directory: name the file in it".to_owned());
@@ -79,10 +79,10 @@ fn read_ca(path: &Path) -> Result<String, String> {
     Ok(pem)
 }
 
-/// Editors on Windows write it before a text.
+/// Editors on Windows write this mark before a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What the file holds instead, where podkey can see that.
+/// Why a file without PEM certificates is not a CA file: the content that podkey recognises.
 fn why_no_pem(text: &[u8]) -> &'static str {
     let has = |part: &[u8]| text.windows(part.len()).any(|window| window == part);
     if x509_parser::parse_x509_certificate(text).is_ok() {
@@ -115,7 +115,7 @@ fn to_pem(certificate: &CertificateDer<'_>) -> String {
 mod tests {
     use super::*;
 
-    /// As the program logs it.
+    /// The error as the program logs it.
     fn shown(error: LoadConfigError) -> String {
         format!("{:#}", anyhow::Error::from(error))
     }
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ca_file_gives_its_certificates_and_nothing_else() {
+    fn only_the_certificates_of_a_ca_file_are_used() {
         let first = certificate();
         let second = certificate();
         let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_a_ca_file_is_named_for_what_it_is() {
+    fn the_error_about_a_wrong_ca_file_names_its_real_content() {
         let certificate = rcgen::generate_simple_self_signed(["v".to_owned()]).unwrap().cert;
         let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
         let indented = certificate.pem().replace("-----BEGIN", "  -----BEGIN");
@@ -253,7 +253,7 @@ mod tests {
             std::fs::write(&path, bad).unwrap();
             let error = load(&path).map_err(shown).expect_err(expected);
             assert!(error.contains(expected), "{expected}: {error}");
-            // The YAML library's advice to programmers.
+            // No advice of the YAML library to programmers.
             assert!(!error.contains("Options") && !error.contains("from_str"), "{error}");
         }
         assert!(shown(load(folder.path()).unwrap_err()).ends_with(": Is a directory (os error 21)"));

@@ -1,5 +1,5 @@
-//! The webhook's limits of memory, connections and time: one table, whose sum the compiler checks, and the process's limit of
-//! open files.
+//! The webhook's limits of memory, connections and time, and the process's limit of open files. The compiler checks the sum of
+//! the memory.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// The memory limit in the manifests. The table below must stay within it.
+/// The memory limit in the manifests. The sum of the parts below must not be larger.
 const MEMORY_BYTES: usize = 128 * MIB;
 
 /// The program itself: code, runtime, certificates, metrics, calls to the API server, and memory that the allocator cannot give
@@ -17,13 +17,13 @@ const PROGRAM_BYTES: usize = 14 * MIB;
 /// The log's queue: [`crate::telemetry`] has at most 128 lines waiting, of 32 KiB each.
 const LOG_BYTES: usize = 4 * MIB;
 
-/// Connections at a time. API servers need a handful: each at most as many as it has changes under way
+/// The most connections at a time. API servers need a few: each at most as many as it handles changes at a time
 /// (`--max-mutating-requests-inflight`: 200).
 pub(super) const MAX_CONNECTIONS: usize = 352;
-/// Connections that were cut a moment ago and still hold memory.
+/// The most connections that were cut a moment ago and still hold memory.
 pub(super) const ENDING_CONNECTIONS: usize = 16;
 /// The memory of each connection outside of the account: hyper's two buffers (8 KiB each, and as much again for the bytes that
-/// it hands on), rustls's two records (during the handshake one message of at most 64 KiB instead), parsed headers, and a body
+/// hyper passes on), rustls's two records (during the handshake one message of at most 64 KiB instead), parsed headers, and a body
 /// and an answer of the usual size.
 const CONNECTION_BYTES: usize = 96 * KIB;
 /// The kernel's two buffers of each socket, which count towards the limit of a cgroup of version 2. The kernel doubles the
@@ -35,16 +35,16 @@ pub(super) const RECEIVE_BUFFER_BYTES: usize = 32 * KIB;
 pub(super) const SEND_BUFFER_BYTES: usize = 16 * KIB;
 /// The longest request line with all headers. The API server sends less than 1 KiB. (hyper allows no smaller buffer.)
 pub(super) const MAX_HEADER_BYTES: usize = 8 * KIB;
-/// The API server sends about ten.
+/// The most headers of a request. The API server sends about ten.
 pub(super) const MAX_HEADERS: usize = 64;
 /// The bytes that TLS keeps of an answer that the client does not read: one record.
 pub(super) const TLS_BUFFER_BYTES: usize = 16 * KIB;
 
 /// A body up to this size is part of [`CONNECTION_BYTES`]. Most reviews are smaller.
 pub(super) const USUAL_BODY_BYTES: usize = 32 * KIB;
-/// A body up to this size has a part of the account for itself, so that no larger body holds it up.
+/// Bodies up to this size have their own part of the account, so that they never wait for larger bodies.
 pub(super) const SMALL_BODY_BYTES: usize = 256 * KIB;
-/// The API server accepts objects up to 3 MiB, and a review of an update carries two.
+/// The longest body. The API server accepts objects up to 3 MiB, and the review of an update contains two objects.
 pub(super) const MAX_BODY_BYTES: usize = 8 * MIB;
 /// An answer up to this size is part of [`CONNECTION_BYTES`].
 pub(super) const USUAL_ANSWER_BYTES: usize = 16 * KIB;
@@ -52,17 +52,17 @@ pub(super) const USUAL_ANSWER_BYTES: usize = 16 * KIB;
 /// most 96 KiB, each escaped.
 const MAX_PATCH_BYTES: usize = MIB;
 
-/// All bodies between the usual and the small size.
+/// All bodies above the usual size, up to the small size.
 pub(super) const SMALL_BODIES_BYTES: usize = 4 * MIB;
 /// All larger bodies.
 pub(super) const LARGE_BODIES_BYTES: usize = 12 * MIB;
 /// All answers above the usual size, until TLS has their last byte.
 pub(super) const ANSWERS_BYTES: usize = 4 * MIB;
 
-/// Decisions at a time: one on each worker thread.
+/// The most decisions at a time: one on each worker thread.
 pub(crate) const MAX_WORKERS: usize = 4;
-/// A decision's memory besides body and answer: the pod's parsed lists, which are bounded, the patch, and the answer before
-/// its size is known.
+/// A decision's memory besides body and answer: the pod's parsed lists (with limits of their own), the patch, and the answer
+/// before its size is known.
 const DECISION_BYTES: usize = 5 * MIB;
 
 const _: () = {
@@ -77,14 +77,14 @@ const _: () = {
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the decision to the answer's last byte.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long requests that are under way may still take after the grace time.
+/// How long current requests may still take after the grace time.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections of the admin listener at a time. The kubelet and Prometheus need a handful.
+/// Connections of the admin listener at a time. The kubelet and Prometheus need a few.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
 /// Open files besides connections: listeners, the runtime's, certificates, calls to the API server, the log.
 const OTHER_FILES: usize = 48;
-/// podkey tries to serve so many connections even if the process may open fewer files.
+/// podkey tries to serve this number of connections even if the process may open fewer files.
 const MIN_CONNECTIONS: usize = 8;
 
 /// The limits that depend on the process's limit of open files.

@@ -23,5 +23,5 @@ pub use config_file::{LoadConfigError, load};
 pub use server::{ServeError, ServeOptions, Tls, serve};
 pub use tls::{CertificateError, SelfManaged};
 
-/// The most threads that decide. Each decision's memory is part of the memory limit.
+/// The most worker threads. The memory of each thread's decision is part of the memory limit.
 pub const MAX_WORKERS: usize = limits::MAX_WORKERS;

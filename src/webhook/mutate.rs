@@ -19,13 +19,13 @@ use super::metrics::{AdmissionResult, Metrics};
 use super::review::{self, MAX_PROBLEMS_BYTES, ReviewAnswer, ReviewError, bounded};
 use crate::inject::Config;
 
-/// Answers reviews: what all requests share.
+/// Answers reviews. All requests share this value.
 pub(super) struct Mutate {
     config: Config,
     metrics: Arc<Metrics>,
     account: Account,
-    /// One permit: podkey decides one large review at a time. The other threads stay free for usual reviews, and the memory
-    /// of a large decision is needed once.
+    /// One permit, so that podkey decides only one large review at a time: the other threads stay free for usual reviews, and only
+    /// one large decision needs memory.
     large: Semaphore,
     stopping: Arc<AtomicBool>,
 }
@@ -42,7 +42,7 @@ impl Mutate {
     }
 }
 
-/// Counts a request in the gauge while it exists, also where its connection is cut.
+/// Counts a request in the gauge until dropped, which also happens when the connection is cut.
 struct InFlight<'a>(&'a Gauge);
 
 impl<'a> InFlight<'a> {
@@ -110,8 +110,8 @@ impl Mutate {
         }
     }
 
-    /// Decides, and takes memory for the answer. A decision is a function of the pod alone: an answer for which there is no
-    /// memory is dropped, and made again once there is some.
+    /// Decides, and takes memory for the answer. A decision depends only on the review: if there is no memory for the answer,
+    /// podkey drops the answer, waits for memory, and decides again.
     async fn decide(&self, connection: &Arc<OpenConnection>, body: &[u8]) -> HttpAnswer {
         let mut room: Option<Hold> = None;
         loop {
@@ -120,7 +120,7 @@ impl Mutate {
                 false => None,
             };
             let started = Instant::now();
-            // A panic is podkey's fault and ends this request; other requests go on.
+            // A panic is a bug of podkey and ends only this request.
             let answer = catch_unwind(AssertUnwindSafe(|| review::answer(body, &self.config)));
             let duration = started.elapsed();
             drop(turn);

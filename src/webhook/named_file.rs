@@ -3,10 +3,10 @@
 use std::io;
 use std::path::Path;
 
-/// No config, certificate or CA bundle is larger: a larger file was named by mistake.
+/// The largest file. Configs, certificates and CA bundles are smaller: the name of a larger file is a mistake.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
-/// The whole of a file, also of a pipe.
+/// Reads a whole file or pipe.
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     if std::fs::metadata(path)?.len() > MAX_BYTES {
         return Err(io::Error::other("the file is larger than 4 MiB"));
@@ -14,7 +14,7 @@ pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     std::fs::read(path)
 }
 
-/// The whole of a regular file. For files that are read again and again: a read from a pipe or a device may never end.
+/// Reads a whole regular file. For files that podkey reads again and again: a read from a pipe or a device may never end.
 pub(super) fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("not a regular file"));

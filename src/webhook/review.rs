@@ -1,4 +1,4 @@
-//! AdmissionReview v1, in and out: from the bytes of a request to a decision, and from the decision to bytes.
+//! AdmissionReview v1: from the bytes of a request to a decision, and from the decision to the bytes of the answer.
 //! <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#webhook-request-and-response>
 //!
 //! The types are podkey's own: a library's typed Pod would lose fields that are newer than the library.
@@ -18,25 +18,26 @@ pub(super) struct ReviewAnswer {
     /// An AdmissionReview.
     pub(super) body: Vec<u8>,
     pub(super) result: AdmissionResult,
-    /// How the pod counts in the metrics. `None`: it asks for nothing, or this is a dry run or a second review.
+    /// How the pod counts in the metrics. `None`: the pod asks for nothing, or the request is a dry run or a second review.
     pub(super) pod: Option<PodResult>,
     pub(super) log: ReviewLog,
 }
 
-/// What is logged of a review: which pod, and why it was refused. Nothing else of the pod, and nothing of the patch.
+/// The facts of a review that are logged: the pod's name, and why podkey refused the pod. Nothing else of the pod, and nothing
+/// of the patch.
 pub(super) struct ReviewLog {
     pub(super) uid: String,
     pub(super) namespace: String,
-    /// The pod's name, or its `generateName` while it has none.
+    /// The pod's name, or `generateName` if the pod has no name yet.
     pub(super) name: String,
     pub(super) problems: Option<String>,
-    /// Who asked for secrets, where the pod is refused.
+    /// Who asked for secrets, if the pod is refused.
     pub(super) asker: Option<Asker>,
-    /// The operator's rules that come nearest, where no rule allows the pod. Never in the answer.
+    /// The operator's rules that are nearest to the request, if no rule allows the pod. Never in the answer.
     pub(super) rules: Option<String>,
 }
 
-/// The body is not an AdmissionReview v1: there is no uid to answer to.
+/// The body is not an AdmissionReview v1, so an answer would have no uid.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct ReviewError(&'static str);
@@ -122,9 +123,9 @@ impl<Object> ReviewRequest<'_, Object> {
     }
 }
 
-/// No name in Kubernetes is longer.
+/// The longest name in Kubernetes.
 const MAX_NAME_BYTES: usize = 253;
-/// The API server's uids have 36 bytes.
+/// The longest uid. The API server's uids have 36 bytes.
 const MAX_UID_BYTES: usize = 128;
 /// The longest text about a pod's problems. The pod's author reads it in an event, which holds 1 KiB.
 pub(super) const MAX_PROBLEMS_BYTES: usize = 8 * 1024;
@@ -182,8 +183,8 @@ pub(super) fn answer(body: &[u8], config: &Config) -> Result<ReviewAnswer, Revie
             let mut log = request.log(None);
             let message = error.to_string();
             log.problems = Some(message.clone());
-            // The API server has parsed the pod before. A shape that podkey does not know is newer than podkey, so the
-            // operator must act.
+            // The API server has parsed the pod before. So the pod has a shape that is newer than podkey, and the operator must
+            // act.
             let refusal = PodRefusal {
                 mender: Mender::Operator,
                 message: &message,
@@ -260,7 +261,7 @@ impl ReviewAnswer {
     }
 }
 
-/// What the answer says of the pod. The texts are warnings.
+/// The decision in the answer. The texts are warnings.
 enum Allowed<'a> {
     Unchanged(&'a [String]),
     Patched(&'a [u8], &'a [String]),
@@ -284,10 +285,10 @@ struct ReviewResponse<'a> {
     warnings: &'a [String],
 }
 
-/// The code depends on who can repair the cause. On 403 ARC gives up the runner, shows the message in the runner's status, and
-/// uses the template again once it is changed. On 400 ARC shows nothing and retries with the same pod: that helps where the
-/// operator repairs something, and never where the template is wrong. There is no `reason`: where it is not one of Kubernetes'
-/// own, clients go by the code.
+/// The code depends on the person who can repair the cause. On 403 ARC gives up the runner, shows the message in the runner's
+/// status, and uses the template again after a change. On 400 ARC shows nothing and retries with an equal pod: this helps if the
+/// operator repairs the cause, and never if the template is wrong. There is no `reason`: clients ignore a `reason` that
+/// Kubernetes does not define, and use the code.
 #[derive(Serialize)]
 struct ReviewStatus<'a> {
     code: u16,
@@ -333,7 +334,7 @@ fn respond(
     body.push_str(r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":"#);
     body.push_str(&response);
     if let Some(json) = patch {
-        // Base64 has no character that JSON escapes. Looking for one would cost as much as the rest of the answer.
+        // Base64 has no character that JSON escapes. A search for such characters would cost as much as the rest of the answer.
         body.pop();
         body.push_str(r#","patchType":"JSONPatch","patch":""#);
         STANDARD.encode_string(json, &mut body);

@@ -1,4 +1,4 @@
-//! Puts the webhook together: certificate, listeners, and how they stop.
+//! Starts and stops the parts of the webhook: certificate, listeners, upkeep.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,24 +24,24 @@ use crate::inject::{Config, KubernetesVersion};
 /// The command line of `podkey serve`.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
-    /// Where the API server reaches `/mutate`.
+    /// The address at which the API server calls `/mutate`.
     pub listen: SocketAddr,
-    /// Where probes and Prometheus reach `/healthz`, `/readyz` and `/metrics`.
+    /// The address at which probes and Prometheus call `/healthz`, `/readyz` and `/metrics`.
     pub admin_listen: SocketAddr,
     /// Where the serving certificate comes from.
     pub tls: Tls,
-    /// How long podkey serves new requests after SIGTERM: the API server goes on using open connections, and endpoints
-    /// take their time to disappear.
+    /// How long podkey serves new requests after SIGTERM: the API server continues to use open connections, and Kubernetes removes
+    /// endpoints with a delay.
     pub grace: Duration,
-    /// The clock that certificates go by.
+    /// The clock for the validity of certificates.
     pub now: fn() -> SystemTime,
 }
 
 /// Where the serving certificate comes from.
 #[derive(Debug, Clone)]
 pub enum Tls {
-    /// From files that somebody else keeps. podkey calls the API server only for Kubernetes' version, where the pod has a
-    /// service account's token.
+    /// From files that another program keeps. podkey calls the API server only for Kubernetes' version, if the pod has a service
+    /// account's token.
     Files {
         /// PEM, the leaf first.
         certificate: PathBuf,
@@ -54,7 +54,7 @@ pub enum Tls {
     SelfManaged(SelfManaged),
 }
 
-/// Why the server did not start, or stopped.
+/// Why the server did not start, or why it ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// No usable certificate.
@@ -135,7 +135,7 @@ pub async fn serve(mut config: Config, options: ServeOptions) -> Result<(), Serv
         "serving"
     );
     signals.wait().await;
-    // A later replica may have put another CA into the `caBundle`: this replica must not remove that CA.
+    // A newer replica may put another CA into the `caBundle`, and this replica must not remove that CA.
     upkeep.abort();
     stopping.store(true, Ordering::Relaxed);
     tracing::info!(grace = %humantime::format_duration(options.grace), "stopping: podkey is not ready any more, and serves on for the grace time");
@@ -144,16 +144,16 @@ pub async fn serve(mut config: Config, options: ServeOptions) -> Result<(), Serv
     let served = server.await;
     table.drain(DRAIN_TIMEOUT).await;
     let _ = end_admin.send(true);
-    // The admin thread waits for no client.
+    // The admin thread ends without a wait for clients.
     let _ = tokio::task::spawn_blocking(move || admin.join()).await;
     tracing::info!("stopped");
     served.map_err(|join| ServeError::Io(std::io::Error::other(join)))
 }
 
-/// A task without end that keeps the certificate.
+/// A task that keeps the certificate and never ends.
 type UpkeepTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Loads the certificate files for the first time, and makes the task that reads them again and again.
+/// Loads the certificate files for the first time, and returns the task that reads the files again and again.
 fn keep_files(
     files: impl Fn() -> CertificateFiles + Send + 'static,
     poll: Duration,
@@ -172,7 +172,7 @@ fn keep_files(
     })))
 }
 
-/// Makes the task that keeps podkey's own certificate.
+/// Returns the task that keeps podkey's own certificate.
 fn keep_self_managed(
     names: SelfManaged,
     cluster: Cluster,
@@ -187,15 +187,15 @@ fn keep_self_managed(
     }))
 }
 
-/// Asks the API server for Kubernetes' version, unless the config has it. Once, at the start: a cluster only gets newer, and a
-/// pod that uses `refresh` in a cluster that is too old is refused then.
+/// Reads Kubernetes' version from the API server, unless the config has the version. Once, at the start: a cluster's version only
+/// rises, and podkey needs the version only to refuse `refresh` in a cluster that is too old.
 async fn learn_version(config: &mut Config, cluster: Option<&Cluster>) {
     if let Some(version) = config.kubernetes_version {
         tracing::info!(%version, "kubernetes' version, from the config");
         return;
     }
     const ASSUMED: &str = "podkey assumes 1.29 or later, which podkey.dev/refresh needs. Set kubernetesVersion in the config if the version is older";
-    // Where certificates come from files, podkey may well have no token.
+    // With certificates from files, podkey need not have a token.
     let Some(cluster) = cluster else {
         return tracing::info!("kubernetes' version is not known: {ASSUMED}");
     };
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_config_s_version_of_kubernetes_comes_before_the_api_server_s() {
+    async fn the_version_in_the_config_is_preferred_to_the_api_server_s() {
         let learnt = async |text: &str, cluster: Option<Cluster>| {
             let text = format!("{text}agent: {{image: i}}\nconnections: {{d: {{address: 'https://v'}}}}");
             let mut config = Config::parse(&text, |_| Err(String::new())).unwrap();

@@ -1,4 +1,4 @@
-//! `podkey inject`: reads a manifest, and prints the pods as the webhook would change them.
+//! `podkey inject`: reads a manifest, and prints the pods with the changes that the webhook would make.
 
 pub mod offline;
 
@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use self::offline::{OfflineError, OfflinePod};
 use crate::inject::Config;
 
-/// What `podkey inject` prints.
+/// The output of `podkey inject`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum OutputFormat {
     /// The pods as YAML documents.
@@ -22,8 +22,8 @@ pub enum OutputFormat {
     Patch,
 }
 
-/// Exits with 1 where the webhook would refuse a pod. The file `-` is standard input; without a namespace the manifest's own
-/// counts, or `default`.
+/// Exits with 1 if the webhook would refuse a pod. The file `-` is standard input. Without `namespace`, the namespace is the
+/// manifest's, or else `default`.
 pub fn run(config: &Config, file: &Path, namespace: Option<&str>, output: OutputFormat) -> ExitCode {
     match decide_and_show(config, file, namespace, output) {
         Ok(problems) if problems.is_empty() => ExitCode::SUCCESS,
@@ -37,7 +37,7 @@ pub fn run(config: &Config, file: &Path, namespace: Option<&str>, output: Output
     }
 }
 
-/// Returns a line for each problem for which the webhook would refuse a pod.
+/// Prints the pods. Returns a line for each problem for which the webhook would refuse a pod.
 fn decide_and_show(
     config: &Config,
     file: &Path,

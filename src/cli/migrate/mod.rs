@@ -1,4 +1,4 @@
-//! `podkey migrate`: reads workflows, prints what replaces their steps, and changes no file.
+//! `podkey migrate`: reads workflows, prints the replacement of their steps, and changes no file.
 
 pub(crate) mod vault_action;
 
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-/// `podkey migrate vault-action`: exits with 1 where something cannot be carried over.
+/// `podkey migrate vault-action`: exits with 1 if a step cannot be replaced completely.
 pub fn run(workflows: &[PathBuf]) -> ExitCode {
     match show(workflows) {
         Ok(true) => ExitCode::SUCCESS,

@@ -1,5 +1,5 @@
-//! The encodings of a secret that the runner does not hide by itself: base64 inside a longer base64 text, base64url, hex, wrapped
-//! base64. And decoding: the text that a secret encodes in base64.
+//! The encodings of a secret that the runner does not mask without podkey: base64 inside a longer base64 text, base64url, hex,
+//! wrapped base64. And decoding: the text that a secret encodes in base64.
 
 use base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
@@ -10,23 +10,23 @@ const CONFIG: GeneralPurposeConfig = GeneralPurposeConfig::new()
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::STANDARD, CONFIG);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE, CONFIG);
 
-/// The width of lines of `openssl base64` and PEM, and of `base64` and MIME. Both hold whole groups of three bytes.
+/// The length of lines of `openssl base64` and PEM, and of `base64` and MIME. A line of either length is whole groups of three bytes.
 const WIDTHS: [usize; 2] = [64, 76];
-/// Fewer bytes have encodings so short that they occur in any log.
+/// The encodings of fewer bytes are so short that they occur in any log.
 const MIN_ENCODED_BYTES: usize = 8;
-/// For more bytes, the last two do not get encodings of their own.
+/// In a value of more bytes, the last two bytes get no masks of their own.
 const LONG: usize = 64;
 const HEX: [&[u8; 16]; 2] = [b"0123456789abcdef", b"0123456789ABCDEF"];
-/// Fewer characters at the end of wrapped base64 reveal little and occur in any log.
+/// Fewer characters in the last line of wrapped base64 reveal little and occur in any log.
 const MIN_WRAPPED_CHARS: usize = 8;
 
-/// Gives each encoding without line breaks to `add`. `is_masked`: the value itself is a mask, so the runner makes some encodings.
+/// Passes each encoding without line breaks to `add`. `is_masked`: the value is a mask, so the runner makes some encodings.
 pub(super) fn each(value: &[u8], is_masked: bool, mut add: impl FnMut(String)) {
     if value.len() < MIN_ENCODED_BYTES {
         return;
     }
-    // Inside a longer text the value begins at any of three places of a group, and its last group may contain bytes that follow it.
-    // The groups in between depend on the value alone.
+    // Inside a longer text the value begins at any of three places of a group, and its last group may contain bytes of the text
+    // after the value. The groups in between depend on the value alone.
     for dropped in 0..3 {
         let rest = &value[dropped..];
         let groups = &rest[..rest.len() / 3 * 3];
@@ -34,7 +34,7 @@ pub(super) fn each(value: &[u8], is_masked: bool, mut add: impl FnMut(String)) {
         if let Some(url_safe) = url_safe(&standard) {
             add(url_safe);
         }
-        // Without padding this is what the runner's own encoder makes.
+        // Without padding, the runner's own encoder makes these groups.
         if !is_masked || groups.len() < rest.len() {
             add(standard);
         }
@@ -54,7 +54,7 @@ pub(super) fn each(value: &[u8], is_masked: bool, mut add: impl FnMut(String)) {
     for digits in HEX {
         let mut hex = vec![0; 2 * value.len()];
         for (pair, byte) in hex.chunks_exact_mut(2).zip(value) {
-            // Not as one slice: optimised for size, the compiler would copy these two bytes by a call, which takes longer than all else.
+            // Not as one slice: a compiler that optimises for size would copy these two bytes by a slow call.
             pair[0] = digits[usize::from(byte >> 4)];
             pair[1] = digits[usize::from(byte & 15)];
         }
@@ -80,7 +80,7 @@ pub(super) fn wrapped_lines(bytes: usize) -> usize {
     WIDTHS.iter().map(|width| chars.div_ceil(*width) + 2).sum()
 }
 
-/// Gives each line of wrapped base64 to `add`, with and without a line feed at the value's end.
+/// Passes each line of wrapped base64 to `add`, with and without a line feed at the value's end.
 pub(super) fn wrapped(value: &[u8], mut add: impl FnMut(String)) {
     if wrapped_lines(value.len()) == 0 {
         return;
@@ -104,7 +104,8 @@ fn add_line(bytes: &[u8], add: &mut impl FnMut(String)) {
     }
 }
 
-/// The text that this text encodes in base64 or base64url, with or without line breaks. None: it is not base64, or encodes binary.
+/// The text that this text encodes in base64 or base64url, with or without line breaks. None: the text is not base64, or encodes
+/// binary data.
 pub(super) fn text_of_base64(text: &str, least: usize) -> Option<Zeroizing<String>> {
     let is_space = |b: &u8| matches!(b, b' ' | b'\t' | b'\r' | b'\n');
     let is_base64 = |b: u8| b.is_ascii_alphanumeric() || b"+/-_=".contains(&b);

@@ -9,8 +9,8 @@ use super::quotes::unescaped;
 use crate::plan::Format;
 use crate::text::is_variable_name;
 
-/// The values in a text of this format, all or somewhat more than `most`, each with its spelling. None: the format is raw, or podkey
-/// did not write this text.
+/// The values in a text of this format, all or somewhat more than `most`, each as written in the file too. None: the format is raw, or
+/// podkey did not write this text.
 pub(super) fn parts(format: Format, text: &str, most: usize) -> Option<Vec<SecretPart<'_>>> {
     match format {
         Format::Raw => None,
@@ -21,7 +21,7 @@ pub(super) fn parts(format: Format, text: &str, most: usize) -> Option<Vec<Secre
     }
 }
 
-/// `key: value` lines, or a value alone in one line. A long key has a line of its own.
+/// `key: value` lines, or a value alone in one line. A long key is on its own line.
 fn yaml(text: &str, most: usize) -> Option<Vec<SecretPart<'_>>> {
     let mut parts = Vec::new();
     let mut lines = text.split('\n').zip(1..);
@@ -63,7 +63,7 @@ fn yaml_key(line: &str) -> Option<(&str, &str)> {
     Some((key, after.strip_prefix(": ")?)).filter(|_| !key.is_empty())
 }
 
-/// Whether podkey writes tokens like all of these: a string that is closed, a word of JSON, punctuation.
+/// Whether podkey could have written each token: a closed string, a word of JSON, punctuation.
 fn is_flow(text: &str) -> bool {
     crate::json::tokens(text).all(|token| match token.as_bytes() {
         [b'"', inside @ .., b'"'] => inside.iter().rev().take_while(|b| **b == b'\\').count() % 2 == 0,
@@ -77,7 +77,7 @@ fn yaml_string(token: &str) -> Cow<'_, str> {
     unescaped(json::inside(token))
 }
 
-/// `NAME=value`, each part of the value as it is or in apostrophes, an apostrophe as `\'`.
+/// `NAME=value` lines. Each part of a value is bare or in apostrophes; an apostrophe is `\'`.
 fn dotenv(text: &str, most: usize) -> Option<Vec<SecretPart<'_>>> {
     let mut parts = Vec::new();
     let mut line = 1;
@@ -98,7 +98,7 @@ fn dotenv(text: &str, most: usize) -> Option<Vec<SecretPart<'_>>> {
     Some(parts)
 }
 
-/// The value in a dotenv file with one variable. It may be other than UTF-8, which [`parts`] does not take.
+/// The value in a dotenv file with one variable. The value need not be UTF-8, unlike a text for [`parts`].
 pub(super) fn value_of_dotenv(file: &[u8]) -> Option<Vec<u8>> {
     let file = file.strip_suffix(b"\n").unwrap_or(file);
     let (name, after) = file.split_at(file.iter().position(|b| *b == b'=')?);
@@ -110,13 +110,13 @@ pub(super) fn value_of_dotenv(file: &[u8]) -> Option<Vec<u8>> {
     (length == word.len()).then_some(value)
 }
 
-/// A word up to the end of its line, and its spelling.
+/// The value of a word that ends with its line, and the word as written.
 fn shell_word(text: &str) -> Option<(Cow<'_, str>, &str)> {
     let (value, length) = shell_word_of_bytes(text.as_bytes())?;
     Some((Cow::Owned(String::from_utf8(value).ok()?), text.get(..length)?))
 }
 
-/// A word up to the end of its line, and how many bytes spell it.
+/// The value of a word that ends with its line, and the length of the word as written.
 fn shell_word_of_bytes(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     let mut value = Vec::new();
     let mut at = 0;
@@ -234,7 +234,7 @@ mod tests {
     }
 
     fn texts(format: Format, file: &str) -> Option<Vec<String>> {
-        // As the masks take the file: without the line feed at its end.
+        // Without the line feed at the end, as `Masks` passes the file.
         let body = file.trim_end_matches(['\n', '\r']);
         let parts = parts(format, body, 9999)?;
         Some(parts.into_iter().map(|part| part.text.into_owned()).collect())
@@ -267,7 +267,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_render_writes_is_undone(
+        fn the_readers_return_the_values_that_render_wrote(
             fields in proptest::collection::btree_map(awkward(), json(), 0..4),
             names in proptest::collection::vec("[A-Za-z_][A-Za-z0-9_]{0,20}", 4),
             long in 0..3_usize,

@@ -68,7 +68,7 @@ fn unquoted(token: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
-    /// `line key=text`, and in brackets how the text is spelled.
+    /// `line key=text`, and in brackets the text as written.
     fn shown(text: &str) -> Vec<String> {
         let show = |part: SecretPart<'_>| {
             let spelled = part.spelled.map(|spelled| format!(" [{spelled}]")).unwrap_or_default();
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn json_gives_its_strings_and_numbers() {
+    fn strings_and_numbers_of_json_become_parts() {
         let text =
             "\n{\n \"a\\u0062\": \"x\\ny\", \"n\": -1.5e3,\n \"l\": [true, null, \"z\", {\"m\": \"w\"}], \"e\": {}}";
         assert_eq!(shown(text), ["3 ab=x\ny [x\\ny]", "3 n=-1.5e3", "4 l=z", "4 m=w"]);

@@ -1,22 +1,23 @@
 //! The masks of a job: the texts that the runner hides in the job's log.
 //!
 //! The runner hides each text of an `::add-mask::` command, and some encodings of the text, wherever they stand in a line of the
-//! log. So the question is which texts become masks: a secret that is printed in another form must stay hidden, and a secret
-//! with `{` or `true` in it must not turn every log into stars.
+//! log. The rules below decide which texts become masks: a secret that a program prints in another form must stay hidden, and a
+//! secret with `{` or `true` in it must not turn every log into stars.
 //!
 //! # The rules, by the value of `podkey.dev/mask`
 //!
 //! `smart` (the default) hides, of each secret of the job:
 //!
 //! - a value of one line: the whole value;
-//! - in a file that podkey wrote as JSON, YAML, dotenv or properties: each string and number, unescaped and as the file
-//!   spells it. The names of fields are no secrets. podkey knows the format of such a file, and reads exactly what it wrote;
+//! - in a file that podkey wrote as JSON, YAML, dotenv or properties: each string and number, unescaped and as written in
+//!   the file. The names of fields are no secrets. podkey knows the format of such a file, and reads exactly the values that
+//!   podkey wrote;
 //! - a value of several lines: each line. If the value looks like JSON, YAML, dotenv (`NAME=value`) or properties: each
 //!   string and number in it, without name, quotes and punctuation;
 //! - base64 of a text, such as the `client-key-data` of a kubeconfig, and JSON in a string: also the text inside, by these
 //!   rules;
 //! - a password inside one line, alone: of a URL's user information (as written, and without `%` escapes), of
-//!   `user:password`, of docker's `auth`, of npmrc, netrc and pgpass, of what is assigned to a name like `Password`, `Pwd`,
+//!   `user:password`, of docker's `auth`, of npmrc, netrc and pgpass, of the value behind a name like `Password`, `Pwd`,
 //!   `AccountKey`, `sig` or `token` (connection strings, libpq, JDBC, URLs), of `Authorization`, `--password` and `--user`, of an
 //!   XML element. The user's name and the host are not hidden. If a line may have a password inside, but its place is not
 //!   certain, a warning says so;
@@ -24,8 +25,8 @@
 //!   inside a longer base64 text (except two bytes at its end), and wrapped at 64 and at 76 characters as `openssl` and `base64`
 //!   wrap it;
 //! - other spellings of each line that has characters of these kinds: an apostrophe as `'\''` and `'"'"'` (`set -x`, `export -p`),
-//!   `"`, `$`, a backtick and a backslash in double quotes (bash's `declare -p`), what bash writes between `$'` and `'`, bytes in
-//!   octal included, and what `printf %q` writes; in JSON `\u0026`, `\u003c`, `\u003e`, `\u2028` and `\u2029` (Go: kubectl, terraform, docker), all
+//!   `"`, `$`, a backtick and a backslash in double quotes (bash's `declare -p`), bash's text between `$'` and `'`, bytes in octal
+//!   included, and the output of `printf %q`; in JSON `\u0026`, `\u003c`, `\u003e`, `\u2028` and `\u2029` (Go: kubectl, terraform, docker), all
 //!   but ASCII as `\u00e4` (Python), and JSON as a string in JSON.
 //!
 //! A binary value is hidden in base64 and hex only. Text in an encoding other than UTF-8 is also hidden by its lines, as far as its
@@ -35,7 +36,7 @@
 //! `"`; with `''` for `'`; as a JSON string's inside (`"`, `\`, control characters, U+0085, U+2028 and U+2029 escaped, nothing else);
 //! with `%` escapes in capitals for all but letters, digits and `-._~`; with XML's five entities; without the double quotes around
 //! it, if it is longer than 8 characters; and the parts before and after PowerShell's `&`, from 6 characters on.
-//! (`ValueEncoders.cs` of actions/runner 2.336.) It compares with case, and line by line.
+//! (`ValueEncoders.cs` of actions/runner 2.336.) The runner compares line by line, and upper and lower case differ.
 //!
 //! Neither podkey nor the runner hides: a value in another case, reversed, cut, compressed or encrypted; `+` for a blank and `%` escapes in small letters;
 //! XML's numeric entities; one-line base64 across two values; the escapes of other languages; artifacts, caches, and
@@ -80,20 +81,20 @@ pub use rule::COMMON;
 use rule::{Masking, TextOrigin, masking_of, names_of_object};
 pub(crate) use unmasked::Unmasked;
 
-/// The most lines and values of one secret that are examined.
+/// The most lines and values that are examined in one secret.
 pub(crate) const MAX_PARTS: usize = 8192;
 /// A longer text is not hidden in base64, hex and other spellings; a longer line is not searched for passwords.
 pub(crate) const MAX_ENCODED_BYTES: usize = 16 * 1024;
 /// The most lines of wrapped base64 in one job. The runner searches each line of its log for each of them.
 pub(crate) const MAX_WRAPPED_LINES: usize = 4096;
-/// How deep values inside values are examined (base64, JSON in a string). Of a deeper value the lines are hidden, not the values in
-/// it.
+/// How deep values inside values are examined (base64, JSON in a string). The lines of a deeper value are hidden, but not the values
+/// inside.
 pub(crate) const MAX_DEPTH: usize = 8;
 /// The most bytes of shells' and JSON writers' spellings in one job.
 pub(crate) const MAX_SPELLED_BYTES: usize = 4 * 1024 * 1024;
-/// The most bytes of one secret that are examined, in multiples of its size. A text counts again for each text that contains it.
+/// The most bytes that are examined in one secret, as a multiple of its size. A text counts again for each text around it.
 const MAX_EXAMINED: usize = 16;
-/// Shorter texts are not examined as base64.
+/// The shortest text that is examined as base64.
 const MIN_BASE64_CHARS: usize = 8;
 
 /// The masks of one job: add each secret, then print [`Masks::commands`] before anything else.
@@ -104,7 +105,7 @@ pub struct Masks {
     mode: Mask,
     /// Parts of the secrets.
     texts: BTreeSet<String>,
-    /// Their encodings, which have no character that a command escapes.
+    /// Encodings of the secrets, without any character that a command escapes.
     encoded: BTreeSet<String>,
     wrapped_lines: usize,
     spelled_bytes: usize,
@@ -120,18 +121,18 @@ struct SecretSearch {
     bytes: usize,
 }
 
-/// Where a text stands: the line of the secret, and how many texts contain it.
+/// The place of a text: the line of the secret, and the number of texts around it.
 #[derive(Clone, Copy)]
 struct Position {
     line: usize,
     depth: usize,
 }
 
-/// How many bytes of commands are printed at a time, roughly.
+/// The approximate number of bytes of commands that are printed at a time.
 const PRINTED: usize = 64 * 1024;
 
 impl Masks {
-    /// Without any mask.
+    /// An empty set of masks.
     pub fn new(mode: Mask) -> Self {
         Self {
             mode,
@@ -143,7 +144,7 @@ impl Masks {
         }
     }
 
-    /// Adds a secret as podkey wrote it in this format. The name stands in the warning about what stays unmasked.
+    /// Adds a secret as podkey wrote it in this format. `name` is the secret's name in warnings.
     pub fn add(&mut self, name: &str, format: Format, value: &[u8]) {
         match self.mode {
             Mask::Off => {}
@@ -162,12 +163,12 @@ impl Masks {
         }
     }
 
-    /// Each mask.
+    /// All masks.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.texts.iter().chain(&self.encoded).map(String::as_str)
     }
 
-    /// Gives the workflow commands to `print`, whole lines at a time. The hook writes them to its standard output before anything else.
+    /// Passes the workflow commands to `print`, whole lines at a time. The hook writes them to its standard output before anything else.
     pub fn commands<E>(&self, mut print: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let mut lines = Vec::with_capacity(2 * PRINTED);
         let encoded = self.encoded.iter().map(|text| (text, false));
@@ -187,7 +188,7 @@ impl Masks {
         }
     }
 
-    /// Warnings about what stays unmasked: one line for all secrets with the same reasons.
+    /// Warnings about texts that stay unmasked: secrets with equal reasons share a line.
     pub(crate) fn warnings(&self) -> Vec<String> {
         unmasked::warnings(&self.unmasked)
     }
@@ -233,7 +234,7 @@ impl Masks {
         }
     }
 
-    /// Adds a text, the values and lines inside it, and the text that it encodes in base64.
+    /// Adds a text, the values and lines inside the text, and the decoded text if the text is base64.
     fn add_text(
         &mut self,
         text: &str,
@@ -250,7 +251,7 @@ impl Masks {
         let is_line = scan::end_of_line(line) == line.len();
         let one_line = is_line && line.len() == body.len();
         let masked = is_line && self.add_part(line, origin, position.line, search);
-        // Encodings contain the white space around the value; masks of the text do not.
+        // Encodings include the white space around the value; masks of the text do not.
         let whole = masked && body.trim().len() == body.len();
         if origin != TextOrigin::Line && masking_of(body.trim(), origin) == Masking::Hide {
             self.add_encodings(body.as_bytes(), whole, search);
@@ -288,7 +289,7 @@ impl Masks {
         let (parts, guessed) = parts(body, format, search.parts);
         let names = names_of_object(&parts);
         for part in parts {
-            // A single line as a whole is added already.
+            // `add_text` has already added a single line as a whole.
             if one_line && part.is_line {
                 continue;
             }
@@ -321,7 +322,7 @@ impl Masks {
             } else {
                 TextOrigin::Value
             };
-            // `a=b` as a whole is hidden already. That it is dotenv is a guess, so its parts are not reported.
+            // `a=b` as a whole is hidden already. Only a guess makes it dotenv, so its unmasked parts are not reported.
             let kept = (one_line && guessed).then(|| search.unmasked.clone());
             self.add_text(&part.text, origin, Format::Raw, at, search);
             if let Some(kept) = kept {
@@ -355,7 +356,7 @@ impl Masks {
         });
     }
 
-    /// Adds a value as its file spells it.
+    /// Adds a value as written in its file.
     fn add_spelled(&mut self, text: &str) {
         let one_line = scan::end_of_line(text) == text.len();
         let origin = if one_line { TextOrigin::Value } else { TextOrigin::Line };
@@ -420,7 +421,7 @@ impl Masks {
 }
 
 impl Position {
-    /// Inside the text at this position.
+    /// The position of a text inside the text at this position.
     fn deeper(self) -> Self {
         Self {
             depth: self.depth + 1,
@@ -430,7 +431,7 @@ impl Position {
 }
 
 impl SecretSearch {
-    /// Whether the limits allow to search a text for values. If not, notes what stays unmasked.
+    /// Whether the limits allow the search for values in a text. If not, records that values may stay unmasked.
     fn may_examine(&mut self, text: &str, position: Position) -> bool {
         if position.depth >= MAX_DEPTH {
             let (parts, guessed) = parts(text, Format::Raw, self.parts);

@@ -2,17 +2,17 @@
 
 use std::borrow::Cow;
 
-/// A part of a text that may be a secret.
+/// A value or a line of a text, which may be a secret.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SecretPart<'a> {
-    /// Its first line, counted from 1.
+    /// The line in which the part begins, counted from 1.
     pub(super) line: usize,
-    /// The name before it. An element of a list has the list's name, or an empty one. None: a line.
+    /// The name before a value. An element of a list has the list's name, or an empty name. None: the part is a line.
     pub(super) key: Option<Cow<'a, str>>,
-    /// Whether it is a line without structure. Otherwise it is a value.
+    /// Whether the part is a line without structure. Otherwise the part is a value.
     pub(super) is_line: bool,
     pub(super) text: Cow<'a, str>,
-    /// The text with its escapes, as the file has it between the quotes; None: there are no escapes.
+    /// The text with its escapes, as written between the quotes. None: the text has no escapes.
     pub(super) spelled: Option<&'a str>,
 }
 
@@ -37,7 +37,7 @@ impl<'a> SecretPart<'a> {
         }
     }
 
-    /// With the text as the file has it.
+    /// Adds the text as written in the file.
     pub(super) fn spelled(self, spelled: &'a str) -> Self {
         let differs = spelled != self.text;
         Self {
@@ -46,7 +46,7 @@ impl<'a> SecretPart<'a> {
         }
     }
 
-    /// Whether it is the value of a field of this name.
+    /// Whether the part is the value of a field of this name.
     pub(super) fn is_field(&self, name: &str) -> bool {
         self.key.as_deref() == Some(name)
     }

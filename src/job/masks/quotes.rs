@@ -1,10 +1,10 @@
-//! Quoted texts as YAML, JSON and dotenv write them: where the quote ends, and the text in it.
+//! Quoted texts in YAML, JSON and dotenv: where the quoted text ends, and its value.
 
 use std::borrow::Cow;
 
 use zeroize::Zeroizing;
 
-/// The text in the quotes with which this line begins, and the rest of the line. None: the quote does not end in this line.
+/// The text in the quotes with which this line begins, and the rest of the line. None: the closing quote is not in this line.
 pub(super) fn quoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
     let end = closing_quote(text)?;
     let inside = &text[1..end];
@@ -17,7 +17,7 @@ pub(super) fn quoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
     Some((unquoted, after))
 }
 
-/// The place of the quote that closes the one with which the text begins.
+/// The place of the closing quote of the quoted text with which `text` begins.
 pub(super) fn closing_quote(text: &str) -> Option<usize> {
     let quote = *text.as_bytes().first()?;
     let mut bytes = text.bytes().enumerate().skip(1);
@@ -36,7 +36,7 @@ pub(super) fn closing_quote(text: &str) -> Option<usize> {
     None
 }
 
-/// The text without the escapes of YAML's double quotes, which are JSON's and dotenv's too. Anything else stays.
+/// The text without the escapes of YAML's double quotes, which include JSON's and dotenv's. Other characters stay.
 pub(super) fn unescaped(text: &str) -> Cow<'_, str> {
     if !text.contains('\\') {
         return Cow::Borrowed(text);
@@ -79,7 +79,7 @@ pub(super) fn unescaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The JSON in a text that is the inside of a JSON string: its quotes are escaped. None: the text is something else.
+/// The JSON in a text that is the inside of a JSON string, with escaped quotes. None: the text is something else.
 pub(super) fn escaped_json(text: &str) -> Option<Zeroizing<String>> {
     let text = text.trim();
     if !text.starts_with(['{', '[']) || !text.contains(r#"\""#) {

@@ -2,11 +2,11 @@
 
 use super::part::SecretPart;
 
-/// Shorter texts are not hidden.
+/// The shortest text that is hidden.
 const MIN_CHARS: usize = 4;
-/// Shorter texts without a letter or digit are not hidden.
+/// The shortest text without a letter or digit that is hidden.
 const MIN_PUNCTUATION_CHARS: usize = 8;
-/// Smaller numbers inside a structured value are not hidden.
+/// The fewest digits of a number inside a structured value that is hidden.
 const MIN_DIGITS: usize = 6;
 
 /// Words that are common in logs, in small letters: they are never hidden.
@@ -37,10 +37,10 @@ const NAMES_OF_KUBECONFIG: [&str; 8] = [
     "current-context",
 ];
 
-/// What a text is a part of.
+/// Where a text is from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum TextOrigin {
-    /// The text is the secret.
+    /// The text is the whole secret.
     Whole,
     /// A line of a text.
     Line,
@@ -56,7 +56,7 @@ pub(super) enum Masking {
     Hide,
     TooShort,
     Common,
-    /// Punctuation, or the frame of a secret: nothing to report.
+    /// Punctuation, or the first or last line of a PEM block: nothing to report.
     Structure,
 }
 
@@ -100,7 +100,7 @@ pub(super) fn masking_of(text: &str, origin: TextOrigin) -> Masking {
     Masking::Hide
 }
 
-/// Whether a line is the first or last of a PEM block, and holds nothing of the content.
+/// Whether a line is the first or last line of a PEM block, without any of the content.
 fn frames_pem(line: &str) -> bool {
     let label = line
         .strip_prefix("-----BEGIN ")

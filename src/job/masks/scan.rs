@@ -19,12 +19,12 @@ pub(super) fn parts(text: &str, most: usize) -> Vec<SecretPart<'_>> {
     parts
 }
 
-/// NumberedLines with their numbers, ended by LF, CR LF or a lone CR.
+/// The lines of a text with their numbers. A line ends at LF, CR LF or a lone CR.
 struct NumberedLines<'a> {
     text: &'a str,
     rest: Option<&'a str>,
     number: usize,
-    /// With more parts than this the scan may end.
+    /// The scan may end when there are more parts than this.
     most: usize,
 }
 
@@ -129,7 +129,7 @@ fn name_and_value(text: &str) -> Option<(Cow<'_, str>, Separator, &str)> {
         return value_follows.then(|| (key.into(), Separator::Colon, value.trim()));
     }
     let value = after.strip_prefix('=')?.trim();
-    // The `=` at the end of a line of base64 separates nothing; and no name has a slash.
+    // The `=` at the end of a line of base64 is padding; and no name has a slash.
     let is_base64 = value.bytes().all(|b| b == b'=') || key.contains('/');
     (!is_base64).then(|| (key.into(), Separator::Equals, value))
 }
@@ -147,17 +147,17 @@ fn yaml_value<'a>(
     while value.starts_with(['&', '!']) {
         value = match value.split_once([' ', '\t']) {
             Some((_, rest)) => rest.trim_start(),
-            // `!pass` or `&pass` alone may be the secret.
+            // `!pass` or `&pass` alone may be a secret.
             None => break,
         };
     }
     if whole.len() != value.len() {
-        // If the text is not YAML, anchor and tag are the beginning of a secret.
+        // If the text is not YAML, the anchor or tag is the beginning of a secret.
         parts.push(SecretPart::value(number, key.clone(), whole));
     }
     match value.as_bytes().first() {
         None => {}
-        // A comment in YAML, the value in Java properties.
+        // In YAML a comment, in Java properties the value.
         Some(b'#') => parts.push(SecretPart::value(number, key, value)),
         Some(b'|' | b'>') if is_block_header(&value[1..]) => block(key, lines, parts),
         Some(b'"' | b'\'') => quoted_value(number, key, value, lines, parts),
@@ -176,7 +176,7 @@ fn yaml_value<'a>(
     }
 }
 
-/// What may stand behind the `|` or `>` of a block scalar: an indentation, the rule for its last line feeds, a comment.
+/// Whether the text can follow the `|` or `>` of a block scalar: an indentation, the rule for its last line feeds, a comment.
 fn is_block_header(rest: &str) -> bool {
     let comment = rest.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-'));
     rest.len() - comment.len() <= 2
@@ -202,14 +202,14 @@ fn assigned<'a>(
     }
 }
 
-/// The text without the comment at its end, if there is one.
+/// The text without a comment at its end.
 fn uncommented(value: &str) -> &str {
     let comment = [" #", "\t#"].iter().filter_map(|begin| value.find(begin)).min();
     comment.map_or(value, |at| value[..at].trim_end())
 }
 
-/// Adds a block scalar: the following lines that are indented at least as the first of them. (The line of the key is indented less,
-/// so the value of the next key is not taken for a part of the scalar.)
+/// Adds a block scalar: the following lines that are indented at least as much as the first of these lines. (The line of the key is
+/// indented less, so the value of the next key does not become a part of the scalar.)
 fn block<'a>(key: Cow<'a, str>, lines: &mut NumberedLines<'a>, parts: &mut Vec<SecretPart<'a>>) {
     let mut width = 0;
     let mut first = None;
@@ -243,7 +243,7 @@ fn quoted_value<'a>(
     parts: &mut Vec<SecretPart<'a>>,
 ) {
     if let Some((text, after)) = quoted(value) {
-        // With its escapes, because a job may print the file.
+        // The text with its escapes, because a job may print the file.
         if let Some(raw) = closing_quote(value)
             .map(|end| &value[1..end])
             .filter(|raw| *raw != text)
@@ -251,7 +251,7 @@ fn quoted_value<'a>(
             parts.push(SecretPart::value(number, key.clone(), raw));
         }
         let after = after.trim_start();
-        // `'it''s'more`, as shells write it: the whole text too.
+        // `'it''s'more`, as shells write a text: the whole text too.
         if !(after.is_empty() || after.starts_with([',', '#', '}', ']', ':'])) {
             parts.push(SecretPart::value(number, key.clone(), value));
         }
@@ -295,7 +295,7 @@ fn quoted_value<'a>(
     }
 }
 
-/// Adds the values of a list or an object in one line, or of the part of it that is in this line.
+/// Adds the values of a list or an object that are in this line.
 fn flow<'a>(number: usize, mut key: Cow<'a, str>, text: &'a str, most: usize, parts: &mut Vec<SecretPart<'a>>) {
     let mut rest = text;
     // Each turn takes at least one character.
@@ -316,7 +316,7 @@ fn flow<'a>(number: usize, mut key: Cow<'a, str>, text: &'a str, most: usize, pa
                     .char_indices()
                     .find(|(at, c)| "{}[],".contains(*c) || (*c == ':' && rest[at + 1..].starts_with([' ', '\t'])))
                     .map_or(rest.len(), |(at, _)| at);
-                // At least one character, or the loop would not end.
+                // At least one character, so that the loop ends.
                 let end = end.max(rest.chars().next().map_or(0, char::len_utf8));
                 (rest[..end].trim().into(), &rest[end..])
             }
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn yaml_gives_its_scalars() {
+    fn scalars_of_yaml_become_parts() {
         for (text, expected) in [
             ("a: b", vec!["1 a=b"]),
             ("a: b # why", vec!["1 a=b", "1 a=b # why"]),
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn dotenv_and_properties_give_their_values() {
+    fn values_of_dotenv_and_properties_become_parts() {
         for (text, expected) in [
             ("A=b", vec!["1 A=b"]),
             (
@@ -422,7 +422,7 @@ mod tests {
             ("A='it'\\''s'", vec!["1 A='it'\\''s'", "1 A=it"]),
             ("A=\"x\ny\"\nB=c", vec!["1 A=x y", "1 A=x\ny", "3 B=c"]),
             ("a.b-c = d", vec!["1 a.b-c=d"]),
-            // The last line of something in base64, or an empty value.
+            // The last line of base64, or an empty value.
             ("A=", vec!["1 A="]),
             ("QUJDREVGRw==", vec!["1 QUJDREVGRw=="]),
             ("QUJD/EVGRw==", vec!["1 QUJD/EVGRw=="]),
@@ -439,7 +439,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_the_text_it_ends_and_loses_no_word(text in "([a-z]{4,6}|[ :=#|>\"'{}\\[\\],\n\r\\\\-]){0,40}") {
+        fn the_scan_of_a_text_with_odd_characters_ends_and_loses_no_word(text in "([a-z]{4,6}|[ :=#|>\"'{}\\[\\],\n\r\\\\-]){0,40}") {
             let parts = parts(&text, 99);
             let mut found: Vec<String> = Vec::new();
             for part in &parts {
@@ -447,7 +447,7 @@ mod tests {
                 found.push(part.text.to_string());
             }
             let found = found.join("\n");
-            // Every word is in a part, or is the name of something.
+            // Every word is in a part, or is a name.
             if !text.contains([':', '=', '\\', '#', '|', '>', '"', '\'']) {
                 for word in text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()) {
                     prop_assert!(found.contains(word), "{:?} is not in {:?}", word, found);
@@ -456,7 +456,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_at_all_ends(text in any::<String>()) {
+        fn the_scan_of_any_text_ends(text in any::<String>()) {
             parts(&text, 99);
         }
     }

@@ -1,7 +1,7 @@
-//! How shells and JSON writers spell a text that has quotes, backslashes, control characters or characters other than ASCII, as far as
-//! the runner does not make that spelling itself. A text without such characters, as most are, has no other spelling.
+//! Spellings of a text that has quotes, backslashes, control characters or characters other than ASCII, by shells and JSON writers,
+//! unless the runner makes that spelling itself. A text without such characters (most texts) has no other spelling.
 //!
-//! The shells' forms were read off bash 5.2 and dash 0.5.12; `tests/masks.rs` runs the shells that a machine has.
+//! The shells' forms are those of bash 5.2 and dash 0.5.12; `tests/masks.rs` runs the shells that the machine has.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::text::is_printable;
 const APOSTROPHE: u8 = 1;
 /// `$` and the backtick: escaped in a shell's double quotes, and not in JSON.
 const EXPANDS: u8 = 1 << 1;
-/// `"`: escaped in JSON, and in a shell's double quotes, for which the runner has a form.
+/// `"`: escaped in JSON, and in a shell's double quotes. The runner itself makes a form with `\"`.
 const QUOTE: u8 = 1 << 2;
 const BACKSLASH: u8 = 1 << 3;
 const CONTROL: u8 = 1 << 4;
@@ -50,7 +50,7 @@ pub(super) fn has_any(text: &str) -> bool {
     marks(text) != 0
 }
 
-/// Gives each other spelling of a text without line breaks to `add`.
+/// Passes each other spelling of a text without line breaks to `add`.
 pub(super) fn each(text: &str, mut add: impl FnMut(String)) {
     let marks = marks(text);
     let has = |kinds: u8| marks & kinds != 0;
@@ -64,11 +64,11 @@ pub(super) fn each(text: &str, mut add: impl FnMut(String)) {
         add(escaped(text, QUOTE | EXPANDS | BACKSLASH));
     }
     if has(APOSTROPHE | BACKSLASH | CONTROL) {
-        // bash, where a value has a line break or another control character.
+        // bash, if the value has a line break or another control character.
         add(ansi(text, |c| !c.is_ascii()));
     }
     if has(NOT_ASCII) {
-        // bash in the locale C; and elsewhere, where no terminal shows the character.
+        // bash in the locale C; and in other locales for characters that a terminal cannot show.
         add(ansi(text, |_| false));
         if text.chars().any(|c| !c.is_ascii() && !is_printable(c)) {
             add(ansi(text, |c| !c.is_ascii() && is_printable(c)));
@@ -79,7 +79,7 @@ pub(super) fn each(text: &str, mut add: impl FnMut(String)) {
         add(escaped(text, APOSTROPHE | EXPANDS | QUOTE | BACKSLASH | HTML | META));
     }
     if has(QUOTE | BACKSLASH | CONTROL) {
-        // The runner makes this form of a mask. As a mask of its own, it is also hidden as JSON as a string in JSON.
+        // The runner makes this form of a mask. As a separate mask, the form is also hidden when it is a string in JSON again.
         add(json(text, JsonWriter::Usual));
     }
     if has(HTML) || has(NOT_ASCII) && text.contains(['\u{2028}', '\u{2029}']) {
@@ -107,7 +107,7 @@ fn escaped(text: &str, kinds: u8) -> String {
     out
 }
 
-/// The inside of `$'…'`. A character other than ASCII that is not shown as it is comes in octal digits, byte by byte.
+/// The inside of `$'…'`. A character other than ASCII for which `is_shown` is false becomes octal digits, byte by byte.
 fn ansi(text: &str, is_shown: impl Fn(char) -> bool) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
@@ -135,14 +135,14 @@ fn ansi(text: &str, is_shown: impl Fn(char) -> bool) -> String {
     out
 }
 
-/// A writer of JSON, by what it escapes.
+/// A writer of JSON, by the characters that it escapes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum JsonWriter {
-    /// Only what must be escaped.
+    /// Only the characters that must be escaped.
     Usual,
     /// Also `<`, `>`, `&` and two line separators.
     Go,
-    /// Also everything but ASCII.
+    /// Also every character other than ASCII.
     Ascii,
 }
 

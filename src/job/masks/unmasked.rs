@@ -1,9 +1,9 @@
-//! What stays unmasked of a secret, for a warning: line numbers and counts, never a value.
+//! The warning about parts of a secret that stay unmasked: line numbers and counts, never a value.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What stays unmasked of one secret. Its `Display` has line numbers and counts, never a value.
+/// The parts of one secret that stay unmasked. `Display` shows line numbers and counts, never a value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Unmasked {
     pub(super) name: String,
@@ -20,7 +20,7 @@ pub(crate) struct Unmasked {
     pub(super) deep: bool,
 }
 
-/// How many texts, and the lines of the first few.
+/// The number of texts, and the lines of the first few.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct LineNumbers {
     count: usize,
@@ -49,7 +49,7 @@ impl Unmasked {
         *self == Self::new(&self.name)
     }
 
-    /// What stays unmasked, and why.
+    /// The parts that stay unmasked, with the reasons.
     fn reasons(&self) -> String {
         let mut parts: Vec<String> = [
             (&self.too_short, "too short"),
@@ -100,7 +100,7 @@ impl fmt::Display for Unmasked {
     }
 }
 
-/// One line for all secrets with the same reasons.
+/// Secrets with equal reasons share a line.
 pub(super) fn warnings(unmasked: &[Unmasked]) -> Vec<String> {
     const NAMED: usize = 8;
     let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! The rules between the parts of a plan, each written once for both halves: `Plan::parse` refuses the first violation, and the
-//! webhook words every violation for the author of the pod. (The type of each value knows which single values are valid.)
+//! The rules between the parts of a plan, written once for webhook and agent: `Plan::parse` refuses a plan with the first violation,
+//! and the webhook reports every violation to the author of the pod. (The parser of each type checks single values.)
 
 mod rule;
 
@@ -25,7 +25,7 @@ words! {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FileShape<'a> {
     pub(crate) read_by: ReadBy,
-    /// As written, perhaps with placeholders.
+    /// The path as written, perhaps with placeholders.
     pub(crate) secret: &'a ApiPath,
     pub(crate) has_version: bool,
     pub(crate) has_data: bool,
@@ -72,7 +72,7 @@ pub(crate) fn data(file: &FileShape<'_>) -> Option<Rule> {
     }
 }
 
-/// The broken rules about the content of a file: which fields, in which form.
+/// The broken rules about the content of a file: the fields and the form.
 pub(crate) fn content(file: &FileShape<'_>) -> impl Iterator<Item = Rule> + use<> {
     let each_field = matches!(file.file, Destination::EachField(_));
     let whole = !each_field && !file.has_key;
@@ -92,7 +92,8 @@ pub(crate) fn file(file: &FileShape<'_>) -> impl Iterator<Item = Rule> + use<> {
     secret(file.secret).into_iter().chain(data(file)).chain(content(file))
 }
 
-/// The broken rules about the destinations of all files: each pair that cannot both be delivered, reported at the later file.
+/// The broken rules about the destinations of all files. A pair of files that cannot both be delivered is reported at the later
+/// file.
 pub(crate) fn destinations<'a>(
     files: impl Iterator<Item = &'a Destination> + Clone,
 ) -> impl Iterator<Item = Violation> {
@@ -159,7 +160,8 @@ where
     whole.chain(files).chain(too_many).chain(touched)
 }
 
-/// The broken rule about a number: files ([`Subject::Plan`]), or entries of variables ([`Subject::Env`], [`Subject::JobEnv`]).
+/// The broken rule about the number of files ([`Subject::Plan`]) or of entries of variables ([`Subject::Env`],
+/// [`Subject::JobEnv`]).
 pub(crate) fn count(subject: Subject, count: usize) -> Option<Violation> {
     let rule = match subject {
         Subject::Env | Subject::JobEnv if count > MAX_ENV_SECRETS => Rule::TooManyVariables(count),

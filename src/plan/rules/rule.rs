@@ -6,7 +6,7 @@ use std::fmt;
 use crate::plan::{ApiPath, Destination, OnChange, Plan};
 use crate::plan::{ENV_DIR, MAX_ENV_SECRETS, MAX_FILES, MAX_ON_CHANGE};
 
-/// A rule that is broken, and where.
+/// A broken rule, with the part of the plan that breaks the rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Violation {
     pub(crate) subject: Subject,
@@ -54,7 +54,7 @@ impl Subject {
     }
 }
 
-/// A rule. The name says what is wrong, or what is needed.
+/// A rule. The name is the problem, or the condition that is not met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rule {
     /// The path answers with a client token, see [`ApiPath::holds_tokens`].
@@ -63,13 +63,13 @@ pub(crate) enum Rule {
     DataForJob,
     /// `data` is for secrets engines, see [`ApiPath::is_the_servers_own`].
     DataForServer,
-    /// The write answers with no secret, see [`ApiPath::changes_its_engine`].
+    /// The answer to the write is no secret, see [`ApiPath::changes_its_engine`].
     DataChangesEngine,
     /// A version belongs to a secret that is read, and `data` makes the request a write.
     DataWithVersion,
-    /// `{{ .SecretKey }}` makes a file of each field, a key chooses one field.
+    /// `{{ .SecretKey }}` makes a file for each field, but a key chooses one field.
     EachFieldWithKey,
-    /// A file of each field holds the field's bytes.
+    /// A file for each field has the field's bytes and no other format.
     EachFieldWithFormat,
     /// The started hook writes only files whose names are known when the pod is made.
     EachFieldForJob,
@@ -89,21 +89,21 @@ pub(crate) enum Rule {
     },
     /// The file would be in, or in place of, the directory [`ENV_DIR`], and there are variables.
     InVariablesDirectory,
-    /// Without refresh a secret is read once, so podkey never sees that it is gone.
+    /// Without refresh a secret is read once, so podkey never notices that the secret is gone.
     WhenGoneNeedsRefresh,
     /// Without refresh the files never change.
     OnChangeNeedsRefresh,
     /// `init` reads nothing, so there is nothing to read again.
     NothingToRefresh,
-    /// The sidecar would write again what the job policy refused.
+    /// The sidecar would write files that the job policy has refused to the job.
     PolicyWithRefresh,
     /// With refresh only the sidecar writes files. Variables of the job that are not exported are files.
     VariableFilesWithRefresh,
     /// With refresh only the sidecar writes files. The started hook writes this file.
     JobFileWithRefresh,
-    /// A file with an absolute destination is a mount of its own, which shows its first content for ever.
+    /// A file with an absolute destination is a separate mount, which shows its first content for ever.
     MountWithRefresh,
-    /// The name is podkey's own, see [`Destination::is_reserved`].
+    /// The name is reserved for podkey, see [`Destination::is_reserved`].
     ReservedWithRefresh,
     /// More than [`MAX_ON_CHANGE`] actions.
     TooManyActions(usize),
@@ -117,7 +117,7 @@ pub(crate) enum Rule {
     TooManyVariables(usize),
     /// Commands start with variables only where `init` reads variables and no job hook exports them.
     NothingToStart,
-    /// The copy is a copy of a file that the plan does not deliver.
+    /// The plan does not deliver the file of this copy.
     CopyOfNoFile,
     /// `init` reads, and has no login.
     InitNeedsLogin,
@@ -128,7 +128,7 @@ pub(crate) enum Rule {
 }
 
 impl fmt::Display for Rule {
-    /// What is wrong, for the agent's log.
+    /// The problem, for the agent's log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::SecretHoldsTokens => "the path is about tokens, not about a secret",

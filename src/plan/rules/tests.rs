@@ -1,4 +1,4 @@
-//! Each rule is broken alone, and `Plan::parse` refuses exactly the plans that break a rule.
+//! Each rule can be broken alone, and `Plan::parse` refuses exactly the plans that break a rule.
 
 use std::collections::BTreeSet;
 
@@ -44,7 +44,7 @@ fn position(rule: Rule) -> usize {
         Rule::InsecureHttp => 30,
     }
 }
-/// How many arms `position` has.
+/// The number of rules, which is the number of arms in [`position`].
 const RULES: usize = 31;
 
 type Change = fn(&mut Plan);

@@ -30,13 +30,13 @@ fn grant(ttl: u64, renewable: bool) -> Grant {
     }
 }
 
-/// A schedule with the time, in which all answers come at once.
+/// A schedule and the time. Every answer takes no time.
 struct ScheduleCase {
     schedule: Schedule,
     now: Duration,
 }
 
-/// With a token that never ends.
+/// A case with a token that never ends.
 fn case(interval: u64, held: &[Lifetime]) -> ScheduleCase {
     with_token(interval, grant(0, false), held)
 }
@@ -55,7 +55,7 @@ fn with_token(interval: u64, token: Grant, held: &[Lifetime]) -> ScheduleCase {
 }
 
 impl ScheduleCase {
-    /// Sleeps till the next work.
+    /// Sleeps until the next work.
     fn work(&mut self) -> Work {
         if let Some(work) = self.schedule.due(self.now) {
             return work;
@@ -74,7 +74,7 @@ impl ScheduleCase {
         self.schedule.read(self.now, &[(FIRST, result)]);
     }
 
-    /// The next work is a read that needs a permit; returns when, since the start.
+    /// Does the next work, which must be a read that needs a permit. Returns its time, in seconds since the start.
     fn reads(&mut self, result: Result<Lifetime, WorkFailure>) -> f64 {
         let work = self.work();
         let Work::ReadLeased(source, permit) = work else {
@@ -105,7 +105,7 @@ impl ScheduleCase {
         self.since_start()
     }
 
-    /// As the sidecar does it: where the server is away, or says 429, the rest is not asked for.
+    /// Reads as the sidecar does: after an unavailable server or a 429, no further secret is requested.
     fn reads_until_one_fails(
         &mut self,
         sources: &[SecretIndex],
@@ -148,7 +148,7 @@ fn about(found: f64, from: f64, to: f64) {
 }
 
 #[test]
-fn static_secrets_are_read_together_and_never_later_than_the_interval_says() {
+fn static_secrets_are_read_together_and_always_within_the_interval() {
     let mut case = case(100, &[STATIC, STATIC, STATIC]);
     let mut last = case.reads_static(Ok(STATIC));
     about(last, 1.0, 100.0);
@@ -213,11 +213,11 @@ fn a_secret_whose_read_failed_is_read_again_alone_and_then_with_the_others() {
 }
 
 #[test]
-fn a_secret_that_always_fails_keeps_no_other_from_being_read() {
+fn a_secret_that_always_fails_does_not_stop_the_reads_of_other_secrets() {
     for (failure, least) in [
         (WorkFailure::Unavailable, 3600.0 / 16.5),
         (WorkFailure::Failed, 3600.0 / 16.5),
-        // Nobody is asked more often than that, whoever is throttled.
+        // A 429 is a pause for all secrets.
         (WorkFailure::Throttled(None), 3600.0 / 310.0),
     ] {
         let mut case = case(15, &[STATIC, STATIC, STATIC]);
@@ -258,7 +258,7 @@ fn all_secrets_that_are_due_are_stale_while_the_server_is_unavailable_although_o
 }
 
 #[test]
-fn without_a_token_and_with_its_login_refused_no_secret_is_fresh() {
+fn no_secret_is_fresh_without_a_token_while_the_login_is_refused() {
     let mut case = with_token(15, grant(60, false), &[STATIC]);
     while case.since_start() < 120.0 {
         match case.work() {
@@ -328,7 +328,7 @@ fn a_lease_is_renewed_at_about_two_thirds_for_ever() {
 
 #[test]
 fn a_lease_that_cannot_be_renewed_further_is_read_again() {
-    // The answer to the renewal, and how much later the secret is read, with the rest of the old term at 350 to 400.
+    // The answer to the renewal, and how much later the secret is read. 350 to 400 seconds of the old term are left.
     for (answer, from, to) in [
         (lease(300, true), 180.0, 195.0),
         (lease(1000, false), 600.0, 650.0),
@@ -370,7 +370,7 @@ fn absurd_durations_are_clamped() {
 }
 
 #[test]
-fn renewals_that_fail_for_ever_cost_one_credential_in_a_ttl() {
+fn renewals_that_always_fail_cost_one_credential_for_each_ttl() {
     let mut case = case(86400, &[lease(60, true)]);
     let (mut reads, mut renewals, mut last) = (0, 0, None);
     while case.since_start() < 600.0 {
@@ -394,7 +394,7 @@ fn renewals_that_fail_for_ever_cost_one_credential_in_a_ttl() {
 }
 
 #[test]
-fn tries_come_closer_as_the_end_comes_nearer() {
+fn tries_become_more_frequent_near_the_end() {
     for failure in [WorkFailure::Failed, WorkFailure::Unavailable] {
         let mut case = case(86400, &[lease(1000, true)]);
         let (mut last, mut tries) = (600.0, 0);
@@ -438,7 +438,7 @@ fn a_token_whose_replacement_fails_is_renewed_as_before() {
 }
 
 #[test]
-fn when_all_fails_the_limiter_still_counts() {
+fn the_limiter_still_counts_when_every_request_fails() {
     let mut case = case(86400, &[lease(60, true)]);
     let mut reads = 0;
     while case.since_start() < 600.0 {
@@ -456,7 +456,7 @@ fn when_all_fails_the_limiter_still_counts() {
 }
 
 #[test]
-fn a_lease_that_is_gone_is_read_again_once() {
+fn a_secret_whose_lease_is_gone_is_read_again_once() {
     for failure in [WorkFailure::Gone, WorkFailure::Denied] {
         let mut case = case(86400, &[lease(1000, true)]);
         let renewed = case.renews(Err(failure));
@@ -464,7 +464,7 @@ fn a_lease_that_is_gone_is_read_again_once() {
         assert_eq!(case.reads(Ok(lease(1000, true))), renewed);
         about(case.renews(Ok(lease(1000, true))) - renewed, 600.0, 650.0);
     }
-    // One that was made just before waits for the limiter.
+    // A credential that is younger than 30 seconds: the read waits for the limiter.
     let mut case = case(86400, &[lease(40, true)]);
     let renewed = case.renews(Err(WorkFailure::Gone));
     about(renewed, 24.0, 26.0);
@@ -478,7 +478,7 @@ fn a_certificate_is_replaced_before_it_expires() {
     let day = 86400.0;
     let first = case.reads(Err(WorkFailure::Failed));
     about(first, 0.60 * day, 0.65 * day);
-    // A try that failed may have made one: the next is a third of its life later, and in time.
+    // A failed try may have made a certificate: the next try is a third of the TTL later, and still before the end.
     let second = case.reads(Ok(certificate));
     about(second - first, day / 3.0, day / 3.0 + 1.0);
     about(second, 0.0, day);
@@ -504,13 +504,13 @@ fn a_secret_that_did_not_exist_needs_a_permit_until_it_is_known_to_be_static() {
     let mut case = case(5, &[Lifetime::Unknown]);
     let mut last = case.reads(Err(WorkFailure::Gone));
     about(last, 30.0, 35.0);
-    // A request that was refused made nothing: it is looked for each interval.
+    // A refused request made no credential: the secret is requested in each interval.
     for _ in 0..3 {
         let now = case.reads(Err(WorkFailure::Gone));
         about(now - last, 4.5, 5.0);
         last = now;
     }
-    // An answer that was lost may have made one.
+    // A request whose answer was lost may have made a credential.
     let lost = case.reads(Err(WorkFailure::Failed));
     let found = case.reads(Ok(STATIC));
     about(found - lost, 30.0, 36.0);
@@ -529,7 +529,7 @@ fn a_secret_that_once_had_a_lease_always_needs_a_permit() {
 }
 
 #[test]
-fn a_token_that_never_ends_is_left_alone() {
+fn a_token_that_never_ends_is_neither_renewed_nor_replaced() {
     let mut case = case(86400, &[STATIC]);
     for _ in 0..1000 {
         case.reads_static(Ok(STATIC));
@@ -537,7 +537,7 @@ fn a_token_that_never_ends_is_left_alone() {
 }
 
 #[test]
-fn a_periodic_token_is_renewed_for_ever_and_one_at_its_maximum_replaced() {
+fn a_periodic_token_is_renewed_for_ever_and_a_token_near_its_maximum_ttl_is_replaced() {
     let mut case = with_token(86400, grant(1000, true), &[lease(9000, true)]);
     let mut last = 0.0;
     for _ in 0..2 {
@@ -546,7 +546,7 @@ fn a_periodic_token_is_renewed_for_ever_and_one_at_its_maximum_replaced() {
         last = now;
     }
     let shorter = case.renews_token(Ok(grant(600, true)));
-    // Its lease would have been renewed later: it is read with the new token, and then the old one revoked.
+    // The lease is not due yet, but is read with the new token. Then the old token is revoked.
     let login = case.logs_in(Ok(grant(1000, true)));
     about(login - shorter, 360.0, 390.0);
     assert!(case.schedule.keeps(TokenNumber(0)) && case.schedule.keeps(TokenNumber(1)));
@@ -560,7 +560,7 @@ fn a_periodic_token_is_renewed_for_ever_and_one_at_its_maximum_replaced() {
 }
 
 #[test]
-fn a_token_that_is_not_renewable_is_replaced_in_time_and_a_lease_never_outlives_it() {
+fn a_token_that_is_not_renewable_is_replaced_in_time_and_no_lease_outlives_its_token() {
     let mut case = with_token(86400, grant(1000, false), &[lease(9000, true)]);
     about(case.logs_in(Err(WorkFailure::Failed)), 600.0, 650.0);
     while case.since_start() < 1000.0 {
@@ -572,7 +572,7 @@ fn a_token_that_is_not_renewable_is_replaced_in_time_and_a_lease_never_outlives_
     let login = case.logs_in(Ok(grant(1000, false)));
     assert_eq!(case.reads(Ok(lease(9000, true))), login);
     assert_eq!(case.state(), SecretFreshness::Fresh);
-    // The old token ended by itself.
+    // The old token has expired, so there is no revocation.
     assert!(!case.schedule.keeps(TokenNumber(0)));
 }
 
@@ -582,7 +582,7 @@ fn the_old_token_lives_until_its_lease_is_replaced() {
     about(case.reads(Ok(lease(900, false))), 540.0, 585.0);
     let login = case.logs_in(Ok(grant(1000, false)));
     about(login, 600.0, 650.0);
-    // The limiter goes first.
+    // The read waits for the limiter.
     let read = case.reads(Ok(lease(900, false)));
     about(read - login, 30.0, 300.0);
     assert!(matches!(case.work(), Work::Revoke(TokenNumber(0))));
@@ -590,7 +590,7 @@ fn the_old_token_lives_until_its_lease_is_replaced() {
 }
 
 #[test]
-fn a_lease_without_a_ttl_does_not_lose_its_token_before_it_is_replaced() {
+fn the_token_of_a_lease_without_a_ttl_is_revoked_after_the_lease_is_replaced() {
     let mut case = with_token(15, grant(1000, false), &[lease(0, true), STATIC]);
     let Work::Read(_) = case.work() else { panic!() };
     case.schedule
@@ -617,13 +617,13 @@ fn a_lease_without_a_ttl_does_not_lose_its_token_before_it_is_replaced() {
 }
 
 #[test]
-fn a_token_that_cannot_be_renewed_after_all_is_replaced_at_once() {
+fn a_token_whose_renewal_is_denied_is_replaced_at_once() {
     for failure in [WorkFailure::Denied, WorkFailure::Gone] {
         let mut case = with_token(86400, grant(1000, true), &[]);
         let renewal = case.renews_token(Err(failure));
         assert_eq!(case.logs_in(Ok(grant(1000, true))), renewal);
     }
-    // One whose renewal fails is tried, and replaced when nine tenths are over.
+    // After other failures the renewal is retried, and the token replaced after nine tenths of the TTL.
     let mut case = with_token(86400, grant(1000, true), &[]);
     let login = loop {
         match case.work() {
@@ -636,7 +636,7 @@ fn a_token_that_cannot_be_renewed_after_all_is_replaced_at_once() {
 }
 
 #[test]
-fn a_token_with_few_uses_is_replaced_before_the_last() {
+fn a_token_with_few_uses_is_replaced_before_its_last_use() {
     let few = Grant {
         uses: 4,
         proof: None,
@@ -654,15 +654,15 @@ fn a_token_with_few_uses_is_replaced_before_the_last() {
     assert_eq!(second, [SecretIndex(1)]);
     case.schedule.read(case.now, &sources[1..]);
     assert!(matches!(case.work(), Work::Revoke(TokenNumber(0))));
-    // A token for one request is as good as none.
+    // A token for one request counts as a failed login.
     let mut case = with_token(100, Grant { uses: 1, ..few }, &[STATIC]);
     let first = case.logs_in(Ok(Grant { uses: 1, ..few }));
     about(case.logs_in(Ok(few)) - first, 5.0, 10.0);
 }
 
-/// A token of 20 seconds ends while the server is away for 25.
+/// A token with a TTL of 20 seconds ends while the server is unavailable for 25 seconds.
 #[test]
-fn tries_that_a_near_end_hurries_do_not_make_the_later_ones_rare() {
+fn frequent_tries_near_an_end_do_not_make_later_pauses_longer() {
     let mut case = with_token(5, grant(20, true), &[STATIC]);
     let mut tries = 0;
     while case.since_start() < 25.0 {
@@ -682,7 +682,7 @@ fn tries_that_a_near_end_hurries_do_not_make_the_later_ones_rare() {
 }
 
 #[test]
-fn while_the_server_is_away_for_a_day_it_is_asked_each_five_minutes() {
+fn an_unavailable_server_gets_a_request_every_five_minutes() {
     let mut case = with_token(15, grant(3600, true), &[lease(3600, true), STATIC]);
     let mut asked = Vec::new();
     while case.since_start() < 86400.0 {
@@ -713,7 +713,7 @@ fn while_the_server_is_away_for_a_day_it_is_asked_each_five_minutes() {
         case.schedule.freshness(SecretIndex(1), case.now),
         SecretFreshness::Stale
     );
-    // Back: all is done at once, each thing once.
+    // The server is available again: all work is done at once, each piece once.
     let back = case.logs_in(Ok(grant(3600, true)));
     let mut works = 0;
     while case.schedule.wake() <= case.now || works == 0 {
@@ -749,7 +749,7 @@ fn after_a_suspend_of_hours_everything_is_done_once() {
 }
 
 #[test]
-fn a_clock_that_went_back_is_not_believed() {
+fn a_clock_that_goes_back_changes_nothing() {
     let mut case = case(100, &[STATIC]);
     case.reads_static(Ok(STATIC));
     let wake = case.schedule.wake();
@@ -782,7 +782,7 @@ fn retry_after_is_honoured_and_pauses_shrink_step_by_step() {
 }
 
 #[test]
-fn a_denied_read_is_answered_by_one_login() {
+fn a_denied_read_causes_one_login() {
     let mut case = case(15, &[STATIC, STATIC]);
     let denied = [(SecretIndex(0), Err(WorkFailure::Denied)), (SecretIndex(1), Ok(STATIC))];
     let Work::Read(_) = case.work() else { panic!() };
@@ -809,7 +809,7 @@ fn a_denied_read_is_answered_by_one_login() {
 }
 
 #[test]
-fn a_sidecar_that_was_killed_logs_in_and_reads_again_as_the_limiter_lets_it() {
+fn a_sidecar_that_was_killed_logs_in_and_reads_again_when_the_limiter_allows() {
     let held = |answer, age| Some(Obtained { answer, age: secs(age) });
     let held = [
         held(STATIC, 500),
@@ -862,7 +862,7 @@ fn no_work_is_handed_out_twice_although_no_result_is_reported() {
 }
 
 #[test]
-fn people_see_when_the_next_try_is() {
+fn the_next_try_is_known_for_each_secret() {
     let mut case = case(15, &[STATIC, lease(1000, true)]);
     assert_eq!(case.schedule.next_try(FIRST), Some(case.schedule.wake()));
     about(
@@ -880,8 +880,8 @@ fn people_see_when_the_next_try_is() {
 }
 
 #[test]
-fn the_work_that_waited_longest_is_next() {
-    // Under a quota only one of them has its turn at a time: nobody may starve.
+fn the_work_that_waited_for_the_longest_time_is_next() {
+    // Under a quota only one piece of work is done at a time: no secret may wait for ever.
     let mut case = case(100, &[lease(1000, true), STATIC]);
     case.now += secs(700);
     let Work::Read(sources) = case.work() else { panic!() };
@@ -891,7 +891,7 @@ fn the_work_that_waited_longest_is_next() {
 }
 
 #[test]
-fn a_quota_of_hours_ago_is_forgotten() {
+fn a_quota_of_hours_ago_has_no_effect() {
     let mut case = case(15, &[STATIC, lease(36_000, true)]);
     for _ in 0..8 {
         case.reads_static(Err(WorkFailure::Throttled(None)));
@@ -905,7 +905,7 @@ fn a_quota_of_hours_ago_is_forgotten() {
 }
 
 #[test]
-fn a_lease_is_counted_from_its_request() {
+fn the_ttl_of_a_lease_counts_from_its_request() {
     let mut case = case(86400, &[lease(1000, true)]);
     assert!(matches!(case.work(), Work::RenewLease(_)));
     let asked = case.since_start();
@@ -925,7 +925,7 @@ fn under_a_quota_a_login_is_paced_together_with_the_reads_after_it() {
     assert_eq!(case.reads_static(Ok(STATIC)), login);
 }
 
-/// A grant whose login was made with something that is good for so long.
+/// A grant of a login with a service-account token that has `left` seconds of a life of `life` seconds.
 fn proven(ttl: u64, left: u64, life: u64) -> Grant {
     let (left, life) = (secs(left), secs(life));
     Grant {
@@ -935,7 +935,7 @@ fn proven(ttl: u64, left: u64, life: u64) -> Grant {
 }
 
 impl ScheduleCase {
-    /// Does what is due until there is a login to be made anew, and gives when that is, since the start.
+    /// Does the due work until the next [`Work::LoginIfNewer`]. Returns the time, in seconds since the start.
     fn until_relogin(&mut self) -> f64 {
         loop {
             match self.work() {
@@ -968,7 +968,7 @@ fn a_login_comes_before_the_service_account_token_expires_and_leased_secrets_are
 }
 
 #[test]
-fn while_there_is_nothing_newer_to_log_in_with_nobody_logs_in_and_the_token_is_renewed() {
+fn without_a_newer_service_account_token_there_is_no_login_and_the_token_is_renewed() {
     let mut case = with_token(86400, proven(600, 600, 600), &[]);
     let mut looked = Vec::new();
     while case.since_start() < 3000.0 {
@@ -988,7 +988,7 @@ fn while_there_is_nothing_newer_to_log_in_with_nobody_logs_in_and_the_token_is_r
 }
 
 #[test]
-fn a_new_login_that_is_refused_does_not_change_the_token() {
+fn a_refused_login_does_not_change_the_token() {
     let mut case = with_token(86400, proven(1200, 3600, 3600), &[lease(1200, true)]);
     let (mut refused, mut renewed) = (0, 0);
     while case.since_start() < 6000.0 {
@@ -1010,9 +1010,9 @@ fn a_new_login_that_is_refused_does_not_change_the_token() {
     about(f64::from(renewed), 6.0, 9.0);
 }
 
-/// The wall clock is far ahead: the kubelet's tokens seem to end at once.
+/// The wall clock is far ahead, so every new service-account token of the kubelet seems to expire at once.
 #[test]
-fn proofs_that_seem_to_have_no_time_left_make_no_storm_of_logins() {
+fn service_account_tokens_that_seem_to_expire_at_once_cause_no_storm_of_logins() {
     let mut case = with_token(86400, proven(1200, 1, 3600), &[]);
     let (mut looked, mut logins) = (0, 0);
     while case.since_start() < 3600.0 {

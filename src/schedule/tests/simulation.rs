@@ -1,6 +1,6 @@
-//! Schedules against a model of the server, in simulated time: outages, quotas, answers that are lost, short or absurd, tokens
-//! and leases that are gone, renewals that fail for ever, suspended machines, sidecars that are killed. The laws that hold
-//! whatever happens are written where they are checked, as `law`.
+//! Schedules and a model of the server, in simulated time: outages, quotas, answers that are lost, TTLs that are too short or
+//! absurdly long, tokens and leases that are gone, renewals that always fail, suspended machines, sidecars that are killed. Some
+//! laws must hold in every case. Each call of `law` checks one of them.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// One of many lengths, short ones as often as long ones.
+/// A random length between the two, on a logarithmic scale: short lengths are as likely as long lengths.
 fn length(rng: &mut Rng, from: Duration, to: Duration) -> Duration {
     let (from, to) = (from.as_secs_f64().ln(), to.as_secs_f64().ln());
     Duration::from_secs_f64((from + (to - from) * rng.f64()).exp())
 }
 
-/// What a source of the server answers with.
+/// The kind of secret that a path of the server returns.
 #[derive(Debug, Clone, Copy)]
 enum SecretKind {
     Static,
@@ -32,12 +32,12 @@ enum SecretKind {
     Written,
 }
 
-/// What the auth role gives.
+/// The tokens that the auth role gives.
 #[derive(Debug, Clone, Copy)]
 struct ServerRole {
     ttl: Duration,
     renewable: bool,
-    /// Zero: none, as of a periodic token.
+    /// The maximum TTL. Zero: no maximum, as for a periodic token.
     max: Duration,
     uses: u64,
 }
@@ -47,23 +47,23 @@ struct ServerToken {
     end: Duration,
     max: Duration,
     since: Duration,
-    /// The end that the last answer which arrived spoke of.
+    /// The end of the token by the last answer that arrived.
     told: Duration,
     uses: u64,
-    /// Sources that its policies do not allow.
+    /// The secrets that the token's policies do not allow, as bits.
     denied: u32,
     issued: Duration,
-    /// When the service-account token ends that it was logged in for with.
+    /// When the service-account token of the login expires.
     proof: Duration,
 }
 
-/// What the pod has of a source.
+/// The credential that the pod has.
 #[derive(Debug, Clone, Copy)]
 struct ServerCredential {
     end: Duration,
     max: Duration,
     since: Duration,
-    /// The place of its token, for a lease.
+    /// The index of the lease's token in `tokens`. None: the credential is not a lease.
     token: Option<usize>,
     judged: bool,
 }
@@ -72,10 +72,10 @@ struct ServerCredential {
 struct ServerSecret {
     kind: SecretKind,
     credential: Option<ServerCredential>,
-    /// The last one that was made, whether or not its answer arrived, and the spacing that is due after it.
+    /// When the last credential was made, whether or not its answer arrived; and the shortest time to the next credential.
     made: Option<(Duration, Duration)>,
     known_ttl: Duration,
-    /// Until when the limiter says no because of a try that failed, or whose answer was lost.
+    /// Until when the limiter gives no permit, because a try failed or its answer was lost.
     barred: Duration,
     read: Duration,
     renewed: Option<Duration>,
@@ -83,11 +83,11 @@ struct ServerSecret {
     renewals_fail: Duration,
     denied: Duration,
     gone: Duration,
-    /// Nothing is wrong with it from then on, as far as known.
+    /// When the last known trouble of this secret ends.
     trouble: Duration,
 }
 
-/// One sidecar, its server, and what goes wrong.
+/// One sidecar, its server, and their troubles.
 struct SimulatedPod {
     seed: u64,
     rng: Rng,
@@ -97,7 +97,7 @@ struct SimulatedPod {
     role: ServerRole,
     sources: Vec<ServerSecret>,
     tokens: Vec<ServerToken>,
-    /// Which of the server's tokens the sidecar has, and by which number.
+    /// The server's tokens that the sidecar has: the schedule's number, and the index in `tokens`.
     held: Vec<(TokenNumber, usize)>,
     token_renewed: Option<Duration>,
     logged_in: Option<Duration>,
@@ -106,15 +106,15 @@ struct SimulatedPod {
     losing: Duration,
     odd: Duration,
     logins_fail: Duration,
-    /// Nothing is wrong for all sources from then on.
+    /// When the last known trouble of all secrets ends.
     trouble: Duration,
-    /// When the server last took back what it had promised.
+    /// When the server last gave a token or a lease an earlier end than before.
     shortened: Duration,
-    /// How long a service-account token lives, where the server looks at it at each renewal.
+    /// The life of a service-account token. None: the server does not check that token at renewals.
     proof: Option<Duration>,
-    /// How late the kubelet is with each of them.
+    /// The kubelet's delay at each replacement of the service-account token.
     kubelet: Duration,
-    /// Tokens that were issued before cannot be renewed any more: the server was upgraded then.
+    /// The time of the server's upgrade: tokens that were issued before cannot be renewed.
     upgraded: Duration,
     latency: Duration,
     works: u64,
@@ -227,7 +227,7 @@ impl SimulatedPod {
         );
     }
 
-    /// As `podkey-init` does it: logs in, reads all, and hands over.
+    /// Does the work of `podkey-init`: logs in, reads all secrets, and hands over.
     fn init(&mut self) {
         let grant = self.new_token();
         self.held = vec![(TokenNumber::default(), 0)];
@@ -249,7 +249,7 @@ impl SimulatedPod {
         self.schedule = Schedule::new(self.time, self.rng.u64(..), self.interval, Some(token), &held);
     }
 
-    /// The sidecar is killed; its status file may be lost.
+    /// Kills the sidecar and starts it again. The status file may be lost.
     fn restart(&mut self) {
         let known = self.rng.u8(0..4) > 0;
         let held: Vec<_> = self
@@ -277,7 +277,7 @@ impl SimulatedPod {
         self.token_renewed = None;
         self.logged_in = None;
         self.schedule = Schedule::new(self.time, self.rng.u64(..), self.interval, None, &held);
-        // What has a lease loses it with the token that nobody renews.
+        // Nobody renews the old token any more, so all leases end with that token.
         self.trouble_until(self.time);
         for source in &mut self.sources {
             if let Some(credential) = &mut source.credential {
@@ -317,7 +317,7 @@ impl SimulatedPod {
         }
     }
 
-    /// When the service-account token ends that is in the file now. The kubelet replaces it after four fifths of its life.
+    /// When the service-account token in the file expires. The kubelet replaces the token after four fifths of its life.
     fn file_ends(&self) -> Duration {
         let Some(life) = self.proof else { return Duration::MAX };
         let turn = life.mul_f64(0.8);
@@ -328,7 +328,7 @@ impl SimulatedPod {
         turn * number + life
     }
 
-    /// The server answers a read, and makes a credential where it makes any.
+    /// The server answers a read, and makes a credential if the secret is of such a kind.
     fn make(&mut self, index: usize, token: usize, arrives: bool) -> Lifetime {
         let left = self.tokens[token].told - self.time;
         let source = &mut self.sources[index];
@@ -360,9 +360,9 @@ impl SimulatedPod {
         lifetime
     }
 
-    /// Until the time: does what is due, and lets the server's terms end.
+    /// Simulates the time up to `until`: does the due work, and ends leases and tokens on the server.
     fn run(&mut self, until: Duration) {
-        // After a start, there may be something to do at once.
+        // After a start, work may be due at once.
         self.work();
         loop {
             let wake = self.schedule.wake();
@@ -383,7 +383,7 @@ impl SimulatedPod {
         let (began, mut here) = (self.time, 0);
         while let Some(work) = self.schedule.due(self.time) {
             here += 1;
-            // Each thing once, and once more in each second that it takes.
+            // Each piece of work once, and once more for each second that passes.
             let each = usize::try_from((self.time - began).as_secs()).unwrap() + 1;
             self.law(here <= each * (4 + 2 * self.sources.len()), "does not come to rest");
             self.carry_out(work);
@@ -391,8 +391,8 @@ impl SimulatedPod {
         self.works += here as u64;
     }
 
-    /// The law of leases: nothing ends while its server is healthy for half of its TTL. More than that: for the last three
-    /// tenths of it, which is about when something was to be asked for at all.
+    /// The law of leases: no credential ends if its server was healthy during the last three tenths of the TTL. (The schedule
+    /// sends its first request at about that time.)
     fn judge(&mut self, until: Duration) {
         for index in 0..self.sources.len() {
             let source = &self.sources[index];
@@ -410,7 +410,7 @@ impl SimulatedPod {
             }
             let ttl = end.saturating_sub(since);
             let trouble = self.trouble.max(source.trouble);
-            // Where the server takes back what it has promised, or a try failed, the limiter goes first.
+            // The limiter is allowed to delay the read past the end if the server shortened a TTL or a try failed.
             let barred = self.shortened >= since || source.barred >= end;
             let excused = ttl < MINUTE || barred || trouble > end.saturating_sub(ttl.mul_f64(0.3));
             if !excused {
@@ -426,7 +426,7 @@ impl SimulatedPod {
         }
     }
 
-    /// What the server, or the way to it, says to any request.
+    /// The failure of every request at this time, if any: the server is unavailable, or answers 429.
     fn hindrance(&mut self) -> Option<WorkFailure> {
         if self.time < self.away {
             return Some(WorkFailure::Unavailable);
@@ -578,7 +578,7 @@ impl SimulatedPod {
         }
     }
 
-    /// A renewal's answer in an odd hour: nothing, next to nothing, less, or absurdly much.
+    /// The TTL in the answer to a renewal. In an odd time: zero, one second, less than before, or absurdly much.
     fn odd(&mut self, ttl: Duration) -> Duration {
         if self.time >= self.odd {
             return ttl;
@@ -610,7 +610,7 @@ impl SimulatedPod {
         let lost = self.is_lost();
         let time = self.time;
         let token = &mut self.tokens[token];
-        // The server's own arithmetic has an end too.
+        // The server's maximum TTL applies too.
         let ttl = ttl.min(token.max.saturating_sub(time));
         if !ttl.is_zero() {
             if time + ttl < token.end {
@@ -678,11 +678,11 @@ impl SimulatedPod {
             return Err(WorkFailure::Gone);
         }
         if self.time < source.reads_fail {
-            // Half of what fails fails after it was made.
+            // Half of the failed reads have made a credential.
             if self.rng.bool() {
                 self.make(index, token, false);
             }
-            // Something in front of the server answers for this path alone, or nobody does.
+            // The path alone fails: either a proxy answers for it, or there is no answer.
             let by_path = self.seed % 4 == 1;
             return Err(if by_path {
                 WorkFailure::Unavailable
@@ -698,12 +698,12 @@ impl SimulatedPod {
         if lifetime == Lifetime::Static {
             let source = &self.sources[index];
             let trouble = self.trouble.max(source.trouble);
-            // One that fails alone looks like a server that is away, for a pause or two, until another one is asked for.
+            // A path that fails alone looks like an unavailable server for a pause or two, until another path is read.
             let mut all = self.sources.iter();
             let one_fails = all.any(|other| other.trouble + 15 * MINUTE >= source.read);
             let pause = if one_fails { 10 * MINUTE } else { ZERO };
             let late = self.time > source.read + self.interval.mul_f64(1.1) + pause + 20 * SECOND;
-            // Pauses have to shrink first.
+            // The pauses need time to shrink.
             let excused = trouble + 15 * MINUTE >= source.read;
             self.law(!late || excused, "a static secret is read too late");
         }
@@ -711,7 +711,7 @@ impl SimulatedPod {
         Ok(lifetime)
     }
 
-    /// One of the things that happen.
+    /// Makes one random trouble happen.
     fn mishap(&mut self) {
         let until = self.time + length(&mut self.rng, 5 * SECOND, 6 * HOUR);
         let index = self.rng.usize(0..self.sources.len());
@@ -738,7 +738,7 @@ impl SimulatedPod {
             8 => source.denied = until,
             9 => source.gone = until,
             10 => {
-                // An operator revokes the token, and with it its leases.
+                // An operator revokes the token, and so its leases.
                 if let Some((_, token)) = self.held.last() {
                     let token = *token;
                     self.tokens[token].end = self.tokens[token].end.min(self.time);
@@ -759,7 +759,7 @@ impl SimulatedPod {
                 return;
             }
             12 => {
-                // The machine sleeps, and wakes up in the middle of a pause.
+                // The machine is suspended, and resumes during a pause.
                 self.trouble_until(until);
                 self.judge(until);
                 self.time = until;
@@ -778,7 +778,7 @@ impl SimulatedPod {
             }
             trouble => self.sources[index].trouble = trouble.max(until),
         }
-        // Tokens that are in use already are under the policies of their login, but paths may be closed to them too.
+        // Issued tokens keep the policies of their login, but the policies themselves may change too.
         if self.sources[index].denied == until {
             for token in &mut self.tokens {
                 token.denied |= 1 << index;
@@ -794,7 +794,7 @@ impl SimulatedPod {
         }
     }
 
-    /// Once all is well again, all secrets are fresh after a while, and no token is left but the one in use.
+    /// When all troubles are over, after some time all secrets are fresh, and only the token in use is left.
     fn recovers(&mut self) {
         let now = self.time;
         self.away = now;
@@ -820,7 +820,7 @@ impl SimulatedPod {
         }
         let current = self.held.last().map(|(_, token)| *token);
         for (number, token) in &self.held {
-            // A lease of its was replaced a moment ago.
+            // A lease of this token was replaced a moment ago.
             let made = |source: &ServerSecret| source.made.is_some_and(|(at, _)| at + MINUTE > self.time);
             if self.schedule.keeps(*number) && self.sources.iter().any(made) {
                 continue;
@@ -849,27 +849,28 @@ fn simulate(seeds: std::ops::Range<u64>) -> u64 {
 }
 
 #[test]
-fn whatever_happens_the_laws_hold() {
+fn the_laws_hold_in_simulations() {
     let works = simulate(0..200);
     println!("{works} works");
     assert!(works > 100_000, "too little was checked: {works}");
 }
 
-/// After a new login the wait for the limiter was made longer by a jitter that went past the end of the lease.
+/// Regression: after a new login, a random delay was added to the wait for the limiter, and the read came after the end of
+/// the lease.
 #[test]
-fn a_lease_whose_reading_waits_for_the_limiter_is_read_before_it_ends() {
+fn a_secret_that_waits_for_the_limiter_is_read_before_its_lease_ends() {
     simulate(6908..6909);
 }
 
-/// Two halves, for two cores: 10 s in a release build, some minutes in a debug build.
+/// Two tests, so that two cores share the work: 10 s in a release build, some minutes in a debug build.
 #[test]
 #[ignore = "takes minutes in a debug build"]
-fn whatever_happens_for_ten_thousand_seeds_the_first_half() {
+fn the_laws_hold_for_ten_thousand_seeds_first_half() {
     assert!(simulate(0..5_000) > 1_000_000);
 }
 
 #[test]
 #[ignore = "takes minutes in a debug build"]
-fn whatever_happens_for_ten_thousand_seeds_the_second_half() {
+fn the_laws_hold_for_ten_thousand_seeds_second_half() {
     assert!(simulate(5_000..10_000) > 1_000_000);
 }

@@ -1,5 +1,5 @@
-//! 500 pods that started together, one server, and what its operator sees: a steady rate as computed, no synchronisation
-//! after a restart, and no more than twice the quota under a rate limit.
+//! The load of 500 pods that started together on one server: the computed steady rate, no peaks of simultaneous requests after
+//! a restart, and at most twice the quota under a rate limit.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,14 +11,14 @@ const PODS: u32 = 500;
 const STATIC: u32 = 2;
 const INTERVAL: Duration = Duration::from_secs(15);
 const TTL: Duration = Duration::from_secs(3600);
-/// For the tests of many hours.
+/// The interval in the tests that simulate many hours.
 const LONG_INTERVAL: Duration = Duration::from_secs(600);
 
 struct StormPod {
     schedule: Schedule,
-    /// The server's life that its token is of.
+    /// The [`Storm::life`] in which the server issued the pod's token.
     token: u32,
-    /// When its token was issued, and when the service-account token ends that was shown for it.
+    /// When the server issued the token, and (`proof`) when the service-account token of the login expires.
     issued: Duration,
     proof: Duration,
     logins: u32,
@@ -29,21 +29,21 @@ struct Storm {
     wakes: BinaryHeap<Reverse<(Duration, usize)>>,
     time: Duration,
     away: Duration,
-    /// Requests in a second.
+    /// The most requests in a second that the server answers.
     quota: Option<u32>,
     says_when: bool,
     life: u32,
-    /// Of tokens and leases.
+    /// The TTL of tokens and leases.
     ttl: Duration,
-    /// How long a service-account token lives, where the server looks at it at each renewal.
+    /// The life of a service-account token. None: the server does not check that token at renewals.
     proof: Option<Duration>,
-    /// Tokens that were issued before cannot be renewed: the server was upgraded then.
+    /// The time of the server's upgrade: tokens that were issued before cannot be renewed.
     upgraded: Duration,
-    /// Renewals that were denied.
+    /// The number of denied renewals.
     denied: u32,
-    /// Logins of each second.
+    /// The number of logins in each second.
     logins: Vec<u32>,
-    /// Requests of each second, and how many of them were answered.
+    /// The number of requests in each second, and (`served`) of answered requests.
     offered: Vec<u32>,
     served: Vec<u32>,
 }
@@ -53,8 +53,8 @@ impl Storm {
         Self::of(INTERVAL, TTL, None, 3_000)
     }
 
-    /// Pods that read so often, tokens and leases that live so long, and how long the service-account tokens live that the
-    /// server looks at; all for so many seconds.
+    /// `interval`: of the pods. `ttl`: of tokens and leases. `proof`: the life of service-account tokens that the server checks.
+    /// `seconds`: the longest time to simulate.
     fn of(interval: Duration, ttl: Duration, proof: Option<Duration>, seconds: usize) -> Self {
         let age = Duration::ZERO;
         let lease = Lifetime::Lease { ttl, renewable: true };
@@ -105,7 +105,7 @@ impl Storm {
         }
     }
 
-    /// When the service-account token ends that the kubelet has written last: all pods began together.
+    /// When the service-account token in the file expires. (All pods started together.)
     fn file_ends(&self) -> Duration {
         self.proof.map_or(Duration::MAX, |life| {
             let turn = life.mul_f64(0.8);
@@ -229,7 +229,7 @@ impl Storm {
         }
     }
 
-    /// Requests a second from one second to another: the mean, and the most in one.
+    /// The requests for each second between the two: the mean, and the maximum.
     fn rate(&self, from: usize, to: usize) -> (f64, u32) {
         let seconds = &self.offered[from..to];
         let mean = f64::from(seconds.iter().sum::<u32>()) / seconds.len() as f64;
@@ -237,14 +237,15 @@ impl Storm {
     }
 }
 
-/// Each secret once in the interval less a twentieth, which is the middle of its jitter; lease and token once in five eighths of their TTL.
+/// The expected requests in a second: each static secret once in 0.945 of the interval, and lease and token once in 0.625 of their
+/// TTL. Both numbers are the middles of their random ranges.
 fn computed() -> f64 {
     let renewals = 2.0 / (0.625 * TTL.as_secs_f64());
     f64::from(PODS) * (f64::from(STATIC) / (0.945 * INTERVAL.as_secs_f64()) + renewals)
 }
 
 #[test]
-fn the_steady_rate_is_as_computed_though_all_pods_started_together() {
+fn the_steady_rate_is_as_computed_although_all_pods_started_together() {
     let mut storm = Storm::new();
     storm.run(1800);
     let (mean, peak) = storm.rate(15, 1800);
@@ -258,7 +259,7 @@ fn the_steady_rate_is_as_computed_though_all_pods_started_together() {
 }
 
 #[test]
-fn after_a_restart_of_the_server_nothing_is_synchronised() {
+fn pods_do_not_send_their_requests_together_after_a_restart_of_the_server() {
     for (away, loses_tokens) in [(3, false), (30, false), (1200, false), (30, true)] {
         let mut storm = Storm::new();
         storm.run(300);
@@ -274,7 +275,7 @@ fn after_a_restart_of_the_server_nothing_is_synchronised() {
             computed()
         );
         println!("{message}");
-        // Who is denied logs in and reads again: twice as much in the first interval.
+        // A pod whose read is denied logs in and reads again: twice as many requests in the first interval.
         let most = if loses_tokens { 4.0 } else { 2.0 };
         assert!(f64::from(peak) < most * computed(), "{message}");
         assert!(while_away < computed(), "{message}");
@@ -284,9 +285,9 @@ fn after_a_restart_of_the_server_nothing_is_synchronised() {
 }
 
 #[test]
-fn no_more_than_twice_the_quota_is_asked_for() {
-    // What does not depend on the pods is how soon each can have noticed: it asks once in an interval. Where the quota is
-    // far below what they need, they learn of it in the first interval, and climb to their pauses in some more.
+fn pods_send_at_most_twice_the_quota() {
+    // A pod learns of the quota by its own requests, once in an interval. If the quota is far below the need, the pods need
+    // some more intervals until their pauses are long enough (`after`, in seconds).
     for (share, says_when, after) in [
         (0.75, false, 5),
         (0.75, true, 5),
@@ -317,10 +318,10 @@ fn no_more_than_twice_the_quota_is_asked_for() {
     }
 }
 
-/// OpenBao 2.6.4 and 2.7.1 began to look at the service-account token at each renewal of a client token. With tokens of ten
-/// minutes all leases ended with the client token then.
+/// Since 2.6.4 and 2.7.1, OpenBao checks the service-account token at each renewal of a client token. Before podkey logged in
+/// again in time, all leases ended with the client token if service-account tokens lived for ten minutes.
 #[test]
-fn a_server_that_looks_at_the_service_account_token_at_each_renewal_renews_for_ever_and_costs_few_logins() {
+fn a_server_that_checks_the_service_account_token_renews_for_ever_and_few_logins_are_needed() {
     for (ttl, life) in [(1200, 3600), (3600, 3600), (600, 3600), (20, 600), (7200, 3600)] {
         let seconds = 6 * life;
         let mut storm = Storm::of(
@@ -340,7 +341,7 @@ fn a_server_that_looks_at_the_service_account_token_at_each_renewal_renews_for_e
         );
         println!("{message}");
         assert_eq!(storm.denied, 0, "{message}");
-        // Four fifths of a life apart, since the kubelet writes a new one then.
+        // One login in four fifths of a life, because the kubelet then writes a new service-account token.
         let expected = seconds as f64 / (0.8 * life as f64);
         assert!(
             f64::from(least) > 0.8 * expected && f64::from(most) <= expected + 1.0,
@@ -350,9 +351,9 @@ fn a_server_that_looks_at_the_service_account_token_at_each_renewal_renews_for_e
     }
 }
 
-/// It takes the client tokens that the older version issued, and renews none of them.
+/// The upgraded server accepts the client tokens that the older version issued, but renews none of them.
 #[test]
-fn a_server_that_was_upgraded_under_running_sidecars_costs_each_one_login() {
+fn an_upgrade_of_the_server_costs_each_running_sidecar_one_login() {
     let mut storm = Storm::of(LONG_INTERVAL, TTL, Some(Duration::from_secs(86_400)), 12_000);
     storm.run(600);
     storm.upgraded = storm.time;

@@ -1,10 +1,10 @@
-//! Variables that steer programs: by such a name a shell, a loader, an interpreter, a build tool or the runner learns what to
-//! run, load, trust or connect to. A wildcard in `podkey.dev/env` takes the names of variables from the secret, so the writer of
-//! the secret chooses the names. Such a name passes only if it steers no program. A list of single names cannot keep up with the
+//! Variables that steer programs: a shell, a loader, an interpreter, a build tool or the runner reads such a variable to decide
+//! what to run, load, trust or connect to. A wildcard in `podkey.dev/env` takes the names of variables from the secret, so the writer of
+//! the secret chooses the names. Such a name passes only if it steers no program. A list of single names is never complete for the
 //! programs of a runner's image, so whole families of names are refused, by their beginnings and by their endings.
 //!
-//! Source of the names: the manuals of these programs. `tests` has hundreds of names that must not pass, and of names that must.
-//! The length of this file is in the tables.
+//! Source of the names: the manuals of these programs. `tests` has hundreds of names that must be refused, and hundreds that must
+//! pass. The file is long because of its tables.
 
 use super::takes_over;
 use super::variables::{self, GITHUB};
@@ -40,7 +40,7 @@ const FAMILIES: &[&str] = &[
     "CURL_", "GNUTLS_", "KRB5", "LDAPTLS_", "OPENSSL_", "SSL_CERT_DIR", "SSL_CERT_FILE", "SSH_", "SUDO_", "WGET",
     // Version control.
     "GH_", "GIT_", "HG", "BZR",
-    // Make, compilers and what is around them.
+    // Make, compilers and related tools.
     "ACLOCAL", "AUTOCONF", "AUTOM4TE", "AUTOMAKE", "AR_", "BAZEL", "CCACHE_", "CC_", "CGO_", "CLANG_", "CMAKE_",
     "CONAN_", "CTEST_", "CXX_", "DISTCC_", "GCC_", "GCOV_", "GDB", "LIBTOOL", "LLVM_", "MAKECMD", "MAKEDEP",
     "MAKEFILE", "MAKEFLAGS", "MAKEINFO", "MAKELEVEL", "MAKEOVERRIDES", "MAKEPKG", "MAKEPROG", "MAKESHELL",
@@ -88,7 +88,7 @@ const ENDINGS: &[&str] = &[
     "_MIRROR", "_PAGER", "_PLUGINS", "_PRELOAD", "_PROXY", "_RC", "_SHELL", "_STARTUP_HOOK", "_WRAPPER",
 ];
 
-/// Single names, which programs read only in this case: `path **` may well bring a field `env` or `shell`. Known names with one of
+/// Single names, which programs read only in this case: a secret of `path **` may have a field `env` or `shell`. Known names with one of
 /// [`ENDINGS`] are here too: an author's prefix that ends with `_` (`PKG_`, `C_`) must not complete such a name.
 #[rustfmt::skip]
 const NAMES: &[&str] = &[
@@ -96,9 +96,9 @@ const NAMES: &[&str] = &[
     "CHILD_MAX", "COMP_WORDBREAKS", "DIRSTACK", "EXECIGNORE", "FCEDIT", "FIGNORE", "FPATH", "GLOBIGNORE", "HOSTFILE",
     "INPUTRC", "LOGNAME", "MAILPATH", "NULLCMD", "OLDPWD", "POSIXLY_CORRECT", "PS0", "PS3", "PSModulePath", "PWD",
     "READNULLCMD", "TIMEFORMAT", "TMOUT", "__PSLockdownPolicy",
-    // The runner's own variable that programs look at.
+    // The runner's own variable that other programs read.
     "CI",
-    // A name in `STATE_` that ends like a credential: the key under which the post step of the action cache saves.
+    // A name in the family `STATE_` that ends like a credential: the post step of the action cache saves under this key.
     "STATE_CACHE_KEY",
     // libc, the terminal, systemd.
     "CREDENTIALS_DIRECTORY", "DISPLAY", "GETCONF_DIR", "HOSTALIASES", "LANG", "LANGUAGE", "LISTEN_FDNAMES",
@@ -158,7 +158,7 @@ const NAMES: &[&str] = &[
 ];
 
 /// Endings of names of credentials. Members of [`FAMILIES`] with such an ending pass (`CARGO_REGISTRY_TOKEN`, `DOCKER_PASSWORD`):
-/// a program logs in with the credential, and does not run or load anything by it. Credentials in base64 pass too
+/// a program logs in with the credential, and runs or loads nothing because of it. Credentials in base64 pass too
 /// (`SSH_PRIVATE_KEY_BASE64`).
 #[rustfmt::skip]
 const CREDENTIALS: &[&str] = &[
@@ -166,7 +166,7 @@ const CREDENTIALS: &[&str] = &[
     "_SECRET", "_TOKEN", "_USER", "_USERNAME",
 ];
 
-/// Endings behind the ending of a credential, if the credential is in base64.
+/// Endings that may follow the ending of a credential: the credential is in base64.
 const BASE64: [&str; 2] = ["_B64", "_BASE64"];
 
 /// Usual names of fields in secrets that are in [`FAMILIES`] or end with one of [`ENDINGS`]: no program runs, loads or connects to

@@ -1,11 +1,11 @@
-//! Names that programs take orders from, by the manuals of these programs, and names that secrets usually have.
+//! Names of variables that steer programs, by the manuals of these programs, and names that secrets usually have.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::text::is_variable_name;
 
-/// What steers programs of a usual runner image.
+/// Variables that steer the programs of a usual runner image.
 #[rustfmt::skip]
 const STEERING: &[(&str, &[&str])] = &[
     (
@@ -241,7 +241,7 @@ const STEERING: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Names of programs that the tables do not know: their endings give them away.
+/// Variables of programs that are not in the tables. The endings of the names are refused.
 #[rustfmt::skip]
 const UNKNOWN_PROGRAMS: [&str; 31] = [
     "FOOFLAGS", "FOO_FLAGS", "FOO_OPTS", "FOO_OPTIONS", "FOO_WRAPPER", "FOO_PROXY", "foo_proxy", "FOOPATH", "FOO_PATH",
@@ -250,7 +250,7 @@ const UNKNOWN_PROGRAMS: [&str; 31] = [
     "FOO_CC", "FOO_CXX", "FOO_BIN", "FOO_CMD", "FOO_EMULATOR_HOST", "FOO_CDNURL", "FOO_FOR_BUILD",
 ];
 
-/// What secrets hold under their own names.
+/// Names that secrets usually have.
 #[rustfmt::skip]
 const USUAL_NAMES: &[&str] = &[
     // Words that fields have.
@@ -291,13 +291,13 @@ const USUAL_NAMES: &[&str] = &[
     "OTEL_EXPORTER_OTLP_HEADERS", "STRIPE_SECRET_KEY", "TWILIO_AUTH_TOKEN", "SENDGRID_API_KEY", "OPENAI_API_KEY",
     "CYPRESS_RECORD_KEY", "NX_CLOUD_ACCESS_TOKEN", "VERCEL_TOKEN", "NETLIFY_AUTH_TOKEN", "NEXT_PUBLIC_API_URL",
     "VITE_API_URL", "MATCH_PASSWORD", "FASTLANE_PASSWORD", "RSYNC_PASSWORD",
-    // What begins or ends like a program's name.
+    // Names that begin or end like a program's variable.
     "STATE_BUCKET", "STATE_STORE_PASSWORD", "HISTORY_DB_URL", "LESSON_API_URL", "MAKE_WEBHOOK_URL", "GHCR_REGISTRY",
     "GHCR_URL", "GHCR_TOKEN", "DATA_SRC", "FEATURE_FLAGS", "SSH_PRIVATE_KEY_BASE64", "SSH_KEY_B64",
     "GH_APP_PRIVATE_KEY_B64", "JAVA_KEYSTORE_BASE64", "DOCKER_SERVER", "DOCKER_LOGIN", "GIT_EMAIL", "GIT_URL",
     "HTTP_PROXY_PASSWORD", "HTTP_PROXY_USER", "MAIL_CC", "EMAIL_CC", "CC_TEST_REPORTER_ID", "HARNESS_API_KEY",
     "S3_ENDPOINT", "AZURE_OPENAI_ENDPOINT",
-    // Of `path **`, in the case that the fields have.
+    // Names by `path **`, in the case of the fields.
     "user", "password", "path", "env", "home", "shell", "host", "token", "privateKey", "clientSecret",
     "connectionString", "1NUM", "schlüssel",
 ];
@@ -307,7 +307,7 @@ fn steering() -> impl Iterator<Item = &'static str> {
     known.chain(UNKNOWN_PROGRAMS)
 }
 
-/// Once 94 of 107 such names passed, because the list of single names did not have them.
+/// Regression: 94 of 107 such names passed, because the list of single names did not have them.
 #[test]
 fn names_that_steer_programs_do_not_pass_a_wildcard() {
     let passed: Vec<&str> = steering().filter(|name| !steers(name, "")).collect();
@@ -322,9 +322,9 @@ fn names_that_secrets_usually_have_pass() {
     assert!(USUAL_NAMES.len() >= 80);
 }
 
-/// `MAKEFL` and `AGS`, `HTTP_` and `PROXY`: at every end of the author's prefix.
+/// Such as `MAKEFL` and `AGS`, `HTTP_` and `PROXY`: with the name split at every position.
 #[test]
-fn prefix_and_field_together_never_make_the_name_of_a_known_variable() {
+fn prefix_and_field_never_make_the_name_of_a_known_variable() {
     for name in STEERING.iter().flat_map(|(_, names)| names.iter().copied()) {
         for (end, _) in name.char_indices() {
             assert!(steers(name, &name[..end]), "{} and {}", &name[..end], &name[end..]);
@@ -398,7 +398,7 @@ fn the_tables_have_valid_names_and_none_twice() {
 
 proptest! {
     #[test]
-    fn a_wildcard_never_sets_what_an_author_may_not_choose(name in "[A-Za-z_]{0,12}", prefix in "[A-Z_]{0,4}") {
+    fn a_wildcard_never_sets_a_variable_that_an_author_may_not_choose(name in "[A-Za-z_]{0,12}", prefix in "[A-Z_]{0,4}") {
         let name = format!("{prefix}{name}");
         prop_assert!(takes_over(&name).is_none() || steers(&name, &prefix));
     }

@@ -1,7 +1,8 @@
-//! Accepting connections, and the life of each: TLS, HTTP/1.1, one request after the other, until client or server ends the
-//! connection or its time is over. One task and one file descriptor for each.
+//! Accepts connections and serves each one: TLS, HTTP/1.1, one request after the other, until client or server ends the connection
+//! or a time limit is over. Each connection has one task and one file descriptor.
 //!
-//! `open` is one connection, `table` has all of a listener's, `victim` chooses which one makes room in a full table.
+//! `open` is one connection, `table` has all connections of a listener, `victim` chooses the connection that makes room in a full
+//! table.
 
 mod open;
 mod table;
@@ -51,7 +52,7 @@ pub(super) trait Responder: Clone + Send + 'static {
 /// Connections that the kernel holds until podkey accepts them.
 const BACKLOG: u32 = 1024;
 
-/// Listens, with small buffers for each connection.
+/// Opens a listener whose connections have small buffers in the kernel.
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
@@ -59,14 +60,14 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     }?;
     // Connections of an earlier process may still be closing.
     socket.set_reuseaddr(true)?;
-    // Connections inherit these sizes from their listener. The kernel does not let a size grow that was set.
+    // Connections inherit these sizes from their listener. The kernel does not raise a size that a program has set.
     socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES as u32)?;
     socket.set_send_buffer_size(SEND_BUFFER_BYTES as u32)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Accepts connections and serves them until draining begins. Open connections then end after the request that is under way.
+/// Accepts and serves connections until draining begins. Open connections then end after their current request.
 pub(super) async fn serve<R: Responder>(
     listener: TcpListener,
     table: Arc<ConnectionTable>,
@@ -102,12 +103,12 @@ pub(super) async fn serve<R: Responder>(
     }
 }
 
-/// Waits until draining begins, or the server is gone.
+/// Waits until draining begins or the server has ended.
 async fn begins(mut draining: watch::Receiver<bool>) {
     let _ = draining.wait_for(|draining| *draining).await;
 }
 
-/// Errors of accepting a connection.
+/// Handles the errors of accepting a connection.
 struct AcceptErrors {
     throttle: LogThrottle<Instant>,
 }
@@ -124,8 +125,8 @@ impl AcceptErrors {
     const PAUSE: Duration = Duration::from_millis(100);
     const LOG_PAUSE: Duration = Duration::from_secs(10);
 
-    /// A client that left too early is not podkey's error. Where files or memory have run out, an immediate retry would only
-    /// keep a core busy: an older connection makes room, and podkey waits a moment.
+    /// A client that closed its connection too early is not an error of podkey. If file descriptors or memory have run out, an
+    /// immediate retry would only keep a core busy: an older connection makes room, and podkey waits a moment.
     async fn handle(&mut self, error: &io::Error, table: &ConnectionTable) {
         use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
         if matches!(
@@ -142,7 +143,7 @@ impl AcceptErrors {
     }
 }
 
-/// Serves one connection. Gives the reason where podkey cut the connection.
+/// Serves one connection. Returns the reason if podkey cut the connection.
 async fn serve_one<R: Responder>(
     stream: TcpStream,
     entry: &TableEntry,
@@ -187,14 +188,14 @@ async fn serve_http<R: Responder>(
         let (responder, connection) = (responder.clone(), connection.clone());
         async move { Ok::<_, Infallible>(responder.answer(connection, request).await) }
     });
-    // `Overdue` has the only deadlines: hyper's would count idle time as time for the next header.
+    // Only `Overdue` has deadlines: hyper would count idle time as time for the next header.
     let serving = http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(MAX_HEADER_BYTES)
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), service);
     let mut serving = pin!(serving);
-    // An error here is the client's: half a request, or no HTTP.
+    // An error here is the client's: an incomplete request, or no HTTP.
     tokio::select! {
         biased;
         _ = &mut serving => return,

@@ -1,4 +1,4 @@
-//! One open connection: what it is doing, how long it may do that, and whether it can make room.
+//! One open connection: its phase, the time limit of the phase, and whether the connection can make room.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,29 +16,31 @@ use crate::webhook::metrics::CutReason;
 pub(in crate::webhook) struct TimeLimits {
     /// From the connection's beginning to the end of the TLS handshake.
     handshake: Duration,
-    /// From the connection's beginning to its first valid review. A request that has begun by then has its own time.
+    /// From the connection's beginning to its first valid review. A request that has begun before the end of this time has its own
+    /// time limit.
     proof: Duration,
     /// Between two requests, after the first valid review.
     idle: Duration,
 }
 
-/// An API server closes an idle connection after 90 s. podkey waits longer: closing a connection just as the API server
-/// writes to it fails an admission.
+/// An API server closes an idle connection after 90 s. podkey waits longer: an admission fails if podkey closes a
+/// connection just as the API server writes a request.
 pub(in crate::webhook) const WEBHOOK_TIMES: TimeLimits = TimeLimits {
     handshake: Duration::from_secs(5),
     proof: Duration::from_secs(10),
     idle: Duration::from_secs(120),
 };
-/// Kubelet and Prometheus open a new connection where podkey has closed the last.
+/// The kubelet and Prometheus open a new connection if podkey has closed the last connection.
 pub(in crate::webhook) const ADMIN_TIMES: TimeLimits = TimeLimits {
     handshake: Duration::from_secs(5),
     proof: Duration::from_secs(10),
     idle: Duration::from_secs(10),
 };
-/// For headers that never end. A request whose body is late is answered after [`REQUEST_TIMEOUT`] already.
+/// Extra time before a connection with an incomplete request is cut. If only the body is late, podkey answers after
+/// [`REQUEST_TIMEOUT`] already; if the headers never end, there is no answer.
 const REQUEST_SLACK: Duration = Duration::from_secs(1);
 
-/// What a connection is doing.
+/// The phase of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// The TLS handshake.
@@ -47,9 +49,9 @@ enum Phase {
     Idle,
     /// A request has begun and is not complete.
     Receiving,
-    /// The request is complete, and podkey decides.
+    /// The request is complete, and podkey makes the decision.
     Deciding,
-    /// podkey hands the answer to TLS.
+    /// podkey passes the answer to TLS.
     Answering,
     /// TLS has all bytes of the answer and sends them.
     Flushing,
@@ -64,7 +66,7 @@ pub(super) enum Spare {
     Stalled,
 }
 
-/// A client that sends and reads nothing for so long is stalled.
+/// A client that sends and reads nothing for this time is stalled.
 pub(super) const STALLED: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
@@ -74,13 +76,13 @@ struct ConnectionState {
     since: Instant,
     /// When the client last sent or read a byte.
     progress: Instant,
-    /// The request waits for memory of the account: the client can do nothing.
+    /// The request waits for memory of the account, so the client cannot be blamed for the delay.
     waits_for_memory: bool,
     /// The client has sent a valid review.
     proven: bool,
 }
 
-/// While this exists, a connection's request waits for memory.
+/// While this value exists, the connection's request waits for memory.
 pub(in crate::webhook) struct WaitsForMemory<'c>(&'c OpenConnection);
 
 impl Drop for WaitsForMemory<'_> {
@@ -90,7 +92,7 @@ impl Drop for WaitsForMemory<'_> {
     }
 }
 
-/// A connection that is open: its phase, and until when it may stay there.
+/// An open connection: its phase, and the time limits.
 #[derive(Debug)]
 pub(in crate::webhook) struct OpenConnection {
     /// The client's address.
@@ -150,7 +152,7 @@ impl OpenConnection {
         }
     }
 
-    /// A request's headers are complete. They may have come together with the request before.
+    /// A request's headers are complete. Their bytes may have arrived together with the previous request.
     pub(in crate::webhook) fn request_began(&self) {
         if self.phase() != Phase::Receiving {
             self.enter(Phase::Receiving);
@@ -178,7 +180,7 @@ impl OpenConnection {
         self.state().progress = Instant::now();
     }
 
-    /// TLS has all of the answer. The answer's time limit runs on until TLS has sent everything.
+    /// TLS has the whole answer. The answer's time limit continues until TLS has sent all bytes.
     pub(in crate::webhook) fn handed_over(&self) {
         let mut state = self.state();
         if state.phase == Phase::Answering {
@@ -186,7 +188,7 @@ impl OpenConnection {
         }
     }
 
-    /// TLS has sent everything.
+    /// TLS has sent all bytes.
     pub(in crate::webhook) fn flushed(&self) {
         if self.phase() == Phase::Flushing {
             self.enter(Phase::Idle);
@@ -203,7 +205,7 @@ impl OpenConnection {
         WaitsForMemory(self)
     }
 
-    /// Since when the client has done nothing, where podkey waits for the client.
+    /// The time of the client's last byte, if podkey waits for the client.
     pub(in crate::webhook) fn waits_for_client(&self) -> Option<Instant> {
         let state = self.state();
         let waits =
@@ -216,7 +218,7 @@ impl OpenConnection {
         matches!(self.phase(), Phase::Deciding | Phase::Answering | Phase::Flushing) && self.spare().is_none()
     }
 
-    /// Why this connection can make room, and since when. `None`: the client works.
+    /// Why this connection can make room, and since when. `None`: client or podkey works on a request.
     pub(super) fn spare(&self) -> Option<(Spare, Instant)> {
         let state = self.state();
         match state.phase {
@@ -243,7 +245,7 @@ impl OpenConnection {
         self.state().proven
     }
 
-    /// When the present phase must end, and the reason for a cut at that time.
+    /// When the current phase must end, and the reason for a cut at that time.
     pub(in crate::webhook) fn deadline(&self) -> (Instant, CutReason) {
         let state = self.state();
         let (deadline, reason) = match state.phase {
@@ -255,7 +257,7 @@ impl OpenConnection {
             Phase::Deciding => (state.since + 2 * REQUEST_TIMEOUT, CutReason::SlowRequest),
             Phase::Answering | Phase::Flushing => (state.since + ANSWER_TIMEOUT, CutReason::SlowAnswer),
         };
-        // Requests that are no reviews, one after the other, would keep the connection from ever being idle.
+        // A client could send one request after the other without a valid review, so that the connection is never idle.
         let proof = self.opened + self.times.proof + 2 * REQUEST_TIMEOUT + ANSWER_TIMEOUT;
         if !state.proven && proof < deadline {
             return (proof, CutReason::Unproven);

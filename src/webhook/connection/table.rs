@@ -13,10 +13,10 @@ use super::victim::victim;
 use crate::webhook::limits::ENDING_CONNECTIONS;
 use crate::webhook::metrics::{ConnectionMetrics, CutReason};
 
-/// Connections by their numbers, which are in the order of their beginnings.
+/// Connections by number. An older connection has a smaller number.
 pub(super) type Connections = BTreeMap<u64, Arc<OpenConnection>>;
 
-/// A connection's entry in the table, for as long as the connection is open.
+/// A connection's entry in the table. Drop removes the entry.
 pub(in crate::webhook) struct TableEntry {
     pub(in crate::webhook) connection: Arc<OpenConnection>,
     number: u64,
@@ -37,7 +37,7 @@ pub(in crate::webhook) struct ConnectionTable {
     times: TimeLimits,
     open: Mutex<Connections>,
     next_number: AtomicU64,
-    /// One permit for each connection that still holds memory: those in the table, and those that were cut.
+    /// One permit for each connection that still holds memory: in the table, or cut a moment ago.
     alive: Arc<Semaphore>,
     metrics: ConnectionMetrics,
 }
@@ -63,7 +63,7 @@ impl ConnectionTable {
         self.metrics.cut(reason);
     }
 
-    /// Enters a new connection. Where the table is full, another connection makes room. `None`: all others work.
+    /// Enters a new connection. If the table is full, another connection makes room. `None`: no connection can make room.
     pub(in crate::webhook) async fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<TableEntry> {
         if self.open().len() >= self.max_connections && !self.make_room(Some(peer.to_canonical())) {
             self.count_cut(CutReason::Refused);
@@ -83,8 +83,8 @@ impl ConnectionTable {
         })
     }
 
-    /// Cuts the connection that is needed least. `newcomer` is the address that a new connection comes from. `None`: the
-    /// process needs a file for something else.
+    /// Cuts the connection that is needed least, and returns whether there was one. `newcomer` is the address of a new connection.
+    /// `None`: the process needs a file descriptor for another purpose.
     pub(super) fn make_room(&self, newcomer: Option<IpAddr>) -> bool {
         let mut open = self.open();
         let Some(victim) = victim(&open, self.max_connections, newcomer) else {
@@ -96,7 +96,7 @@ impl ConnectionTable {
         true
     }
 
-    /// Waits for the end of all connections, but not longer than `limit`; then cuts the rest.
+    /// Waits until all connections have ended, but not longer than `limit`; then cuts the rest.
     pub(in crate::webhook) async fn drain(&self, limit: Duration) {
         let all = u32::try_from(self.max_connections + ENDING_CONNECTIONS).unwrap_or(u32::MAX);
         if tokio::time::timeout(limit, self.alive.acquire_many(all)).await.is_err() {

@@ -30,7 +30,7 @@ fn is_cut(entry: &TableEntry) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_oldest_unproven_connection_of_the_address_with_most_of_them_makes_room() {
+async fn the_oldest_unproven_connection_of_the_address_with_most_unproven_connections_makes_room() {
     let table = table(4);
     let mine = enter(&table, 1, false).await;
     let proven = enter(&table, 2, true).await;
@@ -60,7 +60,7 @@ async fn beyond_three_quarters_the_longest_idle_connection_of_the_largest_addres
 }
 
 #[tokio::test(start_paused = true)]
-async fn unproven_clients_that_read_no_answers_kept_new_connections_out() {
+async fn an_unproven_client_that_reads_no_answer_makes_room() {
     let table = table(2);
     let (first, second) = (enter(&table, 1, false).await, enter(&table, 1, false).await);
     for entry in [&first, &second] {
@@ -72,7 +72,7 @@ async fn unproven_clients_that_read_no_answers_kept_new_connections_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_had_just_connected_made_room_for_clients_that_read_no_answers() {
+async fn a_client_that_reads_no_answer_makes_room_before_a_client_that_has_just_connected() {
     let table = table(4);
     let (stuck, mine) = (enter(&table, 1, true).await, enter(&table, 2, false).await);
     stuck.connection.request_began();
@@ -84,7 +84,7 @@ async fn a_client_that_had_just_connected_made_room_for_clients_that_read_no_ans
 }
 
 #[tokio::test(start_paused = true)]
-async fn clients_that_read_no_answers_kept_new_connections_out() {
+async fn a_client_that_reads_no_answer_makes_room() {
     let table = table(2);
     let (stuck, works) = (enter(&table, 1, true).await, enter(&table, 1, true).await);
     for entry in [&stuck, &works] {
@@ -99,7 +99,7 @@ async fn clients_that_read_no_answers_kept_new_connections_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_address_whose_connections_all_worked_kept_all_others_out() {
+async fn one_address_whose_connections_all_work_makes_room_for_other_addresses() {
     let table = table(4);
     let mut working = Vec::new();
     for _ in 0..4 {
@@ -116,7 +116,7 @@ async fn one_address_whose_connections_all_worked_kept_all_others_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_all_connections_work_a_new_one_is_refused_and_none_is_cut() {
+async fn a_new_connection_is_refused_if_all_connections_work() {
     let table = table(2);
     let working = [enter(&table, 1, true).await, enter(&table, 2, true).await];
     for entry in &working {

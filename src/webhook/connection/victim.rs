@@ -1,11 +1,13 @@
-//! Which connection makes room when the table is full.
+//! The choice of the connection that makes room when the table is full.
 //!
 //! A connection proves itself with its first valid review. Three quarters of the table are for proven connections.
 //!
-//! - While fewer are proven, an unproven connection makes room: the oldest of the address that has most unproven ones.
-//! - Beyond that, a proven connection makes room: of the address that has most proven ones, the connection that has been idle
-//!   for the longest time, else the one whose client has stalled for the longest time.
-//! - A connection that works stays. The exception is an address that holds more than three quarters of the table.
+//! - While no more than three quarters are proven, an unproven connection makes room: the oldest connection of the address that
+//!   has most unproven connections. If all of these are young, a proven connection whose client has stalled goes first.
+//! - While more are proven, a proven connection makes room, of the address that has most proven connections: the connection that
+//!   has been idle for the longest time, else the connection whose client has stalled for the longest time.
+//! - If the first choice finds no connection, the other kind makes room.
+//! - A proven connection that works stays. The exception is an address that holds more than three quarters of the table.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -33,7 +35,7 @@ pub(super) fn victim(open: &Connections, max_connections: usize, newcomer: Optio
             .or_else(|| candidates.unproven(Duration::ZERO))
             .or_else(|| candidates.of_a_hog(reserved, newcomer))
     } else {
-        // A young connection had no time for its first review: proven clients that do not read their answers go first.
+        // A young connection had no time for its first review, so stalled proven clients make room before it.
         candidates
             .unproven(YOUNG)
             .or_else(|| candidates.spare(Spare::Stalled))
@@ -44,12 +46,12 @@ pub(super) fn victim(open: &Connections, max_connections: usize, newcomer: Optio
 
 struct Candidates<'t> {
     open: &'t Connections,
-    /// Looked up once: another thread may prove a connection meanwhile.
+    /// Whether each connection is proven. Read once, because another thread may change the state meanwhile.
     proven: HashMap<u64, bool>,
 }
 
 impl Candidates<'_> {
-    /// How many connections each address has, of the proven or of the unproven ones.
+    /// The number of connections of each address, either proven or unproven.
     fn counts(&self, proven: bool) -> HashMap<IpAddr, usize> {
         let mut counts = HashMap::new();
         for (_, connection) in self.open.iter().filter(|(number, _)| self.proven[number] == proven) {
@@ -58,8 +60,8 @@ impl Candidates<'_> {
         counts
     }
 
-    /// Of the unproven connections that are at least so old, the oldest of the address that has most unproven ones. A
-    /// connection whose request is complete comes last.
+    /// The oldest unproven connection of the address that has most unproven connections, if at least `age` old. A connection whose
+    /// request is complete comes last.
     fn unproven(&self, age: Duration) -> Option<u64> {
         let counts = self.counts(false);
         let largest = counts.values().max()?;
@@ -75,8 +77,8 @@ impl Candidates<'_> {
             .map(|(number, _)| *number)
     }
 
-    /// Of the address that has most proven connections, the proven one that can make room for the longest time. `least` is
-    /// the first reason that counts.
+    /// Of the address that has most proven connections: the connection that has been idle for the longest time, else stalled for
+    /// the longest time. `least`: [`Spare::Stalled`] leaves out idle connections.
     fn spare(&self, least: Spare) -> Option<u64> {
         let counts = self.counts(true);
         let largest = counts.values().max()?;
@@ -89,8 +91,8 @@ impl Candidates<'_> {
             .map(|(_, number)| number)
     }
 
-    /// The oldest proven connection of an address that holds more than `reserved` of them: such an address must not keep
-    /// other addresses out, even if all of its connections work.
+    /// The oldest proven connection of an address that has more than `reserved` proven connections: such an address must not block
+    /// other addresses, even if all of its connections work.
     fn of_a_hog(&self, reserved: usize, newcomer: Option<IpAddr>) -> Option<u64> {
         let (hog, held) = self.counts(true).into_iter().max_by_key(|(_, held)| *held)?;
         if held <= reserved || newcomer == Some(hog) {

@@ -38,8 +38,8 @@ pub(super) struct AdmissionLabel {
     pub(super) result: AdmissionResult,
 }
 
-/// The decision about a pod, each pod counted once: not a second review, after another webhook has changed the pod, and not
-/// a dry run, which creates none.
+/// The decision about a pod. Each pod counts once: a second review (after another webhook has changed the pod) does not count,
+/// and a dry run does not count, because it creates no pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::webhook) enum PodResult {
     Injected,
@@ -79,7 +79,7 @@ pub(in crate::webhook) enum CutReason {
     SlowAnswer,
     /// The connection made room for a new one.
     NoPlace,
-    /// The connection held memory that others waited for, and its client did nothing.
+    /// The connection held memory that other requests waited for, and its client was too slow.
     NoMemory,
     /// The connection was new, and all others were working.
     Refused,
@@ -145,12 +145,12 @@ pub(in crate::webhook) struct AccountPartLabel {
     pub(in crate::webhook) part: AccountPart,
 }
 
-/// What keeps podkey from making its own certificate.
+/// Why podkey cannot make or keep its own certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::webhook) enum UpkeepFailure {
     /// The API server does not answer.
     Unreachable,
-    /// A right is missing.
+    /// An RBAC right is missing.
     Forbidden,
     /// The API server refuses a call for another reason, or another client undoes podkey's writes.
     Refused,

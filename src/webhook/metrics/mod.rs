@@ -1,4 +1,5 @@
-//! What `/metrics` shows. No label has a value that a pod's author can choose: that would let anyone fill the memory.
+//! The metrics at `/metrics`. No label has a value that a pod's author can choose, because authors could fill the memory with
+//! new values.
 
 mod labels;
 
@@ -30,14 +31,14 @@ pub(super) struct Metrics {
     certificate: CertificateMetrics,
 }
 
-/// The metrics of connections, and of the memory that they hold. Clones share their values.
+/// The metrics of connections and of their memory. Clones share the values.
 #[derive(Clone, Default)]
 pub(super) struct ConnectionMetrics {
     /// Connections that are open.
     pub(super) open: Gauge,
     /// Connections that podkey has ended.
     cuts: Family<CutLabel, Counter>,
-    /// Bytes that are taken out of the account.
+    /// Bytes of the account that are taken.
     pub(super) account: Family<AccountPartLabel, Gauge>,
 }
 
@@ -45,13 +46,13 @@ pub(super) struct ConnectionMetrics {
 struct CertificateMetrics {
     expiry: ExpiryGauge,
     reload_failures: Counter,
-    /// Not shown while certificates come from files: nothing says which CA has signed them.
+    /// Not shown for certificates from files, because podkey does not know the CA that signed them.
     ca_expiry: ExpiryGauge,
     ca_bundle_restorations: Counter,
     upkeep_failures: Family<UpkeepFailureLabel, Counter>,
 }
 
-/// Unix seconds. Not shown until they are known: 0 would be a certificate that expired long ago.
+/// A time in Unix seconds. Not shown until the time is known: 0 would mean a certificate that expired long ago.
 #[derive(Debug, Clone, Default)]
 struct ExpiryGauge(Gauge<f64, AtomicU64>);
 
@@ -140,7 +141,7 @@ impl Metrics {
         self.certificate.expiry.0.set(unix_seconds(expiry));
     }
 
-    /// Shows when the CA that signs expires.
+    /// Shows when the current CA expires.
     pub(super) fn show_ca_expiry(&self, expiry: SystemTime) {
         self.certificate.ca_expiry.0.set(unix_seconds(expiry));
     }
@@ -236,7 +237,7 @@ impl CertificateMetrics {
     }
 }
 
-/// A family whose counters exist from the start, so that a rate over them exists before the first event.
+/// A family whose counters exist from the start, so that Prometheus has a rate before the first event.
 fn labelled<L, M, const N: usize>(labels: [L; N]) -> Family<L, M>
 where
     L: Clone + std::hash::Hash + Eq,

@@ -1,4 +1,4 @@
-//! Making certificates: the certificate authority that all replicas share, and each replica's own leaf.
+//! Makes certificates: the certificate authority that all replicas share, and each replica's own leaf.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use super::{ServablePair, validity};
 use crate::cluster::CLOCK_ERROR;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// The validity of a new authority. podkey makes a successor when a third of it is left.
+/// The validity of a new authority. podkey makes a successor when a third of this time is left.
 pub(super) const CA_LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-/// The validity of a leaf, unless its authority expires before. podkey makes the next leaf when about a third of it is left.
+/// The validity of a leaf, unless its authority expires before. podkey makes the next leaf when 30 to 40 per cent of it are left.
 pub(super) const LEAF_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// An authority's certificate. Ordered by expiry.
@@ -32,7 +32,7 @@ pub(super) struct CaCertificate {
 }
 
 impl CaCertificate {
-    /// Fails on a certificate by which no leaf can be verified. The error says what is wrong, without a subject.
+    /// Fails if the certificate cannot verify a leaf. The error is the end of a sentence that begins with the certificate.
     pub(super) fn parse(der: Vec<u8>) -> Result<Self, &'static str> {
         let Ok((rest, parsed)) = x509_parser::parse_x509_certificate(&der) else {
             return Err("is not an X.509 certificate");
@@ -56,7 +56,7 @@ impl CaCertificate {
         self.not_before <= now && now < self.not_after
     }
 
-    /// Whether the certificate has expired by every clock that is wrong by [`CLOCK_ERROR`] at most.
+    /// Whether the certificate has expired even if this replica's clock is ahead by [`CLOCK_ERROR`].
     pub(super) fn is_over(&self, now: SystemTime) -> bool {
         self.not_after + CLOCK_ERROR <= now
     }
@@ -90,7 +90,7 @@ pub(super) struct Authority {
 }
 
 impl PartialEq for Authority {
-    /// A certificate belongs to one key, so the certificates decide.
+    /// Compares only the certificates: a certificate belongs to exactly one key.
     fn eq(&self, other: &Self) -> bool {
         self.certificate == other.certificate
     }
@@ -106,7 +106,7 @@ impl Authority {
     pub(super) fn generate(now: SystemTime) -> Result<Self, rcgen::Error> {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        // A random name: a verifier finds the issuer among several CAs by its name.
+        // A random name: by the name a verifier finds the issuer among several CAs.
         let name = format!("podkey CA {:016x}", fastrand::u64(..));
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -123,7 +123,7 @@ impl Authority {
         })
     }
 
-    /// From two PEM texts. The error says what is wrong with which text, and quotes none.
+    /// Parses two PEM texts. The error names the wrong text and the problem, and quotes nothing.
     pub(super) fn from_pem(certificate: &[u8], key: &[u8]) -> Result<Self, &'static str> {
         let certificate = CertificateDer::from_pem_slice(certificate).map_err(|_| "has no certificate in PEM form")?;
         let certificate = CaCertificate::parse(certificate.to_vec())?;
@@ -149,8 +149,8 @@ impl Authority {
         Zeroizing::new(pem("PRIVATE KEY", &self.key))
     }
 
-    /// Makes a leaf for these DNS names. Its validity begins with the authority's: an API server whose clock is behind
-    /// accepts the leaf too.
+    /// Makes a leaf for these DNS names. The leaf's validity begins with the authority's: an API server whose clock is
+    /// behind accepts the leaf too.
     pub(super) fn sign(&self, names: &[String], now: SystemTime) -> Result<Leaf, rcgen::Error> {
         let issuer = Issuer::from_ca_cert_der(&self.certificate.der(), KeyPair::try_from(self.key.as_slice())?)?;
         let mut params = CertificateParams::new(names)?;
@@ -179,8 +179,8 @@ impl Authority {
         })
     }
 
-    /// Whether it is time for a successor: about a third of the authority's life is left. `days_earlier` differs from replica
-    /// to replica, so that the first makes the successor and the others find it.
+    /// Whether it is time for a successor: about a third of the authority's life is left. `days_earlier` differs between
+    /// replicas, so that one replica makes the successor and the other replicas find it.
     pub(super) fn is_ageing(&self, now: SystemTime, days_earlier: f64) -> bool {
         self.certificate.not_after <= now + CA_LIFETIME / 3 + DAY.mul_f64(days_earlier)
     }
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn each_authority_has_a_name_of_its_own_and_ages_at_two_thirds_of_its_life() {
+    fn each_authority_has_a_unique_name_and_needs_a_successor_at_two_thirds_of_its_life() {
         let now = UNIX_EPOCH + 20_000 * DAY;
         let (one, other) = (Authority::generate(now).unwrap(), Authority::generate(now).unwrap());
         assert_ne!(

@@ -1,4 +1,4 @@
-//! The `caBundle` in podkey's MutatingWebhookConfiguration: reading it, and the patch that changes it.
+//! The `caBundle` in podkey's MutatingWebhookConfiguration: how podkey reads and patches the field.
 
 use std::collections::BTreeSet;
 
@@ -21,8 +21,8 @@ pub(super) fn bundles(names: &SelfManaged, configuration: &MutatingWebhookConfig
         .collect()
 }
 
-/// Sets the `caBundle` of podkey's webhooks and nothing else. The first operation writes the resourceVersion that was read:
-/// the API server compares it with the stored one, and answers 409 where they differ.
+/// The patch that sets the `caBundle` of podkey's webhooks and nothing else. The first operation writes the resourceVersion that
+/// was read: the API server answers 409 if the stored resourceVersion differs.
 pub(super) fn patch(
     names: &SelfManaged,
     configuration: &MutatingWebhookConfiguration,

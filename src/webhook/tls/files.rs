@@ -26,12 +26,12 @@ pub enum CertificateError {
         /// The system's error.
         cause: std::io::Error,
     },
-    /// A file does not hold what it should.
+    /// A file has a wrong content.
     #[error("{path}: {message}", path = path.display())]
     Content {
         /// The file.
         path: PathBuf,
-        /// What is wrong, without a subject.
+        /// What is wrong: the end of a sentence that begins with the file.
         message: String,
     },
 }
@@ -43,7 +43,7 @@ pub(in crate::webhook) struct CertificateFiles {
     used: Option<FilePair>,
 }
 
-/// The files' bytes, to notice a change. The key's are wiped when the pair is dropped.
+/// The files' bytes, to notice a change. The bytes of the key are wiped on drop.
 #[derive(PartialEq, Eq)]
 struct FilePair {
     certificate: Vec<u8>,
@@ -59,7 +59,7 @@ impl CertificateFiles {
         }
     }
 
-    /// Reads the files. `None`: they have not changed since the last success.
+    /// Reads the files. `None`: the files have not changed since the last success.
     pub(in crate::webhook) fn load(&mut self, now: SystemTime) -> Result<Option<ServablePair>, CertificateError> {
         let files = self.read()?;
         if self.used.as_ref() == Some(&files) {
@@ -126,7 +126,7 @@ impl CertificateFiles {
     }
 }
 
-/// Reads the files again and again. An error is logged when it first appears, not at each look.
+/// Reads the files again and again. An error is logged once, not after each read.
 pub(in crate::webhook) async fn poll_files(
     mut files: CertificateFiles,
     every: Duration,
@@ -137,7 +137,7 @@ pub(in crate::webhook) async fn poll_files(
     let mut logged = String::new();
     loop {
         tokio::time::sleep(every).await;
-        // Not on a worker thread: a volume that hangs must not stop the serving.
+        // Not on a worker thread: a volume that hangs must not block requests.
         let loading = tokio::task::spawn_blocking(move || {
             let loaded = files.load(now());
             (files, loaded)
@@ -168,7 +168,7 @@ pub(in crate::webhook) async fn poll_files(
 mod tests {
     use super::*;
 
-    /// A certificate that expires in so many days, and its key.
+    /// A certificate that expires after this number of days, and its key.
     fn pair(days: i32) -> (String, String) {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut params = rcgen::CertificateParams::new(["podkey.podkey.svc".to_owned()]).unwrap();
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_pair_is_refused_and_the_pair_before_stays() {
+    fn a_broken_pair_is_refused_and_the_previous_pair_stays() {
         let folder = tempfile::tempdir().unwrap();
         let mut files = CertificateFiles::new(folder.path().join("tls.crt"), folder.path().join("tls.key"));
         let (certificate_file, key_file) = (files.certificate.clone(), files.key.clone());

@@ -1,4 +1,4 @@
-//! What the Secret and the `caBundle` hold: reading them without trust, and writing them.
+//! The content of the Secret and of the `caBundle`: how podkey reads and writes it. The reader trusts nothing.
 //!
 //! The Secret's keys, all PEM. podkey does not change other keys: a later version may have written them.
 //!
@@ -6,9 +6,10 @@
 //! | --- | --- |
 //! | `tls.crt`, `tls.key` | the CA that signs |
 //! | `next.crt`, `next.key` | during a renewal: the successor, which all API servers must trust before it signs |
-//! | `ca.crt` | every trusted CA: these two, and earlier CAs until they expire |
+//! | `ca.crt` | every trusted CA: the two CAs above, and earlier CAs until they expire |
 //!
-//! podkey puts an annotation on every Secret that it writes. A Secret without it that holds something else is not podkey's.
+//! podkey puts an annotation on every Secret that it writes. A Secret with other data and without this annotation is not
+//! podkey's.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -23,7 +24,7 @@ use super::SelfManaged;
 use super::authority::{Authority, CaCertificate};
 use crate::cluster::StoredSecret;
 
-/// At most so many CAs are trusted at a time, the youngest ones. Two are usual, and each makes the `caBundle` longer.
+/// The most CAs that are trusted at a time: the CAs that expire last. Two are usual, and each CA makes the `caBundle` longer.
 pub(super) const MAX_TRUSTED: usize = 32;
 /// The limit of one value in the Secret, and of a `caBundle`. 32 of podkey's certificates have 24 KiB.
 const MAX_BYTES: usize = 256 * 1024;
@@ -31,7 +32,7 @@ const MAX_BYTES: usize = 256 * 1024;
 const CURRENT: [&str; 2] = ["tls.crt", "tls.key"];
 const NEXT: [&str; 2] = ["next.crt", "next.key"];
 const TRUSTED: &str = "ca.crt";
-/// The annotation of a Secret that podkey has written. The chart's labels do not show that: `kubectl apply` puts them on any
+/// The annotation of a Secret that podkey has written. The chart's labels are no sign: `kubectl apply` puts them on any
 /// Secret of that name.
 const WRITTEN_BY: [&str; 2] = ["podkey.dev/written-by", "podkey"];
 
@@ -42,22 +43,22 @@ pub(super) struct Keyring {
     pub(super) current: Authority,
     /// The CA that signs next.
     pub(super) next: Option<Authority>,
-    /// The CAs that the Secret lists in `ca.crt`. [`Keyring::trusted`] has the two above as well.
+    /// The CAs that the Secret lists in `ca.crt`. [`Keyring::trusted`] also includes `current` and `next`.
     pub(super) listed: BTreeSet<CaCertificate>,
 }
 
-/// What a Secret holds.
+/// The content of a Secret.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum SecretContents {
-    /// Nothing: a new installation, or somebody has applied the empty Secret again.
+    /// No data: a new installation, or somebody has applied the empty Secret again.
     Blank,
-    /// Something that podkey cannot use and has not written.
+    /// Data that podkey cannot use and has not written.
     Foreign,
-    /// Something of podkey's that cannot be used, and why.
+    /// Data of podkey that cannot be used, and why.
     Broken(String),
     /// A keyring.
     Keyring(Keyring),
-    /// A keyring that can be used, but a value that is not needed at once is broken, and why.
+    /// A keyring that can be used, although a value that is not needed now is broken, and why.
     Damaged(Keyring, String),
 }
 
@@ -102,7 +103,7 @@ impl Keyring {
         }
     }
 
-    /// The Secret with this keyring in it: the Secret that was read, with its labels, owners and other keys, or a new one.
+    /// The Secret with this keyring: `read` with its labels, owners and other keys, or a new Secret.
     pub(super) fn write(&self, read: Option<&StoredSecret>, names: &SelfManaged) -> StoredSecret {
         let mut stored = read.cloned().unwrap_or_else(|| new_secret(names));
         let Secret { metadata, data, .. } = &mut stored.known;
@@ -133,7 +134,7 @@ impl Keyring {
     }
 }
 
-/// One value of the Secret. `None`: it is missing or empty.
+/// One value of the Secret. `None`: the value is missing or empty.
 fn value<'s>(secret: &'s StoredSecret, key: &str) -> Result<Option<&'s [u8]>, String> {
     match secret.known.data.as_ref().and_then(|data| data.get(key)) {
         Some(value) if value.0.len() > MAX_BYTES => Err(format!("{key} is larger than {} KiB", MAX_BYTES / 1024)),
@@ -188,15 +189,15 @@ fn new_secret(names: &SelfManaged) -> StoredSecret {
     .into()
 }
 
-/// What a `caBundle` holds.
+/// The content of a `caBundle`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct CaBundle {
     pub(super) authorities: BTreeSet<CaCertificate>,
-    /// Whether the bundle holds something that is not a CA certificate, or far too much.
+    /// Whether the bundle has anything that is not a CA certificate, or far too many CAs or bytes.
     pub(super) garbage: bool,
 }
 
-/// Reads PEM.
+/// Reads a bundle of PEM certificates.
 pub(super) fn read_bundle(pem: &[u8]) -> CaBundle {
     let mut bundle = CaBundle::default();
     if pem.len() > MAX_BYTES {
@@ -221,12 +222,12 @@ pub(super) fn read_bundle(pem: &[u8]) -> CaBundle {
     bundle
 }
 
-/// PEM, the CA that expires last first.
+/// The bundle as PEM. The CA that expires last is first.
 pub(super) fn write_bundle(authorities: &BTreeSet<CaCertificate>) -> String {
     authorities.iter().rev().map(CaCertificate::pem).collect()
 }
 
-/// The youngest CAs that have not expired.
+/// The CAs that have not expired, at most [`MAX_TRUSTED`]: those that expire last.
 pub(super) fn youngest(
     authorities: impl IntoIterator<Item = CaCertificate>,
     now: SystemTime,
@@ -281,14 +282,14 @@ mod tests {
     }
 
     #[test]
-    fn a_keyring_that_is_written_is_read_again() {
+    fn a_keyring_is_read_as_it_was_written() {
         let keyring = keyring();
         let secret = keyring.write(None, &names());
         assert_eq!(shown(&secret)["metadata"]["name"], "podkey-ca");
         assert_eq!(shown(&secret)["type"], "Opaque");
         assert_eq!(Keyring::read(&secret), SecretContents::Keyring(keyring.clone()));
 
-        // Into a Secret that exists: only podkey's keys change, and the Secret is podkey's from then on.
+        // In a Secret that exists, only podkey's keys change, and the Secret is podkey's afterwards.
         let mut there = json!({"metadata": {"labels": {"a": "b"}, "annotations": {"c": "d"},
             "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "1"}]},
             "type": "Opaque", "future": 1,
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_in_which_a_secret_is_broken_has_its_own_words() {
+    fn each_defect_of_a_secret_has_its_own_message() {
         let whole = keyring().write(None, &names());
         let other = keyring().write(None, &names());
         let other = |key: &str| other.known.data.as_ref().unwrap()[key].0.clone();
@@ -359,13 +360,13 @@ mod tests {
             let contents = Keyring::read(&stored(foreign.clone()));
             assert_eq!(contents, SecretContents::Foreign, "{foreign}");
         }
-        // A CA that somebody else has made for podkey is as good as podkey's own.
+        // podkey also uses a CA that somebody else has made for it.
         own.known.metadata = ObjectMeta::default();
         assert!(matches!(Keyring::read(&own), SecretContents::Keyring(_)));
     }
 
     #[test]
-    fn the_youngest_cas_are_trusted_and_expired_cas_are_not() {
+    fn the_cas_that_expire_last_are_trusted_and_expired_cas_are_not() {
         let now = SystemTime::now();
         let of = |days: u32| {
             Authority::generate(now - std::time::Duration::from_secs(86400) * days)
@@ -381,7 +382,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_makes_reading_panic(text in any::<Vec<u8>>(), key in "(tls|next|ca)\\.(crt|key)") {
+        fn no_content_causes_a_panic(text in any::<Vec<u8>>(), key in "(tls|next|ca)\\.(crt|key)") {
             let _ = Keyring::read(&with_value(&stored(json!({"data": {}})), &key, text.clone()));
             let bundle = read_bundle(&text);
             prop_assert!(bundle.authorities.is_empty());

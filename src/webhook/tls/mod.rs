@@ -1,8 +1,8 @@
-//! The serving certificate: what each handshake gets, and the two sources that it comes from.
+//! The serving certificate of each handshake, and its two sources.
 //!
-//! - `files`: somebody else makes the certificate and mounts it; podkey reads the files again and again.
+//! - `files`: another program makes the certificate, and the pod mounts it; podkey reads the files again and again.
 //! - Self-managed: `authority` makes certificates, `keyring` reads and writes the Secret, `configuration` reads and patches the
-//!   `caBundle`, `steps` decides what is to be done next, `upkeep` does it call by call, and `upkeep_log` logs it.
+//!   `caBundle`, `steps` decides the next changes, `upkeep` makes them call by call, and `upkeep_log` logs them.
 
 mod authority;
 mod configuration;
@@ -31,7 +31,7 @@ pub use files::CertificateError;
 pub(super) use files::{CertificateFiles, poll_files};
 pub(super) use upkeep::{Upkeep, keep_certificate};
 
-/// The names by which podkey makes its own certificate.
+/// The names of the objects that podkey needs to make its own certificate.
 #[derive(Debug, Clone, Default)]
 pub struct SelfManaged {
     /// The Service by which the API server calls podkey.
@@ -44,7 +44,7 @@ pub struct SelfManaged {
     pub webhook_configuration: String,
 }
 
-/// The certificate that each new handshake gets. There is none until podkey has made its first.
+/// The certificate that each new handshake gets. Empty until podkey has made the first certificate.
 #[derive(Debug, Default)]
 pub(super) struct ServingCertificate(ArcSwapOption<ServablePair>);
 
@@ -61,7 +61,7 @@ impl ServingCertificate {
         self.0.store(Some(Arc::new(pair)));
     }
 
-    /// When the certificate expires. `None`: there is none.
+    /// When the certificate expires. `None`: there is no certificate.
     pub(super) fn not_after(&self) -> Option<SystemTime> {
         self.0.load().as_ref().map(|pair| pair.not_after)
     }
@@ -73,11 +73,11 @@ impl ResolvesServerCert for ServingCertificate {
     }
 }
 
-/// Between the end of the upkeep task by a fault and its restart: a fault that comes again at once must not fill the log.
+/// The pause before a restart of the upkeep task after a fault: a fault that repeats at once must not fill the log.
 const PAUSE_AFTER_FAULT: Duration = Duration::from_secs(15);
 
-/// Runs the task that keeps the certificate, which should never end, and restarts it where it ends all the same. Dropping
-/// this future ends the task.
+/// Runs the task that keeps the certificate. The task should never end; if it ends, it is restarted. Dropping this future ends
+/// the task.
 pub(super) async fn restarting<F>(metrics: Arc<Metrics>, mut start: impl FnMut() -> F)
 where
     F: Future<Output = ()> + Send + 'static,

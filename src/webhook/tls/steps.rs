@@ -1,16 +1,18 @@
-//! What is to be done next about the certificates: one pure function of what was just read and what the replica remembers.
+//! The decision about the next changes of the certificates: one pure function of the objects as just read and of the replica's
+//! memory.
 //!
-//! All replicas share one certificate authority (CA), in one Secret. There is no leader: each replica does whatever it finds
-//! to be done. Every write names the version that was read, and a replica whose write comes second reads again. The rules:
+//! All replicas share one certificate authority (CA), in one Secret. There is no leader: each replica makes the changes that
+//! are due. Every write names the version that was read. If another replica has written before, the write fails, and the replica
+//! reads again. The rules:
 //!
-//! - A CA signs nothing before it is in the `caBundle`. Where the replica still has a valid leaf, the CA signs nothing before it
-//!   has been in the `caBundle` for [`SETTLE`]: API servers learn of a changed `caBundle` by a watch.
-//! - A CA stays in Secret and `caBundle` until it has expired. A replica that knows a missing CA puts it back. The set of
+//! - A CA signs nothing before the CA is in the `caBundle`. If the replica still has a valid leaf, the CA must have been in the
+//!   `caBundle` for [`SETTLE`] before: API servers learn of a changed `caBundle` by a watch.
+//! - A CA stays in Secret and `caBundle` until the CA has expired. A replica that knows a missing CA puts it back. The set of
 //!   trusted CAs only grows, so two replicas never undo each other's work.
-//! - A CA that no replica knows is removed from the `caBundle`, but only after [`STRANGER`]: by then each replica has looked
-//!   once, and a replica that knows the CA has put it into the Secret.
-//! - A Secret that is gone or broken is restored from the memory of the replica that sees it first. A Secret that never was
-//!   podkey's stays as it is.
+//! - A CA that no replica knows is removed from the `caBundle`, but only after [`STRANGER`]: in this time each replica reads the
+//!   objects once, and a replica that knows the CA puts it into the Secret.
+//! - If the Secret is gone or broken, the first replica that notices restores it from memory. A Secret that never was podkey's
+//!   is not changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -18,21 +20,22 @@ use std::time::{Duration, SystemTime};
 use super::authority::{Authority, CaCertificate, Leaf};
 use super::keyring::{CaBundle, Keyring, SecretContents, youngest};
 
-/// How long a new CA is in the `caBundle` before it signs, where the replica has a valid leaf meanwhile.
+/// How long a new CA is in the `caBundle` before it signs, if the replica has a valid leaf meanwhile.
 pub(super) const SETTLE: Duration = Duration::from_secs(60);
-/// How long a CA that this replica does not know stays in the `caBundle`. Longer than any replica's pause between two looks.
+/// How long a CA that this replica does not know stays in the `caBundle`. Longer than any replica's pause between two
+/// reads.
 pub(super) const STRANGER: Duration = Duration::from_secs(20);
 
-/// One moment by two clocks.
+/// A moment, by two clocks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
-    /// By the clock that certificates go by, which may jump.
+    /// By the clock for the validity of certificates. May jump.
     pub(super) now: SystemTime,
-    /// Since the process began. Never jumps.
+    /// The time since the process began. Never jumps.
     pub(super) uptime: Duration,
 }
 
-/// The Secret, as it was just read.
+/// The Secret as just read.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum SecretSeen {
     /// The Secret could not be read.
@@ -41,7 +44,7 @@ pub(super) enum SecretSeen {
     There(SecretContents),
 }
 
-/// The webhook configuration, as it was just read.
+/// The webhook configuration as just read.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum ConfigurationSeen {
     /// The configuration could not be read.
@@ -52,7 +55,7 @@ pub(super) enum ConfigurationSeen {
     There(Vec<CaBundle>),
 }
 
-/// What a replica remembers from one look to the next.
+/// The memory of a replica between two decisions.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     /// The keyring in the Secret when the Secret was last usable.
@@ -65,11 +68,11 @@ pub(super) struct Memory {
     strangers: BTreeMap<CaCertificate, Duration>,
     /// The certificate that this replica serves with.
     pub(super) leaf: Option<Leaf>,
-    /// Between 0 and 1: how many days earlier than others this replica makes a successor.
+    /// How many days earlier this replica makes a successor: a random number between 0 and 1.
     eagerness: f64,
 }
 
-/// What is to be done, in this order. A step is right also where the step before it has failed.
+/// The changes to make, in this order. Each step is correct even if the step before has failed.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Steps {
     pub(super) secret: Option<SecretStep>,
@@ -78,7 +81,7 @@ pub(super) struct Steps {
     pub(super) sign: Option<Authority>,
 }
 
-/// What is to be written into the Secret.
+/// The change of the Secret.
 #[derive(Debug, PartialEq)]
 pub(super) enum SecretStep {
     /// A new CA that signs at once, because no other CA can.
@@ -87,7 +90,7 @@ pub(super) enum SecretStep {
         trusted: BTreeSet<CaCertificate>,
         why: String,
     },
-    /// A new CA as the next one, beside this keyring.
+    /// A new CA as `next` of this keyring.
     Prepare(Keyring),
     /// The next CA signs from now on.
     Promote(Keyring),
@@ -97,7 +100,7 @@ pub(super) enum SecretStep {
     Complete(Keyring),
 }
 
-/// What is to be written into each `caBundle`.
+/// The change of each `caBundle`.
 #[derive(Debug, PartialEq)]
 pub(super) struct Publish {
     pub(super) authorities: BTreeSet<CaCertificate>,
@@ -116,7 +119,7 @@ pub(super) enum BundleFault {
 }
 
 impl Memory {
-    /// `eagerness`: see the field.
+    /// `eagerness`: see [`Memory::eagerness`].
     pub(super) fn new(eagerness: f64) -> Self {
         Self {
             eagerness,
@@ -124,7 +127,7 @@ impl Memory {
         }
     }
 
-    /// Remembers what was read.
+    /// Remembers the objects that were read.
     pub(super) fn observe(&mut self, at: Moment, secret: &SecretSeen, configuration: &ConfigurationSeen) {
         if let SecretSeen::There(SecretContents::Keyring(keyring) | SecretContents::Damaged(keyring, _)) = secret {
             let known = self.known.iter().cloned().chain(keyring.trusted());
@@ -147,7 +150,7 @@ impl Memory {
         let (seen, known) = (&seen, &self.known);
         self.strangers
             .retain(|authority, _| seen.contains(authority) && !known.contains(authority));
-        // A CA that expired long ago does no harm, and a replica whose clock is behind may know it.
+        // A CA that expired long ago does no harm, and a replica whose clock is behind may still use it.
         for stranger in seen.difference(known).filter(|authority| !authority.is_over(at.now)) {
             self.strangers.entry(stranger.clone()).or_insert(at.uptime);
         }
@@ -165,7 +168,7 @@ impl Memory {
             .is_some_and(|duration| duration >= SETTLE)
     }
 
-    /// The CAs to trust: all that the Secret lists or has ever listed.
+    /// The CAs to trust: all CAs that the Secret lists or has ever listed, unless expired.
     fn trusted(&self, keyring: Option<&Keyring>, at: Moment) -> BTreeSet<CaCertificate> {
         let listed = keyring.map(|keyring| keyring.listed.clone()).unwrap_or_default();
         let mut trusted = youngest(self.known.iter().cloned().chain(listed), at.now);
@@ -244,7 +247,7 @@ fn secret_step(
     let next = keyring.next.as_ref().filter(|next| next.certificate.is_valid(at.now));
     let current_is_valid = keyring.current.certificate.is_valid(at.now);
     match next {
-        // Where no other CA can sign a valid leaf, waiting gains nothing.
+        // If the current CA is not valid, a wait for [`SETTLE`] has no use.
         Some(next) if !current_is_valid || memory.is_settled(&next.certificate, at) => {
             Some(SecretStep::Promote(Keyring {
                 current: next.clone(),
@@ -266,7 +269,7 @@ fn publish(
     memory: &Memory,
     trusted: &BTreeSet<CaCertificate>,
 ) -> Option<Publish> {
-    // Without a usable Secret no CA counts as unknown: another replica may be about to put the CA into the Secret.
+    // Unless the Secret has a complete keyring, no CA is removed: another replica may be about to put the CA into the Secret.
     let read = matches!(secret, SecretSeen::There(SecretContents::Keyring(_)));
     let stays = |since: &Duration| !read || at.uptime.saturating_sub(*since) < STRANGER;
     let (young, old): (Vec<_>, Vec<_>) = memory.strangers.iter().partition(|(_, since)| stays(since));
@@ -299,7 +302,7 @@ fn may_sign(
     let leaf = memory.leaf.as_ref().filter(|leaf| leaf.is_valid(at.now));
     let due = leaf.is_none_or(|leaf| leaf.renew_after <= at.now || !trusted.contains(&leaf.issuer));
     let published = match (configuration, leaf) {
-        // No API server calls podkey. A replica that was ready stays ready.
+        // No API server calls podkey, but a replica that was ready stays ready.
         (ConfigurationSeen::Absent, _) => memory.leaf.is_some(),
         (_, Some(_)) => memory.is_settled(current, at),
         (_, None) => memory.published_for(current, at).is_some(),

@@ -1,5 +1,5 @@
-//! Keeping certificate, Secret and `caBundle` right. One look at Secret and configuration is a row of turns: each answer of
-//! the API server decides the next turn. The decisions are made here without a call, so that a test can be the API server.
+//! The upkeep of certificate, Secret and `caBundle`. One look at Secret and configuration is a sequence of turns: each answer of the
+//! API server decides the next turn. [`Upkeep`] itself makes no call, so that a test can play the API server.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -18,14 +18,14 @@ use super::{SelfManaged, ServingCertificate};
 use crate::cluster::{CallError, CallErrorKind, Cluster, StoredSecret};
 use crate::webhook::metrics::{Metrics, UpkeepFailure};
 
-/// Between two looks at Secret and configuration, give or take a tenth.
+/// The pause between two looks at Secret and configuration, plus or minus a tenth.
 const PAUSE: Duration = Duration::from_secs(15);
-/// Between two looks until there is a first certificate to serve with.
+/// The pause between two looks until the first certificate exists.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
-/// At most so many looks follow each other without a pause, each because the look before has changed something.
+/// The most looks in a row without the usual pause, because each look before made a change or met a conflict.
 const MAX_ROUNDS: u32 = 10;
 
-/// What a replica does next.
+/// The next action of a replica.
 #[derive(Debug)]
 pub(super) enum Turn {
     ReadSecret,
@@ -37,7 +37,7 @@ pub(super) enum Turn {
     Rest(Duration),
 }
 
-/// One replica's part in keeping the certificates.
+/// The upkeep of the certificates by one replica.
 pub(in crate::webhook) struct Upkeep {
     pub(super) names: SelfManaged,
     memory: Memory,
@@ -45,15 +45,15 @@ pub(in crate::webhook) struct Upkeep {
     metrics: Arc<Metrics>,
     log: UpkeepLog,
     expected: ExpectedAnswer,
-    /// Looks since the last rest.
+    /// The number of looks since the last pause.
     rounds: u32,
     /// Whether a call of this look has failed.
     failed: bool,
-    /// How many looks in a row had a call that failed.
+    /// The number of looks in a row with a failed call.
     failures: u32,
 }
 
-/// Which answer comes next, and what is needed to go on with it.
+/// The answer that comes next, and the data to continue after that answer.
 #[derive(Default)]
 enum ExpectedAnswer {
     #[default]
@@ -63,7 +63,7 @@ enum ExpectedAnswer {
     ConfigurationPatched(Look, BundleFault),
 }
 
-/// One look: both objects as they were read, and the steps that are left.
+/// One look: both objects as read, and the remaining steps.
 struct Look {
     secret: Option<StoredSecret>,
     configuration: Option<MutatingWebhookConfiguration>,
@@ -109,7 +109,7 @@ impl Upkeep {
             Err(error) => {
                 self.fail(at, &error);
                 if error.kind == CallErrorKind::Unreachable {
-                    // The next call would only take its time to fail.
+                    // The next call would only wait until it fails too.
                     return self.decide(at, &SecretSeen::Unknown, None, &ConfigurationSeen::Unknown, None);
                 }
                 (SecretSeen::Unknown, None)
@@ -191,7 +191,7 @@ impl Upkeep {
         ConfigurationSeen::There(bundles)
     }
 
-    /// Decides the steps of this look, and begins with the Secret.
+    /// Decides the steps of this look, and takes the first step, the one for the Secret.
     fn decide(
         &mut self,
         at: Moment,
@@ -270,7 +270,7 @@ impl Upkeep {
         self.rest()
     }
 
-    /// Another client has changed the object that was to be changed: a moment later the next look sees the result.
+    /// Another client has changed the object before this replica's write: the next look, a moment later, reads the result.
     fn after_conflict(&mut self, at: Moment) -> Turn {
         if self.rounds < MAX_ROUNDS {
             return Turn::Rest(Duration::from_millis(fastrand::u64(20..250)));
@@ -331,7 +331,7 @@ fn new_keyring(at: Moment, step: SecretStep) -> Result<(Keyring, SecretChange), 
     })
 }
 
-/// The names by which the API server and others call podkey's Service.
+/// The DNS names of podkey's Service.
 fn dns_names(SelfManaged { service, namespace, .. }: &SelfManaged) -> [String; 4] {
     [
         format!("{service}.{namespace}.svc"),

@@ -1,4 +1,4 @@
-//! What the upkeep of the certificate logs and counts. Each trouble counts every time and is logged once a minute.
+//! The log lines and counters of the certificate's upkeep. Each failure is counted every time, and logged once a minute.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,18 +11,18 @@ use crate::cluster::{CallError, CallErrorKind};
 use crate::telemetry::LogThrottle;
 use crate::webhook::metrics::{Metrics, UpkeepFailure};
 
-/// Between two log lines about the same trouble.
+/// The time between two log lines about one failure.
 const LOG_PAUSE: Duration = Duration::from_secs(60);
 
 /// The log and the counters of one replica's upkeep.
 pub(super) struct UpkeepLog {
     names: SelfManaged,
     metrics: Arc<Metrics>,
-    /// By the beginning of the message, up to the colon.
+    /// The throttles, by the beginning of the message, up to the colon.
     logged: BTreeMap<String, LogThrottle<Duration>>,
 }
 
-/// What was written into the Secret.
+/// The change that was written into the Secret.
 pub(super) enum SecretChange {
     /// A new CA, and why.
     Begun(String),
@@ -64,7 +64,7 @@ impl UpkeepLog {
         }
     }
 
-    /// `has_leaf`: podkey serves already, so its CA was in the `caBundle` before.
+    /// `has_leaf`: podkey already serves, so its CA must have been in the `caBundle` before.
     pub(super) fn published(&self, fault: BundleFault, has_leaf: bool) {
         let configuration = &self.names.webhook_configuration;
         let found = match fault {
@@ -146,7 +146,7 @@ impl UpkeepLog {
     /// `leaf` is the certificate that podkey serves with meanwhile.
     pub(super) fn trouble(&mut self, at: Moment, leaf: Option<&Leaf>, failure: UpkeepFailure, message: &str) {
         self.metrics.upkeep_failure(failure);
-        // What comes after the colon may differ each time.
+        // The text after the colon may differ each time.
         let gist = message.split(':').next().unwrap_or_default();
         let throttle = self
             .logged

@@ -1,11 +1,11 @@
-//! Annotations of podkey that a manifest has in the wrong place, or spells wrong.
+//! Annotations of podkey that are in the wrong place of a manifest, or misspelled.
 
 use serde_json::Value;
 
 use super::manifest::{group_and_kind, template_of};
 use crate::inject::{INJECTED, PREFIX};
 
-/// A problem for each annotation of podkey in a place from which no pod gets it. For a kind that podkey does not know: a note.
+/// A problem for each annotation of podkey in a place from which it reaches no pod. For a kind that podkey does not know: a note.
 pub(super) fn misplaced(document: &Value) -> (Vec<String>, Option<String>) {
     let keys = |pointer: &str| -> Vec<&str> {
         let annotations = document
@@ -27,7 +27,7 @@ pub(super) fn misplaced(document: &Value) -> (Vec<String>, Option<String>) {
         Some(place) => format!("move it to {}", place.trim_start_matches('/').replace('/', ".")),
         None => "put it on the pod template of the object that makes the pods".to_owned(),
     };
-    // Where people put them: on the object, on a CronJob's job, beside the template's metadata or among its labels.
+    // Usual wrong places: on the object, on a CronJob's job, beside the template's metadata or among its labels.
     let mut wrong = vec!["/metadata/annotations".to_owned(), "/spec/annotations".to_owned()];
     if let Some(template) = template {
         wrong.push("/spec/jobTemplate/metadata/annotations".to_owned());
@@ -47,7 +47,7 @@ pub(super) fn misplaced(document: &Value) -> (Vec<String>, Option<String>) {
         }
     }
     problems.dedup();
-    // Some controllers copy their object's annotations to the pods.
+    // A controller that podkey does not know may copy its object's annotations to the pods.
     if place.is_none() && !group.is_empty() {
         let note = "has annotations of podkey, but podkey does not know this kind: give podkey the pod that its controller makes";
         return (Vec::new(), (!problems.is_empty()).then(|| note.to_owned()));

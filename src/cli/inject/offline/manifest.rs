@@ -1,11 +1,11 @@
-//! Manifests as `kubectl apply` reads them: documents, lists, and where each kind has its pod.
+//! Manifests as `kubectl apply` reads them: documents, lists, and the place of the pod in each kind.
 
 use serde_json::{Map, Value, json};
 
 use super::OfflineError;
 use crate::inject::explain;
 
-/// Kinds whose pod template is read, with the place of the template.
+/// Kinds with a pod template: group, kind and the place of the template.
 pub(super) const TEMPLATES: [(&str, &str, &str); 10] = [
     ("apps", "Deployment", "/spec/template"),
     ("apps", "ReplicaSet", "/spec/template"),
@@ -27,7 +27,7 @@ pub(super) fn group_and_kind(document: &Value) -> (&str, &str) {
     (group, text("/kind"))
 }
 
-/// Where objects of this kind have their pod template.
+/// The place of the pod template in objects of this kind.
 pub(super) fn template_of(group: &str, kind: &str) -> Option<&'static str> {
     let mut known = TEMPLATES.iter();
     let (_, _, place) = known.find(|(known_group, known, _)| *known_group == group && *known == kind)?;
@@ -36,8 +36,8 @@ pub(super) fn template_of(group: &str, kind: &str) -> Option<&'static str> {
 
 /// Reads a manifest as `kubectl apply` does, which is YAML 1.1: `0644` is 420 and `yes` is true.
 ///
-/// Two differences remain: a key such as `on:` stays as it is written (kubectl makes `"true"` of it), and a key that
-/// stands twice in one map is an error here (kubectl asks the API server, which warns or refuses).
+/// Two differences remain: a key such as `on:` stays as written (kubectl changes it to `"true"`), and a duplicate key in a map is
+/// an error here (kubectl sends the manifest to the API server, which warns or refuses).
 pub(super) fn read(manifest: &str) -> Result<Vec<Value>, OfflineError> {
     let options = serde_saphyr::options! { legacy_octal_numbers: true };
     let mut documents: Vec<Value> = serde_saphyr::from_multiple_with_options(manifest, options)
@@ -69,7 +69,7 @@ fn unfold(mut document: Value) -> Vec<Value> {
     whole.flat_map(unfold).collect()
 }
 
-/// `Deployment/web`, with nothing that a terminal would act on.
+/// Kind and name, such as `Deployment/web`, without control characters for a terminal.
 pub(super) fn name_of(document: &Value) -> Result<String, OfflineError> {
     let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str);
     let (Some(_), Some(kind)) = (text("/apiVersion"), text("/kind")) else {
@@ -87,7 +87,7 @@ pub(super) fn name_of(document: &Value) -> Result<String, OfflineError> {
 /// kubectl turns YAML into JSON through Go's float64, which writes `1e3` as 1000, and `08`, which is not octal, as 8. The API server
 /// refuses `8.0` where it wants an integer.
 fn whole_numbers(value: &mut Value) {
-    /// Up to here an f64 holds every whole number exactly.
+    /// Up to this number an f64 represents every whole number exactly.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     match value {
         Value::Number(number) => {
@@ -106,7 +106,7 @@ fn whole_numbers(value: &mut Value) {
     }
 }
 
-/// The pod itself, or the pod that a controller would make from the manifest's template. None: the kind has neither.
+/// The pod, or the pod that a controller would make from the manifest's template. None: the kind has neither.
 pub(super) fn pod_of(document: Value) -> Result<Option<Value>, OfflineError> {
     let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let (group, kind) = group_and_kind(&document);
@@ -143,7 +143,7 @@ pub(super) fn pod_of(document: Value) -> Result<Option<Value>, OfflineError> {
         }
     }
     if group == ARC {
-        // ARC's controller puts this label on each runner pod, and podkey recognises runner pods by it.
+        // ARC's controller puts this label on each runner pod, and podkey recognises runner pods by this label.
         if let Some(labels) = metadata
             .entry("labels")
             .or_insert_with(|| Value::Object(Map::new()))

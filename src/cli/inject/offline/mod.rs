@@ -1,5 +1,4 @@
-//! The webhook's decision without the webhook: for the author of annotations, who wants to see what they do before a pod is
-//! created.
+//! The webhook's decision without the webhook, so that the author of annotations sees their effect before a pod is created.
 
 mod annotations;
 mod manifest;
@@ -12,7 +11,7 @@ use crate::inject::{Config, Decision, Pod, Problem, Problems, decide};
 /// A pod of the manifest, after the webhook's decision.
 #[derive(Debug)]
 pub struct OfflinePod {
-    /// The pod, injected if it asks for it.
+    /// The pod, with podkey's changes if it asks for secrets.
     pub pod: Value,
     /// The patch's operations.
     pub patch: Value,
@@ -141,7 +140,7 @@ fn decide_one(mut pod: Value, namespace: Option<&str>, config: &Config) -> Resul
     }
 }
 
-/// A line for each problem, one for those that are too many, and one for the allow rule that comes nearest.
+/// A line for each problem, a line for the number of further problems, and a line for the allow rule that is nearest.
 fn lines(problems: &Problems) -> Vec<String> {
     let listed = problems
         .iter()
@@ -151,7 +150,7 @@ fn lines(problems: &Problems) -> Vec<String> {
     if more > 0 {
         lines.push(format!("and at least {more} more problems"));
     }
-    // The reader has the config, so may know its rules. (The webhook does not show them to a pod's author.)
+    // The user of this command has the config, so may see its rules. (The webhook does not show them to a pod's author.)
     lines.extend(problems.no_rule().map(|no_rule| format!("note: {no_rule}")));
     lines
 }

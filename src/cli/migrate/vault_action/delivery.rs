@@ -1,4 +1,4 @@
-//! How the values reach the job: variables, decoded files, and what else differs from a step of vault-action.
+//! The delivery of the values to the job: variables, decoded files, and other differences from a step of vault-action.
 
 use super::entries::{KeptEntry, file_entry, name_of, secret_file};
 use super::expressions::expression;
@@ -9,7 +9,7 @@ use crate::inject::keys::{ENV, EXPORT, FILES, IGNORE_NOT_FOUND, JOB_ENV};
 use crate::plan::ENV_DIR;
 use crate::text::quoted;
 
-/// How the labels of GitHub's own machines begin.
+/// Beginnings of the labels of GitHub's own machines.
 const GITHUB_HOSTED: [&str; 3] = ["ubuntu-", "windows-", "macos-"];
 
 /// Commands that decode base64 in a job's script.
@@ -92,7 +92,7 @@ impl<'a> Replacement<'a> {
         }
     }
 
-    /// A value that a later step decodes into a file is better delivered as that file.
+    /// Proposes a decoded file for each value that a later step decodes.
     pub(super) fn decoded_later(&mut self, kept: &[KeptEntry]) {
         for kept in kept {
             let Some(name) = name_of(&kept.secret) else { continue };
@@ -140,7 +140,7 @@ impl<'a> Replacement<'a> {
         })
     }
 
-    /// The step's condition, and the machine of its job.
+    /// Notes about the step's condition, and about the machine of its job.
     pub(super) fn circumstances(&mut self) {
         if let Some(condition) = &self.step.condition {
             self.notes.push(format!(

@@ -1,4 +1,4 @@
-//! The entries of `secrets`: those that podkey takes, rewritten, and why it does not take the others.
+//! The entries of `secrets`: the entries that podkey takes, rewritten, and why podkey does not take the other entries.
 
 use super::expressions::{end_of_path, expression, split, with_placeholders};
 use super::replacement::Replacement;
@@ -40,7 +40,7 @@ impl Replacement<'_> {
         kept
     }
 
-    /// One entry, its path in podkey's spelling; or why podkey does not take it.
+    /// One entry, with its path in podkey's spelling. The error: why podkey does not take the entry.
     fn entry(&self, path: &str, rest: &str, written: &str, kept: &[KeptEntry]) -> Result<KeptEntry, Vec<String>> {
         if let Some(expression) = expression(path) {
             return Err(vec![format!(
@@ -85,7 +85,7 @@ impl Replacement<'_> {
         kept.iter().chain(of_job).find(|other| same_name(&other.secret, secret))
     }
 
-    /// Notes that another job has another secret in a variable of the same name.
+    /// Notes that another job has another secret in a variable with an equal name.
     fn compare(&mut self, secret: &EnvSecret<PathTemplate>) {
         let of_others = self
             .earlier
@@ -146,7 +146,7 @@ pub(super) fn variable(output: &str, kept: &[KeptEntry]) -> Option<String> {
     })
 }
 
-/// `env.NAME`, or `env['NAME']` for a name that an expression takes only so.
+/// `env.NAME`, or `env['NAME']` if an expression needs this form for the name.
 pub(super) fn in_expression(name: &str) -> String {
     let is_plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
@@ -175,7 +175,7 @@ pub(super) fn file_entry(secret: &EnvSecret<PathTemplate>) -> Option<String> {
     ))
 }
 
-/// Where podkey writes a file of this name.
+/// The path at which podkey writes a file of this name.
 pub(super) fn secret_file(name: &str) -> String {
     format!("{SECRETS_DIR}/{name}")
 }

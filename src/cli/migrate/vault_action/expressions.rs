@@ -10,7 +10,7 @@ const EXPRESSIONS: [(&str, Placeholder); 4] = [
     ("github.job", Placeholder::Job),
 ];
 
-/// What begins an expression.
+/// The beginning of an expression.
 const BEGIN: &str = "${{";
 
 /// Whether an expression begins in a text.

@@ -1,8 +1,8 @@
-//! What replaces the steps of vault-action in a workflow, for a person who is about to delete them. Pure. No file is changed:
-//! annotations belong to a scale set's pod template, and a workflow does not say which.
+//! The replacement of the steps of vault-action in a workflow, for a person who wants to delete the steps. Pure. No file is changed:
+//! annotations belong to a scale set's pod template, and a workflow does not name the template.
 //!
-//! For each step: the annotations; every `steps.ID.outputs.NAME`, with the `env.NAME` that replaces it; what the operator's config
-//! must have; and what cannot be carried over, with what to do instead.
+//! For each step: the annotations; every `steps.ID.outputs.NAME`, with the `env.NAME` that replaces it; the needs of the operator's
+//! config; and the features that cannot be carried over, each with an alternative.
 
 mod delivery;
 mod entries;
@@ -19,10 +19,10 @@ use self::entries::KeptEntry;
 use self::replacement::Replacement;
 use self::workflow::WorkflowJob;
 
-/// What to do with one file.
+/// The result for one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Migration {
-    /// For a person to read.
+    /// The instructions for a person.
     pub(crate) text: String,
     /// Whether podkey replaces everything that the steps do.
     pub(crate) is_complete: bool,
@@ -33,14 +33,15 @@ pub(crate) struct Migration {
 #[error("{0} {1}")]
 pub(crate) struct WorkflowError(String, String);
 
-/// A step that was migrated before.
+/// A step of the file that was migrated before.
 struct EarlierStep<'a> {
     job: &'a WorkflowJob,
     line: usize,
     kept: Vec<KeptEntry>,
 }
 
-/// Reads a workflow or a composite action. `name` stands before each line of the result that is about a place in it.
+/// Reads a workflow or a composite action. Each line of the result about a place in the file begins with
+/// `name`.
 pub(crate) fn migrate(name: &str, text: &str) -> Result<Migration, WorkflowError> {
     let jobs = workflow::read(text).map_err(|why| WorkflowError(name.to_owned(), why))?;
     let mut migration = Migration {

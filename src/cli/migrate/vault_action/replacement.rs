@@ -1,4 +1,4 @@
-//! What replaces one step: collected by subject, then shown.
+//! The replacement of one step: collected by subject, then shown.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use super::{EarlierStep, entries};
 use crate::inject::keys::CONNECTION;
 use crate::text::quoted;
 
-/// What replaces one step of vault-action.
+/// The replacement of one step of vault-action.
 pub(super) struct Replacement<'a> {
     file: &'a str,
     pub(super) text: &'a str,
@@ -18,14 +18,14 @@ pub(super) struct Replacement<'a> {
     pub(super) step: &'a WorkflowStep,
     /// Keys and values, in the order shown.
     pub(super) annotations: Vec<(&'static str, String)>,
-    /// What to change in the workflow.
+    /// Changes of the workflow.
     pub(super) changes: Vec<String>,
-    /// What the operator's config must have.
+    /// Needs of the operator's config.
     pub(super) operator: Vec<String>,
     pub(super) notes: Vec<String>,
-    /// What cannot be carried over, with what to do instead.
+    /// Features that cannot be carried over, each with an alternative.
     pub(super) lost: Vec<String>,
-    /// The steps before it.
+    /// The steps before this step.
     pub(super) earlier: &'a [EarlierStep<'a>],
 }
 
@@ -69,7 +69,7 @@ impl<'a> Replacement<'a> {
         kept
     }
 
-    /// An input's text. GitHub ignores the case of its name.
+    /// The text of an input. GitHub ignores the case of an input's name.
     pub(super) fn input(&self, name: &str) -> Option<&'a str> {
         self.step
             .inputs

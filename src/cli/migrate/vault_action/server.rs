@@ -1,4 +1,4 @@
-//! The inputs about the server and the login: what the pod's author and the operator write instead.
+//! The inputs about the server and the login: their replacement by the pod's author and the operator.
 
 use super::expressions::has_expression;
 use super::replacement::Replacement;
@@ -15,7 +15,7 @@ pub(super) enum LoginBy {
     Job,
 }
 
-/// Inputs that vault-action has, read or not by podkey; any other input is a mistake in the workflow.
+/// All inputs of vault-action, also those that podkey ignores. Any other input is a mistake in the workflow.
 const INPUTS: [&str; 29] = [
     "url",
     "secrets",
@@ -48,7 +48,7 @@ const INPUTS: [&str; 29] = [
     "ignoreNotFound",
 ];
 
-/// Inputs that podkey has no equivalent for, where they have a value, with what to do instead.
+/// Inputs without an equivalent in podkey, each with an alternative. Only an input with a value counts.
 fn without_equivalent() -> [(&'static str, String); 3] {
     [
         (
@@ -69,7 +69,7 @@ fn without_equivalent() -> [(&'static str, String); 3] {
     ]
 }
 
-/// Switches that podkey has no equivalent for, with what to do instead.
+/// Switches without an equivalent in podkey, each with an alternative.
 const SWITCHES_WITHOUT_EQUIVALENT: [(&str, &str); 3] = [
     (
         "tlsSkipVerify",
@@ -81,7 +81,7 @@ const SWITCHES_WITHOUT_EQUIVALENT: [(&str, &str); 3] = [
 const NO_TOKEN: &str = "a job gets no Vault token: let podkey read the secrets that the token was used for";
 
 impl Replacement<'_> {
-    /// How vault-action logs in, and how podkey does instead.
+    /// The replacement of vault-action's login. Returns who logs in.
     pub(super) fn login(&mut self) -> LoginBy {
         let method = self.input("method").unwrap_or("token").to_lowercase();
         let mount = self.input("path").unwrap_or(&method).to_owned();
@@ -159,7 +159,7 @@ impl Replacement<'_> {
         );
     }
 
-    /// The server's address, and how the server is trusted.
+    /// The replacement of the server's address and of the trust in the server.
     pub(super) fn connection(&mut self) {
         for (input, setting) in [("url", "address"), ("namespace", "namespace")] {
             match self.input(input) {

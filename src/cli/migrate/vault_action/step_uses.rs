@@ -8,13 +8,13 @@ pub(super) struct StepUse<'a> {
     pub(super) line: usize,
     /// In characters, counted from 1.
     pub(super) column: usize,
-    /// The use as it is written.
+    /// The use as written.
     pub(super) text: &'a str,
-    /// The output. None: the use is of another part of the step, such as all outputs at once, or the outcome.
+    /// The name of the output. None: the use is of another part of the step, such as all outputs together, or the outcome.
     pub(super) output: Option<&'a str>,
 }
 
-/// Every use of the step in these lines, counted from 1, without the end.
+/// Every use of the step in these lines. The range counts from 1 and does not include its end.
 pub(super) fn uses<'a>(text: &'a str, lines: &std::ops::Range<usize>, id: &str) -> Vec<StepUse<'a>> {
     let mut uses = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
@@ -63,7 +63,7 @@ pub(super) fn uses<'a>(text: &'a str, lines: &std::ops::Range<usize>, id: &str) 
     uses
 }
 
-/// Whether an expression uses all steps at once here: `steps.*`, `steps[matrix.x]`, `toJSON(steps)`.
+/// Whether an expression uses all steps together here: `steps.*`, `steps[matrix.x]`, `toJSON(steps)`.
 fn uses_all(line: &str, at: usize, end: usize) -> bool {
     let before = &line[..at];
     let is_condition = before.trim_start_matches([' ', '-']).starts_with("if:");

@@ -1,4 +1,4 @@
-//! A workflow, or a composite action, as far as a step of vault-action matters: the steps, and their lines.
+//! The parts of a workflow or a composite action that matter for vault-action: the steps and their lines.
 
 use std::collections::BTreeMap;
 
@@ -6,21 +6,21 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::{Spanned, UserMessageFormatter};
 
-/// Steps that share their variables: the steps of one job, or of a composite action.
+/// Steps with shared variables: the steps of one job, or of a composite action.
 #[derive(Debug)]
 pub(super) struct WorkflowJob {
     /// The key of the job; None in a composite action.
     pub(super) id: Option<String>,
-    /// The label of the machine that it runs on, where the workflow has only one.
+    /// The label of the job's machine, if the job has only one label.
     pub(super) runs_on: Option<String>,
-    /// The lines that the job may be in, counted from 1, without the end.
+    /// The lines of the job. The range counts from 1 and does not include its end.
     pub(super) lines: std::ops::Range<usize>,
     pub(super) steps: Vec<WorkflowStep>,
 }
 
 #[derive(Debug)]
 pub(super) struct WorkflowStep {
-    /// Its first line, counted from 1.
+    /// The first line of the step, counted from 1.
     pub(super) line: usize,
     pub(super) id: Option<String>,
     pub(super) name: Option<String>,
@@ -32,7 +32,7 @@ pub(super) struct WorkflowStep {
 }
 
 impl WorkflowStep {
-    /// Whether it runs vault-action, of any version.
+    /// Whether the step runs vault-action, in any version.
     pub(super) fn is_vault_action(&self) -> bool {
         let action = self.uses.as_deref().unwrap_or_default().split('@').next();
         action.is_some_and(|action| action.trim().eq_ignore_ascii_case("hashicorp/vault-action"))
@@ -62,7 +62,7 @@ struct RawStep {
     with: Option<BTreeMap<String, Value>>,
 }
 
-/// Reads the text. The error ends a sentence that begins with the file's name.
+/// Reads the text. The error is the end of a sentence that begins with the file's name.
 pub(super) fn read(text: &str) -> Result<Vec<WorkflowJob>, String> {
     let file: RawWorkflow = serde_saphyr::from_str(text)
         .map_err(|error| format!("cannot be read: {}", error.render_with_formatter(&UserMessageFormatter)))?;

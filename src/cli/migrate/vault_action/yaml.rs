@@ -1,4 +1,4 @@
-//! Pieces of YAML, as they are shown.
+//! Pieces of YAML in the output.
 
 /// A text as a scalar of YAML.
 pub(super) fn scalar(text: &str) -> String {
@@ -19,7 +19,7 @@ pub(super) fn block(text: &str) -> String {
     format!("|\n{}", indented(text.trim_end(), 2))
 }
 
-/// Each line behind so many blanks.
+/// Each line behind `by` blanks.
 pub(super) fn indented(text: &str, by: usize) -> String {
     let lines: Vec<String> = text.lines().map(|line| format!("{:by$}{line}", "")).collect();
     lines.join("\n")

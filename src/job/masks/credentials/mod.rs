@@ -1,8 +1,8 @@
 //! Passwords inside one line, which a log may show without the rest of the line: in a URL, a connection string, the files of
-//! curl, npm and PostgreSQL, a header. A certain password is separate from a possible one.
+//! curl, npm and PostgreSQL, a header. The search reports certain passwords, and separately lines that may have a password.
 //!
-//! The time of each search is proportional to the line: it tries at most [`MAX_TRIED`] places, and reads at most
-//! [`MAX_PASSWORD`] bytes from each place.
+//! The time of each search is proportional to the length of the line: a search tries at most [`MAX_TRIED`] places, and reads at
+//! most [`MAX_PASSWORD`] bytes from each place.
 
 mod signs;
 
@@ -19,7 +19,7 @@ use signs::{MAX_NAME, is_address, is_path, is_secret, is_version, looks_secret};
 const MAX_TRIED: usize = 64;
 /// The longest password that is found, in bytes.
 const MAX_PASSWORD: usize = 4096;
-/// Shorter texts are not taken for passwords.
+/// The shortest text that counts as a password.
 const MIN_PASSWORD_CHARS: usize = 4;
 
 /// A secret inside a line.
@@ -28,7 +28,7 @@ pub(super) enum InnerSecret<'a> {
     Password(Cow<'a, str>),
     /// A user's name and a password, with a colon between them, or the base64 of both.
     Login(Cow<'a, str>),
-    /// The line may have a password, but its begin and end are not certain.
+    /// The line may have a password, but where the password begins and ends is not certain.
     Possible,
 }
 
@@ -46,7 +46,7 @@ pub(super) fn may_have_any(line: &str) -> bool {
     line.bytes().any(|b| matches!(b, b':' | b'=' | b' ' | b'\t' | b'<'))
 }
 
-/// Gives each secret inside a line to `add`. `is_login`: the line is certainly `user:password`. A netrc may have several lines.
+/// Passes each secret inside a line to `add`. `is_login`: the line is certainly `user:password`. A netrc may have several lines.
 pub(super) fn find<'a>(line: &'a str, is_login: bool, add: &mut dyn FnMut(InnerSecret<'a>)) {
     if !may_have_any(line) {
         return;
@@ -75,7 +75,7 @@ pub(super) fn find<'a>(line: &'a str, is_login: bool, add: &mut dyn FnMut(InnerS
     }
 }
 
-/// Whether curl and git read the text as `.netrc`: a machine, then the words `login` and `password`.
+/// Whether curl and git read the text as a `.netrc` file: a machine, then the words `login` and `password`.
 pub(super) fn is_netrc(text: &str) -> bool {
     let text = text.trim_start();
     if !["machine", "default", "login", "#"]
@@ -132,7 +132,7 @@ impl<'a> LineSearch<'a, '_> {
             if let Some(user) = strictly {
                 self.user_info(user);
             }
-            // A password with `/`, `?`, `#` or `@` that is not escaped: programs disagree about its end.
+            // If a password has `/`, `?`, `#` or `@` without an escape, programs disagree about its end.
             let loosely = url.rsplit_once('@').map(|(user, _)| user);
             if let Some(user) = loosely.filter(|_| loosely != strictly) {
                 let password = user.split_once(':').map(|(_, password)| password);
@@ -197,7 +197,7 @@ impl<'a> LineSearch<'a, '_> {
         }
     }
 
-    /// A value in quotes, or in the braces of ODBC: a closing quote that is doubled, or behind a backslash, is a part of the value.
+    /// A value in quotes, or in the braces of ODBC. A closing quote that is doubled or follows a backslash is a part of the value.
     fn quoted(&mut self, text: &'a str, quote: u8) {
         let quote = if quote == b'{' { b'}' } else { quote };
         let bytes = text.as_bytes();
@@ -433,7 +433,7 @@ impl<'a> LineSearch<'a, '_> {
             } else {
                 let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
                 let names = ["password", "passwd", "passphrase", "pwd"];
-                // With `:` or `=`, the scanner finds the value.
+                // Behind `:` or `=` the scanner finds the value.
                 let is_named = word.ends_with([':', '=']) || next.starts_with([':', '=']);
                 may_follow |= !is_named && names.iter().any(|name| name.eq_ignore_ascii_case(bare));
             }

@@ -1,5 +1,5 @@
-//! The signs of a password: the name before it, or its own characters. And texts that look like `user:password` and are something
-//! else.
+//! The signs of a password: the name before the password, or the password's characters. And texts that look like `user:password` but
+//! are something else.
 
 use crate::job::masks::rule::is_number;
 
@@ -16,7 +16,7 @@ pub(in crate::job::masks) fn is_login(name: &str) -> bool {
     ends("auth") && !ends("oauth") || ends("userpwd") || ends("userpass")
 }
 
-/// Whether a value with this name is a password, a token, a key.
+/// Whether a value with this name is a password, a token or a key.
 pub(super) fn is_secret(name: &str) -> bool {
     const ENDS: [&str; 15] = [
         "password",

@@ -1,4 +1,4 @@
-//! Secrets that were made to cost time, memory or a panic.
+//! Hostile secrets, made to cost time or memory or to cause a panic.
 
 use super::*;
 
@@ -19,7 +19,7 @@ fn printed(format: Format, value: &str) -> usize {
 }
 
 #[test]
-fn texts_of_one_repeated_piece_end_and_make_masks_in_proportion() {
+fn the_masks_of_a_repeated_piece_are_in_proportion_to_its_length() {
     const SIZE: usize = 64 * 1024;
     for part in [
         "'",
@@ -70,8 +70,8 @@ fn texts_of_one_repeated_piece_end_and_make_masks_in_proportion() {
 }
 
 #[test]
-fn a_text_that_stands_in_many_others_is_not_looked_into_each_time() {
-    // Each of these levels makes two or more texts of the one before.
+fn a_text_inside_many_texts_is_not_examined_each_time() {
+    // Each level makes two or more texts of the text of the level before.
     let nested = (0..12).fold("x".repeat(64 * 1024), |text, n| format!("&k{n} \"{text}\" # {n}"));
     for value in [format!("a: {nested}\nb: c\n"), format!("a = {nested}"), nested] {
         assert!(printed(Format::Raw, &value) <= 64 * 64 * 1024);
@@ -96,7 +96,7 @@ fn the_spellings_of_one_job_are_bounded_and_the_limit_is_reported() {
 
 proptest! {
     #[test]
-    fn no_bytes_at_all_make_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+    fn no_bytes_cause_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         for format in FORMATS {
             for mode in [Mask::Smart, Mask::Lines] {
                 let mut masks = Masks::new(mode);
@@ -107,7 +107,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_with_odd_characters_makes_a_panic(
+    fn no_text_with_odd_characters_causes_a_panic(
         text in "(password|machine|login|Basic|authorization|://|\\\\u00|=|:|@|'|\"|\\\\|%4|\\{|\\}|\\[|\\]|<|>|/|\n|\r| |\u{e4}|\u{1f511}|[a-z0-9]){0,60}"
     ) {
         for format in FORMATS {

@@ -1,17 +1,17 @@
-//! Passwords inside one line: which are hidden on their own, of which a warning speaks, and what must not be hidden.
+//! Passwords inside one line: which are hidden, which are reported as possible, and which texts must not be hidden.
 
 use base64::engine::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::*;
 
-/// Whether a log that has the text alone shows it.
+/// Whether the log shows a line that is only this text.
 fn shows(masks: &Masks, text: &str) -> bool {
     shown(masks, &format!("a {text} b")) != "a *** b"
 }
 
 #[test]
-fn a_password_inside_one_line_was_in_sight() {
+fn a_password_inside_one_line_is_hidden() {
     let basic = STANDARD.encode("svc-app:hunter-22");
     let docker = format!(r#"{{"auths":{{"r.io":{{"auth":"{basic}"}}}}}}"#);
     let in_yaml = format!("a: 1\nauth: {basic}\n");
@@ -162,7 +162,7 @@ fn a_possible_password_inside_a_line_is_reported() {
         assert!(!shows(&smart(value), value));
     }
     assert!(unmasked("x: y\nadmin:changeme\n").contains("inside a text that is masked as a whole (line 2)"));
-    // The names of fields say it.
+    // The name of the field shows that the value is a login.
     assert!(!shows(&smart("{\"auth\": \"admin:changeme\"}"), "changeme"));
 }
 
@@ -218,7 +218,7 @@ fn a_text_that_is_not_a_password_is_neither_hidden_nor_reported() {
 }
 
 #[test]
-fn values_that_shells_and_json_writers_spell_otherwise_were_in_sight() {
+fn values_are_hidden_as_shells_and_json_writers_spell_them() {
     for (value, forms) in [
         (
             "it's s3cret",

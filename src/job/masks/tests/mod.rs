@@ -1,5 +1,5 @@
-//! The rule of masking, by cases and by what must hold of every secret: whatever form of it is printed, what the runner does
-//! with our masks leaves nothing of it in the line.
+//! The rules of masking, by cases, and by a property of every secret: in whatever form a program prints the secret, no part of
+//! the secret is left in the line after the runner has applied the masks.
 
 use base64::engine::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -34,12 +34,12 @@ fn smart(value: &str) -> Masks {
     masks(Mask::Smart, value)
 }
 
-/// What stays unmasked, as the warning says it.
+/// The text of the warning about a value.
 fn unmasked(value: &str) -> String {
     smart(value).unmasked().iter().map(ToString::to_string).collect()
 }
 
-/// The masks that are none of the encodings.
+/// The masks that are not encodings.
 fn texts(value: &str) -> Vec<String> {
     let mut encoded = BTreeSet::new();
     let masks = smart(value);
@@ -67,8 +67,8 @@ fn texts(value: &str) -> Vec<String> {
         .collect()
 }
 
-/// A log line as the runner shows it: masks, with the runner's own encodings of each, are blotted out where they overlap
-/// or touch, as one.
+/// A log line as the runner shows it: each mask, and each of the runner's own encodings of the mask, becomes `***`. Masks that
+/// overlap or touch become one `***`.
 fn shown(masks: &Masks, line: &str) -> String {
     let mut hidden = vec![false; line.len()];
     for mask in masks.iter() {
@@ -120,7 +120,7 @@ fn a_kubeconfig_s_secrets_are_hidden_and_its_names_are_not() {
     for hidden in [
         "kubeconfig-user-x7k2p:9vzq4hdm",
         "https://10.0.0.7:6443",
-        // What the certificate is base64 of.
+        // The decoded certificate.
         "MIIBdzCCAR2gAwIBAgIBADAK",
     ] {
         assert!(texts.iter().any(|text| text == hidden), "{hidden}: {texts:?}");
@@ -183,7 +183,7 @@ fn a_kubeconfig_in_wrapped_base64_is_hidden_in_both_forms() {
 }
 
 #[test]
-fn structured_values_are_hidden_without_their_frame() {
+fn structured_values_are_hidden_without_names_and_punctuation() {
     for (value, expected) in [
         (
             "{\n  \"user\": \"svc-app-7\",\n  \"pin\": 123456,\n  \"on\": true\n}",
@@ -200,7 +200,7 @@ fn structured_values_are_hidden_without_their_frame() {
             "first line\n\nsecond line\r\nthird\rfourth",
             vec!["first line", "fourth", "second line", "third"],
         ),
-        // JSON in a string in JSON, and base64 in it: as docker's config has them.
+        // JSON in a string in JSON, and base64 inside, as in docker's config.
         (
             r#"{"auths":{"r.io":{"auth":"dXNlcm5hbWU6cGFzc3dvcmQ3"}}}"#,
             vec![
@@ -255,7 +255,7 @@ fn a_short_or_common_text_is_not_hidden_and_is_reported() {
 }
 
 #[test]
-fn a_secret_is_hidden_in_the_forms_that_tools_print_it_in() {
+fn a_secret_is_hidden_in_the_forms_that_tools_print() {
     let value = "correct+horse/battery?staple=~\u{e4}";
     let masks = smart(value);
     let hex = |digits: fn(&u8) -> String| value.as_bytes().iter().map(digits).collect::<String>();
@@ -274,7 +274,7 @@ fn a_secret_is_hidden_in_the_forms_that_tools_print_it_in() {
             "{form}: {line}"
         );
     }
-    // Between other bytes a character or two at each end belong to both.
+    // Between other bytes, one or two characters at each end depend on those bytes too.
     for before in ["", "u", "us", "user:"] {
         for after in ["", "x", "@h", "@host"] {
             for encoded in [
@@ -308,7 +308,7 @@ fn wrapped_base64_is_hidden_line_by_line() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_hidden_as_base64_and_hex() {
+fn bytes_that_are_not_text_are_hidden_as_base64_and_hex() {
     let value: Vec<u8> = (0..60_u8).map(|n| n.wrapping_mul(37) | 0x80).collect();
     let mut masks = Masks::new(Mask::Smart);
     masks.add("KEYSTORE", Format::Raw, &value);
@@ -335,7 +335,7 @@ fn a_secret_in_the_line_of_a_pem_frame_is_hidden() {
 }
 
 #[test]
-fn a_value_is_hidden_as_it_is_escaped_in_its_file_too() {
+fn a_value_is_also_hidden_with_the_escapes_of_its_file() {
     let json = "{\n \"p\": \"p\\u00e4ss\\/w0rd\"\n}";
     assert_eq!(shown(&smart(json), " \"p\": \"p\\u00e4ss\\/w0rd\""), " \"p\": \"***\"");
     assert_eq!(
@@ -346,7 +346,7 @@ fn a_value_is_hidden_as_it_is_escaped_in_its_file_too() {
 
 #[test]
 fn lines_masks_as_vault_action_does_and_off_masks_nothing() {
-    // Cases 40 and 41 of vault-action's.
+    // Cases 40 and 41 of vault-action's tests.
     let lines = |value: &str| masks(Mask::Lines, value).iter().map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(
         lines("a multi-line string\n\nwith blank lines\r\n\n"),
@@ -358,7 +358,7 @@ fn lines_masks_as_vault_action_does_and_off_masks_nothing() {
 }
 
 #[test]
-fn the_commands_hold_each_mask_once_on_a_line_of_its_own() {
+fn the_commands_have_each_mask_once_on_a_separate_line() {
     let mut masks = Masks::new(Mask::Lines);
     masks.add("A", Format::Raw, b"100%\n::x\r\n");
     masks.add("B", Format::Raw, b"100%\n");
@@ -385,7 +385,7 @@ fn everything_beyond_the_limits_is_reported() {
     }
     let left: Vec<_> = masks.unmasked().iter().map(ToString::to_string).collect();
     assert!(left.len() > 100 && left[0].contains("wrapped base64"), "{}", left.len());
-    // GitHub shows ten warnings of a step.
+    // GitHub shows only ten warnings of a step.
     masks.add("T", Format::Raw, b"abc");
     let warnings = masks.warnings();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
@@ -430,16 +430,16 @@ fn a_password_in_a_docker_config_in_a_kubernetes_secret_is_hidden() {
     assert_eq!(shown(&smart(&secret), "login username:password7"), "login ***");
 }
 
-/// Words that no rule takes for short or common.
+/// Words that are neither short nor common by the rules.
 fn secret() -> impl Strategy<Value = String> {
     "[a-zA-Z0-9+/=_.%:#'\"\\\\@ -]{6,40}x[A-Z0-9]{6}"
 }
 
 proptest! {
     #[test]
-    fn a_value_of_one_line_is_never_seen(value in secret(), before in "[a-z ]{0,9}", after in "[a-z ]{0,9}") {
+    fn no_log_line_shows_a_value_of_one_line(value in secret(), before in "[a-z ]{0,9}", after in "[a-z ]{0,9}") {
         let masks = smart(&value);
-        // What is inside may be short, or perhaps a password.
+        // The parts may be short, or possible passwords.
         prop_assert!(masks.unmasked().is_empty() || value.contains([':', '=', ' ']));
         for form in [
             value.trim().to_owned(),
@@ -452,7 +452,7 @@ proptest! {
     }
 
     #[test]
-    fn the_leaves_of_a_structured_value_are_never_seen(
+    fn no_log_line_shows_a_string_of_a_structured_value(
         leaves in proptest::collection::vec("[a-zA-Z0-9+/_.%-]{6,20}x[A-Z0-9]{6}", 1..6),
         form in 0..4,
     ) {
@@ -488,7 +488,7 @@ proptest! {
 }
 
 #[test]
-fn base64_of_a_value_with_white_space_around_it_was_in_sight() {
+fn base64_of_a_value_with_white_space_around_it_is_hidden() {
     for value in [
         "abcdefgh ",
         " abcdefgh",
@@ -502,7 +502,7 @@ fn base64_of_a_value_with_white_space_around_it_was_in_sight() {
 }
 
 #[test]
-fn a_value_of_dotenv_before_a_comment_was_in_sight() {
+fn a_value_of_dotenv_before_a_comment_is_hidden() {
     for value in [
         "DB=x\nPASSWORD=s3cret99 # production\n",
         "export PASSWORD=s3cret99\t# it is old # very",
@@ -515,7 +515,7 @@ fn a_value_of_dotenv_before_a_comment_was_in_sight() {
 }
 
 #[test]
-fn values_behind_odd_names_and_in_lists_of_several_lines_were_in_sight() {
+fn values_behind_odd_names_and_in_lists_of_several_lines_are_hidden() {
     for value in [
         "a: 1\nDatabase Password: s3cret99\n",
         "a: 1\nsvc@example.com: s3cret99",
@@ -537,7 +537,7 @@ fn values_behind_odd_names_and_in_lists_of_several_lines_were_in_sight() {
 }
 
 #[test]
-fn a_short_password_in_base64_was_in_sight() {
+fn a_short_password_in_base64_is_hidden() {
     for value in [
         "data:\n  password: czNjcmV0OTk=\n",
         r#"{"k": "czNjcmV0OTk="}"#,
@@ -547,9 +547,9 @@ fn a_short_password_in_base64_was_in_sight() {
     }
 }
 
-/// `echo "$P"` prints what the shell made of the file's quotes, and the log has U+FFFD for what is no UTF-8.
+/// `echo "$P"` prints the value without the file's quotes, and the log has U+FFFD for bytes that are not UTF-8.
 #[test]
-fn a_value_of_dotenv_in_latin_1_was_in_sight_as_a_shell_prints_it() {
+fn a_value_of_dotenv_in_latin_1_is_hidden_as_a_shell_prints_it() {
     let mut masks = Masks::new(Mask::Smart);
     masks.add("x", Format::Dotenv, b"P='p\xe9'\\''ss word1'\n");
     assert_eq!(shown(&masks, "p\u{fffd}'ss word1"), "***");

@@ -1,4 +1,4 @@
-//! The upkeep of the certificate as a whole: it survives its own faults, and many replicas agree.
+//! The upkeep of the certificate as a whole: the task survives faults, and many replicas agree.
 
 mod simulation;
 

@@ -1,5 +1,5 @@
-//! Many replicas, one API server, and every mishap between them, in simulated time: at every moment each certificate that a
-//! replica serves verifies against the `caBundle`, also against the older `caBundle` of an API server that is behind.
+//! Many replicas, one API server, and troubles of every kind, in simulated time: at every moment each certificate that a replica
+//! serves verifies against the `caBundle`, also against the older `caBundle` of an API server that is behind.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -25,11 +25,11 @@ use crate::webhook::metrics::Metrics;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86400);
-/// How far an API server may be behind, and how long after a replica is ready the API server first calls it.
+/// How far an API server may be behind, and how long after a replica is ready the API server first calls the replica.
 const BEHIND: Duration = Duration::from_secs(5);
 /// A broken `caBundle` is restored within this time.
 const RESTORED: Duration = Duration::from_secs(60);
-/// The longest pause between two looks, with the calls of one look.
+/// The longest time from one look to the next, with the calls of one look.
 const NEXT_LOOK: Duration = Duration::from_secs(20);
 
 fn names() -> SelfManaged {
@@ -181,7 +181,7 @@ impl Store {
     }
 }
 
-/// Carries out a turn, and gives the API server's answer to the replica.
+/// Carries out a turn, and passes the API server's answer to the replica.
 fn take_turn(upkeep: &mut Upkeep, store: &mut Store, turn: Turn, at: Moment, lost: Lost) -> Turn {
     fn answered<T>(lost: Lost, carry_out: impl FnOnce() -> Result<T, CallError>) -> Result<T, CallError> {
         match lost {
@@ -205,25 +205,25 @@ fn take_turn(upkeep: &mut Upkeep, store: &mut Store, turn: Turn, at: Moment, los
     }
 }
 
-/// What the network loses of a call.
+/// The part of a call that the network loses.
 #[derive(Clone, Copy)]
 enum Lost {
     Nothing,
-    /// The call is not carried out.
+    /// The request: the API server does not carry out the call.
     Request,
-    /// The call is carried out, but the replica does not learn of it.
+    /// The answer: the API server carries out the call, but the replica gets an error.
     Answer,
 }
 
 struct Replica {
     upkeep: Upkeep,
     metrics: Arc<Metrics>,
-    /// The call that is under way. `None`: the next look begins.
+    /// The current call. `None`: the next look begins.
     turn: Option<Turn>,
     /// When the next turn is.
     at: Duration,
     born: Duration,
-    /// How far the replica's clock is ahead of the others.
+    /// How far the replica's clock is ahead of the cluster's clock.
     ahead: Duration,
     first_leaf: Option<Duration>,
     checked: Option<Leaf>,
@@ -233,17 +233,17 @@ struct SimulatedCluster {
     rng: Rng,
     store: Store,
     replicas: Vec<Replica>,
-    /// Since the beginning. Never jumps.
+    /// The time since the beginning. Never jumps.
     time: Duration,
     /// The cluster's clock at the beginning, with all of its jumps.
     epoch: SystemTime,
-    /// Each `caBundle` that an API server may still use, and until when it was current.
+    /// Each `caBundle` that an API server may still use, with the time at which it was replaced.
     seen: VecDeque<(Duration, Vec<CaCertificate>)>,
     away_until: Duration,
-    /// Until then, no certificate needs to verify.
+    /// Until this time, certificates need not verify.
     excused_until: Duration,
     lose_calls: bool,
-    /// Whether the last jump of all clocks was ahead.
+    /// Whether the last jump of all clocks was forward.
     ahead_of_truth: bool,
     handshakes: u32,
 }
@@ -292,7 +292,7 @@ impl SimulatedCluster {
         self.epoch + self.time
     }
 
-    /// Simulates so much time.
+    /// Simulates this duration.
     fn run(&mut self, duration: Duration) {
         let end = self.time + duration;
         while let Some((index, at)) = self
@@ -400,7 +400,7 @@ impl SimulatedCluster {
         self.excused_until = self.excused_until.max(self.time.max(self.away_until) + duration);
     }
 
-    /// Checks that the replicas come to rest, with a whole Secret, `caBundle` and certificates.
+    /// Checks that the replicas stop making changes, with a complete Secret, `caBundle` and certificates.
     fn converges(&mut self) {
         self.lose_calls = false;
         self.run(self.away_until.saturating_sub(self.time) + 180 * SECOND);
@@ -424,7 +424,7 @@ impl SimulatedCluster {
         }
     }
 
-    /// Makes one of the mishaps of a cluster happen.
+    /// Makes one random trouble happen. Returns its name.
     fn mishap(&mut self) -> &'static str {
         let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         let key = ["tls.crt", "tls.key", "next.crt", "next.key", "ca.crt"][self.rng.usize(0..5)];
@@ -492,7 +492,7 @@ impl SimulatedCluster {
             11 => {
                 self.ahead_of_truth = true;
                 self.epoch += 30 * DAY;
-                // While the API server is away, it calls no replica.
+                // While the API server is down, it calls no replica.
                 self.excuse(NEXT_LOOK);
                 "all clocks jump 30 days ahead"
             }
@@ -594,14 +594,15 @@ fn a_lost_secret_is_restored_as_it_was() {
 }
 
 #[test]
-fn a_new_replica_that_finds_no_secret_does_not_make_the_others_certificates_worthless() {
+fn a_new_replica_that_finds_no_secret_does_not_invalidate_the_certificates_of_other_replicas() {
     for seed in 0..10 {
         let mut world = SimulatedCluster::new(seed, 3);
         world.run(60 * SECOND);
         let old = world.store.keyring().current;
         world.store.secret = None;
         world.replicas[0] = world.new_replica();
-        // The new replica looks first and knows no CA. The others still serve by the old CA, and put it back in time.
+        // The new replica is the first to look, and knows no CA. The other replicas still serve leaves of the old CA, and put the
+        // old CA back in time.
         world.run(180 * SECOND);
         let keyring = world.store.keyring();
         assert!(keyring.trusted().contains(&old.certificate), "seed {seed}");
@@ -626,7 +627,7 @@ fn a_secret_that_is_not_podkey_s_is_not_changed() {
 }
 
 #[test]
-fn a_replica_whose_writes_always_come_second_reports_that() {
+fn a_replica_whose_writes_always_conflict_reports_that() {
     let mut store = Store::default();
     store.install();
     let metrics = Arc::new(Metrics::new());
@@ -655,7 +656,7 @@ fn a_replica_whose_writes_always_come_second_reports_that() {
 }
 
 #[test]
-fn without_an_api_server_podkey_serves_on_for_months() {
+fn without_an_api_server_podkey_continues_to_serve_for_months() {
     let mut world = SimulatedCluster::new(3, 2);
     world.run(120 * SECOND);
     world.away_until = Duration::MAX;
@@ -673,7 +674,7 @@ fn without_an_api_server_podkey_serves_on_for_months() {
 }
 
 #[test]
-fn each_certificate_that_is_served_verifies_after_every_mishap() {
+fn each_certificate_that_is_served_verifies_after_every_trouble() {
     let seeds: u64 = std::env::var("PODKEY_SEEDS").map_or(8, |seeds| seeds.parse().unwrap());
     let mut handshakes = 0;
     for seed in 0..seeds {

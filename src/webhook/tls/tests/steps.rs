@@ -1,4 +1,4 @@
-//! The decision, look by look.
+//! The decisions of one replica, look by look.
 
 use std::time::UNIX_EPOCH;
 
@@ -7,7 +7,7 @@ use super::*;
 const DAY: Duration = Duration::from_secs(86400);
 const LOOK: Duration = Duration::from_secs(15);
 
-/// A replica, and what it sees.
+/// A replica's memory and its time.
 struct ReplicaCase {
     at: Moment,
     memory: Memory,
@@ -79,7 +79,7 @@ fn a_new_installation_makes_a_ca_publishes_it_and_signs_its_first_leaf() {
     assert_eq!(case.sees(SecretSeen::Unknown, bundle([])), Steps::default());
     let steps = case.sees(secret(&keyring), bundle([]));
     assert_eq!((fault(&steps), steps.sign), (Some(BundleFault::Blank), None));
-    // Only one of two webhooks has the CA: it does not sign yet.
+    // Only one of two webhooks has the CA, so the CA does not sign yet.
     let half = match (bundle([&keyring.current]), bundle([])) {
         (ConfigurationSeen::There(one), ConfigurationSeen::There(other)) => {
             ConfigurationSeen::There([one, other].concat())
@@ -133,7 +133,7 @@ fn a_replica_with_a_valid_leaf_waits_until_api_servers_know_the_ca_and_a_replica
     let mut case = case();
     let keyring = Keyring::new(case.authority());
     case.sees(secret(&keyring), bundle([&keyring.current]));
-    // Another client has put another CA into Secret and caBundle at once.
+    // Another client has put another CA into Secret and caBundle at the same time.
     let mut other = Keyring::new(case.after(6 * DAY).authority());
     other.listed.insert(keyring.current.certificate.clone());
     let seen = || (secret(&other), bundle([&other.current, &keyring.current]));
@@ -207,7 +207,7 @@ fn an_unknown_ca_is_removed_from_the_bundle_unless_a_replica_puts_it_into_the_se
     }
     let steps = case.sees(secret(&keyring), both());
     assert_eq!(steps.publish.unwrap().authorities, keyring.trusted());
-    // Another replica has put the CA into the Secret: it is trusted.
+    // Another replica has put the CA into the Secret, so the CA is trusted.
     let mut claimed = keyring.clone();
     claimed.listed.insert(stranger.certificate.clone());
     assert_eq!(fault(&case.sees(secret(&claimed), both())), None);
@@ -219,7 +219,7 @@ fn an_unknown_ca_is_removed_from_the_bundle_unless_a_replica_puts_it_into_the_se
 }
 
 #[test]
-fn without_an_answer_the_ca_that_was_published_renews_the_leaf() {
+fn without_an_answer_of_the_api_server_the_published_ca_signs_the_next_leaf() {
     let mut case = case();
     let keyring = Keyring::new(case.authority());
     case.sees(secret(&keyring), bundle([&keyring.current]));
