@@ -2,22 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Schedule, SecretIndex, SecretValidity};
-
-/// Whether the pod has a secret as the server has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SecretFreshness {
-    /// As the server had it at the last time that the secret was due.
-    Fresh,
-    /// Older: the last try failed, or there was no try yet, or none when the secret was due.
-    Stale,
-    /// The last read was denied.
-    Denied,
-    /// The server has no such secret any more.
-    Gone,
-    /// The credential in the pod has expired.
-    Expired,
-}
+use super::{Schedule, SecretFreshness, SecretIndex, SecretValidity};
 
 impl Schedule {
     /// The secret's freshness.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::limiter::FLOOR;
 use super::term::{LONGEST, Term};
-use super::{LEAST, Lifetime, Retry, Schedule, SecretFreshness, SecretIndex, TokenNumber, WorkFailure};
+use super::{LEAST, Lifetime, Retry, Schedule, SecretIndex, TokenNumber, WorkFailure};
 
 /// A token is not revoked for this time after its last lease was replaced, or for half of its remaining life.
 const GRACE: Duration = Duration::from_secs(30);
@@ -22,6 +22,21 @@ pub(super) struct ScheduledSecret {
     pub(super) freshness: SecretFreshness,
     /// A read of it has made a credential that ends: it needs a permit from then on.
     makes_credentials: bool,
+}
+
+/// Whether the pod has a secret as the server has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SecretFreshness {
+    /// As the server had it at the last time that the secret was due.
+    Fresh,
+    /// Older: the last try failed, or there was no try yet, or none when the secret was due.
+    Stale,
+    /// The last read was denied.
+    Denied,
+    /// The server has no such secret any more.
+    Gone,
+    /// The credential in the pod has expired.
+    Expired,
 }
 
 /// How long the secret that the pod has is valid.
