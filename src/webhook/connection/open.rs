@@ -1,8 +1,9 @@
 //! One open connection: what it is doing, how long it may do that, and whether it can make room.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -89,6 +90,9 @@ impl Drop for WaitsForMemory<'_> {
         (state.waits_for_memory, state.progress) = (false, Instant::now());
     }
 }
+
+/// Open connections by their numbers, which are in the order of their beginnings.
+pub(super) type Connections = BTreeMap<u64, Arc<OpenConnection>>;
 
 /// A connection that is open: its phase, and until when it may stay there.
 #[derive(Debug)]
