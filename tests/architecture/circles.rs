@@ -97,7 +97,7 @@ impl<'m> Definitions<'m> {
     }
 
     /// The files with the definition that a path names: behind a re-export, the file where the name is defined. None where the
-    /// path names a module: the names that are taken from the module have paths of their own. `depth` ends a circle of
+    /// path names only a module: the names that are taken from the module have paths of their own. `depth` ends a circle of
     /// re-exports.
     fn defined(&self, path: &str, depth: usize, found: &mut Vec<(usize, String)>) {
         let parts: Vec<&str> = path.split("::").collect();
@@ -105,16 +105,35 @@ impl<'m> Definitions<'m> {
             .rev()
             .find_map(|length| Some((length, *self.by_name.get(&parts[..length].join("::"))?)));
         let Some((length, module)) = longest else { return };
-        let Some(name) = parts.get(length) else { return };
-        match self.brought[module].get(*name) {
-            Some(paths) if depth < 8 => {
-                for target in paths {
-                    let rest = parts[length + 1..].iter().map(|part| format!("::{part}"));
-                    self.defined(&format!("{target}{}", rest.collect::<String>()), depth + 1, found);
-                }
+        if let Some(name) = parts.get(length) {
+            if !self.handed_on(module, name, &parts[length + 1..], depth, found) {
+                found.push((module, (*name).to_owned()));
             }
-            _ => found.push((module, (*name).to_owned())),
+        } else if let Some((name, around)) = parts.split_last()
+            && let Some(around) = self.by_name.get(&around.join("::"))
+        {
+            // A function may have the name of the module that the function is in: `pub use self::read::read`.
+            self.handed_on(*around, name, &[], depth, found);
         }
+    }
+
+    /// Follows a name that the module does not define itself, with the rest of the path. False: the module defines the name.
+    fn handed_on(
+        &self,
+        module: usize,
+        name: &str,
+        rest: &[&str],
+        depth: usize,
+        found: &mut Vec<(usize, String)>,
+    ) -> bool {
+        let Some(targets) = self.brought[module].get(name).filter(|_| depth < 8) else {
+            return false;
+        };
+        for target in targets {
+            let path = [&[target.as_str()], rest].concat().join("::");
+            self.defined(&path, depth + 1, found);
+        }
+        true
     }
 }
 
@@ -172,6 +191,7 @@ mod tests {
             ("pub use self::x::X as Z;", "use super::Z;"),
             ("pub use super::b::X;", "use super::X;"),
             ("pub use self::x;", "fn f() { crate::a::x::make() }"),
+            ("pub use self::x::x;", "fn f() { super::x() }"),
             ("pub use self::x::Kind;", "use super::Kind::{One, Two};"),
             ("", "use super::x::*;"),
             ("", "fn f() { assert!(super::x::is_good()) }"),
