@@ -21,7 +21,7 @@ use std::time::Duration;
 pub use self::hooks::{Hook, PlainLines, job_completed, job_started};
 pub use self::process::{harden, leave_no_core};
 use self::report::{Failure, RunReport, RunStage, SetupFault};
-pub use self::runtime::{BUDGET_ENV, Runtime};
+pub use self::runtime::Runtime;
 
 /// How a run ended: how far it came, the name of the connection, and what to report.
 type RunEnd = (RunStage, Option<String>, Result<String, Failure>);

@@ -9,9 +9,6 @@ use crate::http::clean;
 use crate::plan::{Budget, MAX_PLAN_BYTES, Plan};
 use crate::telemetry::LogFormat;
 
-/// The environment variable that replaces the plan's budget.
-pub const BUDGET_ENV: &str = "PODKEY_BUDGET";
-
 /// What one run of the agent works with.
 #[derive(Debug)]
 pub struct Runtime {
@@ -32,7 +29,7 @@ impl Runtime {
         }
     }
 
-    /// Adds the texts of `PODKEY_PLAN` and [`BUDGET_ENV`].
+    /// Adds the texts of `PODKEY_PLAN` and [`BUDGET_ENV`](crate::plan::BUDGET_ENV).
     pub fn with_plan(mut self, plan: Option<OsString>, budget: Option<OsString>) -> Self {
         (self.plan, self.budget) = (plan, budget);
         self

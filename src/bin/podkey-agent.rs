@@ -73,7 +73,8 @@ fn main() -> ExitCode {
             agent::leave_no_core();
             telemetry::init(cli.log_format, level.as_deref());
             let plan = std::env::var_os(podkey::plan::PLAN_ENV);
-            let runtime = Runtime::new(cli.root, cli.log_format).with_plan(plan, std::env::var_os(agent::BUDGET_ENV));
+            let runtime =
+                Runtime::new(cli.root, cli.log_format).with_plan(plan, std::env::var_os(podkey::plan::BUDGET_ENV));
             match command {
                 AgentCommand::Sidecar => agent::sidecar(&runtime),
                 _ => agent::init(&runtime),

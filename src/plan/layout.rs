@@ -54,6 +54,8 @@ pub(crate) const STATUS: &str = ".status.json";
 
 /// The environment variable that carries the plan as JSON.
 pub const PLAN_ENV: &str = "PODKEY_PLAN";
+/// The environment variable that replaces the plan's budget.
+pub const BUDGET_ENV: &str = "PODKEY_BUDGET";
 /// In the `runner` container: the hook that the pod's author has set, which runs after podkey's hook. No hook: the value is empty,
 /// or a reference that Kubernetes could not expand, which begins with `$(`.
 pub(crate) const NEXT_JOB_STARTED_ENV: &str = "PODKEY_NEXT_JOB_STARTED";

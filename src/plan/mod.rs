@@ -44,14 +44,13 @@ pub(crate) mod words;
 
 pub use self::connection::Connection;
 pub use self::data::Data;
-pub use self::destination::{Destination, contains};
+pub use self::destination::{Destination, FieldName, contains};
 pub use self::env::{EnvName, EnvSecret, Select, ValueStep};
 pub use self::exit_code::ExitCode;
 pub use self::file::{Decode, Format, PlannedFile};
 pub use self::job::{JobPlan, Mask};
-pub use self::layout::{PLAN_ENV, SECRETS_DIR};
+pub use self::layout::{BUDGET_ENV, PLAN_ENV, SECRETS_DIR};
 pub use self::mode::Mode;
-pub use self::name::FieldName;
 pub use self::path::ApiPath;
 pub use self::placeholder::PathTemplate;
 pub use self::refresh::{Refresh, WhenGone};

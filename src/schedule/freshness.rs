@@ -2,22 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Schedule, SecretIndex, SecretValidity};
-
-/// Whether the pod's copy of a secret is the server's current version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SecretFreshness {
-    /// The last read or renewal that was due has succeeded.
-    Fresh,
-    /// Possibly old: the last try failed, or no try was made yet, or none was made when the secret was due.
-    Stale,
-    /// The last read was denied.
-    Denied,
-    /// The server has no such secret any more.
-    Gone,
-    /// The credential in the pod has expired.
-    Expired,
-}
+use super::{Schedule, SecretFreshness, SecretIndex, SecretValidity};
 
 impl Schedule {
     /// The secret's freshness.

@@ -36,6 +36,7 @@ mod answers;
 mod due;
 mod freshness;
 mod limiter;
+mod numbers;
 mod pace;
 mod secrets;
 mod term;
@@ -50,9 +51,10 @@ use std::time::Duration;
 use fastrand::Rng;
 
 pub(crate) use self::answers::{Grant, Lifetime, Obtained, Proof};
-pub(crate) use self::freshness::SecretFreshness;
 pub(crate) use self::limiter::Permit;
-pub(crate) use self::work::{SecretIndex, TokenNumber, Work, WorkFailure};
+pub(crate) use self::numbers::{SecretIndex, TokenNumber};
+pub(crate) use self::secrets::SecretFreshness;
+pub(crate) use self::work::{Work, WorkFailure};
 
 use self::limiter::{FLOOR, Limiter};
 use self::pace::{Backoff, Pace};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::limiter::FLOOR;
 use super::term::{LONGEST, Term};
-use super::{LEAST, Lifetime, Retry, Schedule, SecretFreshness, SecretIndex, TokenNumber, WorkFailure};
+use super::{LEAST, Lifetime, Retry, Schedule, SecretIndex, TokenNumber, WorkFailure};
 
 /// The time from the replacement of a token's last lease to the revocation of the token. At most half of the token's
 /// remaining life.
@@ -23,6 +23,21 @@ pub(super) struct ScheduledSecret {
     pub(super) freshness: SecretFreshness,
     /// A read has made a credential that ends, so every further read needs a permit.
     makes_credentials: bool,
+}
+
+/// Whether the pod's copy of a secret is the server's current version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SecretFreshness {
+    /// The last read or renewal that was due has succeeded.
+    Fresh,
+    /// Possibly old: the last try failed, or no try was made yet, or none was made when the secret was due.
+    Stale,
+    /// The last read was denied.
+    Denied,
+    /// The server has no such secret any more.
+    Gone,
+    /// The credential in the pod has expired.
+    Expired,
 }
 
 /// How long the pod's copy of the secret is valid.

@@ -2,15 +2,7 @@
 
 use std::time::Duration;
 
-use super::Permit;
-
-/// A secret to keep fresh: its index in the list that the schedule was made with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct SecretIndex(pub(crate) usize);
-
-/// A client token, by the number of its login. The token of the handover has the default number.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct TokenNumber(pub(super) u32);
+use super::{Permit, SecretIndex, TokenNumber};
 
 /// Work to do now, with one try. Each variant names the call that reports its result.
 #[derive(Debug)]

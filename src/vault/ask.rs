@@ -4,9 +4,10 @@
 use tokio::time::timeout_at;
 
 use super::Vault;
-use super::batch::FailFast;
-use super::classify::{FailedTry, Operation, classify};
+use super::classify::{Operation, classify};
 use super::error::{VaultError, VaultErrorKind};
+use super::fail_fast::FailFast;
+use super::failed_try::FailedTry;
 use super::session::Session;
 use super::transport::{ApiRequest, ApiResponse};
 use crate::http::{KeptConnection, RetryDecision, Tries};

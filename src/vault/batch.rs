@@ -4,60 +4,24 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::answer::Reading;
 use super::error::{VaultError, VaultErrorKind};
-use super::read::{ReadAttempt, Wanted};
+use super::fail_fast::FailFast;
+use super::read::ReadAttempt;
 use super::session::Session;
+use super::transport::MAX_ANSWERS;
+use super::wanted::Wanted;
 use super::{Vault, classify};
-use crate::http::{KeptConnection, RetryDecision, Tries, size};
+use crate::http::{KeptConnection, size};
 
-/// How large all answers of a run may be together, in bytes.
-pub(super) const MAX_ANSWERS: usize = 8 * 1024 * 1024;
 /// With more reads than this for each connection, another connection is worth its TLS handshake.
 const READS_PER_CONNECTION: usize = 8;
 const MAX_CONNECTIONS: usize = 4;
 /// How long the other paths have together after the first failure for good. That is enough for one try each, and the failures of
 /// these tries are reported too.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
-
-/// Whether a read of the run has failed for good. From then on no read waits for another try.
-#[derive(Default)]
-pub(super) struct FailFast {
-    failed: Cell<bool>,
-    changed: Notify,
-}
-
-impl FailFast {
-    fn fail(&self) {
-        self.failed.set(true);
-        self.changed.notify_waiters();
-    }
-
-    async fn failed(&self) {
-        if !self.failed.get() {
-            self.changed.notified().await;
-        }
-    }
-
-    /// Waits before the next try. The error is the end of the tries.
-    pub(super) async fn pause(
-        &self,
-        tries: &mut Tries<VaultError>,
-        decision: RetryDecision<VaultError>,
-    ) -> Result<(), VaultError> {
-        let error = match &decision {
-            RetryDecision::GiveUp(error) | RetryDecision::Retry(_, _, error) => error.clone(),
-        };
-        tokio::select! {
-            biased;
-            () = self.failed() => Err(error),
-            paused = tries.pause(decision) => paused,
-        }
-    }
-}
 
 /// The result of each read, in the order of what was wanted. None: another read had failed, and this path was not read, or not
 /// answered in time.

@@ -13,11 +13,10 @@ use tokio::time::timeout;
 
 use super::Vault;
 use super::answer::{self, Reading};
-use super::classify::has_data_segment;
 use super::error::{VaultError, VaultErrorKind};
-use super::read::Wanted;
 use super::session::Session;
 use super::transport::{ApiRequest, target};
+use super::wanted::{Wanted, has_data_segment};
 use crate::http::KeptConnection;
 
 /// How many failures of a run are explained.

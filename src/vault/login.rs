@@ -10,8 +10,9 @@ use tokio::time::{timeout, timeout_at};
 use zeroize::Zeroizing;
 
 use super::cancellation::{Cancellation, LoginInFlight};
-use super::classify::{FailedTry, Operation, classify};
+use super::classify::{Operation, classify};
 use super::error::{VaultError, VaultErrorKind};
+use super::failed_try::FailedTry;
 use super::session::Session;
 use super::transport::{ApiRequest, X_VAULT_INDEX, target};
 use super::{Vault, answer, service_account};

@@ -12,6 +12,8 @@ mod classify;
 mod error;
 mod error_response;
 mod explain;
+mod fail_fast;
+mod failed_try;
 mod lifetime;
 mod login;
 mod read;
@@ -20,6 +22,7 @@ mod revoke;
 mod service_account;
 mod session;
 mod transport;
+mod wanted;
 
 use std::cell::Cell;
 
@@ -28,11 +31,11 @@ pub(crate) use self::batch::Readings;
 pub(crate) use self::cancellation::Cancellation;
 pub(crate) use self::error::{VaultError, VaultErrorKind};
 pub(crate) use self::login::{LOGIN_GRACE, LoginToken};
-pub(crate) use self::read::Wanted;
 pub(crate) use self::revoke::Revoked;
 pub(crate) use self::service_account::is_later;
 pub(crate) use self::session::{Session, SessionHandover};
 use self::transport::Transport;
+pub(crate) use self::wanted::Wanted;
 use crate::http::{Deadline, KeptConnection, RetryDecision};
 use crate::plan::Connection;
 

@@ -7,32 +7,15 @@ use hyper::body::Bytes;
 
 use super::Vault;
 use super::answer::{self, Reading};
-use super::batch::FailFast;
-use super::classify::{FailedTry, Operation, has_data_segment};
+use super::classify::Operation;
 use super::error::VaultError;
+use super::fail_fast::FailFast;
+use super::failed_try::FailedTry;
 use super::session::Session;
 use super::transport::{ApiRequest, ApiResponse, target};
+use super::wanted::Wanted;
 use crate::http::KeptConnection;
-use crate::plan::{ApiPath, Data};
 use crate::schedule::Permit;
-
-/// What to read. Equal ones are read once.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Wanted {
-    pub(crate) path: ApiPath,
-    /// The version of a KV v2 secret. None: the newest.
-    pub(crate) version: Option<u64>,
-    /// The body of a write. The path is then written, not read, and the answer is the secret.
-    pub(crate) data: Option<Data>,
-}
-
-impl Wanted {
-    /// Whether reading the path may create a new credential, as far as that is known before the first read. A read from a KV v2
-    /// engine, recognised by its path, creates none.
-    pub(crate) fn may_mint(&self) -> bool {
-        self.data.is_some() || !has_data_segment(self.path.as_str())
-    }
-}
 
 /// How a read may be sent, and whether it was.
 pub(super) struct ReadAttempt {

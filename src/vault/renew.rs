@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use super::Vault;
 use super::answer::{self, Renewed};
-use super::classify::{FailedTry, Operation};
+use super::classify::Operation;
 use super::error::VaultError;
+use super::failed_try::FailedTry;
 use super::session::Session;
 use super::transport::{ApiRequest, ApiResponse, target};
 

@@ -16,6 +16,8 @@ use crate::secret::Secret;
 
 /// The longest answer, in bytes.
 pub(super) const MAX_ANSWER: usize = 4 * 1024 * 1024;
+/// How large all answers of a run may be together, in bytes.
+pub(super) const MAX_ANSWERS: usize = 8 * 1024 * 1024;
 /// The longest answer that is no success, in bytes.
 const MAX_ERROR_ANSWER: usize = 256 * 1024;
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
-use syn::{Attribute, Item, ItemUse, Meta, UseTree};
+use syn::{Attribute, Item, ItemUse, Meta, UseTree, Visibility};
 
 use crate::modules::{attributes_of_item, attributes_of_statement, is_only_for_tests};
 
@@ -20,15 +20,50 @@ pub(crate) struct Named {
 
 /// What these items, which are a module's, name in production.
 pub(crate) fn named(module: &[String], items: &[Item]) -> Vec<Named> {
-    let mut reader = Reader {
-        module: module.to_vec(),
-        names: Names::of(items),
-        found: Vec::new(),
-    };
+    let mut reader = Reader::of(module, items);
     for item in items {
         reader.visit_item(item);
     }
     reader.found
+}
+
+/// What these items name in production beside their re-exports, which use nothing.
+pub(crate) fn used(module: &[String], items: &[Item]) -> Vec<Named> {
+    let mut reader = Reader::of(module, items);
+    let is_re_export = |item: &&Item| matches!(item, Item::Use(item) if !matches!(item.vis, Visibility::Inherited));
+    for item in items.iter().filter(|item| !is_re_export(item)) {
+        reader.visit_item(item);
+    }
+    reader.found
+}
+
+/// A name that an import or a re-export brings into a module.
+pub(crate) struct Brought {
+    pub(crate) name: String,
+    /// As in [`Named`].
+    pub(crate) path: String,
+}
+
+/// The names that the imports of these items, which are a module's, bring in production.
+pub(crate) fn brought(module: &[String], items: &[Item]) -> Vec<Brought> {
+    let mut reader = Reader::of(module, items);
+    let mut found = Vec::new();
+    for item in items {
+        let Item::Use(item) = item else { continue };
+        if are_of_tests(&item.attrs) {
+            continue;
+        }
+        for import in imports(item) {
+            let Some(name) = import.name else { continue };
+            reader.note(&import.path, import.line, 0);
+            let paths = std::mem::take(&mut reader.found).into_iter();
+            found.extend(paths.map(|Named { path, .. }| Brought {
+                name: name.clone(),
+                path,
+            }));
+        }
+    }
+    found
 }
 
 /// The names that a module's imports and its inner modules bring. An import inside a function counts for the whole
@@ -134,6 +169,14 @@ struct Reader {
 }
 
 impl Reader {
+    fn of(module: &[String], items: &[Item]) -> Self {
+        Self {
+            module: module.to_vec(),
+            names: Names::of(items),
+            found: Vec::new(),
+        }
+    }
+
     /// Notes a path as it is written, from its crate's root. `depth` ends a circle of imports.
     fn note(&mut self, path: &[String], line: usize, depth: usize) {
         let Some(first) = path.first() else { return };
@@ -314,7 +357,7 @@ impl Visit<'_> for Reader {
     }
 
     /// `pub(crate)` uses nothing.
-    fn visit_visibility(&mut self, _: &syn::Visibility) {}
+    fn visit_visibility(&mut self, _: &Visibility) {}
 
     fn visit_signature(&mut self, signature: &syn::Signature) {
         if let Some(word) = &signature.asyncness {

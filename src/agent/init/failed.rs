@@ -1,9 +1,9 @@
 //! A run of `init` that failed: who reports the failure, the init container or the job hook, and how no secret stays.
 
-use super::refreshed;
+use super::take_back::leave_no_secret;
 use super::write::hooks_plan;
 use crate::agent::report::{Failure, ReportedOutcome, RunReport, RunStage};
-use crate::agent::volume::{VolumeError, bin, once, outcome};
+use crate::agent::volume::{VolumeError, bin, outcome};
 use crate::agent::{RunEnd, Runtime};
 use crate::plan::{ExitCode, OnFailure, Plan};
 
@@ -53,12 +53,4 @@ fn leave_to_the_job(plan: &Plan, runtime: &Runtime, report: RunReport) -> Result
     leave_no_secret(plan, runtime)?;
     bin::fill(&runtime.paths, hooks_plan(plan, runtime))?;
     outcome::write(&runtime.paths, &ReportedOutcome::Failed(report))
-}
-
-/// Takes back what was delivered.
-pub(super) fn leave_no_secret(plan: &Plan, runtime: &Runtime) -> Result<(), VolumeError> {
-    match plan.refresh.is_some() {
-        true => refreshed::clear(&runtime.paths),
-        false => once::clear(&runtime.paths, plan),
-    }
 }

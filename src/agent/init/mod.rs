@@ -4,6 +4,7 @@
 mod failed;
 mod read;
 mod refreshed;
+mod take_back;
 mod write;
 
 use std::cell::{Cell, OnceCell};

@@ -2,8 +2,9 @@
 
 use tokio::task::yield_now;
 
+use super::InitProgress;
 use super::read::InitRead;
-use super::{InitProgress, failed};
+use super::take_back::leave_no_secret;
 use crate::agent::Runtime;
 use crate::agent::process::Stopwatch;
 use crate::agent::report::{Failure, ReportedOutcome, RunStage};
@@ -35,7 +36,7 @@ pub(super) async fn write(
     }
     // A delivery that cannot be reported does not count: then no secret is to stay, whoever fails.
     let take_back = |failure: Failure| {
-        let _ = failed::leave_no_secret(plan, runtime);
+        let _ = leave_no_secret(plan, runtime);
         failure
     };
     if needs_bin(plan) {

@@ -2,10 +2,9 @@
 //! their messages and hints stand in one place.
 
 use super::Failure;
-use crate::agent::runtime::BUDGET_ENV;
 use crate::agent::volume::{bin, env, outcome};
 use crate::http::clean;
-use crate::plan::{EnvName, ExitCode, Invalid, MAX_BUDGET, PLAN_ENV};
+use crate::plan::{BUDGET_ENV, EnvName, ExitCode, Invalid, MAX_BUDGET, PLAN_ENV};
 
 /// A part of the pod's setup that is wrong.
 #[derive(Debug)]

@@ -5,15 +5,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::{Instant as Timer, sleep};
 
-use super::resume::grant;
+use super::client_token::{REQUEST, grant, revoke_at_end};
 use super::state::{Sidecar, TrackedSecret};
 use crate::agent::handover::boot_time;
 use crate::agent::validity::Validity;
 use crate::schedule::{self, Grant, Lifetime, Permit, SecretIndex, TokenNumber, Work};
-use crate::vault::{LoginToken, Renewed, Revoked, Session, Vault, VaultError, VaultErrorKind, is_later};
+use crate::vault::{LoginToken, Renewed, Revoked, Session, VaultError, VaultErrorKind, is_later};
 
-/// How long one request may take, from the connection to the whole answer.
-pub(super) const REQUEST: Duration = Duration::from_secs(15);
 /// The longest sleep.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
@@ -241,13 +239,4 @@ impl Sidecar<'_> {
 
 fn no_session() -> VaultError {
     VaultError::new(VaultErrorKind::Denied, "there is no client token", "")
-}
-
-/// Revokes a token at the end of the process. Returns how many tokens may be left: 0 or 1.
-pub(super) async fn revoke_at_end(vault: &Vault, session: &Session, limit: Duration) -> usize {
-    let revoked = vault.revoke(session, limit).await;
-    if revoked == Revoked::Unanswered {
-        session.warn_unconfirmed_revocation();
-    }
-    usize::from(revoked != Revoked::Yes)
 }

@@ -6,11 +6,13 @@
 //! | --- | --- |
 //! | `resume` | from the handover, or from the status of an earlier sidecar, to a [`state::Sidecar`] |
 //! | `execute` | one login, renewal, read or revocation |
+//! | `client_token` | what a client token is good for, and its revocation at the end |
 //! | `intake` | what an answer of the server changes in the files |
 //! | `publish` | one swap that shows the containers all changes |
 //! | `status` | `.status.json`, and log lines about the state of files |
 //! | `on_change` | informs the app after a swap |
 
+mod client_token;
 mod execute;
 mod failures;
 mod intake;

@@ -1,9 +1,9 @@
 //! The start of a sidecar: from the handover of `init`, or else from the status that an earlier sidecar wrote.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use super::execute::{REQUEST, revoke_at_end};
+use super::client_token::{REQUEST, grant, revoke_at_end};
 use super::failures::FailureLog;
 use super::on_change::Actions;
 use super::state::{FileOrigin, Sidecar, TrackedFile, TrackedSecret};
@@ -15,8 +15,8 @@ use crate::agent::validity::Validity;
 use crate::agent::volume::{FileState, FileStatus, RefreshedFiles, env, shown_name};
 use crate::env::select;
 use crate::http::Deadline;
-use crate::plan::{ApiPath, AuthMethod, Destination, Login, Plan, Refresh};
-use crate::schedule::{self, Grant, Proof, Schedule, TokenNumber};
+use crate::plan::{ApiPath, Destination, Login, Plan, Refresh};
+use crate::schedule::{self, Grant, Schedule, TokenNumber};
 use crate::vault::{Cancellation, Session, Vault, Wanted};
 
 /// The session that `init` handed over. Times are those of [`boot_time`].
@@ -189,22 +189,6 @@ fn new_schedule(
     });
     let known: Vec<_> = known.collect();
     Schedule::new(now, fastrand::u64(..), refresh.interval.duration(), token, &known)
-}
-
-/// What the token of a session is good for.
-pub(super) fn grant(session: &Session, login: &Login) -> Grant {
-    let proof = match login.method {
-        AuthMethod::Kubernetes => session.proof().and_then(|proof| proof.left(SystemTime::now())),
-        // Servers review no service-account token of this method at a renewal. If a server does, it denies the renewal, and
-        // the sidecar logs in again.
-        AuthMethod::Jwt => None,
-    };
-    Grant {
-        ttl: session.ttl,
-        renewable: session.renewable && !session.is_batch(),
-        uses: session.uses(),
-        proof: proof.map(|(left, life)| Proof { left, life }),
-    }
 }
 
 impl TrackedSecret {

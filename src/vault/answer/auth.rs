@@ -10,8 +10,8 @@ use super::warnings::{log_once, warnings};
 use super::{AuthBlock, WRAPPED, envelope, object, refused};
 use crate::http::{clean, redact};
 use crate::secret::Secret;
-use crate::vault::classify::FailedTry;
 use crate::vault::error_response::Meaning;
+use crate::vault::failed_try::FailedTry;
 use crate::vault::transport::ApiResponse;
 
 /// How many policies, and how many MFA enforcements, are kept.

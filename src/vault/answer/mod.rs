@@ -20,9 +20,10 @@ pub(crate) use self::reading::Reading;
 pub(super) use self::reading::reading;
 pub(crate) use self::renewal::Renewed;
 pub(super) use self::renewal::{renewed_lease, renewed_token};
-use super::classify::{FailedTry, has_data_segment};
 use super::error_response::{ErrorResponse, GoneVersion, Meaning};
+use super::failed_try::FailedTry;
 use super::transport::ApiResponse;
+use super::wanted::has_data_segment;
 use crate::http::clean;
 
 /// The deepest nesting of an answer: deeper JSON is no secret. `serde_json` limits the depth of what it parses, but not of what

@@ -9,11 +9,11 @@ use super::warnings::{log_once, warnings};
 use super::{Envelope, KvV2Data, WRAPPED, envelope, gone, kv_v2, refused};
 use crate::http::ResponseHead;
 use crate::secret::Lease;
-use crate::vault::classify::FailedTry;
 use crate::vault::error_response::{ErrorResponse, Meaning};
+use crate::vault::failed_try::FailedTry;
 use crate::vault::lifetime;
-use crate::vault::read::Wanted;
 use crate::vault::transport::ApiResponse;
+use crate::vault::wanted::Wanted;
 
 /// A secret that was read. Its data is a part of the answer's own buffer.
 pub(crate) struct Reading {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::warnings::warnings;
 use super::{AuthBlock, Envelope, envelope, object};
-use crate::vault::classify::FailedTry;
+use crate::vault::failed_try::FailedTry;
 use crate::vault::transport::ApiResponse;
 
 /// The result of a renewal.

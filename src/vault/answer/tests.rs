@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::http::HttpResponse;
-use crate::vault::read::Wanted;
+use crate::vault::wanted::Wanted;
 
 fn answered(body: &str) -> ApiResponse {
     with_status(200, body.as_bytes())

@@ -13,8 +13,9 @@ use std::time::Duration;
 pub(super) use self::transport::size_limits;
 use super::error::{VaultError, VaultErrorKind};
 use super::error_response::ErrorResponse;
-use super::read::Wanted;
-use crate::http::{Pause, ResponseHead, RetryDecision, RetryWindow, TransportError};
+use super::failed_try::FailedTry;
+use super::wanted::Wanted;
+use crate::http::{Pause, RetryDecision, RetryWindow};
 use crate::plan::Login;
 
 /// A write is not tried again after this many lost answers.
@@ -57,36 +58,6 @@ impl fmt::Display for Operation<'_> {
             Self::Read { wanted, .. } => write!(f, "the {} of {}", verb(wanted), wanted.path),
             Self::RenewToken => f.write_str("the renewal of the client token"),
             Self::RenewLease { path } => write!(f, "the renewal of the lease of {path}"),
-        }
-    }
-}
-
-/// A failed try.
-#[derive(Debug, Clone)]
-pub(super) enum FailedTry {
-    /// No whole answer.
-    Transport(TransportError),
-    /// An answer that is no success.
-    Refused(Box<ErrorResponse>),
-    /// A success that podkey cannot use: what is wrong with it, without its content, and its head.
-    Malformed(&'static str, ResponseHead),
-}
-
-impl FailedTry {
-    /// A success that podkey cannot use. The caller adds the head.
-    pub(super) const fn malformed(what: &'static str) -> Self {
-        let head = ResponseHead {
-            status: 0,
-            content_type: String::new(),
-        };
-        Self::Malformed(what, head)
-    }
-
-    /// With the head of the malformed answer.
-    pub(super) fn with_head(self, head: ResponseHead) -> Self {
-        match self {
-            Self::Malformed(what, _) => Self::Malformed(what, head),
-            other => other,
         }
     }
 }
@@ -199,11 +170,6 @@ fn pause_of(response: &ErrorResponse) -> Pause {
         Some(wait) => Pause::Throttled(Some(wait)),
         None => Pause::Jitter,
     }
-}
-
-/// Whether a path looks like one of a KV v2 engine: `data` is a segment behind the mount.
-pub(super) fn has_data_segment(path: &str) -> bool {
-    path.split('/').skip(1).any(|segment| segment == "data")
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Successes of the server without JSON: some endpoints of the engines pki and ssh answer with the certificate or key itself.
 
-use super::{Classified, give_up, has_data_segment};
+use super::{Classified, give_up};
 use crate::http::ResponseHead;
 use crate::vault::error::VaultErrorKind;
-use crate::vault::read::Wanted;
+use crate::vault::wanted::{Wanted, has_data_segment};
 
 /// Content types that only such endpoints have.
 const TYPES: [&str; 8] = [

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Classified, give_up, has_data_segment, verb};
+use super::{Classified, give_up, verb};
 use crate::http::{Pause, RetryDecision, RetryWindow};
 use crate::vault::error::{VaultError, VaultErrorKind};
 use crate::vault::error_response::{ErrorResponse, GoneVersion, Meaning};
-use crate::vault::read::Wanted;
+use crate::vault::wanted::{Wanted, has_data_segment};
 
 /// How long after a login other nodes may not know the client token.
 const TOKEN_SPREADS: Duration = Duration::from_secs(5);

@@ -1,7 +1,7 @@
 //! The table: which failure is retried, how long, and what its message says.
 
 use super::*;
-use crate::http::TlsError;
+use crate::http::{ResponseHead, TlsError, TransportError};
 use crate::plan::AuthMethod;
 use crate::vault::error_response::{GoneVersion, Meaning};
 

@@ -2,9 +2,8 @@
 
 use super::{Classified, give_up, retry, unavailable};
 use crate::http::{Pause, RetryWindow, SUPPORTED, TlsError, TransportError, size};
-use crate::vault::batch::MAX_ANSWERS;
 use crate::vault::error::VaultErrorKind;
-use crate::vault::transport::MAX_ANSWER;
+use crate::vault::transport::{MAX_ANSWER, MAX_ANSWERS};
 
 /// What to do about a server that wants a client certificate.
 pub(super) const CLIENT_CERTIFICATE: &str = "give the connection a listener without tls_require_and_verify_client_cert (tls_disable_client_certs = true), or one of its own; if a proxy asks for the certificate, a way around that proxy";

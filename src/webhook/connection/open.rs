@@ -1,8 +1,9 @@
 //! One open connection: its phase, the time limit of the phase, and whether the connection can make room.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -91,6 +92,9 @@ impl Drop for WaitsForMemory<'_> {
         (state.waits_for_memory, state.progress) = (false, Instant::now());
     }
 }
+
+/// Connections by number. An older connection has a smaller number.
+pub(super) type Connections = BTreeMap<u64, Arc<OpenConnection>>;
 
 /// An open connection: its phase, and the time limits.
 #[derive(Debug)]

@@ -1,6 +1,5 @@
 //! The table of a listener's open connections.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,13 +7,10 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::open::{OpenConnection, TimeLimits};
+use super::open::{Connections, OpenConnection, TimeLimits};
 use super::victim::victim;
 use crate::webhook::limits::ENDING_CONNECTIONS;
 use crate::webhook::metrics::{ConnectionMetrics, CutReason};
-
-/// Connections by number. An older connection has a smaller number.
-pub(super) type Connections = BTreeMap<u64, Arc<OpenConnection>>;
 
 /// A connection's entry in the table. Drop removes the entry.
 pub(in crate::webhook) struct TableEntry {

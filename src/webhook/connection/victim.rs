@@ -13,8 +13,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::open::Spare;
-use super::table::Connections;
+use super::open::{Connections, Spare};
 
 /// A younger connection has had no time for its first review.
 const YOUNG: Duration = Duration::from_millis(500);

@@ -1,7 +1,7 @@
 //! The delivery of the values to the job: variables, decoded files, and other differences from a step of vault-action.
 
-use super::entries::{KeptEntry, file_entry, name_of, secret_file};
 use super::expressions::expression;
+use super::kept_entry::{KeptEntry, file_entry, name_of, secret_file};
 use super::replacement::Replacement;
 use super::server::LoginBy;
 use super::yaml::{block, scalar};

@@ -1,21 +1,12 @@
 //! The entries of `secrets`: the entries that podkey takes, rewritten, and why podkey does not take the other entries.
 
 use super::expressions::{end_of_path, expression, split, with_placeholders};
+use super::kept_entry::{KeptEntry, name_of, same_name};
 use super::replacement::Replacement;
-use super::yaml::scalar;
 use crate::env::grammar::{self, EnvEntry};
 use crate::inject::keys::JOB_ENV;
-use crate::plan::{EnvSecret, PathTemplate, Placeholder, SECRETS_DIR, Select, ValueStep};
+use crate::plan::{EnvSecret, PathTemplate, Placeholder};
 use crate::text::quoted;
-
-/// An entry that podkey takes.
-pub(super) struct KeptEntry {
-    /// The entry as podkey reads it.
-    pub(super) written: String,
-    /// The name of vault-action's output.
-    pub(super) output: String,
-    pub(super) secret: EnvSecret<PathTemplate>,
-}
 
 impl Replacement<'_> {
     /// The entries of `secrets` that podkey takes; the others are lost.
@@ -107,75 +98,4 @@ impl Replacement<'_> {
 fn rewritten(entry: &EnvEntry<'_>) -> String {
     let name = entry.name.map_or(String::new(), |name| format!(" | {name}"));
     format!("{} {}{name}", entry.path, entry.selector)
-}
-
-/// The variable's name. None: the entry makes a variable for each field.
-pub(super) fn name_of(secret: &EnvSecret<PathTemplate>) -> Option<&str> {
-    match &secret.select {
-        Select::Value { name, .. } => Some(name.as_str()),
-        Select::UpperCase { .. } | Select::KeepCase { .. } => None,
-    }
-}
-
-fn same_name(a: &EnvSecret<PathTemplate>, b: &EnvSecret<PathTemplate>) -> bool {
-    name_of(a).is_some_and(|name| name_of(b) == Some(name))
-}
-
-/// The variable that replaces an output of vault-action.
-pub(super) fn variable(output: &str, kept: &[KeptEntry]) -> Option<String> {
-    let named = kept.iter().find_map(|kept| {
-        let name = name_of(&kept.secret)?;
-        kept.output.eq_ignore_ascii_case(output).then(|| name.to_owned())
-    });
-    named.or_else(|| {
-        let wildcards = kept.iter().filter_map(|kept| match &kept.secret.select {
-            Select::Value { .. } => None,
-            Select::UpperCase { prefix } => Some((grammar::normalized(prefix), true)),
-            Select::KeepCase { prefix } => Some((grammar::normalized(prefix), false)),
-        });
-        let output_lower = output.to_lowercase();
-        // Of several prefixes the longest is the most likely one.
-        let (_, upper_case) = wildcards
-            .filter(|(prefix, _)| output_lower.starts_with(&prefix.to_lowercase()))
-            .max_by_key(|(prefix, _)| prefix.len())?;
-        Some(if upper_case {
-            output.to_uppercase()
-        } else {
-            output.to_owned()
-        })
-    })
-}
-
-/// `env.NAME`, or `env['NAME']` if an expression needs this form for the name.
-pub(super) fn in_expression(name: &str) -> String {
-    let is_plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
-    match is_plain {
-        true => format!("env.{name}"),
-        false => format!("env['{name}']"),
-    }
-}
-
-/// The first lines of an entry of `podkey.dev/files`. None: the entry is not about one field of a secret.
-pub(super) fn file_entry(secret: &EnvSecret<PathTemplate>) -> Option<String> {
-    let Select::Value { at, .. } = &secret.select else {
-        return None;
-    };
-    let [ValueStep::Key(key)] = at.as_slice() else {
-        return None;
-    };
-    let version = secret
-        .version
-        .map_or(String::new(), |version| format!("  version: {version}\n"));
-    let path = secret.secret.to_string();
-    Some(format!(
-        "- secret: {}\n  key: {}\n{version}",
-        scalar(&path),
-        scalar(key)
-    ))
-}
-
-/// The path at which podkey writes a file of this name.
-pub(super) fn secret_file(name: &str) -> String {
-    format!("{SECRETS_DIR}/{name}")
 }

@@ -7,6 +7,7 @@
 mod delivery;
 mod entries;
 mod expressions;
+mod kept_entry;
 mod replacement;
 mod server;
 mod step_uses;
@@ -15,7 +16,7 @@ mod yaml;
 
 use std::fmt::Write as _;
 
-use self::entries::KeptEntry;
+use self::kept_entry::KeptEntry;
 use self::replacement::Replacement;
 use self::workflow::WorkflowJob;
 

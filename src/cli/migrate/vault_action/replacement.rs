@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use super::entries::KeptEntry;
+use super::EarlierStep;
+use super::kept_entry::{self, KeptEntry};
 use super::step_uses::{StepUse, uses};
 use super::workflow::{WorkflowJob, WorkflowStep};
 use super::yaml::indented;
-use super::{EarlierStep, entries};
 use crate::inject::keys::CONNECTION;
 use crate::text::quoted;
 
@@ -104,14 +104,14 @@ impl<'a> Replacement<'a> {
             ));
             return;
         };
-        match entries::variable(output, kept) {
+        match kept_entry::variable(output, kept) {
             Some(name) if self.encoding().is_some() => {
-                let path = entries::secret_file(&name);
+                let path = kept_entry::secret_file(&name);
                 self.changes.push(format!("{place}: read the file {path} instead"));
             }
             Some(name) => self
                 .changes
-                .push(format!("{place} becomes {}", entries::in_expression(&name))),
+                .push(format!("{place} becomes {}", kept_entry::in_expression(&name))),
             None => self.lost.push(format!(
                 "{place}: no entry of secrets that podkey takes makes this output"
             )),
