@@ -8,7 +8,7 @@ use serde::de::{SeqAccess, Visitor};
 
 use crate::inject::config::{Config, DEFAULT_CONNECTION};
 use crate::inject::pod::Pod;
-use crate::inject::request::keys::{CONNECTION, PREFIX, ROLE};
+use crate::inject::words::keys::{CONNECTION, PREFIX, ROLE};
 use crate::plan::Role;
 
 /// The longest name in Kubernetes, in bytes.

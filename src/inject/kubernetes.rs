@@ -1,7 +1,11 @@
-//! The version of Kubernetes: some features of podkey need a newer one.
+//! Facts of Kubernetes: its version, because some features of podkey need a newer one, and the shortest life of a token.
 
 use std::fmt;
 use std::str::FromStr;
+
+/// The shortest life that the API server gives a projected token, in seconds
+/// (<https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#launch-a-pod-using-service-account-token-projection>).
+pub(crate) const TOKEN_SECONDS: i64 = 600;
 
 /// Major and minor version, such as `1.33`. The rest of the text (`v1.33.5+k3s1`, `v1.29.4-gke.1043002`) is not needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,88 +1,34 @@
 //! The decision about a pod that is about to be created. Pure: the same pod, namespace and config give the same decision, byte for
 //! byte, without clock, network, disk or cluster.
 //!
-//! A decision has four steps: `request` parses the annotations; `pod::survey` collects the facts of the pod; `check` reports
-//! every problem; `patch` builds the operations.
+//! A decision has four steps: `request` parses the annotations; `survey` collects the facts of the pod; `check` reports every
+//! problem; `patch` writes the operations. Below them: `pod`, the view of the pod; `config`, the operator's config; `parts`, what
+//! podkey adds to a pod; and on the ground `problem`, `words` and `yaml`.
 
 mod asker;
 mod check;
 mod config;
+mod decision;
+mod job_policy;
 mod kubernetes;
+mod parts;
 mod patch;
 mod pod;
 mod problem;
 mod request;
+mod survey;
 pub mod vocabulary;
+mod words;
+mod yaml;
 
 pub(crate) use asker::Asker;
 pub use config::{Config, ConfigError, ConnectionConfig};
+pub use decision::{Decision, decide};
 pub(crate) use kubernetes::KubernetesVersion;
 pub use patch::PodPatch;
 pub(crate) use pod::Text;
 pub use pod::{Pod, UnreadablePod};
-pub use problem::{Mender, Problem, Problems};
-pub(crate) use request::keys;
-pub use request::keys::{INJECTED, PREFIX};
-pub(crate) use request::yaml_error::explain;
-
-use patch::plan::WholeRequest;
-use pod::survey::Survey;
-use pod::{Annotations, limits};
-use request::annotations;
-
-/// What to do with a pod.
-#[derive(Debug)]
-pub enum Decision {
-    /// Leave the pod alone: it asks for nothing, or a patch does not reach it.
-    Ignore(Warnings),
-    /// Patch the pod. The patch is empty if the pod is injected already.
-    Inject(PodPatch, Warnings),
-    /// Refuse the pod.
-    Deny(Problems),
-}
-
-/// Warnings to whoever creates the pod: one short ASCII line each, at most five. (The API server drops texts that are not valid in a
-/// header, and cuts long ones.)
-pub type Warnings = Vec<String>;
-
-/// Decides about a pod. `namespace` is the request's: a pod that is about to be created may not name its own.
-pub fn decide(pod: &Pod<'_>, namespace: &str, config: &Config) -> Decision {
-    let asked = match asked(pod) {
-        Ok(asked) => asked,
-        Err(warnings) => return Decision::Ignore(warnings),
-    };
-    let mut problems = Problems::default();
-    // To compare all lists of such a pod with each other would take seconds.
-    if let Some((place, why)) = limits::exceeded(pod) {
-        problems.push(place, why);
-        return Decision::Deny(problems);
-    }
-    let request = annotations::parse(asked, &mut problems);
-    let whole = WholeRequest::of(&request, &problems);
-    let survey = Survey::of(pod, &request, &config.agent);
-    let Some(injection) = check::check(&survey, &request, whole, namespace, config, &mut problems) else {
-        return Decision::Deny(problems);
-    };
-    match patch::build::build(&survey, &injection, config, asked) {
-        Ok(patch) => Decision::Inject(patch, injection.warnings),
-        // Nothing that podkey serialises can fail. If it ever does, the pod must not start without its secrets.
-        Err(error) => {
-            problems.push_for_operator("podkey", format!("cannot write the patch: {error}"));
-            Decision::Deny(problems)
-        }
-    }
-}
-
-/// The annotations of a pod that asks for secrets. The error: the pod is left alone, with these warnings.
-fn asked<'p, 'a>(pod: &'p Pod<'a>) -> Result<&'p Annotations<'a>, Warnings> {
-    let asked = pod.metadata.annotations.as_ref();
-    let asked = asked
-        .filter(|asked| annotations::asks(asked))
-        .ok_or_else(Warnings::new)?;
-    match asked.is_mirror {
-        true => Err(vec![
-            "podkey leaves mirror pods alone: a static pod gets no secrets".to_owned(),
-        ]),
-        false => Ok(asked),
-    }
-}
+pub use problem::{Mender, Problem, Problems, Warnings};
+pub(crate) use words::keys;
+pub use words::keys::{INJECTED, PREFIX};
+pub(crate) use yaml::explain;

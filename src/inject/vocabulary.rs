@@ -1,43 +1,9 @@
 //! The vocabularies that people write: annotations, fields of a file entry, fields of a job policy, keys of the operator's
 //! config. Each key stands in one row of one table; parsers, suggestions and reference pages read the table.
 
-use crate::inject::config;
-use crate::inject::request::{files, job_policy, keys};
-
-/// What a person needs to know of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DocumentedKey {
-    /// As it is written: `podkey.dev/role`, `when-gone`, `connections.NAME.auth.mount`, `connections.NAME.allow[].secrets`.
-    pub key: &'static str,
-    /// One sentence.
-    pub meaning: &'static str,
-    /// What holds where the key is left out. Words, or the value in backquotes; "required" where the key must be there.
-    pub default: &'static str,
-    /// Where the key has an effect.
-    pub scope: Scope,
-    /// A value that parses, as YAML or text.
-    pub example: &'static str,
-}
-
-impl DocumentedKey {
-    /// The key without the keys that it stands below: `mount` of `connections.NAME.auth.mount`.
-    pub(crate) fn last(&self) -> &'static str {
-        self.key.rsplit('.').next().unwrap_or(self.key)
-    }
-}
-
-/// Where a key has an effect. In other pods the key is refused, or it changes nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// In each pod that podkey injects.
-    AllPods,
-    /// In pods whose job hooks are on.
-    JobHooks,
-    /// In pods with `podkey.dev/refresh`.
-    Refresh,
-    /// Nowhere: podkey writes the key, for people to read.
-    Information,
-}
+use crate::inject::words::keys;
+pub use crate::inject::words::{DocumentedKey, Scope};
+use crate::inject::{config, job_policy, request::files};
 
 /// The annotations of a pod.
 pub fn annotations() -> impl Iterator<Item = &'static DocumentedKey> {

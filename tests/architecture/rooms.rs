@@ -1,4 +1,5 @@
 //! The table of rooms: which room may use which, and which rooms are pure. It says the same as the picture in `src/lib.rs`.
+//! Inside `inject` it says more: the layers of a decision, the top layer first.
 
 /// Names of `plan` that say where things are in the pod's volumes: of `agent`, only `agent::volume` knows them.
 pub(crate) const OF_THE_VOLUME: [&str; 11] = [
@@ -17,7 +18,7 @@ pub(crate) const OF_THE_VOLUME: [&str; 11] = [
 
 /// Each room with the other rooms it may use. Nothing points upward; `webhook` and `agent` never see each other. A room
 /// inside a room (`cli::migrate::vault_action`) has its own line: the outer room's line is not for it.
-pub(crate) const MAY_USE: [(&str, &[&str]); 19] = [
+pub(crate) const MAY_USE: [(&str, &[&str]); 31] = [
     ("cli", &["cli::inject::offline", "cli::migrate::vault_action", "inject"]),
     ("cli::inject::offline", &["inject"]),
     ("cli::migrate::vault_action", &["inject", "env", "plan", "text"]),
@@ -41,7 +42,109 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 19] = [
     ("agent::volume", &["secret", "plan"]),
     ("vault", &["http", "schedule", "secret", "plan"]),
     ("http", &["secret", "text", "telemetry"]),
-    ("inject", &["env", "plan", "text"]),
+    (
+        "inject",
+        &[
+            "inject::patch",
+            "inject::check",
+            "inject::parts",
+            "inject::survey",
+            "inject::request",
+            "inject::config",
+            "inject::job_policy",
+            "inject::yaml",
+            "inject::pod",
+            "inject::kubernetes",
+            "inject::problem",
+            "inject::words",
+            "plan",
+        ],
+    ),
+    (
+        "inject::patch",
+        &[
+            "inject::check",
+            "inject::parts",
+            "inject::survey",
+            "inject::request",
+            "inject::config",
+            "inject::pod",
+            "inject::words",
+            "plan",
+        ],
+    ),
+    (
+        "inject::check",
+        &[
+            "inject::parts",
+            "inject::survey",
+            "inject::request",
+            "inject::config",
+            "inject::pod",
+            "inject::problem",
+            "inject::words",
+            "inject::kubernetes",
+            "plan",
+        ],
+    ),
+    (
+        "inject::parts",
+        &[
+            "inject::survey",
+            "inject::request",
+            "inject::config",
+            "inject::pod",
+            "inject::problem",
+            "inject::words",
+            "inject::kubernetes",
+            "plan",
+        ],
+    ),
+    (
+        "inject::survey",
+        &[
+            "inject::request",
+            "inject::config",
+            "inject::pod",
+            "inject::words",
+            "plan",
+        ],
+    ),
+    (
+        "inject::request",
+        &[
+            "inject::job_policy",
+            "inject::yaml",
+            "inject::pod",
+            "inject::problem",
+            "inject::words",
+            "env",
+            "plan",
+            "text",
+        ],
+    ),
+    (
+        "inject::config",
+        &[
+            "inject::job_policy",
+            "inject::yaml",
+            "inject::pod",
+            "inject::problem",
+            "inject::words",
+            "inject::kubernetes",
+            "plan",
+            "text",
+        ],
+    ),
+    (
+        "inject::job_policy",
+        &["inject::yaml", "inject::problem", "inject::words", "plan"],
+    ),
+    ("inject::yaml", &["inject::problem"]),
+    ("inject::pod", &["inject::words", "plan", "text"]),
+    ("inject::problem", &["plan", "text"]),
+    ("inject::words", &[]),
+    ("inject::kubernetes", &[]),
     ("env", &["secret", "plan", "json", "text"]),
     ("render", &["secret", "plan", "json", "text"]),
     ("job", &["secret", "plan", "json", "text"]),

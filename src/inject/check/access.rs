@@ -2,10 +2,10 @@
 
 use crate::inject::check::policy;
 use crate::inject::config::ConnectionConfig;
-use crate::inject::patch::plan::PodPlan;
+use crate::inject::parts::plan::PodPlan;
 use crate::inject::pod::Pod;
 use crate::inject::problem::{Problems, quoted};
-use crate::inject::request::keys::CONNECTION;
+use crate::inject::words::keys::CONNECTION;
 
 pub(super) fn check(
     pod: &Pod<'_>,

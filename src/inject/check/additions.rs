@@ -1,17 +1,17 @@
 //! What each reader lacks, and why a part cannot be added to a reader.
 
 use crate::inject::check::exec;
-use crate::inject::patch::additions::{Additions, relevant_variables};
-use crate::inject::patch::mounts::AddedMount;
-use crate::inject::patch::names::BIN_VOLUME;
+use crate::inject::parts::additions::{Additions, relevant_variables};
+use crate::inject::parts::mounts::AddedMount;
 use crate::inject::pod::path::normalized;
-use crate::inject::pod::readers::Reader;
-use crate::inject::pod::survey::{AgentUse, Survey};
 use crate::inject::pod::{Container, Variables};
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::InjectionRequest;
 use crate::inject::request::files::FileRequest;
-use crate::inject::request::keys::{CONTAINERS, ENV, JOB_HOOKS};
+use crate::inject::survey::readers::Reader;
+use crate::inject::survey::{AgentUse, Survey};
+use crate::inject::words::keys::{CONTAINERS, ENV, JOB_HOOKS};
+use crate::inject::words::names::BIN_VOLUME;
 use crate::plan::{self, Destination};
 
 /// The most that podkey adds to the author's containers, in bytes. The number of mounts and variables is the number of files times

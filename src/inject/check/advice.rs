@@ -1,12 +1,12 @@
 //! Warnings of what probably does not work, although the request has no problem: files that the reader cannot read, or that no step
 //! of a job sees. Only the image and the server know for sure, so podkey does not refuse the pod.
 
-use crate::inject::Warnings;
-use crate::inject::pod::readers::ReaderUser;
 use crate::inject::pod::runner::{CONTAINER_HOOK_TEMPLATE, CONTAINER_HOOKS, REQUIRE_JOB_CONTAINER};
-use crate::inject::pod::survey::Survey;
+use crate::inject::problem::Warnings;
 use crate::inject::request::InjectionRequest;
 use crate::inject::request::files::FileRequest;
+use crate::inject::survey::Survey;
+use crate::inject::survey::readers::ReaderUser;
 use crate::plan::{Value, spelling};
 
 /// One line for each kind of advice.

@@ -2,8 +2,8 @@
 
 use crate::inject::config::{Config, ConnectionConfig, DEFAULT_CONNECTION};
 use crate::inject::problem::{Problems, did_you_mean, quoted};
-use crate::inject::request::keys::{CONNECTION, ROLE};
 use crate::inject::request::{InjectionRequest, Requested};
+use crate::inject::words::keys::{CONNECTION, ROLE};
 use crate::plan::Login;
 
 /// The most connections that a message lists.

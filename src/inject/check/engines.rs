@@ -7,7 +7,7 @@ use std::num::NonZeroU64;
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::InjectionRequest;
 use crate::inject::request::files::FileRequest;
-use crate::inject::request::keys::{ENV, JOB_ENV};
+use crate::inject::words::keys::{ENV, JOB_ENV};
 use crate::plan::ApiPath;
 
 /// A path that the pod asks for.

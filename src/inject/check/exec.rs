@@ -1,11 +1,11 @@
 //! Variables in a container whose command the agent starts. The agent stands in front of the command, sets the variables in its
 //! environment, and becomes the command: the pod's spec never holds the values.
 
-use crate::inject::patch::additions::{Additions, CommandStart};
+use crate::inject::parts::additions::{Additions, CommandStart};
 use crate::inject::pod::Variables;
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::InjectionRequest;
-use crate::inject::request::keys::{CONTAINERS, ENV, EXPORT};
+use crate::inject::words::keys::{CONTAINERS, ENV, EXPORT};
 use crate::plan::{ENV_DIR, SECRETS_DIR, Select};
 
 /// `variables` are those of the container that podkey's variables are compared with.

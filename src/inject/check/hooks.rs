@@ -2,16 +2,16 @@
 //! <https://docs.github.com/en/actions/how-tos/manage-runners/self-hosted-runners/run-scripts>
 
 use crate::inject::config::ConnectionConfig;
-use crate::inject::patch::plan::job_copy;
-use crate::inject::pod::readers::MissingReaders;
+use crate::inject::parts::plan::job_copy;
 use crate::inject::pod::runner::RUNNER;
-use crate::inject::pod::survey::Survey;
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::files::FileRequest;
-use crate::inject::request::keys::{
+use crate::inject::request::{InjectionRequest, Requested};
+use crate::inject::survey::Survey;
+use crate::inject::survey::readers::MissingReaders;
+use crate::inject::words::keys::{
     CONNECTION, CONTAINERS, ENV, EXPORT, JOB_ENV, JOB_HOOKS, JOB_POLICY, JOB_TEMP, MASK, ON_FAILURE,
 };
-use crate::inject::request::{InjectionRequest, Requested};
 use crate::plan::{Destination, ENV_DIR, JobPolicy, OnFailure, SECRETS_DIR, Select};
 
 pub(super) fn check(

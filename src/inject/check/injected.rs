@@ -2,13 +2,14 @@
 //! the parts into a template.
 
 use crate::inject::config::ConnectionConfig;
-use crate::inject::patch::names::{CONTAINERS, INIT_CONTAINER, SIDECAR};
-use crate::inject::patch::plan::PodPlan;
-use crate::inject::patch::volumes;
+use crate::inject::parts::plan::PodPlan;
+use crate::inject::parts::volumes;
 use crate::inject::pod::Container;
-use crate::inject::pod::survey::{AgentUse, Freshness, PresentInit, Survey};
 use crate::inject::problem::Problems;
+use crate::inject::request::Freshness;
 use crate::inject::request::InjectionRequest;
+use crate::inject::survey::{AgentUse, PresentInit, Survey};
+use crate::inject::words::names::{CONTAINERS, INIT_CONTAINER, SIDECAR};
 use crate::plan::{MAX_PLAN_BYTES, Mode, PLAN_ENV, Plan};
 
 /// Whether the pod has podkey's parts already.

@@ -14,27 +14,26 @@ mod mounts;
 mod names;
 mod order;
 mod pod_spec;
-pub(crate) mod policy;
+mod policy;
 mod programs;
 mod readers;
 mod references;
 mod refresh;
-pub(crate) mod rules;
 mod runner_files;
 mod warnings;
 
-use crate::inject::Warnings;
 use crate::inject::check::destinations::Destinations;
 use crate::inject::check::injected::InjectedState;
 use crate::inject::config::{Config, ConnectionConfig};
-use crate::inject::patch::additions::Additions;
-use crate::inject::patch::mounts as patch_mounts;
-use crate::inject::patch::plan::{self, PodPlan, WholeRequest};
-use crate::inject::pod::survey::Survey;
+use crate::inject::parts::additions::Additions;
+use crate::inject::parts::mounts as part_mounts;
+use crate::inject::parts::plan::{self, PodPlan, WholeRequest};
 use crate::inject::problem::Problems;
+use crate::inject::problem::Warnings;
 use crate::inject::request::InjectionRequest;
-use crate::inject::request::keys::{ENV, FILES};
 use crate::inject::request::variables;
+use crate::inject::survey::Survey;
+use crate::inject::words::keys::{ENV, FILES};
 use crate::plan::MAX_PLAN_BYTES;
 
 /// What the checks leave of a request without problems: all that the patch is built from.
@@ -58,7 +57,7 @@ pub(crate) fn check<'s, 'c>(
     config: &'c Config,
     problems: &mut Problems,
 ) -> Option<Injection<'s, 'c>> {
-    let file_mounts = patch_mounts::of_files(request);
+    let file_mounts = part_mounts::of_files(request);
     pod_spec::check(survey.pod, config, problems);
     names::check(survey, problems);
     mounts::check(survey, whole.map(|_| &*file_mounts), problems);

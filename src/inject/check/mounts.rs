@@ -7,12 +7,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::inject::patch::mounts::{AddedMount, may_be_ours};
-use crate::inject::patch::names::{BIN_VOLUME, HANDOVER_VOLUME, SECRETS_VOLUME, TOKEN_VOLUME};
+use crate::inject::parts::mounts::{AddedMount, may_be_ours};
 use crate::inject::pod::runner::RUNNER;
-use crate::inject::pod::survey::{AgentUse, Survey};
 use crate::inject::pod::{Container, VolumeMount};
 use crate::inject::problem::{Problems, quoted};
+use crate::inject::survey::{AgentUse, Survey};
+use crate::inject::words::names::{BIN_VOLUME, HANDOVER_VOLUME, SECRETS_VOLUME, TOKEN_VOLUME};
 use crate::plan::{FILES_DIR, SINGLE_DIR};
 
 /// `file_mounts` are the mounts that podkey makes for the request. None: the request did not parse, so nobody knows them.

@@ -1,9 +1,10 @@
 //! The names of podkey's containers and volumes: the pod must not use them, unless podkey has been here before.
 
-use crate::inject::patch::names::{CONTAINERS, INIT_CONTAINER, VOLUMES, is_own};
 use crate::inject::pod::Container;
-use crate::inject::pod::survey::{Freshness, Survey};
 use crate::inject::problem::{Problems, quoted};
+use crate::inject::request::Freshness;
+use crate::inject::survey::Survey;
+use crate::inject::words::names::{CONTAINERS, INIT_CONTAINER, VOLUMES, is_own};
 
 pub(super) fn check(survey: &Survey<'_>, problems: &mut Problems) {
     let is_injected = survey.podkey_init.is_some();
@@ -32,7 +33,7 @@ pub(super) fn check(survey: &Survey<'_>, problems: &mut Problems) {
 }
 
 fn check_container(place: &'static str, container: &Container<'_>, problems: &mut Problems) {
-    if is_own(container) {
+    if is_own(&container.name) {
         problems.push_with(|| {
             let name = quoted(&container.name);
             (

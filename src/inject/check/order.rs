@@ -1,9 +1,9 @@
 //! Readers that run before `podkey-init`. They would find directories where their files should be: the kubelet makes these.
 
-use crate::inject::patch::names::INIT_CONTAINER;
-use crate::inject::pod::survey::Survey;
 use crate::inject::problem::{Problems, quoted};
-use crate::inject::request::keys::CONTAINERS;
+use crate::inject::survey::Survey;
+use crate::inject::words::keys::CONTAINERS;
+use crate::inject::words::names::INIT_CONTAINER;
 
 pub(super) fn check(survey: &Survey<'_>, problems: &mut Problems) {
     let init = survey.podkey_init.map_or(survey.init_position, |init| init.index);

@@ -2,8 +2,8 @@
 
 use crate::inject::config::Config;
 use crate::inject::pod::Pod;
-use crate::inject::pod::survey::Survey;
 use crate::inject::problem::Problems;
+use crate::inject::survey::Survey;
 
 pub(super) fn check(pod: &Pod<'_>, config: &Config, problems: &mut Problems) {
     if let Some(place) = pod.asks_for_windows() {

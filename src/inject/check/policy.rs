@@ -1,41 +1,9 @@
 //! Whether the operator's allow rules let a pod use a connection for what the pod asks for.
 
-use std::fmt;
-
-use crate::inject::config::allow::{AllowRule, Condition};
+use crate::inject::config::{AllowRule, Condition};
 use crate::inject::pod::Pod;
+use crate::inject::problem::NoRule;
 use crate::plan::{PathTemplate, Pattern, Plan};
-use crate::text::quoted;
-
-/// Why no rule allows what a pod asks for. Only the operator may see this: whoever reaches the webhook may probe the rules.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum NoRule {
-    /// The list of rules is empty.
-    Empty,
-    /// The rule with the fewest unmet conditions; of several such rules, the first.
-    Nearest {
-        /// The place of the rule in the list, from 0.
-        rule: usize,
-        /// The field of each unmet condition, and the first of the pod's values that the field does not match.
-        unmet: Vec<(&'static str, String)>,
-    },
-}
-
-impl fmt::Display for NoRule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("allow is an empty list, which allows nobody"),
-            Self::Nearest { rule, unmet } => {
-                write!(f, "allow[{rule}] comes nearest")?;
-                for (index, (field, value)) in unmet.iter().enumerate() {
-                    let separator = if index == 0 { ": " } else { ", " };
-                    write!(f, "{separator}{field} does not match {}", quoted(value))?;
-                }
-                Ok(())
-            }
-        }
-    }
-}
 
 /// Succeeds if one rule allows everything that the pod asks for; else reports which rule comes nearest. The login of the job is
 /// not checked: the operator chose it.

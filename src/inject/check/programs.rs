@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::inject::check::destinations::Destinations;
-use crate::inject::patch::names::SECRETS_VOLUME;
 use crate::inject::pod::Container;
 use crate::inject::pod::programs::for_each_program;
-use crate::inject::pod::survey::Survey;
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::files::FileRequest;
+use crate::inject::survey::Survey;
+use crate::inject::words::names::SECRETS_VOLUME;
 use crate::plan;
 
 /// Looks at each container that gets the files, or that mounts podkey's volume itself.

@@ -1,9 +1,9 @@
 //! Readers that the pod should have, but does not have.
 
-use crate::inject::pod::readers::MissingReaders;
-use crate::inject::pod::survey::Survey;
 use crate::inject::problem::{Problems, did_you_mean, quoted};
-use crate::inject::request::keys::CONTAINERS;
+use crate::inject::survey::Survey;
+use crate::inject::survey::readers::MissingReaders;
+use crate::inject::words::keys::CONTAINERS;
 
 /// The most names of containers that are compared with the names that the author wrote, for all of these together.
 const MAX_COMPARED: usize = 256;

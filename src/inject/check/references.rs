@@ -4,11 +4,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::inject::pod::survey::{AgentUse, Survey};
 use crate::inject::pod::{Container, EnvVar, Variables};
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::InjectionRequest;
-use crate::inject::request::keys::{ENV, FILES};
+use crate::inject::survey::{AgentUse, Survey};
+use crate::inject::words::keys::{ENV, FILES};
 use crate::plan::{ENV_DIR, SECRETS_DIR, Select};
 
 /// Reports each such name once for each reader.

@@ -1,14 +1,14 @@
 //! Whether the files of this pod can be refreshed as `podkey.dev/refresh` and `podkey.dev/on-change` ask.
 
-use crate::inject::check::rules::{self, Authored};
 use crate::inject::config::{CONFIG, Config, ConnectionConfig};
 use crate::inject::kubernetes::KubernetesVersion;
-use crate::inject::pod::readers::ReaderUser;
-use crate::inject::pod::survey::Survey;
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::files::FileRequest;
-use crate::inject::request::keys::{ON_CHANGE, REFRESH};
+use crate::inject::request::rules::{self, Authored};
 use crate::inject::request::{InjectionRequest, Requested};
+use crate::inject::survey::Survey;
+use crate::inject::survey::readers::ReaderUser;
+use crate::inject::words::keys::{ON_CHANGE, REFRESH};
 use crate::plan::OnChange;
 use crate::plan::rules::{RefreshShape, refresh};
 

@@ -13,9 +13,9 @@ use crate::inject::pod::programs::{Expansion, for_each_program};
 use crate::inject::pod::runner::{
     CONTAINER_HOOK_TEMPLATE, CONTAINER_HOOKS, JOB_COMPLETED_HOOK, JOB_STARTED_HOOK, RUNNER,
 };
-use crate::inject::pod::survey::Survey;
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::files::FileRequest;
+use crate::inject::survey::Survey;
 
 /// Where images have the runner: GitHub's image, GitHub's documentation, the older controller's image.
 const RUNNER_DIRECTORIES: [&str; 3] = ["/home/runner", "/actions-runner", "/runner"];

@@ -1,9 +1,10 @@
 //! The warnings that go with an injected pod, the gravest first. At most five: nobody reads more.
 
-use crate::inject::Warnings;
 use crate::inject::check::injected::InjectedState;
 use crate::inject::config::ConnectionConfig;
-use crate::inject::pod::survey::{AgentUse, Freshness, Survey};
+use crate::inject::problem::Warnings;
+use crate::inject::request::Freshness;
+use crate::inject::survey::{AgentUse, Survey};
 use crate::plan::OnFailure;
 
 const MAX_WARNINGS: usize = 5;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::error::{ConfigError, wrong};
-use super::section;
+use super::section::section;
 use crate::inject::pod::quantity::Quantity;
 use crate::inject::problem::did_you_mean;
 use crate::plan::words::none_of;

@@ -1,7 +1,7 @@
 //! A connection's `allow`: the rules that say which pods may use the connection, and for what.
 
-use super::section;
-use crate::inject::vocabulary::DocumentedKey;
+use super::section::section;
+use crate::inject::words::DocumentedKey;
 use crate::plan::{Pattern, pattern, spelling};
 use crate::text::quoted;
 

@@ -1,8 +1,9 @@
 //! A connection's `auth`: how pods log in, and how long podkey's service-account token lives.
 
-use super::connection::ConnectionPlace;
-use super::{ConfigError, given, section};
-use crate::inject::patch::volumes::TOKEN_SECONDS;
+use super::error::ConfigError;
+use super::place::ConnectionPlace;
+use super::section::{given, section};
+use crate::inject::kubernetes::TOKEN_SECONDS;
 use crate::plan::{ApiPath, AuthMethod, Role, spelling};
 
 section! {

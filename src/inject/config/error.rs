@@ -1,6 +1,6 @@
 //! Why a config cannot be used, and where.
 
-use crate::inject::vocabulary::DocumentedKey;
+use crate::inject::words::DocumentedKey;
 
 /// Why a config cannot be used. Names the place in the config, with the line where it is known.
 #[derive(Debug, thiserror::Error)]

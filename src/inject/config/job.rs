@@ -2,9 +2,10 @@
 
 use serde::Deserialize;
 
-use super::connection::ConnectionPlace;
-use super::{ConfigError, given, section};
-use crate::inject::request::job_policy::FIELDS;
+use super::error::ConfigError;
+use super::place::ConnectionPlace;
+use super::section::{given, section};
+use crate::inject::job_policy::FIELDS;
 use crate::plan::{Budget, DEFAULT_HOOK_DEADLINE, JobLogin, JobPolicy, spelling};
 
 /// What a connection says of the jobs of runner pods.

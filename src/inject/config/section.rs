@@ -3,7 +3,7 @@
 /// Makes a structure `$Section` for serde, and the static `$KEYS`, which has a [`DocumentedKey`] for each field under the
 /// field's name. The doc comment of a field is the key's meaning. `$path` is what stands before the section's keys.
 ///
-/// [`DocumentedKey`]: crate::inject::vocabulary::DocumentedKey
+/// [`DocumentedKey`]: crate::inject::words::DocumentedKey
 macro_rules! section {
     (
         $(#[$attribute:meta])*
@@ -29,22 +29,27 @@ macro_rules! section {
 
         /// The keys, each under the name of its field.
         pub(crate) struct $Keys {
-            $(pub(crate) $field: $crate::inject::vocabulary::DocumentedKey,)+
+            $(pub(crate) $field: $crate::inject::words::DocumentedKey,)+
         }
 
         pub(crate) static $KEYS: $Keys = $Keys {
-            $($field: $crate::inject::vocabulary::DocumentedKey {
+            $($field: $crate::inject::words::DocumentedKey {
                 key: concat!($path, $key),
                 meaning: concat!($($meaning),+).trim_ascii(),
                 default: $default,
-                scope: $crate::inject::vocabulary::Scope::$scope,
+                scope: $crate::inject::words::Scope::$scope,
                 example: $example,
             },)+
         };
 
         impl $Keys {
-            pub(super) const ALL: &[&$crate::inject::vocabulary::DocumentedKey] = &[$(&$KEYS.$field),+];
+            pub(super) const ALL: &[&$crate::inject::words::DocumentedKey] = &[$(&$KEYS.$field),+];
         }
     };
 }
 pub(super) use section;
+
+/// An empty text means the same as no text.
+pub(super) fn given(text: Option<&str>) -> Option<&str> {
+    text.map(str::trim).filter(|text| !text.is_empty())
+}

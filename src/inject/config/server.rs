@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use super::ConfigError;
-use super::connection::{CONNECTION, ConnectionFile, ConnectionPlace};
-use super::given;
+use super::connection_file::{CONNECTION, ConnectionFile};
+use super::error::ConfigError;
+use super::place::ConnectionPlace;
+use super::section::given;
 use crate::plan::{self, MAX_PLAN_BYTES, rules};
 
 /// The size of a plan without the CA certificates: some hundred files.

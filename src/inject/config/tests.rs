@@ -1,6 +1,7 @@
 //! The operator's config: what parses, and what each error says.
 
-use super::agent::AgentResources;
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::inject::pod::quantity::Quantity;
 use crate::plan::{AuthMethod, Budget, MAX_PLAN_BYTES};

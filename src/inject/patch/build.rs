@@ -3,11 +3,13 @@
 use crate::inject::check::Injection;
 use crate::inject::check::injected::InjectedState;
 use crate::inject::config::Config;
-use crate::inject::patch::{List, PodPatch, containers, volumes};
+use crate::inject::parts::volumes;
+use crate::inject::patch::containers;
+use crate::inject::patch::operations::{List, PodPatch};
 use crate::inject::pod::Annotations;
-use crate::inject::pod::survey::Survey;
 use crate::inject::request::annotations;
-use crate::inject::request::keys::INJECTED;
+use crate::inject::survey::Survey;
+use crate::inject::words::keys::INJECTED;
 
 /// The patch. It is empty if the pod is injected already.
 pub(crate) fn build(

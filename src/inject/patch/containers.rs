@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::inject::config::{AgentConfig, AgentResources};
-use crate::inject::patch::additions::AddedVariable;
-use crate::inject::patch::names::{BIN_VOLUME, HANDOVER_VOLUME, INIT_CONTAINER, SIDECAR, TOKEN_VOLUME};
-use crate::inject::patch::volumes;
-use crate::inject::pod::qos::OwnResources;
+use crate::inject::parts::additions::AddedVariable;
+use crate::inject::parts::volumes;
 use crate::inject::pod::quantity::Quantity;
-use crate::inject::pod::survey::{Freshness, Survey};
+use crate::inject::request::Freshness;
+use crate::inject::survey::Survey;
+use crate::inject::survey::qos::OwnResources;
+use crate::inject::words::names::{BIN_VOLUME, HANDOVER_VOLUME, INIT_CONTAINER, SIDECAR, TOKEN_VOLUME};
 use crate::plan::{BIN_DIR, HANDOVER_DIR, PLAN_ENV, TOKEN_DIR, VOLUME_DIR};
 
 /// A container of podkey's. It passes the Pod Security Standard *restricted*

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::inject::pod::limits::{MOST_DEVICES, MOST_MOUNTS};
 use crate::inject::pod::list::{BoundedList, ListItem};
 use crate::inject::pod::text::Text;
-use crate::inject::pod::variables::Env;
+use crate::inject::pod::variables::{Env, EnvVar, Variables};
 use crate::inject::pod::volumes::{VolumeDevice, VolumeMount};
 
 #[derive(Debug, Deserialize)]
@@ -49,7 +49,7 @@ pub(crate) struct Container<'a> {
     #[serde(default)]
     security_context: Option<SecurityContext>,
     #[serde(borrow, default)]
-    pub(super) resources: Option<Resources<'a>>,
+    pub(crate) resources: Option<Resources<'a>>,
     #[serde(borrow, default)]
     restart_policy: Option<Text<'a>>,
 }
@@ -78,20 +78,20 @@ struct DroppedCapabilities {
 
 /// CPU and memory of a container, or of all containers of the pod together.
 #[derive(Debug, Deserialize)]
-pub(super) struct Resources<'a> {
+pub(crate) struct Resources<'a> {
     #[serde(borrow, default)]
-    pub(super) limits: Option<CpuAndMemory<'a>>,
+    pub(crate) limits: Option<CpuAndMemory<'a>>,
     #[serde(borrow, default)]
-    pub(super) requests: Option<CpuAndMemory<'a>>,
+    pub(crate) requests: Option<CpuAndMemory<'a>>,
 }
 
 /// The two resources that decide the quality of service. A JSON string or a JSON number, as the author wrote it.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct CpuAndMemory<'a> {
+pub(crate) struct CpuAndMemory<'a> {
     #[serde(borrow, default)]
-    pub(super) cpu: Option<&'a RawValue>,
+    pub(crate) cpu: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    pub(super) memory: Option<&'a RawValue>,
+    pub(crate) memory: Option<&'a RawValue>,
 }
 
 impl<'a> Container<'a> {
@@ -101,6 +101,14 @@ impl<'a> Container<'a> {
             .env_from
             .map(|raw| serde_json::from_str::<Vec<IgnoredAny>>(raw.get()));
         sources.is_some_and(|sources| sources.is_ok_and(|sources| !sources.is_empty()))
+    }
+
+    /// The environment variables that are `wanted`. An entry that cannot be parsed is passed over: the API server will refuse
+    /// the pod.
+    pub(crate) fn variables(&self, wanted: impl Fn(&EnvVar<'a>) -> bool) -> Variables<'a> {
+        self.env
+            .as_ref()
+            .map_or_else(Variables::new, |env| env.variables(wanted))
     }
 
     /// The words of the command. Empty if the image decides, or if the API server will refuse the command.

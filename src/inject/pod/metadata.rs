@@ -8,7 +8,7 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::inject::pod::text::Text;
-use crate::inject::request::keys::PREFIX;
+use crate::inject::words::keys::PREFIX;
 
 /// podkey has fewer annotation keys than this. A pod with more has many mistakes, or is made to keep the webhook busy.
 const MAX_ANNOTATIONS: usize = 32;

@@ -76,7 +76,7 @@ fn amount(text: &str) -> Option<f64> {
 }
 
 /// Whether two quantities in the pod's JSON (strings or numbers) are the same amount.
-pub(super) fn same(a: &RawValue, b: &RawValue) -> bool {
+pub(crate) fn same(a: &RawValue, b: &RawValue) -> bool {
     let amount = |raw: &RawValue| amount(raw.get().trim_matches('"'));
     match (amount(a), amount(b)) {
         (Some(a), Some(b)) => (a - b).abs() <= f64::EPSILON * a.abs().max(b.abs()),

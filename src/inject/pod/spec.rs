@@ -38,7 +38,7 @@ pub(crate) struct Spec<'a> {
     pub(super) service_account: Option<Text<'a>>,
     /// For all containers together.
     #[serde(borrow, default)]
-    pub(super) resources: Option<Resources<'a>>,
+    pub(crate) resources: Option<Resources<'a>>,
 }
 
 #[derive(Debug, Deserialize)]

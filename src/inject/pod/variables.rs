@@ -9,7 +9,6 @@ use serde::Deserialize;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::inject::pod::container::Container;
 use crate::inject::pod::text::Text;
 
 /// The longest `env` that is kept in parsed form: entries, and bytes of JSON.
@@ -50,6 +49,29 @@ impl<'a> Env<'a> {
     pub(super) fn json(&self) -> &'a RawValue {
         self.json
     }
+
+    /// The variables that are `wanted`. An entry that cannot be parsed is passed over: the API server will refuse the pod.
+    pub(super) fn variables(&self, wanted: impl Fn(&EnvVar<'a>) -> bool) -> Variables<'a> {
+        let Self { json, kept } = self;
+        if let Some(kept) = kept {
+            let mut variables = Variables::new();
+            for entry in kept {
+                add(&mut variables, Cow::Borrowed(entry), &wanted);
+            }
+            return variables;
+        }
+        let all = each(json, |variables: &mut Variables<'a>, entry: EnvVar<'a>| {
+            add(variables, Cow::Owned(entry), &wanted)
+        });
+        all.unwrap_or_else(|| {
+            each(json, |variables, entry: &'a RawValue| {
+                if let Ok(entry) = serde_json::from_str(entry.get()) {
+                    add(variables, Cow::Owned(entry), &wanted);
+                }
+            })
+            .unwrap_or_default()
+        })
+    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Env<'a> {
@@ -69,34 +91,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Env<'a> {
         };
         let kept = kept.filter(|kept| kept.len() <= MAX_KEPT);
         Ok(Self { json, kept })
-    }
-}
-
-impl<'a> Container<'a> {
-    /// The environment variables that are `wanted`. An entry that cannot be parsed is passed over: the API server will refuse
-    /// the pod.
-    pub(crate) fn variables(&self, wanted: impl Fn(&EnvVar<'a>) -> bool) -> Variables<'a> {
-        let Some(Env { json, kept }) = &self.env else {
-            return Variables::new();
-        };
-        if let Some(kept) = kept {
-            let mut variables = Variables::new();
-            for entry in kept {
-                add(&mut variables, Cow::Borrowed(entry), &wanted);
-            }
-            return variables;
-        }
-        let all = each(json, |variables: &mut Variables<'a>, entry: EnvVar<'a>| {
-            add(variables, Cow::Owned(entry), &wanted)
-        });
-        all.unwrap_or_else(|| {
-            each(json, |variables, entry: &'a RawValue| {
-                if let Ok(entry) = serde_json::from_str(entry.get()) {
-                    add(variables, Cow::Owned(entry), &wanted);
-                }
-            })
-            .unwrap_or_default()
-        })
     }
 }
 

@@ -1,13 +1,15 @@
-//! From the pod's annotations to an [`InjectionRequest`]: each value is parsed by the parser in the annotation's row.
+//! From the pod's annotations to an [`InjectionRequest`]: each value is parsed by its annotation's parser.
 
 use std::collections::BTreeSet;
-use std::str::FromStr;
 
-use crate::inject::pod::{Annotations, NotText};
-use crate::inject::problem::{Problems, did_you_mean, one_of, quoted, unquoted};
-use crate::inject::request::keys::{ANNOTATIONS, Annotation, FILES, INJECTED, PREFIX, ValueShape};
-use crate::inject::request::{InjectionRequest, Requested};
-use crate::plan::{Invalid, spelling};
+use crate::inject::job_policy;
+use crate::inject::pod::Annotations;
+use crate::inject::problem::{Problems, did_you_mean, unquoted};
+use crate::inject::request::injection::InjectionRequest;
+use crate::inject::request::value::AnnotationValue;
+use crate::inject::request::{files, refresh, variables};
+use crate::inject::words::keys::{ANNOTATIONS, AnnotationKey, FILES, INJECTED, PREFIX, ValueShape};
+use crate::plan::{Mask, OnFailure, spelling};
 
 /// The longest list of container names, in bytes.
 const MAX_CONTAINERS_BYTES: usize = 4096;
@@ -49,7 +51,7 @@ pub(crate) fn parse(annotations: &Annotations<'_>, problems: &mut Problems) -> I
             value: value.as_deref().map_err(|shape| *shape),
             problems,
         };
-        (annotation.parse)(&mut value, &mut request);
+        parse_value(&mut value, &mut request);
     }
     if !names_secrets {
         // A misspelt key is reported too, with the key that was meant.
@@ -61,86 +63,32 @@ pub(crate) fn parse(annotations: &Annotations<'_>, problems: &mut Problems) -> I
     request
 }
 
-/// The value of one annotation, for the annotation's parser.
-pub(super) struct AnnotationValue<'a> {
-    annotation: &'static Annotation,
-    value: Result<&'a str, NotText>,
-    pub(super) problems: &'a mut Problems,
-}
-
-impl<'a> AnnotationValue<'a> {
-    /// Reports what is wrong with the value.
-    pub(super) fn problem(&mut self, message: impl Into<String>) {
-        self.problems.push(self.annotation.documented.key, message);
-    }
-
-    /// The value as text. A value that is no text is reported.
-    pub(super) fn text(&mut self) -> Option<&'a str> {
-        match self.value {
-            Ok(text) => Some(text),
-            Err(no_text) => {
-                self.problem(how_to_write(self.annotation, no_text));
-                None
-            }
-        }
-    }
-
-    /// The value in one line: the last line break of a YAML block is not part of the value.
-    pub(super) fn word(&mut self) -> Option<&'a str> {
-        self.text().map(str::trim)
-    }
-
-    /// The value, parsed by a parser that reports problems by itself.
-    pub(super) fn parsed_by<T>(&mut self, parse: fn(&str, &mut Problems) -> T) -> Option<T> {
-        let text = self.text()?;
-        Some(parse(text, self.problems))
-    }
-
-    /// A word that other programs write in other ways; `spelling` recognises those.
-    pub(super) fn spelled<T: FromStr<Err = Invalid>>(&mut self, spelling: fn(&str) -> Option<String>) -> Requested<T> {
-        let parsed = self.word().and_then(|word| {
-            spelling::parse(word, spelling)
-                .map_err(|why| self.problem(format!("{} {why}", quoted(word))))
-                .ok()
-        });
-        parsed.into()
-    }
-
-    /// One of fixed words.
-    pub(super) fn one_of<T: FromStr>(&mut self, words: &[&str]) -> Requested<T> {
-        let parsed = self
-            .word()
-            .and_then(|word| word.parse().map_err(|_| self.problem(one_of(word, words))).ok());
-        parsed.into()
-    }
-
-    /// `true` or `false`.
-    pub(super) fn boolean(&mut self) -> Requested<bool> {
-        self.one_of(&["true", "false"])
-    }
-}
-
-/// Why an annotation's value is no text, and how to write what was meant.
-fn how_to_write(annotation: &Annotation, no_text: NotText) -> String {
-    let key = annotation.documented.key;
-    let what = match no_text {
-        NotText::List => "is a YAML list, and an annotation's value is one text",
-        NotText::Map => "is a set of YAML fields, and an annotation's value is one text",
-        NotText::Null => "has no value",
-        NotText::Scalar => return "is not a text: put the value in quotes".to_owned(),
-    };
-    match (no_text, annotation.shape) {
-        (_, ValueShape::Secrets | ValueShape::Lines) => {
-            format!("{what}: write | after the key, as in `{key}: |`, and the value in the lines below, further in")
-        }
-        (NotText::List, ValueShape::Names) => format!("{what}: write the names with commas between them, in quotes"),
-        (NotText::Null, _) => format!("{what}: write a value, or remove the key"),
-        _ => format!("{what}: write one word, in quotes where it has braces"),
+/// Calls the annotation's parser, which reports what is wrong with the value, and keeps the result in the request. Runs for a value
+/// that is no text, too. An annotation without a parser does not compile.
+fn parse_value(value: &mut AnnotationValue<'_>, request: &mut InjectionRequest) {
+    match value.annotation.key {
+        AnnotationKey::Connection => request.connection = value.word().map(str::to_owned),
+        AnnotationKey::Role => request.role = value.spelled(spelling::of_role),
+        AnnotationKey::AuthMount => request.auth_mount = value.spelled(spelling::of_mount).given(),
+        AnnotationKey::Files => files::annotation(value, request),
+        AnnotationKey::Env => variables::env(value, request),
+        AnnotationKey::Containers => containers(value, request),
+        AnnotationKey::Refresh => refresh::interval(value, request),
+        AnnotationKey::OnChange => refresh::on_change(value, request),
+        AnnotationKey::OnFailure => request.on_failure = value.one_of(OnFailure::NAMES).given(),
+        AnnotationKey::JobHooks => request.job_hooks = value.boolean(),
+        AnnotationKey::Export => request.export = value.boolean(),
+        AnnotationKey::Mask => request.mask = value.one_of(Mask::NAMES).given(),
+        AnnotationKey::JobEnv => variables::job_env(value, request),
+        AnnotationKey::JobPolicy => request.job_policy = value.parsed_by(job_policy::parse).flatten(),
+        AnnotationKey::JobTemp => request.job_temp = value.boolean().given().unwrap_or_default(),
+        AnnotationKey::IgnoreNotFound => request.ignore_not_found = value.boolean().given().unwrap_or_default(),
+        AnnotationKey::Injected => (),
     }
 }
 
 /// Parses the names of `podkey.dev/containers`.
-pub(super) fn containers(value: &mut AnnotationValue<'_>, request: &mut InjectionRequest) {
+fn containers(value: &mut AnnotationValue<'_>, request: &mut InjectionRequest) {
     let Some(text) = value.text() else { return };
     if text.len() > MAX_CONTAINERS_BYTES {
         value.problem(format!("is longer than {MAX_CONTAINERS_BYTES} bytes"));

@@ -1,10 +1,11 @@
 //! The annotations `podkey.dev/refresh` and `podkey.dev/on-change`.
 
-use crate::inject::check::rules::{Authored, report};
 use crate::inject::problem::{Problems, quoted};
-use crate::inject::request::annotations::AnnotationValue;
-use crate::inject::request::keys::ON_CHANGE;
-use crate::inject::request::{InjectionRequest, Requested};
+use crate::inject::request::injection::InjectionRequest;
+use crate::inject::request::requested::Requested;
+use crate::inject::request::rules::{Authored, report};
+use crate::inject::request::value::AnnotationValue;
+use crate::inject::words::keys::ON_CHANGE;
 use crate::plan::rules::{Rule, Subject, Violation};
 use crate::plan::{Interval, MAX_ON_CHANGE, OnChange, spelling};
 

@@ -3,11 +3,12 @@
 use std::str::FromStr;
 
 use crate::env::grammar;
-use crate::inject::check::rules::{Authored, report};
 use crate::inject::problem::{Problems, quoted};
-use crate::inject::request::annotations::AnnotationValue;
-use crate::inject::request::keys::{ENV, JOB_ENV};
-use crate::inject::request::{InjectionRequest, files};
+use crate::inject::request::files::file::unfilled;
+use crate::inject::request::injection::InjectionRequest;
+use crate::inject::request::rules::{Authored, report};
+use crate::inject::request::value::AnnotationValue;
+use crate::inject::words::keys::{ENV, JOB_ENV};
 use crate::plan::{EnvName, EnvSecret, Invalid, Select, rules};
 
 /// Parses `podkey.dev/env`, which `init` reads.
@@ -15,7 +16,7 @@ pub(super) fn env(value: &mut AnnotationValue<'_>, request: &mut InjectionReques
     request.env = entries(value);
     let instead = format!("use {JOB_ENV}");
     for entry in &request.env {
-        if let Some(why) = files::unfilled(&entry.secret, &instead) {
+        if let Some(why) = unfilled(&entry.secret, &instead) {
             value.problem(why);
         }
     }

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
-use crate::inject::pod::{Container, Variables};
+use crate::inject::pod::container::Container;
+use crate::inject::pod::variables::Variables;
 
 /// The most that references add to the texts of one container, in bytes.
 const MAX_BYTES: usize = 16 * 1024;

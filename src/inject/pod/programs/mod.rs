@@ -13,7 +13,8 @@ use serde_json::value::RawValue;
 pub(crate) use expansion::Expansion;
 use search::ProgramSearch;
 
-use crate::inject::pod::{Container, Text};
+use crate::inject::pod::container::Container;
+use crate::inject::pod::text::Text;
 use crate::plan::EXEC;
 
 /// Calls `found` with the path of each program that the container runs.

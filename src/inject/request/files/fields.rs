@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::entry::{Draft, FieldValue};
-use super::{SecretSource, unfilled};
 use crate::inject::problem::quoted;
+use crate::inject::request::files::draft::{Draft, FieldValue};
+use crate::inject::request::files::file::{SecretSource, unfilled};
 use crate::inject::request::name;
-use crate::inject::request::yaml::Node;
-use crate::inject::vocabulary::{DocumentedKey, Scope};
+use crate::inject::words::{DocumentedKey, Scope};
+use crate::inject::yaml::Node;
 use crate::plan::rules::ReadBy;
 use crate::plan::{Data, Decode, Format, Invalid, Value, WhenGone, spelling};
 use crate::text::{is_variable_name, takes_over};

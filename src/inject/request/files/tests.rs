@@ -1,6 +1,11 @@
 //! Entries of `podkey.dev/files` that parse, and those that do not.
 
-use super::*;
+use std::num::NonZeroU64;
+
+use crate::inject::problem::Problems;
+use crate::inject::request::files::entries::parse;
+use crate::inject::words::keys::FILES;
+use crate::plan::*;
 
 fn short(problems: &Problems) -> String {
     problems.to_string().replace(FILES, "f")

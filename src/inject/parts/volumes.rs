@@ -3,14 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::inject::config::ConnectionConfig;
-use crate::inject::patch::names::{BIN_VOLUME, HANDOVER_VOLUME, SECRETS_VOLUME, TOKEN_VOLUME, VOLUMES};
-use crate::inject::pod::survey::{AgentUse, Freshness, Survey};
+use crate::inject::kubernetes::TOKEN_SECONDS;
 use crate::inject::pod::{Text, Volume};
+use crate::inject::request::Freshness;
+use crate::inject::survey::{AgentUse, Survey};
+use crate::inject::words::names::{BIN_VOLUME, HANDOVER_VOLUME, SECRETS_VOLUME, TOKEN_VOLUME, VOLUMES};
 use crate::plan::MAX_RENDERED_BYTES;
-
-/// The shortest life that the API server gives a projected token, in seconds
-/// (<https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#launch-a-pod-using-service-account-token-projection>).
-pub(crate) const TOKEN_SECONDS: i64 = 600;
 
 /// The token's path in its volume.
 const TOKEN_PATH: &str = "token";
@@ -29,7 +27,7 @@ const HANDOVER_BYTES: usize = MIB;
 /// A volume of podkey's.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct OwnVolume<'s> {
+pub(crate) struct OwnVolume<'s> {
     #[serde(skip_serializing_if = "Option::is_none")]
     empty_dir: Option<SizedEmptyDir>,
     name: &'static str,
@@ -92,7 +90,7 @@ pub(crate) fn needed(agent_use: AgentUse, freshness: Freshness) -> impl Iterator
 }
 
 /// The volumes that this pod gets, in their order.
-pub(super) fn volumes<'s>(survey: &Survey<'_>, connection: &'s ConnectionConfig) -> Vec<OwnVolume<'s>> {
+pub(crate) fn volumes<'s>(survey: &Survey<'_>, connection: &'s ConnectionConfig) -> Vec<OwnVolume<'s>> {
     needed(survey.agent_use, survey.freshness)
         .map(|name| match name {
             TOKEN_VOLUME => token_volume(survey.freshness, connection),

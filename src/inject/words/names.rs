@@ -1,7 +1,5 @@
 //! The names of the containers and volumes that podkey adds to a pod. A pod's author must leave these names to podkey.
 
-use crate::inject::pod::Container;
-
 pub(crate) const INIT_CONTAINER: &str = "podkey-init";
 pub(crate) const SIDECAR: &str = "podkey-sidecar";
 /// Every container of podkey's.
@@ -18,7 +16,7 @@ pub(crate) const HANDOVER_VOLUME: &str = "podkey-handover";
 /// Every volume of podkey's, in the order in which a pod gets them.
 pub(crate) const VOLUMES: [&str; 4] = [SECRETS_VOLUME, TOKEN_VOLUME, BIN_VOLUME, HANDOVER_VOLUME];
 
-/// Whether the container has a name of podkey's.
-pub(crate) fn is_own(container: &Container<'_>) -> bool {
-    CONTAINERS.contains(&&*container.name)
+/// Whether a container of this name is podkey's.
+pub(crate) fn is_own(container: &str) -> bool {
+    CONTAINERS.contains(&container)
 }

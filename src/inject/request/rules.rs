@@ -2,8 +2,8 @@
 //! The rules themselves are in [`crate::plan::rules`]; the agent refuses a plan that breaks one.
 
 use crate::inject::problem::{Problems, quoted};
-use crate::inject::request::files::FileRequest;
-use crate::inject::request::keys::{CONNECTION, ENV, EXPORT, FILES, JOB_ENV, ON_CHANGE, REFRESH, ROLE};
+use crate::inject::request::files::file::FileRequest;
+use crate::inject::words::keys::{CONNECTION, ENV, EXPORT, FILES, JOB_ENV, ON_CHANGE, REFRESH, ROLE};
 use crate::plan::rules::{Rule, Subject, Violation};
 use crate::plan::{ENV_DIR, MAX_FILES, MAX_ON_CHANGE, OnChange, SECRETS_DIR};
 

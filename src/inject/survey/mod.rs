@@ -2,15 +2,18 @@
 //! reference. The survey reports no problems: a fact such as "a named container is missing" is a value here, and a check puts it
 //! into words.
 
+pub(crate) mod qos;
+pub(crate) mod readers;
+
 use std::collections::BTreeSet;
 
 use crate::inject::config::AgentConfig;
-use crate::inject::patch::names;
-use crate::inject::pod::qos::OwnResources;
-use crate::inject::pod::readers::{MESH_SIDECARS, ReaderUser, Readers};
 use crate::inject::pod::runner::RUNNER;
 use crate::inject::pod::{Container, Pod};
-use crate::inject::request::InjectionRequest;
+use crate::inject::request::{Freshness, InjectionRequest};
+use crate::inject::survey::qos::OwnResources;
+use crate::inject::survey::readers::{MESH_SIDECARS, ReaderUser, Readers};
+use crate::inject::words::names;
 use crate::plan::{Mode, OnFailure};
 
 /// The facts of one pod.
@@ -65,15 +68,6 @@ pub(crate) enum AgentUse {
     JobHooks,
     /// The agent starts the containers' commands, with variables set.
     Exec,
-}
-
-/// Whether podkey writes the files again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Freshness {
-    /// `podkey-init` writes the files once, before the containers start.
-    WrittenOnce,
-    /// `podkey-sidecar` refreshes the files.
-    Refreshed,
 }
 
 /// What an author's container may do with the files.

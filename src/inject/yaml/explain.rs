@@ -4,7 +4,7 @@
 use serde_saphyr::{Error, Location};
 
 use crate::inject::problem::{did_you_mean, one_of, quoted, unquoted};
-use crate::inject::request::yaml;
+use crate::inject::yaml::tree;
 
 /// One line, which begins with the place in the text if the library reports a place.
 pub(crate) fn explain(error: &Error, text: &str) -> String {
@@ -22,7 +22,7 @@ pub(crate) fn explain(error: &Error, text: &str) -> String {
         .nth(line.saturating_sub(1))
         .is_some_and(|line| line.contains("{{"));
     let needed = |what: &str| match key(text, line, column) {
-        _ if has_braces => yaml::UNQUOTED.to_owned(),
+        _ if has_braces => tree::UNQUOTED.to_owned(),
         Some(key) => format!("{key} has a value of the wrong type: write {what}"),
         None => format!("the value has the wrong type: write {what}"),
     };
@@ -59,7 +59,7 @@ pub(crate) fn explain(error: &Error, text: &str) -> String {
         Error::NullIntoString { .. } | Error::UnexpectedMappingEnd { .. } | Error::UnexpectedSequenceEnd { .. } => {
             needed("a value, or remove the key")
         }
-        _ if line > 0 => return format!("it {}", yaml::broken(text, line, column)),
+        _ if line > 0 => return format!("it {}", tree::broken(text, line, column)),
         _ => "it is not valid YAML".to_owned(),
     };
     format!("{place}{}", on_one_line(&why))

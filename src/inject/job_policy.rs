@@ -1,9 +1,10 @@
-//! The annotation `podkey.dev/job-policy`: which jobs get the secrets, as a set of YAML fields.
+//! Which jobs get the secrets, as a set of YAML fields: the annotation `podkey.dev/job-policy`. A connection's `job.policy` in the
+//! config has the same fields.
 
 use crate::inject::problem::{Problems, did_you_mean, one_of, quoted, unquoted};
-use crate::inject::request::keys::JOB_POLICY;
-use crate::inject::request::yaml::{self, Node};
-use crate::inject::vocabulary::{DocumentedKey, Scope};
+use crate::inject::words::keys::JOB_POLICY;
+use crate::inject::words::{DocumentedKey, Scope};
+use crate::inject::yaml::{self, Node};
 use crate::plan::words::none_of;
 use crate::plan::{Forks, JobPolicy, Pattern, spelling};
 

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::inject::patch::names::{BIN_VOLUME, SECRETS_VOLUME};
-use crate::inject::pod::survey::FileAccess;
 use crate::inject::pod::{Container, VolumeMount};
 use crate::inject::request::InjectionRequest;
+use crate::inject::survey::FileAccess;
+use crate::inject::words::names::{BIN_VOLUME, SECRETS_VOLUME};
 use crate::plan::{BIN_DIR, Destination, FILES_DIR, SECRETS_DIR, SINGLE_DIR};
 
 /// A mount of one of podkey's volumes, as the patch has it.

@@ -1,8 +1,8 @@
 //! The readers: the containers of the pod that get the files, and the user that reads the files.
 
-use crate::inject::patch::names;
 use crate::inject::pod::runner::{RUNNER, RUNNER_UID, WORKFLOW_CONTAINER};
 use crate::inject::pod::{Container, Pod};
+use crate::inject::words::names;
 use crate::plan::Mode;
 
 /// A container that gets the files.
@@ -118,7 +118,7 @@ fn authors_containers<'s>(pod: &'s Pod<'s>) -> impl Iterator<Item = Reader<'s>> 
     let main = pod.spec.containers.iter().enumerate();
     init.map(place(ContainerList::Init))
         .chain(main.map(place(ContainerList::Main)))
-        .filter(|reader| !names::is_own(reader.container))
+        .filter(|reader| !names::is_own(&reader.container.name))
 }
 
 /// The user that reads the files.

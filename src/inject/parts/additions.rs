@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::inject::patch::mounts::{self, AddedMount};
-use crate::inject::pod::readers::Reader;
+use crate::inject::parts::mounts::{self, AddedMount};
 use crate::inject::pod::runner::{JOB_COMPLETED_HOOK, JOB_STARTED_HOOK};
-use crate::inject::pod::survey::{AgentUse, Survey};
 use crate::inject::pod::{Container, Text, Variables};
 use crate::inject::request::InjectionRequest;
+use crate::inject::survey::readers::Reader;
+use crate::inject::survey::{AgentUse, Survey};
 use crate::plan::{EXEC, JOB_COMPLETED, JOB_STARTED, NEXT_JOB_COMPLETED_ENV, NEXT_JOB_STARTED_ENV, Select};
 
 /// The parts that one reader still lacks.
@@ -25,8 +25,8 @@ pub(crate) struct Additions<'s> {
 /// A variable, as the patch has it.
 #[derive(Debug, Serialize)]
 pub(crate) struct AddedVariable<'s> {
-    pub(super) name: &'s str,
-    pub(super) value: Cow<'s, str>,
+    pub(crate) name: &'s str,
+    pub(crate) value: Cow<'s, str>,
 }
 
 impl<'s> Additions<'s> {
@@ -171,7 +171,7 @@ impl CommandStart {
     }
 
     /// The words that go in front of the command.
-    pub(super) fn words(self) -> &'static [&'static str] {
+    pub(crate) fn words(self) -> &'static [&'static str] {
         match self {
             Self::Agent => &EXEC,
             Self::Unchanged | Self::Unknown => &[],

@@ -3,10 +3,10 @@
 use serde_json::value::RawValue;
 
 use crate::inject::config::ConnectionConfig;
-use crate::inject::pod::survey::{AgentUse, Survey};
 use crate::inject::problem::Problems;
 use crate::inject::request::InjectionRequest;
 use crate::inject::request::files::FileRequest;
+use crate::inject::survey::{AgentUse, Survey};
 use crate::plan::{Destination, EnvName, JobPlan, Login, Mode, PLAN_VERSION, Plan, Refresh};
 
 /// A plan that holds its connection as JSON text, which was written when the config was read.

@@ -1,0 +1,123 @@
+//! The config file as a whole, from its text to a [`Config`].
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::agent::AgentConfig;
+use super::connection::ConnectionConfig;
+use super::connection_file::ConnectionFile;
+use super::error::{ConfigError, wrong};
+use super::section::{given, section};
+use super::{agent, allow, auth, connection_file, job};
+use crate::inject::kubernetes::KubernetesVersion;
+use crate::inject::words::DocumentedKey;
+use crate::inject::yaml::explain;
+
+/// The connection of a pod that names none.
+pub(crate) const DEFAULT_CONNECTION: &str = "default";
+
+/// The whole config.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// podkey's own containers.
+    pub(crate) agent: AgentConfig,
+    /// The connections, by name.
+    pub connections: BTreeMap<String, ConnectionConfig>,
+    /// Pods whose containers see each other's processes are injected too, although the job can then read the agent's memory.
+    pub(crate) allow_shared_process_namespace: bool,
+    /// The version of the cluster. None: not known, and taken as new enough for everything.
+    pub(crate) kubernetes_version: Option<KubernetesVersion>,
+}
+
+section! {
+    struct ConfigFile, CONFIG: ConfigKeys at "" {
+        /// podkey's own containers.
+        agent: AgentConfig = "agent": AllPods, default "required", example "{image: 'registry.example.com/podkey:0.1.0'}";
+        /// The servers that pods can use, by name.
+        connections: BTreeMap<String, ConnectionFile> = "connections": AllPods,
+            default "required", example "{default: {address: 'https://vault.vault.svc:8200'}}";
+        /// Whether pods with `hostPID` or `shareProcessNamespace` are injected.
+        #[serde(default)]
+        allow_shared_process_namespace: bool = "allowSharedProcessNamespace": AllPods, default "`false`", example "true";
+        /// The version of Kubernetes, which decides whether pods can have a sidecar.
+        #[serde(default)]
+        kubernetes_version: Option<String> = "kubernetesVersion": Refresh, default "asked of the API server", example "'1.33'";
+    }
+}
+
+/// Each key of the config. The fields of `job.policy` are in the table of job policies.
+pub(crate) fn keys() -> impl Iterator<Item = &'static DocumentedKey> {
+    [
+        ConfigKeys::ALL,
+        agent::AgentKeys::ALL,
+        agent::ResourceKeys::ALL,
+        connection_file::ConnectionKeys::ALL,
+        auth::AuthKeys::ALL,
+        job::JobKeys::ALL,
+        allow::AllowKeys::ALL,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+}
+
+impl Config {
+    /// Parses the text of the file. `read_ca` returns the certificates of a CA file as PEM, or what is wrong with the file.
+    pub fn parse(text: &str, read_ca: impl Fn(&Path) -> Result<String, String>) -> Result<Self, ConfigError> {
+        if is_blank(text) {
+            let (image, connections) = (agent::AGENT.image.key, CONFIG.connections.key);
+            return Err(ConfigError::Yaml(format!(
+                "has nothing in it: it needs {image} and {connections}"
+            )));
+        }
+        let file: ConfigFile =
+            serde_saphyr::from_str(text).map_err(|error| ConfigError::Yaml(explain(&error, text)))?;
+        file.agent.check()?;
+        let kubernetes_version = kubernetes_version(file.kubernetes_version.as_deref())?;
+        if file.connections.is_empty() {
+            return CONFIG.connections.wrong("is empty: name at least one server");
+        }
+        let mut connections = BTreeMap::new();
+        for (name, connection) in file.connections {
+            check_name(&name)?;
+            let connection = connection.check(&name, &read_ca)?;
+            connections.insert(name, connection);
+        }
+        Ok(Self {
+            agent: file.agent,
+            connections,
+            allow_shared_process_namespace: file.allow_shared_process_namespace,
+            kubernetes_version,
+        })
+    }
+}
+
+/// The longest name of a connection, in bytes.
+const MAX_NAME_BYTES: usize = 63;
+
+/// Refuses a name of a connection that pods could not name.
+fn check_name(name: &str) -> Result<(), ConfigError> {
+    let is_name_character = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(is_name_character) {
+        return wrong(
+            format!("{}.{name:?}", CONFIG.connections.key),
+            format!("is not a name of up to {MAX_NAME_BYTES} letters, digits, -, _ and ."),
+        );
+    }
+    Ok(())
+}
+
+/// Whether a file has no line but comments.
+fn is_blank(text: &str) -> bool {
+    let text = text.trim_start_matches('\u{feff}');
+    text.lines()
+        .all(|line| matches!(line.trim_start().chars().next(), None | Some('#')))
+}
+
+fn kubernetes_version(text: Option<&str>) -> Result<Option<KubernetesVersion>, ConfigError> {
+    let Some(text) = given(text) else { return Ok(None) };
+    match text.parse() {
+        Ok(version) => Ok(Some(version)),
+        Err(why) => CONFIG.kubernetes_version.wrong(format!("{text:?} {why}")),
+    }
+}
