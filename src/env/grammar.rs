@@ -207,9 +207,8 @@ fn parse_select(entry: &EnvEntry<'_>) -> Result<Select, String> {
         None if is_plain => normalized(entry.selector).to_uppercase(),
         None => {
             return Err(format!(
-                "has the key {} that makes no name: write \"… {} | NAME\"",
-                quoted(entry.selector),
-                entry.selector
+                "has the key {} that makes no name: add \"| NAME\"",
+                quoted(entry.selector)
             ));
         }
     };
@@ -345,7 +344,7 @@ mod tests {
             ("10", "one two three", "is not a path and a key"),
             ("11", "p k | A | B", "is not a path and a key"),
             ("14", "# c\np k", "is not a path and a key"),
-            ("16", "p dash-key", "makes no name: write \"… dash-key | NAME\""),
+            ("16", "p dash-key", "makes no name: add \"| NAME\""),
             ("22", "p `dash-key` | X", "write \"dash-key | NAME\""),
             ("22", "p 'dash-key' | X", "write \"dash-key | NAME\""),
             ("25", "p nested.\"c-d\" | X", "operator '-': write backticks"),
@@ -388,6 +387,13 @@ mod tests {
             ("", "p - | X; q ; p $; r --", "entry 2"),
         ] {
             assert!(shown(text).contains(expected), "case {case}: {text}: {}", shown(text));
+        }
+    }
+
+    #[test]
+    fn a_message_contained_the_control_characters_of_a_key() {
+        for problem in parse::<ApiPath>("A\u{b}!\u{e}").unwrap_err() {
+            assert!(!problem.message.contains(char::is_control), "{:?}", problem.message);
         }
     }
 

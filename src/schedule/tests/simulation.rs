@@ -418,7 +418,7 @@ impl SimulatedPod {
             }
             self.law(
                 excused,
-                "a credential ended although the server was healthy for half of its TTL",
+                "a credential ended although the server was healthy in the last three tenths of its TTL",
             );
             if let Some(credential) = &mut self.sources[index].credential {
                 credential.judged = true;
