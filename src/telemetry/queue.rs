@@ -12,6 +12,9 @@ use tracing_subscriber::fmt::MakeWriter;
 const MAX_WAITING_LINES: usize = 128;
 /// The longest line. Together with [`MAX_WAITING_LINES`] this is the limit of the log's memory.
 const MAX_LINE_BYTES: usize = 32 * 1024;
+/// How long the log's thread collects lines after the first one: to wake the thread for each line costs more than the line. The
+/// queue has room for the lines of this time.
+const BATCH_TIME: Duration = Duration::from_millis(4);
 /// How long a thread waits for room in the queue: the reader of stderr may be slow for a moment.
 const QUEUE_TIMEOUT: Duration = Duration::from_millis(200);
 /// For this time after a line was dropped, no thread waits for room.
@@ -77,6 +80,9 @@ impl LogQueue {
             while !is_over {
                 let mut next = waiting.recv().ok();
                 is_over = next.is_none();
+                if matches!(next, Some(Queued::Line(_))) {
+                    std::thread::sleep(BATCH_TIME);
+                }
                 while let Some(queued) = next.take() {
                     match queued {
                         Queued::Line(line) => batch.extend_from_slice(&line),

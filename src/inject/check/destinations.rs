@@ -19,7 +19,7 @@ impl<'r> Destinations<'r> {
             .partition(|file| matches!(file.file, Destination::EachField(_)));
         let path = |file: &'r FileRequest| (plan::real(&file.file.path()).to_owned(), file);
         let mut sorted: Vec<_> = named.into_iter().map(path).collect();
-        sorted.sort_by(|(a, _), (b, _)| a.split('/').cmp(b.split('/')));
+        sorted.sort_by(|(a, _), (b, _)| by_segments(a).cmp(by_segments(b)));
         Self { sorted, of_fields }
     }
 
@@ -31,7 +31,7 @@ impl<'r> Destinations<'r> {
     /// How many destinations come before the path.
     fn before(&self, path: &str) -> usize {
         self.sorted
-            .partition_point(|(other, _)| other.split('/').lt(path.split('/')))
+            .partition_point(|(other, _)| by_segments(other).lt(by_segments(path)))
     }
 
     /// The file at this path, or the file in the place of a directory above the path. (Two such files are in conflict with each
@@ -69,4 +69,9 @@ impl<'r> Destinations<'r> {
             }
         })
     }
+}
+
+/// The bytes of a path, for comparing paths segment by segment: the slash comes before every other byte. (No path contains NUL.)
+fn by_segments(path: &str) -> impl Iterator<Item = u8> {
+    path.bytes().map(|byte| if byte == b'/' { 0 } else { byte })
 }

@@ -4,6 +4,7 @@
 //! Sources: <https://github.com/actions/runner>, `src/Runner.Common/HostContext.cs` (names of the runner's own files),
 //! `src/Runner.Listener/Program.cs` (`.env`), `src/Misc/layoutroot` and `layoutbin` (scripts), `images/Dockerfile`.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inject::check::destinations::Destinations;
@@ -19,6 +20,8 @@ use crate::inject::survey::Survey;
 
 /// Where images have the runner: GitHub's image, GitHub's documentation, the older controller's image.
 const RUNNER_DIRECTORIES: [&str; 3] = ["/home/runner", "/actions-runner", "/runner"];
+/// Where jobs work in these directories.
+const WORK_DIRECTORIES: [&str; 3] = ["/home/runner/_work", "/actions-runner/_work", "/runner/_work"];
 
 /// Programs at the top of the runner's directory, or in its `bin`: a command with one of them shows where the runner is.
 const LISTENERS: [&str; 6] = [
@@ -105,33 +108,36 @@ pub(super) fn check(survey: &Survey<'_>, destinations: &Destinations<'_>, proble
     }
 }
 
+/// Paths: most of them are those of every image, and are not copied for each pod.
+type Paths = BTreeSet<Cow<'static, str>>;
+
 /// The paths of a pod that belong to the runner.
-#[derive(Default)]
 struct RunnerPaths {
     /// Directories in which the runner may be.
-    runners: BTreeSet<String>,
+    runners: Paths,
     /// Directories in which jobs work.
-    work: BTreeSet<String>,
+    work: Paths,
     /// Home directories.
-    homes: BTreeSet<String>,
+    homes: Paths,
     /// Files, and directories with everything below them.
-    whole: BTreeSet<String>,
+    whole: Paths,
 }
 
 impl RunnerPaths {
     fn of(runner: Option<&Container<'_>>) -> Self {
         let mut paths = Self {
-            runners: RUNNER_DIRECTORIES.map(str::to_owned).into(),
-            homes: [String::from("/root")].into(),
-            whole: RUNTIME_FILES.map(str::to_owned).into(),
-            ..Self::default()
+            runners: RUNNER_DIRECTORIES.map(Cow::Borrowed).into(),
+            work: WORK_DIRECTORIES.map(Cow::Borrowed).into(),
+            homes: [Cow::Borrowed("/root")].into(),
+            whole: RUNTIME_FILES.map(Cow::Borrowed).into(),
         };
         if let Some(runner) = runner {
             paths.add_programs(runner);
             paths.add_working_dir(runner);
             paths.add_variables(runner);
         }
-        let work = paths.runners.iter().map(|runner| format!("{runner}/_work"));
+        let of_the_pod = paths.runners.iter().filter(|runner| matches!(runner, Cow::Owned(_)));
+        let work = of_the_pod.map(|runner| Cow::Owned(format!("{runner}/_work")));
         paths.work.extend(work);
         paths.homes.extend(paths.runners.iter().cloned());
         paths
@@ -143,7 +149,7 @@ impl RunnerPaths {
             let (directory, name) = program.rsplit_once('/').unwrap_or_default();
             let directory = directory.strip_suffix("/bin").unwrap_or(directory);
             if LISTENERS.contains(&name) && !directory.is_empty() {
-                self.runners.insert(directory.to_owned());
+                self.runners.insert(directory.to_owned().into());
             }
         });
     }
@@ -151,8 +157,8 @@ impl RunnerPaths {
     /// ARC makes the working directory the directory of the jobs.
     fn add_working_dir(&mut self, runner: &Container<'_>) {
         if let Some(directory) = runner.working_dir.as_deref().filter(is_absolute) {
-            self.work.insert(normalized(directory));
-            self.runners.insert(normalized(directory));
+            self.work.insert(normalized(directory).into());
+            self.runners.insert(normalized(directory).into());
         }
     }
 
@@ -164,7 +170,10 @@ impl RunnerPaths {
         let mut expansion = Expansion::of(runner);
         for (name, variable) in &variables {
             let value = expansion.expand(variable.value.as_deref().unwrap_or_default());
-            let paths = value.split([':', ' ']).filter(is_absolute).map(normalized);
+            let paths = value
+                .split([':', ' '])
+                .filter(is_absolute)
+                .map(|path| Cow::Owned(normalized(path)));
             match &**name {
                 RUNNER_HOME => self.runners.extend(paths),
                 HOME => self.homes.extend(paths),
@@ -179,7 +188,7 @@ impl RunnerPaths {
                 || self.runners.contains(directory)
                 || self.homes.contains(directory);
             if !is_shared {
-                self.whole.insert(directory.to_owned());
+                self.whole.insert(directory.to_owned().into());
             }
         }
     }
