@@ -12,8 +12,8 @@ use tracing_subscriber::fmt::MakeWriter;
 const MAX_WAITING_LINES: usize = 128;
 /// The longest line. Together with [`MAX_WAITING_LINES`] this is the limit of the log's memory.
 const MAX_LINE_BYTES: usize = 32 * 1024;
-/// How long the log's thread collects lines after the first one: to wake the thread for each line costs more than the line. The
-/// queue has room for the lines of this time.
+/// After the first line of a batch, the log's thread waits this long for more lines: waking the thread for each line costs more CPU
+/// than the line. The queue has room for the lines of this time.
 const BATCH_TIME: Duration = Duration::from_millis(4);
 /// How long a thread waits for room in the queue: the reader of stderr may be slow for a moment.
 const QUEUE_TIMEOUT: Duration = Duration::from_millis(200);

@@ -47,7 +47,7 @@ fn only_the_volume_knows_its_layout() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// So that each file can be read after the files that it uses, and changed without the files that use it.
+/// Without loops, a reader can read each file after the files that the file uses.
 #[test]
 fn no_file_imports_another_in_a_loop() {
     let files = production().into_iter();

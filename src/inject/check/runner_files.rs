@@ -108,7 +108,7 @@ pub(super) fn check(survey: &Survey<'_>, destinations: &Destinations<'_>, proble
     }
 }
 
-/// Paths: most of them are those of every image, and are not copied for each pod.
+/// Most of these paths are the same for every pod, so podkey does not copy them for each pod.
 type Paths = BTreeSet<Cow<'static, str>>;
 
 /// The paths of a pod that belong to the runner.

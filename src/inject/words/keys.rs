@@ -21,7 +21,7 @@ pub(crate) struct Annotation {
     pub(crate) shape: ValueShape,
 }
 
-/// How the value is written in YAML. Decides how a value that is no text is to be mended.
+/// How the value is written in YAML. The message about a value that is not text depends on the shape.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ValueShape {
     /// Many lines that name secrets. A pod that asks for podkey has at least one annotation of this shape.

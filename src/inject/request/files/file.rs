@@ -112,7 +112,7 @@ pub(super) fn place(index: usize) -> String {
     format!("{FILES}[{index}]")
 }
 
-/// That `init` cannot read the path, because it has a placeholder; `instead` is what to do.
+/// The message that `init` cannot read a path with a placeholder. `instead` says what to do. None: the path has no placeholder.
 pub(crate) fn unfilled(path: &ApiPath, instead: &str) -> Option<String> {
     path.has_placeholder().then(|| {
         format!(
