@@ -32,8 +32,8 @@
 //!   │ vault-action's grammar│           │               │                                │
 //!   └───────┬───────────────┘           │               │                                │
 //!           ▼                           ▼               ▼                                ▼
-//!   ┌─ plan/: Plan, its parts, rules and words ─── secret.rs, json.rs ──── text/ ─── telemetry/ (the log) ─┐
-//!   └──────────────────────────────────────────────────────────────────────────────────────────────────────┘
+//!   ┌─ plan/: Plan, its parts, rules and words ── template/ ── secret.rs, json.rs ── text/ ── telemetry/ (the log) ─┐
+//!   └────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
 //! An arrow means "may use". No arrow points upward. `webhook/` and `agent/` do not use each other: they meet at [`plan::Plan`],
@@ -58,7 +58,8 @@
 //! 6. `schedule`: when the sidecar logs in, renews, reads again and revokes. Pure; its tests simulate years.
 //! 7. `vault`: the requests to Vault and OpenBao, and which failure is retried. Below it `http`: one request within a deadline.
 //! 8. `job`: what a GitHub Actions job gets through the runner's hooks. Its `masks` say what the job's log hides.
-//! 9. `env` and `render`: from the data of a secret to variables and to files.
+//! 9. `env` and `render`: from the data of a secret to variables and to files. `template` is the language of files that are made of
+//!    several fields or secrets.
 //!
 //! The two programs have a feature each: `podkey` (`webhook`) and `podkey-agent` (`agent`). The agent runs in every pod, so it
 //! contains no server and no Kubernetes types.
@@ -66,6 +67,7 @@
 pub mod env;
 pub mod plan;
 pub mod telemetry;
+pub mod template;
 mod text;
 
 #[cfg(feature = "agent")]

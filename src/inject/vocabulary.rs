@@ -71,6 +71,15 @@ mod tests {
                 other => other,
             };
             entry[field.key] = text;
+            // What the field takes the place of.
+            let replaced: &[&str] = match field.key {
+                "keys" => &["key"],
+                "template" => &["secret", "key"],
+                _ => &[],
+            };
+            for other in replaced {
+                entry.as_object_mut().unwrap().remove(*other);
+            }
             let annotations = json!({"podkey.dev/files": json!([entry]).to_string()});
             assert_eq!(problems(&annotations), "", "{}", field.key);
         }

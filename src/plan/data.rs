@@ -33,9 +33,16 @@ impl TryFrom<BTreeMap<String, Value>> for Data {
     type Error = Invalid;
 
     fn try_from(fields: BTreeMap<String, Value>) -> Result<Self, Invalid> {
-        if fields.is_empty() {
-            return super::invalid("has no field: remove `data` to read the path");
+        match fields.is_empty() {
+            true => super::invalid("has no field: remove `data` to read the path"),
+            false => Self::written(fields),
         }
+    }
+}
+
+impl Data {
+    /// Data that a template writes: perhaps without a field, as an argument without text makes it in consul-template.
+    pub(super) fn written(fields: BTreeMap<String, Value>) -> Result<Self, Invalid> {
         if fields.len() > MAX_FIELDS {
             return super::invalid(format!("has {} fields, allowed are {MAX_FIELDS}", fields.len()));
         }

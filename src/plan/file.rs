@@ -1,72 +1,158 @@
-//! A file to deliver: the secret, the part of the secret, and the form.
+//! A file to deliver: what is in it, where it goes, and its permissions.
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::num::NonZeroU64;
+use std::str::FromStr;
 
-use super::{ApiPath, Data, Destination, Mode, WhenGone, words::words};
+use serde::de::{Deserialize, Deserializer, Error};
+use serde::ser::{Serialize, Serializer};
+
+use super::{
+    ApiPath, Content, Data, Decode, Destination, Format, Invalid, Keys, Mode, Part, SecretContent, SecretRequest,
+    TemplateContent, WhenGone, invalid,
+};
+use crate::template::MissingField;
 
 /// A file to deliver. `P` is [`ApiPath`] for a file of `init`, and `PathTemplate` for a file that the job reads.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedFile<P = ApiPath> {
-    /// The API path of the secret.
-    pub secret: P,
-    /// The version to read (KV v2). None: the latest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<std::num::NonZeroU64>,
-    /// The body of a write to the path. If there is a body, podkey writes instead of each read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<Data>,
-    /// The field of the secret. None: the whole secret.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    /// The encoding of the field's text, which is decoded before the file is written.
-    #[serde(default, skip_serializing_if = "Decode::is_none")]
-    pub decode: Decode,
-    /// The format of the file.
-    pub format: Format,
+    /// What is in the file.
+    pub content: Content<P>,
     /// Where the containers see the file.
     pub file: Destination,
     /// The permissions of the file.
     pub mode: Mode,
-    /// What happens to the file when the secret is gone.
-    #[serde(default, skip_serializing_if = "WhenGone::is_keep")]
+    /// What happens to the file when a secret is gone.
     pub when_gone: WhenGone,
 }
 
-words! {
-    /// The encoding of a field's text.
-    pub enum Decode {
-        /// The text is written as it is.
-        None = "none",
-        /// The text is decoded from base64 (RFC 4648 section 4). Line breaks and missing padding are accepted, as `base64`
-        /// writes them.
-        Base64 = "base64",
-        /// The text is decoded from base64url (RFC 4648 section 5). Line breaks and missing padding are accepted.
-        Base64url = "base64url",
-        /// The text is decoded from hexadecimal digits (RFC 4648 section 8), in either case. Line breaks are accepted.
-        Hex = "hex",
-    }
-    default None
-}
-
-impl Decode {
-    fn is_none(&self) -> bool {
-        *self == Self::None
+impl<P> PlannedFile<P> {
+    /// The requests whose answers the file is made of.
+    pub fn requests(&self) -> &[SecretRequest<P>] {
+        self.content.requests()
     }
 }
 
-words! {
-    /// How a field or a whole secret is written into a file.
-    pub enum Format {
-        /// The field's bytes and nothing else.
-        Raw = "raw",
-        /// JSON, with numbers as the server wrote them.
-        Json = "json",
-        /// YAML 1.2, one line for each field.
-        Yaml = "yaml",
-        /// `NAME='value'` lines that `sh` reads.
-        Dotenv = "dotenv",
-        /// Java properties.
-        Properties = "properties",
+/// The file in the JSON of a plan: the fields of an entry of `podkey.dev/files`, with the defaults filled in.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct FileJson<'a, P: Clone> {
+    #[serde(default = "absent", skip_serializing_if = "Option::is_none")]
+    secret: Option<Cow<'a, P>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    version: Option<NonZeroU64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    data: Option<Cow<'a, Data>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keys: Option<Cow<'a, Keys>>,
+    #[serde(default, skip_serializing_if = "Decode::is_none")]
+    decode: Decode,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    format: Option<Format>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    template: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    delims: Option<Cow<'a, [String; 2]>>,
+    #[serde(default, skip_serializing_if = "MissingField::is_fail")]
+    missing: MissingField,
+    file: Cow<'a, Destination>,
+    mode: Mode,
+    #[serde(default, skip_serializing_if = "WhenGone::is_keep")]
+    when_gone: WhenGone,
+}
+
+fn absent<T>() -> Option<T> {
+    None
+}
+
+impl<P: Clone + Serialize> Serialize for PlannedFile<P> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut json = FileJson::<P> {
+            secret: None,
+            version: None,
+            data: None,
+            key: None,
+            keys: None,
+            decode: Decode::None,
+            format: None,
+            template: None,
+            delims: None,
+            missing: MissingField::Fail,
+            file: Cow::Borrowed(&self.file),
+            mode: self.mode,
+            when_gone: self.when_gone,
+        };
+        match &self.content {
+            Content::Secret(content) => {
+                json.secret = Some(Cow::Borrowed(&content.request.secret));
+                json.version = content.request.version;
+                json.data = content.request.data.as_ref().map(Cow::Borrowed);
+                match &content.part {
+                    Part::Whole => {}
+                    Part::Key(key) => json.key = Some(Cow::Borrowed(key)),
+                    Part::Keys(keys) => json.keys = Some(Cow::Borrowed(keys)),
+                }
+                (json.decode, json.format) = (content.decode, Some(content.format));
+            }
+            Content::Template(template) => {
+                json.template = Some(Cow::Borrowed(template.text()));
+                json.delims = template.delims().map(Cow::Borrowed);
+                json.missing = template.missing();
+            }
+        }
+        json.serialize(serializer)
+    }
+}
+
+impl<'de, P: Clone + Deserialize<'de> + FromStr<Err = Invalid>> Deserialize<'de> for PlannedFile<P> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut json = FileJson::deserialize(deserializer)?;
+        Ok(Self {
+            content: content(&mut json).map_err(D::Error::custom)?,
+            file: json.file.into_owned(),
+            mode: json.mode,
+            when_gone: json.when_gone,
+        })
+    }
+}
+
+fn content<P: Clone + FromStr<Err = Invalid>>(json: &mut FileJson<'_, P>) -> Result<Content<P>, Invalid> {
+    let FileJson { secret, template, .. } = json;
+    match (secret.take(), template.take()) {
+        (Some(secret), None) => {
+            if json.delims.is_some() || json.missing != MissingField::Fail {
+                return invalid("a file without a template has delims or missing");
+            }
+            let part = match (json.key.take(), json.keys.take()) {
+                (None, None) => Part::Whole,
+                (Some(key), None) => Part::Key(key.into_owned()),
+                (None, Some(keys)) => Part::Keys(keys.into_owned()),
+                (Some(_), Some(_)) => return invalid("a file has key and keys"),
+            };
+            let Some(format) = json.format else {
+                return invalid("a file with a secret has no format");
+            };
+            Ok(Content::Secret(SecretContent {
+                request: SecretRequest {
+                    secret: secret.into_owned(),
+                    version: json.version,
+                    data: json.data.take().map(Cow::into_owned),
+                },
+                part,
+                decode: json.decode,
+                format,
+            }))
+        }
+        (None, Some(text)) => {
+            let of_secret = json.version.is_some() || json.data.is_some() || json.key.is_some() || json.keys.is_some();
+            if of_secret || json.decode != Decode::None || json.format.is_some() {
+                return invalid("a template stands in place of version, data, key, keys, decode and format");
+            }
+            let delims = json.delims.take().map(Cow::into_owned);
+            TemplateContent::of_plan(&text, delims, json.missing).map(Content::Template)
+        }
+        _ => invalid("a file has a secret or a template: one of the two"),
     }
 }

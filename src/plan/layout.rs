@@ -68,6 +68,8 @@ pub(crate) const PLAN_VERSION: u32 = 1;
 pub(crate) const MAX_PLAN_BYTES: usize = 96 * 1024;
 /// The most files of one pod.
 pub(crate) const MAX_FILES: usize = 64;
+/// The most secrets that all templates of one pod name.
+pub(crate) const MAX_TEMPLATE_REQUESTS: usize = 256;
 /// The most files of one secret, if each field becomes a file.
 pub(crate) const MAX_FIELD_FILES: usize = 256;
 /// The limit for all rendered files together, in bytes.

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 mod address;
 mod connection;
+mod content;
 mod data;
 mod destination;
 mod duration;
@@ -38,25 +39,31 @@ mod path;
 pub(crate) mod pattern;
 mod placeholder;
 mod refresh;
+mod request;
 pub(crate) mod rules;
 pub(crate) mod spelling;
+mod template;
 pub(crate) mod words;
 
 pub use self::connection::Connection;
+pub use self::content::{Content, Decode, Format, Keys, NamedField, Part, SecretContent};
 pub use self::data::Data;
 pub use self::destination::{Destination, FieldName, contains};
 pub use self::env::{EnvName, EnvSecret, Select, ValueStep};
 pub use self::exit_code::ExitCode;
-pub use self::file::{Decode, Format, PlannedFile};
+pub use self::file::PlannedFile;
 pub use self::job::{JobPlan, Mask};
 pub use self::layout::{BUDGET_ENV, PLAN_ENV, SECRETS_DIR};
 pub use self::mode::Mode;
 pub use self::path::ApiPath;
 pub use self::placeholder::PathTemplate;
 pub use self::refresh::{Refresh, WhenGone};
+pub use self::request::SecretRequest;
+pub use self::template::{InvalidTemplate, TemplateContent};
 
 pub(crate) use self::address::{Address, ServerName};
 pub(crate) use self::connection::{AuthMethod, Login};
+pub(crate) use self::content::MAX_KEY_BYTES;
 pub(crate) use self::data::Value;
 pub(crate) use self::destination::real;
 pub(crate) use self::duration::{Budget, Interval};
@@ -64,8 +71,8 @@ pub(crate) use self::job::{Forks, JobLogin, JobPolicy, OnFailure};
 pub(crate) use self::layout::{
     AGENT, BIN_DIR, CURRENT, DEFAULT_BUDGET, DEFAULT_HOOK_DEADLINE, ENV_DIR, EXEC, FILES_DIR, HANDOVER_DIR,
     HANDOVER_FILE, JOB_COMPLETED, JOB_STARTED, MAX_BUDGET, MAX_ENV_SECRETS, MAX_FIELD_FILES, MAX_FILES, MAX_ON_CHANGE,
-    MAX_PLAN_BYTES, MAX_RENDERED_BYTES, NEXT_JOB_COMPLETED_ENV, NEXT_JOB_STARTED_ENV, PLAN_VERSION, ROOT_DIR,
-    SINGLE_DIR, STATUS, TOKEN_DIR, TOKEN_FILE, VOLUME_DIR,
+    MAX_PLAN_BYTES, MAX_RENDERED_BYTES, MAX_TEMPLATE_REQUESTS, NEXT_JOB_COMPLETED_ENV, NEXT_JOB_STARTED_ENV,
+    PLAN_VERSION, ROOT_DIR, SINGLE_DIR, STATUS, TOKEN_DIR, TOKEN_FILE, VOLUME_DIR,
 };
 pub(crate) use self::name::{NamePiece, NameTemplate, applied};
 pub(crate) use self::on_change::{LoopbackUrl, OnChange, Signal};
@@ -202,6 +209,20 @@ impl Plan {
             Subject::Login => "login".to_owned(),
             Subject::JobLogin => "job.login".to_owned(),
             Subject::File(index) => format!("file {}", file(index)),
+            Subject::Request { file: index, number } => {
+                let requests = self.files.get(index).map(PlannedFile::requests);
+                let secret = requests.and_then(|requests| requests.get(number));
+                let of_job = job.clone().flat_map(|job| &job.files);
+                let of_job = of_job
+                    .map(PlannedFile::requests)
+                    .nth(index.saturating_sub(self.files.len()));
+                let secret = secret.map(|request| &request.secret).or_else(|| {
+                    let request = of_job.and_then(|requests| requests.get(number))?;
+                    Some(request.secret.as_path())
+                });
+                format!("file {}, secret {}", file(index), path(secret))
+            }
+            Subject::Templates => "templates".to_owned(),
             Subject::Env => "env".to_owned(),
             Subject::EnvEntry(index) => format!("env {}", path(self.env.get(index).map(|env| &env.secret))),
             Subject::JobEnv => "job.env".to_owned(),
@@ -271,9 +292,9 @@ impl<C> Plan<C> {
     /// The format of each file: by the path at which the containers see the file, and by the name below [`SECRETS_DIR`]. A
     /// file for each field is raw.
     pub(crate) fn formats(&self) -> BTreeMap<Cow<'_, str>, Format> {
-        let own = self.files.iter().map(|file| (&file.file, file.format));
+        let own = self.files.iter().map(|file| (&file.file, file.content.format()));
         let job = self.job.iter().flat_map(|job| &job.files);
-        let all = own.chain(job.map(|file| (&file.file, file.format)));
+        let all = own.chain(job.map(|file| (&file.file, file.content.format())));
         all.flat_map(|(file, format)| {
             let name = match file {
                 Destination::Relative(name) => Some(Cow::Borrowed(name.as_str())),

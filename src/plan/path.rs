@@ -41,6 +41,12 @@ impl ApiPath {
     }
 }
 
+impl AsRef<Self> for ApiPath {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl FromStr for ApiPath {
     type Err = Invalid;
 

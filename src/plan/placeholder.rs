@@ -54,6 +54,12 @@ impl ApiPath {
     }
 }
 
+impl AsRef<ApiPath> for PathTemplate {
+    fn as_ref(&self) -> &ApiPath {
+        &self.0
+    }
+}
+
 /// A part of a [`PathTemplate`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PathPiece<'a> {

@@ -23,12 +23,16 @@ pub(super) fn plan() -> Plan {
         budget: Budget::default(),
         ignore_not_found: false,
         files: vec![PlannedFile {
-            secret: "kv/data/$(HOME)".parse().unwrap(),
-            version: None,
-            data: None,
-            key: Some("config".into()),
-            decode: Decode::Base64,
-            format: Format::Raw,
+            content: Content::Secret(SecretContent {
+                request: SecretRequest {
+                    secret: "kv/data/$(HOME)".parse().unwrap(),
+                    version: None,
+                    data: None,
+                },
+                part: Part::Key("config".into()),
+                decode: Decode::Base64,
+                format: Format::Raw,
+            }),
             file: "/tmp/kubeconfig".parse().unwrap(),
             mode: Mode::OWNER,
             when_gone: WhenGone::Keep,
@@ -48,12 +52,16 @@ pub(super) fn plan() -> Plan {
                 audience: Some("https://vault.example.com".parse().unwrap()),
             }),
             files: vec![PlannedFile {
-                secret: "ci/data/{repository}/deploy".parse().unwrap(),
-                version: None,
-                data: None,
-                key: None,
-                decode: Decode::None,
-                format: Format::Json,
+                content: Content::Secret(SecretContent {
+                    request: SecretRequest {
+                        secret: "ci/data/{repository}/deploy".parse().unwrap(),
+                        version: None,
+                        data: None,
+                    },
+                    part: Part::Whole,
+                    decode: Decode::None,
+                    format: Format::Json,
+                }),
                 file: "deploy.json".parse().unwrap(),
                 mode: Mode::OWNER,
                 when_gone: WhenGone::Keep,
@@ -134,18 +142,39 @@ pub(super) fn data() -> Data {
     .unwrap()
 }
 
+/// The secret that the file is made of.
+pub(super) fn secret<P>(file: &mut PlannedFile<P>) -> &mut SecretContent<P> {
+    match &mut file.content {
+        Content::Secret(content) => content,
+        Content::Template(_) => panic!("the file is made by a template"),
+    }
+}
+
+/// A template that reads these paths.
+pub(super) fn template<P: std::str::FromStr<Err = Invalid>>(paths: &[&str]) -> Content<P> {
+    let calls = paths
+        .iter()
+        .map(|path| format!("{{{{ with secret {path:?} }}}}{{{{ .Data.k }}}}{{{{ end }}}}"));
+    let text: String = calls.collect();
+    Content::Template(TemplateContent::of_plan(&text, None, crate::template::MissingField::Fail).unwrap())
+}
+
 pub(super) fn fresh_plan() -> Plan {
     let mut plan = plan();
     plan.job = None;
     plan.files[0].file = "web/kubeconfig".parse().unwrap();
     plan.files[0].when_gone = WhenGone::Fail;
     plan.files.push(PlannedFile {
-        secret: "pki/issue/web".parse().unwrap(),
-        version: None,
-        data: Some(data()),
-        key: None,
-        format: Format::Raw,
-        decode: Decode::None,
+        content: Content::Secret(SecretContent {
+            request: SecretRequest {
+                secret: "pki/issue/web".parse().unwrap(),
+                version: None,
+                data: Some(data()),
+            },
+            part: Part::Whole,
+            decode: Decode::None,
+            format: Format::Raw,
+        }),
         file: "tls/{{ .SecretKey | replace \"_\" \"-\" }}.pem".parse().unwrap(),
         mode: Mode::OWNER,
         when_gone: WhenGone::Keep,
@@ -227,10 +256,14 @@ fn the_agent_refuses_plans_that_it_cannot_carry_out_whole() {
         text(|p| p.files.push(p.files[0].clone()))
             .contains("\"/tmp/kubeconfig\": another file has the same destination: \"/tmp/kubeconfig\"")
     );
-    assert!(text(|p| p.files[0].secret = "auth/token/lookup-self".parse().unwrap()).contains("about tokens"));
+    assert!(
+        text(|p| secret(&mut p.files[0]).request.secret = "auth/token/lookup-self".parse().unwrap())
+            .contains("about tokens")
+    );
     fn written(p: &mut Plan, path: &str) {
         let data = [("a".to_owned(), Value::Text("b".to_owned()))];
-        (p.files[0].secret, p.files[0].data) = (
+        let request = &mut secret(&mut p.files[0]).request;
+        (request.secret, request.data) = (
             path.parse().unwrap(),
             Some(std::collections::BTreeMap::from(data).try_into().unwrap()),
         );
@@ -273,23 +306,34 @@ fn the_agent_refuses_plans_that_it_cannot_carry_out_whole() {
     };
     assert!(file(|f| f.when_gone = WhenGone::Delete).contains("when-gone needs refresh"));
     assert!(file(|f| f.file = "{{ .SecretKey }}".parse().unwrap()).contains("takes no key"));
-    let whole = |f: &mut PlannedFile| f.key = None;
+    let whole = |f: &mut PlannedFile| secret(f).part = Part::Whole;
     assert!(file(whole).contains("raw needs a key"));
-    let decoded = |f: &mut PlannedFile| (f.key, f.format, f.decode) = (None, Format::Json, Decode::Base64);
+    let decoded = |f: &mut PlannedFile| (secret(f).part, secret(f).format) = (Part::Whole, Format::Json);
     assert!(file(decoded).contains("decode needs a key"));
     assert!(
         file(|f| {
-            f.secret = "pki/issue/web".parse().unwrap();
-            (f.version, f.data) = (variable().version, Some(data()));
+            secret(f).request = SecretRequest {
+                secret: "pki/issue/web".parse().unwrap(),
+                version: variable().version,
+                data: Some(data()),
+            };
         })
         .contains("a version is for a secret that is read")
     );
-    assert!(file(|f| (f.secret, f.data) = ("sys/x".parse().unwrap(), Some(data()))).contains("the server's own"));
+    assert!(
+        file(|f| {
+            let request = &mut secret(f).request;
+            (request.secret, request.data) = ("sys/x".parse().unwrap(), Some(data()));
+        })
+        .contains("the server's own")
+    );
     assert!(
         job(|j| j.files[0].file = "{{ .SecretKey }}".parse().unwrap())
             .contains("the job cannot read one file for each field")
     );
-    assert!(job(|j| j.files[0].data = Some(data())).contains("only init and the sidecar write data"));
+    assert!(
+        job(|j| secret(&mut j.files[0]).request.data = Some(data())).contains("only init and the sidecar write data")
+    );
     assert!(Plan::parse(r#"{"version":1,"surprise":true}"#).is_err());
     assert!(Plan::parse("").is_err());
 }

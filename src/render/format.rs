@@ -23,6 +23,22 @@ pub(super) fn json_value(value: &TextOrJson<'_>) -> Bytes {
     }
 }
 
+/// An object with these fields, in their order.
+pub(super) fn json(fields: &[(&str, TextOrJson<'_>)]) -> Bytes {
+    let mut out = Zeroizing::new(Vec::with_capacity(room(fields)));
+    out.push(b'{');
+    for (index, (key, value)) in fields.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        quote(key, Quoting::Json, &mut out);
+        out.push(b':');
+        out.extend_from_slice(&json_value(value));
+    }
+    out.push(b'}');
+    out
+}
+
 /// A single value, as YAML.
 pub(super) fn yaml_value(value: &TextOrJson<'_>) -> Bytes {
     let mut out = Zeroizing::new(Vec::new());
@@ -77,17 +93,21 @@ pub(super) enum Chosen {
     ByWriter,
 }
 
-/// `NAME=value` lines that `sh` reads with `.`, byte for byte.
+/// `NAME=value` lines that `sh` reads with `.`, byte for byte; with [`Format::Shell`] each begins with `export `.
 ///
 /// Variables that steer programs are refused if the secret's writer chose the name (a whole secret). If the plan names the field, the
 /// pod's author wants the variable.
-pub(super) fn dotenv(fields: &[(&str, TextOrJson<'_>)], chosen: Chosen) -> Result<Bytes, RenderError> {
+pub(super) fn variables(
+    format: Format,
+    fields: &[(&str, TextOrJson<'_>)],
+    chosen: Chosen,
+) -> Result<Bytes, RenderError> {
     let mut out = Zeroizing::new(Vec::with_capacity(room(fields)));
     for (key, value) in fields {
         let refuse = |problem| {
             Err(RenderError::Format {
                 field: (*key).to_owned(),
-                format: Format::Dotenv.word(),
+                format: format.word(),
                 problem,
             })
         };
@@ -105,6 +125,9 @@ pub(super) fn dotenv(fields: &[(&str, TextOrJson<'_>)], chosen: Chosen) -> Resul
         }
         if text.contains(&0) {
             return refuse("it has a NUL byte, which no variable can hold");
+        }
+        if format == Format::Shell {
+            out.extend_from_slice(b"export ");
         }
         out.extend_from_slice(key.as_bytes());
         out.push(b'=');

@@ -1,8 +1,9 @@
-//! From the fields of a secret to the bytes of a file. Pure. A value is never parsed again (`{{` and `$` have no meaning in it), and no
+//! From the fields of a secret, or the secrets of a template, to the bytes of a file. Pure. A value is never parsed again (`{{` and `$` have no meaning in it), and no
 //! error contains a value.
 
 mod decode;
 mod format;
+mod template;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,9 +12,11 @@ use zeroize::Zeroizing;
 
 use crate::json;
 pub use crate::json::FieldNames;
-use crate::plan::{Decode, Destination, FieldName, Format, Invalid, MAX_FIELD_FILES, PlannedFile};
+use crate::plan::{Decode, Destination, FieldName, Format, Invalid, Keys, MAX_FIELD_FILES, Part, SecretContent};
 use crate::secret::Secret;
+use crate::template::TemplateError;
 use format::Chosen;
+pub(crate) use template::render_template;
 
 /// Why a secret's data cannot become the file. Contains names and positions, never a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -79,6 +82,9 @@ pub enum RenderError {
     /// More fields than the limit of files.
     #[error("{0} fields would be as many files, allowed are {MAX_FIELD_FILES}")]
     TooManyFields(usize),
+    /// A template cannot make the file.
+    #[error("{0}")]
+    Template(#[from] TemplateError),
     /// The plan contradicts itself.
     #[error("{0}")]
     Plan(&'static str),
@@ -102,6 +108,18 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The JSON of a field that has a value.
+    fn field(&self, name: &str) -> Result<&'a str, RenderError> {
+        match self.fields.get(name) {
+            Some(json) if *json != "null" => Ok(json),
+            Some(_) => Err(RenderError::NullField { field: name.to_owned() }),
+            None => Err(RenderError::NoField {
+                field: name.to_owned(),
+                available: self.names(),
+            }),
+        }
+    }
+
     fn names(&self) -> FieldNames {
         FieldNames::of(self.fields.keys().map(AsRef::as_ref))
     }
@@ -118,14 +136,15 @@ enum TextOrJson<'a> {
     Json(&'a str),
 }
 
-/// The destination and the content of each file that a planned file becomes: one file, or one file for each field.
+/// The destination and the content of each file that one secret becomes: one file, or one file for each field.
 pub(crate) fn render_all<P>(
-    file: &PlannedFile<P>,
+    content: &SecretContent<P>,
+    destination: &Destination,
     fields: &Fields<'_>,
 ) -> Result<Vec<(Destination, Secret)>, RenderError> {
-    match &file.file {
-        Destination::EachField(name) => each_field(name, file.decode, fields),
-        path => Ok(vec![(path.clone(), render(file, fields)?)]),
+    match destination {
+        Destination::EachField(name) => each_field(name, content.decode, fields),
+        path => Ok(vec![(path.clone(), render(content, fields)?)]),
     }
 }
 
@@ -164,52 +183,64 @@ fn each_field(
 }
 
 /// The bytes of one file, from the fields of its secret.
-pub fn render<P>(file: &PlannedFile<P>, fields: &Fields<'_>) -> Result<Secret, RenderError> {
-    let Some(key) = file.key.as_deref() else {
-        let whole: Vec<(&str, TextOrJson<'_>)> = fields
-            .fields
-            .iter()
-            .map(|(name, raw)| Ok((name.as_ref(), value(name, raw)?)))
-            .collect::<Result<_, RenderError>>()?;
-        return match file.format {
-            Format::Json => Ok(json::compact(fields.json).into()),
-            Format::Yaml => Ok(format::yaml(&whole).into()),
-            Format::Dotenv => format::dotenv(&whole, Chosen::ByWriter).map(Secret::from),
-            Format::Properties => format::properties(&whole).map(Secret::from),
-            Format::Raw => Err(RenderError::Plan("the format raw needs a key")),
-        };
-    };
-    let json = match fields.fields.get(key) {
-        Some(json) if *json != "null" => json,
-        Some(_) => return Err(RenderError::NullField { field: key.to_owned() }),
-        None => {
-            return Err(RenderError::NoField {
-                field: key.to_owned(),
-                available: fields.names(),
-            });
-        }
-    };
-    let value = decoded(key, value(key, json)?, file.decode)?;
-    if file.format != Format::Raw
+pub fn render<P>(content: &SecretContent<P>, fields: &Fields<'_>) -> Result<Secret, RenderError> {
+    match &content.part {
+        Part::Whole => whole(content.format, fields),
+        Part::Key(key) => one_field(content, key, fields),
+        Part::Keys(keys) => named(content.format, keys, fields),
+    }
+}
+
+/// Every field.
+fn whole(format: Format, fields: &Fields<'_>) -> Result<Secret, RenderError> {
+    if format == Format::Json {
+        return Ok(json::compact(fields.json).into());
+    }
+    let whole = fields.fields.iter();
+    let whole: Vec<(&str, TextOrJson<'_>)> = whole
+        .map(|(name, raw)| Ok((name.as_ref(), value(name, raw)?)))
+        .collect::<Result<_, RenderError>>()?;
+    written(format, &whole, Chosen::ByWriter)
+}
+
+/// The fields of `keys`, in their order and under their names.
+fn named(format: Format, keys: &Keys, fields: &Fields<'_>) -> Result<Secret, RenderError> {
+    let named: Vec<(&str, TextOrJson<'_>)> = keys
+        .iter()
+        .map(|key| Ok((key.name.as_str(), value(&key.field, fields.field(&key.field)?)?)))
+        .collect::<Result<_, RenderError>>()?;
+    written(format, &named, Chosen::ByAuthor)
+}
+
+fn written(format: Format, fields: &[(&str, TextOrJson<'_>)], chosen: Chosen) -> Result<Secret, RenderError> {
+    match format {
+        Format::Json => Ok(format::json(fields).into()),
+        Format::Yaml => Ok(format::yaml(fields).into()),
+        Format::Dotenv | Format::Shell => format::variables(format, fields, chosen).map(Secret::from),
+        Format::Properties => format::properties(fields).map(Secret::from),
+        Format::Raw => Err(RenderError::Plan("the format raw needs a key")),
+    }
+}
+
+/// One field.
+fn one_field<P>(content: &SecretContent<P>, key: &str, fields: &Fields<'_>) -> Result<Secret, RenderError> {
+    let SecretContent { decode, format, .. } = *content;
+    let value = decoded(key, value(key, fields.field(key)?)?, decode)?;
+    if format != Format::Raw
         && let TextOrJson::Text(text) = &value
         && std::str::from_utf8(text).is_err()
     {
         return Err(RenderError::Format {
             field: key.to_owned(),
-            format: file.format.word(),
+            format: format.word(),
             problem: "it is binary after decoding, and only the format raw can hold binary",
         });
     }
-    let one = [(key, value)];
-    match file.format {
-        Format::Raw => {
-            let [(_, value)] = one;
-            Ok(raw(value).into())
-        }
-        Format::Json => Ok(format::json_value(&one[0].1).into()),
-        Format::Yaml => Ok(format::yaml_value(&one[0].1).into()),
-        Format::Dotenv => format::dotenv(&one, Chosen::ByAuthor).map(Secret::from),
-        Format::Properties => format::properties(&one).map(Secret::from),
+    match format {
+        Format::Raw => Ok(raw(value).into()),
+        Format::Json => Ok(format::json_value(&value).into()),
+        Format::Yaml => Ok(format::yaml_value(&value).into()),
+        Format::Dotenv | Format::Shell | Format::Properties => written(format, &[(key, value)], Chosen::ByAuthor),
     }
 }
 

@@ -3,19 +3,14 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::{Mode, WhenGone};
+use crate::plan::SecretRequest;
 
-fn file(key: Option<&str>, decode: Decode, format: Format) -> PlannedFile {
-    PlannedFile {
-        secret: "kv/data/web".parse().unwrap(),
-        version: None,
-        data: None,
-        key: key.map(str::to_owned),
+fn file(key: Option<&str>, decode: Decode, format: Format) -> SecretContent {
+    SecretContent {
+        request: SecretRequest::read("kv/data/web".parse().unwrap()),
+        part: key.map_or(Part::Whole, |key| Part::Key(key.to_owned())),
         decode,
         format,
-        file: "web".parse().unwrap(),
-        mode: Mode::OWNER,
-        when_gone: WhenGone::Keep,
     }
 }
 
@@ -193,9 +188,8 @@ proptest! {
 }
 
 fn each(name: &str, decode: Decode, json: &str) -> Result<Vec<(String, Vec<u8>)>, RenderError> {
-    let mut planned = file(None, decode, Format::Raw);
-    planned.file = name.parse().unwrap();
-    let files = render_all(&planned, &Fields::parse(json).unwrap())?;
+    let planned = file(None, decode, Format::Raw);
+    let files = render_all(&planned, &name.parse().unwrap(), &Fields::parse(json).unwrap())?;
     let shown = files
         .into_iter()
         .map(|(file, bytes)| (file.to_string(), bytes.expose().to_vec()));

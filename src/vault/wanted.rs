@@ -1,6 +1,8 @@
 //! What podkey reads or writes, and what a path shows about its engine.
 
-use crate::plan::{ApiPath, Data};
+use std::num::NonZeroU64;
+
+use crate::plan::{ApiPath, Data, SecretRequest};
 
 /// What to read. Equal ones are read once.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +15,20 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
+    /// What a request of the plan reads or writes.
+    pub(crate) fn of(request: &SecretRequest) -> Self {
+        Self::filled(request, request.secret.clone())
+    }
+
+    /// As [`Self::of`], with every placeholder of the path filled in.
+    pub(crate) fn filled<P>(request: &SecretRequest<P>, path: ApiPath) -> Self {
+        Self {
+            path,
+            version: request.version.map(NonZeroU64::get),
+            data: request.data.clone(),
+        }
+    }
+
     /// Whether reading the path may create a new credential, as far as that is known before the first read. A read from a KV v2
     /// engine, recognised by its path, creates none.
     pub(crate) fn may_mint(&self) -> bool {

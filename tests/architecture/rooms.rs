@@ -18,7 +18,7 @@ pub(crate) const OF_THE_VOLUME: [&str; 11] = [
 
 /// Each room with the other rooms it may use. Nothing points upward; `webhook` and `agent` never see each other. A room
 /// inside a room (`cli::migrate::vault_action`) has its own line: the outer room's line is not for it.
-pub(crate) const MAY_USE: [(&str, &[&str]); 31] = [
+pub(crate) const MAY_USE: [(&str, &[&str]); 32] = [
     ("cli", &["cli::inject::offline", "cli::migrate::vault_action", "inject"]),
     ("cli::inject::offline", &["inject"]),
     ("cli::migrate::vault_action", &["inject", "env", "plan", "text"]),
@@ -34,6 +34,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 31] = [
             "render",
             "job",
             "env",
+            "template",
             "secret",
             "plan",
             "telemetry",
@@ -120,6 +121,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 31] = [
             "inject::words",
             "env",
             "plan",
+            "template",
             "text",
         ],
     ),
@@ -146,10 +148,11 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 31] = [
     ("inject::words", &[]),
     ("inject::kubernetes", &[]),
     ("env", &["secret", "plan", "json", "text"]),
-    ("render", &["secret", "plan", "json", "text"]),
+    ("render", &["secret", "plan", "template", "json", "text"]),
     ("job", &["secret", "plan", "json", "text"]),
     ("schedule", &[]),
-    ("plan", &["text"]),
+    ("plan", &["template", "text"]),
+    ("template", &[]),
     ("secret", &[]),
     ("json", &[]),
     ("text", &[]),
@@ -160,7 +163,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 31] = [
 pub(crate) const OF_ALL: [&str; 1] = ["VERSION"];
 
 /// The lower half: no async, no clock, no disk, no environment, no network, no threads, no log, no random source.
-pub(crate) const PURE: [&str; 11] = [
+pub(crate) const PURE: [&str; 12] = [
     "cli::inject::offline",
     "cli::migrate::vault_action",
     "inject",
@@ -169,6 +172,7 @@ pub(crate) const PURE: [&str; 11] = [
     "job",
     "schedule",
     "plan",
+    "template",
     "secret",
     "json",
     "text",

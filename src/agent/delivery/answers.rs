@@ -77,6 +77,14 @@ impl Answers {
         }
     }
 
+    /// The secret of this read, if there is one.
+    pub(super) fn reading(&self, wanted: &Wanted) -> Option<&Reading> {
+        match self.of(wanted)? {
+            ReadOutcome::Secret(reading) => Some(reading),
+            ReadOutcome::Missing(_) => None,
+        }
+    }
+
     /// The answer to this read. None: the read failed, see [`Self::failures`].
     pub(super) fn of(&self, wanted: &Wanted) -> Option<ReadOutcome<'_>> {
         let mut all = self.wanted.iter().zip(&self.readings);

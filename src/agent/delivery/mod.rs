@@ -12,7 +12,7 @@ pub(super) use self::order::{EnvOrder, FileOrder, Order};
 use super::report::Failure;
 use super::volume::RenderedFile;
 use super::volume::outcome::{DeliveredAs, DeliveredItem, LeaseEnd};
-use crate::plan::{ApiPath, Destination, EnvName, ExitCode, MAX_RENDERED_BYTES, Plan};
+use crate::plan::{ApiPath, Content, Destination, EnvName, ExitCode, MAX_RENDERED_BYTES, Plan};
 use crate::secret::Secret;
 use crate::vault::{VaultError, Wanted};
 
@@ -29,8 +29,8 @@ pub(super) struct RenderedOrder {
     pub variables: Vec<RenderedVariable>,
     /// Each file and variable with its secret.
     pub delivered: Vec<DeliveredItem>,
-    /// The read of each element of `delivered`.
-    pub made_of: Vec<Wanted>,
+    /// The reads of each element of `delivered`.
+    pub made_of: Vec<Vec<Wanted>>,
     /// The secrets that end.
     pub leases: Vec<LeaseEnd>,
     /// A secret ends with the client token.
@@ -48,34 +48,43 @@ impl RenderedOrder {
 
     /// Renders a file, or a file for each field.
     fn add_file<P>(&mut self, order: &FileOrder<'_, P>, answers: &Answers) -> Result<(), Failure> {
-        let (file, path) = (order.file, &order.path);
-        let reading = match answers.of(&order.wanted()) {
-            None => return Ok(()),
-            Some(ReadOutcome::Secret(reading)) => reading,
-            Some(ReadOutcome::Missing(missing)) => {
-                warn_skipped(path, Some(&file.file), missing);
-                if let Destination::Absolute(_) = file.file {
-                    // A single-file mount needs a file, or the kubelet makes a directory of that name.
-                    self.files.push(RenderedFile {
-                        place: order.place.clone(),
-                        mode: file.mode.bits(),
-                        bytes: Secret::from(Vec::new()),
-                    });
+        let file = order.file;
+        let mut missing = false;
+        for wanted in &order.wanted {
+            match answers.of(wanted) {
+                // The failure is reported.
+                None => return Ok(()),
+                Some(ReadOutcome::Secret(_)) => {}
+                Some(ReadOutcome::Missing(error)) => {
+                    missing = true;
+                    warn_skipped(&wanted.path, Some(&file.file), error);
                 }
-                return Ok(());
             }
-        };
-        for (destination, rendered) in order.render(reading)? {
+        }
+        // A template chooses itself what it makes of a missing secret.
+        if missing && matches!(file.content, Content::Secret(_)) {
+            if let Destination::Absolute(_) = file.file {
+                // A single-file mount needs a file, or the kubelet makes a directory of that name.
+                self.files.push(RenderedFile {
+                    place: order.place.clone(),
+                    mode: file.mode.bits(),
+                    bytes: Secret::from(Vec::new()),
+                });
+            }
+            return Ok(());
+        }
+        let version = order.version(|wanted| answers.reading(wanted));
+        for (destination, rendered) in order.render(|wanted| answers.reading(wanted))? {
             self.count(&rendered.bytes)?;
-            if let Destination::EachField(_) = file.file {
-                self.field_files.push((destination.clone(), path.clone()));
+            if let (Destination::EachField(_), [wanted]) = (&file.file, order.wanted.as_slice()) {
+                self.field_files.push((destination.clone(), wanted.path.clone()));
             }
             self.delivered.push(DeliveredItem {
                 to: DeliveredAs::File(destination.path().into_owned()),
-                secret: path.to_string(),
-                version: reading.version,
+                secret: order.paths(),
+                version,
             });
-            self.made_of.push(order.wanted());
+            self.made_of.push(order.wanted.clone());
             self.files.push(rendered);
         }
         Ok(())
@@ -95,7 +104,7 @@ impl RenderedOrder {
         for variable in order.render(reading)? {
             self.count(&variable.value)?;
             self.add_variable(variable, path, reading.version)?;
-            self.made_of.push(order.wanted());
+            self.made_of.push(vec![order.wanted()]);
         }
         Ok(())
     }

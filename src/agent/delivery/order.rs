@@ -8,15 +8,16 @@ use crate::agent::report::Failure;
 use crate::agent::volume::outcome::LeaseEnd;
 use crate::agent::volume::{RenderedFile, place};
 use crate::env::select;
-use crate::plan::{ApiPath, Destination, EnvSecret, ExitCode, Plan, PlannedFile, Select};
+use crate::plan::{ApiPath, Content, Destination, EnvSecret, ExitCode, Plan, PlannedFile, SecretContent, Select};
 use crate::render::{self, Fields};
+use crate::secret::Secret;
 use crate::vault::{Reading, Session, Vault, Wanted};
 
-/// A file to render, and the path to read for it.
+/// A file to render, and what to read for it.
 pub(in crate::agent) struct FileOrder<'a, P> {
     pub file: &'a PlannedFile<P>,
-    /// The path with every placeholder filled in.
-    pub path: ApiPath,
+    /// The read for each request of the file, with every placeholder filled in.
+    pub wanted: Vec<Wanted>,
     /// See [`RenderedFile::place`].
     pub place: String,
 }
@@ -43,7 +44,11 @@ impl<'a> Order<'a, ApiPath> {
         Self {
             files: plan
                 .placed_files()
-                .map(|(file, place)| FileOrder::new(file, file.secret.clone(), place))
+                .map(|(file, place)| FileOrder {
+                    file,
+                    wanted: file.requests().iter().map(Wanted::of).collect(),
+                    place,
+                })
                 .collect(),
             env: plan
                 .env
@@ -58,7 +63,7 @@ impl<'a> Order<'a, ApiPath> {
 impl<P> Order<'_, P> {
     /// Each read once. Two reads differ in the path, the version, or the data that is written.
     pub(in crate::agent) fn wanted(&self) -> Vec<Wanted> {
-        let files = self.files.iter().map(FileOrder::wanted);
+        let files = self.files.iter().flat_map(|order| order.wanted.iter().cloned());
         let env = self.env.iter().map(EnvOrder::wanted);
         let mut wanted: Vec<Wanted> = Vec::new();
         for read in files.chain(env) {
@@ -124,27 +129,41 @@ impl<P> Order<'_, P> {
 }
 
 impl<'a, P> FileOrder<'a, P> {
-    pub(in crate::agent) fn new(file: &'a PlannedFile<P>, path: ApiPath, place: String) -> Self {
-        Self { file, path, place }
+    /// The paths that are read for the file, for people.
+    pub(in crate::agent) fn paths(&self) -> String {
+        paths(&self.wanted)
     }
 
-    /// The read that this file is made of.
-    pub(in crate::agent) fn wanted(&self) -> Wanted {
-        Wanted {
-            path: self.path.clone(),
-            version: self.file.version.map(NonZeroU64::get),
-            data: self.file.data.clone(),
+    /// The version of the secret, if the file is made of one secret.
+    pub(in crate::agent) fn version<'r>(&self, reading: impl Fn(&Wanted) -> Option<&'r Reading>) -> Option<u64> {
+        match self.wanted.as_slice() {
+            [wanted] => reading(wanted)?.version,
+            _ => None,
         }
     }
 
-    /// Renders the file, or a file for each field. A failure with [`ExitCode::NotFound`] is a missing field; every other
+    /// Renders the file, or a file for each field. `reading` gives the answer to each read. None: the secret does not exist, which
+    /// is no failure; a file of one secret is then not made. A failure with [`ExitCode::NotFound`] is a missing field; every other
     /// failure is unusable data.
-    pub(in crate::agent) fn render(&self, reading: &Reading) -> Result<Vec<(Destination, RenderedFile)>, Failure> {
-        let path = &self.path;
-        let fields = Fields::parse(reading.data())
-            .map_err(|error| Failure::new(ExitCode::NotVault, format!("the answer for {path}: {error}"), ""))?;
-        let files = render::render_all(self.file, &fields).map_err(|error| Failure::render(&error, path))?;
-        let placed = files.into_iter().map(|(destination, bytes)| {
+    pub(in crate::agent) fn render<'r>(
+        &self,
+        reading: impl Fn(&Wanted) -> Option<&'r Reading>,
+    ) -> Result<Vec<(Destination, RenderedFile)>, Failure> {
+        let made = match (&self.file.content, self.wanted.as_slice()) {
+            (Content::Template(template), wanted) => {
+                let answers: Vec<_> = wanted.iter().map(|wanted| Some(reading(wanted)?.body())).collect();
+                let rendered = render::render_template(template, &answers);
+                let rendered = rendered.map_err(|error| Failure::template(&error, &self.file.file))?;
+                vec![(self.file.file.clone(), rendered.bytes)]
+            }
+            (Content::Secret(content), [wanted]) => match reading(wanted) {
+                None => Vec::new(),
+                Some(reading) => secret_files(content, &self.file.file, &wanted.path, reading)?,
+            },
+            // A secret has one request.
+            (Content::Secret(_), _) => Vec::new(),
+        };
+        let placed = made.into_iter().map(|(destination, bytes)| {
             let rendered = RenderedFile {
                 place: match &destination {
                     Destination::Relative(shown) => place(shown),
@@ -157,6 +176,29 @@ impl<'a, P> FileOrder<'a, P> {
         });
         Ok(placed.collect())
     }
+}
+
+/// The files that one secret becomes.
+fn secret_files<P>(
+    content: &SecretContent<P>,
+    destination: &Destination,
+    path: &ApiPath,
+    reading: &Reading,
+) -> Result<Vec<(Destination, Secret)>, Failure> {
+    let fields = Fields::parse(reading.data())
+        .map_err(|error| Failure::new(ExitCode::NotVault, format!("the answer for {path}: {error}"), ""))?;
+    render::render_all(content, destination, &fields).map_err(|error| Failure::render(&error, path))
+}
+
+/// The different paths of these reads, with commas between them.
+fn paths(wanted: &[Wanted]) -> String {
+    let mut paths: Vec<&str> = Vec::new();
+    for wanted in wanted {
+        if !paths.contains(&wanted.path.as_str()) {
+            paths.push(wanted.path.as_str());
+        }
+    }
+    paths.join(", ")
 }
 
 impl<'a> EnvOrder<'a> {

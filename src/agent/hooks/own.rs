@@ -14,7 +14,7 @@ use crate::job::facts::JobFacts;
 use crate::job::placeholders::fill;
 use crate::plan::{ApiPath, AuthMethod, Destination, ExitCode, JobLogin, Login, PathTemplate, Plan};
 use crate::secret::Secret;
-use crate::vault::{LoginToken, Session, Vault};
+use crate::vault::{LoginToken, Session, Vault, Wanted};
 
 /// The secrets that the job read.
 #[derive(Default)]
@@ -159,7 +159,12 @@ fn order<'a>(it: &'a HookPlan, token: &Jwt, facts: &JobFacts) -> Result<Order<'a
     let files = it.plan.placed_job_files();
     Ok(Order {
         files: files
-            .map(|(file, place)| Ok(FileOrder::new(file, filled(&file.secret)?, place)))
+            .map(|(file, place)| {
+                let wanted = file.requests().iter();
+                let wanted = wanted.map(|request| Ok(Wanted::filled(request, filled(&request.secret)?)));
+                let wanted = wanted.collect::<Result<_, Failure>>()?;
+                Ok(FileOrder { file, wanted, place })
+            })
             .collect::<Result<_, Failure>>()?,
         env: it
             .job

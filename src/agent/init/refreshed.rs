@@ -83,7 +83,7 @@ impl SidecarShare {
             if let Destination::Relative(name) = &file.file {
                 files.entry(name.clone()).or_insert_with(|| FileStatus {
                     reason: Some("the secret was missing when the pod started".to_owned()),
-                    ..FileStatus::new(file.secret.as_str(), FileState::Gone)
+                    ..FileStatus::new(&paths_of(file), FileState::Gone)
                 });
             }
         }
@@ -100,12 +100,12 @@ impl SidecarShare {
     }
 
     /// The shown name and the status of a file.
-    fn status(&self, delivered: &DeliveredItem, wanted: &Wanted) -> (String, FileStatus) {
+    fn status(&self, delivered: &DeliveredItem, wanted: &[Wanted]) -> (String, FileStatus) {
         let name = match &delivered.to {
             DeliveredAs::File(path) => below_secrets(path).unwrap_or(path).to_owned(),
             DeliveredAs::Env(name) => env::shown(name),
         };
-        let source = self.sources.iter().find(|(source, _)| source == wanted);
+        let source = self.sources.iter().find(|(source, _)| wanted.contains(source));
         let mut status = FileStatus::new(&delivered.secret, FileState::Fresh);
         status.version = delivered.version;
         status.last_success = Some(SystemTime::now());
@@ -121,4 +121,9 @@ pub(super) fn clear(paths: &ContainerPaths) -> Result<(), VolumeError> {
     shown.clear()?;
     shown.write_status(&StatusFile::failed())?;
     Handover::Failed.write(paths)
+}
+
+fn paths_of(file: &crate::plan::PlannedFile) -> String {
+    let paths: Vec<&str> = file.requests().iter().map(|request| request.secret.as_str()).collect();
+    paths.join(", ")
 }

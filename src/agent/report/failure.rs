@@ -5,8 +5,9 @@ use super::cut;
 use crate::agent::volume::VolumeError;
 use crate::env::select::SelectError;
 use crate::http::{IdTokenError, IdTokenErrorKind};
-use crate::plan::{ApiPath, ExitCode, MAX_RENDERED_BYTES};
+use crate::plan::{ApiPath, Destination, ExitCode, MAX_RENDERED_BYTES};
 use crate::render::RenderError;
+use crate::template::ErrorKind;
 use crate::vault::{VaultError, VaultErrorKind};
 
 /// A failure that ends the run.
@@ -66,9 +67,30 @@ impl Failure {
                 ExitCode::BadData,
                 "rename the field, or deliver single fields with `key`",
             ),
-            RenderError::Plan(_) => (ExitCode::Setup, "correct the annotation podkey.dev/files"),
+            RenderError::Plan(_) | RenderError::Template(_) => {
+                (ExitCode::Setup, "correct the annotation podkey.dev/files")
+            }
         };
         Self::new(code, format!("secret {path}: {error}"), hint)
+    }
+
+    /// The template cannot make the file.
+    pub(in crate::agent) fn template(error: &RenderError, file: &Destination) -> Self {
+        let message = format!("the template of {file}: {error}");
+        let RenderError::Template(error) = error else {
+            return Self::new(ExitCode::NotVault, message, "");
+        };
+        let code = match error.kind {
+            ErrorKind::Missing => ExitCode::NotFound,
+            ErrorKind::Value | ErrorKind::Bound => ExitCode::BadData,
+            ErrorKind::Syntax | ErrorKind::Refused => ExitCode::Setup,
+        };
+        let place = format!("line {}, column {}", error.line, error.column);
+        Self::new(
+            code,
+            format!("the template of {file}, {place}: {}", error.message),
+            error.hint.clone(),
+        )
     }
 
     /// The secret at `path` does not have the values that variables are made of.

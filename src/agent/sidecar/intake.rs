@@ -55,7 +55,7 @@ impl Sidecar<'_> {
         let mut origins: Vec<_> = files
             .chain((0..self.order.env.len()).map(FileOrigin::Variable))
             .collect();
-        origins.retain(|origin| origin.wanted(&self.order).as_ref() == Some(wanted));
+        origins.retain(|origin| origin.wanted(&self.order).contains(wanted));
         let others = self.files.iter().filter(|(_, file)| !origins.contains(&file.origin));
         let mut bytes: usize = others.map(|(name, _)| self.shown.size(name)).sum();
         let mut all = Vec::with_capacity(origins.len());
@@ -87,7 +87,7 @@ impl Sidecar<'_> {
     fn render(&self, origin: FileOrigin, reading: &Reading) -> Result<Vec<RenderedFile>, Failure> {
         let mut rendered = Vec::new();
         if let Some(order) = origin.file(&self.order) {
-            rendered.extend(order.render(reading)?.into_iter().map(|(_, file)| file));
+            rendered.extend(order.render(|_| Some(reading))?.into_iter().map(|(_, file)| file));
         }
         if let Some(order) = origin.variables(&self.order) {
             let variables = order.render(reading)?;
@@ -134,7 +134,7 @@ impl Sidecar<'_> {
         }
         let others = others().filter(|(_, file)| file.origin.is_each_field(&self.order));
         let others = others.filter_map(|(name, file)| {
-            let path = file.origin.path(&self.order)?.clone();
+            let path = file.secret.parse().ok()?;
             Some((Destination::Relative(name.clone()), path))
         });
         let all: Vec<_> = others.chain(own).collect();
@@ -143,7 +143,7 @@ impl Sidecar<'_> {
 
     /// The next swap shows these files, and no other files of this origin.
     fn put(&mut self, origin: FileOrigin, files: Vec<RenderedFile>, version: Option<u64>) {
-        let secret = origin.path(&self.order).map(ToString::to_string).unwrap_or_default();
+        let secret = origin.paths(&self.order);
         let mut before = self.names_of(origin);
         for RenderedFile { place, mode, bytes } in files {
             let name = shown_name(&place);
@@ -172,7 +172,7 @@ impl Sidecar<'_> {
             && let Some(order) = origin.file(&self.order)
             && let Destination::Relative(name) = &order.file.file
         {
-            let file = TrackedFile::new(origin, order.path.as_str());
+            let file = TrackedFile::new(origin, &order.paths());
             self.files.insert(name.clone(), file);
             names.insert(name.clone());
         }

@@ -229,7 +229,7 @@ fn status_of<'s>(
 ) -> Option<&'s FileStatus> {
     let mut made_of_it = files
         .iter()
-        .filter(|(_, file)| file.origin.wanted(order).as_ref() == Some(wanted));
+        .filter(|(_, file)| file.origin.wanted(order).contains(wanted));
     made_of_it.find_map(|(name, _)| written_status.get(name))
 }
 
@@ -243,8 +243,7 @@ fn known_files(
     let known = names.into_iter().filter_map(|name| {
         let status = written_status.get(name);
         let origin = origin(name, order, status)?;
-        let secret = origin.path(order).map(ApiPath::as_str);
-        let mut file = TrackedFile::new(origin, secret.unwrap_or_default());
+        let mut file = TrackedFile::new(origin, &origin.paths(order));
         file.version = status.and_then(|status| status.version);
         file.next_version = file.version;
         file.state = match status.map(|status| status.state) {
@@ -275,6 +274,7 @@ fn origin(name: &str, order: &Order<'_, ApiPath>, status: Option<&FileStatus>) -
         Destination::Absolute(_) | Destination::Relative(_) => false,
     };
     let mut files = order.files.iter();
-    let index = files.position(|order| may_make(order) && is_made_of(&order.path))?;
+    let index =
+        files.position(|order| may_make(order) && order.wanted.iter().any(|wanted| is_made_of(&wanted.path)))?;
     Some(FileOrigin::File(index))
 }

@@ -105,16 +105,18 @@ impl FileOrigin {
         }
     }
 
-    /// The read that the file is made of.
-    pub(super) fn wanted(self, order: &Order<'_, ApiPath>) -> Option<Wanted> {
-        let file = self.file(order).map(FileOrder::wanted);
-        file.or_else(|| self.variables(order).map(EnvOrder::wanted))
+    /// The reads that the file is made of.
+    pub(super) fn wanted(self, order: &Order<'_, ApiPath>) -> Vec<Wanted> {
+        let file = self.file(order).map(|file| file.wanted.clone());
+        let variables = || self.variables(order).map(|variables| vec![variables.wanted()]);
+        file.or_else(variables).unwrap_or_default()
     }
 
-    /// The path of that read.
-    pub(super) fn path<'o>(self, order: &'o Order<'_, ApiPath>) -> Option<&'o ApiPath> {
-        let file = self.file(order).map(|file| &file.path);
-        file.or_else(|| self.variables(order).map(|variables| &variables.path))
+    /// The paths of these reads, for people.
+    pub(super) fn paths(self, order: &Order<'_, ApiPath>) -> String {
+        let file = self.file(order).map(FileOrder::paths);
+        let variables = || self.variables(order).map(|variables| variables.path.to_string());
+        file.or_else(variables).unwrap_or_default()
     }
 
     /// Whether the names of the files come from the fields of the secret, one file for each.

@@ -40,8 +40,8 @@ impl Sidecar<'_> {
 
     /// The status of a file. None: no secret of the plan makes this file.
     fn status(&self, name: &str, file: &TrackedFile, now: Duration, clock: SystemTime) -> Option<FileStatus> {
-        let wanted = file.origin.wanted(&self.order)?;
-        let index = self.secrets.iter().position(|secret| secret.wanted == wanted)?;
+        let wanted = file.origin.wanted(&self.order);
+        let index = self.secrets.iter().position(|secret| wanted.contains(&secret.wanted))?;
         let (source, secret) = (SecretIndex(index), self.secrets.get(index)?);
         let scheduled = match self.schedule.freshness(source, now) {
             SecretFreshness::Fresh => FileState::Fresh,

@@ -6,6 +6,7 @@ use crate::inject::parts::plan::PodPlan;
 use crate::inject::pod::Pod;
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::words::keys::CONNECTION;
+use crate::plan::PlannedFile;
 
 pub(super) fn check(
     pod: &Pod<'_>,
@@ -19,8 +20,9 @@ pub(super) fn check(
         return;
     };
     problems.keep_for_operator(no_rule);
-    let access = match plan.files.iter().any(|file| file.data.is_some()) {
-        true => "read all of these secrets, and write those with `data`,",
+    let mut requests = plan.files.iter().flat_map(PlannedFile::requests);
+    let access = match requests.any(|request| request.data.is_some()) {
+        true => "read all of these secrets, and write those with data,",
         false => "read all of these secrets",
     };
     // Repeats what the caller knows already, and shows nothing of the rules: anyone who reaches the webhook may probe it.

@@ -7,7 +7,7 @@ use crate::inject::request::InjectionRequest;
 use crate::inject::request::files::FileRequest;
 use crate::inject::survey::Survey;
 use crate::inject::survey::readers::ReaderUser;
-use crate::plan::{Value, spelling};
+use crate::plan::{Data, Value, spelling};
 
 /// One line for each kind of advice.
 pub(super) fn advice(survey: &Survey<'_>, request: &InjectionRequest) -> Warnings {
@@ -76,13 +76,16 @@ fn unreadable_file(survey: &Survey<'_>, request: &InjectionRequest) -> Option<St
 
 /// Nothing replaces variables in the data that podkey writes to an engine.
 fn literal_data(request: &InjectionRequest) -> Option<String> {
-    let is_literal = |text: &String| spelling::of_text(text).is_some();
+    let is_literal = |text: &str| spelling::of_text(text).is_some();
     let file = request.files.iter().find(|file| {
-        let values = file.data.iter().flat_map(|data| data.values());
-        values.into_iter().any(|value| match value {
+        let mut values = file
+            .requests()
+            .filter_map(|request| request.data)
+            .flat_map(Data::values);
+        values.any(|value| match value {
             Value::Text(text) => is_literal(text),
-            Value::List(texts) => texts.iter().any(is_literal),
-            Value::Map(texts) => texts.values().any(is_literal),
+            Value::List(texts) => texts.iter().any(|text| is_literal(text)),
+            Value::Map(texts) => texts.values().any(|text| is_literal(text)),
         })
     })?;
     Some(format!(

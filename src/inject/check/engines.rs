@@ -19,7 +19,11 @@ struct RequestedPath<'r> {
 
 /// What asks for a path.
 enum PathOrigin<'r> {
-    File(&'r FileRequest),
+    File {
+        file: &'r FileRequest,
+        /// Not written with data.
+        is_read: bool,
+    },
     /// The annotation with this key.
     Annotation(&'static str),
 }
@@ -28,7 +32,7 @@ impl RequestedPath<'_> {
     /// `podkey.dev/files[0].secret`, or the annotation's key.
     fn place(&self, field: &str) -> String {
         match self.origin {
-            PathOrigin::File(file) => format!("{}.{field}", file.place()),
+            PathOrigin::File { file, .. } => format!("{}.{}", file.place(), file.field(field)),
             PathOrigin::Annotation(key) => key.to_owned(),
         }
     }
@@ -36,7 +40,7 @@ impl RequestedPath<'_> {
     /// The place in a warning, which has to be short.
     fn short(&self) -> String {
         match self.origin {
-            PathOrigin::File(file) => format!("files[{}]", file.index),
+            PathOrigin::File { file, .. } => format!("files[{}]", file.index),
             PathOrigin::Annotation(key) => format!("a path in {key}"),
         }
     }
@@ -44,7 +48,7 @@ impl RequestedPath<'_> {
     /// Whether the path is read. A path with `data` is written.
     fn is_read(&self) -> bool {
         match self.origin {
-            PathOrigin::File(file) => file.data.is_none(),
+            PathOrigin::File { is_read, .. } => is_read,
             PathOrigin::Annotation(_) => true,
         }
     }
@@ -105,10 +109,15 @@ fn check_raw(requested: &RequestedPath<'_>, problems: &mut Problems, warnings: &
 }
 
 fn requested_paths(request: &InjectionRequest) -> Vec<RequestedPath<'_>> {
-    let files = request.files.iter().map(|file| RequestedPath {
-        path: file.secret.path(),
-        version: file.version,
-        origin: PathOrigin::File(file),
+    let files = request.files.iter().flat_map(|file| {
+        file.requests().map(move |request| RequestedPath {
+            path: request.secret,
+            version: request.version,
+            origin: PathOrigin::File {
+                file,
+                is_read: request.data.is_none(),
+            },
+        })
     });
     let env = request.env.iter().map(|env| RequestedPath {
         path: &env.secret,

@@ -3,7 +3,7 @@
 use crate::inject::config::{AllowRule, Condition};
 use crate::inject::pod::Pod;
 use crate::inject::problem::NoRule;
-use crate::plan::{PathTemplate, Pattern, Plan};
+use crate::plan::{PathTemplate, Pattern, Plan, PlannedFile};
 
 /// Succeeds if one rule allows everything that the pod asks for; else reports which rule comes nearest. The login of the job is
 /// not checked: the operator chose it.
@@ -60,15 +60,20 @@ impl AllowRule {
             Condition::Roles => unmet(plan.login.as_ref()?.role.as_str()),
             Condition::AuthMounts => unmet(plan.login.as_ref()?.mount.as_str()),
             Condition::Secrets => {
-                let files = plan.files.iter().map(|file| &file.secret);
+                let files = plan
+                    .files
+                    .iter()
+                    .flat_map(PlannedFile::requests)
+                    .map(|request| &request.secret);
                 let mut paths = files.chain(plan.env.iter().map(|env| &env.secret));
                 let unmet = paths.find_map(|path| unmet(path.as_str()));
                 unmet.or_else(|| first_unmet_of_job(patterns?, plan))
             }
             // `writes` that is left out matches nothing. A job only reads.
             Condition::Writes => {
-                let written = plan.files.iter().filter(|file| file.data.is_some());
-                let mut paths = written.map(|file| file.secret.as_str());
+                let requests = plan.files.iter().flat_map(PlannedFile::requests);
+                let written = requests.filter(|request| request.data.is_some());
+                let mut paths = written.map(|request| request.secret.as_str());
                 paths.find(|path| !matches(path))
             }
         }
@@ -78,7 +83,11 @@ impl AllowRule {
 /// The first path that the job reads and no pattern matches, whatever the job's placeholders become.
 fn first_unmet_of_job<'v, C>(patterns: &[Pattern], plan: &'v Plan<C>) -> Option<&'v str> {
     let job = plan.job.as_ref()?;
-    let files = job.files.iter().map(|file| &file.secret);
+    let files = job
+        .files
+        .iter()
+        .flat_map(PlannedFile::requests)
+        .map(|request| &request.secret);
     let mut paths = files.chain(job.env.iter().map(|env| &env.secret));
     let matches = |path: &PathTemplate| patterns.iter().any(|pattern| pattern.matches_template(path));
     paths.find(|path| !matches(path)).map(|path| path.as_path().as_str())

@@ -5,7 +5,7 @@ use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::files::file::FileRequest;
 use crate::inject::words::keys::{CONNECTION, ENV, EXPORT, FILES, JOB_ENV, ON_CHANGE, REFRESH, ROLE};
 use crate::plan::rules::{Rule, Subject, Violation};
-use crate::plan::{ENV_DIR, MAX_FILES, MAX_ON_CHANGE, OnChange, SECRETS_DIR};
+use crate::plan::{ApiPath, ENV_DIR, MAX_FILES, MAX_ON_CHANGE, MAX_TEMPLATE_REQUESTS, OnChange, SECRETS_DIR};
 
 /// What an author writes that rules are about. The positions in violations are positions in these lists.
 #[derive(Clone, Copy, Default)]
@@ -30,6 +30,13 @@ impl Authored<'_> {
         {
             return (format!("{}.{field}", file.place()), message);
         }
+        if let Subject::Request { file, number } = violation.subject
+            && let Some(file) = self.files.get(file)
+            && let Some(request) = file.requests().nth(number)
+            && let Some((field, message)) = of_request(violation.rule, request.secret)
+        {
+            return (format!("{}.{}", file.place(), file.field(field)), message);
+        }
         (annotation(violation.subject).to_owned(), of_pod(violation, self))
     }
 }
@@ -37,7 +44,7 @@ impl Authored<'_> {
 /// The annotation that a violation is about.
 fn annotation(subject: Subject) -> &'static str {
     match subject {
-        Subject::Plan | Subject::File(_) | Subject::Copy(_) => FILES,
+        Subject::Plan | Subject::File(_) | Subject::Request { .. } | Subject::Templates | Subject::Copy(_) => FILES,
         Subject::Connection => CONNECTION,
         Subject::Login => ROLE,
         Subject::Env | Subject::EnvEntry(_) | Subject::Exec => ENV,
@@ -52,11 +59,10 @@ fn annotation(subject: Subject) -> &'static str {
 pub(crate) const EACH_FIELD: &str =
     "cannot be where `file` has {{ .SecretKey }}, which makes a file of each field: remove one of the two";
 
-/// The field of a file's entry that has to change, and the rest of a sentence that begins with the field.
-/// None: the rule is about the pod as a whole.
-fn of_file(rule: Rule, file: &FileRequest, all: &[FileRequest]) -> Option<(&'static str, String)> {
-    let secret = quoted(file.secret.path().as_str());
-    let name = quoted(&file.file.to_string());
+/// The field that has to change because of a request for this path, and the rest of a sentence that begins with the field. None: the
+/// rule is not about a request.
+fn of_request(rule: Rule, path: &ApiPath) -> Option<(&'static str, String)> {
+    let secret = quoted(path.as_str());
     Some(match rule {
         Rule::SecretHoldsTokens => ("secret", format!("{secret} is about tokens, not a secret")),
         Rule::DataForJob => (
@@ -70,17 +76,35 @@ fn of_file(rule: Rule, file: &FileRequest, all: &[FileRequest]) -> Option<(&'sta
                  or sys"
             ),
         ),
-        Rule::DataChangesEngine => ("data", changes_engine(file)),
+        Rule::DataChangesEngine => ("data", changes_engine(path)),
         Rule::DataWithVersion => (
             "version",
             "is for a secret that is read, and `data` makes the request a write: remove one of the two".to_owned(),
         ),
+        _ => return None,
+    })
+}
+
+/// The field of a file's entry that has to change, and the rest of a sentence that begins with the field.
+/// None: the rule is about the pod as a whole.
+fn of_file(rule: Rule, file: &FileRequest, all: &[FileRequest]) -> Option<(&'static str, String)> {
+    let name = quoted(&file.file.to_string());
+    Some(match rule {
         Rule::EachFieldWithKey => ("key", EACH_FIELD.to_owned()),
+        Rule::EachFieldWithKeys => ("keys", EACH_FIELD.to_owned()),
+        Rule::EachFieldWithTemplate => ("template", EACH_FIELD.to_owned()),
         Rule::EachFieldWithFormat => ("format", EACH_FIELD.to_owned()),
         Rule::EachFieldForJob => ("as", EACH_FIELD.to_owned()),
         Rule::RawNeedsKey => (
             "format",
-            "\"raw\" needs a key: a whole secret is json, yaml, dotenv or properties".to_owned(),
+            "\"raw\" needs a key: several fields are json, yaml, dotenv, shell or properties".to_owned(),
+        ),
+        Rule::NotAVariable { key } => (
+            "keys",
+            format!(
+                "has the name {}, which is no name of a variable ([A-Za-z_][A-Za-z0-9_]*): write NAME: FIELD, or another format",
+                quoted(file.key_name(key))
+            ),
         ),
         Rule::DecodeNeedsKey => ("decode", "needs a key: only one field can be decoded".to_owned()),
         Rule::SameDestination { other } => ("file", conflict(&name, "the destination of", all.get(other))),
@@ -138,6 +162,9 @@ fn of_pod(Violation { subject, rule }: Violation, authored: Authored<'_>) -> Str
             )
         }
         Rule::TooManyFiles(count) => format!("has {count} files, allowed are {MAX_FILES}"),
+        Rule::TooManyRequests(count) => {
+            format!("has templates that name {count} secrets, allowed are {MAX_TEMPLATE_REQUESTS} in one pod")
+        }
         // `of_file` has the words for the rules about a file. The other rules are checked where the config and the annotations are
         // parsed, or they are about what podkey itself adds.
         Rule::TooManyVariables(_)
@@ -153,10 +180,13 @@ fn of_pod(Violation { subject, rule }: Violation, authored: Authored<'_>) -> Str
         | Rule::DataChangesEngine
         | Rule::DataWithVersion
         | Rule::EachFieldWithKey
+        | Rule::EachFieldWithKeys
+        | Rule::EachFieldWithTemplate
         | Rule::EachFieldWithFormat
         | Rule::EachFieldForJob
         | Rule::RawNeedsKey
         | Rule::DecodeNeedsKey
+        | Rule::NotAVariable { .. }
         | Rule::SameDestination { .. }
         | Rule::OverlappingDestination { .. }
         | Rule::InVariablesDirectory
@@ -171,8 +201,7 @@ fn needs_refresh() -> String {
     format!("needs {REFRESH}, for example \"30s\", because without it the files never change: add it, or remove this")
 }
 
-fn changes_engine(file: &FileRequest) -> String {
-    let path = file.secret.path();
+fn changes_engine(path: &ApiPath) -> String {
     format!(
         "{} cannot be written: a write to {} changes what the engine stores. `data` is for endpoints that answer with a secret, \
          such as pki/issue/NAME, ssh/sign/NAME, transit/decrypt/NAME; to read a secret, remove `data`",
@@ -224,29 +253,30 @@ mod tests {
             on_change: &request.on_change,
         };
         let file = Subject::File(1);
+        let secret = Subject::Request { file: 1, number: 0 };
         for (subject, rule, expected) in [
             (
-                file,
+                secret,
                 Rule::SecretHoldsTokens,
                 "files[1].secret: \"kv/data/web\" is about tokens",
             ),
             (
-                file,
+                secret,
                 Rule::DataForJob,
                 "files[1].data: \"kv/data/web\" would be written by each job",
             ),
             (
-                file,
+                secret,
                 Rule::DataForServer,
                 "files[1].data: \"kv/data/web\" belongs to the server itself",
             ),
             (
-                file,
+                secret,
                 Rule::DataChangesEngine,
                 "files[1].data: \"kv/data/web\" cannot be written: a write to \"data\"",
             ),
             (
-                file,
+                secret,
                 Rule::DataWithVersion,
                 "files[1].version: is for a secret that is read",
             ),
@@ -257,6 +287,26 @@ mod tests {
                 "files[1].format: cannot be where `file` has",
             ),
             (file, Rule::EachFieldForJob, "files[1].as: cannot be where `file` has"),
+            (
+                file,
+                Rule::EachFieldWithKeys,
+                "files[1].keys: cannot be where `file` has",
+            ),
+            (
+                file,
+                Rule::EachFieldWithTemplate,
+                "files[1].template: cannot be where `file` has",
+            ),
+            (
+                file,
+                Rule::NotAVariable { key: 0 },
+                "files[1].keys: has the name \"\", which",
+            ),
+            (
+                Subject::Templates,
+                Rule::TooManyRequests(257),
+                "files: has templates that name 257 secrets",
+            ),
             (file, Rule::RawNeedsKey, "files[1].format: \"raw\" needs a key"),
             (file, Rule::DecodeNeedsKey, "files[1].decode: needs a key"),
             (

@@ -16,7 +16,7 @@ pub(super) fn parts(format: Format, text: &str, most: usize) -> Option<Vec<Secre
         Format::Raw => None,
         Format::Json => json::parts(text, most),
         Format::Yaml => yaml(text, most),
-        Format::Dotenv => dotenv(text, most),
+        Format::Dotenv | Format::Shell => dotenv(text, most),
         Format::Properties => properties(text, most),
     }
 }
@@ -101,6 +101,7 @@ fn dotenv(text: &str, most: usize) -> Option<Vec<SecretPart<'_>>> {
 /// The value in a dotenv file with one variable. The value need not be UTF-8, unlike a text for [`parts`].
 pub(super) fn value_of_dotenv(file: &[u8]) -> Option<Vec<u8>> {
     let file = file.strip_suffix(b"\n").unwrap_or(file);
+    let file = file.strip_prefix(b"export ").unwrap_or(file);
     let (name, after) = file.split_at(file.iter().position(|b| *b == b'=')?);
     if !is_variable_name(std::str::from_utf8(name).ok()?) {
         return None;

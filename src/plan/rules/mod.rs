@@ -3,12 +3,15 @@
 
 mod rule;
 
+use std::num::NonZeroU64;
+
 pub(crate) use self::rule::{Rule, Subject, Violation};
 
 use super::{
-    ApiPath, Connection, Decode, Destination, Format, MAX_ENV_SECRETS, MAX_FILES, MAX_ON_CHANGE, OnChange, Plan,
-    PlannedFile, WhenGone, words::words,
+    ApiPath, Connection, Content, Data, Decode, Destination, Format, MAX_ENV_SECRETS, MAX_FILES, MAX_ON_CHANGE,
+    MAX_TEMPLATE_REQUESTS, OnChange, Part, Plan, PlannedFile, SecretRequest, WhenGone, words::words,
 };
+use crate::text::is_variable_name;
 
 words! {
     /// Who reads a secret (`as`).
@@ -25,15 +28,31 @@ words! {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FileShape<'a> {
     pub(crate) read_by: ReadBy,
-    /// The path as written, perhaps with placeholders.
-    pub(crate) secret: &'a ApiPath,
-    pub(crate) has_version: bool,
-    pub(crate) has_data: bool,
-    pub(crate) has_key: bool,
-    pub(crate) decode: Decode,
-    pub(crate) format: Format,
+    pub(crate) content: ContentShape<'a>,
     pub(crate) file: &'a Destination,
     pub(crate) when_gone: WhenGone,
+}
+
+/// The facts about what is in a file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ContentShape<'a> {
+    /// A secret, or a part of a secret.
+    Secret {
+        part: &'a Part,
+        decode: Decode,
+        format: Format,
+    },
+    Template,
+}
+
+/// The facts about one request for a secret.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RequestShape<'a> {
+    pub(crate) read_by: ReadBy,
+    /// The path as written, perhaps with placeholders.
+    pub(crate) secret: &'a ApiPath,
+    pub(crate) version: Option<NonZeroU64>,
+    pub(crate) data: Option<&'a Data>,
 }
 
 /// The facts about refresh that the rules need. The webhook has these facts before there is a plan.
@@ -58,38 +77,73 @@ pub(crate) fn secret(path: &ApiPath) -> Option<Rule> {
 }
 
 /// The most important broken rule about data that is written to the path.
-pub(crate) fn data(file: &FileShape<'_>) -> Option<Rule> {
-    if !file.has_data {
+pub(crate) fn data(request: &RequestShape<'_>) -> Option<Rule> {
+    if request.data.is_none() {
         None
-    } else if file.read_by == ReadBy::Job {
+    } else if request.read_by == ReadBy::Job {
         Some(Rule::DataForJob)
-    } else if file.secret.is_the_servers_own() {
+    } else if request.secret.is_the_servers_own() {
         Some(Rule::DataForServer)
-    } else if file.secret.changes_its_engine().is_some() {
+    } else if request.secret.changes_its_engine().is_some() {
         Some(Rule::DataChangesEngine)
     } else {
-        file.has_version.then_some(Rule::DataWithVersion)
+        request.version.is_some().then_some(Rule::DataWithVersion)
     }
+}
+
+/// The broken rules about one request: [`secret`] and [`data`].
+pub(crate) fn request(request: &RequestShape<'_>) -> impl Iterator<Item = Rule> + use<> {
+    secret(request.secret).into_iter().chain(data(request))
 }
 
 /// The broken rules about the content of a file: the fields and the form.
 pub(crate) fn content(file: &FileShape<'_>) -> impl Iterator<Item = Rule> + use<> {
     let each_field = matches!(file.file, Destination::EachField(_));
-    let whole = !each_field && !file.has_key;
-    [
+    let of_secret = match file.content {
+        ContentShape::Template => None,
+        ContentShape::Secret { part, decode, format } => {
+            let one_field = each_field || part.key().is_some();
+            let mut names = match part {
+                Part::Keys(keys) => Some(keys.iter()),
+                Part::Whole | Part::Key(_) => None,
+            };
+            let with_keys = each_field && names.is_some();
+            let names = names.as_mut().filter(|_| format.names_variables());
+            let key = names.and_then(|names| names.position(|named| !is_variable_name(&named.name)));
+            Some([
+                (each_field && part.key().is_some(), Rule::EachFieldWithKey),
+                (with_keys, Rule::EachFieldWithKeys),
+                (each_field && format != Format::Raw, Rule::EachFieldWithFormat),
+                (!one_field && format == Format::Raw, Rule::RawNeedsKey),
+                (!one_field && decode != Decode::None, Rule::DecodeNeedsKey),
+                (
+                    key.is_some(),
+                    Rule::NotAVariable {
+                        key: key.unwrap_or_default(),
+                    },
+                ),
+            ])
+        }
+    };
+    let rules = [
         (each_field && file.read_by == ReadBy::Job, Rule::EachFieldForJob),
-        (each_field && file.has_key, Rule::EachFieldWithKey),
-        (each_field && file.format != Format::Raw, Rule::EachFieldWithFormat),
-        (whole && file.format == Format::Raw, Rule::RawNeedsKey),
-        (whole && file.decode != Decode::None, Rule::DecodeNeedsKey),
-    ]
-    .into_iter()
-    .filter_map(|(broken, rule)| broken.then_some(rule))
+        (each_field && of_secret.is_none(), Rule::EachFieldWithTemplate),
+    ];
+    let rules = rules.into_iter().chain(of_secret.into_iter().flatten());
+    rules.filter_map(|(broken, rule)| broken.then_some(rule))
 }
 
-/// The broken rules about one file: [`secret`], [`data`] and [`content`].
-pub(crate) fn file(file: &FileShape<'_>) -> impl Iterator<Item = Rule> + use<> {
-    secret(file.secret).into_iter().chain(data(file)).chain(content(file))
+/// The broken rules about one file at a position: [`request`] for each of its requests, and [`content`].
+pub(crate) fn file<'a>(
+    index: usize,
+    file: FileShape<'a>,
+    requests: impl Iterator<Item = RequestShape<'a>>,
+) -> impl Iterator<Item = Violation> {
+    let requests = requests.enumerate().flat_map(move |(number, shape)| {
+        let subject = Subject::Request { file: index, number };
+        request(&shape).map(move |rule| subject.breaks(rule))
+    });
+    requests.chain(content(&file).map(move |rule| Subject::File(index).breaks(rule)))
 }
 
 /// The broken rules about the destinations of all files. A pair of files that cannot both be delivered is reported at the later
@@ -160,12 +214,13 @@ where
     whole.chain(files).chain(too_many).chain(touched)
 }
 
-/// The broken rule about the number of files ([`Subject::Plan`]) or of entries of variables ([`Subject::Env`],
-/// [`Subject::JobEnv`]).
+/// The broken rule about the number of files ([`Subject::Plan`]), of secrets that all templates name ([`Subject::Templates`]), or
+/// of entries of variables ([`Subject::Env`], [`Subject::JobEnv`]).
 pub(crate) fn count(subject: Subject, count: usize) -> Option<Violation> {
     let rule = match subject {
         Subject::Env | Subject::JobEnv if count > MAX_ENV_SECRETS => Rule::TooManyVariables(count),
         Subject::Plan if count > MAX_FILES => Rule::TooManyFiles(count),
+        Subject::Templates if count > MAX_TEMPLATE_REQUESTS => Rule::TooManyRequests(count),
         _ => return None,
     };
     Some(subject.breaks(rule))
@@ -204,6 +259,7 @@ pub(crate) fn plan(plan: &Plan) -> impl Iterator<Item = Violation> {
         count(Subject::Plan, files),
         count(Subject::Env, plan.env.len()),
         count(Subject::JobEnv, job_env().count()),
+        count(Subject::Templates, plan.template_requests()),
     ];
     let Connection {
         address,
@@ -211,10 +267,16 @@ pub(crate) fn plan(plan: &Plan) -> impl Iterator<Item = Violation> {
         ..
     } = &plan.connection;
     let insecure = connection(address.is_tls(), *allow_insecure_http);
-    let of_files = plan
-        .file_shapes()
-        .enumerate()
-        .flat_map(|(index, shape)| file(&shape).map(move |rule| Subject::File(index).breaks(rule)));
+    let of_files = plan.files.iter().enumerate();
+    let of_files = of_files.flat_map(|(index, planned)| {
+        let requests = planned.requests().iter().map(|request| request.shape(ReadBy::Init));
+        file(index, planned.shape(ReadBy::Init), requests)
+    });
+    let of_job_files = (plan.files.len()..).zip(plan.job.iter().flat_map(|job| &job.files));
+    let of_job_files = of_job_files.flat_map(|(index, planned)| {
+        let requests = planned.requests().iter().map(|request| request.shape(ReadBy::Job));
+        file(index, planned.shape(ReadBy::Job), requests)
+    });
     let env = plan.env.iter().enumerate();
     let env = env.filter_map(|(index, env)| Some(Subject::EnvEntry(index).breaks(secret(&env.secret)?)));
     let job_env = job_env().enumerate();
@@ -232,6 +294,7 @@ pub(crate) fn plan(plan: &Plan) -> impl Iterator<Item = Violation> {
         .chain(whole)
         .chain(insecure.map(|rule| Subject::Connection.breaks(rule)))
         .chain(of_files)
+        .chain(of_job_files)
         .chain(env)
         .chain(job_env)
         .chain(refresh(plan.refresh_shape()))
@@ -243,9 +306,16 @@ pub(crate) fn plan(plan: &Plan) -> impl Iterator<Item = Violation> {
 impl Plan {
     fn file_shapes(&self) -> impl Iterator<Item = FileShape<'_>> + Clone {
         let job = self.job.iter().flat_map(|job| &job.files);
-        let job = job.map(|file| file.shape(ReadBy::Job, file.secret.as_path()));
-        let init = self.files.iter().map(|file| file.shape(ReadBy::Init, &file.secret));
-        init.chain(job)
+        let job = job.map(|file| file.shape(ReadBy::Job));
+        self.files.iter().map(|file| file.shape(ReadBy::Init)).chain(job)
+    }
+
+    /// How many secrets all templates name.
+    fn template_requests(&self) -> usize {
+        let job = self.job.iter().flat_map(|job| &job.files);
+        let job = job.map(|file| file.content.template_requests());
+        let init = self.files.iter().map(|file| file.content.template_requests());
+        init.chain(job).sum()
     }
 
     fn refresh_shape(&self) -> RefreshShape<'_, impl Iterator<Item = FileShape<'_>> + Clone> {
@@ -263,17 +333,46 @@ impl Plan {
 }
 
 impl<P> PlannedFile<P> {
-    fn shape<'a>(&'a self, read_by: ReadBy, secret: &'a ApiPath) -> FileShape<'a> {
+    fn shape(&self, read_by: ReadBy) -> FileShape<'_> {
         FileShape {
             read_by,
-            secret,
-            has_version: self.version.is_some(),
-            has_data: self.data.is_some(),
-            has_key: self.key.is_some(),
-            decode: self.decode,
-            format: self.format,
+            content: self.content.shape(),
             file: &self.file,
             when_gone: self.when_gone,
+        }
+    }
+}
+
+impl<P> Content<P> {
+    /// What the rules ask about the content.
+    pub(crate) fn shape(&self) -> ContentShape<'_> {
+        match self {
+            Self::Secret(content) => ContentShape::Secret {
+                part: &content.part,
+                decode: content.decode,
+                format: content.format,
+            },
+            Self::Template(_) => ContentShape::Template,
+        }
+    }
+
+    /// How many secrets the template names. 0: the content is no template.
+    pub(crate) fn template_requests(&self) -> usize {
+        match self {
+            Self::Secret(_) => 0,
+            Self::Template(template) => template.requests().len(),
+        }
+    }
+}
+
+impl<P: AsRef<ApiPath>> SecretRequest<P> {
+    /// What the rules ask about the request.
+    pub(crate) fn shape(&self, read_by: ReadBy) -> RequestShape<'_> {
+        RequestShape {
+            read_by,
+            secret: self.secret.as_ref(),
+            version: self.version,
+            data: self.data.as_ref(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 #[cfg(doc)]
 use crate::plan::{ApiPath, Destination, OnChange, Plan};
-use crate::plan::{ENV_DIR, MAX_ENV_SECRETS, MAX_FILES, MAX_ON_CHANGE};
+use crate::plan::{ENV_DIR, MAX_ENV_SECRETS, MAX_FILES, MAX_ON_CHANGE, MAX_TEMPLATE_REQUESTS};
 
 /// A broken rule, with the part of the plan that breaks the rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,16 @@ pub(crate) enum Subject {
     JobLogin,
     /// The file at this position: the files of `init` first, then the files of the job, as in [`Plan::destinations`].
     File(usize),
+    /// A request of a file: the position of the file as in [`Self::File`], and the number of the request. (Only a template has more
+    /// than one.)
+    Request {
+        /// The position of the file.
+        file: usize,
+        /// The number of the request in the file, from 0.
+        number: usize,
+    },
+    /// All secrets that templates name.
+    Templates,
     /// All variables that `init` reads (`podkey.dev/env`).
     Env,
     /// The entry at this position of the variables that `init` reads.
@@ -69,6 +79,10 @@ pub(crate) enum Rule {
     DataWithVersion,
     /// `{{ .SecretKey }}` makes a file for each field, but a key chooses one field.
     EachFieldWithKey,
+    /// `{{ .SecretKey }}` makes a file for each field, but `keys` puts several fields into one file.
+    EachFieldWithKeys,
+    /// `{{ .SecretKey }}` makes a file for each field of one secret, and a template makes one file of any secrets.
+    EachFieldWithTemplate,
     /// A file for each field has the field's bytes and no other format.
     EachFieldWithFormat,
     /// The started hook writes only files whose names are known when the pod is made.
@@ -77,6 +91,11 @@ pub(crate) enum Rule {
     RawNeedsKey,
     /// One field is decoded, never a whole secret.
     DecodeNeedsKey,
+    /// A name of `keys` is not the name of a variable, and the format writes variables.
+    NotAVariable {
+        /// The position of the name.
+        key: usize,
+    },
     /// Two files have one destination.
     SameDestination {
         /// The position of the earlier file.
@@ -113,6 +132,8 @@ pub(crate) enum Rule {
     NothingToDeliver,
     /// More than [`MAX_FILES`] files.
     TooManyFiles(usize),
+    /// More than [`MAX_TEMPLATE_REQUESTS`] secrets in all templates.
+    TooManyRequests(usize),
     /// More than [`MAX_ENV_SECRETS`] entries of one kind.
     TooManyVariables(usize),
     /// Commands start with variables only where `init` reads variables and no job hook exports them.
@@ -137,10 +158,13 @@ impl fmt::Display for Rule {
             Self::DataChangesEngine => "a write to the path changes the engine, and the answer holds no secret",
             Self::DataWithVersion => "a version is for a secret that is read, and data makes the request a write",
             Self::EachFieldWithKey => "one file for each field takes no key",
+            Self::EachFieldWithKeys => "one file for each field takes no keys",
+            Self::EachFieldWithTemplate => "one file for each field takes no template",
             Self::EachFieldWithFormat => "one file for each field is always raw",
             Self::EachFieldForJob => "the job cannot read one file for each field",
             Self::RawNeedsKey => "the format raw needs a key",
             Self::DecodeNeedsKey => "decode needs a key",
+            Self::NotAVariable { .. } => "a name of keys is not the name of a variable",
             Self::SameDestination { .. } => "another file has the same destination",
             Self::OverlappingDestination { .. } => "another file's destination is above or below this destination",
             Self::InVariablesDirectory => {
@@ -160,6 +184,12 @@ impl fmt::Display for Rule {
             Self::TouchedIsReplaced => "each change replaces the touched file, because podkey writes files there",
             Self::NothingToDeliver => "no file and no variable to deliver",
             Self::TooManyFiles(count) => return write!(f, "{count} files, at most {MAX_FILES} are allowed"),
+            Self::TooManyRequests(count) => {
+                return write!(
+                    f,
+                    "templates name {count} secrets, at most {MAX_TEMPLATE_REQUESTS} are allowed"
+                );
+            }
             Self::TooManyVariables(count) => {
                 return write!(f, "{count} entries of one kind, at most {MAX_ENV_SECRETS} are allowed");
             }

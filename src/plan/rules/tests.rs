@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::tests::{data, fresh_plan, plan};
-use crate::plan::{JobPlan, JobPolicy};
+use crate::plan::tests::{data, fresh_plan, plan, secret, template};
+use crate::plan::{JobPlan, JobPolicy, Keys, NamedField, PathTemplate, SecretContent};
 
 /// The position of a rule among all rules.
 fn position(rule: Rule) -> usize {
@@ -42,15 +42,34 @@ fn position(rule: Rule) -> usize {
         Rule::InitNeedsLogin => 28,
         Rule::JobNeedsLogin => 29,
         Rule::InsecureHttp => 30,
+        Rule::EachFieldWithKeys => 31,
+        Rule::EachFieldWithTemplate => 32,
+        Rule::NotAVariable { .. } => 33,
+        Rule::TooManyRequests(_) => 34,
     }
 }
 /// The number of rules, which is the number of arms in [`position`].
-const RULES: usize = 31;
+const RULES: usize = 35;
 
 type Change = fn(&mut Plan);
 
 fn job(plan: &mut Plan) -> &mut JobPlan {
     plan.job.as_mut().unwrap()
+}
+
+fn written(path: &str) -> SecretRequest {
+    SecretRequest {
+        data: Some(data()),
+        ..SecretRequest::read(path.parse().unwrap())
+    }
+}
+
+fn keys(name: &str) -> Part {
+    let named = NamedField {
+        name: name.to_owned(),
+        field: "k".to_owned(),
+    };
+    Part::Keys(Keys::try_from(vec![named]).unwrap())
 }
 
 fn on_change(plan: &mut Plan, actions: &[&str]) {
@@ -61,13 +80,13 @@ fn on_change(plan: &mut Plan, actions: &[&str]) {
 /// Changes of a plan with a job and without refresh, each with the one rule that it breaks.
 const ONCE: &[(Change, Subject, Rule)] = &[
     (
-        |p| p.files[0].secret = "ns/auth/token/lookup-self".parse().unwrap(),
-        Subject::File(0),
+        |p| secret(&mut p.files[0]).request.secret = "ns/auth/token/lookup-self".parse().unwrap(),
+        Subject::Request { file: 0, number: 0 },
         Rule::SecretHoldsTokens,
     ),
     (
-        |p| job(p).files[0].secret = "auth/token/{job}".parse().unwrap(),
-        Subject::File(1),
+        |p| secret(&mut job(p).files[0]).request.secret = "auth/token/{job}".parse().unwrap(),
+        Subject::Request { file: 1, number: 0 },
         Rule::SecretHoldsTokens,
     ),
     (
@@ -81,27 +100,27 @@ const ONCE: &[(Change, Subject, Rule)] = &[
         Rule::SecretHoldsTokens,
     ),
     (
-        |p| job(p).files[0].data = Some(data()),
-        Subject::File(1),
+        |p| secret(&mut job(p).files[0]).request.data = Some(data()),
+        Subject::Request { file: 1, number: 0 },
         Rule::DataForJob,
     ),
     (
-        |p| (p.files[0].secret, p.files[0].data) = ("ns/sys/mounts/x".parse().unwrap(), Some(data())),
-        Subject::File(0),
+        |p| secret(&mut p.files[0]).request = written("ns/sys/mounts/x"),
+        Subject::Request { file: 0, number: 0 },
         Rule::DataForServer,
     ),
     (
-        |p| (p.files[0].secret, p.files[0].data) = ("kv/data/web".parse().unwrap(), Some(data())),
-        Subject::File(0),
+        |p| secret(&mut p.files[0]).request = written("kv/data/web"),
+        Subject::Request { file: 0, number: 0 },
         Rule::DataChangesEngine,
     ),
     (
         |p| {
-            let file = &mut p.files[0];
-            (file.secret, file.version) = ("pki/issue/web".parse().unwrap(), std::num::NonZeroU64::new(1));
-            file.data = Some(data());
+            let request = &mut secret(&mut p.files[0]).request;
+            *request = written("pki/issue/web");
+            request.version = NonZeroU64::new(1);
         },
-        Subject::File(0),
+        Subject::Request { file: 0, number: 0 },
         Rule::DataWithVersion,
     ),
     (
@@ -112,7 +131,8 @@ const ONCE: &[(Change, Subject, Rule)] = &[
     (
         |p| {
             let file = &mut p.files[0];
-            (file.file, file.key, file.format) = ("{{ .SecretKey }}".parse().unwrap(), None, Format::Json);
+            file.file = "{{ .SecretKey }}".parse().unwrap();
+            (secret(file).part, secret(file).format) = (Part::Whole, Format::Json);
         },
         Subject::File(0),
         Rule::EachFieldWithFormat,
@@ -120,20 +140,75 @@ const ONCE: &[(Change, Subject, Rule)] = &[
     (
         |p| {
             let file = &mut job(p).files[0];
-            (file.file, file.format) = ("{{ .SecretKey }}".parse().unwrap(), Format::Raw);
+            file.file = "{{ .SecretKey }}".parse().unwrap();
+            secret(file).format = Format::Raw;
         },
         Subject::File(1),
         Rule::EachFieldForJob,
     ),
     (
-        |p| (p.files[0].key, p.files[0].decode) = (None, Decode::None),
+        |p| {
+            let content = secret(&mut p.files[0]);
+            (content.part, content.decode) = (Part::Whole, Decode::None);
+        },
         Subject::File(0),
         Rule::RawNeedsKey,
     ),
     (
-        |p| (p.files[0].key, p.files[0].format) = (None, Format::Yaml),
+        |p| {
+            let content = secret(&mut p.files[0]);
+            (content.part, content.format) = (Part::Whole, Format::Yaml);
+        },
         Subject::File(0),
         Rule::DecodeNeedsKey,
+    ),
+    (
+        |p| {
+            let file = &mut p.files[0];
+            file.file = "{{ .SecretKey }}".parse().unwrap();
+            (secret(file).part, secret(file).decode) = (keys("A"), Decode::None);
+        },
+        Subject::File(0),
+        Rule::EachFieldWithKeys,
+    ),
+    (
+        |p| {
+            let file = &mut p.files[0];
+            (file.file, file.content) = ("{{ .SecretKey }}".parse().unwrap(), template(&["kv/data/web"]));
+        },
+        Subject::File(0),
+        Rule::EachFieldWithTemplate,
+    ),
+    (
+        |p| {
+            let content = secret(&mut p.files[0]);
+            (content.part, content.decode, content.format) = (keys("A-B"), Decode::None, Format::Shell);
+        },
+        Subject::File(0),
+        Rule::NotAVariable { key: 0 },
+    ),
+    (
+        |p| p.files[0].content = template(&["kv/data/web", "auth/token/lookup-self"]),
+        Subject::Request { file: 0, number: 1 },
+        Rule::SecretHoldsTokens,
+    ),
+    (
+        |p| {
+            let of = |index| format!("f{index}").parse().unwrap();
+            let content = template(&["kv/data/web"; 64]);
+            p.files = vec![
+                PlannedFile {
+                    content,
+                    ..p.files[0].clone()
+                };
+                4
+            ];
+            let files = p.files.iter_mut().enumerate().skip(1);
+            files.for_each(|(index, file)| file.file = of(index));
+            job(p).files[0].content = template(&["kv/data/{job}"]);
+        },
+        Subject::Templates,
+        Rule::TooManyRequests(257),
     ),
     (
         |p| p.files.push(p.files[0].clone()),
@@ -349,22 +424,29 @@ fn destination() -> impl Strategy<Value = &'static str> {
 
 prop_compose! {
     fn any_file()(
-        secret in prop::sample::select(vec!["kv/data/a", "pki/issue/a", "sys/x", "auth/token/lookup-self", "kv/data/{job}"]),
+        path in prop::sample::select(vec!["kv/data/a", "pki/issue/a", "sys/x", "auth/token/lookup-self", "kv/data/{job}"]),
         file in destination(),
-        has_key in any::<bool>(),
+        part in prop::sample::select(vec![Part::Whole, Part::Key("k".to_owned()), keys("A"), keys("a.b")]),
+        is_template in prop::bool::weighted(0.2),
         has_version in any::<bool>(),
         has_data in any::<bool>(),
         decode in prop::sample::select(Decode::NAMES),
         format in prop::sample::select(Format::NAMES),
         when_gone in prop::sample::select(WhenGone::NAMES),
     ) -> PlannedFile {
-        PlannedFile {
-            secret: secret.parse().unwrap(),
-            version: has_version.then_some(std::num::NonZeroU64::MIN),
+        let request = SecretRequest {
+            secret: path.parse().unwrap(),
+            version: has_version.then_some(NonZeroU64::MIN),
             data: has_data.then(data),
-            key: has_key.then(|| "k".to_owned()),
+        };
+        let content = Content::Secret(SecretContent {
+            request,
+            part,
             decode: decode.parse().unwrap(),
             format: format.parse().unwrap(),
+        });
+        PlannedFile {
+            content: if is_template { template(&[path, "kv/data/b"]) } else { content },
             file: file.parse().unwrap(),
             mode: crate::plan::Mode::OWNER,
             when_gone: when_gone.parse().unwrap(),
@@ -421,14 +503,22 @@ prop_compose! {
     }
 }
 
-fn for_job(file: PlannedFile) -> PlannedFile<crate::plan::PathTemplate> {
+fn for_job(file: PlannedFile) -> PlannedFile<PathTemplate> {
+    let content = match file.content {
+        Content::Secret(content) => Content::Secret(SecretContent {
+            request: SecretRequest {
+                secret: content.request.secret.as_str().parse().unwrap(),
+                version: content.request.version,
+                data: content.request.data,
+            },
+            part: content.part,
+            decode: content.decode,
+            format: content.format,
+        }),
+        Content::Template(_) => template(&["kv/data/{job}"]),
+    };
     PlannedFile {
-        secret: file.secret.as_str().parse().unwrap(),
-        version: file.version,
-        data: file.data,
-        key: file.key,
-        decode: file.decode,
-        format: file.format,
+        content,
         file: file.file,
         mode: file.mode,
         when_gone: file.when_gone,

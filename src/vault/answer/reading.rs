@@ -32,6 +32,11 @@ impl Reading {
         self.text(&self.data)
     }
 
+    /// The whole body of the answer.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// The whole `data` of the answer: for a KV v2 secret, the object with `data` and `metadata`.
     pub(crate) fn whole_data(&self) -> &str {
         self.text(&self.whole)

@@ -5,10 +5,13 @@ use std::num::NonZeroU64;
 use std::str::FromStr;
 
 use crate::inject::problem::{Problems, one_of, quoted, unquoted};
-use crate::inject::request::files::file::{FileRequest, SecretSource, place};
+use crate::inject::request::files::file::{FileRequest, RequestedContent, place};
 use crate::inject::yaml::Node;
 use crate::plan::rules::ReadBy;
-use crate::plan::{Data, Decode, Destination, Format, Invalid, Mode, WhenGone};
+use crate::plan::{
+    ApiPath, Content, Data, Decode, Destination, Format, Invalid, Mode, Part, PathTemplate, SecretContent,
+    SecretRequest, TemplateContent, WhenGone,
+};
 
 /// The fields that are parsed so far. A field that does not parse stays empty and is reported.
 #[derive(Default)]
@@ -17,32 +20,81 @@ pub(super) struct Draft {
     pub(super) secret: Option<SecretSource>,
     pub(super) data: Option<Data>,
     pub(super) file: Option<Destination>,
-    pub(super) key: Option<String>,
+    pub(super) part: Option<Part>,
     pub(super) decode: Decode,
     pub(super) format: Option<Format>,
+    pub(super) delims: Option<[String; 2]>,
+    pub(super) template: Option<TemplateSource>,
     pub(super) mode: Option<Mode>,
     pub(super) version: Option<NonZeroU64>,
     pub(super) env: Option<String>,
     pub(super) when_gone: WhenGone,
 }
 
+/// The path of a secret, by who reads the secret (the field `as`).
+pub(super) enum SecretSource {
+    Init(ApiPath),
+    Job(PathTemplate),
+}
+
+/// A template, by who reads its secrets.
+pub(super) enum TemplateSource {
+    Init(TemplateContent),
+    Job(TemplateContent<PathTemplate>),
+}
+
+impl SecretSource {
+    /// The path, with the placeholders of a job still in it.
+    pub(super) fn path(&self) -> &ApiPath {
+        match self {
+            Self::Init(path) => path,
+            Self::Job(path) => path.as_path(),
+        }
+    }
+}
+
+impl TemplateSource {
+    /// Whether the template is text alone.
+    pub(super) fn reads_nothing(&self) -> bool {
+        match self {
+            Self::Init(template) => template.requests().is_empty(),
+            Self::Job(template) => template.requests().is_empty(),
+        }
+    }
+}
+
 impl Draft {
     /// The entry, if it has what an entry must have.
     pub(super) fn finish(self, index: usize) -> Option<FileRequest> {
         let file = self.file?;
-        let is_one_field = self.key.is_some() || matches!(file, Destination::EachField(_));
+        let part = self.part.unwrap_or(Part::Whole);
+        let is_one_field = part.key().is_some() || matches!(file, Destination::EachField(_));
         let default_format = match is_one_field {
             true => Format::Raw,
             false => Format::Json,
         };
+        let (version, data) = (self.version, self.data);
+        let (decode, format) = (self.decode, self.format.unwrap_or(default_format));
+        let content = match (self.template, self.secret) {
+            (Some(TemplateSource::Init(template)), _) => RequestedContent::Init(Content::Template(template)),
+            (Some(TemplateSource::Job(template)), _) => RequestedContent::Job(Content::Template(template)),
+            (None, Some(SecretSource::Init(secret))) => RequestedContent::Init(Content::Secret(SecretContent {
+                request: SecretRequest { secret, version, data },
+                part,
+                decode,
+                format,
+            })),
+            (None, Some(SecretSource::Job(secret))) => RequestedContent::Job(Content::Secret(SecretContent {
+                request: SecretRequest { secret, version, data },
+                part,
+                decode,
+                format,
+            })),
+            (None, None) => return None,
+        };
         Some(FileRequest {
             index,
-            secret: self.secret?,
-            version: self.version,
-            data: self.data,
-            key: self.key,
-            decode: self.decode,
-            format: self.format.unwrap_or(default_format),
+            content,
             file,
             mode: self.mode,
             env: self.env,
@@ -73,7 +125,7 @@ impl<'y> FieldValue<'y, '_> {
     }
 
     /// The value, which has to be one text.
-    fn text(&mut self) -> Option<Cow<'y, str>> {
+    pub(super) fn text(&mut self) -> Option<Cow<'y, str>> {
         let why = match std::mem::replace(&mut self.node, Node::Null) {
             Node::Scalar(text) => return Some(text),
             Node::Null => "has no value",

@@ -41,6 +41,9 @@ pub(super) fn parse(text: &str, problems: &mut Problems) -> Vec<FileRequest> {
             _ => problems.push(place(index), "is not a set of fields, for example \"secret: …\""),
         }
     }
+    let secrets = files.iter().map(|file| file.content.template_requests()).sum();
+    let too_many = rules::count(Subject::Templates, secrets);
+    report(too_many.into_iter(), Authored::default(), problems);
     let destinations = rules::destinations(files.iter().map(|file| &file.file));
     let authored = Authored {
         files: &files,

@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 use crate::inject::problem::{Problems, did_you_mean, unquoted};
 use crate::inject::request::files::draft::{Draft, FieldValue};
-use crate::inject::request::files::fields::FIELDS;
-use crate::inject::request::files::file::{FileRequest, place};
+use crate::inject::request::files::fields::{FIELDS, OF_ONE_SECRET, SECRET};
+use crate::inject::request::files::file::{FileRequest, TEMPLATE, place};
 use crate::inject::request::rules::{Authored, EACH_FIELD, report};
 use crate::inject::yaml::Node;
 use crate::plan::Destination;
-use crate::plan::rules::{self, Subject, Violation};
+use crate::plan::rules;
 
 /// Parses one entry. None: the entry has problems.
 pub(super) fn parse(
@@ -19,6 +19,7 @@ pub(super) fn parse(
 ) -> Option<FileRequest> {
     let before = problems.len();
     let mut draft = Draft::default();
+    check_alternatives(index, &written, problems);
     for field in FIELDS {
         let name = field.documented.key;
         match written.iter().position(|(written, _)| written == name) {
@@ -54,10 +55,29 @@ pub(super) fn parse(
     (problems.len() == before).then_some(file)
 }
 
+/// Reports an entry that names no secret, and fields that a template takes the place of.
+fn check_alternatives(index: usize, written: &[(Cow<'_, str>, Node<'_>)], problems: &mut Problems) {
+    let has = |field: &str| written.iter().any(|(written, _)| written == field);
+    if !has(TEMPLATE) {
+        if !has(SECRET) {
+            problems.push(
+                format!("{}.{SECRET}", place(index)),
+                "is missing: the path to read, as in `vault read`",
+            );
+        }
+        return;
+    }
+    for field in OF_ONE_SECRET.into_iter().filter(|field| has(field)) {
+        problems.push(
+            format!("{}.{field}", place(index)),
+            "cannot be beside `template`, which names its secrets and fields itself: remove one of the two",
+        );
+    }
+}
+
 /// Reports fields of one entry that exclude or need each other.
 fn check_together(file: &FileRequest, problems: &mut Problems) {
-    let subject = Subject::File(0);
-    let violations = rules::file(&file.shape()).map(|rule| Violation { subject, rule });
+    let violations = rules::file(0, file.shape(), file.requests());
     let authored = Authored {
         files: std::slice::from_ref(file),
         on_change: &[],

@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 
 use crate::inject::problem::quoted;
-use crate::inject::request::files::draft::{Draft, FieldValue};
-use crate::inject::request::files::file::{SecretSource, unfilled};
+use crate::inject::request::files::draft::{Draft, FieldValue, SecretSource, TemplateSource};
+use crate::inject::request::files::file::{TEMPLATE, unfilled};
 use crate::inject::request::name;
 use crate::inject::words::{DocumentedKey, Scope};
 use crate::inject::yaml::Node;
 use crate::plan::rules::ReadBy;
-use crate::plan::{Data, Decode, Format, Invalid, Value, WhenGone, spelling};
+use crate::plan::{
+    ApiPath, Data, Decode, Format, Invalid, Keys, MAX_KEY_BYTES, NamedField, Part, PathTemplate, TemplateContent,
+    Value, WhenGone, spelling,
+};
+use crate::template::MissingField;
 use crate::text::{is_variable_name, takes_over};
 
 /// One field.
@@ -20,9 +24,6 @@ pub(crate) struct FileField {
     /// Parses the value, reports what is wrong with it, and keeps the result in the draft.
     pub(super) parse: fn(FieldValue<'_, '_>, &mut Draft),
 }
-
-/// The longest name of a secret's field, in bytes.
-const MAX_KEY_BYTES: usize = 512;
 
 /// The longest name of a variable, in bytes.
 const MAX_ENV_BYTES: usize = 256;
@@ -62,23 +63,34 @@ const fn required(
     }
 }
 
+/// The field that names one secret.
+pub(super) const SECRET: &str = "secret";
+/// The fields that a template takes the place of.
+pub(super) const OF_ONE_SECRET: [&str; 7] = [SECRET, "data", "key", "keys", "decode", "format", "version"];
+
 /// In the order in which the fields are parsed: a parser may use what the parsers before it found.
 #[rustfmt::skip]
 pub(crate) const FIELDS: &[FileField] = &[
     field("as", Scope::JobHooks, "`init`", "job", "Who reads the secret: podkey-init, or the job with the job's own identity.",
         |mut value, draft| draft.read_by = value.one_of(ReadBy::NAMES).unwrap_or_default()),
-    required("secret", "the path to read, as in `vault read`", "kv/data/web",
+    field(SECRET, Scope::AllPods, "required without `template`", "kv/data/web",
         "The API path of the secret, as in `vault read`. Paths of KV version 2 contain `/data/`.", secret),
     field("data", Scope::AllPods, "the path is read", "{ common_name: web.example.com }",
         "Fields to write the path with: the answer to the write is the secret.", data),
     required("file", "where the secret goes", "web.env",
         "Where the file is: an absolute path, or a path below `/podkey/secrets/`.", file),
     field("key", Scope::AllPods, "the whole secret", "password", "The field of the secret to deliver.",
-        |mut value, draft| draft.key = value.checked(key)),
+        |mut value, draft| draft.part = value.checked(key).map(Part::Key)),
+    field("keys", Scope::AllPods, "the whole secret", "{ DB_USER: username, DB_PASSWORD: password }",
+        "The fields of the secret to deliver, in this order: each as `NAME: FIELD`, or a list of fields.", keys),
     field("decode", Scope::AllPods, "`none`", "base64", "What the field's text is decoded from.",
         |mut value, draft| draft.decode = value.one_of(Decode::NAMES).unwrap_or_default()),
     field("format", Scope::AllPods, "`raw` with `key`, else `json`", "dotenv", "How the secret is written into the file.",
         |mut value, draft| draft.format = value.one_of(Format::NAMES)),
+    field("delims", Scope::AllPods, "`{{` and `}}`", "[\"[[\", \"]]\"]",
+        "The two texts that stand for `{{` and `}}` in `template`.", delims),
+    field(TEMPLATE, Scope::AllPods, "the secret as `format` writes it", "user={{ with secret \"kv/data/web\" }}{{ .Data.data.user }}{{ end }}",
+        "The text of the file, in the language of Go's text/template with the functions of consul-template.", template),
     field("mode", Scope::AllPods, "`0400` where one user reads, else `0440` with `fsGroup`, else `0444`", "\"0440\"",
         "The permissions of the file.",
         |mut value, draft| draft.mode = value.parsed()),
@@ -94,12 +106,12 @@ pub(crate) const FIELDS: &[FileField] = &[
 ];
 
 fn secret(mut value: FieldValue<'_, '_>, draft: &mut Draft) {
-    fn path<T: std::str::FromStr<Err = Invalid>>(text: &str) -> Result<T, String> {
-        spelling::parse(text, spelling::of_path).map_err(|why| format!("{} {why}", quoted(text)))
+    fn quoted_path<T: std::str::FromStr<Err = Invalid>>(text: &str) -> Result<T, String> {
+        path(text).map_err(|why| format!("{} {why}", quoted(text)))
     }
     draft.secret = match draft.read_by {
-        ReadBy::Init => value.checked(path).map(SecretSource::Init),
-        ReadBy::Job => value.checked(path).map(SecretSource::Job),
+        ReadBy::Init => value.checked(quoted_path).map(SecretSource::Init),
+        ReadBy::Job => value.checked(quoted_path).map(SecretSource::Job),
     };
     if let Some(SecretSource::Init(path)) = &draft.secret
         && let Some(why) = unfilled(path, "add `as: job`")
@@ -128,6 +140,91 @@ fn key(text: &str) -> Result<String, String> {
         return Err(format!("{} is longer than {MAX_KEY_BYTES} bytes", quoted(text)));
     }
     Ok(text.to_owned())
+}
+
+fn keys(mut value: FieldValue<'_, '_>, draft: &mut Draft) {
+    if draft.part.is_some() {
+        value.problem("cannot be beside `key`, which names one field: remove one of the two");
+        return;
+    }
+    let named: Option<Vec<NamedField>> = match std::mem::replace(&mut value.node, Node::Null) {
+        Node::Map(fields) => fields.into_iter().map(|(name, node)| named(&name, node)).collect(),
+        Node::List(fields) => {
+            let fields = fields.into_iter().map(|node| match node {
+                Node::Scalar(field) => Some(NamedField {
+                    name: field.to_string(),
+                    field: field.into_owned(),
+                }),
+                Node::Null | Node::List(_) | Node::Map(_) => None,
+            });
+            fields.collect()
+        }
+        Node::Scalar(_) | Node::Null => None,
+    };
+    let Some(named) = named else {
+        value.problem("is neither a set such as {DB_USER: username} nor a list of fields such as [username, password]");
+        return;
+    };
+    draft.part = Keys::try_from(named)
+        .map_err(|why| value.problem(why.to_string()))
+        .ok()
+        .map(Part::Keys);
+}
+
+fn named(name: &str, node: Node<'_>) -> Option<NamedField> {
+    let field = match node {
+        Node::Scalar(field) => field.into_owned(),
+        Node::Null | Node::List(_) | Node::Map(_) => return None,
+    };
+    Some(NamedField {
+        name: name.to_owned(),
+        field,
+    })
+}
+
+fn delims(mut value: FieldValue<'_, '_>, draft: &mut Draft) {
+    if let Node::List(items) = std::mem::replace(&mut value.node, Node::Null)
+        && let [Node::Scalar(left), Node::Scalar(right)] = items.as_slice()
+    {
+        draft.delims = Some([left.to_string(), right.to_string()]);
+    } else {
+        value.problem("is not a list of two texts, such as [\"[[\", \"]]\"]");
+    }
+}
+
+fn template(mut value: FieldValue<'_, '_>, draft: &mut Draft) {
+    let Some(text) = value.text() else { return };
+    let delims = draft.delims.clone();
+    let parsed = match draft.read_by {
+        ReadBy::Init => {
+            TemplateContent::parse(&text, delims, MissingField::Fail, filled_path).map(TemplateSource::Init)
+        }
+        ReadBy::Job => {
+            TemplateContent::parse(&text, delims, MissingField::Fail, path::<PathTemplate>).map(TemplateSource::Job)
+        }
+    };
+    match parsed {
+        Ok(template) if template.reads_nothing() => value.problem(
+            "reads no secret: write {{ with secret \"kv/data/web\" }} … {{ end }}, or name the template's own delimiters with \
+             `delims`",
+        ),
+        Ok(template) => draft.template = Some(template),
+        Err(why) => value.problem(why.to_string()),
+    }
+}
+
+/// Parses a path as a person writes it.
+fn path<T: std::str::FromStr<Err = Invalid>>(text: &str) -> Result<T, String> {
+    spelling::parse(text, spelling::of_path)
+}
+
+/// Parses a path that `init` reads.
+fn filled_path(text: &str) -> Result<ApiPath, String> {
+    let path: ApiPath = path(text)?;
+    match path.has_placeholder() {
+        true => Err("has a placeholder, which only the job can fill in: add `as: job`".to_owned()),
+        false => Ok(path),
+    }
 }
 
 fn env_name(name: &str) -> Result<(), String> {

@@ -1,23 +1,19 @@
 //! One file that the author asks for, as an entry of `podkey.dev/files` names it.
 
-use std::num::NonZeroU64;
-
 use crate::inject::problem::quoted;
 use crate::inject::words::keys::FILES;
-use crate::plan::rules::{FileShape, ReadBy};
-use crate::plan::{ApiPath, Data, Decode, Destination, Format, Mode, PathTemplate, PlannedFile, WhenGone};
+use crate::plan::rules::{ContentShape, FileShape, ReadBy, RequestShape};
+use crate::plan::{ApiPath, Content, Destination, Mode, Part, PathTemplate, PlannedFile, WhenGone};
+
+/// The field that names its secrets itself.
+pub(super) const TEMPLATE: &str = "template";
 
 /// One entry, parsed. Nothing in it depends on the pod.
 #[derive(Debug)]
 pub(crate) struct FileRequest {
     /// Where the entry stands in the annotation, from 0.
     pub(crate) index: usize,
-    pub(crate) secret: SecretSource,
-    pub(crate) version: Option<NonZeroU64>,
-    pub(crate) data: Option<Data>,
-    pub(crate) key: Option<String>,
-    pub(crate) decode: Decode,
-    pub(crate) format: Format,
+    pub(crate) content: RequestedContent,
     pub(crate) file: Destination,
     /// None: the mode depends on who reads the file.
     pub(crate) mode: Option<Mode>,
@@ -26,26 +22,26 @@ pub(crate) struct FileRequest {
     pub(crate) when_gone: WhenGone,
 }
 
-/// The path of a secret, by who reads the secret (the field `as`).
+/// What is in the file, by who reads the secrets (the field `as`).
 #[derive(Debug)]
-pub(crate) enum SecretSource {
-    Init(ApiPath),
-    Job(PathTemplate),
+pub(crate) enum RequestedContent {
+    Init(Content),
+    Job(Content<PathTemplate>),
 }
 
-impl SecretSource {
-    fn read_by(&self) -> ReadBy {
+impl RequestedContent {
+    pub(crate) fn read_by(&self) -> ReadBy {
         match self {
             Self::Init(_) => ReadBy::Init,
             Self::Job(_) => ReadBy::Job,
         }
     }
 
-    /// The path, with the placeholders of a job still in it.
-    pub(crate) fn path(&self) -> &ApiPath {
+    /// How many secrets the template names. 0: the content is no template.
+    pub(crate) fn template_requests(&self) -> usize {
         match self {
-            Self::Init(path) => path,
-            Self::Job(path) => path.as_path(),
+            Self::Init(content) => content.template_requests(),
+            Self::Job(content) => content.template_requests(),
         }
     }
 }
@@ -53,28 +49,23 @@ impl SecretSource {
 impl FileRequest {
     /// The file in the plan, where `init` delivers it.
     pub(crate) fn for_init(&self, default_mode: Mode) -> Option<PlannedFile> {
-        match &self.secret {
-            SecretSource::Init(path) => Some(self.planned(path.clone(), default_mode)),
-            SecretSource::Job(_) => None,
+        match &self.content {
+            RequestedContent::Init(content) => Some(self.planned(content.clone(), default_mode)),
+            RequestedContent::Job(_) => None,
         }
     }
 
     /// The file in the plan, where the job reads the secret.
     pub(crate) fn for_job(&self, default_mode: Mode) -> Option<PlannedFile<PathTemplate>> {
-        match &self.secret {
-            SecretSource::Init(_) => None,
-            SecretSource::Job(path) => Some(self.planned(path.clone(), default_mode)),
+        match &self.content {
+            RequestedContent::Init(_) => None,
+            RequestedContent::Job(content) => Some(self.planned(content.clone(), default_mode)),
         }
     }
 
-    fn planned<P>(&self, secret: P, default_mode: Mode) -> PlannedFile<P> {
+    fn planned<P>(&self, content: Content<P>, default_mode: Mode) -> PlannedFile<P> {
         PlannedFile {
-            secret,
-            version: self.version,
-            data: self.data.clone(),
-            key: self.key.clone(),
-            decode: self.decode,
-            format: self.format,
+            content,
             file: self.file.clone(),
             mode: self.mode.unwrap_or(default_mode),
             when_gone: self.when_gone,
@@ -83,21 +74,47 @@ impl FileRequest {
 
     /// Whether the job reads the secret, and not `init`.
     pub(crate) fn is_for_job(&self) -> bool {
-        self.secret.read_by() == ReadBy::Job
+        self.content.read_by() == ReadBy::Job
     }
 
     /// What the rules ask about the file.
     pub(crate) fn shape(&self) -> FileShape<'_> {
         FileShape {
-            read_by: self.secret.read_by(),
-            secret: self.secret.path(),
-            has_version: self.version.is_some(),
-            has_data: self.data.is_some(),
-            has_key: self.key.is_some(),
-            decode: self.decode,
-            format: self.format,
+            read_by: self.content.read_by(),
+            content: match &self.content {
+                RequestedContent::Init(content) => content.shape(),
+                RequestedContent::Job(content) => content.shape(),
+            },
             file: &self.file,
             when_gone: self.when_gone,
+        }
+    }
+
+    /// What the rules ask about each request of the file.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = RequestShape<'_>> {
+        let (init, job) = match &self.content {
+            RequestedContent::Init(content) => (content.requests(), [].as_slice()),
+            RequestedContent::Job(content) => ([].as_slice(), content.requests()),
+        };
+        let init = init.iter().map(|request| request.shape(ReadBy::Init));
+        init.chain(job.iter().map(|request| request.shape(ReadBy::Job)))
+    }
+
+    /// The field of the entry that has to change: `of_secret`, or `template`, which has no other.
+    pub(crate) fn field<'f>(&self, of_secret: &'f str) -> &'f str {
+        match self.shape().content {
+            ContentShape::Secret { .. } => of_secret,
+            ContentShape::Template => TEMPLATE,
+        }
+    }
+
+    /// The name at this position of `keys`.
+    pub(crate) fn key_name(&self, position: usize) -> &str {
+        match self.shape().content {
+            ContentShape::Secret {
+                part: Part::Keys(keys), ..
+            } => keys.iter().nth(position).map_or("", |named| named.name.as_str()),
+            ContentShape::Secret { .. } | ContentShape::Template => "",
         }
     }
 

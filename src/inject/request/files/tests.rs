@@ -4,11 +4,20 @@ use std::num::NonZeroU64;
 
 use crate::inject::problem::Problems;
 use crate::inject::request::files::entries::parse;
+use crate::inject::request::files::file::{FileRequest, RequestedContent};
 use crate::inject::words::keys::FILES;
 use crate::plan::*;
 
 fn short(problems: &Problems) -> String {
     problems.to_string().replace(FILES, "f")
+}
+
+/// The secret that `init` makes the file of.
+fn secret(file: &FileRequest) -> &SecretContent {
+    match &file.content {
+        RequestedContent::Init(Content::Secret(content)) => content,
+        _ => panic!("not one secret that init reads"),
+    }
 }
 
 #[test]
@@ -28,11 +37,11 @@ fn the_documented_entry_parses() {
 "#;
     let files = parse(text, &mut problems);
     assert!(problems.is_empty(), "{problems}");
-    assert_eq!(files[0].decode, Decode::Base64);
-    assert_eq!(files[0].format, Format::Raw);
+    let content: Vec<_> = files.iter().map(secret).collect();
+    assert_eq!((content[0].decode, content[0].format), (Decode::Base64, Format::Raw));
     assert_eq!(files[0].mode, Some(Mode::OWNER));
-    assert_eq!(files[1].format, Format::Dotenv);
-    assert_eq!(files[1].version, NonZeroU64::new(3));
+    assert_eq!(content[1].format, Format::Dotenv);
+    assert_eq!(content[1].request.version, NonZeroU64::new(3));
 }
 
 #[test]
@@ -47,14 +56,17 @@ fn data_keeps_the_text_of_scalars_and_templates_make_names() {
     let files = parse(text, &mut problems);
     assert!(problems.is_empty(), "{problems}");
     assert_eq!(
-        serde_json::to_string(&files[0].data).unwrap(),
+        serde_json::to_string(&secret(&files[0]).request.data).unwrap(),
         r#"{"alt_names":["a","1.10"],"common_name":"web.example.com","exclude_cn":"true","extensions":{"permit-pty":""},"ttl":"0400"}"#
     );
     assert_eq!(
         files[0].file.to_string(),
         r#"pki/{{ .SecretKey | replace "_" "-" }}.pem"#
     );
-    assert_eq!((files[0].format, files[0].when_gone), (Format::Raw, WhenGone::Fail));
+    assert_eq!(
+        (secret(&files[0]).format, files[0].when_gone),
+        (Format::Raw, WhenGone::Fail)
+    );
 }
 
 #[test]
