@@ -116,7 +116,7 @@ fn each_function_of_templates_is_in_the_readme_and_in_a_golden_case() {
         .step_by(2)
         .flat_map(str::split_whitespace)
         .collect();
-    let known: BTreeSet<&str> = vocabulary::template_functions().collect();
+    let known: BTreeSet<&str> = podkey::template::function_names().collect();
     assert_eq!(listed, known, "README, and the functions that there are");
     let case = read(&root().join("tests/inject/a-template-may-use-every-function/pod.yaml")).unwrap();
     let words: BTreeSet<&str> = case.split(|c: char| !c.is_alphanumeric()).collect();

@@ -4,7 +4,6 @@
 use crate::inject::words::keys;
 pub use crate::inject::words::{DocumentedKey, Scope};
 use crate::inject::{config, job_policy, request::files};
-use crate::template;
 
 /// The annotations of a pod.
 pub fn annotations() -> impl Iterator<Item = &'static DocumentedKey> {
@@ -19,11 +18,6 @@ pub fn file_fields() -> impl Iterator<Item = &'static DocumentedKey> {
 /// The fields of `podkey.dev/job-policy`, and of a connection's `job.policy`.
 pub fn job_policy_fields() -> impl Iterator<Item = &'static DocumentedKey> {
     job_policy::FIELDS.iter().map(|field| &field.documented)
-}
-
-/// The functions that a template may call.
-pub fn template_functions() -> impl Iterator<Item = &'static str> {
-    template::function_names()
 }
 
 /// The keys of the operator's config, each with its path.

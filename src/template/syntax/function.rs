@@ -91,8 +91,8 @@ static FUNCTIONS: &[KnownFunction] = &[
     function("sha256Hex", Id::Sha256Hex, &[Text], None),
 ];
 
-/// The names of all functions.
-pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+/// The names of all functions that a template may call.
+pub fn function_names() -> impl Iterator<Item = &'static str> {
     FUNCTIONS.iter().map(|function| function.name)
 }
 

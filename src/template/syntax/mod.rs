@@ -11,5 +11,5 @@ mod pipeline;
 mod refused;
 
 pub use self::call::{SecretCall, SecretFunction};
-pub(crate) use self::function::names as function_names;
+pub use self::function::function_names;
 pub use self::parse::Template;
