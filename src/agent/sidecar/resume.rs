@@ -271,7 +271,7 @@ fn origin(name: &str, order: &Order<'_, ApiPath>, status: Option<&FileStatus>) -
     }
     let may_make = |order: &FileOrder<'_, ApiPath>| match &order.file.file {
         Destination::EachField(template) => template.may_make(name),
-        Destination::Absolute(_) | Destination::Relative(_) => false,
+        _ => false,
     };
     let mut files = order.files.iter();
     let index =

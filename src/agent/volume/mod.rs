@@ -64,9 +64,9 @@ impl ContainerPaths {
         self.at(TOKEN_FILE)
     }
 
-    /// The directory that the containers see at [`SECRETS_DIR`], as podkey's own containers see it.
-    pub(super) fn files_directory(&self) -> PathBuf {
-        self.at(VOLUME_DIR).join(FILES_DIR)
+    /// The root of the volume `podkey-secrets`, in podkey's own containers.
+    pub(super) fn volume_directory(&self) -> PathBuf {
+        self.at(VOLUME_DIR)
     }
 
     fn at(&self, absolute: &str) -> PathBuf {
