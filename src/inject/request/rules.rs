@@ -161,6 +161,16 @@ fn of_pod(Violation { subject, rule }: Violation, authored: Authored<'_>) -> Str
                 quoted(&action.unwrap_or_default())
             )
         }
+        Rule::TouchedNowhere => {
+            let action = match subject {
+                Subject::Action(position) => authored.on_change.get(position).map(ToString::to_string),
+                _ => None,
+            };
+            format!(
+                "{} is in a directory where podkey puts no file: touch a file beside a secret",
+                quoted(&action.unwrap_or_default())
+            )
+        }
         Rule::TooManyFiles(count) => format!("has {count} files, allowed are {MAX_FILES}"),
         Rule::TooManyRequests(count) => {
             format!("has templates that name {count} secrets, allowed are {MAX_TEMPLATE_REQUESTS} in one pod")
@@ -168,6 +178,7 @@ fn of_pod(Violation { subject, rule }: Violation, authored: Authored<'_>) -> Str
         // `of_file` has the words for the rules about a file. The other rules are checked where the config and the annotations are
         // parsed, or they are about what podkey itself adds.
         Rule::TooManyVariables(_)
+        | Rule::DirectoryWithHooks
         | Rule::NothingToDeliver
         | Rule::NothingToStart
         | Rule::CopyOfNoFile
