@@ -107,7 +107,7 @@ pub(crate) fn may_be_ours(mount: &VolumeMount<'_>, access: FileAccess) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inject::request::files::file::{FileRequest, RequestedContent};
+    use crate::inject::request::files::{FileRequest, RequestedContent};
     use crate::plan::{Content, Decode, Format, Part, SecretContent, SecretRequest, WhenGone};
 
     fn file(index: usize, file: &str) -> FileRequest {
