@@ -101,7 +101,7 @@ impl Present {
                     .into_iter()
                     .filter(|path| !known.contains(path))
                     .collect(),
-                Destination::Absolute(_) | Destination::Relative(_) => vec![file.file.path().into_owned()],
+                path => vec![path.path().into_owned()],
             };
             files.extend(paths.into_iter().map(|path| PresentFile {
                 content: PresentContent::read(&hook.seen, &path, file.mode),
