@@ -46,6 +46,9 @@ pub(crate) const SINGLE_DIR: &str = "single";
 /// Below [`FILES_DIR`], and so below [`SECRETS_DIR`]: one file for each variable, named as the variable. The hook that exports
 /// the variables removes the files.
 pub(crate) const ENV_DIR: &str = "env";
+/// Below [`FILES_DIR`], in pods with job hooks: for each template one file with the values that it printed, which the hooks mask.
+/// The started hook removes the files.
+pub(crate) const PRINTED_DIR: &str = ".printed";
 /// Below [`FILES_DIR`], where files are kept fresh: the symlink to the current generation of the files. (The kubelet uses the
 /// same name in the volumes that it refreshes.)
 pub(crate) const CURRENT: &str = "..data";
