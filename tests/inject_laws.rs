@@ -214,7 +214,7 @@ fn volumes() -> BoxedStrategy<Value> {
 }
 
 /// Entries of `podkey.dev/files` that get along with each other.
-const GOOD_FILES: [&str; 9] = [
+const GOOD_FILES: [&str; 12] = [
     "- {secret: pki/issue/x, data: {name: $(A), alt: [$, 1.0], ext: {a: ''}}, key: certificate, file: pki/cert}\n",
     "- {secret: c/data/$$(X), file: 'each/$_{{ .SecretKey | uppercase }}', decode: hex}\n",
     "- {secret: kv/data/App, key: k, file: '{{ .MountPath }}-{{ .SecretBaseName | lowercase }}', env: APP}\n",
@@ -223,11 +223,18 @@ const GOOD_FILES: [&str; 9] = [
     "- {secret: c/d, file: conf/all.json}\n",
     "- {secret: c/d, file: /etc/app/all.yaml, format: yaml, mode: \"0400\"}\n",
     "- {secret: c/data/d, file: /srv/$$(A)/x, format: dotenv, version: 2}\n",
+    "- {secret: c/d, keys: {$_A: k, b: $(A)}, format: json, file: /srv/chosen}\n",
+    "- {template: '$(A){{ with secret \"c/d\" }}{{ $k := .Data.k }}{{ $k }}{{ end }}{{ with pkiCert \"pki/issue/x\" \"name=$(A)\" }}{{ .Key }}{{ end }}', file: made, env: MADE}\n",
     "- {secret: 'c/{repository}/d', file: /srv/deploy, key: k, as: job}\n",
+    "- {template: '{{$(A)[[ with secret \"c/{job}/d\" ]][[ .Data.k | toJSON ]][[ end ]]', delims: ['[[', ']]'], file: /srv/made, as: job}\n",
 ];
+/// How many of them, at the end, are for a job with an identity.
+const FILES_OF_JOB: usize = 2;
 
 /// The same of files that are kept fresh.
-const FRESH_FILES: [&str; 6] = [
+const FRESH_FILES: [&str; 8] = [
+    "- {secret: c/d, keys: [b, a], format: shell, file: chosen.sh, when-gone: delete}\n",
+    "- {template: '{{ with secret \"c/d\" }}{{ .Data.k }}{{ end }}{{ with secret \"c/data/e?version=2\" }}{{ .Data.data.k }}{{ end }}', file: made, when-gone: fail}\n",
     "- {secret: a/$$(HOME), key: $$, file: token, env: TOKEN_FILE, mode: 0440, when-gone: delete}\n",
     "- {secret: c/d, file: conf/all.json, when-gone: keep}\n",
     "- {secret: c/data/d, file: all.env, format: dotenv, version: 2}\n",
@@ -259,12 +266,14 @@ fn files(kind: Kind, wish: Wish) -> BoxedStrategy<String> {
         "- \\{secret: [a-z./$%]{1,6}, file: [a-z./:$]{1,9}\\}\n",
         "- \\{secret: a, file: [a-z./]{1,9}, (mode|key|env|decode|format|version|as|fiel|data|when-gone): [a-zA-Z0-9]{0,6}\\}\n",
         "- \\{secret: [a-z./${}]{1,6}, file: '([a-z./]{0,2}\\{\\{ ?\\.(SecretKey|SecretPath|MountPath|X)( \\| (uppercase|replace \"[a/]\" \"[./]\"))? ?\\}\\}){1,2}'\\}\n",
+        "- \\{secret: a/b, file: f, (format: (raw|shell|dotenv), )?keys: (\\[[a-z$,]{0,6}\\]|\\{[a-zA$]{0,2}: [a-z\\[\\]]{0,3}\\})\\}\n",
+        "- \\{file: f, (as: job, )?template: '(\\{\\{-? ?(with|if|end|secret \"[a-z/{?]{0,6}\"|\\$[a-z]|\\.Data|[ -&(-~]{0,6})( [a-z.\"/]{0,6})? ?-?\\}\\}|[a-z $({]{0,3}){0,6}'\\}\n",
         "- \\{secret: (a|sys|auth)/b, file: f, key: k, data: \\{[a-z]{0,2}: [\\[a-z$]{0,3}\\]?\\}\\}\n",
         ".{0,20}",
     ];
-    // The last is for a job with an identity.
     let sensible = match wish {
-        Wish::Once => &GOOD_FILES[..GOOD_FILES.len() - usize::from(kind != Kind::RunnerOfTeam)],
+        Wish::Once if kind == Kind::RunnerOfTeam => &GOOD_FILES[..],
+        Wish::Once => &GOOD_FILES[..GOOD_FILES.len() - FILES_OF_JOB],
         Wish::Fresh => &FRESH_FILES,
     };
     let good = proptest::sample::subsequence(sensible.to_vec(), 1..=sensible.len()).prop_shuffle();

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::name::{Function, NamePiece, NameTemplate, applied};
 use super::{
-    ENV_DIR, FILES_DIR, Invalid, PRINTED_DIR, ROOT_DIR, SECRETS_DIR, SINGLE_DIR, STATUS, checked_text, invalid,
+    ENV_DIR, FILES_DIR, Invalid, MOUNTS_DIR, PRINTED_DIR, ROOT_DIR, SECRETS_DIR, SINGLE_DIR, STATUS, checked_text,
+    invalid,
 };
 use crate::text::{is_printable, quoted};
 
@@ -22,6 +23,14 @@ pub enum Destination {
     Relative(String),
     /// A template such as `web/{{ .SecretKey }}`: one file below [`SECRETS_DIR`] for each field of the secret.
     EachField(FieldName),
+    /// A file in a directory that is mounted at a path of its own, as vault-k8s mounts `/vault/secrets`. Written as
+    /// `/vault/secrets:db-creds`: no other destination has a colon. [`Self::in_directory`] makes only valid ones.
+    InDirectory {
+        /// The absolute path of the directory.
+        directory: String,
+        /// The path of the file below the directory.
+        name: String,
+    },
 }
 
 /// A template for the names of files that each hold one field: at least one `{{ .SecretKey }}`, which stands for the name of the
@@ -32,19 +41,58 @@ pub struct FieldName(NameTemplate);
 checked_text!(Destination);
 
 impl Destination {
+    /// The file with the path `name` below the directory, which is mounted at the absolute path `directory`.
+    pub(crate) fn in_directory(directory: &str, name: &str) -> Result<Self, Invalid> {
+        let Self::Absolute(_) = directory.parse()? else {
+            return invalid("is not in a directory with an absolute path");
+        };
+        if place_of_directory(directory).len() > MOUNTS_DIR.len() + 1 + MAX_SEGMENT_BYTES {
+            return invalid(format!(
+                "is too long: with %2F in place of each slash, the path of the directory may have {MAX_SEGMENT_BYTES} bytes"
+            ));
+        }
+        if name.starts_with('/') {
+            return invalid("has an absolute path in place of a path below the directory");
+        }
+        match name.parse()? {
+            Self::Relative(name) => Ok(Self::InDirectory {
+                directory: directory.to_owned(),
+                name,
+            }),
+            _ => invalid("has a placeholder, and a directory of its own takes plain names only"),
+        }
+    }
+
+    /// What is wrong with a written form of [`Self::InDirectory`] where an author writes a plain path.
+    pub(crate) fn has_colon() -> Invalid {
+        forbidden_character(':')
+    }
+
+    /// The directory of the file, if the directory has a mount of its own.
+    pub(crate) fn directory(&self) -> Option<&str> {
+        match self {
+            Self::InDirectory { directory, .. } => Some(directory),
+            Self::Absolute(_) | Self::Relative(_) | Self::EachField(_) => None,
+        }
+    }
+
     /// The absolute path at which the containers see the file.
     pub fn path(&self) -> Cow<'_, str> {
-        match self.below_secrets() {
-            Some(name) => Cow::Owned(format!("{SECRETS_DIR}/{name}")),
-            None => self.as_written(),
+        match self {
+            Self::Absolute(path) => Cow::Borrowed(path),
+            Self::Relative(name) => Cow::Owned(format!("{SECRETS_DIR}/{name}")),
+            Self::EachField(name) => Cow::Owned(format!("{SECRETS_DIR}/{name}")),
+            Self::InDirectory { directory, name } => Cow::Owned(format!("{directory}/{name}")),
         }
     }
 
     /// The path of the file below the root of the volume `podkey-secrets`, as the `index`-th file of its plan.
     pub(crate) fn place(&self, index: usize) -> String {
-        match self.below_secrets() {
-            Some(name) => format!("{FILES_DIR}/{name}"),
-            None => format!("{SINGLE_DIR}/{index}"),
+        match self {
+            Self::Absolute(_) => format!("{SINGLE_DIR}/{index}"),
+            Self::Relative(name) => format!("{FILES_DIR}/{name}"),
+            Self::EachField(name) => format!("{FILES_DIR}/{name}"),
+            Self::InDirectory { directory, name } => format!("{}/{name}", place_of_directory(directory)),
         }
     }
 
@@ -52,37 +100,61 @@ impl Destination {
     /// current generation, and [`STATUS`].
     pub(crate) fn is_reserved(&self) -> bool {
         self.first_name()
-            .is_some_and(|name| name.starts_with("..") || name == STATUS)
+            .is_some_and(|(_, name)| name.starts_with("..") || name == STATUS)
     }
 
-    /// Whether both files are below [`SECRETS_DIR`], with equal first names there. A change of files replaces everything below
-    /// that name.
+    /// Whether both files are in the same mounted directory, with equal first names there. A change of files replaces everything
+    /// below that name.
     pub(crate) fn is_beside(&self, other: &Self) -> bool {
         self.first_name().is_some_and(|name| Some(name) == other.first_name())
     }
 
     /// Whether the file is in, or in place of, the directory of the values of variables, and so `is_beside` these values.
     pub(crate) fn is_beside_variables(&self) -> bool {
-        self.first_name().is_some_and(|name| name == ENV_DIR)
+        self.first_name()
+            .is_some_and(|(directory, name)| directory == SECRETS_DIR && name == ENV_DIR)
     }
 
-    /// The first name below [`SECRETS_DIR`].
-    fn first_name(&self) -> Option<Cow<'_, str>> {
-        match self.below_secrets()? {
+    /// The mounted directory, and the first name below the directory.
+    fn first_name(&self) -> Option<(&str, Cow<'_, str>)> {
+        let (directory, path) = match self {
+            Self::InDirectory { directory, name } => (directory.as_str(), Cow::Borrowed(name.as_str())),
+            _ => (SECRETS_DIR, self.below_secrets()?),
+        };
+        let first = match path {
             Cow::Borrowed(path) => path.split('/').next().map(Cow::Borrowed),
             Cow::Owned(path) => path.split('/').next().map(|name| Cow::Owned(name.to_owned())),
-        }
+        };
+        Some((directory, first?))
     }
 
-    /// Whether the two paths are equal, or one path is below the other.
+    /// Whether the two paths are equal, or one path is below the other. A mounted directory counts as a path, because nothing else
+    /// can be mounted in it.
     pub(crate) fn conflicts_with(&self, other: &Self) -> bool {
-        // An absolute destination is never below or above `SECRETS_DIR`.
-        let both = match (self.below_secrets(), other.below_secrets()) {
-            (Some(a), Some(b)) => Some((a, b)),
-            (None, None) => Some((self.as_written(), other.as_written())),
-            _ => None,
+        let (a, b) = match (self, other) {
+            (
+                Self::InDirectory { directory, name },
+                Self::InDirectory {
+                    directory: other,
+                    name: other_name,
+                },
+            ) if directory == other => (Cow::Borrowed(name.as_str()), Cow::Borrowed(other_name.as_str())),
+            _ => match (self.below_secrets(), other.below_secrets()) {
+                (Some(a), Some(b)) => (a, b),
+                (None, None) => (self.mounted_path(), other.mounted_path()),
+                // Nothing is mounted below or above `SECRETS_DIR`.
+                _ => return false,
+            },
         };
-        both.is_some_and(|(a, b)| contains(&a, &b) || contains(&b, &a))
+        contains(&a, &b) || contains(&b, &a)
+    }
+
+    /// The path of the mount: of the directory, or of the file.
+    fn mounted_path(&self) -> Cow<'_, str> {
+        match self.directory() {
+            Some(directory) => Cow::Borrowed(directory),
+            None => self.path(),
+        }
     }
 
     /// Whether the destination conflicts with the directory of the values of variables.
@@ -94,17 +166,29 @@ impl Destination {
     /// The path below [`SECRETS_DIR`], with its placeholders.
     fn below_secrets(&self) -> Option<Cow<'_, str>> {
         match self {
-            Self::Absolute(_) => None,
-            Self::Relative(_) | Self::EachField(_) => Some(self.as_written()),
+            Self::Absolute(_) | Self::InDirectory { .. } => None,
+            Self::Relative(name) => Some(Cow::Borrowed(name)),
+            Self::EachField(name) => Some(Cow::Owned(name.to_string())),
         }
     }
+}
 
-    fn as_written(&self) -> Cow<'_, str> {
-        match self {
-            Self::Absolute(path) | Self::Relative(path) => Cow::Borrowed(path),
-            Self::EachField(name) => Cow::Owned(name.to_string()),
-        }
-    }
+fn forbidden_character(c: char) -> Invalid {
+    Invalid(format!("has the character {c:?}, which no mount may have").into())
+}
+
+/// The path of a mounted directory below the root of the volume `podkey-secrets`: one segment, because the directories of two mounts
+/// must not be inside each other.
+pub(crate) fn place_of_directory(directory: &str) -> String {
+    let segment = directory.replace('%', "%25").replace('/', "%2F");
+    format!("{MOUNTS_DIR}/{segment}")
+}
+
+/// The mounted directory with this path below the root of the volume: the reverse of [`place_of_directory`].
+pub(crate) fn directory_of_place(place: &str) -> Option<String> {
+    let segment = place.strip_prefix(MOUNTS_DIR)?.strip_prefix('/')?;
+    let directory = segment.replace("%2F", "/").replace("%25", "%");
+    (directory.starts_with('/') && place_of_directory(&directory) == place).then_some(directory)
 }
 
 /// Whether the path `inner` is `outer` or lies below `outer`. Both paths are without `.`, `..`, double or final slashes.
@@ -163,7 +247,7 @@ impl FieldName {
                 invalid("makes a name that podkey keeps for itself")
             }
             file @ Destination::Relative(_) => Ok(file),
-            Destination::Absolute(_) | Destination::EachField(_) => invalid("does not make a plain file name"),
+            _ => invalid("does not make a plain file name"),
         }
     }
 
@@ -197,8 +281,13 @@ impl FromStr for Destination {
         if text.len() > MAX_BYTES {
             return invalid(format!("is longer than {MAX_BYTES} bytes"));
         }
+        if let Some((directory, name)) = text.split_once(':')
+            && directory.starts_with('/')
+        {
+            return Self::in_directory(directory, name);
+        }
         if let Some(c) = text.chars().find(|c| *c == ':' || !is_printable(*c)) {
-            return invalid(format!("has the character {c:?}, which no mount may have"));
+            return Err(forbidden_character(c));
         }
         let Some(below_root) = text.strip_prefix('/') else {
             check_segments(text)?;
@@ -329,6 +418,7 @@ impl fmt::Display for Destination {
         match self {
             Self::Absolute(path) | Self::Relative(path) => f.write_str(path),
             Self::EachField(name) => name.fmt(f),
+            Self::InDirectory { directory, name } => write!(f, "{directory}:{name}"),
         }
     }
 }
@@ -395,6 +485,72 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_of_its_own_is_a_destination_with_a_colon() {
+        for (text, path, place) in [
+            (
+                "/vault/secrets:db-creds",
+                "/vault/secrets/db-creds",
+                "mounts/%2Fvault%2Fsecrets/db-creds",
+            ),
+            ("/a%2Fb/c:d/e", "/a%2Fb/c/d/e", "mounts/%2Fa%252Fb%2Fc/d/e"),
+        ] {
+            let file: Destination = text.parse().unwrap();
+            assert_eq!(file.to_string(), text);
+            assert_eq!(file.path(), path);
+            assert_eq!(file.place(3), place);
+            let directory = file.directory().unwrap();
+            assert_eq!(
+                directory_of_place(&place_of_directory(directory)).as_deref(),
+                Some(directory)
+            );
+        }
+        for (bad, why) in [
+            ("/:x", "root directory"),
+            ("/etc:passwd", "contains /etc/"),
+            ("/usr/bin:sudo", "is in /usr/bin"),
+            ("/podkey/secrets:x", "is in /podkey"),
+            ("/vault/secrets:", "is empty"),
+            ("/vault/secrets:../x", ". or .."),
+            ("/vault/../etc:x", ". or .."),
+            ("/vault/secrets:/x", "absolute path"),
+            ("/a:/b:/c", "absolute path"),
+            ("/vault/secrets:a:b", "':'"),
+            ("/vault/secrets/:a", "empty segment"),
+            ("vault/secrets:a", "':'"),
+            (":a", "':'"),
+            ("/vault/secrets:{{ .SecretKey }}", "mount of its own"),
+        ] {
+            let error = bad.parse::<Destination>().expect_err(bad).to_string();
+            assert!(error.contains(why), "{bad}: {error}");
+        }
+        // Each slash is three bytes of a name, which may have 255.
+        let deep = |levels: usize| format!("{}:x", "/a".repeat(levels)).parse::<Destination>();
+        assert!(deep(63).is_ok());
+        assert!(deep(64).unwrap_err().to_string().contains("is too long"));
+    }
+
+    #[test]
+    fn a_directory_of_its_own_conflicts_with_all_that_would_be_mounted_in_it() {
+        let conflict = |a: &str, b: &str| {
+            let (a, b): (Destination, Destination) = (a.parse().unwrap(), b.parse().unwrap());
+            assert_eq!(a.conflicts_with(&b), b.conflicts_with(&a));
+            a.conflicts_with(&b)
+        };
+        assert!(conflict("/vault/secrets:a", "/vault/secrets:a"));
+        assert!(conflict("/vault/secrets:a", "/vault/secrets:a/b"));
+        assert!(!conflict("/vault/secrets:a", "/vault/secrets:b"));
+        assert!(!conflict("/vault/secrets:a", "a"));
+        assert!(!conflict("/vault/secrets:a", "/srv:a"));
+        for other in ["/vault:a", "/vault/secrets/deep:b", "/vault/secrets/b", "/vault"] {
+            assert!(conflict("/vault/secrets:a", other), "{other}");
+        }
+        assert!(
+            conflict("/var/run/s:a", "/run/s:b"),
+            "the same directory by another path"
+        );
+    }
+
+    #[test]
     fn reserved_names_are_first_names_only() {
         let reserved = |text: &str| text.parse::<Destination>().unwrap().is_reserved();
         for text in [
@@ -404,6 +560,8 @@ mod tests {
             ".status.json",
             ".status.json/x",
             "..{{ .SecretKey }}",
+            "/vault/secrets:..data/x",
+            "/vault/secrets:.status.json",
         ] {
             assert!(reserved(text), "{text}");
         }
@@ -414,6 +572,8 @@ mod tests {
             ".data",
             "{{ .SecretKey }}",
             "/srv/..data",
+            "/vault/..data:x",
+            "/vault/secrets:web/..data",
         ] {
             assert!(!reserved(text), "{text}");
         }

@@ -43,16 +43,18 @@ pub(crate) const EXEC: [&str; 3] = [AGENT, "exec", "--"];
 pub(crate) const FILES_DIR: &str = "files";
 /// Below the volume's root: the files with an absolute destination, each mounted on its own.
 pub(crate) const SINGLE_DIR: &str = "single";
+/// Below the volume's root: a directory for each directory that is mounted at a path of its own.
+pub(crate) const MOUNTS_DIR: &str = "mounts";
 /// Below [`FILES_DIR`], and so below [`SECRETS_DIR`]: one file for each variable, named as the variable. The hook that exports
 /// the variables removes the files.
 pub(crate) const ENV_DIR: &str = "env";
 /// Below [`FILES_DIR`], in pods with job hooks: for each template one file with the values that it printed, which the hooks mask.
 /// The started hook removes the files.
 pub(crate) const PRINTED_DIR: &str = ".printed";
-/// Below [`FILES_DIR`], where files are kept fresh: the symlink to the current generation of the files. (The kubelet uses the
-/// same name in the volumes that it refreshes.)
+/// Below [`FILES_DIR`], and below each directory of [`MOUNTS_DIR`], where files are kept fresh: the symlink to the current generation
+/// of the files. (The kubelet uses the same name in the volumes that it refreshes.)
 pub(crate) const CURRENT: &str = "..data";
-/// Below [`FILES_DIR`], where files are kept fresh: the sidecar's status of each file, for programs and people.
+/// Beside [`CURRENT`]: the sidecar's status of each file, for programs and people.
 pub(crate) const STATUS: &str = ".status.json";
 
 /// The environment variable that carries the plan as JSON.

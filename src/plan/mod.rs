@@ -33,6 +33,7 @@ mod file;
 mod job;
 mod layout;
 mod mode;
+mod mount_lookup;
 mod name;
 mod on_change;
 mod path;
@@ -65,15 +66,16 @@ pub(crate) use self::address::{Address, ServerName};
 pub(crate) use self::connection::{AuthMethod, Login};
 pub(crate) use self::content::MAX_KEY_BYTES;
 pub(crate) use self::data::Value;
-pub(crate) use self::destination::real;
+pub(crate) use self::destination::{directory_of_place, place_of_directory, real};
 pub(crate) use self::duration::{Budget, Interval};
 pub(crate) use self::job::{Forks, JobLogin, JobPolicy, OnFailure};
 pub(crate) use self::layout::{
     AGENT, BIN_DIR, CURRENT, DEFAULT_BUDGET, DEFAULT_HOOK_DEADLINE, ENV_DIR, EXEC, FILES_DIR, HANDOVER_DIR,
     HANDOVER_FILE, JOB_COMPLETED, JOB_STARTED, MAX_BUDGET, MAX_ENV_SECRETS, MAX_FIELD_FILES, MAX_FILES, MAX_ON_CHANGE,
-    MAX_PLAN_BYTES, MAX_RENDERED_BYTES, MAX_TEMPLATE_REQUESTS, NEXT_JOB_COMPLETED_ENV, NEXT_JOB_STARTED_ENV,
-    PLAN_VERSION, PRINTED_DIR, ROOT_DIR, SINGLE_DIR, STATUS, TOKEN_DIR, TOKEN_FILE, VOLUME_DIR,
+    MAX_PLAN_BYTES, MAX_RENDERED_BYTES, MAX_TEMPLATE_REQUESTS, MOUNTS_DIR, NEXT_JOB_COMPLETED_ENV,
+    NEXT_JOB_STARTED_ENV, PLAN_VERSION, PRINTED_DIR, ROOT_DIR, SINGLE_DIR, STATUS, TOKEN_DIR, TOKEN_FILE, VOLUME_DIR,
 };
+pub(crate) use self::mount_lookup::MountLookup;
 pub(crate) use self::name::{NamePiece, NameTemplate, applied};
 pub(crate) use self::on_change::{LoopbackUrl, OnChange, Signal};
 pub(crate) use self::path::Role;
@@ -128,6 +130,9 @@ pub struct Plan<C = Connection> {
     /// Whether a secret path that does not exist is skipped with a warning. Otherwise the pod fails.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) ignore_not_found: bool,
+    /// Whether the mounts of the paths are looked up before the paths are read. None: the paths are read as written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mount_lookup: Option<MountLookup>,
     /// The files that `init` delivers, in the author's order.
     pub files: Vec<PlannedFile>,
     /// The variables that `init` reads. Their values go into files of [`ENV_DIR`], for the hooks to export or for the
@@ -279,6 +284,21 @@ impl<C> Plan<C> {
         !self.files.is_empty() || !self.env.is_empty()
     }
 
+    /// The paths that `init` reads, and does not write. A path may come several times.
+    pub(crate) fn read_paths(&self) -> impl Iterator<Item = &ApiPath> {
+        let requests = self.files.iter().flat_map(PlannedFile::requests);
+        let read = requests.filter(|request| request.data.is_none());
+        read.map(|request| &request.secret)
+            .chain(self.env.iter().map(|env| &env.secret))
+    }
+
+    /// The paths that `init` writes.
+    pub(crate) fn written_paths(&self) -> impl Iterator<Item = &ApiPath> {
+        let requests = self.files.iter().flat_map(PlannedFile::requests);
+        let written = requests.filter(|request| request.data.is_some());
+        written.map(|request| &request.secret)
+    }
+
     /// Where the containers see the files: the files of `init` first, then the files of the job. The position of a file here is
     /// its number in `SINGLE_DIR`.
     pub fn destinations(&self) -> impl Iterator<Item = &Destination> + Clone {
@@ -298,7 +318,7 @@ impl<C> Plan<C> {
         all.flat_map(|(file, format)| {
             let name = match file {
                 Destination::Relative(name) => Some(Cow::Borrowed(name.as_str())),
-                Destination::Absolute(_) | Destination::EachField(_) => None,
+                _ => None,
             };
             iter::once(file.path()).chain(name).map(move |name| (name, format))
         })

@@ -15,8 +15,9 @@ use crate::text::is_printable;
 pub(crate) enum OnChange {
     /// `signal:SIGHUP:nginx`: every process of the pod with that name gets the signal, except children of such a process.
     Signal(Signal, String),
-    /// `touch:reload`: the file with that path below [`SECRETS_DIR`] gets a new modification time.
-    Touch(String),
+    /// `touch:reload`: the file with that path below [`SECRETS_DIR`] gets a new modification time. Or
+    /// `touch:/vault/secrets:reload`, for a directory that is mounted at a path of its own.
+    Touch(Destination),
     /// `http:POST:http://127.0.0.1:9000/-/reload`: a request to an address of the pod itself.
     Post(LoopbackUrl),
 }
@@ -27,7 +28,7 @@ impl OnChange {
     /// The file that the action touches.
     pub(crate) fn touched(&self) -> Option<Destination> {
         match self {
-            Self::Touch(path) => Some(Destination::Relative(path.clone())),
+            Self::Touch(path) => Some(path.clone()),
             Self::Signal(..) | Self::Post(_) => None,
         }
     }
@@ -76,7 +77,7 @@ impl FromStr for OnChange {
         match text.split_once(':') {
             Some((SIGNAL, rest)) => signal(rest),
             Some((TOUCH, path)) => match path.parse()? {
-                Destination::Relative(path) => Ok(Self::Touch(path)),
+                path @ (Destination::Relative(_) | Destination::InDirectory { .. }) => Ok(Self::Touch(path)),
                 Destination::Absolute(_) | Destination::EachField(_) => {
                     invalid(format!("is not touch:<path>, with a path relative to {SECRETS_DIR}"))
                 }
@@ -186,6 +187,7 @@ mod tests {
             "signal:SIGHUP:nginx",
             "touch:reload",
             "touch:app/reload",
+            "touch:/vault/secrets:app/reload",
             "http:POST:http://127.0.0.1:9000/-/reload",
             "http:POST:http://127.0.0.1:80/",
             "http:POST:http://[::1]:8080/a?b=c",
@@ -207,6 +209,7 @@ mod tests {
             "signal:nginx",
             "touch:/etc/passwd",
             "touch:../x",
+            "touch:/etc/passwd:x",
             "touch:",
             "http:GET:http://127.0.0.1:9000/",
             "http:POST:https://127.0.0.1:9000/",

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::{Invalid, checked_text, invalid};
 use crate::text::is_printable;
 
+/// The segment behind the mount of KV v2 that reads the data of a secret.
+const KV_V2_DATA: &str = "data";
+
 /// The longest path and the longest role, in bytes.
 pub(super) const MAX_PATH_BYTES: usize = 1024;
 const MAX_ROLE_BYTES: usize = 256;
@@ -30,6 +33,29 @@ impl ApiPath {
     /// The segments. No segment is empty.
     pub(crate) fn segments(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
+    }
+
+    /// The paths that the agent may read after it has looked up the mount ([`super::MountLookup`]): the path as written, and the paths
+    /// with `data` behind each possible mount of KV v2. Where consul-template leaves a path as it is (`data`, `metadata` or `subkeys`
+    /// behind the mount), there is no form.
+    /// <https://github.com/hashicorp/consul-template/blob/main/dependency/vault_read.go> (`shimKVv2Path`)
+    pub fn forms(&self) -> Vec<Self> {
+        let ends = self.0.match_indices('/').map(|(at, _)| at).chain([self.0.len()]);
+        let inserted = ends.filter_map(|end| self.with_data_behind(end));
+        // A longer path is in no plan.
+        let inserted = inserted.filter(|form| form.0.len() <= MAX_PATH_BYTES);
+        let mut forms: Vec<_> = std::iter::once(self.clone()).chain(inserted).collect();
+        // `kv/data` has `data` twice, whatever the mount is.
+        forms.dedup();
+        forms
+    }
+
+    /// The path with `data` behind the mount that ends at byte `end`. None: consul-template leaves the path as it is.
+    pub(crate) fn with_data_behind(&self, end: usize) -> Option<Self> {
+        const LEFT: [&str; 3] = ["/data/", "/metadata/", "/subkeys/"];
+        let (mount, rest) = self.0.split_at_checked(end)?;
+        let is_left = LEFT.iter().any(|left| rest.starts_with(left));
+        (!is_left).then(|| Self(format!("{mount}/{KV_V2_DATA}{rest}")))
     }
 
     /// A path that podkey made from names of a job, such as its branch. A `%` in the path is a character of the secret's name, and is
@@ -127,6 +153,34 @@ mod tests {
 
     fn error<T: FromStr<Err = Invalid> + fmt::Debug>(text: &str) -> String {
         text.parse::<T>().expect_err(text).to_string()
+    }
+
+    #[test]
+    fn the_forms_of_a_path_have_data_behind_each_possible_mount() {
+        let forms = |text: &str| -> Vec<String> {
+            let path: ApiPath = text.parse().unwrap();
+            path.forms().iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(
+            forms("team/kv/app"),
+            [
+                "team/kv/app",
+                "team/data/kv/app",
+                "team/kv/data/app",
+                "team/kv/app/data"
+            ]
+        );
+        assert_eq!(forms("kv"), ["kv", "kv/data"]);
+        assert_eq!(
+            forms("kv/data/app"),
+            ["kv/data/app", "kv/data/data/app", "kv/data/app/data"]
+        );
+        assert_eq!(
+            forms("kv/metadata/app"),
+            ["kv/metadata/app", "kv/metadata/data/app", "kv/metadata/app/data"]
+        );
+        // `kv/data` is the secret "data" of the mount `kv`.
+        assert_eq!(forms("kv/data"), ["kv/data", "kv/data/data"]);
     }
 
     #[test]

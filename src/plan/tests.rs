@@ -22,6 +22,7 @@ pub(super) fn plan() -> Plan {
         }),
         budget: Budget::default(),
         ignore_not_found: false,
+        mount_lookup: None,
         files: vec![PlannedFile {
             content: Content::Secret(SecretContent {
                 request: SecretRequest {

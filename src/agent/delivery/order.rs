@@ -212,7 +212,7 @@ impl<'a, P> FileOrder<'a, P> {
             let rendered = RenderedFile {
                 place: match &destination {
                     Destination::Relative(shown) => place(shown),
-                    Destination::Absolute(_) | Destination::EachField(_) => self.place.clone(),
+                    _ => self.place.clone(),
                 },
                 mode: self.file.mode.bits(),
                 bytes,

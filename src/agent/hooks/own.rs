@@ -105,7 +105,7 @@ impl OwnSecrets {
         let files = self.files.iter().map(|(destination, rendered)| match destination {
             Destination::Absolute(path) | Destination::Relative(path) => (path.as_str(), &rendered.bytes),
             // No plan has such a file for a job.
-            Destination::EachField(_) => ("", &rendered.bytes),
+            Destination::EachField(_) | Destination::InDirectory { .. } => ("", &rendered.bytes),
         });
         let printed = self.printed.iter();
         let printed = printed.flat_map(|printed| printed.values.iter().map(|value| (printed.path.as_str(), value)));

@@ -124,7 +124,7 @@ impl Present {
                     .into_iter()
                     .filter(|path| !known.contains(path))
                     .collect(),
-                Destination::Absolute(_) | Destination::Relative(_) => vec![file.file.path().into_owned()],
+                path => vec![path.path().into_owned()],
             };
             let is_template = matches!(file.content, Content::Template(_));
             files.extend(paths.into_iter().map(|path| PresentFile {

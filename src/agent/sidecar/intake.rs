@@ -76,15 +76,15 @@ impl Sidecar<'_> {
         let mut before = self.names_of(origin);
         for RenderedFile { place, mode, bytes } in files {
             let name = shown_name(&place);
-            before.remove(name);
-            self.shown.put(name, bytes, mode);
+            before.remove(&*name);
+            self.shown.put(&name, bytes, mode);
             let file = self
                 .files
-                .entry(name.to_owned())
+                .entry(name.to_string())
                 .or_insert_with(|| TrackedFile::new(origin, &secret));
             (file.origin, file.rendered_here, file.next_version) = (origin, true, version);
             file.set_state(FileState::Fresh, None);
-            if !self.shown.changes(name) {
+            if !self.shown.changes(&name) {
                 file.version = version;
             }
         }
@@ -99,11 +99,11 @@ impl Sidecar<'_> {
         let mut names = self.names_of(origin);
         if names.is_empty()
             && let Some(order) = origin.file(&self.order)
-            && let Destination::Relative(name) = &order.file.file
+            && !matches!(order.file.file, Destination::EachField(_))
         {
-            let file = TrackedFile::new(origin, &order.paths());
-            self.files.insert(name.clone(), file);
-            names.insert(name.clone());
+            let (name, file) = (shown_name(&order.place), TrackedFile::new(origin, &order.paths()));
+            self.files.insert(name.to_string(), file);
+            names.insert(name.into_owned());
         }
         for name in names {
             match failure.code {

@@ -144,8 +144,8 @@ impl Sidecar<'_> {
         for RenderedOrigin { origin, files, .. } in made {
             for file in files.iter().flatten() {
                 let name = shown_name(&file.place);
-                if let Some(other) = names.insert(name, *origin) {
-                    return twice(name, &other.paths(&self.order), *origin);
+                if let Some(other) = names.insert(name.clone(), *origin) {
+                    return twice(&name, &other.paths(&self.order), *origin);
                 }
             }
         }

@@ -112,6 +112,8 @@ impl SeenFiles {
         for destination in plan.destinations() {
             let cleared = match (destination, &staged) {
                 (Destination::Absolute(path), _) => self.empty(path),
+                // `plan::rules` refuses such a file beside job hooks.
+                (file @ Destination::InDirectory { .. }, _) => self.empty(&file.path()),
                 (Destination::Relative(shown), Some(staged)) => staged.remove(shown),
                 // The names of the files came with the secret.
                 (Destination::EachField(name), Some(staged)) => staged.remove_all(name.directory()),

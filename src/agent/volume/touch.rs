@@ -1,5 +1,5 @@
-//! `on-change: touch:FILE`: gives a file in the directory of the delivered files the present time, so that an app that
-//! watches the file reloads.
+//! `on-change: touch:FILE`: gives a file in a directory of the delivered files the present time, so that an app that watches the
+//! file reloads.
 
 use std::io;
 use std::time::SystemTime;
@@ -29,13 +29,13 @@ impl TouchError {
     }
 }
 
-/// Sets the time of the file. A missing file is made, empty and readable for all. No symlink is followed in any part of the
+/// Sets the time of the file at this place of the volume. A missing file is made, empty and readable for all. No symlink is followed in any part of the
 /// path.
-pub(in crate::agent) fn touch(paths: &ContainerPaths, shown: &str) -> Result<(), TouchError> {
+pub(in crate::agent) fn touch(paths: &ContainerPaths, place: &str) -> Result<(), TouchError> {
     let failed = TouchError::new;
-    let (parent, name) = split(shown);
-    let mut directory = openat(rustix::fs::CWD, paths.files_directory(), DIRECTORY, Mode::empty())
-        .map_err(|error| failed("open the directory of the files", error))?;
+    let (parent, name) = split(place);
+    let mut directory = openat(rustix::fs::CWD, paths.volume_directory(), DIRECTORY, Mode::empty())
+        .map_err(|error| failed("open the volume of the files", error))?;
     for segment in parent.split('/').filter(|segment| !segment.is_empty()) {
         directory = enter(&directory, segment).map_err(|error| failed("open the directory of the file", error))?;
     }

@@ -89,7 +89,8 @@ fn literal_data(request: &InjectionRequest) -> Option<String> {
         })
     })?;
     Some(format!(
-        "podkey: nothing replaces the variable in files[{}].data, the server gets it as it stands: write the value",
-        file.index
+        "podkey: nothing replaces the variable in files[{}].{}, the server gets it as it stands: write the value",
+        file.index,
+        file.field("data")
     ))
 }

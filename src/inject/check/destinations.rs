@@ -51,7 +51,7 @@ impl<'r> Destinations<'r> {
                 .strip_prefix(SECRETS_DIR)
                 .and_then(|rest| rest.strip_prefix('/'))
                 .is_some_and(|place| name.may_make(place)),
-            Destination::Absolute(_) | Destination::Relative(_) => false,
+            _ => false,
         };
         let found = found.next().map(|(_, file)| *file);
         found.or_else(|| self.of_fields.iter().find(of_field).copied())

@@ -57,7 +57,7 @@ pub(crate) fn check<'s, 'c>(
     config: &'c Config,
     problems: &mut Problems,
 ) -> Option<Injection<'s, 'c>> {
-    let file_mounts = part_mounts::of_files(request, survey);
+    let file_mounts = part_mounts::of_files(request, survey.job_hooks);
     pod_spec::check(survey.pod, config, problems);
     names::check(survey, problems);
     mounts::check(survey, whole.map(|_| &*file_mounts), problems);
@@ -78,8 +78,8 @@ pub(crate) fn check<'s, 'c>(
     let additions = additions::check(survey, request, &file_mounts, problems);
     // A plan needs a connection, a login, and annotations that all parsed. All other problems leave a plan to check.
     let (connection, login) = (connection?, login?.ok()?);
-    let plan = plan::plan(survey, whole?, connection, login);
-    access::check(survey.pod, namespace, connection, &plan, problems);
+    let mut plan = plan::plan(survey, whole?, connection, login);
+    access::check(survey.pod, namespace, connection, &mut plan, problems);
     let state = injected::check(survey, request, &plan, connection, problems);
     let plan = plan_text(&plan, request, problems);
     problems.is_empty().then(|| Injection {

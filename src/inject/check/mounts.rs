@@ -13,7 +13,7 @@ use crate::inject::pod::{Container, VolumeMount};
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::survey::{AgentUse, Survey};
 use crate::inject::words::names::{BIN_VOLUME, HANDOVER_VOLUME, SECRETS_VOLUME, TOKEN_VOLUME};
-use crate::plan::{FILES_DIR, SINGLE_DIR};
+use crate::plan::{FILES_DIR, MOUNTS_DIR, SINGLE_DIR};
 
 /// `file_mounts` are the mounts that podkey makes for the request. None: the request did not parse, so nobody knows them.
 pub(super) fn check(survey: &Survey<'_>, file_mounts: Option<&[AddedMount<'_>]>, problems: &mut Problems) {
@@ -74,7 +74,9 @@ impl WrongMount {
         match self {
             Self::PodkeysOwn => ", but the volume is for podkey's own containers alone".to_owned(),
             Self::WritableOrRoot => {
-                format!(", but not read-only and by a subPath below {FILES_DIR} or {SINGLE_DIR}, as podkey does")
+                format!(
+                    ", but not read-only and by a subPath below {FILES_DIR}, {SINGLE_DIR} or {MOUNTS_DIR}, as podkey does"
+                )
             }
             Self::NoDestination => format!(
                 " at {}, but podkey puts no file there, or another file",

@@ -1,14 +1,15 @@
 //! The mounts of podkey's volumes in the author's containers.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 
 use crate::inject::pod::{Container, VolumeMount};
 use crate::inject::request::InjectionRequest;
-use crate::inject::survey::{FileAccess, Survey};
+use crate::inject::survey::{FileAccess, JobHooks};
 use crate::inject::words::names::{BIN_VOLUME, SECRETS_VOLUME};
-use crate::plan::{BIN_DIR, Destination, FILES_DIR, SECRETS_DIR, SINGLE_DIR};
+use crate::plan::{BIN_DIR, Destination, FILES_DIR, SECRETS_DIR, SINGLE_DIR, directory_of_place, place_of_directory};
 
 /// A mount of one of podkey's volumes, as the patch has it.
 #[derive(Debug, Clone, Serialize)]
@@ -37,27 +38,31 @@ fn read_only<S: serde::Serializer>(access: &FileAccess, serializer: S) -> Result
     serializer.serialize_bool(*access == FileAccess::Read)
 }
 
-/// The mounts of the files in a reader that only reads: one mount for all relative files and the values of variables, and one for
-/// each absolute file.
-pub(crate) fn of_files<'r>(request: &'r InjectionRequest, survey: &Survey<'_>) -> Vec<AddedMount<'r>> {
+/// The mounts of the files in a reader that only reads: one mount for all relative files and the values of variables, one for each
+/// directory of its own, and one for each absolute file.
+pub(crate) fn of_files<'r>(request: &'r InjectionRequest, job_hooks: JobHooks<'_>) -> Vec<AddedMount<'r>> {
     let mount = |path, sub_path| AddedMount {
         volume: SECRETS_VOLUME,
         path,
         sub_path: Some(sub_path),
         access: FileAccess::Read,
     };
-    let is_relative = |file: &Destination| !matches!(file, Destination::Absolute(_));
+    let is_relative = |file: &Destination| matches!(file, Destination::Relative(_) | Destination::EachField(_));
     let files = || request.files.iter().map(|file| &file.file);
     // The job hooks find there which values of a template to mask.
     let mut templates = request.files.iter().filter(|file| file.content.is_template_of_init());
-    let has_printed = survey.job_hooks.are_on() && templates.next().is_some();
+    let has_printed = job_hooks.are_on() && templates.next().is_some();
     let has_directory = request.has_variables() || has_printed || files().any(is_relative);
     let directory = has_directory.then(|| mount(SECRETS_DIR, Cow::Borrowed(FILES_DIR)));
+    let own: BTreeSet<_> = files().filter_map(Destination::directory).collect();
+    let own = own
+        .into_iter()
+        .map(|directory| mount(directory, Cow::Owned(place_of_directory(directory))));
     let single = files().enumerate().filter_map(|(index, file)| match file {
         Destination::Absolute(path) => Some(mount(path, Cow::Owned(file.place(index)))),
-        Destination::Relative(_) | Destination::EachField(_) => None,
+        _ => None,
     });
-    directory.into_iter().chain(single).collect()
+    directory.into_iter().chain(own).chain(single).collect()
 }
 
 /// The mount of the agent in a container that uses the agent.
@@ -87,12 +92,101 @@ impl AddedMount<'_> {
     }
 }
 
-/// Whether a mount of `podkey-secrets` could be podkey's: not the volume's root, and read-only unless the container may write.
+/// Whether a mount of `podkey-secrets` could be podkey's: not the volume's root, and read-only unless the container may write. (Job
+/// hooks write no file into a directory of its own.)
 pub(crate) fn may_be_ours(mount: &VolumeMount<'_>, access: FileAccess) -> bool {
     let is_below = |directory: &str, path: &str| path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'));
-    (access == FileAccess::Write || mount.is_read_only())
-        && mount
-            .sub_path
-            .as_deref()
-            .is_some_and(|path| path == FILES_DIR || is_below(FILES_DIR, path) || is_below(SINGLE_DIR, path))
+    let Some(path) = mount.sub_path.as_deref() else {
+        return false;
+    };
+    let is_writable_place = path == FILES_DIR || is_below(FILES_DIR, path) || is_below(SINGLE_DIR, path);
+    let is_directory = || directory_of_place(path).is_some();
+    match mount.is_read_only() {
+        true => is_writable_place || is_directory(),
+        false => is_writable_place && access == FileAccess::Write,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inject::request::files::{FileRequest, RequestedContent};
+    use crate::plan::{Content, Decode, Format, Part, SecretContent, SecretRequest, WhenGone};
+
+    fn file(index: usize, file: &str) -> FileRequest {
+        FileRequest {
+            index,
+            content: RequestedContent::Init(Content::Secret(SecretContent {
+                request: SecretRequest::read("kv/data/a".parse().unwrap()),
+                part: Part::Whole,
+                decode: Decode::None,
+                format: Format::Json,
+            })),
+            file: file.parse().unwrap(),
+            mode: None,
+            env: None,
+            when_gone: WhenGone::Keep,
+        }
+    }
+
+    fn mounts(files: &[&str]) -> Vec<(String, String)> {
+        let request = InjectionRequest {
+            files: files
+                .iter()
+                .enumerate()
+                .map(|(index, path)| file(index, path))
+                .collect(),
+            ..InjectionRequest::default()
+        };
+        let mounts = of_files(&request, JobHooks::Off);
+        let places = mounts.iter().map(|mount| {
+            let (path, sub_path) = mount.place();
+            (path.to_owned(), sub_path.unwrap().to_owned())
+        });
+        places.collect()
+    }
+
+    #[test]
+    fn a_directory_of_its_own_is_mounted_once_for_all_its_files() {
+        let vault = ("/vault/secrets".to_owned(), "mounts/%2Fvault%2Fsecrets".to_owned());
+        assert_eq!(mounts(&["/vault/secrets:a", "/vault/secrets:b/c"]), [vault.clone()]);
+        assert_eq!(
+            mounts(&["/tmp/a", "web.env", "/vault/secrets:a", "/srv/100%:b"]),
+            [
+                ("/podkey/secrets".to_owned(), "files".to_owned()),
+                ("/srv/100%".to_owned(), "mounts/%2Fsrv%2F100%25".to_owned()),
+                vault,
+                ("/tmp/a".to_owned(), "single/0".to_owned()),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_present_mount_may_be_podkey_s_where_it_leads_to_one_directory_and_is_read_only() {
+        let may_be = |sub_path: &str, read_only: bool, access| {
+            let json = format!(
+                r#"{{"name": "podkey-secrets", "mountPath": "/x", "subPath": "{sub_path}", "readOnly": {read_only}}}"#
+            );
+            may_be_ours(&serde_json::from_str(&json).unwrap(), access)
+        };
+        for (sub_path, ours) in [
+            ("mounts/%2Fvault%2Fsecrets", true),
+            ("mounts/%2Fsrv%2F100%25", true),
+            ("mounts", false),
+            ("mounts/", false),
+            ("mounts/%2Fvault/..", false),
+            ("mounts/%2Fvault%2Fsecrets/app", false),
+            ("mounts/%2fvault", false),
+            ("mounts/vault", false),
+            ("files", true),
+            ("single/0", true),
+            ("", false),
+        ] {
+            assert_eq!(may_be(sub_path, true, FileAccess::Read), ours, "{sub_path}");
+        }
+        // The runner writes its files, and no file of a directory of its own.
+        assert!(may_be("files", false, FileAccess::Write));
+        assert!(!may_be("files", false, FileAccess::Read));
+        assert!(!may_be("mounts/%2Fvault%2Fsecrets", false, FileAccess::Write));
+    }
 }

@@ -37,6 +37,7 @@ pub(crate) fn plan<'c>(
         login,
         budget: connection.budget,
         ignore_not_found: request.ignore_not_found,
+        mount_lookup: request.mount_lookup.clone(),
         files: files.filter_map(|file| file.for_init(survey.default_mode)).collect(),
         env: request.env.clone(),
         env_mode: match request.has_variables() {

@@ -2,7 +2,9 @@
 
 use crate::inject::request::files::file::FileRequest;
 use crate::inject::request::requested::Requested;
-use crate::plan::{ApiPath, EnvSecret, Interval, JobPolicy, Mask, OnChange, OnFailure, PathTemplate, Role};
+use crate::plan::{
+    ApiPath, EnvSecret, Interval, JobPolicy, Mask, MountLookup, OnChange, OnFailure, PathTemplate, Role,
+};
 
 /// The parsed annotations of one pod. A value that does not parse is left out here and reported as a problem.
 #[derive(Debug, Default)]
@@ -32,6 +34,8 @@ pub(crate) struct InjectionRequest {
     /// None: the default for the kind of pod.
     pub(crate) containers: Option<Vec<String>>,
     pub(crate) ignore_not_found: bool,
+    /// Whether paths are without the `data` of KV v2, so that the agent looks up their mounts. `check::policy` finds what is allowed.
+    pub(crate) mount_lookup: Option<MountLookup>,
 }
 
 impl InjectionRequest {

@@ -2,7 +2,7 @@
 //! secret's fields are not known before the agent reads the secret, so `{{ .SecretKey }}` stays.
 
 use crate::inject::problem::{did_you_mean, quoted};
-use crate::plan::{ApiPath, Destination, FieldName, NamePiece, NameTemplate, applied};
+use crate::plan::{ApiPath, Destination, FieldName, Invalid, NamePiece, NameTemplate, applied};
 
 /// A placeholder's name, and the value that the placeholder has for a path: a function of the path's mount and its rest.
 type PathPlaceholder = (&'static str, for<'p> fn(&'p str, &'p str) -> &'p str);
@@ -23,7 +23,7 @@ fn last_segment(path: &str) -> &str {
 pub(crate) fn resolve(text: &str, path: &ApiPath) -> Result<Destination, String> {
     let wrong = |why| format!("{} {why}", quoted(text));
     if !text.contains("{{") {
-        return text.parse().map_err(wrong);
+        return written(text).map_err(wrong);
     }
     let template: NameTemplate = text.parse().map_err(wrong)?;
     let mut name = String::new();
@@ -36,13 +36,21 @@ pub(crate) fn resolve(text: &str, path: &ApiPath) -> Result<Destination, String>
             piece => name.push_str(&piece.to_string()),
         }
     }
-    name.parse().map_err(|why| {
+    written(&name).map_err(|why| {
         if name == text {
             wrong(why)
         } else {
             format!("{} becomes {}, which {why}", quoted(text), quoted(&name))
         }
     })
+}
+
+/// A destination as `podkey.dev/files` has it: in no directory of its own, whose written form has a colon.
+fn written(text: &str) -> Result<Destination, Invalid> {
+    match text.parse()? {
+        Destination::InDirectory { .. } => Err(Destination::has_colon()),
+        file => Ok(file),
+    }
 }
 
 /// What a placeholder stands for.
@@ -168,6 +176,8 @@ mod tests {
             ),
             ("{{ .SecretKey }}/x", "kv/data/x", "in a directory's name"),
             ("{{ .SecretKey", "kv/data/x", "has a {{ without its }}"),
+            ("/vault/secrets:x", "kv/data/x", "has the character ':'"),
+            ("/srv/{{ .SecretPath }}", "kv/data/a:x", "has the character ':'"),
             ("../x", "kv/data/x", "has a segment . or .."),
         ] {
             let error = resolved(text, path).expect_err(text);

@@ -7,7 +7,7 @@ use crate::inject::request::rules::{Authored, report};
 use crate::inject::request::value::AnnotationValue;
 use crate::inject::words::keys::ON_CHANGE;
 use crate::plan::rules::{Rule, Subject, Violation};
-use crate::plan::{Interval, MAX_ON_CHANGE, OnChange, spelling};
+use crate::plan::{Destination, Interval, MAX_ON_CHANGE, OnChange, spelling};
 
 /// The longest list of actions, in bytes.
 const MAX_ACTIONS_BYTES: usize = 16 * 1024;
@@ -58,7 +58,14 @@ fn actions(text: &str, problems: &mut Problems) -> Vec<OnChange> {
         return Vec::new();
     }
     let mut parsed = |line: &str| {
-        spelling::parse(line, spelling::of_plain_text)
+        let action = spelling::parse(line, spelling::of_plain_text);
+        // Authors have no directory of its own.
+        let in_directory = |action: &OnChange| action.touched().is_some_and(|file| file.directory().is_some());
+        action
+            .and_then(|action| match in_directory(&action) {
+                true => Err(Destination::has_colon().to_string()),
+                false => Ok(action),
+            })
             .map_err(|why| problems.push(ON_CHANGE, format!("{} {why}", quoted(line))))
             .ok()
     };

@@ -208,8 +208,20 @@ where
     let too_many = (actions > MAX_ON_CHANGE).then_some(Subject::OnChange.breaks(Rule::TooManyActions(actions)));
     let touched = shape.on_change.iter().enumerate().filter_map(move |(index, action)| {
         let files = shape.files.clone().map(|file| file.file);
-        let is_replaced = on && action.replaced(files).is_some();
-        is_replaced.then_some(Subject::Action(index).breaks(Rule::TouchedIsReplaced))
+        let touched = on.then(|| action.touched()).flatten();
+        let directory = touched.as_ref().and_then(Destination::directory);
+        let rule = if on && action.replaced(files.clone()).is_some() {
+            Rule::TouchedIsReplaced
+        } else if directory.is_some()
+            && files
+                .filter_map(Destination::directory)
+                .all(|of_file| Some(of_file) != directory)
+        {
+            Rule::TouchedNowhere
+        } else {
+            return None;
+        };
+        Some(Subject::Action(index).breaks(rule))
     });
     whole.chain(files).chain(too_many).chain(touched)
 }
@@ -288,10 +300,15 @@ pub(crate) fn plan(plan: &Plan) -> impl Iterator<Item = Violation> {
         let is_delivered = plan.destinations().any(|known| known == file);
         (!is_delivered).then_some(Subject::Copy(index).breaks(Rule::CopyOfNoFile))
     });
+    let in_directory = plan.destinations().enumerate().filter_map(|(index, file)| {
+        let is_broken = plan.job.is_some() && file.directory().is_some();
+        is_broken.then_some(Subject::File(index).breaks(Rule::DirectoryWithHooks))
+    });
     counts
         .into_iter()
         .flatten()
         .chain(whole)
+        .chain(in_directory)
         .chain(insecure.map(|rule| Subject::Connection.breaks(rule)))
         .chain(of_files)
         .chain(of_job_files)

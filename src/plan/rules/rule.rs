@@ -128,6 +128,10 @@ pub(crate) enum Rule {
     TooManyActions(usize),
     /// A change replaces the touched file, see [`OnChange::replaced`].
     TouchedIsReplaced,
+    /// The touched file is in a directory of its own that holds no file, so nothing is mounted there.
+    TouchedNowhere,
+    /// Job hooks clear files in [`crate::plan::SECRETS_DIR`] and files with a mount, and no directory with a mount.
+    DirectoryWithHooks,
     /// No file and no variable.
     NothingToDeliver,
     /// More than [`MAX_FILES`] files.
@@ -182,6 +186,8 @@ impl fmt::Display for Rule {
             Self::ReservedWithRefresh => "podkey keeps this name for itself",
             Self::TooManyActions(count) => return write!(f, "{count} actions, at most {MAX_ON_CHANGE} are allowed"),
             Self::TouchedIsReplaced => "each change replaces the touched file, because podkey writes files there",
+            Self::TouchedNowhere => "the touched file is in a directory that has no file of the plan",
+            Self::DirectoryWithHooks => "job hooks clear no file in a directory of its own",
             Self::NothingToDeliver => "no file and no variable to deliver",
             Self::TooManyFiles(count) => return write!(f, "{count} files, at most {MAX_FILES} are allowed"),
             Self::TooManyRequests(count) => {

@@ -46,10 +46,12 @@ fn position(rule: Rule) -> usize {
         Rule::EachFieldWithTemplate => 32,
         Rule::NotAVariable { .. } => 33,
         Rule::TooManyRequests(_) => 34,
+        Rule::TouchedNowhere => 35,
+        Rule::DirectoryWithHooks => 36,
     }
 }
 /// The number of rules, which is the number of arms in [`position`].
-const RULES: usize = 35;
+const RULES: usize = 37;
 
 type Change = fn(&mut Plan);
 
@@ -333,6 +335,16 @@ const FRESH: &[(Change, Subject, Rule)] = &[
         Subject::Action(0),
         Rule::TouchedIsReplaced,
     ),
+    (
+        |p| on_change(p, &["touch:/vault/secrets:reload"]),
+        Subject::Action(0),
+        Rule::TouchedNowhere,
+    ),
+    (
+        |p| p.files[0].file = "/vault/secrets:a".parse().unwrap(),
+        Subject::File(0),
+        Rule::DirectoryWithHooks,
+    ),
 ];
 
 /// [`plan`] without copies, which would lose their files in some rows.
@@ -419,6 +431,9 @@ fn destination() -> impl Strategy<Value = &'static str> {
         ".status.json",
         "{{ .SecretKey }}",
         "a/{{ .SecretKey }}",
+        "/vault/secrets:a",
+        "/vault/secrets:..data",
+        "/srv:a",
     ])
 }
 
@@ -467,7 +482,7 @@ prop_compose! {
         exec in prop::bool::weighted(0.1),
         export in any::<bool>(),
         fresh in any::<bool>(),
-        touched in prop::collection::vec(prop::sample::select(vec!["touch:a", "touch:b", "touch:env"]), 0..2),
+        touched in prop::collection::vec(prop::sample::select(vec!["touch:a", "touch:b", "touch:env", "touch:/vault/secrets:a", "touch:/srv:b"]), 0..2),
         copied in prop::option::of(destination()),
     ) -> Plan {
         let mut plan = plan();

@@ -103,7 +103,8 @@ async fn run_with_retries(action: &OnChange, paths: &ContainerPaths, retries: Re
 async fn run_once(action: &OnChange, paths: &ContainerPaths) -> Result<String, ActionError> {
     match action {
         OnChange::Signal(signal, process) => signal::send(*signal, process),
-        OnChange::Touch(name) => match touch(paths, name) {
+        // Only a file with a mount of its own has an index in its place, and no such file is touched.
+        OnChange::Touch(file) => match touch(paths, &file.place(0)) {
             Ok(()) => Ok("touched".into()),
             Err(error) => Err(ActionError::new(error.why, error.hint)),
         },

@@ -37,7 +37,7 @@ fn paths(root: &Path) -> ContainerPaths {
 
 /// The directory of the files, made.
 fn files_directory(root: &Path) -> PathBuf {
-    let directory = paths(root).files_directory();
+    let directory = paths(root).volume_directory().join("files");
     std::fs::create_dir_all(&directory).unwrap();
     directory
 }

@@ -11,3 +11,5 @@ mod tests;
 pub(super) use entries::annotation;
 pub(crate) use fields::FIELDS;
 pub(crate) use file::FileRequest;
+#[cfg(test)]
+pub(crate) use file::RequestedContent;
