@@ -110,34 +110,24 @@ pub(crate) fn may_be_ours(mount: &VolumeMount<'_>, access: FileAccess) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inject::request::files::{FileRequest, RequestedContent};
-    use crate::plan::{Content, Decode, Format, Part, SecretContent, SecretRequest, WhenGone};
-
-    fn file(index: usize, file: &str) -> FileRequest {
-        FileRequest {
-            index,
-            content: RequestedContent::Init(Content::Secret(SecretContent {
-                request: SecretRequest::read("kv/data/a".parse().unwrap()),
-                part: Part::Whole,
-                decode: Decode::None,
-                format: Format::Json,
-            })),
-            file: file.parse().unwrap(),
-            mode: None,
-            env: None,
-            when_gone: WhenGone::Keep,
-        }
-    }
+    use crate::inject::pod::Pod;
+    use crate::inject::problem::Problems;
+    use crate::inject::request::annotations;
 
     fn mounts(files: &[&str]) -> Vec<(String, String)> {
-        let request = InjectionRequest {
-            files: files
-                .iter()
-                .enumerate()
-                .map(|(index, path)| file(index, path))
-                .collect(),
-            ..InjectionRequest::default()
-        };
+        let entries = (0..files.len()).map(|index| format!("- {{secret: kv/data/a, file: f{index}}}\\n"));
+        let annotation = entries.collect::<String>();
+        let pod = format!(
+            r#"{{"metadata": {{"annotations": {{"podkey.dev/files": "{annotation}"}}}}, "spec": {{"containers": []}}}}"#
+        );
+        let pod = Pod::parse(&pod).unwrap();
+        let mut problems = Problems::default();
+        let mut request = annotations::parse(pod.metadata.annotations.as_ref().unwrap(), &mut problems);
+        assert!(problems.is_empty(), "{problems}");
+        // The annotation itself names no directory of its own.
+        for (file, written) in request.files.iter_mut().zip(files) {
+            file.file = written.parse().unwrap();
+        }
         let mounts = of_files(&request, JobHooks::Off);
         let places = mounts.iter().map(|mount| {
             let (path, sub_path) = mount.place();

@@ -11,5 +11,3 @@ mod tests;
 pub(super) use entries::annotation;
 pub(crate) use fields::FIELDS;
 pub(crate) use file::FileRequest;
-#[cfg(test)]
-pub(crate) use file::RequestedContent;
