@@ -15,6 +15,7 @@ mod section;
 mod server;
 #[cfg(test)]
 mod tests;
+mod vault_k8s;
 
 pub(crate) use agent::{AgentConfig, AgentResources};
 pub(crate) use allow::{AllowRule, Condition};
