@@ -251,6 +251,10 @@ fn a_typo_or_a_value_that_cannot_be_meant_is_refused_with_its_place() {
         ),
         (json!({"config": {"conections": {}}}), "'conections'"),
         (connection(json!({"adress": "https://v"})), "'adress'"),
+        (json!({"vaultK8s": {"enable": true}}), "'enable'"),
+        (json!({"vaultK8s": {"enabled": "yes"}}), "'/vaultK8s/enabled'"),
+        // Only here, so that API servers send podkey the pods that it is to take.
+        (json!({"config": {"vaultK8s": {"connection": "default"}}}), "'vaultK8s'"),
         // Helm would leave an empty value out: then Vault's policies alone would decide.
         (
             connection(json!({"allow": "nobody"})),
@@ -655,6 +659,40 @@ fn ephemeral_containers_are_kept_from_podkey_s_volumes() {
     let binding = &manifests.one("ValidatingAdmissionPolicyBinding")["spec"];
     assert_eq!(binding["policyName"], policy["metadata"]["name"]);
     assert_eq!(binding["validationActions"], json!(["Deny"]));
+}
+
+/// The webhook's only match condition.
+fn condition(manifests: &Manifests) -> String {
+    let conditions = manifests.webhook()["matchConditions"].as_array().unwrap();
+    assert_eq!(conditions.len(), 1, "all conditions of a webhook must hold: {conditions:?}");
+    conditions[0]["expression"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn pods_of_vault_k8s_are_sent_once_the_operator_wants_that_and_the_config_has_the_section() {
+    let section = |manifests: &Manifests| {
+        let config: Value = serde_saphyr::from_str(&manifests.config()).unwrap();
+        config["vaultK8s"].clone()
+    };
+    for off in [json!({}), json!({"vaultK8s": {"enabled": false}}), json!({"vaultK8s": null})] {
+        let manifests = Manifests::chart(off.clone());
+        assert!(!condition(&manifests).contains("agent-inject"), "{off}");
+        assert_eq!(section(&manifests), Value::Null, "{off}");
+    }
+    let on = Manifests::chart(json!({"vaultK8s": {"enabled": true}}));
+    assert_eq!(
+        condition(&on),
+        "has(object.metadata.annotations) && object.metadata.annotations.exists(k, k.startsWith('podkey.dev/') || \
+         (k in ['vault.hashicorp.com/agent-inject', 'openbao.org/agent-inject'] && \
+         !(object.metadata.annotations[k] in ['', '0', 'f', 'F', 'FALSE', 'false', 'False'])))"
+    );
+    assert_eq!(section(&on), json!({"connection": "default", "allowTokens": false}));
+    let other = json!({"vaultK8s": {"enabled": true, "connection": "team", "allowTokens": true}});
+    assert_eq!(
+        section(&Manifests::chart(other)),
+        json!({"connection": "team", "allowTokens": true})
+    );
+    assert!(notes(&json!({"vaultK8s": {"enabled": true}})).contains("no namespace may be seen by both"));
 }
 
 /// What Helm prints after an installation with these values.
