@@ -44,7 +44,7 @@ app.kubernetes.io/instance: {{ toYaml .Release.Name }}
 {{- $_ := set $config "agent" $agent -}}
 {{- with .Values.vaultK8s -}}
 {{- if .enabled -}}
-{{- $_ := set $config "vaultK8s" (omit . "enabled") -}}
+{{- $_ := set $config "vaultK8s" (omit . "enabled" "namespaceSelector") -}}
 {{- end -}}
 {{- end -}}
 {{- $connections := required "config.connections is empty: name a server, such as config.connections.default.address=https://vault.vault.svc:8200" $config.connections -}}
