@@ -306,3 +306,33 @@ fn the_page_has_each_key_with_what_becomes_of_it() {
     }
     assert_eq!(written, table);
 }
+
+/// Each of the 47 cases has an outcome, and the golden cases that it names exist and come out so.
+#[test]
+fn the_page_s_table_of_cases_names_golden_cases_that_exist() {
+    let page = std::fs::read_to_string(PAGE).unwrap();
+    let (_, table) = page.split_once("## vault-k8s' own test cases").unwrap();
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| case") && !line.starts_with("| ---"))
+        .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect();
+    let numbers: Vec<usize> = rows.iter().map(|row| row[0].parse().unwrap()).collect();
+    assert_eq!(numbers, (1..=47).collect::<Vec<_>>());
+    for row in rows {
+        assert!(["*same*", "*stricter*", "*refused*"].contains(&row[2]), "{row:?}");
+        assert!(row[2] == "*same*" || !row[3].is_empty(), "no reason: {row:?}");
+        let cases: Vec<_> = row[4].split('`').skip(1).step_by(2).collect();
+        for case in &cases {
+            assert!(
+                Path::new(&format!("tests/inject/vault-k8s-{case}/pod.yaml")).exists(),
+                "{case}"
+            );
+        }
+        let is_denied = |case: &&str| Path::new(&format!("tests/inject/vault-k8s-{case}/denied.txt")).exists();
+        assert!(
+            row[2] != "*refused*" || cases.is_empty() || cases.iter().any(is_denied),
+            "{row:?}"
+        );
+    }
+}
