@@ -80,7 +80,7 @@ pub fn decide(pod: &Pod<'_>, namespace: &str, config: &Config) -> Decision {
 /// The annotations of a pod that asks for secrets, and whose they are. The error: the pod is left alone, with these warnings.
 fn asked<'p, 'a>(pod: &'p Pod<'a>, config: &Config) -> Result<(&'p Annotations<'a>, AskedBy), Warnings> {
     let asked = pod.metadata.annotations.as_ref().ok_or_else(Warnings::new)?;
-    let theirs = config.vault_k8s.is_some() && vault_k8s::asks(asked);
+    let theirs = config.reads_vault_k8s() && vault_k8s::asks(asked);
     let by = match (annotations::asks(asked), theirs) {
         (false, false) => return Err(Warnings::new()),
         (true, false) => AskedBy::Podkeys,

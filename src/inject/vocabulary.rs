@@ -120,7 +120,10 @@ mod tests {
         for key in config_keys() {
             let mut config = json!({
                 "agent": {"image": "i"},
-                "connections": {"NAME": {"address": "https://v", "job": {"role": "ci"}, "allow": [{}]}},
+                "connections": {
+                    "NAME": {"address": "https://v", "job": {"role": "ci"}, "allow": [{}]},
+                    "default": {"address": "https://v"},
+                },
             });
             let pointer = format!("/{}", key.key.replace("[]", ".0").replace('.', "/"));
             let (parent, last) = pointer.rsplit_once('/').unwrap();

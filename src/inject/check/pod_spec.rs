@@ -49,7 +49,7 @@ fn check_shared(pod: &Pod<'_>, theirs: &VaultK8sRequest, config: &Config, proble
 pub(super) fn check_user(survey: &Survey<'_>, request: &InjectionRequest, problems: &mut Problems) {
     let theirs = request.vault_k8s.as_ref();
     if let Some(theirs) = theirs.filter(|theirs| theirs.run_as == RunAs::FirstContainers)
-        && !survey.pod.first_user().is_some_and(|user| user > 0)
+        && survey.pod.first_user().is_none_or(|user| user <= 0)
     {
         problems.push(
             theirs.family.key("agent-run-as-same-user"),

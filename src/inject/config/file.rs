@@ -14,9 +14,6 @@ use crate::inject::kubernetes::KubernetesVersion;
 use crate::inject::words::DocumentedKey;
 use crate::inject::yaml::explain;
 
-/// The connection of a pod that names none.
-pub(crate) const DEFAULT_CONNECTION: &str = "default";
-
 /// The whole config.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -100,6 +97,13 @@ impl Config {
             kubernetes_version,
             vault_k8s: file.vault_k8s,
         })
+    }
+}
+
+impl Config {
+    /// Whether podkey reads the annotations of vault-k8s.
+    pub(crate) fn reads_vault_k8s(&self) -> bool {
+        self.vault_k8s.is_some()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::connection::ConnectionConfig;
+use super::connection::{ConnectionConfig, DEFAULT_CONNECTION};
 use super::error::ConfigError;
 use super::section::section;
 
@@ -20,7 +20,7 @@ section! {
 }
 
 fn default_connection() -> String {
-    super::DEFAULT_CONNECTION.to_owned()
+    DEFAULT_CONNECTION.to_owned()
 }
 
 impl VaultK8sConfig {

@@ -32,13 +32,14 @@ pub(crate) use self::translate::in_their_words;
 /// The agent's own interval. <https://developer.hashicorp.com/vault/docs/agent-and-proxy/agent/template>
 const INTERVAL: &str = "5m";
 
-/// Whether the pod asks vault-k8s for an injection. A value that is no boolean asks, too: the pod is refused for it.
+/// Whether the pod asks vault-k8s for an injection. A value that is no boolean asks, too, and so do more annotations than are kept: the
+/// pod is refused for them.
 pub(crate) fn asks(annotations: &Annotations<'_>) -> bool {
     match merged(annotations)
         .get(INJECT)
         .map(|annotation| annotation.value.as_deref())
     {
-        None => false,
+        None => annotations.too_many_theirs,
         Some(Ok(text)) => go::boolean(text) != Ok(false),
         Some(Err(_)) => true,
     }

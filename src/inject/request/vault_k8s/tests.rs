@@ -1,4 +1,8 @@
+//! What single annotations of vault-k8s become, and that no annotations break the parser.
+
 use serde_json::{Value, json};
+
+use proptest::prelude::*;
 
 use super::*;
 use crate::inject::pod::Pod;
@@ -136,4 +140,75 @@ fn more_files_than_a_pod_may_have_are_refused_before_their_templates_are_parsed(
         request.files.is_empty() && problems.contains("has 66 files"),
         "{problems}"
     );
+}
+
+#[test]
+fn a_pod_with_more_annotations_than_are_kept_asks_and_is_refused() {
+    let mut annotations = json!({});
+    for index in 0..800 {
+        annotations[Family::Hashicorp.key(&format!("a-{index}"))] = "x".into();
+    }
+    annotations[Family::Hashicorp.key(INJECT)] = "true".into();
+    let pod = json!({"metadata": {"annotations": &annotations}, "spec": {"containers": []}}).to_string();
+    assert!(asks(Pod::parse(&pod).unwrap().metadata.annotations.as_ref().unwrap()));
+    let (_, problems) = parsed(&annotations);
+    assert!(problems.contains("has more than 768 annotations"), "{problems}");
+}
+
+/// A key of the table with a NAME.
+fn written_key() -> impl Strategy<Value = String> {
+    (0..KEYS.len(), prop_oneof![Just("db".to_owned()), "[ -~]{0,20}"]).prop_map(|(row, name)| match KEYS[row].suffix {
+        Suffix::None => KEYS[row].key.to_owned(),
+        Suffix::OptionalName | Suffix::Name | Suffix::Parameter => format!("{}-{name}", KEYS[row].key),
+    })
+}
+
+/// Values that are near to something that some key takes, and others.
+fn written_value() -> impl Strategy<Value = String> {
+    let words = [
+        "true",
+        "",
+        "0",
+        "/",
+        "/vault/secrets",
+        "json",
+        "5m",
+        "0400",
+        "kv/data/a",
+        "../x",
+        "a:b",
+        "[[",
+        "kill -HUP $(pidof a)",
+        "touch /vault/secrets/a",
+        "{{ with secret \"kv/a\" }}{{ .Data.b }}{{ end }}",
+        "https://vault.vault.svc:8200",
+        "1000",
+    ];
+    prop_oneof![
+        proptest::sample::select(words.to_vec()).prop_map(str::to_owned),
+        "\\PC{0,40}",
+        any::<String>()
+    ]
+}
+
+proptest! {
+    /// Whatever an author writes, the parser ends with a request or a problem; a file is below the directory that was named.
+    #[test]
+    fn no_annotations_break_the_parser(
+        written in proptest::collection::vec((any::<bool>(), written_key(), written_value()), 0..12),
+    ) {
+        let mut annotations = with("role", "web");
+        for (openbao, key, value) in written {
+            let family = if openbao { Family::Openbao } else { Family::Hashicorp };
+            annotations[family.key(&key)] = value.into();
+        }
+        let (request, _) = parsed(&annotations);
+        for file in &request.files {
+            let path = file.file.path();
+            prop_assert!(path.starts_with('/') && !path.split('/').any(|segment| segment == ".."), "{}", path);
+        }
+        for warning in warnings(&request) {
+            prop_assert!(warning.len() < 120 && warning.bytes().all(|b| (b' '..=b'~').contains(&b)), "{}", warning);
+        }
+    }
 }
