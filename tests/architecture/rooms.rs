@@ -35,7 +35,13 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 34] = [
     ),
     (
         "cli::migrate::vault_k8s",
-        &["cli::inject::offline", "cli::migrate::output", "inject", "plan", "template"],
+        &[
+            "cli::inject::offline",
+            "cli::migrate::output",
+            "inject",
+            "plan",
+            "template",
+        ],
     ),
     ("cli::migrate::output", &[]),
     ("webhook", &["cluster", "inject", "telemetry"]),

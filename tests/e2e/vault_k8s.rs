@@ -303,7 +303,7 @@ fn a_deployment_of_vault_k8s_has_the_files_that_bao_agent_writes_and_follows_a_c
     assert_eq!(init_containers(&object), ["podkey-init", "podkey-sidecar"]);
     assert_same(&seen(&pod, &wanted), &bao_agent(&vault, &namespace, &wanted));
 
-    let changed = merge(awkward(), &json!({"password": "changed", "more": "new"}));
+    let changed = merge(awkward(), &json!({"password": "s3cret-of-after", "more": "new"}));
     vault.put("web", &changed);
     let after = bao_agent(&vault, &namespace, &wanted);
     wait(LIMIT, || (seen(&pod, &wanted) == after).then_some(()));
@@ -312,7 +312,7 @@ fn a_deployment_of_vault_k8s_has_the_files_that_bao_agent_writes_and_follows_a_c
         assert_eq!(status(&pod.object(), container)["restartCount"], 0, "{container}");
     }
     for name in ["podkey-init", "podkey-sidecar"] {
-        assert!(!pod.log(name).contains("changed"), "{}", pod.log(name));
+        assert!(!pod.log(name).contains("s3cret-of-after"), "{}", pod.log(name));
     }
 }
 
