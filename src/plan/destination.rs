@@ -186,7 +186,8 @@ pub(crate) fn place_of_directory(directory: &str) -> String {
 /// The mounted directory with this path below the root of the volume: the reverse of [`place_of_directory`].
 pub(crate) fn directory_of_place(place: &str) -> Option<String> {
     let segment = place.strip_prefix(MOUNTS_DIR)?.strip_prefix('/')?;
-    Some(segment.replace("%2F", "/").replace("%25", "%"))
+    let directory = segment.replace("%2F", "/").replace("%25", "%");
+    (directory.starts_with('/') && place_of_directory(&directory) == place).then_some(directory)
 }
 
 /// Whether the path `inner` is `outer` or lies below `outer`. Both paths are without `.`, `..`, double or final slashes.

@@ -284,6 +284,21 @@ impl<C> Plan<C> {
         !self.files.is_empty() || !self.env.is_empty()
     }
 
+    /// The paths that `init` reads, and does not write. A path may come several times.
+    pub(crate) fn read_paths(&self) -> impl Iterator<Item = &ApiPath> {
+        let requests = self.files.iter().flat_map(PlannedFile::requests);
+        let read = requests.filter(|request| request.data.is_none());
+        read.map(|request| &request.secret)
+            .chain(self.env.iter().map(|env| &env.secret))
+    }
+
+    /// The paths that `init` writes.
+    pub(crate) fn written_paths(&self) -> impl Iterator<Item = &ApiPath> {
+        let requests = self.files.iter().flat_map(PlannedFile::requests);
+        let written = requests.filter(|request| request.data.is_some());
+        written.map(|request| &request.secret)
+    }
+
     /// Where the containers see the files: the files of `init` first, then the files of the job. The position of a file here is
     /// its number in `SINGLE_DIR`.
     pub fn destinations(&self) -> impl Iterator<Item = &Destination> + Clone {

@@ -42,6 +42,8 @@ impl ApiPath {
     pub fn forms(&self) -> Vec<Self> {
         let ends = self.0.match_indices('/').map(|(at, _)| at).chain([self.0.len()]);
         let inserted = ends.filter_map(|end| self.with_data_behind(end));
+        // A longer path is in no plan.
+        let inserted = inserted.filter(|form| form.0.len() <= MAX_PATH_BYTES);
         let mut forms: Vec<_> = std::iter::once(self.clone()).chain(inserted).collect();
         // `kv/data` has `data` twice, whatever the mount is.
         forms.dedup();

@@ -27,10 +27,13 @@ impl Vault {
         let mut tries = Tries::new(self.deadline, operation(0).to_string());
         let mut lost = 0;
         let mut last: Option<VaultError> = None;
+        let costs_a_use = !matches!(operation(0), Operation::LookUp { .. });
         loop {
-            session
-                .count_use()
-                .map_err(|used_up| no_further_try(last.take(), used_up))?;
+            if costs_a_use {
+                session
+                    .count_use()
+                    .map_err(|used_up| no_further_try(last.take(), used_up))?;
+            }
             request.sent.set(false);
             let answered = timeout_at(self.deadline.end(), self.transport.exchange(kept, request)).await;
             if !matches!(answered, Ok(Ok(_))) && !request.repeatable && request.sent.get() {
@@ -44,7 +47,7 @@ impl Vault {
                 Ok(Ok(answer)) => counts_as_use(answer.status()),
                 _ => request.sent.get(),
             };
-            if !counted {
+            if costs_a_use && !counted {
                 session.uncount_use();
             }
             let failure = match answered {

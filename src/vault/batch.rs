@@ -84,7 +84,12 @@ impl Batch<'_> {
         while let Some(wanted) = self.wanted.get(self.next.get()).filter(|_| !self.over.get()) {
             let index = self.next.replace(self.next.get() + 1);
             let (attempt, fail_fast) = (ReadAttempt::repeatable(), Some(&self.fail_fast));
-            let result = self.vault.read(kept, self.session, wanted, &attempt, fail_fast).await;
+            let readable = self.vault.readable(kept, self.session, wanted, fail_fast).await;
+            let result = match &readable {
+                Ok(wanted) => self.vault.read(kept, self.session, wanted, &attempt, fail_fast).await,
+                Err(error) => Err(error.clone()),
+            };
+            let wanted = readable.as_deref().unwrap_or(wanted);
             match result.and_then(|reading| self.counted(reading)) {
                 Ok(reading) => self.keep(index, Ok(reading)),
                 Err(error) => {

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use ::http::Method;
 use hyper::body::Bytes;
-use serde::Deserialize;
 use serde_json::json;
 use tokio::time::timeout;
 
 use super::Vault;
 use super::answer::{self, Reading};
 use super::error::{VaultError, VaultErrorKind};
+use super::mount::EngineMount;
 use super::session::Session;
 use super::transport::{ApiRequest, target};
 use super::wanted::{Wanted, has_data_segment};
@@ -23,17 +23,6 @@ use crate::http::KeptConnection;
 const MAX_EXPLAINED: u32 = 8;
 /// How long one request for that may take.
 const LOOK_UP: Duration = Duration::from_secs(1);
-
-/// An engine that is mounted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct EngineMount {
-    /// The mount path, with a slash at its end.
-    path: String,
-    /// The engine, such as `kv`.
-    engine: String,
-    /// It is a KV engine of version 2.
-    versioned: bool,
-}
 
 impl Vault {
     /// The same error, with a better hint where the server knows more. Makes no request with a client token whose uses are
@@ -104,23 +93,9 @@ impl Vault {
 
     /// The mount of a path. A client that has any permission below a mount may read this.
     async fn mount_of(&self, kept: &mut KeptConnection, session: &Session, path: &str) -> Option<EngineMount> {
-        #[derive(Deserialize)]
-        struct MountData {
-            path: String,
-            #[serde(rename = "type")]
-            engine: String,
-            #[serde(default)]
-            options: Option<BTreeMap<String, serde_json::Value>>,
-        }
         let mounts = format!("sys/internal/ui/mounts/{path}");
         let answer = self.look_up(kept, session, Method::GET, &mounts, String::new()).await?;
-        let mount: MountData = serde_json::from_str(answer.data()).ok()?;
-        let version = mount.options.and_then(|mut options| options.remove("version"));
-        Some(EngineMount {
-            path: mount.path,
-            engine: mount.engine,
-            versioned: version.is_some_and(|version| version == "2"),
-        })
+        EngineMount::parse(answer.data()).filter(|mount| !mount.path.is_empty())
     }
 
     /// One try, within [`LOOK_UP`].

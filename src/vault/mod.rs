@@ -16,6 +16,8 @@ mod fail_fast;
 mod failed_try;
 mod lifetime;
 mod login;
+mod look_up;
+mod mount;
 mod read;
 mod renew;
 mod revoke;
@@ -31,6 +33,7 @@ pub(crate) use self::batch::Readings;
 pub(crate) use self::cancellation::Cancellation;
 pub(crate) use self::error::{VaultError, VaultErrorKind};
 pub(crate) use self::login::{LOGIN_GRACE, LoginToken};
+use self::look_up::Mounts;
 pub(crate) use self::revoke::Revoked;
 pub(crate) use self::service_account::is_later;
 pub(crate) use self::session::{Session, SessionHandover};
@@ -48,6 +51,8 @@ pub(crate) struct Vault {
     namespace: Option<String>,
     /// How many failures were explained, see `explain`.
     explained: Cell<u32>,
+    /// None: paths are read as written.
+    mounts: Option<Mounts>,
 }
 
 impl Vault {
@@ -59,6 +64,7 @@ impl Vault {
             kept: Cell::default(),
             namespace: connection.namespace.as_ref().map(ToString::to_string),
             explained: Cell::new(0),
+            mounts: None,
         })
     }
 

@@ -8,7 +8,7 @@ use hyper::body::Bytes;
 use super::Vault;
 use super::answer::{self, Reading};
 use super::classify::Operation;
-use super::error::VaultError;
+use super::error::{VaultError, VaultErrorKind};
 use super::fail_fast::FailFast;
 use super::failed_try::FailedTry;
 use super::session::Session;
@@ -69,11 +69,15 @@ impl Vault {
         attempt: &ReadAttempt,
     ) -> Result<Reading, VaultError> {
         let mut kept = self.kept.take();
-        let result = self.read(&mut kept, session, wanted, attempt, None).await;
+        let result = match self.readable(&mut kept, session, wanted, None).await {
+            Ok(wanted) => self.read(&mut kept, session, &wanted, attempt, None).await,
+            Err(error) => Err(error),
+        };
         self.kept.set(kept);
         result
     }
 
+    /// Reads the path as it is in `wanted`.
     pub(super) async fn read(
         &self,
         kept: &mut KeptConnection,
@@ -103,7 +107,7 @@ impl Vault {
             since_login: session.age(),
             lost,
         };
-        let reading = self
+        let read = self
             .ask(kept, session, &request, fail_fast, operation, |answer| {
                 // The server refuses with these statuses before it carries out the request.
                 if matches!(answer.status(), 300..=499 | 501 | 503) {
@@ -111,7 +115,13 @@ impl Vault {
                 }
                 take_reading(answer, wanted)
             })
-            .await?;
+            .await;
+        if let (Err(error), Some(mounts)) = (&read, &self.mounts)
+            && (error.kind.is_missing() || error.kind == VaultErrorKind::Denied)
+        {
+            mounts.forget(&wanted.path);
+        }
+        let reading = read?;
         if reading.has_lease() {
             session.keep_last_use();
         }

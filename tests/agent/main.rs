@@ -28,10 +28,13 @@ mod job_refresh;
 mod job_runner;
 mod job_started;
 mod job_temp;
+mod mounts;
 mod on_change;
 mod plan;
 mod problems;
 mod process;
+#[cfg(feature = "webhook")]
+mod recipes;
 mod sidecar_footprint;
 mod sidecar_life;
 mod sidecar_pod;

@@ -45,7 +45,7 @@ pub(super) async fn run(runtime: &Runtime) -> RunEnd {
         Err(failure) => return (RunStage::Login, None, Err(failure)),
     };
     let vault = match Vault::new(&plan.connection, Deadline::start(budget.duration())) {
-        Ok(vault) => vault,
+        Ok(vault) => vault.looking_up(plan.mount_lookup.as_ref()),
         Err(error) => return failed::end(&plan, runtime, RunStage::Login, Err(error.into())),
     };
     let progress = InitProgress {

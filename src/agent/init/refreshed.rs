@@ -65,26 +65,32 @@ impl SidecarShare {
         files: Vec<RenderedFile>,
         rendered: &RenderedOrder,
     ) -> Result<(), VolumeError> {
-        let mut shown = RefreshedFiles::open(paths)?;
-        let mut before: BTreeSet<String> = shown.names().map(str::to_owned).collect();
+        let mut shown = RefreshedFiles::open(paths, plan)?;
+        let mut before: BTreeSet<String> = shown.names().collect();
         for RenderedFile { place, mode, bytes } in files {
             let name = shown_name(&place);
-            before.remove(name);
-            shown.put(name, bytes, mode);
+            before.remove(&*name);
+            shown.put(&name, bytes, mode);
         }
         for name in before {
             shown.remove(&name);
         }
-        shown.swap()?;
+        if let Some(failure) = shown.swap().failure {
+            // All files or none, also where a directory before was changed.
+            let _ = shown.clear();
+            return Err(failure);
+        }
         let delivered = rendered.delivered.iter().zip(&rendered.made_of);
         let files = delivered.map(|(delivered, wanted)| self.status(delivered, wanted));
         let mut files: BTreeMap<String, FileStatus> = files.collect();
-        for file in &plan.files {
-            if let Destination::Relative(name) = &file.file {
-                files.entry(name.clone()).or_insert_with(|| FileStatus {
-                    reason: Some("the secret was missing when the pod started".to_owned()),
-                    ..FileStatus::new(&paths_of(file), FileState::Gone)
-                });
+        for (file, place) in plan.placed_files() {
+            if !matches!(file.file, Destination::EachField(_)) {
+                files
+                    .entry(shown_name(&place).into_owned())
+                    .or_insert_with(|| FileStatus {
+                        reason: Some("the secret was missing when the pod started".to_owned()),
+                        ..FileStatus::new(&paths_of(file), FileState::Gone)
+                    });
             }
         }
         shown.write_status(&StatusFile::new(files))
@@ -116,8 +122,8 @@ impl SidecarShare {
 }
 
 /// Leaves no file, and tells the sidecar that there is nothing to keep fresh.
-pub(super) fn clear(paths: &ContainerPaths) -> Result<(), VolumeError> {
-    let mut shown = RefreshedFiles::open(paths)?;
+pub(super) fn clear(paths: &ContainerPaths, plan: &Plan) -> Result<(), VolumeError> {
+    let mut shown = RefreshedFiles::open(paths, plan)?;
     shown.clear()?;
     shown.write_status(&StatusFile::failed())?;
     Handover::Failed.write(paths)

@@ -8,7 +8,7 @@ use crate::plan::Plan;
 /// Takes back what was delivered.
 pub(super) fn leave_no_secret(plan: &Plan, runtime: &Runtime) -> Result<(), VolumeError> {
     match plan.refresh.is_some() {
-        true => refreshed::clear(&runtime.paths),
+        true => refreshed::clear(&runtime.paths, plan),
         false => once::clear(&runtime.paths, plan),
     }
 }

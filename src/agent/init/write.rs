@@ -75,7 +75,7 @@ pub(super) async fn write(
 
 /// Writes the files and fills the volume `podkey-bin`: the files get their names last.
 async fn write_once(plan: &Plan, runtime: &Runtime, files: &[RenderedFile]) -> Result<(), Failure> {
-    let mut staged = once::stage(&runtime.paths)?;
+    let mut staged = once::stage(&runtime.paths, plan)?;
     for file in files {
         staged.stage(file)?;
         // A signal is noticed here. Dropping `staged` then removes what was written.

@@ -110,8 +110,8 @@ impl Sidecar<'_> {
         for (origin, files) in made {
             for file in files.iter().flatten() {
                 let name = shown_name(&file.place);
-                if names.insert(name, *origin).is_some() {
-                    return twice(name, path.as_str());
+                if names.insert(name.clone(), *origin).is_some() {
+                    return twice(&name, path.as_str());
                 }
             }
         }
@@ -127,7 +127,7 @@ impl Sidecar<'_> {
         }
         let own = names.iter().filter(|(_, origin)| origin.is_each_field(&self.order));
         let own: Vec<_> = own
-            .map(|(name, _)| (Destination::Relative((*name).to_owned()), path.clone()))
+            .map(|(name, _)| (Destination::Relative((*name).to_string()), path.clone()))
             .collect();
         if own.is_empty() {
             return Ok(());
@@ -147,15 +147,15 @@ impl Sidecar<'_> {
         let mut before = self.names_of(origin);
         for RenderedFile { place, mode, bytes } in files {
             let name = shown_name(&place);
-            before.remove(name);
-            self.shown.put(name, bytes, mode);
+            before.remove(&*name);
+            self.shown.put(&name, bytes, mode);
             let file = self
                 .files
-                .entry(name.to_owned())
+                .entry(name.to_string())
                 .or_insert_with(|| TrackedFile::new(origin, &secret));
             (file.origin, file.rendered_here, file.next_version) = (origin, true, version);
             file.set_state(FileState::Fresh, None);
-            if !self.shown.changes(name) {
+            if !self.shown.changes(&name) {
                 file.version = version;
             }
         }
@@ -170,11 +170,11 @@ impl Sidecar<'_> {
         let mut names = self.names_of(origin);
         if names.is_empty()
             && let Some(order) = origin.file(&self.order)
-            && let Destination::Relative(name) = &order.file.file
+            && !matches!(order.file.file, Destination::EachField(_))
         {
-            let file = TrackedFile::new(origin, &order.paths());
-            self.files.insert(name.clone(), file);
-            names.insert(name.clone());
+            let (name, file) = (shown_name(&order.place), TrackedFile::new(origin, &order.paths()));
+            self.files.insert(name.to_string(), file);
+            names.insert(name.into_owned());
         }
         for name in names {
             match failure.code {

@@ -5,8 +5,7 @@ use super::state::{FileOrigin, Sidecar};
 use crate::agent::handover::boot_time;
 use crate::agent::report::ReportedOutcome;
 use crate::agent::volume::outcome::{self, DeliveredAs, DeliveredItem, Manifest};
-use crate::agent::volume::{FileState, env};
-use crate::plan::SECRETS_DIR;
+use crate::agent::volume::{FileState, env, path_of};
 
 impl Sidecar<'_> {
     /// Shows every change, if there is one, and starts the `on-change` actions.
@@ -15,16 +14,16 @@ impl Sidecar<'_> {
         if !self.shown.has_changes() {
             return;
         }
-        let changed = match self.shown.swap() {
-            Ok(changed) => changed,
-            Err(failure) => {
-                self.write_again = Some(boot_time() + QUIET);
-                let what = "the files could not be changed";
-                self.failures.warn(what, &failure.message, &failure.hint);
-                return;
-            }
-        };
-        for name in &changed {
+        let swapped = self.shown.swap();
+        if let Some(failure) = &swapped.failure {
+            self.write_again = Some(boot_time() + QUIET);
+            let what = "the files could not be changed";
+            self.failures.warn(what, &failure.message, &failure.hint);
+        }
+        if swapped.changed.is_empty() {
+            return;
+        }
+        for name in &swapped.changed {
             self.log_change(name);
         }
         // The names of fields and of variables may never come again.
@@ -71,7 +70,7 @@ impl Sidecar<'_> {
         let delivered = usable.map(|(name, file)| DeliveredItem {
             to: match (file.origin, env::variable(name)) {
                 (FileOrigin::Variable(_), Some(variable)) => DeliveredAs::Env(variable.to_owned()),
-                _ => DeliveredAs::File(format!("{SECRETS_DIR}/{name}")),
+                _ => DeliveredAs::File(path_of(name)),
             },
             secret: file.secret.clone(),
             version: file.version,

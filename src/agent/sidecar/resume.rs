@@ -69,9 +69,9 @@ fn start<'a>(
     let (Some(refresh), Some(login)) = (&plan.refresh, &plan.login) else {
         return Err(SetupFault::NothingToRefresh.into());
     };
-    let vault = Vault::new(&plan.connection, Deadline::Try(REQUEST))?;
-    let shown = RefreshedFiles::open(&runtime.paths)?;
-    let written_status = shown.read_status().map(|status| status.files).unwrap_or_default();
+    let vault = Vault::new(&plan.connection, Deadline::Try(REQUEST))?.looking_up(plan.mount_lookup.as_ref());
+    let shown = RefreshedFiles::open(&runtime.paths, plan)?;
+    let written_status = shown.read_status();
     let order = Order::of_pod(plan);
     let files = known_files(&order, &shown, &written_status);
     let secrets = order.wanted().into_iter().map(|wanted| {
@@ -239,10 +239,10 @@ fn known_files(
     shown: &RefreshedFiles,
     written_status: &StatusByName,
 ) -> BTreeMap<String, TrackedFile> {
-    let names: BTreeSet<&str> = shown.names().chain(written_status.keys().map(String::as_str)).collect();
+    let names: BTreeSet<String> = shown.names().chain(written_status.keys().cloned()).collect();
     let known = names.into_iter().filter_map(|name| {
-        let status = written_status.get(name);
-        let origin = origin(name, order, status)?;
+        let status = written_status.get(&name);
+        let origin = origin(&name, order, status)?;
         let mut file = TrackedFile::new(origin, &origin.paths(order));
         file.version = status.and_then(|status| status.version);
         file.next_version = file.version;
@@ -250,7 +250,7 @@ fn known_files(
             Some(state @ (FileState::Gone | FileState::Invalid)) => state,
             _ => FileState::Fresh,
         };
-        Some((name.to_owned(), file))
+        Some((name, file))
     });
     known.collect()
 }

@@ -13,7 +13,7 @@
 //! | `status` | `.status.json` beside the refreshed files |
 //!
 //! A *place* is the path of a file below the root of the volume, such as `files/web.env`. A *shown name* is the path below
-//! [`SECRETS_DIR`], such as `web.env`.
+//! [`SECRETS_DIR`], such as `web.env`; in a directory with a mount of its own, it is the absolute path, such as `/vault/secrets/db`.
 
 pub(super) mod bin;
 mod directory;
@@ -30,6 +30,7 @@ mod status;
 mod termination;
 mod touch;
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 pub(super) use self::error::VolumeError;
@@ -40,7 +41,7 @@ pub(super) use self::staged::Staged;
 pub(super) use self::status::{FileState, FileStatus, StatusFile};
 pub(super) use self::termination::write_termination_message;
 pub(super) use self::touch::touch;
-use crate::plan::{FILES_DIR, SECRETS_DIR, TOKEN_FILE, VOLUME_DIR};
+use crate::plan::{FILES_DIR, MOUNTS_DIR, SECRETS_DIR, TOKEN_FILE, VOLUME_DIR, directory_of_place};
 
 /// Where the absolute paths of the container are on this machine.
 #[derive(Debug, Clone, Default)]
@@ -97,8 +98,24 @@ pub(super) fn place(shown: &str) -> String {
 }
 
 /// The shown name of the file at this place. (A file that is mounted on its own has none: its place is returned.)
-pub(super) fn shown_name(place: &str) -> &str {
-    below(FILES_DIR, place).unwrap_or(place)
+pub(super) fn shown_name(place: &str) -> Cow<'_, str> {
+    if let Some(name) = below(FILES_DIR, place) {
+        return Cow::Borrowed(name);
+    }
+    let of_directory = below(MOUNTS_DIR, place).and_then(|rest| {
+        let (segment, name) = rest.split_once('/')?;
+        let directory = directory_of_place(&format!("{MOUNTS_DIR}/{segment}"))?;
+        Some(Cow::Owned(format!("{directory}/{name}")))
+    });
+    of_directory.unwrap_or(Cow::Borrowed(place))
+}
+
+/// The path in the containers of the file with this shown name.
+pub(super) fn path_of(shown: &str) -> String {
+    match shown.starts_with('/') {
+        true => shown.to_owned(),
+        false => format!("{SECRETS_DIR}/{shown}"),
+    }
 }
 
 /// The shown name of the file with this path in the containers. None: the file is mounted on its own.

@@ -1,14 +1,17 @@
-//! The layout of files that `init` writes once: below `files` for the containers' common directory, and below `single` for
-//! files that are mounted on their own (`subPath`).
+//! The layout of files that `init` writes once: below `files` for the containers' common directory, below `mounts` for directories
+//! with mounts of their own, and below `single` for files that are mounted on their own (`subPath`).
 
 use super::{ContainerPaths, RenderedFile, Staged, VolumeError, env, place};
-use crate::plan::{Destination, FILES_DIR, Plan, VOLUME_DIR};
+use crate::plan::{Destination, FILES_DIR, Plan, VOLUME_DIR, place_of_directory};
 use crate::secret::Secret;
 
-/// Opens the volume to write into it.
-pub(in crate::agent) fn stage(paths: &ContainerPaths) -> Result<Staged, VolumeError> {
+/// Opens the volume to write into it, and makes the directories that the containers mount.
+pub(in crate::agent) fn stage(paths: &ContainerPaths, plan: &Plan) -> Result<Staged, VolumeError> {
     let mut staged = paths.open(VOLUME_DIR)?;
     staged.make_directory(FILES_DIR)?;
+    for directory in plan.destinations().filter_map(Destination::directory) {
+        staged.make_directory(&place_of_directory(directory))?;
+    }
     Ok(staged)
 }
 
@@ -24,7 +27,7 @@ pub(in crate::agent) fn closed(destination: &Destination, place: String) -> Opti
 
 /// Removes every file of the plan; single-file mounts are replaced by closed files.
 pub(in crate::agent) fn clear(paths: &ContainerPaths, plan: &Plan) -> Result<(), VolumeError> {
-    let mut staged = stage(paths)?;
+    let mut staged = stage(paths, plan)?;
     for (index, destination) in plan.destinations().enumerate() {
         let file = destination.place(index);
         match closed(destination, file.clone()) {

@@ -90,6 +90,19 @@ impl FileStatus {
 }
 
 impl StatusFile {
+    /// The status of some of the files, written at the same time. Without any file the state stays.
+    pub(in crate::agent) fn of(&self, files: BTreeMap<String, FileStatus>) -> Self {
+        let worst = files.values().map(|file| file.state).max();
+        Self {
+            updated: self.updated,
+            state: match self.files.is_empty() {
+                true => self.state,
+                false => worst.unwrap_or(FileState::Fresh),
+            },
+            files,
+        }
+    }
+
     /// Nothing was delivered.
     pub(in crate::agent) fn failed() -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! The operator's allow rules, applied to the plan of a pod.
+//! The operator's allow rules, applied to the plan of a pod. The plan then says which forms of its paths the rule allows.
 
 use crate::inject::check::policy;
 use crate::inject::config::ConnectionConfig;
@@ -6,22 +6,26 @@ use crate::inject::parts::plan::PodPlan;
 use crate::inject::pod::Pod;
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::words::keys::CONNECTION;
-use crate::plan::PlannedFile;
+use crate::plan::MountLookup;
 
 pub(super) fn check(
     pod: &Pod<'_>,
     namespace: &str,
     connection: &ConnectionConfig,
-    plan: &PodPlan<'_>,
+    plan: &mut PodPlan<'_>,
     problems: &mut Problems,
 ) {
     let Some(rules) = &connection.allow else { return };
-    let Err(no_rule) = policy::check(rules, pod, namespace, plan) else {
-        return;
+    let no_rule = match policy::check(rules, pod, namespace, plan) {
+        Ok(rule) => {
+            let allowed = plan.mount_lookup.is_some().then(|| rule.readable_forms(plan)).flatten();
+            plan.mount_lookup = plan.mount_lookup.take().map(|_| MountLookup { allowed });
+            return;
+        }
+        Err(no_rule) => no_rule,
     };
     problems.keep_for_operator(no_rule);
-    let mut requests = plan.files.iter().flat_map(PlannedFile::requests);
-    let access = match requests.any(|request| request.data.is_some()) {
+    let access = match plan.written_paths().next().is_some() {
         true => "read all of these secrets, and write those with data,",
         false => "read all of these secrets",
     };

@@ -78,8 +78,8 @@ pub(crate) fn check<'s, 'c>(
     let additions = additions::check(survey, request, &file_mounts, problems);
     // A plan needs a connection, a login, and annotations that all parsed. All other problems leave a plan to check.
     let (connection, login) = (connection?, login?.ok()?);
-    let plan = plan::plan(survey, whole?, connection, login);
-    access::check(survey.pod, namespace, connection, &plan, problems);
+    let mut plan = plan::plan(survey, whole?, connection, login);
+    access::check(survey.pod, namespace, connection, &mut plan, problems);
     let state = injected::check(survey, request, &plan, connection, problems);
     let plan = plan_text(&plan, request, problems);
     problems.is_empty().then(|| Injection {

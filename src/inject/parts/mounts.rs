@@ -97,9 +97,94 @@ pub(crate) fn may_be_ours(mount: &VolumeMount<'_>, access: FileAccess) -> bool {
         return false;
     };
     let is_writable_place = path == FILES_DIR || is_below(FILES_DIR, path) || is_below(SINGLE_DIR, path);
-    let is_directory = || directory_of_place(path).is_some_and(|directory| place_of_directory(&directory) == path);
+    let is_directory = || directory_of_place(path).is_some();
     match mount.is_read_only() {
         true => is_writable_place || is_directory(),
         false => is_writable_place && access == FileAccess::Write,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inject::request::files::file::{FileRequest, RequestedContent};
+    use crate::plan::{Content, Decode, Format, Part, SecretContent, SecretRequest, WhenGone};
+
+    fn file(index: usize, file: &str) -> FileRequest {
+        FileRequest {
+            key: None,
+            index,
+            content: RequestedContent::Init(Content::Secret(SecretContent {
+                request: SecretRequest::read("kv/data/a".parse().unwrap()),
+                part: Part::Whole,
+                decode: Decode::None,
+                format: Format::Json,
+            })),
+            file: file.parse().unwrap(),
+            mode: None,
+            env: None,
+            when_gone: WhenGone::Keep,
+        }
+    }
+
+    fn mounts(files: &[&str]) -> Vec<(String, String)> {
+        let request = InjectionRequest {
+            files: files
+                .iter()
+                .enumerate()
+                .map(|(index, path)| file(index, path))
+                .collect(),
+            ..InjectionRequest::default()
+        };
+        let mounts = of_files(&request);
+        let places = mounts.iter().map(|mount| {
+            let (path, sub_path) = mount.place();
+            (path.to_owned(), sub_path.unwrap().to_owned())
+        });
+        places.collect()
+    }
+
+    #[test]
+    fn a_directory_of_its_own_is_mounted_once_for_all_its_files() {
+        let vault = ("/vault/secrets".to_owned(), "mounts/%2Fvault%2Fsecrets".to_owned());
+        assert_eq!(mounts(&["/vault/secrets:a", "/vault/secrets:b/c"]), [vault.clone()]);
+        assert_eq!(
+            mounts(&["/tmp/a", "web.env", "/vault/secrets:a", "/srv/100%:b"]),
+            [
+                ("/podkey/secrets".to_owned(), "files".to_owned()),
+                ("/srv/100%".to_owned(), "mounts/%2Fsrv%2F100%25".to_owned()),
+                vault,
+                ("/tmp/a".to_owned(), "single/0".to_owned()),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_present_mount_may_be_podkey_s_where_it_leads_to_one_directory_and_is_read_only() {
+        let may_be = |sub_path: &str, read_only: bool, access| {
+            let json = format!(
+                r#"{{"name": "podkey-secrets", "mountPath": "/x", "subPath": "{sub_path}", "readOnly": {read_only}}}"#
+            );
+            may_be_ours(&serde_json::from_str(&json).unwrap(), access)
+        };
+        for (sub_path, ours) in [
+            ("mounts/%2Fvault%2Fsecrets", true),
+            ("mounts/%2Fsrv%2F100%25", true),
+            ("mounts", false),
+            ("mounts/", false),
+            ("mounts/%2Fvault/..", false),
+            ("mounts/%2Fvault%2Fsecrets/app", false),
+            ("mounts/%2fvault", false),
+            ("mounts/vault", false),
+            ("files", true),
+            ("single/0", true),
+            ("", false),
+        ] {
+            assert_eq!(may_be(sub_path, true, FileAccess::Read), ours, "{sub_path}");
+        }
+        // The runner writes its files, and no file of a directory of its own.
+        assert!(may_be("files", false, FileAccess::Write));
+        assert!(!may_be("files", false, FileAccess::Read));
+        assert!(!may_be("mounts/%2Fvault%2Fsecrets", false, FileAccess::Write));
     }
 }

@@ -2,6 +2,7 @@
 
 mod common;
 mod login;
+mod look_up;
 mod raw;
 mod read;
 mod renew;
@@ -41,6 +42,12 @@ pub(super) enum Operation<'a> {
         /// How many answers to this write were lost, so that the server may have carried it out.
         lost: u32,
     },
+    /// The look-up of the mount of a path. It costs no use of the client token.
+    LookUp {
+        path: &'a str,
+        /// How long ago the login was.
+        since_login: Duration,
+    },
     /// The renewal of the client token.
     RenewToken,
     /// The renewal of a lease.
@@ -56,6 +63,7 @@ impl fmt::Display for Operation<'_> {
         match self {
             Self::Login { login, .. } => write!(f, "the login at auth/{}", login.mount),
             Self::Read { wanted, .. } => write!(f, "the {} of {}", verb(wanted), wanted.path),
+            Self::LookUp { path, .. } => write!(f, "the look-up of the mount of {path}"),
             Self::RenewToken => f.write_str("the renewal of the client token"),
             Self::RenewLease { path } => write!(f, "the renewal of the lease of {path}"),
         }
@@ -91,6 +99,7 @@ fn refused(operation: Operation<'_>, response: &ErrorResponse) -> Classified {
             since_login,
             ..
         } => read::refused(wanted, role, since_login, response),
+        Operation::LookUp { path, since_login } => look_up::refused(path, since_login, response),
         Operation::RenewToken => renew::refused("the client token", response),
         Operation::RenewLease { path } => renew::refused(&format!("the lease of {path}"), response),
     }
@@ -129,7 +138,9 @@ fn no_vault_answer(operation: Operation<'_>, words: &str) -> String {
 fn to(operation: Operation<'_>) -> String {
     match operation {
         Operation::Read { wanted, .. } => format!("for {}", wanted.path),
-        Operation::Login { .. } | Operation::RenewToken | Operation::RenewLease { .. } => format!("to {operation}"),
+        Operation::Login { .. } | Operation::LookUp { .. } | Operation::RenewToken | Operation::RenewLease { .. } => {
+            format!("to {operation}")
+        }
     }
 }
 

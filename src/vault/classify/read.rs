@@ -9,7 +9,7 @@ use crate::vault::error_response::{ErrorResponse, GoneVersion, Meaning};
 use crate::vault::wanted::{Wanted, has_data_segment};
 
 /// How long after a login other nodes may not know the client token.
-const TOKEN_SPREADS: Duration = Duration::from_secs(5);
+pub(super) const TOKEN_SPREADS: Duration = Duration::from_secs(5);
 
 pub(super) fn refused(wanted: &Wanted, role: &str, since_login: Duration, response: &ErrorResponse) -> Classified {
     let (path, verb, words) = (wanted.path.as_str(), verb(wanted), response.words());

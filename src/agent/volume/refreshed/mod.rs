@@ -1,193 +1,186 @@
-//! The files that the sidecar keeps fresh: which files the containers see now, and what the next swap changes. The content
-//! of a file is not kept in memory; only a change that is not written yet has its bytes here.
+//! The files that the sidecar keeps fresh, in all directories that the containers see. Each directory has generations and a status
+//! file of its own.
 
+mod directory;
 mod generations;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use ring::digest::{SHA256, digest};
-
+use self::directory::RefreshedDirectory;
 pub(super) use self::generations::is_generation;
-use self::generations::{Content, Generations};
-use super::{ContainerPaths, StatusFile, VolumeError};
-use crate::plan::{MAX_RENDERED_BYTES, STATUS, VOLUME_DIR};
+use super::{ContainerPaths, FileStatus, StatusFile, VolumeError};
+use crate::plan::{Destination, FILES_DIR, Plan, VOLUME_DIR, place_of_directory};
 use crate::secret::Secret;
-
-/// The longest status file, in bytes.
-const MAX_STATUS: usize = 4 * 1024 * 1024;
 
 /// The refreshed files, by their shown names.
 pub(in crate::agent) struct RefreshedFiles {
-    generations: Generations,
-    shown: BTreeMap<String, ShownFile>,
-    changes: BTreeMap<String, PendingChange>,
+    directories: Vec<MountedDirectory>,
 }
 
-/// What the containers see of a file: enough to find out whether new content differs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct ShownFile {
-    /// The SHA-256 of the content. None: the file cannot be read.
-    content: Option<[u8; 32]>,
-    mode: u32,
-    size: usize,
+struct MountedDirectory {
+    /// The beginning of the shown name of each file here: nothing, or the path of the mount with a slash.
+    prefix: String,
+    files: RefreshedDirectory,
 }
 
-impl ShownFile {
-    fn new(bytes: &Secret, mode: u32) -> Self {
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest(&SHA256, bytes.expose()).as_ref());
-        Self {
-            content: Some(hash),
-            mode,
-            size: bytes.len(),
-        }
-    }
-}
-
-enum PendingChange {
-    /// The content, and the permission bits.
-    Put(Secret, u32),
-    Remove,
+/// What [`RefreshedFiles::swap`] did.
+pub(in crate::agent) struct Swapped {
+    /// The shown names of the changed files.
+    pub changed: Vec<String>,
+    /// Why a directory was not changed. The next swap tries again.
+    pub failure: Option<VolumeError>,
 }
 
 impl RefreshedFiles {
-    /// Reads the current generation of the volume.
-    pub(in crate::agent) fn open(paths: &ContainerPaths) -> Result<Self, VolumeError> {
-        const UNREADABLE: ShownFile = ShownFile {
-            content: None,
-            mode: 0,
-            size: 0,
-        };
-        let generations = Generations::open(&paths.open(VOLUME_DIR)?)?;
-        let shown = generations.names().into_iter().map(|name| {
-            let read = generations.read(&name, MAX_RENDERED_BYTES);
-            let file = read.map_or(UNREADABLE, |(bytes, mode)| ShownFile::new(&bytes, mode));
-            (name, file)
+    /// Reads the current generation of each directory of the plan.
+    pub(in crate::agent) fn open(paths: &ContainerPaths, plan: &Plan) -> Result<Self, VolumeError> {
+        let volume = paths.open(VOLUME_DIR)?;
+        let own: BTreeSet<&str> = plan.destinations().filter_map(Destination::directory).collect();
+        let own = own
+            .into_iter()
+            .map(|directory| (format!("{directory}/"), place_of_directory(directory)));
+        let all = std::iter::once((String::new(), FILES_DIR.to_owned())).chain(own);
+        let opened = all.map(|(prefix, place)| {
+            let files = RefreshedDirectory::open(&volume, &place)?;
+            Ok(MountedDirectory { prefix, files })
         });
-        let shown = shown.collect();
         Ok(Self {
-            generations,
-            shown,
-            changes: BTreeMap::new(),
+            directories: opened.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The directory of a file, and the name of the file there.
+    fn find<'n>(&self, name: &'n str) -> Option<(&RefreshedDirectory, &'n str)> {
+        let mut all = self.directories.iter();
+        all.find_map(|directory| Some((&directory.files, directory.name_here(name)?)))
+    }
+
+    fn find_mut<'n>(&mut self, name: &'n str) -> Option<(&mut RefreshedDirectory, &'n str)> {
+        let mut all = self.directories.iter_mut();
+        all.find_map(|directory| {
+            let name = directory.name_here(name)?;
+            Some((&mut directory.files, name))
         })
     }
 
     /// Whether the containers see this file after the next swap.
     pub(in crate::agent) fn has(&self, name: &str) -> bool {
-        match self.changes.get(name) {
-            Some(PendingChange::Put(..)) => true,
-            Some(PendingChange::Remove) => false,
-            None => self.shown.contains_key(name),
-        }
+        self.find(name).is_some_and(|(files, name)| files.has(name))
     }
 
     /// Every file that the containers see after the next swap.
-    pub(in crate::agent) fn names(&self) -> impl Iterator<Item = &str> {
-        let new = self.changes.keys().filter(|name| !self.shown.contains_key(*name));
-        let all = self.shown.keys().chain(new).map(String::as_str);
-        all.filter(|name| self.has(name))
+    pub(in crate::agent) fn names(&self) -> impl Iterator<Item = String> {
+        self.directories.iter().flat_map(|directory| {
+            let names = directory.files.names();
+            names.map(|name| format!("{}{name}", directory.prefix))
+        })
     }
 
     /// The next swap writes this content and mode, if the file differs from them.
     pub(in crate::agent) fn put(&mut self, name: &str, bytes: Secret, mode: u32) {
-        if self.shown.get(name) == Some(&ShownFile::new(&bytes, mode)) {
-            self.changes.remove(name);
-        } else {
-            self.changes.insert(name.to_owned(), PendingChange::Put(bytes, mode));
+        if let Some((files, name)) = self.find_mut(name) {
+            files.put(name, bytes, mode);
         }
     }
 
     /// The next swap removes the file.
     pub(in crate::agent) fn remove(&mut self, name: &str) {
-        if self.shown.contains_key(name) {
-            self.changes.insert(name.to_owned(), PendingChange::Remove);
-        } else {
-            self.changes.remove(name);
+        if let Some((files, name)) = self.find_mut(name) {
+            files.remove(name);
         }
     }
 
     /// How many bytes the file has after the next swap.
     pub(in crate::agent) fn size(&self, name: &str) -> usize {
-        match self.changes.get(name) {
-            Some(PendingChange::Put(bytes, _)) => bytes.len(),
-            Some(PendingChange::Remove) => 0,
-            None => self.shown.get(name).map_or(0, |shown| shown.size),
-        }
+        self.find(name).map_or(0, |(files, name)| files.size(name))
     }
 
     /// Whether the next swap changes this file.
     pub(in crate::agent) fn changes(&self, name: &str) -> bool {
-        self.changes.contains_key(name)
+        self.find(name).is_some_and(|(files, name)| files.changes(name))
     }
 
     /// Whether the containers see a file with mode 0000: the secret of the file is gone.
     pub(in crate::agent) fn is_closed(&self, name: &str) -> bool {
-        self.shown.get(name).is_some_and(|shown| shown.mode == 0)
+        self.find(name).is_some_and(|(files, name)| files.is_closed(name))
     }
 
     /// Whether the next swap changes any file.
     pub(in crate::agent) fn has_changes(&self) -> bool {
-        !self.changes.is_empty()
+        self.directories.iter().any(|directory| directory.files.has_changes())
     }
 
-    /// Shows all changes at once, and returns the names of the changed files. If that fails, nothing changes, and the next
-    /// swap tries again.
-    pub(in crate::agent) fn swap(&mut self) -> Result<Vec<String>, VolumeError> {
-        if self.changes.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut next: Vec<(&str, Content<'_>)> = Vec::new();
-        for name in self.shown.keys().filter(|name| !self.changes.contains_key(*name)) {
-            next.push((name, Content::Same));
-        }
-        for (name, change) in &self.changes {
-            if let PendingChange::Put(bytes, mode) = change {
-                next.push((name, Content::New(bytes, *mode)));
-            }
-        }
-        self.generations.swap(&next)?;
-        drop(next);
-        let changes = std::mem::take(&mut self.changes);
-        let mut changed = Vec::with_capacity(changes.len());
-        for (name, change) in changes {
-            match change {
-                PendingChange::Put(bytes, mode) => {
-                    self.shown.insert(name.clone(), ShownFile::new(&bytes, mode));
+    /// Shows all changes, the changes of each directory at once, one directory directly after the other. Where that fails, the
+    /// directory stays as it is.
+    pub(in crate::agent) fn swap(&mut self) -> Swapped {
+        let mut swapped = Swapped {
+            changed: Vec::new(),
+            failure: None,
+        };
+        for directory in &mut self.directories {
+            match directory.files.swap() {
+                Ok(names) => {
+                    let names = names.into_iter().map(|name| format!("{}{name}", directory.prefix));
+                    swapped.changed.extend(names);
                 }
-                PendingChange::Remove => drop(self.shown.remove(&name)),
+                Err(failure) => swapped.failure = swapped.failure.or(Some(failure)),
             }
-            changed.push(name);
         }
-        Ok(changed)
+        swapped
     }
 
-    /// Removes every file.
+    /// Removes every file. Every directory is tried; the first failure is returned.
     pub(in crate::agent) fn clear(&mut self) -> Result<(), VolumeError> {
-        self.changes.clear();
-        self.shown.clear();
-        self.generations.clear()
+        let cleared = self.directories.iter_mut().map(|directory| directory.files.clear());
+        cleared.fold(Ok(()), Result::and)
     }
 
-    /// The last status file. None: it is missing or does not parse.
-    pub(in crate::agent) fn read_status(&self) -> Option<StatusFile> {
-        let json = self.generations.read_beside(STATUS, MAX_STATUS)?;
-        serde_json::from_slice(json.expose()).ok()
+    /// The files of the last status files. A status file that is missing or does not parse has none.
+    pub(in crate::agent) fn read_status(&self) -> BTreeMap<String, FileStatus> {
+        let all = self.directories.iter().flat_map(|directory| {
+            let files = directory.files.read_status().map(|status| status.files);
+            let files = files.unwrap_or_default().into_iter();
+            files.map(|(name, status)| (format!("{}{name}", directory.prefix), status))
+        });
+        all.collect()
     }
 
-    /// Replaces the status file.
+    /// Replaces the status file of each directory. Every directory is tried; the first failure is returned.
     pub(in crate::agent) fn write_status(&self, status: &StatusFile) -> Result<(), VolumeError> {
-        // Names, paths and numbers: serializing them does not fail.
-        let json = serde_json::to_vec_pretty(status).unwrap_or_default();
-        self.generations.write_beside(STATUS, 0o444, &json)
+        let written = self.directories.iter().map(|directory| {
+            let files = status.files.iter();
+            let files = files.filter_map(|(name, file)| Some((directory.name_here(name)?.to_owned(), file.clone())));
+            directory.files.write_status(&status.of(files.collect()))
+        });
+        written.fold(Ok(()), Result::and)
     }
 
     /// When [`Self::remove_replaced`] has something to remove.
     pub(in crate::agent) fn removal_due(&self) -> Option<std::time::Instant> {
-        self.generations.removal_due()
+        let due = self
+            .directories
+            .iter()
+            .filter_map(|directory| directory.files.removal_due());
+        due.min()
     }
 
     /// Removes the replaced generations that no reader needs any more.
     pub(in crate::agent) fn remove_replaced(&mut self) {
-        self.generations.remove_replaced();
+        for directory in &mut self.directories {
+            directory.files.remove_replaced();
+        }
     }
 }
+
+impl MountedDirectory {
+    /// The name in this directory of the file with this shown name. None: the file is in another directory.
+    fn name_here<'n>(&self, name: &'n str) -> Option<&'n str> {
+        match self.prefix.as_str() {
+            "" => (!name.starts_with('/')).then_some(name),
+            prefix => name.strip_prefix(prefix),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

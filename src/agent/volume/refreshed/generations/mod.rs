@@ -25,7 +25,7 @@ use crate::agent::volume::directory::{
 use crate::agent::volume::file::{READING, content};
 use crate::agent::volume::split;
 use crate::agent::volume::staged::Staged;
-use crate::plan::{CURRENT, FILES_DIR};
+use crate::plan::CURRENT;
 use crate::secret::Secret;
 
 /// The symlink [`CURRENT`] before the rename.
@@ -52,11 +52,13 @@ pub(super) struct Generations {
 }
 
 impl Generations {
-    /// Opens the directory [`FILES_DIR`] of the volume, and removes what a killed run left in it. A missing directory is
-    /// made.
-    pub(super) fn open(volume: &Staged) -> Result<Self, VolumeError> {
-        let directory =
-            enter(volume.root(), FILES_DIR).map_err(|error| cannot("open the directory", FILES_DIR, error))?;
+    /// Opens the directory at this place of the volume, and removes what a killed run left in it. A missing directory is made.
+    pub(super) fn open(volume: &Staged, place: &str) -> Result<Self, VolumeError> {
+        let failed = |error| cannot("open the directory", place, error);
+        let mut directory = volume.root().try_clone().map_err(|_| failed(Errno::MFILE))?;
+        for segment in place.split('/') {
+            directory = enter(&directory, segment).map_err(failed)?;
+        }
         let current = match readlinkat(&directory, CURRENT, Vec::new()) {
             Err(Errno::NOENT) => None,
             Err(error) => return Err(foreign(CURRENT, error)),

@@ -14,7 +14,7 @@ use crate::agent::volume::staged::tests::{exit_code, names};
 use crate::plan::ExitCode;
 
 fn try_open(volume: &Path) -> Result<Generations, VolumeError> {
-    Generations::open(&Staged::open(volume)?)
+    Generations::open(&Staged::open(volume)?, "files")
 }
 
 fn open(volume: &Path) -> Generations {
