@@ -42,6 +42,43 @@ pub(crate) fn runner_pod(env_entries: usize) -> anyhow::Result<Value> {
     Ok(pod)
 }
 
+/// The same file as a field, and as a template: the value of `podkey.dev/files`.
+#[allow(dead_code, reason = "only the measurement of the decision alone needs it")]
+pub(crate) const CONTENTS: [(&str, &str); 3] = [
+    (
+        "a field",
+        "- secret: arc-runners/data/maven\n  key: settings\n  file: /home/runner/.m2/settings.xml\n  env: MAVEN_SETTINGS\n",
+    ),
+    ("a template", TEMPLATE),
+    (
+        "a template of 2 KiB",
+        concat!(
+            "- file: /home/runner/.m2/settings.xml\n  env: MAVEN_SETTINGS\n  template: |\n",
+            include_str!("template-2k.txt")
+        ),
+    ),
+];
+
+/// Maven's settings.xml, as README has it.
+const TEMPLATE: &str = r#"
+- file: /home/runner/.m2/settings.xml
+  env: MAVEN_SETTINGS
+  template: |
+    <settings><servers>
+    {{- with secret "arc-runners/data/maven" }}
+      <server><id>nexus</id><username>{{ .Data.data.user }}</username><password>{{ .Data.data.password | html }}</password></server>
+    {{- end }}
+    </servers></settings>
+"#;
+
+/// The runner pod with these files.
+#[allow(dead_code, reason = "only the measurement of the decision alone needs it")]
+pub(crate) fn runner_pod_with(files: &str) -> anyhow::Result<Value> {
+    let mut pod = runner_pod(10)?;
+    pod["metadata"]["annotations"]["podkey.dev/files"] = files.into();
+    Ok(pod)
+}
+
 #[allow(
     dead_code,
     reason = "one of the programs that share this file decides without a review"

@@ -137,6 +137,34 @@ fn each_key_of_vault_k8s_is_in_a_golden_case() {
     }
 }
 
+/// A template may call what README lists, and each function is called in a golden case.
+#[test]
+fn each_function_of_templates_is_in_the_readme_and_in_a_golden_case() {
+    let readme = read(&root().join("README.md")).unwrap();
+    let list = readme
+        .split("- **Functions**:")
+        .nth(1)
+        .unwrap()
+        .split("What they print")
+        .next()
+        .unwrap();
+    let listed: BTreeSet<&str> = list
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .flat_map(str::split_whitespace)
+        .collect();
+    let known: BTreeSet<&str> = podkey::template::function_names().collect();
+    assert_eq!(listed, known, "README, and the functions that there are");
+    let case = read(&root().join("tests/inject/a-template-may-use-every-function/pod.yaml")).unwrap();
+    let words: BTreeSet<&str> = case.split(|c: char| !c.is_alphanumeric()).collect();
+    assert_eq!(
+        known.difference(&words).collect::<Vec<_>>(),
+        Vec::<&&str>::new(),
+        "not in the golden case"
+    );
+}
+
 #[test]
 fn each_key_of_the_config_is_in_the_readme() {
     let readme = read(&root().join("README.md")).unwrap();

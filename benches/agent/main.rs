@@ -66,8 +66,52 @@ fn main() -> anyhow::Result<()> {
     };
     let bench = Bench::new(measure)?;
     let programs = [bench.podkey(podkey)?, bench.go(go)?, bench.bao_agent()?];
-    let text = bench.measure(&programs, &effort)?;
+    let template = bench.podkey_with_template(podkey)?;
+    let text = bench.measure(&programs, &template, &effort)?;
     Ok(std::io::stdout().write_all(text.as_bytes())?)
+}
+
+/// Makes the same file as podkey's `key` and `decode`.
+fn template() -> String {
+    format!("{{{{ with secret \"{SECRET}\" }}}}{{{{ .Data.data.{KEY} | base64Decode }}}}{{{{ end }}}}")
+}
+
+/// What a template costs: beside the same file without one, and beside `bao agent` with the same template.
+fn template_table(field: &[Sum], template: &[Sum], bao: &[Sum]) -> String {
+    let mut table = Table::new(&[
+        "one file",
+        "podkey, a field",
+        "podkey, a template",
+        "bao agent, the template",
+        "template / field",
+        "template / bao",
+        "aim",
+        "",
+    ]);
+    let mut row = |name: &str, of: fn(&Sum) -> f64, unit: f64, digits: usize, at_most: Option<f64>| {
+        let [field, template, bao] = [field, template, bao].map(|sums| median(sums.iter().map(of)) / unit);
+        let [its_aim, met] = match at_most {
+            Some(more) => {
+                let [_, met] = aim(template - field, more, "");
+                [format!("≤ a field's + {more}"), met]
+            }
+            None => no_aim(),
+        };
+        table.row(&[
+            name.to_owned(),
+            format!("{field:.digits$}"),
+            format!("{template:.digits$}"),
+            format!("{bao:.digits$}"),
+            format!("{:.2}", template / field),
+            format!("{:.3}", template / bao),
+            its_aim,
+            met,
+        ]);
+    };
+    row("wall until the file is there, ms", |sum| sum.there, 1.0, 1, None);
+    row("CPU, ms", |sum| sum.cpu_ms, 1.0, 2, None);
+    row("peak memory, MiB", |sum| sum.peak_kib, 1024.0, 2, Some(0.5));
+    table.text()
 }
 
 /// One of the programs that are compared.
@@ -148,15 +192,28 @@ impl Bench {
     }
 
     fn podkey(&self, path: &str) -> anyhow::Result<Program> {
+        let file = json!({
+            "secret": SECRET, "key": KEY, "decode": "base64", "format": "raw", "file": "kubeconfig", "mode": "0400",
+        });
+        self.podkey_with("podkey-agent init", path, &file)
+    }
+
+    /// The same file, made by the template that `bao agent` has.
+    fn podkey_with_template(&self, path: &str) -> anyhow::Result<Program> {
+        let file = json!({"template": template(), "file": "kubeconfig", "mode": "0400"});
+        self.podkey_with("podkey-agent init with a template", path, &file)
+    }
+
+    fn podkey_with(&self, name: &'static str, path: &str, file: &Value) -> anyhow::Result<Program> {
         let plan = json!({
             "version": 1,
             "connection": {"name": "default", "address": self.bao.address(), "ca": self.bao.ca.pem()},
             "login": {"method": "jwt", "mount": JWT_MOUNT, "role": ROLE},
             "budget": "5m",
-            "files": [{"secret": SECRET, "key": KEY, "decode": "base64", "format": "raw", "file": "kubeconfig", "mode": "0400"}],
+            "files": [file],
         });
         Ok(Program {
-            name: "podkey-agent init",
+            name,
             path: fs::canonicalize(path)?,
             args: vec!["init".into(), "--root".into(), ".".into()],
             env: vec![("PODKEY_PLAN", plan.to_string())],
@@ -181,12 +238,13 @@ impl Bench {
             exit_after_auth = true
             {login}
             template {{
-              contents = "{{{{ with secret \"{SECRET}\" }}}}{{{{ .Data.data.{KEY} | base64Decode }}}}{{{{ end }}}}"
+              contents = {template:?}
               destination = "{FILE}"
               perms = "0400"
             }}
             "#,
             login = bao_agent::login(&self.bao, TOKEN, ROLE),
+            template = template(),
         );
         fs::write(&config, text)?;
         Ok(Program {
@@ -261,8 +319,8 @@ impl Bench {
         Ok((format!("{} ({})", requests.len(), what.join(", ")), ports.len()))
     }
 
-    fn measure(&self, programs: &[Program; 3], effort: &Effort) -> anyhow::Result<String> {
-        for program in programs {
+    fn measure(&self, programs: &[Program; 3], template: &Program, effort: &Effort) -> anyhow::Result<String> {
+        for program in programs.iter().chain([template]) {
             self.run(program, 1)?;
         }
         let mut text = format!(
@@ -270,7 +328,9 @@ impl Bench {
             effort.alone
         );
         let mut alone: [Vec<Sum>; 3] = Default::default();
+        let mut with_template = Vec::new();
         for _ in 0..effort.alone {
+            with_template.push(Sum::of(&self.run(template, 1)?));
             for (program, sums) in programs.iter().zip(&mut alone) {
                 sums.push(Sum::of(&self.run(program, 1)?));
             }
@@ -335,7 +395,7 @@ impl Bench {
         table.row(&line(
             "binary, MB",
             sizes.map(|size| format!("{size:.2}")),
-            aim(sizes[0], 3.0, " MB"),
+            aim(sizes[0], 3.5, " MB"),
         ));
         let mut asked: [String; 3] = Default::default();
         let mut connections: [String; 3] = Default::default();
@@ -347,6 +407,7 @@ impl Bench {
         table.row(&line("requests", asked, no_aim()));
         table.row(&line("connections", connections, no_aim()));
         text += &table.text();
+        text += &template_table(&alone[0], &with_template, &alone[2]);
 
         let mut table = Table::new(&[
             "at once",

@@ -10,7 +10,7 @@ use podkey::inject::{Config, Decision, Pod, decide};
 use serde_json::Value;
 
 use crate::pods::{self, NAMESPACE};
-use crate::table::{Table, median};
+use crate::table::{Table, aim, median, no_aim};
 
 const ENTRIES: [usize; 3] = [10, 100, 1_000];
 /// What is measured: the names in `allocations` too.
@@ -35,9 +35,17 @@ impl Step<'_> {
     }
 }
 
+/// The pod with so many variables, or with files of this name.
+fn pod_of(which: &str) -> anyhow::Result<Value> {
+    match pods::CONTENTS.iter().find(|(name, _)| *name == which) {
+        Some((_, files)) => pods::runner_pod_with(files),
+        None => pods::runner_pod(which.parse()?),
+    }
+}
+
 /// For callgrind: one step so many times.
-pub(crate) fn repeat(entries: usize, step: &str, times: usize) -> anyhow::Result<()> {
-    let json = serde_json::to_string(&pods::runner_pod(entries)?)?;
+pub(crate) fn repeat(which: &str, step: &str, times: usize) -> anyhow::Result<()> {
+    let json = serde_json::to_string(&pod_of(which)?)?;
     let config = pods::config()?;
     let pod = Pod::parse(&json)?;
     let on = Step {
@@ -75,7 +83,7 @@ pub(crate) fn measure(allocations: &str, is_quick: bool) -> anyhow::Result<()> {
         for (step, name) in STEPS {
             let instructions = match is_quick {
                 true => "not counted".to_owned(),
-                false => format!("{:.0}", instructions(entries, step)?),
+                false => format!("{:.0}", instructions(&entries.to_string(), step)?),
             };
             let counted = &counted[entries.to_string()][step];
             table.row(&[
@@ -89,7 +97,8 @@ pub(crate) fn measure(allocations: &str, is_quick: bool) -> anyhow::Result<()> {
             ]);
         }
     }
-    Ok(std::io::stdout().write_all(table.text().as_bytes())?)
+    let text = table.text() + &measure_contents(is_quick)?;
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
 /// The middle of many batches, each about a hundredth of a second.
@@ -106,7 +115,42 @@ fn nanoseconds(on: &Step<'_>, step: &str, is_quick: bool) -> anyhow::Result<f64>
     Ok(median(batches) / times as f64)
 }
 
-fn instructions(entries: usize, step: &str) -> anyhow::Result<f64> {
+/// The same pod with its file as a field of a secret, and as a template: what the template adds.
+fn measure_contents(is_quick: bool) -> anyhow::Result<String> {
+    let mut table = Table::new(&["the pod's file is", "", "instructions", "a field's", "aim", ""]);
+    let mut of_field = [0.0; STEPS.len()];
+    for (content, _) in pods::CONTENTS {
+        for ((step, name), of_field) in STEPS.into_iter().zip(&mut of_field) {
+            let json = serde_json::to_string(&pod_of(content)?)?;
+            let decision = decide(&Pod::parse(&json)?, NAMESPACE, &pods::config()?);
+            ensure!(matches!(decision, Decision::Inject(..)), "not injected: {decision:?}");
+            if is_quick {
+                continue;
+            }
+            let count = instructions(content, step)?;
+            let is_field = *of_field == 0.0;
+            if is_field {
+                *of_field = count;
+            }
+            let [its_aim, met] = match is_field {
+                true => no_aim(),
+                false => aim(count / *of_field, 1.5, " ×"),
+            };
+            let ratio = format!("{:.2} ×", count / *of_field);
+            table.row(&[
+                content.to_owned(),
+                name.to_owned(),
+                format!("{count:.0}"),
+                ratio,
+                its_aim,
+                met,
+            ]);
+        }
+    }
+    Ok(table.text())
+}
+
+fn instructions(which: &str, step: &str) -> anyhow::Result<f64> {
     const TIMES: usize = 1_000;
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("callgrind.out");
@@ -115,7 +159,7 @@ fn instructions(entries: usize, step: &str) -> anyhow::Result<f64> {
         let status = Command::new("valgrind")
             .args(["--tool=callgrind", &format!("--callgrind-out-file={}", out.display())])
             .arg(std::env::current_exe()?)
-            .args(["decide-loop", &entries.to_string(), step, &times.to_string()])
+            .args(["decide-loop", which, step, &times.to_string()])
             .stderr(Stdio::null())
             .status()?;
         ensure!(status.success(), "callgrind failed");

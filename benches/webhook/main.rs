@@ -36,7 +36,7 @@ fn main() -> anyhow::Result<()> {
         ["heavy", "--quick"] => heavy::measure(true),
         // The two that this program starts as processes of their own.
         ["null", listen, certificate, key, answer] => null::serve(listen, certificate, key, answer),
-        ["decide-loop", entries, step, times] => decide::repeat(entries.parse()?, step, times.parse()?),
+        ["decide-loop", which, step, times] => decide::repeat(which, step, times.parse()?),
         // `cargo test --benches` and `cargo bench` without arguments measure nothing.
         [] | ["--bench" | "--test", ..] => {
             use std::io::Write;

@@ -77,16 +77,19 @@ mod tests {
                 Value::Number(number) => number.to_string().into(),
                 other => other,
             };
-            entry[field.key] = text;
-            // What the field takes the place of.
+            // What the field takes the place of, and what it needs beside it.
             let replaced: &[&str] = match field.key {
                 "keys" => &["key"],
-                "template" => &["secret", "key"],
+                "delims" | "template" => &["secret", "key"],
                 _ => &[],
             };
             for other in replaced {
                 entry.as_object_mut().unwrap().remove(*other);
             }
+            if field.key == "delims" {
+                entry["template"] = json!("[[ with secret \"kv/data/web\" ]][[ .Data.data.user ]][[ end ]]");
+            }
+            entry[field.key] = text;
             let annotations = json!({"podkey.dev/files": json!([entry]).to_string()});
             assert_eq!(problems(&annotations), "", "{}", field.key);
         }

@@ -33,6 +33,8 @@ mod on_change;
 mod plan;
 mod problems;
 mod process;
+#[cfg(feature = "webhook")]
+mod recipes;
 mod sidecar_footprint;
 mod sidecar_life;
 mod sidecar_pod;

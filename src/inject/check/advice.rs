@@ -95,7 +95,10 @@ fn literal_data(request: &InjectionRequest) -> Option<String> {
         })
     })?;
     Some(format!(
-        "podkey: nothing replaces the variable in {}.data, the server gets it as it stands: write the value",
-        file.short()
+        "podkey: nothing replaces the variable in {}, the server gets it as it stands: write the value",
+        match file.key {
+            None => format!("{}.{}", file.short(), file.field("data")),
+            Some(_) => file.short(),
+        }
     ))
 }

@@ -112,6 +112,7 @@ mod tests {
 
     fn file(index: usize, file: &str) -> FileRequest {
         FileRequest {
+            key: None,
             index,
             content: RequestedContent::Init(Content::Secret(SecretContent {
                 request: SecretRequest::read("kv/data/a".parse().unwrap()),

@@ -33,7 +33,7 @@ impl Authored<'_> {
         if let Subject::Request { file, number } = violation.subject
             && let Some(file) = self.files.get(file)
             && let Some(request) = file.requests().nth(number)
-            && let Some((field, message)) = of_request(violation.rule, request.secret)
+            && let Some((field, message)) = of_request(violation.rule, request.secret, file.how_data_is_written())
         {
             return (file.place_of(file.field(field)), message);
         }
@@ -59,24 +59,24 @@ fn annotation(subject: Subject) -> &'static str {
 pub(crate) const EACH_FIELD: &str =
     "cannot be where `file` has {{ .SecretKey }}, which makes a file of each field: remove one of the two";
 
-/// The field that has to change because of a request for this path, and the rest of a sentence that begins with the field. None: the
-/// rule is not about a request.
-fn of_request(rule: Rule, path: &ApiPath) -> Option<(&'static str, String)> {
+/// The field that has to change because of a request for this path, and the rest of a sentence that begins with the field. `data` is
+/// what the author wrote that makes the request a write. None: the rule is not about a request.
+fn of_request(rule: Rule, path: &ApiPath, data: &str) -> Option<(&'static str, String)> {
     let secret = quoted(path.as_str());
     Some(match rule {
         Rule::SecretHoldsTokens => ("secret", format!("{secret} is about tokens, not a secret")),
         Rule::DataForJob => (
             "data",
-            format!("{secret} would be written by each job: `data` is for what init reads, so remove it, or `as: job`"),
+            format!("{secret} would be written by each job, and only init writes: remove {data}, or `as: job`"),
         ),
         Rule::DataForServer => (
             "data",
             format!(
-                "{secret} belongs to the server itself: `data` writes to secrets engines only, not to auth, cubbyhole, identity \
-                 or sys"
+                "{secret} belongs to the server itself, and podkey writes to secrets engines only, not to auth, cubbyhole, \
+                 identity or sys: remove {data}"
             ),
         ),
-        Rule::DataChangesEngine => ("data", changes_engine(path)),
+        Rule::DataChangesEngine => ("data", changes_engine(path, data)),
         Rule::DataWithVersion => (
             "version",
             "is for a secret that is read, and `data` makes the request a write: remove one of the two".to_owned(),
@@ -212,10 +212,10 @@ fn needs_refresh() -> String {
     format!("needs {REFRESH}, for example \"30s\", because without it the files never change: add it, or remove this")
 }
 
-fn changes_engine(path: &ApiPath) -> String {
+fn changes_engine(path: &ApiPath, data: &str) -> String {
     format!(
-        "{} cannot be written: a write to {} changes what the engine stores. `data` is for endpoints that answer with a secret, \
-         such as pki/issue/NAME, ssh/sign/NAME, transit/decrypt/NAME; to read a secret, remove `data`",
+        "{} cannot be written: a write to {} changes what the engine stores. podkey writes to endpoints that answer with a secret, \
+         such as pki/issue/NAME, ssh/sign/NAME, transit/decrypt/NAME; to read a secret, remove {data}",
         quoted(path.as_str()),
         quoted(path.changes_its_engine().unwrap_or_default())
     )

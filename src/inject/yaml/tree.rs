@@ -94,7 +94,7 @@ pub(crate) fn broken(text: &str, line: usize, column: usize) -> String {
 }
 
 /// What to do about two braces, which YAML reads as a set of fields within a set of fields.
-pub(crate) const UNQUOTED: &str = "put a value that has {{ … }} in it in quotes, as in '{{ .SecretKey }}'";
+pub(crate) const UNQUOTED: &str = "put a value that has {{ … }} in it in quotes, as in '{{ .SecretKey }}', or below its key with |, further in than the key";
 
 fn node<'a>(input: &mut Input<'a>, event: Event<'a>, line: usize, depth: usize) -> Result<Node<'a>, String> {
     if depth > MAX_DEPTH {

@@ -91,6 +91,11 @@ static FUNCTIONS: &[KnownFunction] = &[
     function("sha256Hex", Id::Sha256Hex, &[Text], None),
 ];
 
+/// The names of all functions that a template may call.
+pub fn function_names() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS.iter().map(|function| function.name)
+}
+
 impl KnownFunction {
     /// Finds a function, or says why there is none of that name.
     pub(crate) fn find(name: &str) -> Result<&'static Self, Fault> {

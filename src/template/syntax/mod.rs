@@ -11,4 +11,5 @@ mod pipeline;
 mod refused;
 
 pub use self::call::{SecretCall, SecretFunction};
+pub use self::function::function_names;
 pub use self::parse::Template;

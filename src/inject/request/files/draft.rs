@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use crate::inject::problem::{Problems, one_of, quoted, unquoted};
 use crate::inject::request::files::file::{FileRequest, RequestedContent, place};
+use crate::inject::request::requested::Requested;
 use crate::inject::yaml::Node;
 use crate::plan::rules::ReadBy;
 use crate::plan::{
@@ -17,13 +18,15 @@ use crate::plan::{
 #[derive(Default)]
 pub(super) struct Draft {
     pub(super) read_by: ReadBy,
+    /// Whether the entry has a template, parsed or not, which names its secrets itself.
+    pub(super) has_template: bool,
     pub(super) secret: Option<SecretSource>,
     pub(super) data: Option<Data>,
     pub(super) file: Option<Destination>,
     pub(super) part: Option<Part>,
     pub(super) decode: Decode,
     pub(super) format: Option<Format>,
-    pub(super) delims: Option<[String; 2]>,
+    pub(super) delims: Requested<[String; 2]>,
     pub(super) template: Option<TemplateSource>,
     pub(super) mode: Option<Mode>,
     pub(super) version: Option<NonZeroU64>,

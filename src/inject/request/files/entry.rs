@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::inject::problem::{Problems, did_you_mean, unquoted};
 use crate::inject::request::files::draft::{Draft, FieldValue};
-use crate::inject::request::files::fields::{FIELDS, OF_ONE_SECRET, SECRET};
+use crate::inject::request::files::fields::{DELIMS, FIELDS, OF_ONE_SECRET, SECRET};
 use crate::inject::request::files::file::{FileRequest, TEMPLATE, place};
 use crate::inject::request::rules::{Authored, EACH_FIELD, report};
 use crate::inject::yaml::Node;
@@ -18,7 +18,10 @@ pub(super) fn parse(
     problems: &mut Problems,
 ) -> Option<FileRequest> {
     let before = problems.len();
-    let mut draft = Draft::default();
+    let mut draft = Draft {
+        has_template: written.iter().any(|(field, _)| field == TEMPLATE),
+        ..Draft::default()
+    };
     check_alternatives(index, &written, problems);
     for field in FIELDS {
         let name = field.documented.key;
@@ -55,14 +58,20 @@ pub(super) fn parse(
     (problems.len() == before).then_some(file)
 }
 
-/// Reports an entry that names no secret, and fields that a template takes the place of.
+/// Reports an entry that names no secret, fields that a template takes the place of, and delimiters of no template.
 fn check_alternatives(index: usize, written: &[(Cow<'_, str>, Node<'_>)], problems: &mut Problems) {
     let has = |field: &str| written.iter().any(|(written, _)| written == field);
     if !has(TEMPLATE) {
         if !has(SECRET) {
             problems.push(
                 format!("{}.{SECRET}", place(index)),
-                "is missing: the path to read, as in `vault read`",
+                "is missing: the path to read, as in `vault read` (or `template`, for a text with values of any secrets)",
+            );
+        }
+        if has(DELIMS) {
+            problems.push(
+                format!("{}.{DELIMS}", place(index)),
+                "is for `template`, and the entry has none: remove it",
             );
         }
         return;

@@ -6,6 +6,7 @@ use crate::inject::problem::quoted;
 use crate::inject::request::files::draft::{Draft, FieldValue, SecretSource, TemplateSource};
 use crate::inject::request::files::file::{TEMPLATE, unfilled};
 use crate::inject::request::name;
+use crate::inject::request::requested::Requested;
 use crate::inject::words::{DocumentedKey, Scope};
 use crate::inject::yaml::Node;
 use crate::plan::rules::ReadBy;
@@ -13,7 +14,7 @@ use crate::plan::{
     ApiPath, Data, Decode, Format, Invalid, Keys, MAX_KEY_BYTES, NamedField, Part, PathTemplate, TemplateContent,
     Value, WhenGone, spelling,
 };
-use crate::template::MissingField;
+use crate::template::{MissingField, Template};
 use crate::text::{is_variable_name, takes_over};
 
 /// One field.
@@ -65,6 +66,8 @@ const fn required(
 
 /// The field that names one secret.
 pub(super) const SECRET: &str = "secret";
+/// The field that names the delimiters of `template`.
+pub(super) const DELIMS: &str = "delims";
 /// The fields that a template takes the place of.
 pub(super) const OF_ONE_SECRET: [&str; 7] = [SECRET, "data", "key", "keys", "decode", "format", "version"];
 
@@ -87,7 +90,7 @@ pub(crate) const FIELDS: &[FileField] = &[
         |mut value, draft| draft.decode = value.one_of(Decode::NAMES).unwrap_or_default()),
     field("format", Scope::AllPods, "`raw` with `key`, else `json`", "dotenv", "How the secret is written into the file.",
         |mut value, draft| draft.format = value.one_of(Format::NAMES)),
-    field("delims", Scope::AllPods, "`{{` and `}}`", "[\"[[\", \"]]\"]",
+    field(DELIMS, Scope::AllPods, "`{{` and `}}`", "[\"[[\", \"]]\"]",
         "The two texts that stand for `{{` and `}}` in `template`.", delims),
     field(TEMPLATE, Scope::AllPods, "the secret as `format` writes it", "user={{ with secret \"kv/data/web\" }}{{ .Data.data.user }}{{ end }}",
         "The text of the file, in the language of Go's text/template with the functions of consul-template.", template),
@@ -124,6 +127,13 @@ fn file(mut value: FieldValue<'_, '_>, draft: &mut Draft) {
     draft.file = value.checked(|text| match (spelling::of_file(text), &draft.secret) {
         (Some(why), _) => Err(format!("{} {why}", quoted(text))),
         (None, Some(secret)) => name::resolve(text, secret.path()),
+        (None, None) if draft.has_template => text.parse().map_err(|why| match text.contains("{{") {
+            true => format!(
+                "{} has a placeholder, and a template has no path of its own to fill it in: write the name out",
+                quoted(text)
+            ),
+            false => format!("{} {why}", quoted(text)),
+        }),
         // Without a path the placeholders mean nothing; the secret's problem is reported.
         (None, None) => text.parse().map_err(|why| format!("{} {why}", quoted(text))),
     });
@@ -148,7 +158,16 @@ fn keys(mut value: FieldValue<'_, '_>, draft: &mut Draft) {
         return;
     }
     let named: Option<Vec<NamedField>> = match std::mem::replace(&mut value.node, Node::Null) {
-        Node::Map(fields) => fields.into_iter().map(|(name, node)| named(&name, node)).collect(),
+        Node::Map(fields) => {
+            if let Some((name, _)) = fields.iter().find(|(_, node)| !matches!(node, Node::Scalar(_))) {
+                value.problem_of(
+                    name,
+                    "is not one text: write the name of the secret's field, as in {DB_USER: username}",
+                );
+                return;
+            }
+            fields.into_iter().map(|(name, node)| named(&name, node)).collect()
+        }
         Node::List(fields) => {
             let fields = fields.into_iter().map(|node| match node {
                 Node::Scalar(field) => Some(NamedField {
@@ -186,15 +205,23 @@ fn delims(mut value: FieldValue<'_, '_>, draft: &mut Draft) {
     if let Node::List(items) = std::mem::replace(&mut value.node, Node::Null)
         && let [Node::Scalar(left), Node::Scalar(right)] = items.as_slice()
     {
-        draft.delims = Some([left.to_string(), right.to_string()]);
+        // A template of no text has no problem but its delimiters.
+        let tried =
+            Template::parse("", (left, right)).map_err(|why| value.problem(format!("is not valid: {}", why.message)));
+        draft.delims = tried.ok().map(|_| [left.to_string(), right.to_string()]).into();
     } else {
         value.problem("is not a list of two texts, such as [\"[[\", \"]]\"]");
+        draft.delims = Requested::Invalid;
     }
 }
 
 fn template(mut value: FieldValue<'_, '_>, draft: &mut Draft) {
     let Some(text) = value.text() else { return };
-    let delims = draft.delims.clone();
+    if draft.delims.is_invalid() {
+        return;
+    }
+    let delims = draft.delims.clone().given();
+    let [left, right] = delims.clone().unwrap_or_else(|| ["{{".to_owned(), "}}".to_owned()]);
     let parsed = match draft.read_by {
         ReadBy::Init => {
             TemplateContent::parse(&text, delims, MissingField::Fail, filled_path).map(TemplateSource::Init)
@@ -204,10 +231,10 @@ fn template(mut value: FieldValue<'_, '_>, draft: &mut Draft) {
         }
     };
     match parsed {
-        Ok(template) if template.reads_nothing() => value.problem(
-            "reads no secret: write {{ with secret \"kv/data/web\" }} … {{ end }}, or name the template's own delimiters with \
-             `delims`",
-        ),
+        Ok(template) if template.reads_nothing() => value.problem(format!(
+            "reads no secret between {left} and {right}: write {left} with secret \"kv/data/web\" {right} … {left} end {right}, or name other \
+             delimiters in `delims`"
+        )),
         Ok(template) => draft.template = Some(template),
         Err(why) => value.problem(why.to_string()),
     }

@@ -110,6 +110,14 @@ impl FileRequest {
         }
     }
 
+    /// What makes a request of the entry a write, for messages.
+    pub(crate) fn how_data_is_written(&self) -> &'static str {
+        match self.shape().content {
+            ContentShape::Secret { .. } => "`data`",
+            ContentShape::Template => "the arguments after the path",
+        }
+    }
+
     /// The name at this position of `keys`.
     pub(crate) fn key_name(&self, position: usize) -> &str {
         match self.shape().content {
