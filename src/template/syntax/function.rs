@@ -107,7 +107,12 @@ impl KnownFunction {
             return Err(Fault::refused(format!("the function {} is not offered: {reason}", unquoted(name))).hint(hint));
         }
         let problem = Fault::refused(format!("there is no function {}", unquoted(name)));
-        Err(match nearest(name, FUNCTIONS.iter().map(|f| f.name)) {
+        // toLowerCase is toLower.
+        let shorter = FUNCTIONS
+            .iter()
+            .filter(|f| f.name.len() > 4 && name.starts_with(f.name));
+        let shorter = || shorter.max_by_key(|f| f.name.len()).map(|f| f.name);
+        Err(match nearest(name, FUNCTIONS.iter().map(|f| f.name)).or_else(shorter) {
             Some(near) => problem.hint(format!("Did you mean {near}?")),
             None => problem,
         })
@@ -180,6 +185,11 @@ mod tests {
             (near.message.as_str(), near.hint.as_str()),
             ("there is no function tojson", "Did you mean toJSON?")
         );
+        assert_eq!(
+            KnownFunction::find("toLowerCase").unwrap_err().hint,
+            "Did you mean toLower?"
+        );
+        assert_eq!(KnownFunction::find("frobnicate").unwrap_err().hint, "");
         let left_out = KnownFunction::find("env").unwrap_err();
         assert!(
             left_out.message.starts_with("the function env is not offered: "),
