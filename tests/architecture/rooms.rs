@@ -152,7 +152,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 32] = [
     ("job", &["secret", "plan", "json", "text"]),
     ("schedule", &[]),
     ("plan", &["template", "text"]),
-    ("template", &[]),
+    ("template", &["text"]),
     ("secret", &[]),
     ("json", &[]),
     ("text", &[]),
