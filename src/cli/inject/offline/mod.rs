@@ -1,7 +1,7 @@
 //! The webhook's decision without the webhook, so that the author of annotations sees their effect before a pod is created.
 
 mod annotations;
-mod manifest;
+pub(crate) mod manifest;
 
 use json_patch::Patch;
 use serde_json::{Value, json};
