@@ -125,6 +125,18 @@ fn a_pod_that_asks_for_nothing_comes_out_as_it_went_in() {
 }
 
 #[test]
+fn a_pod_of_vault_k8s_is_noted_where_the_config_does_not_read_its_annotations() {
+    let pod = POD.replace("podkey.dev/files", "vault.hashicorp.com/agent-inject");
+    let ended = inject(CONFIG, &pod, &[]);
+    assert_eq!(ended.code, 0);
+    assert!(
+        ended.stderr.contains("only where its config has vaultK8s"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
 fn the_namespace_of_the_command_line_decides() {
     let config = CONFIG.replace("auth:", "allow: [{namespaces: [team]}], auth:");
     assert_eq!(inject(&config, POD, &[]).code, 1);

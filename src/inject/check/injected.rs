@@ -156,6 +156,7 @@ fn present_modes(
         && present.connection == connection.server
         && present.login == plan.login
         && present.budget == plan.budget
+        && present.mount_lookup == plan.mount_lookup
         && present.ignore_not_found == plan.ignore_not_found;
     is_same.then_some(modes)
 }
