@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::name::{Function, NamePiece, NameTemplate, applied};
 use super::{
-    ENV_DIR, FILES_DIR, Invalid, MOUNTS_DIR, ROOT_DIR, SECRETS_DIR, SINGLE_DIR, STATUS, checked_text, invalid,
+    ENV_DIR, FILES_DIR, Invalid, MOUNTS_DIR, PRINTED_DIR, ROOT_DIR, SECRETS_DIR, SINGLE_DIR, STATUS, checked_text,
+    invalid,
 };
 use crate::text::{is_printable, quoted};
 
@@ -290,6 +291,11 @@ impl FromStr for Destination {
         }
         let Some(below_root) = text.strip_prefix('/') else {
             check_segments(text)?;
+            if text.split('/').next() == Some(PRINTED_DIR) {
+                return invalid(format!(
+                    "begins with {PRINTED_DIR}, a name that podkey keeps for itself"
+                ));
+            }
             return Ok(Self::Relative(text.to_owned()));
         };
         if below_root.is_empty() {
@@ -690,6 +696,17 @@ mod tests {
         }
         let many = format!("{{{{ .SecretKey {} }}}}", "| uppercase ".repeat(9));
         assert!(many.parse::<FieldName>().is_err());
+    }
+
+    #[test]
+    fn the_directory_of_printed_values_is_podkeys_own() {
+        for taken in [".printed", ".printed/0", ".printed/{{ .SecretKey }}"] {
+            let error = taken.parse::<Destination>().unwrap_err().to_string();
+            assert!(error.contains("keeps for itself"), "{taken}: {error}");
+        }
+        for free in [".printed-too", "a/.printed", "/srv/.printed/0"] {
+            assert!(free.parse::<Destination>().is_ok(), "{free}");
+        }
     }
 
     #[test]

@@ -156,3 +156,120 @@ fn content<P: Clone + FromStr<Err = Invalid>>(json: &mut FileJson<'_, P>) -> Res
         _ => invalid("a file has a secret or a template: one of the two"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::plan::{NamedField, PathTemplate};
+
+    fn template<P: FromStr<Err = Invalid> + Clone>(
+        path: &str,
+        around: &str,
+        delims: Option<[String; 2]>,
+        missing: MissingField,
+    ) -> Content<P> {
+        let (left, right) = delims.as_ref().map_or(("{{", "}}"), |[left, right]| (left, right));
+        let text = format!("{around}{left} with secret \"{path}\" {right}{left} .Data.a {right}{left} end {right}");
+        Content::Template(TemplateContent::of_plan(&text, delims, missing).unwrap())
+    }
+
+    fn delims() -> impl Strategy<Value = Option<[String; 2]>> {
+        prop_oneof![
+            Just(None),
+            Just(Some(["[[", "]]"])),
+            Just(Some(["<%", "%>"])),
+            Just(Some(["((", "))"]))
+        ]
+        .prop_map(|delims| delims.map(|delims| delims.map(str::to_owned)))
+    }
+
+    fn missing() -> impl Strategy<Value = MissingField> {
+        prop_oneof![
+            Just(MissingField::Fail),
+            Just(MissingField::FailField),
+            Just(MissingField::Print)
+        ]
+    }
+
+    fn keys() -> impl Strategy<Value = Content> {
+        let names = proptest::collection::btree_map("[A-Z$ .é]{1,8}", "[a-z$ .é]{1,8}", 1..5);
+        let formats = [
+            Format::Json,
+            Format::Yaml,
+            Format::Dotenv,
+            Format::Shell,
+            Format::Properties,
+        ];
+        (names, proptest::sample::select(formats.to_vec())).prop_map(|(names, format)| {
+            let names = names.into_iter().map(|(name, field)| NamedField { name, field });
+            Content::Secret(SecretContent {
+                request: SecretRequest::read("kv/data/web".parse().unwrap()),
+                part: Part::Keys(names.rev().collect::<Vec<_>>().try_into().unwrap()),
+                decode: Decode::None,
+                format,
+            })
+        })
+    }
+
+    /// The file comes back from its JSON. Returns the JSON.
+    fn survives<P>(content: Content<P>) -> String
+    where
+        P: Clone + Serialize + for<'de> Deserialize<'de> + FromStr<Err = Invalid> + std::fmt::Debug + PartialEq,
+    {
+        let file = PlannedFile {
+            content,
+            file: "a/b".parse().unwrap(),
+            mode: Mode::OWNER,
+            when_gone: WhenGone::Keep,
+        };
+        let json = serde_json::to_string(&file).unwrap();
+        let read: PlannedFile<P> = serde_json::from_str(&json).unwrap();
+        assert_eq!(read, file, "{json}");
+        json
+    }
+
+    proptest! {
+        #[test]
+        fn a_template_survives_the_json_of_a_plan(around in "[a-zé\\\\\"$'&|#\n\t ]{0,20}", delims in delims(), missing in missing()) {
+            let json = survives::<ApiPath>(template("kv/data/web", &around, delims.clone(), missing));
+            survives::<PathTemplate>(template("ci/data/{repository}/x", &around, delims.clone(), missing));
+            // What the author did not write is not in the plan.
+            prop_assert_eq!(json.contains("\"delims\""), delims.is_some());
+            prop_assert_eq!(json.contains("\"missing\""), missing != MissingField::Fail);
+        }
+
+        #[test]
+        fn chosen_fields_survive_the_json_of_a_plan_in_their_order(content in keys()) {
+            survives(content);
+        }
+    }
+
+    #[test]
+    fn a_file_is_a_secret_or_a_template_and_has_the_fields_of_one_of_the_two() {
+        let template = r#"{"template":"{{ secret \"kv/data/web\" }}","file":"a","mode":"0400""#;
+        let secret = r#"{"secret":"kv/data/web","format":"json","file":"a","mode":"0400""#;
+        for field in [
+            "version\":1",
+            "data\":{\"a\":\"b\"}",
+            "key\":\"a\"",
+            "keys\":[{\"name\":\"A\",\"field\":\"a\"}]",
+            "decode\":\"hex\"",
+            "format\":\"json\"",
+        ] {
+            let json = format!("{template},\"{field}}}");
+            let error = serde_json::from_str::<PlannedFile>(&json).unwrap_err().to_string();
+            assert!(
+                error.contains("in place of") || error.contains("duplicate"),
+                "{json}: {error}"
+            );
+        }
+        for field in ["delims\":[\"[[\",\"]]\"]", "missing\":\"print\"", "template\":\"x\""] {
+            let json = format!("{secret},\"{field}}}");
+            let error = serde_json::from_str::<PlannedFile>(&json).unwrap_err().to_string();
+            assert!(error.contains("template"), "{json}: {error}");
+        }
+        assert!(serde_json::from_str::<PlannedFile>(r#"{"file":"a","mode":"0400"}"#).is_err());
+    }
+}

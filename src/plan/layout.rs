@@ -48,8 +48,11 @@ pub(crate) const MOUNTS_DIR: &str = "mounts";
 /// Below [`FILES_DIR`], and so below [`SECRETS_DIR`]: one file for each variable, named as the variable. The hook that exports
 /// the variables removes the files.
 pub(crate) const ENV_DIR: &str = "env";
-/// Below [`FILES_DIR`], and below each directory of [`MOUNTS_DIR`], where files are kept fresh: the symlink to the current generation of the files. (The kubelet uses the
-/// same name in the volumes that it refreshes.)
+/// Below [`FILES_DIR`], in pods with job hooks: for each template one file with the values that it printed, which the hooks mask.
+/// The started hook removes the files.
+pub(crate) const PRINTED_DIR: &str = ".printed";
+/// Below [`FILES_DIR`], and below each directory of [`MOUNTS_DIR`], where files are kept fresh: the symlink to the current generation
+/// of the files. (The kubelet uses the same name in the volumes that it refreshes.)
 pub(crate) const CURRENT: &str = "..data";
 /// Beside [`CURRENT`]: the sidecar's status of each file, for programs and people.
 pub(crate) const STATUS: &str = ".status.json";

@@ -13,7 +13,7 @@
 //! | `yaml` | `toYAML` as yaml.v2 writes it, and `parseYAML` |
 //!
 //! The facts behind it: <https://pkg.go.dev/text/template> and
-//! <https://github.com/hashicorp/consul-template/blob/main/docs/templating-language.md>. `tests/agent/templates.rs` compares each
+//! <https://github.com/hashicorp/consul-template/blob/main/docs/templating-language.md>. `tests/templates` compares each
 //! function with a real `bao agent`.
 
 #![cfg_attr(

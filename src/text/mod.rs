@@ -1,10 +1,12 @@
-//! Rules about text for webhook and agent: which characters are visible, which names variables may have, and how messages quote a
-//! value.
+//! Rules about text for webhook and agent: which characters are visible, which names variables may have, how messages quote a
+//! value, and which known word a misspelt word is near to.
 
+mod nearest;
 #[cfg(feature = "agent")]
 mod steering;
 mod variables;
 
+pub(crate) use self::nearest::nearest;
 #[cfg(feature = "agent")]
 pub(crate) use self::steering::steers;
 pub(crate) use self::variables::{is_runners, takes_over};
@@ -35,7 +37,6 @@ pub(crate) fn quoted(value: &str) -> String {
 }
 
 /// An author's key for a message: without quotes, with control characters escaped, cut after [`MAX_QUOTED_CHARS`].
-#[cfg(feature = "webhook")]
 pub(crate) fn unquoted(key: &str) -> String {
     let mut chars = key.chars();
     let mut text: String = chars

@@ -31,6 +31,8 @@ pub(crate) fn engines() -> &'static Engines {
         let (bao, postgres) = (OpenBao::start(), Postgres::start());
         bao.enable_kubernetes("", MOUNT, &bao.cluster);
         let rights = [
+            ("app/data/*", "read"),
+            ("plain/*", "read"),
             ("pki/issue/*", "update"),
             ("ssh/*", "update"),
             ("totp/code/*", "read"),
@@ -52,6 +54,8 @@ pub(crate) fn engines() -> &'static Engines {
         for kind in ["pki", "ssh", "totp", "transit", "database"] {
             bao.write(&format!("sys/mounts/{kind}"), &json!({"type": kind}));
         }
+        bao.write("sys/mounts/app", &json!({"type": "kv", "options": {"version": "2"}}));
+        bao.write("sys/mounts/plain", &json!({"type": "kv", "options": {"version": "1"}}));
         bao.write("sys/mounts/kv1", &json!({"type": "kv", "options": {"version": "1"}}));
         bao.write(
             "pki/root/generate/internal",

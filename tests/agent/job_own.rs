@@ -45,12 +45,17 @@ fn parts() -> &'static (OpenBao, GitHub, Ca) {
     })
 }
 
+/// The server that trusts GitHub's tokens.
+pub(crate) fn bao() -> &'static OpenBao {
+    &parts().0
+}
+
 fn login() -> Value {
     json!({"mount": JOB_MOUNT, "role": "ci", "audience": "https://vault.example.com"})
 }
 
 /// A pod whose job reads a variable and two files for itself, with the permission to.
-fn pod() -> Pod {
+pub(crate) fn pod() -> Pod {
     let (bao, github, ca) = parts();
     let mut pod = Pod::new(Agent::for_bao(bao))
         .with("/job/login", login())

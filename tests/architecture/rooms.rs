@@ -174,7 +174,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 34] = [
     ("job", &["secret", "plan", "json", "text"]),
     ("schedule", &[]),
     ("plan", &["template", "text"]),
-    ("template", &[]),
+    ("template", &["text"]),
     ("secret", &[]),
     ("json", &[]),
     ("text", &[]),

@@ -8,11 +8,11 @@ mod order;
 pub(super) use self::answers::Answers;
 use self::answers::ReadOutcome;
 pub(super) use self::field_files::check_field_files;
-pub(super) use self::order::{EnvOrder, FileOrder, Order};
+pub(super) use self::order::{EnvOrder, FileOrder, MadeFile, Order};
 use super::report::Failure;
-use super::volume::RenderedFile;
 use super::volume::outcome::{DeliveredAs, DeliveredItem, LeaseEnd};
-use crate::plan::{ApiPath, Content, Destination, EnvName, ExitCode, MAX_RENDERED_BYTES, Plan};
+use super::volume::{PrintedValues, RenderedFile};
+use crate::plan::{ApiPath, Destination, EnvName, ExitCode, MAX_RENDERED_BYTES, Plan};
 use crate::secret::Secret;
 use crate::vault::{VaultError, Wanted};
 
@@ -27,6 +27,8 @@ pub(super) struct RenderedVariable {
 pub(super) struct RenderedOrder {
     pub files: Vec<RenderedFile>,
     pub variables: Vec<RenderedVariable>,
+    /// The values that templates printed, if the job's masks need them.
+    pub printed: Vec<PrintedValues>,
     /// Each file and variable with its secret.
     pub delivered: Vec<DeliveredItem>,
     /// The reads of each element of `delivered`.
@@ -47,7 +49,7 @@ impl RenderedOrder {
     }
 
     /// Renders a file, or a file for each field.
-    fn add_file<P>(&mut self, order: &FileOrder<'_, P>, answers: &Answers) -> Result<(), Failure> {
+    fn add_file<P>(&mut self, all: &Order<'_, P>, order: &FileOrder<'_, P>, answers: &Answers) -> Result<(), Failure> {
         let file = order.file;
         let mut missing = false;
         for wanted in &order.wanted {
@@ -61,8 +63,7 @@ impl RenderedOrder {
                 }
             }
         }
-        // A template chooses itself what it makes of a missing secret.
-        if missing && matches!(file.content, Content::Secret(_)) {
+        if missing && !order.is_template() {
             if let Destination::Absolute(_) = file.file {
                 // A single-file mount needs a file, or the kubelet makes a directory of that name.
                 self.files.push(RenderedFile {
@@ -74,8 +75,23 @@ impl RenderedOrder {
             return Ok(());
         }
         let version = order.version(|wanted| answers.reading(wanted));
-        for (destination, rendered) in order.render(|wanted| answers.reading(wanted))? {
-            self.count(&rendered.bytes)?;
+        for made in all.render_file(order, |wanted| answers.reading(wanted))? {
+            let MadeFile {
+                destination,
+                rendered,
+                printed,
+            } = made;
+            self.count(rendered.bytes.len())?;
+            if let Some(values) = printed {
+                let printed = PrintedValues {
+                    number: order.number,
+                    path: destination.path().into_owned(),
+                    mode: rendered.mode,
+                    values,
+                };
+                self.count(printed.size())?;
+                self.printed.push(printed);
+            }
             if let (Destination::EachField(_), [wanted]) = (&file.file, order.wanted.as_slice()) {
                 self.field_files.push((destination.clone(), wanted.path.clone()));
             }
@@ -102,15 +118,15 @@ impl RenderedOrder {
             }
         };
         for variable in order.render(reading)? {
-            self.count(&variable.value)?;
+            self.count(variable.value.len())?;
             self.add_variable(variable, path, reading.version)?;
             self.made_of.push(vec![order.wanted()]);
         }
         Ok(())
     }
 
-    fn count(&mut self, bytes: &Secret) -> Result<(), Failure> {
-        self.bytes += bytes.len();
+    fn count(&mut self, bytes: usize) -> Result<(), Failure> {
+        self.bytes += bytes;
         match self.bytes > MAX_RENDERED_BYTES {
             true => Err(Failure::too_large()),
             false => Ok(()),

@@ -20,6 +20,16 @@ pub(in crate::agent) struct FileOrder<'a, P> {
     pub wanted: Vec<Wanted>,
     /// See [`RenderedFile::place`].
     pub place: String,
+    /// The position of the file among [`Plan::destinations`].
+    pub number: usize,
+}
+
+/// A file that an order has made.
+pub(in crate::agent) struct MadeFile {
+    pub destination: Destination,
+    pub rendered: RenderedFile,
+    /// The values of secrets in the file, if a template made the file and the job's masks need them.
+    pub printed: Option<Vec<Secret>>,
 }
 
 /// Variables to render, and the path to read for them.
@@ -36,18 +46,21 @@ pub(in crate::agent) struct Order<'a, P> {
     pub env: Vec<EnvOrder<'a>>,
     /// Missing secrets are skipped.
     pub ignore_not_found: bool,
+    /// The pod has job hooks, which mask the values that templates print.
+    pub masks_printed: bool,
 }
 
 impl<'a> Order<'a, ApiPath> {
     /// What `init` and the sidecar read.
     pub(in crate::agent) fn of_pod(plan: &'a Plan) -> Self {
         Self {
-            files: plan
-                .placed_files()
-                .map(|(file, place)| FileOrder {
+            files: (0..)
+                .zip(plan.placed_files())
+                .map(|(number, (file, place))| FileOrder {
                     file,
                     wanted: file.requests().iter().map(Wanted::of).collect(),
                     place,
+                    number,
                 })
                 .collect(),
             env: plan
@@ -56,6 +69,7 @@ impl<'a> Order<'a, ApiPath> {
                 .map(|env| EnvOrder::new(env, env.secret.clone()))
                 .collect(),
             ignore_not_found: plan.ignore_not_found,
+            masks_printed: plan.job.is_some(),
         }
     }
 }
@@ -72,6 +86,25 @@ impl<P> Order<'_, P> {
             }
         }
         wanted
+    }
+
+    /// Whether a template uses this secret together with another one.
+    pub(in crate::agent) fn combines(&self, wanted: &Wanted) -> bool {
+        let mut files = self.files.iter();
+        files.any(|order| order.wanted.contains(wanted) && order.combines())
+    }
+
+    /// Renders a file by [`FileOrder::render`], and drops the printed values that no mask needs.
+    pub(in crate::agent) fn render_file<'r>(
+        &self,
+        order: &FileOrder<'_, P>,
+        reading: impl Fn(&Wanted) -> Option<&'r Reading>,
+    ) -> Result<Vec<MadeFile>, Failure> {
+        let mut made = order.render(reading)?;
+        if !self.masks_printed {
+            made.iter_mut().for_each(|made| made.printed = None);
+        }
+        Ok(made)
     }
 
     /// Reads every secret.
@@ -117,7 +150,10 @@ impl<P> Order<'_, P> {
     /// What can be rendered, and every failure.
     fn render_all(&self, answers: &Answers) -> (RenderedOrder, Vec<Failure>) {
         let (mut rendered, mut failures) = (RenderedOrder::default(), Vec::new());
-        let files = self.files.iter().map(|order| rendered.add_file(order, answers).err());
+        let files = self
+            .files
+            .iter()
+            .map(|order| rendered.add_file(self, order, answers).err());
         failures.extend(files.flatten());
         let env = self
             .env
@@ -134,6 +170,16 @@ impl<'a, P> FileOrder<'a, P> {
         paths(&self.wanted)
     }
 
+    /// Whether the file is a template of several secrets.
+    pub(in crate::agent) fn combines(&self) -> bool {
+        self.wanted.iter().any(|wanted| Some(wanted) != self.wanted.first())
+    }
+
+    /// Whether the file is a template, which chooses itself what it makes of a missing secret.
+    pub(in crate::agent) fn is_template(&self) -> bool {
+        matches!(self.file.content, Content::Template(_))
+    }
+
     /// The version of the secret, if the file is made of one secret.
     pub(in crate::agent) fn version<'r>(&self, reading: impl Fn(&Wanted) -> Option<&'r Reading>) -> Option<u64> {
         match self.wanted.as_slice() {
@@ -145,15 +191,14 @@ impl<'a, P> FileOrder<'a, P> {
     /// Renders the file, or a file for each field. `reading` gives the answer to each read. None: the secret does not exist, which
     /// is no failure; a file of one secret is then not made. A failure with [`ExitCode::NotFound`] is a missing field; every other
     /// failure is unusable data.
-    pub(in crate::agent) fn render<'r>(
-        &self,
-        reading: impl Fn(&Wanted) -> Option<&'r Reading>,
-    ) -> Result<Vec<(Destination, RenderedFile)>, Failure> {
+    fn render<'r>(&self, reading: impl Fn(&Wanted) -> Option<&'r Reading>) -> Result<Vec<MadeFile>, Failure> {
+        let mut printed = None;
         let made = match (&self.file.content, self.wanted.as_slice()) {
             (Content::Template(template), wanted) => {
                 let answers: Vec<_> = wanted.iter().map(|wanted| Some(reading(wanted)?.body())).collect();
                 let rendered = render::render_template(template, &answers);
                 let rendered = rendered.map_err(|error| Failure::template(&error, &self.file.file))?;
+                printed = Some(rendered.printed);
                 vec![(self.file.file.clone(), rendered.bytes)]
             }
             (Content::Secret(content), [wanted]) => match reading(wanted) {
@@ -172,7 +217,11 @@ impl<'a, P> FileOrder<'a, P> {
                 mode: self.file.mode.bits(),
                 bytes,
             };
-            (destination, rendered)
+            MadeFile {
+                destination,
+                rendered,
+                printed: printed.take(),
+            }
         });
         Ok(placed.collect())
     }

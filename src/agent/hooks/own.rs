@@ -7,8 +7,8 @@ use super::{Hook, HookFile, HookPlan, HookProgress};
 use crate::agent::delivery::{EnvOrder, FileOrder, Order, RenderedOrder, RenderedVariable};
 use crate::agent::process::Stopwatch;
 use crate::agent::report::{Failure, RunStage};
-use crate::agent::volume::RenderedFile;
 use crate::agent::volume::outcome::DeliveredItem;
+use crate::agent::volume::{PrintedValues, RenderedFile};
 use crate::http::{Deadline, IdTokenSource, Jwt, ProxyVariables, REQUEST_TOKEN_ENV, REQUEST_URL_ENV};
 use crate::job::facts::JobFacts;
 use crate::job::placeholders::fill;
@@ -20,6 +20,8 @@ use crate::vault::{LoginToken, Session, Vault, Wanted};
 #[derive(Default)]
 pub(super) struct OwnSecrets {
     files: Vec<(Destination, RenderedFile)>,
+    /// The values that templates printed.
+    printed: Vec<PrintedValues>,
     /// For the job's environment.
     pub variables: Vec<RenderedVariable>,
     /// Each file and variable with its secret.
@@ -91,20 +93,23 @@ impl OwnSecrets {
         });
         Self {
             files: files.collect(),
+            printed: rendered.printed,
             variables: rendered.variables,
             delivered: rendered.delivered,
             leased: rendered.bound_to_token,
         }
     }
 
-    /// The content of every file and the value of every variable, by name.
+    /// The content of every file, every value that a template printed, and the value of every variable, by name.
     pub(super) fn secrets(&self) -> impl Iterator<Item = (&str, &Secret)> {
         let files = self.files.iter().map(|(destination, rendered)| match destination {
             Destination::Absolute(path) | Destination::Relative(path) => (path.as_str(), &rendered.bytes),
             // No plan has such a file for a job.
             Destination::EachField(_) | Destination::InDirectory { .. } => ("", &rendered.bytes),
         });
-        files.chain(
+        let printed = self.printed.iter();
+        let printed = printed.flat_map(|printed| printed.values.iter().map(|value| (printed.path.as_str(), value)));
+        files.chain(printed).chain(
             self.variables
                 .iter()
                 .map(|variable| (variable.name.as_str(), &variable.value)),
@@ -158,12 +163,18 @@ fn order<'a>(it: &'a HookPlan, token: &Jwt, facts: &JobFacts) -> Result<Order<'a
     };
     let files = it.plan.placed_job_files();
     Ok(Order {
-        files: files
-            .map(|(file, place)| {
+        files: (it.plan.files.len()..)
+            .zip(files)
+            .map(|(number, (file, place))| {
                 let wanted = file.requests().iter();
                 let wanted = wanted.map(|request| Ok(Wanted::filled(request, filled(&request.secret)?)));
                 let wanted = wanted.collect::<Result<_, Failure>>()?;
-                Ok(FileOrder { file, wanted, place })
+                Ok(FileOrder {
+                    file,
+                    wanted,
+                    place,
+                    number,
+                })
             })
             .collect::<Result<_, Failure>>()?,
         env: it
@@ -173,5 +184,6 @@ fn order<'a>(it: &'a HookPlan, token: &Jwt, facts: &JobFacts) -> Result<Order<'a
             .map(|env| Ok(EnvOrder::new(env, filled(&env.secret)?)))
             .collect::<Result<_, Failure>>()?,
         ignore_not_found: it.plan.ignore_not_found,
+        masks_printed: true,
     })
 }

@@ -9,8 +9,8 @@ use super::clear::clear;
 use super::{Hook, HookFile, HookPlan};
 use crate::agent::report::{Failure, SetupFault};
 use crate::agent::volume::outcome::{DeliveredAs, DeliveredItem, Manifest};
-use crate::agent::volume::{SeenFiles, env};
-use crate::plan::{Destination, ExitCode, FieldName, Mode, SECRETS_DIR};
+use crate::agent::volume::{SeenFiles, env, printed};
+use crate::plan::{Content, Destination, ExitCode, FieldName, Mode, SECRETS_DIR};
 use crate::secret::Secret;
 
 /// The delivered files and variables.
@@ -24,6 +24,8 @@ struct PresentFile {
     path: String,
     mode: Mode,
     content: PresentContent,
+    /// The values that a template printed into the file, or why they are not known. None: no template made the file.
+    printed: Option<Result<Vec<Secret>, String>>,
 }
 
 /// What was found at the path of a file.
@@ -45,6 +47,27 @@ impl PresentContent {
             Err(error) => Self::Unreadable(error.to_string()),
         }
     }
+}
+
+impl PresentFile {
+    /// Whether the file is there with its secret. Errors: why the file, or a value to mask, cannot be read.
+    fn usable(&self) -> Result<bool, &str> {
+        match (&self.content, &self.printed) {
+            (PresentContent::Unreadable(why), _) | (PresentContent::Secret(_), Some(Err(why))) => Err(why),
+            (PresentContent::Secret(_), _) => Ok(true),
+            (PresentContent::Closed | PresentContent::Missing, _) => Ok(false),
+        }
+    }
+}
+
+/// The values that the template of this number printed.
+fn printed_values(seen: &SeenFiles, number: usize) -> Result<Vec<Secret>, String> {
+    let problem = match printed::read(seen, number) {
+        Ok(Some(values)) => return Ok(values),
+        Ok(None) => "there is no such file".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(format!("the list of the values to mask in it: {problem}"))
 }
 
 /// The paths of the files that may be named after a secret's fields. (Another file with a fitting name is masked too: that does
@@ -95,7 +118,7 @@ impl Present {
     fn read(hook: &Hook, it: &HookPlan) -> Result<Self, Failure> {
         let known: Vec<_> = it.plan.destinations().map(|file| file.path().into_owned()).collect();
         let mut files = Vec::new();
-        for file in &it.plan.files {
+        for (number, file) in it.plan.files.iter().enumerate() {
             let paths = match &file.file {
                 Destination::EachField(template) => field_files(&hook.seen, template)
                     .into_iter()
@@ -103,8 +126,10 @@ impl Present {
                     .collect(),
                 path => vec![path.path().into_owned()],
             };
+            let is_template = matches!(file.content, Content::Template(_));
             files.extend(paths.into_iter().map(|path| PresentFile {
                 content: PresentContent::read(&hook.seen, &path, file.mode),
+                printed: is_template.then(|| printed_values(&hook.seen, number)),
                 path,
                 mode: file.mode,
             }));
@@ -113,13 +138,19 @@ impl Present {
         Ok(Self { files, variables })
     }
 
-    /// The content of every file and the value of every variable, by name.
+    /// The content of every file, every value that a template printed, and the value of every variable, by name.
     pub(super) fn secrets(&self) -> impl Iterator<Item = (&str, &Secret)> {
+        let printed = self.files.iter().flat_map(|file| {
+            let values = file.printed.iter().flatten().flatten();
+            values.map(|value| (file.path.as_str(), value))
+        });
         let files = self.files.iter().filter_map(|file| match &file.content {
             PresentContent::Secret(bytes) => Some((file.path.as_str(), bytes)),
             _ => None,
         });
-        files.chain(self.variables.iter().map(|(name, value)| (name.as_str(), value)))
+        files
+            .chain(printed)
+            .chain(self.variables.iter().map(|(name, value)| (name.as_str(), value)))
     }
 
     /// The content of a file. None: the file is missing, closed or unreadable.
@@ -139,13 +170,13 @@ impl Present {
                     .files
                     .iter()
                     .find(|known| known.path == *path)
-                    .map(|known| &known.content)
+                    .map(PresentFile::usable)
                 {
-                    Some(PresentContent::Secret(_)) => continue,
-                    Some(PresentContent::Unreadable(why)) => {
+                    Some(Ok(true)) => continue,
+                    Some(Err(why)) => {
                         return Err(SetupFault::FileUnreadable {
                             path: path.clone(),
-                            why: why.clone(),
+                            why: why.to_owned(),
                             user: it.job.user,
                         }
                         .into());

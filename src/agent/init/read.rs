@@ -45,7 +45,7 @@ pub(super) async fn read_and_render(
     let share = plan
         .refresh
         .is_some()
-        .then(|| SidecarShare::new(begun, &answers, session));
+        .then(|| SidecarShare::new(begun, &order, &answers, session));
     if share.is_none() {
         answers.warn_of_ends(session);
     }

@@ -4,16 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
-use crate::agent::delivery::{Answers, RenderedOrder};
-use crate::agent::handover::Handover;
+use crate::agent::delivery::{Answers, Order, RenderedOrder};
+use crate::agent::handover::{HandedAnswer, Handover};
 use crate::agent::report::Failure;
-use crate::agent::validity::Validity;
+use crate::agent::validity::{AnsweredSecret, Validity, write_earliest};
 use crate::agent::volume::outcome::{DeliveredAs, DeliveredItem};
 use crate::agent::volume::{
     ContainerPaths, FileState, FileStatus, RefreshedFiles, RenderedFile, StatusFile, VolumeError, below_secrets, env,
     shown_name,
 };
-use crate::plan::{Destination, ExitCode, Plan};
+use crate::plan::{ApiPath, Destination, ExitCode, Plan};
+use crate::secret::Secret;
 use crate::vault::{Session, Wanted};
 
 /// What the sidecar needs of the reads.
@@ -21,6 +22,9 @@ pub(super) struct SidecarShare {
     /// When the reads began ([`crate::agent::handover::boot_time`]).
     since: Duration,
     sources: Vec<(Wanted, Validity)>,
+    /// The bodies of the answers that templates of several secrets use, by their positions in `sources`. None: there is no such
+    /// secret.
+    combined: BTreeMap<usize, Option<Secret>>,
     /// How long the client token lasts after the reads. None: for ever.
     token: Option<Duration>,
 }
@@ -42,7 +46,15 @@ pub(super) fn check_token(session: &Session) -> Result<(), Failure> {
 }
 
 impl SidecarShare {
-    pub(super) fn new(since: Duration, answers: &Answers, session: &Session) -> Self {
+    pub(super) fn new(since: Duration, order: &Order<'_, ApiPath>, answers: &Answers, session: &Session) -> Self {
+        let combined = answers
+            .all()
+            .enumerate()
+            .filter(|(_, (wanted, _))| order.combines(wanted));
+        let combined = combined.map(|(index, (_, reading))| {
+            let body = reading.map(|reading| Secret::from(reading.body().to_vec()));
+            (index, body)
+        });
         let sources = answers.all().map(|(wanted, reading)| {
             let validity = match reading {
                 Some(reading) => Validity::new(wanted, reading.lease.as_ref()),
@@ -53,6 +65,7 @@ impl SidecarShare {
         Self {
             since,
             sources: sources.collect(),
+            combined: combined.collect(),
             token: session.left(),
         }
     }
@@ -83,13 +96,13 @@ impl SidecarShare {
         let delivered = rendered.delivered.iter().zip(&rendered.made_of);
         let files = delivered.map(|(delivered, wanted)| self.status(delivered, wanted));
         let mut files: BTreeMap<String, FileStatus> = files.collect();
-        for (file, place) in plan.placed_files() {
-            if !matches!(file.file, Destination::EachField(_)) {
+        for order in &Order::of_pod(plan).files {
+            if !matches!(order.file.file, Destination::EachField(_)) {
                 files
-                    .entry(shown_name(&place).into_owned())
+                    .entry(shown_name(&order.place).into_owned())
                     .or_insert_with(|| FileStatus {
                         reason: Some("the secret was missing when the pod started".to_owned()),
-                        ..FileStatus::new(&paths_of(file), FileState::Gone)
+                        ..FileStatus::new(&order.paths(), FileState::Gone)
                     });
             }
         }
@@ -99,7 +112,12 @@ impl SidecarShare {
     /// Hands the session over to the sidecar.
     pub(super) fn hand_over(self, session: &Session, paths: &ContainerPaths) -> Result<(), VolumeError> {
         let sources = self.sources.into_iter().map(|(_, validity)| validity).collect();
-        let handover = Handover::delivered(session, self.since, sources);
+        let combined = self.combined.iter().map(|(index, body)| {
+            // A body that was parsed as JSON is text.
+            let body = body.as_ref().map(|body| String::from_utf8_lossy(body.expose()));
+            (*index, body.map_or(HandedAnswer::Missing, HandedAnswer::Body))
+        });
+        let handover = Handover::delivered(session, self.since, sources, combined.collect());
         // Never fails: the token of a session is text.
         let handover = handover.ok_or_else(|| VolumeError::new("the client token is not text", ""))?;
         handover.write(paths)
@@ -111,12 +129,17 @@ impl SidecarShare {
             DeliveredAs::File(path) => below_secrets(path).unwrap_or(path).to_owned(),
             DeliveredAs::Env(name) => env::shown(name),
         };
-        let source = self.sources.iter().find(|(source, _)| wanted.contains(source));
+        let sources = self.sources.iter().filter(|(source, _)| wanted.contains(source));
         let mut status = FileStatus::new(&delivered.secret, FileState::Fresh);
         status.version = delivered.version;
-        status.last_success = Some(SystemTime::now());
-        let validity = source.map_or(&Validity::Static, |(_, validity)| validity);
-        validity.write_to(&mut status, self.token);
+        let now = Some(SystemTime::now());
+        status.last_success = now;
+        let sources = sources.map(|(_, validity)| AnsweredSecret {
+            validity,
+            last_success: now,
+            token: self.token,
+        });
+        write_earliest(&mut status, sources);
         (name, status)
     }
 }
@@ -127,9 +150,4 @@ pub(super) fn clear(paths: &ContainerPaths, plan: &Plan) -> Result<(), VolumeErr
     shown.clear()?;
     shown.write_status(&StatusFile::failed())?;
     Handover::Failed.write(paths)
-}
-
-fn paths_of(file: &crate::plan::PlannedFile) -> String {
-    let paths: Vec<&str> = file.requests().iter().map(|request| request.secret.as_str()).collect();
-    paths.join(", ")
 }

@@ -9,7 +9,7 @@ use crate::agent::Runtime;
 use crate::agent::process::Stopwatch;
 use crate::agent::report::{Failure, ReportedOutcome, RunStage};
 use crate::agent::volume::outcome::{self, Manifest};
-use crate::agent::volume::{RenderedFile, VolumeError, bin, env, once};
+use crate::agent::volume::{PrintedValues, RenderedFile, VolumeError, bin, env, once};
 use crate::plan::Plan;
 
 /// Writes every file, reports the delivery in the volume `podkey-bin`, and hands over to the sidecar. Returns what to report.
@@ -25,6 +25,7 @@ pub(super) async fn write(
     let mut all_files = std::mem::take(&mut rendered.files);
     let values = rendered.variables.iter();
     all_files.extend(values.map(|variable| env::rendered(&variable.name, &variable.value, plan.env_mode)));
+    all_files.extend(rendered.printed.iter().map(PrintedValues::rendered));
     match &share {
         Some(share) => {
             fill_bin(plan, runtime)?;

@@ -1,21 +1,19 @@
-//! What an answer of the server changes in the files: renders every file of the secret, checks the files, and puts them into
-//! the next swap. The files of one secret change together or not at all.
+//! What an answer of the server changes in the files: every file of the secret is rendered and put into the next swap. The files of
+//! one secret change together or not at all.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
+use super::answer::SecretAnswer;
 use super::state::{FileOrigin, Sidecar, TrackedFile};
-use crate::agent::delivery::check_field_files;
+use super::together::{RenderedOrigin, RenderedTogether};
 use crate::agent::report::Failure;
 use crate::agent::validity::Validity;
-use crate::agent::volume::{FileState, RenderedFile, env, shown_name};
-use crate::plan::{ApiPath, Destination, ExitCode, MAX_RENDERED_BYTES, WhenGone};
+use crate::agent::volume::{FileState, RenderedFile, shown_name};
+use crate::plan::{ApiPath, Destination, ExitCode, WhenGone};
 use crate::schedule::{self, Lifetime, SecretIndex};
 use crate::secret::Secret;
-use crate::vault::{Reading, VaultError, VaultErrorKind, Wanted};
-
-/// The files of one origin, or why there are none.
-type RenderedOrigin = (FileOrigin, Result<Vec<RenderedFile>, Failure>);
+use crate::vault::{Reading, VaultError};
 
 impl Sidecar<'_> {
     /// Takes in a secret, or why it was not read. The next [`Self::publish`] shows the files.
@@ -36,109 +34,40 @@ impl Sidecar<'_> {
             Err(error) => secret.reason = Some(error.message.clone()),
         }
         let lifetime = secret.validity.lifetime();
-        let wanted = secret.wanted.clone();
-        let version = answer.as_ref().ok().and_then(|reading| reading.version);
-        for (origin, rendered) in self.render_secret(&wanted, &answer) {
-            match rendered {
+        let (answer, result) = SecretAnswer::of(answer);
+        match (answer, &mut secret.combined) {
+            (None, _) => {}
+            (Some(answer), Some(combined)) => {
+                combined.newer = Some(answer);
+                self.unsettled.push(source);
+            }
+            (Some(answer), None) => {
+                let origins = self.origins_of(&[source]);
+                let rendered = self.render_together(&origins, &|_| Some(&answer));
+                self.show(rendered);
+            }
+        }
+        self.failures
+            .note(Some(source), "a secret was not read", result)
+            .map(|()| lifetime)
+    }
+
+    /// The next swap shows these files.
+    pub(super) fn show(&mut self, rendered: RenderedTogether) {
+        for RenderedOrigin { origin, files, version } in rendered.all {
+            match files {
                 Ok(files) => self.put(origin, files, version),
                 Err(failure) => self.put_failure(origin, &failure),
             }
         }
-        self.failures
-            .note(Some(source), "a secret was not read", answer)
-            .map(|_| lifetime)
     }
 
-    /// Renders every file of a secret. If one of them cannot be used, none is.
-    fn render_secret(&self, wanted: &Wanted, answer: &Result<Reading, VaultError>) -> Vec<RenderedOrigin> {
-        let files = (0..self.order.files.len()).map(FileOrigin::File);
-        let mut origins: Vec<_> = files
-            .chain((0..self.order.env.len()).map(FileOrigin::Variable))
-            .collect();
-        origins.retain(|origin| origin.wanted(&self.order).contains(wanted));
-        let others = self.files.iter().filter(|(_, file)| !origins.contains(&file.origin));
-        let mut bytes: usize = others.map(|(name, _)| self.shown.size(name)).sum();
-        let mut all = Vec::with_capacity(origins.len());
-        let mut unusable = None;
-        for origin in &origins {
-            let rendered = match answer {
-                Ok(reading) => self.render(*origin, reading),
-                Err(error) if error.kind == VaultErrorKind::NotFound => Err(error.clone().into()),
-                Err(_) => continue,
-            };
-            bytes += rendered.iter().flatten().map(|file| file.bytes.len()).sum::<usize>();
-            unusable = match &rendered {
-                Err(failure) if failure.code != ExitCode::NotFound => Some(failure.clone()),
-                _ if bytes > MAX_RENDERED_BYTES => Some(Failure::too_large()),
-                _ => None,
-            };
-            all.push((*origin, rendered));
-            if unusable.is_some() {
-                // Rendering more files would only take more memory.
-                break;
-            }
+    /// The files stay as they are until the server has given this secret too.
+    pub(super) fn wait_for(&mut self, origins: &[FileOrigin], path: &ApiPath) {
+        let reason = format!("a file of this secret needs {path} too, which was not read yet");
+        for file in self.files.values_mut().filter(|file| origins.contains(&file.origin)) {
+            file.set_state(FileState::Stale, Some(&reason));
         }
-        match unusable.or_else(|| self.check_conflicts(&wanted.path, &all).err()) {
-            None => all,
-            Some(failure) => origins.iter().map(|origin| (*origin, Err(failure.clone()))).collect(),
-        }
-    }
-
-    fn render(&self, origin: FileOrigin, reading: &Reading) -> Result<Vec<RenderedFile>, Failure> {
-        let mut rendered = Vec::new();
-        if let Some(order) = origin.file(&self.order) {
-            rendered.extend(order.render(|_| Some(reading))?.into_iter().map(|(_, file)| file));
-        }
-        if let Some(order) = origin.variables(&self.order) {
-            let variables = order.render(reading)?;
-            let files = variables
-                .iter()
-                .map(|variable| env::rendered(&variable.name, &variable.value, self.plan.env_mode));
-            rendered.extend(files);
-        }
-        Ok(rendered)
-    }
-
-    /// Refuses files of a secret that conflict with each other or with files of other secrets. (The names of files may come
-    /// with the secret.)
-    fn check_conflicts(&self, path: &ApiPath, made: &[RenderedOrigin]) -> Result<(), Failure> {
-        let twice = |name: &str, secret: &str| {
-            let message = format!("{name} is made of {secret} already, and of {path}");
-            Err(Failure::new(ExitCode::BadData, message, "rename the field"))
-        };
-        let mut names = BTreeMap::new();
-        for (origin, files) in made {
-            for file in files.iter().flatten() {
-                let name = shown_name(&file.place);
-                if names.insert(name.clone(), *origin).is_some() {
-                    return twice(&name, path.as_str());
-                }
-            }
-        }
-        let others = || {
-            let others = self.files.iter().filter(|(name, _)| self.shown.has(name));
-            others.filter(|(_, file)| !made.iter().any(|(origin, _)| *origin == file.origin))
-        };
-        let mut taken = others()
-            // A file that only stays because its secret is gone may be replaced by a file of another secret.
-            .filter(|(_, file)| file.rendered_here && file.state != FileState::Gone);
-        if let Some((name, file)) = taken.find(|(name, _)| names.contains_key(name.as_str())) {
-            return twice(name, &file.secret);
-        }
-        let own = names.iter().filter(|(_, origin)| origin.is_each_field(&self.order));
-        let own: Vec<_> = own
-            .map(|(name, _)| (Destination::Relative((*name).to_string()), path.clone()))
-            .collect();
-        if own.is_empty() {
-            return Ok(());
-        }
-        let others = others().filter(|(_, file)| file.origin.is_each_field(&self.order));
-        let others = others.filter_map(|(name, file)| {
-            let path = file.secret.parse().ok()?;
-            Some((Destination::Relative(name.clone()), path))
-        });
-        let all: Vec<_> = others.chain(own).collect();
-        check_field_files(self.plan, all.iter().map(|(file, path)| (file, path)))
     }
 
     /// The next swap shows these files, and no other files of this origin.

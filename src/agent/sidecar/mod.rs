@@ -8,11 +8,16 @@
 //! | `execute` | one login, renewal, read or revocation |
 //! | `client_token` | what a client token is good for, and its revocation at the end |
 //! | `intake` | what an answer of the server changes in the files |
+//! | `answer` | a secret, or that there is none |
+//! | `combined` | the secrets that templates combine with others |
+//! | `together` | renders the files that change together |
 //! | `publish` | one swap that shows the containers all changes |
 //! | `status` | `.status.json`, and log lines about the state of files |
 //! | `on_change` | informs the app after a swap |
 
+mod answer;
 mod client_token;
+mod combined;
 mod execute;
 mod failures;
 mod intake;
@@ -21,6 +26,7 @@ mod publish;
 mod resume;
 mod state;
 mod status;
+mod together;
 
 use std::convert::Infallible;
 use std::time::Duration;

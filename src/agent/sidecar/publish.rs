@@ -5,11 +5,12 @@ use super::state::{FileOrigin, Sidecar};
 use crate::agent::handover::boot_time;
 use crate::agent::report::ReportedOutcome;
 use crate::agent::volume::outcome::{self, DeliveredAs, DeliveredItem, Manifest};
-use crate::agent::volume::{FileState, env, path_of};
+use crate::agent::volume::{FileState, env, path_of, printed};
 
 impl Sidecar<'_> {
     /// Shows every change, if there is one, and starts the `on-change` actions.
     pub(super) fn publish(&mut self) {
+        self.settle();
         self.write_again = None;
         if !self.shown.has_changes() {
             return;
@@ -44,6 +45,9 @@ impl Sidecar<'_> {
             return;
         };
         let old_version = std::mem::replace(&mut file.version, file.next_version);
+        if printed::number(name).is_some() {
+            return;
+        }
         tracing::info!(
             file = name,
             secret = file.secret,
@@ -66,7 +70,7 @@ impl Sidecar<'_> {
         let usable = self
             .files
             .iter()
-            .filter(|(name, _)| self.shown.has(name) && !self.shown.is_closed(name));
+            .filter(|(name, _)| self.shown.has(name) && !self.shown.is_closed(name) && printed::number(name).is_none());
         let delivered = usable.map(|(name, file)| DeliveredItem {
             to: match (file.origin, env::variable(name)) {
                 (FileOrigin::Variable(_), Some(variable)) => DeliveredAs::Env(variable.to_owned()),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::answer::{CombinedSecret, SecretAnswer};
 use super::client_token::{REQUEST, grant, revoke_at_end};
 use super::failures::FailureLog;
 use super::on_change::Actions;
@@ -12,11 +13,12 @@ use crate::agent::delivery::{FileOrder, Order};
 use crate::agent::handover::{self, Handover, boot_time};
 use crate::agent::report::{Failure, SetupFault};
 use crate::agent::validity::Validity;
-use crate::agent::volume::{FileState, FileStatus, RefreshedFiles, env, shown_name};
+use crate::agent::volume::{FileState, FileStatus, RefreshedFiles, env, printed, shown_name};
 use crate::env::select;
 use crate::http::Deadline;
 use crate::plan::{ApiPath, Destination, Login, Plan, Refresh};
 use crate::schedule::{self, Grant, Schedule, TokenNumber};
+use crate::secret::Secret;
 use crate::vault::{Cancellation, Session, Vault, Wanted};
 
 /// The session that `init` handed over. Times are those of [`boot_time`].
@@ -25,6 +27,8 @@ pub(super) struct ReceivedSession {
     logged_in: Duration,
     /// How long each answer is good, in the order of the plan.
     validities: Vec<Validity>,
+    /// The bodies of the answers for combined secrets, by their positions in the plan. None: there was no such secret.
+    combined: BTreeMap<usize, Option<Secret>>,
     read: Duration,
 }
 
@@ -76,7 +80,8 @@ fn start<'a>(
     let files = known_files(&order, &shown, &written_status);
     let secrets = order.wanted().into_iter().map(|wanted| {
         let status = status_of(&wanted, &order, &files, &written_status);
-        TrackedSecret::resume(wanted, status)
+        let shared = shared_status_of(&wanted, &order, &files, &written_status);
+        TrackedSecret::resume(wanted, &order, status, shared)
     });
     let mut secrets: Vec<_> = secrets.collect();
 
@@ -103,6 +108,7 @@ fn start<'a>(
         vault,
         order,
         secrets,
+        unsettled: Vec::new(),
         schedule,
         sessions,
         current: TokenNumber::default(),
@@ -122,10 +128,13 @@ fn receive(runtime: &Runtime, received: &mut Option<ReceivedSession>) -> Result<
         Handover::Delivered(handed) => {
             let (logged_in, read) = (handed.logged_in, handed.read);
             let validities = handed.sources.clone();
+            let combined = handed.combined.iter().map(|(index, answer)| (*index, answer.body()));
+            let combined = combined.collect();
             *received = handed.resume().map(|session| ReceivedSession {
                 session,
                 logged_in,
                 validities,
+                combined,
                 read,
             });
             true
@@ -152,10 +161,17 @@ fn schedule_with_session(
         answer: grant(&session, login),
         age: now.saturating_sub(received.logged_in),
     };
-    for (secret, validity) in secrets.iter_mut().zip(received.validities) {
+    let mut combined = received.combined;
+    let read = Some(now.saturating_sub(received.read));
+    let mut ages = Vec::with_capacity(secrets.len());
+    for (index, (secret, validity)) in secrets.iter_mut().zip(received.validities).enumerate() {
         secret.validity = validity;
+        if let (Some(known), Some(body)) = (&mut secret.combined, combined.remove(&index)) {
+            known.shown = SecretAnswer::handed_over(body.as_ref(), &secret.wanted.path);
+        }
+        // A secret whose answer is needed and was not handed over is read at once.
+        ages.push(read.filter(|_| secret.is_known()));
     }
-    let ages = vec![Some(now.saturating_sub(received.read)); secrets.len()];
     (session, new_schedule(refresh, Some(token), secrets, ages, now))
 }
 
@@ -192,16 +208,22 @@ fn new_schedule(
 }
 
 impl TrackedSecret {
-    /// From the status of a file that is made of the secret.
-    fn resume(wanted: Wanted, status: Option<&FileStatus>) -> Self {
-        let last_success = status.and_then(|status| status.last_success);
+    /// From the status of a file that is made of this secret alone, and of a file that is made of others too.
+    fn resume(
+        wanted: Wanted,
+        order: &Order<'_, ApiPath>,
+        status: Option<&FileStatus>,
+        shared: Option<&FileStatus>,
+    ) -> Self {
+        let last_success = status.or(shared).and_then(|status| status.last_success);
         let validity = match status.map(Validity::of_status) {
-            None | Some(Validity::Static) if last_success.is_none() => Validity::missing(&wanted),
-            None | Some(Validity::Static) if wanted.data.is_some() => Validity::Unknown,
-            None => Validity::Static,
+            None => Validity::missing(&wanted),
+            Some(Validity::Static) if last_success.is_none() => Validity::missing(&wanted),
+            Some(Validity::Static) if wanted.data.is_some() => Validity::Unknown,
             Some(validity) => validity,
         };
         Self {
+            combined: order.combines(&wanted).then(CombinedSecret::default),
             wanted,
             validity,
             last_success,
@@ -209,10 +231,17 @@ impl TrackedSecret {
         }
     }
 
+    /// Whether this process can make all files of the secret without another read.
+    fn is_known(&self) -> bool {
+        self.combined.as_ref().is_none_or(|combined| combined.shown.is_some())
+    }
+
     /// How long ago the server answered, according to the status. None: that is not known.
     fn age(&self, status: Option<&FileStatus>) -> Option<Duration> {
         let age = status?.age();
         match self.validity {
+            // A read at once, as a certificate would not be read before its end.
+            _ if !self.is_known() && matches!(self.validity, Validity::Ends { .. }) => None,
             // "There is no such secret" is an answer too.
             Validity::Static => Some(age.unwrap_or_default()),
             _ => age,
@@ -220,16 +249,31 @@ impl TrackedSecret {
     }
 }
 
-/// The status of a file that is made of this read.
+/// The status of a file that is made of this read and others.
+fn shared_status_of<'s>(
+    wanted: &Wanted,
+    order: &Order<'_, ApiPath>,
+    files: &BTreeMap<String, TrackedFile>,
+    written_status: &'s StatusByName,
+) -> Option<&'s FileStatus> {
+    let mut made_of_it = files.iter().filter(|(_, file)| {
+        let file = file.origin.file(order);
+        file.is_some_and(|file| file.combines() && file.wanted.contains(wanted))
+    });
+    made_of_it.find_map(|(name, _)| written_status.get(name))
+}
+
+/// The status of a file that is made of this read alone.
 fn status_of<'s>(
     wanted: &Wanted,
     order: &Order<'_, ApiPath>,
     files: &BTreeMap<String, TrackedFile>,
     written_status: &'s StatusByName,
 ) -> Option<&'s FileStatus> {
-    let mut made_of_it = files
-        .iter()
-        .filter(|(_, file)| file.origin.wanted(order).contains(wanted));
+    let mut made_of_it = files.iter().filter(|(_, file)| {
+        let wanted_by_file = file.origin.wanted(order);
+        !wanted_by_file.is_empty() && wanted_by_file.iter().all(|one| one == wanted)
+    });
     made_of_it.find_map(|(name, _)| written_status.get(name))
 }
 
@@ -260,6 +304,10 @@ fn origin(name: &str, order: &Order<'_, ApiPath>, status: Option<&FileStatus>) -
     let is_made_of = |path: &ApiPath| status.is_some_and(|status| status.secret == path.as_str());
     let mut files = order.files.iter();
     if let Some(index) = files.position(|order| shown_name(&order.place) == name) {
+        return Some(FileOrigin::File(index));
+    }
+    if let Some(number) = printed::number(name) {
+        let index = order.files.iter().position(|order| order.number == number)?;
         return Some(FileOrigin::File(index));
     }
     let variable = env::variable(name).and_then(|variable| {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+use super::answer::CombinedSecret;
 use super::failures::FailureLog;
 use super::on_change::Actions;
 use crate::agent::Runtime;
@@ -13,7 +14,8 @@ use crate::plan::{ApiPath, Destination, Login, Plan, WhenGone};
 use crate::schedule::{Schedule, SecretIndex, TokenNumber};
 use crate::vault::{Cancellation, Session, Vault, Wanted};
 
-/// Everything that the sidecar knows. The only secrets in it are the client tokens and content that is not written yet.
+/// Everything that the sidecar knows. The only secrets in it are the client tokens, content that is not written yet, and the last
+/// answers for the secrets that templates combine.
 pub(super) struct Sidecar<'a> {
     pub(super) runtime: &'a Runtime,
     pub(super) plan: &'a Plan,
@@ -23,6 +25,8 @@ pub(super) struct Sidecar<'a> {
     pub(super) order: Order<'a, ApiPath>,
     /// What is read. The schedule names each by its index.
     pub(super) secrets: Vec<TrackedSecret>,
+    /// The combined secrets whose answers came since the last [`Sidecar::settle`].
+    pub(super) unsettled: Vec<SecretIndex>,
     pub(super) schedule: Schedule,
     pub(super) sessions: BTreeMap<TokenNumber, Session>,
     /// The token for all new requests.
@@ -46,12 +50,14 @@ pub(super) struct TrackedSecret {
     pub(super) last_success: Option<SystemTime>,
     /// Why the last read failed.
     pub(super) reason: Option<String>,
+    /// The last answers, if a template combines the secret with another one.
+    pub(super) combined: Option<CombinedSecret>,
 }
 
 /// A file that the containers see, or saw.
 pub(super) struct TrackedFile {
     pub(super) origin: FileOrigin,
-    /// The path that was read.
+    /// The paths that are read.
     pub(super) secret: String,
     /// This process rendered the file. (If not, the origin comes from the status of an earlier process.)
     pub(super) rendered_here: bool,
@@ -123,6 +129,11 @@ impl FileOrigin {
     pub(super) fn is_each_field(self, order: &Order<'_, ApiPath>) -> bool {
         let file = self.file(order);
         file.is_some_and(|order| matches!(order.file.file, Destination::EachField(_)))
+    }
+
+    /// Whether the file is rendered without a secret that does not exist.
+    pub(super) fn does_without(self, order: &Order<'_, ApiPath>) -> bool {
+        order.ignore_not_found && self.file(order).is_some_and(FileOrder::is_template)
     }
 
     /// What happens to the file when the secret is gone.

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use super::state::{Sidecar, TrackedFile};
+use super::state::{FileOrigin, Sidecar, TrackedFile};
 use crate::agent::handover::boot_time;
-use crate::agent::volume::{FileState, FileStatus, StatusFile};
+use crate::agent::validity::{AnsweredSecret, write_earliest};
+use crate::agent::volume::{FileState, FileStatus, StatusFile, printed};
 use crate::schedule::{SecretFreshness, SecretIndex};
 
 impl Sidecar<'_> {
@@ -40,39 +41,62 @@ impl Sidecar<'_> {
 
     /// The status of a file. None: no secret of the plan makes this file.
     fn status(&self, name: &str, file: &TrackedFile, now: Duration, clock: SystemTime) -> Option<FileStatus> {
-        let wanted = file.origin.wanted(&self.order);
-        let index = self.secrets.iter().position(|secret| wanted.contains(&secret.wanted))?;
-        let (source, secret) = (SecretIndex(index), self.secrets.get(index)?);
-        let scheduled = match self.schedule.freshness(source, now) {
+        if printed::number(name).is_some() {
+            return None;
+        }
+        let sources = self.sources_of(file.origin);
+        if sources.is_empty()
+            && file
+                .origin
+                .file(&self.order)
+                .is_none_or(|order| !order.wanted.is_empty())
+        {
+            return None;
+        }
+        let scheduled = sources.iter().map(|source| self.scheduled(*source, file.origin, now));
+        let unwritten = match self.shown.changes(name) {
+            true => FileState::Unwritten,
+            false => FileState::Fresh,
+        };
+        let state = scheduled.fold(file.state.max(unwritten), FileState::max);
+        let reason = file
+            .reason
+            .as_ref()
+            .or_else(|| sources.iter().find_map(|source| self.secret(*source)?.reason.as_ref()))
+            // Without a token nothing can be read.
+            .or_else(|| self.failures.of_token());
+        let next_try = sources
+            .iter()
+            .filter_map(|source| self.schedule.next_try(*source))
+            .min();
+        let mut status = FileStatus {
+            version: file.version,
+            reason: reason.filter(|_| state != FileState::Fresh).cloned(),
+            next_try: next_try.and_then(|at| clock.checked_add(at.saturating_sub(now))),
+            ..FileStatus::new(&file.secret, state)
+        };
+        let secrets = sources.iter().filter_map(|source| {
+            let secret = self.secret(*source)?;
+            Some(AnsweredSecret {
+                validity: &secret.validity,
+                last_success: secret.last_success,
+                token: self.schedule.lease_duration(*source),
+            })
+        });
+        write_earliest(&mut status, secrets);
+        Some(status)
+    }
+
+    /// What the schedule says about the secret of a file.
+    fn scheduled(&self, source: SecretIndex, origin: FileOrigin, now: Duration) -> FileState {
+        match self.schedule.freshness(source, now) {
+            SecretFreshness::Gone if origin.does_without(&self.order) => FileState::Fresh,
             SecretFreshness::Fresh => FileState::Fresh,
             SecretFreshness::Stale => FileState::Stale,
             SecretFreshness::Denied => FileState::Denied,
             SecretFreshness::Gone => FileState::Gone,
             SecretFreshness::Expired => FileState::Expired,
-        };
-        let unwritten = match self.shown.changes(name) {
-            true => FileState::Unwritten,
-            false => FileState::Fresh,
-        };
-        let state = file.state.max(scheduled).max(unwritten);
-        let reason = file
-            .reason
-            .as_ref()
-            .or(secret.reason.as_ref())
-            // Without a token nothing can be read.
-            .or_else(|| self.failures.of_token());
-        let next_try = self.schedule.next_try(source);
-        let mut status = FileStatus {
-            version: file.version,
-            reason: reason.filter(|_| state != FileState::Fresh).cloned(),
-            last_success: secret.last_success,
-            next_try: next_try.and_then(|at| clock.checked_add(at.saturating_sub(now))),
-            ..FileStatus::new(&file.secret, state)
-        };
-        secret
-            .validity
-            .write_to(&mut status, self.schedule.lease_duration(source));
-        Some(status)
+        }
     }
 }
 

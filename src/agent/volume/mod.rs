@@ -7,6 +7,7 @@
 //! | `refreshed` | files that the sidecar replaces, a generation at a time |
 //! | `seen` | the files as the containers see them, for the job hooks and for `exec` |
 //! | `env` | the files that hold variables |
+//! | `printed` | the values that templates printed, for the job's masks |
 //! | `bin` | the volume `podkey-bin`: agent, wrappers, the plan for the job hooks |
 //! | `outcome` | how `init` ended, in `podkey-bin` |
 //! | `handover` | the client token on its way from `init` to the sidecar |
@@ -23,6 +24,7 @@ mod file;
 pub(super) mod handover;
 pub(super) mod once;
 pub(super) mod outcome;
+pub(super) mod printed;
 mod refreshed;
 mod seen;
 mod staged;
@@ -35,6 +37,7 @@ use std::path::{Path, PathBuf};
 
 pub(super) use self::error::VolumeError;
 pub(super) use self::file::{RenderedFile, read};
+pub(super) use self::printed::PrintedValues;
 pub(super) use self::refreshed::RefreshedFiles;
 pub(super) use self::seen::{SeenFiles, remove_all_in};
 pub(super) use self::staged::Staged;

@@ -1,7 +1,7 @@
 //! The layout of files that `init` writes once: below `files` for the containers' common directory, below `mounts` for directories
 //! with mounts of their own, and below `single` for files that are mounted on their own (`subPath`).
 
-use super::{ContainerPaths, RenderedFile, Staged, VolumeError, env, place};
+use super::{ContainerPaths, RenderedFile, Staged, VolumeError, env, place, printed};
 use crate::plan::{Destination, FILES_DIR, Plan, VOLUME_DIR, place_of_directory};
 use crate::secret::Secret;
 
@@ -42,5 +42,6 @@ pub(in crate::agent) fn clear(paths: &ContainerPaths, plan: &Plan) -> Result<(),
         }
     }
     staged.remove_all(&env::directory())?;
+    staged.remove_all(&printed::directory())?;
     staged.publish().map(drop)
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{ContainerPaths, Staged, VolumeError, below_secrets, file, refreshed};
-use crate::plan::{CURRENT, Destination, ENV_DIR, MAX_RENDERED_BYTES, Plan, SECRETS_DIR, STATUS};
+use crate::plan::{CURRENT, Destination, ENV_DIR, MAX_RENDERED_BYTES, PRINTED_DIR, Plan, SECRETS_DIR, STATUS};
 use crate::secret::Secret;
 
 /// The delivered files at one moment: a sidecar may replace the files while they are read.
@@ -121,8 +121,10 @@ impl SeenFiles {
             };
             outcome = outcome.and(cleared);
         }
-        let variables = staged.map_or(Ok(()), |staged| staged.remove_all(ENV_DIR));
-        outcome.and(variables)
+        let directories = [ENV_DIR, PRINTED_DIR].iter();
+        let cleared =
+            directories.map(|directory| staged.as_ref().map_or(Ok(()), |staged| staged.remove_all(directory)));
+        cleared.fold(outcome, Result::and)
     }
 
     /// Removes everything in [`SECRETS_DIR`], without a plan. Refreshed files stay: only the sidecar can write there.

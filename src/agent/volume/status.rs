@@ -23,7 +23,7 @@ pub(in crate::agent) struct StatusFile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::agent) struct FileStatus {
-    /// The path that was read.
+    /// The paths that were read, with commas between them.
     pub secret: String,
     /// The version of the secret in the file (KV v2).
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -57,7 +57,7 @@ pub(crate) fn check<'s, 'c>(
     config: &'c Config,
     problems: &mut Problems,
 ) -> Option<Injection<'s, 'c>> {
-    let file_mounts = part_mounts::of_files(request);
+    let file_mounts = part_mounts::of_files(request, survey.job_hooks);
     pod_spec::check(survey.pod, request, config, problems);
     names::check(survey, problems);
     mounts::check(survey, whole.map(|_| &*file_mounts), problems);

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::inject::pod::{Container, VolumeMount};
 use crate::inject::request::InjectionRequest;
-use crate::inject::survey::FileAccess;
+use crate::inject::survey::{FileAccess, JobHooks};
 use crate::inject::words::names::{BIN_VOLUME, SECRETS_VOLUME};
 use crate::plan::{BIN_DIR, Destination, FILES_DIR, SECRETS_DIR, SINGLE_DIR, directory_of_place, place_of_directory};
 
@@ -40,7 +40,7 @@ fn read_only<S: serde::Serializer>(access: &FileAccess, serializer: S) -> Result
 
 /// The mounts of the files in a reader that only reads: one mount for all relative files and the values of variables, one for each
 /// directory of its own, and one for each absolute file.
-pub(crate) fn of_files(request: &InjectionRequest) -> Vec<AddedMount<'_>> {
+pub(crate) fn of_files<'r>(request: &'r InjectionRequest, job_hooks: JobHooks<'_>) -> Vec<AddedMount<'r>> {
     let mount = |path, sub_path| AddedMount {
         volume: SECRETS_VOLUME,
         path,
@@ -49,7 +49,10 @@ pub(crate) fn of_files(request: &InjectionRequest) -> Vec<AddedMount<'_>> {
     };
     let is_relative = |file: &Destination| matches!(file, Destination::Relative(_) | Destination::EachField(_));
     let files = || request.files.iter().map(|file| &file.file);
-    let has_directory = request.has_variables() || files().any(is_relative);
+    // The job hooks find there which values of a template to mask.
+    let mut templates = request.files.iter().filter(|file| file.content.is_template_of_init());
+    let has_printed = job_hooks.are_on() && templates.next().is_some();
+    let has_directory = request.has_variables() || has_printed || files().any(is_relative);
     let directory = has_directory.then(|| mount(SECRETS_DIR, Cow::Borrowed(FILES_DIR)));
     let own: BTreeSet<_> = files().filter_map(Destination::directory).collect();
     let own = own
@@ -107,36 +110,25 @@ pub(crate) fn may_be_ours(mount: &VolumeMount<'_>, access: FileAccess) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inject::request::files::file::{FileRequest, RequestedContent};
-    use crate::plan::{Content, Decode, Format, Part, SecretContent, SecretRequest, WhenGone};
-
-    fn file(index: usize, file: &str) -> FileRequest {
-        FileRequest {
-            key: None,
-            index,
-            content: RequestedContent::Init(Content::Secret(SecretContent {
-                request: SecretRequest::read("kv/data/a".parse().unwrap()),
-                part: Part::Whole,
-                decode: Decode::None,
-                format: Format::Json,
-            })),
-            file: file.parse().unwrap(),
-            mode: None,
-            env: None,
-            when_gone: WhenGone::Keep,
-        }
-    }
+    use crate::inject::pod::Pod;
+    use crate::inject::problem::Problems;
+    use crate::inject::request::annotations;
 
     fn mounts(files: &[&str]) -> Vec<(String, String)> {
-        let request = InjectionRequest {
-            files: files
-                .iter()
-                .enumerate()
-                .map(|(index, path)| file(index, path))
-                .collect(),
-            ..InjectionRequest::default()
-        };
-        let mounts = of_files(&request);
+        let entries = (0..files.len()).map(|index| format!("- {{secret: kv/data/a, file: f{index}}}\\n"));
+        let annotation = entries.collect::<String>();
+        let pod = format!(
+            r#"{{"metadata": {{"annotations": {{"podkey.dev/files": "{annotation}"}}}}, "spec": {{"containers": []}}}}"#
+        );
+        let pod = Pod::parse(&pod).unwrap();
+        let mut problems = Problems::default();
+        let mut request = annotations::parse(pod.metadata.annotations.as_ref().unwrap(), &mut problems);
+        assert!(problems.is_empty(), "{problems}");
+        // The annotation itself names no directory of its own.
+        for (file, written) in request.files.iter_mut().zip(files) {
+            file.file = written.parse().unwrap();
+        }
+        let mounts = of_files(&request, JobHooks::Off);
         let places = mounts.iter().map(|mount| {
             let (path, sub_path) = mount.place();
             (path.to_owned(), sub_path.unwrap().to_owned())
@@ -147,7 +139,10 @@ mod tests {
     #[test]
     fn a_directory_of_its_own_is_mounted_once_for_all_its_files() {
         let vault = ("/vault/secrets".to_owned(), "mounts/%2Fvault%2Fsecrets".to_owned());
-        assert_eq!(mounts(&["/vault/secrets:a", "/vault/secrets:b/c"]), [vault.clone()]);
+        assert_eq!(
+            mounts(&["/vault/secrets:a", "/vault/secrets:b/c"]),
+            std::slice::from_ref(&vault)
+        );
         assert_eq!(
             mounts(&["/tmp/a", "web.env", "/vault/secrets:a", "/srv/100%:b"]),
             [

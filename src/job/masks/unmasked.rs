@@ -105,7 +105,11 @@ pub(super) fn warnings(unmasked: &[Unmasked]) -> Vec<String> {
     const NAMED: usize = 8;
     let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for unmasked in unmasked {
-        alike.entry(unmasked.reasons()).or_default().push(&unmasked.name);
+        let names = alike.entry(unmasked.reasons()).or_default();
+        // The values of one template have its name.
+        if names.last() != Some(&unmasked.name.as_str()) {
+            names.push(&unmasked.name);
+        }
     }
     let line = |(what, names): (String, Vec<&str>)| {
         let more = match names.len().saturating_sub(NAMED) {

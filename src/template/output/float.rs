@@ -1,4 +1,8 @@
-//! Go's formats of floats.
+//! Go's formats of floats: `FormatFloat` of <https://pkg.go.dev/strconv#FormatFloat>.
+
+/// The most digits that a float has after its point, and so the most that are computed. Go prints zeros behind them; Rust's
+/// formatter panics at 65,536.
+const MAX_DIGITS: usize = 1_100;
 
 /// The digits of a float and where its point is: `0.d₁d₂… × 10^point`.
 struct Digits {
@@ -9,7 +13,7 @@ struct Digits {
 /// The shortest digits that read back as the same float, or `count` digits.
 fn digits(value: f64, count: Option<usize>) -> Digits {
     let text = match count {
-        Some(count) => format!("{:.*e}", count.max(1) - 1, value.abs()),
+        Some(count) => format!("{:.*e}", count.clamp(1, MAX_DIGITS) - 1, value.abs()),
         None => format!("{:e}", value.abs()),
     };
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
@@ -47,7 +51,11 @@ pub(crate) fn format(value: f64, format: char, precision: Option<usize>) -> Stri
     }
     let text = match format {
         'f' => match precision {
-            Some(precision) => format!("{:.*}", precision, value.abs()),
+            Some(precision) => {
+                let mut text = format!("{:.*}", precision.min(MAX_DIGITS), value.abs());
+                text.extend(std::iter::repeat_n('0', precision.saturating_sub(MAX_DIGITS)));
+                text
+            }
             None => plain(&digits(value, None), None),
         },
         'e' | 'E' => {

@@ -1,4 +1,4 @@
-//! Go's `Sprintf`.
+//! `printf`: Go's `Sprintf`, <https://pkg.go.dev/fmt>.
 
 use crate::template::error::Fault;
 use crate::template::output::print::{self, Flags};
@@ -14,10 +14,12 @@ struct Printer<'a> {
     at: usize,
     values: &'a [GoValue],
     next: usize,
-    /// If an argument was named by its number.
+    /// Whether an argument was named by its number.
     reordered: bool,
     after_index: bool,
     good_index: bool,
+    /// Where the last `]` of the format is: a `[` behind it has no end, and nobody searches for one.
+    last_bracket: Option<usize>,
 }
 
 /// Writes values as the format says.
@@ -30,6 +32,7 @@ pub(crate) fn printf(out: &mut Sink, format: &[u8], values: &[GoValue]) -> Resul
         reordered: false,
         after_index: false,
         good_index: true,
+        last_bracket: format.iter().rposition(|b| *b == b']'),
     };
     while printer.at < format.len() && !out.full() {
         let rest = format.get(printer.at..).unwrap_or_default();
@@ -142,7 +145,9 @@ impl Printer<'_> {
         }
         self.reordered = true;
         let rest = self.format.get(self.at..).unwrap_or_default();
-        let Some(close) = rest.iter().position(|b| *b == b']') else {
+        let has_end = self.last_bracket.is_some_and(|last| last > self.at);
+        let close = has_end.then(|| rest.iter().position(|b| *b == b']')).flatten();
+        let Some(close) = close else {
             self.good_index = false;
             self.at += 1;
             return;
@@ -165,12 +170,13 @@ impl Printer<'_> {
         }
     }
 
-    /// Reads digits; a number that is too large counts as none.
+    /// Reads digits. A number that is too large counts as none, and Go then skips the rest of the format.
     fn number(&mut self) -> Option<usize> {
         let start = self.at;
         let mut number = 0_usize;
         while let Some(digit) = self.peek().filter(u8::is_ascii_digit) {
             if number > MAX {
+                self.at = self.format.len();
                 return None;
             }
             number = number * 10 + usize::from(digit - b'0');

@@ -1,8 +1,8 @@
-//! Reads and writes JSON as Go's encoding/json does.
+//! Reads and writes JSON as Go's encoding/json does: <https://pkg.go.dev/encoding/json>.
 
 use std::rc::Rc;
 
-use crate::template::error::Fault;
+use crate::template::error::{ErrorKind, Fault};
 use crate::template::output::float;
 use crate::template::output::unicode::decode;
 use crate::template::run::sink::Sink;
@@ -11,6 +11,8 @@ use crate::template::run::value::{GoText, GoValue};
 
 /// How deep values may be in each other.
 const MAX_DEPTH: usize = 64;
+/// The most values of one text: a value weighs up to 50 times as much as its text.
+const MAX_VALUES: usize = 250_000;
 
 /// A whole text.
 pub(crate) enum Parsed {
@@ -24,16 +26,12 @@ struct JsonReader<'a> {
     /// Numbers stay text; else they become floats.
     keep_numbers: bool,
     secret: bool,
+    values: usize,
 }
 
 /// Reads a server's answer: its numbers stay as they are written, its values are secret.
 pub(crate) fn answer(text: &[u8]) -> Result<Parsed, String> {
-    let value = whole(JsonReader {
-        text,
-        at: 0,
-        keep_numbers: true,
-        secret: true,
-    })?;
+    let value = JsonReader::new(text, true, true).whole()?;
     Ok(match value {
         GoValue::Map(map) => Parsed::Object(Rc::unwrap_or_clone(map)),
         _ => Parsed::Other,
@@ -42,27 +40,42 @@ pub(crate) fn answer(text: &[u8]) -> Result<Parsed, String> {
 
 /// `parseJSON`: its numbers become floats.
 pub(crate) fn parse(text: &[u8], secret: bool) -> Result<GoValue, Fault> {
-    whole(JsonReader {
-        text,
-        at: 0,
-        keep_numbers: false,
-        secret,
+    let mut reader = JsonReader::new(text, false, secret);
+    reader.whole().map_err(|message| {
+        let kind = match reader.values > MAX_VALUES {
+            true => ErrorKind::Bound,
+            false => ErrorKind::Value,
+        };
+        Fault::new(kind, format!("parseJSON: {message}"))
     })
-    .map_err(|message| Fault::value(format!("parseJSON: {message}")))
-}
-
-fn whole(mut reader: JsonReader<'_>) -> Result<GoValue, String> {
-    let value = reader.value(0)?;
-    reader.space();
-    if reader.at < reader.text.len() {
-        return reader.fail("nothing more");
-    }
-    Ok(value)
 }
 
 impl<'a> JsonReader<'a> {
+    fn new(text: &'a [u8], keep_numbers: bool, secret: bool) -> Self {
+        Self {
+            text,
+            at: 0,
+            keep_numbers,
+            secret,
+            values: 0,
+        }
+    }
+
+    /// Reads a value that nothing follows.
+    fn whole(&mut self) -> Result<GoValue, String> {
+        let value = self.value(0)?;
+        self.space();
+        if self.at < self.text.len() {
+            return self.fail("nothing more");
+        }
+        Ok(value)
+    }
+
     fn fail<T>(&self, expected: &str) -> Result<T, String> {
-        Err(format!("no JSON at byte {}: expected {expected}", self.at + 1))
+        Err(format!(
+            "the text is not JSON at byte {}: expected {expected}",
+            self.at + 1
+        ))
     }
 
     fn peek(&self) -> Option<u8> {
@@ -84,6 +97,10 @@ impl<'a> JsonReader<'a> {
     fn value(&mut self, depth: usize) -> Result<GoValue, String> {
         if depth > MAX_DEPTH {
             return Err(format!("the JSON is more than {MAX_DEPTH} values deep"));
+        }
+        self.values += 1;
+        if self.values > MAX_VALUES {
+            return Err(format!("the JSON has more than {MAX_VALUES} values"));
         }
         self.space();
         match self.peek() {
@@ -280,7 +297,7 @@ fn number_length(text: &[u8]) -> usize {
 #[derive(Clone, Copy)]
 struct Style {
     pretty: bool,
-    /// If `<`, `>` and `&` are escaped.
+    /// Whether `<`, `>` and `&` are escaped.
     html: bool,
 }
 
@@ -300,7 +317,7 @@ fn write_value(out: &mut Sink, value: &GoValue, style: Style, depth: usize) -> R
         GoValue::Number(n) if n.bytes().is_empty() => out.push(b'0'),
         GoValue::Number(n) if number_length(n.bytes()) == n.bytes().len() => out.write(n.bytes()),
         GoValue::Float(_) | GoValue::Number(_) => {
-            return Err(Fault::value("the number is none that JSON has"));
+            return Err(Fault::value("JSON has no such number: it is infinite, or not a number"));
         }
         GoValue::Text(t) => write_string(out, t.bytes(), style.html),
         GoValue::List(l) => write_items(out, (b'[', b']'), l.iter(), style, depth, |out, v| {

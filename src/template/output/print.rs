@@ -287,7 +287,9 @@ fn character(out: &mut Sink, code: u64, verb: char, flags: Flags) {
         }
         _ => {
             let least = flags.precision.unwrap_or(4).max(4).min(out.limit());
-            let mut text = format!("U+{code:0least$X}");
+            let digits = format!("{code:X}");
+            let zeros = "0".repeat(least.saturating_sub(digits.len()));
+            let mut text = format!("U+{zeros}{digits}");
             if flags.sharp && code <= 0x10_ffff && crate::template::output::unicode::is_print(c) {
                 text.push_str(&format!(" '{c}'"));
             }

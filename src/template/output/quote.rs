@@ -1,9 +1,9 @@
-//! Go's `strconv.Quote`.
+//! Go's `strconv.Quote`: <https://pkg.go.dev/strconv#Quote>.
 
 use crate::template::output::unicode::{decode, is_print};
 use crate::template::run::sink::Sink;
 
-/// Writes bytes as a Go literal in `quote`s; `ascii`: with escapes for all else.
+/// Writes bytes as a Go literal in `quote`s. `ascii`: whether every other character is escaped.
 pub(crate) fn quote(out: &mut Sink, bytes: &[u8], quote: char, ascii: bool) {
     out.char(quote);
     let mut rest = bytes;
@@ -45,7 +45,7 @@ fn escape(out: &mut Sink, c: char, quote: char, ascii: bool) {
     }
 }
 
-/// If a text can stand between back quotes.
+/// Whether a text can stand between back quotes.
 pub(crate) fn can_backquote(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok_and(|text| {
         text.chars()

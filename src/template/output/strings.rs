@@ -12,12 +12,10 @@ use crate::template::run::sink::Sink;
 use crate::template::run::value::{GoText, GoValue};
 use crate::template::syntax::function::Id;
 
-/// How much work one search in bytes that are no UTF-8 may be.
-const MAX_SEARCH: usize = 1 << 26;
 /// The most parts of one text.
 const MAX_PARTS: usize = 250_000;
 
-/// Go wants the padding, but does not look at the bits that are left over.
+/// Go requires the padding, and ignores the bits that are left over.
 const DECODING: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::RequireCanonical)
     .with_decode_allow_trailing_bits(true);
@@ -39,7 +37,7 @@ pub(crate) fn base64(out: &mut Sink, id: Id, text: &[u8]) -> Result<(), Fault> {
     let text: Vec<u8> = text.iter().copied().filter(|b| !matches!(b, b'\n' | b'\r')).collect();
     let bytes = engine.decode(text).map_err(|_| {
         Fault::value(format!(
-            "the text is no {}",
+            "the text is not {}",
             if id == Id::Base64Decode {
                 "base64"
             } else {
@@ -63,7 +61,7 @@ pub(crate) fn split(separator: &GoText, text: &GoText) -> Result<GoValue, Fault>
         });
         widths.take(MAX_PARTS + 1).collect()
     } else {
-        matches(all, separator)?
+        matches(all, separator)
     };
     if !separator.is_empty() && !all.is_empty() {
         ends.push(all.len());
@@ -93,17 +91,14 @@ pub(crate) fn join(out: &mut Sink, separator: &GoText, list: Option<&GoValue>) {
 
 /// Go's `Trim`: takes the characters of `set` off both ends.
 pub(crate) fn trim<'a>(text: &'a [u8], set: &[u8]) -> &'a [u8] {
-    let mut chars = Vec::new();
-    let mut left = set;
-    while !left.is_empty() {
-        let (c, width) = decode(left);
-        chars.push(c);
-        left = left.get(width..).unwrap_or_default();
-    }
+    let mut set: Vec<char> = chars(set).map(|(c, _)| c).collect();
+    set.sort_unstable();
+    set.dedup();
+    let is_in_set = |c: char| set.binary_search(&c).is_ok();
     let mut start = 0;
     while start < text.len() {
         let (c, width) = decode(text.get(start..).unwrap_or_default());
-        if !chars.contains(&c) {
+        if !is_in_set(c) {
             break;
         }
         start += width;
@@ -111,7 +106,7 @@ pub(crate) fn trim<'a>(text: &'a [u8], set: &[u8]) -> &'a [u8] {
     let mut end = text.len();
     while end > start {
         let (c, width) = last(text.get(start..end).unwrap_or_default());
-        if !chars.contains(&c) {
+        if !is_in_set(c) {
             break;
         }
         end -= width;
@@ -131,12 +126,12 @@ fn last(text: &[u8]) -> (char, usize) {
 }
 
 /// Go's `Replace` without a bound. An empty `from` is found before each character and at the end.
-pub(crate) fn replace_all(out: &mut Sink, from: &[u8], to: &[u8], text: &[u8]) -> Result<(), Fault> {
+pub(crate) fn replace_all(out: &mut Sink, from: &[u8], to: &[u8], text: &[u8]) {
     let places: Vec<usize> = if from.is_empty() {
         let starts = chars(text).scan(0, |start, (_, width)| Some(std::mem::replace(start, *start + width)));
         starts.chain([text.len()]).collect()
     } else {
-        matches(text, from)?
+        matches(text, from)
     };
     let mut start = 0;
     for place in places {
@@ -148,37 +143,52 @@ pub(crate) fn replace_all(out: &mut Sink, from: &[u8], to: &[u8], text: &[u8]) -
         }
     }
     out.write(text.get(start..).unwrap_or_default());
-    Ok(())
 }
 
-/// If a part is in a text.
-pub(crate) fn contains(text: &[u8], part: &[u8]) -> Result<bool, Fault> {
+/// Whether a part is in a text.
+pub(crate) fn contains(text: &[u8], part: &[u8]) -> bool {
     if let (Ok(text), Ok(part)) = (std::str::from_utf8(text), std::str::from_utf8(part)) {
-        return Ok(text.contains(part));
+        return text.contains(part);
     }
-    Ok(part.is_empty() || !matches(text, part)?.is_empty())
+    part.is_empty() || !matches(text, part).is_empty()
 }
 
 /// Where a part, which is not empty, is in a text, from left to right.
-fn matches(text: &[u8], part: &[u8]) -> Result<Vec<usize>, Fault> {
+fn matches(text: &[u8], part: &[u8]) -> Vec<usize> {
     if let (Ok(text), Ok(part)) = (std::str::from_utf8(text), std::str::from_utf8(part)) {
-        return Ok(text.match_indices(part).map(|(at, _)| at).collect());
+        return text.match_indices(part).map(|(at, _)| at).collect();
     }
-    // Bytes that are no UTF-8: there is only the slow way.
-    if part.len() > 8 && text.len().saturating_mul(part.len()) > MAX_SEARCH {
-        return Err(Fault::bound("the search in these bytes is too long"));
-    }
-    let mut found = Vec::new();
-    let mut at = 0;
-    while let Some(rest) = text.get(at..) {
-        if rest.starts_with(part) {
-            found.push(at);
-            at += part.len();
-        } else {
-            at += 1;
+    matches_of_bytes(text, part)
+}
+
+/// The same for bytes that are not UTF-8, for which Rust has no search: the algorithm of Knuth, Morris and Pratt, whose time is
+/// linear for any input.
+fn matches_of_bytes(text: &[u8], part: &[u8]) -> Vec<usize> {
+    // For each length of a beginning of `part`: how long the longest shorter beginning is that also ends it.
+    let mut borders = vec![0_usize; part.len()];
+    let follow = |borders: &[usize], mut length: usize, byte: u8| {
+        while length > 0 && part.get(length) != Some(&byte) {
+            length = borders.get(length - 1).copied().unwrap_or(0);
+        }
+        length + usize::from(part.get(length) == Some(&byte))
+    };
+    let mut length = 0;
+    for (at, byte) in part.iter().enumerate().skip(1) {
+        length = follow(&borders, length, *byte);
+        if let Some(border) = borders.get_mut(at) {
+            *border = length;
         }
     }
-    Ok(found)
+    let mut found = Vec::new();
+    length = 0;
+    for (at, byte) in text.iter().enumerate() {
+        length = follow(&borders, length, *byte);
+        if length == part.len() {
+            found.push(at + 1 - length);
+            length = 0;
+        }
+    }
+    found
 }
 
 /// Puts spaces in front of each line that is not empty.
@@ -186,7 +196,7 @@ pub(crate) fn indent(out: &mut Sink, spaces: Option<&GoValue>, text: &[u8]) -> R
     let Some(GoValue::Int(spaces)) = spaces else {
         return Ok(());
     };
-    let spaces = usize::try_from(*spaces).map_err(|_| Fault::value("indent wants a positive number of spaces"))?;
+    let spaces = usize::try_from(*spaces).map_err(|_| Fault::value("the number of spaces of indent is negative"))?;
     let mut at_start = true;
     for byte in text {
         if at_start && *byte != b'\n' {

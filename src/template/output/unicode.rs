@@ -105,7 +105,7 @@ pub(crate) fn is_print(c: char) -> bool {
     }
 }
 
-/// If Rust would escape the character only because it joins to the one before.
+/// Whether Rust would escape the character only because it joins to the character before.
 fn is_grapheme_extend(c: char) -> bool {
     // In a string, only the first such mark is escaped.
     let mut text = String::from("a");

@@ -11,15 +11,15 @@ impl SecretAnswer {
     ///
     /// # Errors
     ///
-    /// The body is no JSON object, or its `data` is none.
+    /// The body is not a JSON object, or its `data` is not one, or a bound is exceeded.
     pub fn from_answer(body: &[u8]) -> Result<Self, String> {
         let json::Parsed::Object(answer) = json::answer(body)? else {
-            return Err("the answer is no JSON object".to_owned());
+            return Err("the answer is not a JSON object".to_owned());
         };
         let data = match answer.get("data") {
             Some(GoValue::Map(data)) => Rc::clone(data),
             None | Some(GoValue::Null) => Rc::default(),
-            Some(_) => return Err("the answer's data is no JSON object".to_owned()),
+            Some(_) => return Err("the data of the answer is not a JSON object".to_owned()),
         };
         let lease_id = match answer.get("lease_id") {
             Some(GoValue::Text(id)) => GoText::plain(id.bytes()),

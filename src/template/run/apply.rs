@@ -43,9 +43,13 @@ impl<'t> Eval<'t> {
         if matches!(function.id, Id::Secret | Id::PkiCert) {
             return self.secret(call, at);
         }
+        if function.id == Id::Index {
+            return self.index(at, &arguments);
+        }
         if function.makes_text() {
             self.note_made(function, at, &arguments)?;
         }
+        self.charge(at, builtin::cost_of_comparing(function.id, &arguments))?;
         let limit = self.out.limit();
         let value = builtin::call(function.id, &arguments, limit).map_err(located)?;
         if matches!(function.id, Id::ParseJson | Id::ParseYaml) && arguments.iter().any(GoValue::is_secret) {
@@ -53,6 +57,22 @@ impl<'t> Eval<'t> {
         }
         self.charge(at, builtin::cost(&value))?;
         Ok(value)
+    }
+
+    /// Go's `index`: an element of an element of … a value.
+    fn index(&mut self, at: At, arguments: &[GoValue]) -> Outcome<GoValue> {
+        let Some((first, indexes)) = arguments.split_first() else {
+            return Ok(GoValue::Invalid);
+        };
+        if first.is_nil() {
+            return Err((at, Fault::missing("index of a value that is missing or null")));
+        }
+        let mut item = first.clone();
+        for index in indexes {
+            self.charge(at, builtin::cost_of_finding(&item))?;
+            item = builtin::index(&item, index).map_err(|problem| (at, problem))?;
+        }
+        Ok(item)
     }
 
     /// Counts what a function reads, and notes the secrets that it makes a text of.
@@ -99,7 +119,7 @@ impl<'t> Eval<'t> {
         Ok(piped.unwrap_or(value))
     }
 
-    /// The value of an argument, as its parameter wants it.
+    /// The value of an argument, with the type of its parameter.
     fn argument(&mut self, dot: &GoValue, param: Option<Param>, word: &'t Expr) -> Outcome<GoValue> {
         let literal = match &word.kind {
             ExprKind::Nil | ExprKind::Bool(_) | ExprKind::Text(_) => true,
@@ -113,7 +133,7 @@ impl<'t> Eval<'t> {
         };
         let value = self.word(dot, word, false)?;
         if literal && matches!((&value, param), (GoValue::Invalid, Some(Param::Text | Param::Int))) {
-            return Err((word.at, Fault::value("nil is no value here")));
+            return Err((word.at, Fault::value("nil is not a string or an integer")));
         }
         validate(value, param).map_err(|problem| (word.at, problem))
     }

@@ -44,6 +44,27 @@ pub(crate) fn cost(value: &GoValue) -> usize {
     }
 }
 
+/// What it costs to compare values: comparisons look at texts, and `contains` at all that a list has.
+pub(crate) fn cost_of_comparing(id: Id, arguments: &[GoValue]) -> usize {
+    let shallow = |value: &GoValue| match value {
+        GoValue::Text(_) | GoValue::Number(_) => cost(value),
+        _ => 0,
+    };
+    match id {
+        Id::Contains => arguments.iter().map(cost).sum(),
+        Id::Eq | Id::Ne | Id::Lt | Id::Le | Id::Gt | Id::Ge => arguments.iter().map(shallow).sum(),
+        _ => 0,
+    }
+}
+
+/// What it costs to find a key: a map of `parseYAML` is searched from its start.
+pub(crate) fn cost_of_finding(item: &GoValue) -> usize {
+    match item {
+        GoValue::AnyMap(m) => m.len() / 16,
+        _ => 0,
+    }
+}
+
 /// Calls a function with arguments that its parameters allow. No text that it makes is longer than `limit`.
 pub(crate) fn call(id: Id, arguments: &[GoValue], limit: usize) -> Made {
     let none = GoValue::Invalid;
@@ -58,11 +79,11 @@ pub(crate) fn call(id: Id, arguments: &[GoValue], limit: usize) -> Made {
         Id::Le => less_or_equal(first, second).map(GoValue::Bool),
         Id::Gt => less_or_equal(first, second).map(|le| GoValue::Bool(!le)),
         Id::Ge => less(first, second).map(|lt| GoValue::Bool(!lt)),
-        Id::Index => index(first, rest),
         Id::Slice => slice(first, rest),
         Id::Len => len(first),
         Id::Contains => contains(first, second).map(GoValue::Bool),
-        Id::And | Id::Or | Id::Secret | Id::PkiCert => Ok(GoValue::Invalid),
+        // The evaluator does these.
+        Id::And | Id::Or | Id::Index | Id::Secret | Id::PkiCert => Ok(GoValue::Invalid),
         _ => made_text(id, arguments, limit),
     }
 }
@@ -74,7 +95,7 @@ fn made_text(id: Id, arguments: &[GoValue], limit: usize) -> Made {
         .iter()
         .find(|v| matches!(v, GoValue::Secret(_) | GoValue::Certificate(_)))
     {
-        return Err(Fault::value(format!("{} is no text", whole.kind_name()))
+        return Err(Fault::value(format!("{} is not a text", whole.kind_name()))
             .hint("Name a field, or write .Data, or .Data.data for KV version 2"));
     }
     let mut out = Sink::new(limit);
@@ -120,7 +141,7 @@ fn made_text(id: Id, arguments: &[GoValue], limit: usize) -> Made {
             text(arguments, 0)?.bytes(),
             text(arguments, 1)?.bytes(),
             text(arguments, 2)?.bytes(),
-        )?,
+        ),
         Id::Indent => strings::indent(&mut out, arguments.first(), text(arguments, 1)?.bytes())?,
         Id::Sha256Hex => strings::sha256_hex(&mut out, text(arguments, 0)?.bytes()),
         _ => {}
@@ -237,50 +258,43 @@ fn less_or_equal(a: &GoValue, b: &GoValue) -> Result<bool, Fault> {
     Ok(less(a, b)? || equal(a, b)?)
 }
 
-/// Go's `index`: a missing key of a map gives nothing, a missing element of a list is an error.
-fn index(item: &GoValue, indexes: &[GoValue]) -> Made {
-    if item.is_nil() {
-        return Err(Fault::missing("index of a value that is missing or null"));
-    }
-    let mut item = item.clone();
-    for index in indexes {
-        item = match &item {
-            GoValue::Null | GoValue::Invalid => {
-                return Err(Fault::missing("index of a value that is missing or null"));
-            }
-            GoValue::List(l) => l.get(place(index, l.len())?).cloned().ok_or_else(out_of_range)?,
-            GoValue::Strings(l) => l
-                .get(place(index, l.len())?)
-                .map(|t| GoValue::Text(t.clone()))
-                .ok_or_else(out_of_range)?,
-            GoValue::Text(t) | GoValue::Number(t) => t
-                .bytes()
-                .get(place(index, t.bytes().len())?)
-                .map(|b| GoValue::Byte(*b))
-                .ok_or_else(out_of_range)?,
-            GoValue::Map(m) => match index {
-                GoValue::Text(key) => std::str::from_utf8(key.bytes())
-                    .ok()
-                    .and_then(|k| m.get(k))
-                    .cloned()
-                    .unwrap_or(GoValue::Null),
-                other => {
-                    return Err(Fault::value(format!(
-                        "the key of a map is a string, not {}",
-                        other.kind_name()
-                    )));
-                }
-            },
-            GoValue::AnyMap(m) => m
-                .iter()
-                .find(|(k, _)| basic(k) == basic(index) && equal(k, index).unwrap_or(false))
-                .map_or(GoValue::Null, |(_, v)| v.clone()),
+/// Go's `index` with one index. A missing key of a map gives nothing, a missing element of a list is an error.
+pub(crate) fn index(item: &GoValue, index: &GoValue) -> Made {
+    Ok(match item {
+        GoValue::Null | GoValue::Invalid => {
+            return Err(Fault::missing("index of a value that is missing or null"));
+        }
+        GoValue::List(l) => l.get(place(index, l.len())?).cloned().ok_or_else(out_of_range)?,
+        GoValue::Strings(l) => l
+            .get(place(index, l.len())?)
+            .map(|t| GoValue::Text(t.clone()))
+            .ok_or_else(out_of_range)?,
+        GoValue::Text(t) | GoValue::Number(t) => t
+            .bytes()
+            .get(place(index, t.bytes().len())?)
+            .map(|b| GoValue::Byte(*b))
+            .ok_or_else(out_of_range)?,
+        GoValue::Map(m) => match index {
+            GoValue::Text(key) => std::str::from_utf8(key.bytes())
+                .ok()
+                .and_then(|k| m.get(k))
+                .cloned()
+                .unwrap_or(GoValue::Null),
             other => {
-                return Err(Fault::value(format!("{} has no elements", other.kind_name())));
+                return Err(Fault::value(format!(
+                    "the key of a map is a string, not {}",
+                    other.kind_name()
+                )));
             }
-        };
-    }
-    Ok(item)
+        },
+        GoValue::AnyMap(m) => m
+            .iter()
+            .find(|(k, _)| basic(k) == basic(index) && equal(k, index).unwrap_or(false))
+            .map_or(GoValue::Null, |(_, v)| v.clone()),
+        other => {
+            return Err(Fault::value(format!("{} has no elements", other.kind_name())));
+        }
+    })
 }
 
 fn out_of_range() -> Fault {
@@ -342,7 +356,7 @@ fn len(item: &GoValue) -> Made {
     Ok(GoValue::Int(i64::try_from(length).unwrap_or(i64::MAX)))
 }
 
-/// consul-template's `contains`: if `list` holds `value`, or a text the text. Types must be the same.
+/// Whether a list has an element, or a text a part: consul-template's `contains`. The types must be the same.
 fn contains(value: &GoValue, list: &GoValue) -> Result<bool, Fault> {
     match list {
         GoValue::List(l) => {
@@ -361,7 +375,7 @@ fn contains(value: &GoValue, list: &GoValue) -> Result<bool, Fault> {
             not_nil(value)?;
             match (value, list) {
                 (GoValue::Text(v), GoValue::Text(_)) | (GoValue::Number(v), GoValue::Number(_)) => {
-                    strings::contains(t.bytes(), v.bytes())
+                    Ok(strings::contains(t.bytes(), v.bytes()))
                 }
                 _ => Ok(false),
             }

@@ -13,7 +13,7 @@ pub(crate) fn read(data: &GoMap) -> Result<Certificate, Fault> {
         match data.get(name) {
             Some(GoValue::Text(text)) => block(text.bytes())
                 .map(|b| GoText::new(b, true))
-                .ok_or_else(|| Fault::value(format!("the answer's {name} is no PEM"))),
+                .ok_or_else(|| Fault::value(format!("the field {name} of the answer is not PEM"))),
             _ => Ok(GoText::new("", true)),
         }
     };
@@ -24,7 +24,7 @@ pub(crate) fn read(data: &GoMap) -> Result<Certificate, Fault> {
     };
     if certificate.cert.bytes().is_empty() {
         return Err(Fault::missing("the answer has no field certificate")
-            .hint("pkiCert wants a path such as \"pki/issue/ROLE\""));
+            .hint("pkiCert needs a path such as \"pki/issue/ROLE\""));
     }
     Ok(certificate)
 }

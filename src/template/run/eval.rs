@@ -234,7 +234,7 @@ impl<'t> Eval<'t> {
         if count == 0 {
             let flow = self.nodes(dot, &range.otherwise)?;
             self.variables.truncate(mark);
-            // Go ends only this range here, although its parser wants an outer one.
+            // Go ends only this range here, although its parser requires an outer range.
             return Ok(if flow == Flow::Break { Flow::Next } else { flow });
         }
         let mut keys = if let GoValue::Map(m) = &value {
@@ -351,7 +351,7 @@ impl<'t> Eval<'t> {
 
     fn fields(&mut self, at: At, mut value: GoValue, fields: &[Box<str>], has_arguments: bool) -> Outcome<GoValue> {
         for (place, name) in fields.iter().enumerate() {
-            self.charge(at, 1)?;
+            self.charge(at, 1 + builtin::cost_of_finding(&value))?;
             let with_arguments = has_arguments && place + 1 == fields.len();
             let strict = self.missing != MissingField::Print;
             let field = Field {

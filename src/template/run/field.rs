@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use crate::template::error::{Fault, nearest};
-use crate::template::run::value::GoMap;
-use crate::template::run::value::{Certificate, GoValue, SecretAnswer};
+use crate::template::error::Fault;
+use crate::template::run::value::{Certificate, GoMap, GoValue, SecretAnswer};
+use crate::text::{nearest, unquoted};
 
 /// The most names that an error lists.
 const MAX_NAMES: usize = 20;
@@ -12,31 +12,32 @@ const MAX_NAMES: usize = 20;
 /// Which field, and how strictly.
 pub(crate) struct Field<'a> {
     pub(crate) name: &'a str,
-    /// If a missing one is an error.
+    /// Whether a missing field is an error.
     pub(crate) strict: bool,
-    /// If it is followed by arguments, as only a function is.
+    /// Whether arguments follow the field, as only a function has them.
     pub(crate) with_arguments: bool,
-    /// If a null is an error, because a field of it follows.
+    /// Whether a null is an error, because a field of the null follows.
     pub(crate) null_fails: bool,
 }
 
 /// Gives a field of a value.
 pub(crate) fn get(value: &GoValue, field: &Field<'_>) -> Result<GoValue, Fault> {
     let name = field.name;
+    let shown = unquoted(name);
     match value {
         GoValue::Invalid if field.strict => {
             return Err(
-                Fault::missing(format!("there is nothing here that could have the field {name}"))
+                Fault::missing(format!("there is nothing here that could have the field {shown}"))
                     .hint("Read a secret first: {{ with secret \"path\" }} … {{ end }}"),
             );
         }
         GoValue::Invalid => return Ok(GoValue::Invalid),
         GoValue::Null => {
-            return Err(Fault::missing(format!("the value before .{name} is missing or null")));
+            return Err(Fault::missing(format!("the value before .{shown} is missing or null")));
         }
         _ if field.with_arguments => {
             return Err(Fault::value(format!(
-                "the field {name} is followed by arguments, but only a function takes some"
+                "the field {shown} is followed by arguments, but only a function takes some"
             )));
         }
         _ => {}
@@ -48,14 +49,14 @@ pub(crate) fn get(value: &GoValue, field: &Field<'_>) -> Result<GoValue, Fault> 
             .find(|(k, _)| matches!(k, GoValue::Text(t) if t.bytes() == name.as_bytes()))
         {
             Some((_, value)) => Ok(value.clone()),
-            None if field.strict => Err(Fault::missing(format!("there is no field {name}"))),
+            None if field.strict => Err(Fault::missing(format!("there is no field {shown}"))),
             None => Ok(GoValue::Null),
         },
         GoValue::Secret(secret) => of_secret(secret, name),
         GoValue::Certificate(certificate) => of_certificate(certificate, name),
         GoValue::Number(number) if name == "String" => Ok(GoValue::Text(number.clone())),
         other => Err(Fault::value(format!(
-            "there is no field {name}: the value before it is {}",
+            "there is no field {shown}: the value before it is {}",
             other.kind_name()
         ))),
     }
@@ -65,7 +66,8 @@ fn of_map(map: &GoMap, field: &Field<'_>) -> Result<GoValue, Fault> {
     let name = field.name;
     match map.get(name) {
         Some(GoValue::Null) if field.null_fails => Err(Fault::missing(format!(
-            "the field {name} is null, so that it has no fields"
+            "the field {} is null, so that it has no fields",
+            unquoted(name)
         ))),
         Some(value) => Ok(value.clone()),
         None if !field.strict => Ok(GoValue::Null),
@@ -74,40 +76,42 @@ fn of_map(map: &GoMap, field: &Field<'_>) -> Result<GoValue, Fault> {
 }
 
 fn missing(map: &GoMap, name: &str) -> Fault {
-    let mut names: Vec<&str> = map.keys().take(MAX_NAMES).collect();
+    let mut names: Vec<String> = map.keys().take(MAX_NAMES).map(unquoted).collect();
     if map.len() > MAX_NAMES {
-        names.push("…");
+        names.push("…".to_owned());
     }
+    let shown = unquoted(name);
     let fields = if names.is_empty() {
         "it has none".to_owned()
     } else {
         format!("the fields are: {}", names.join(", "))
     };
-    let problem = Fault::missing(format!("there is no field {name}; {fields}"));
+    let problem = Fault::missing(format!("there is no field {shown}; {fields}"));
     if let Some(GoValue::Map(inner)) = map.get("data")
         && inner.contains_key(name)
     {
         return problem.hint(format!(
-            "The fields of KV version 2 are one deeper: write .Data.data.{name}"
+            "The fields of KV version 2 are one deeper: write .Data.data.{shown}"
         ));
     }
     match nearest(name, map.keys()) {
-        Some(near) => problem.hint(format!("Did you mean {near}?")),
+        Some(near) => problem.hint(format!("Did you mean {}?", unquoted(near))),
         None => problem,
     }
 }
 
 fn of_secret(secret: &Rc<SecretAnswer>, name: &str) -> Result<GoValue, Fault> {
+    let shown = unquoted(name);
     match name {
         "Data" => Ok(GoValue::Map(Rc::clone(&secret.data))),
         "LeaseID" => Ok(GoValue::Text(secret.lease_id.clone())),
         "LeaseDuration" => Ok(GoValue::Int(secret.lease_duration)),
         "Renewable" => Ok(GoValue::Bool(secret.renewable)),
         _ => Err(Fault::missing(format!(
-            "a secret has no field {name}; it has Data, LeaseID, LeaseDuration, Renewable"
+            "a secret has no field {shown}; it has Data, LeaseID, LeaseDuration, Renewable"
         ))
         .hint(format!(
-            "Did you mean .Data.{name}, or .Data.data.{name} for KV version 2?"
+            "Did you mean .Data.{shown}, or .Data.data.{shown} for KV version 2?"
         ))),
     }
 }
@@ -118,9 +122,10 @@ fn of_certificate(certificate: &Rc<Certificate>, name: &str) -> Result<GoValue, 
         "Key" => Ok(GoValue::Text(certificate.key.clone())),
         "CA" => Ok(GoValue::Text(certificate.ca.clone())),
         "Data" => Ok(GoValue::Certificate(Rc::clone(certificate))),
-        _ => Err(
-            Fault::missing(format!("a certificate has no field {name}; it has Cert, Key, CA"))
-                .hint("With {{ secret \"pki/issue/ROLE\" \"common_name=…\" }} every field of the answer is there"),
-        ),
+        _ => Err(Fault::missing(format!(
+            "a certificate has no field {}; it has Cert, Key, CA",
+            unquoted(name)
+        ))
+        .hint("With {{ secret \"pki/issue/ROLE\" \"common_name=…\" }} every field of the answer is there")),
     }
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::template::error::Fault;
 
-/// A Go string: any bytes. It knows if it holds, or was made of, a secret's value.
+/// A Go string: any bytes. It knows whether it is, or was made of, a value of a secret.
 #[derive(Clone)]
 pub(crate) struct GoText {
     bytes: Rc<[u8]>,
@@ -162,7 +162,7 @@ impl GoValue {
         }
     }
 
-    /// Go's idea of true: not the zero value of its type. Numbers of a secret are texts, so `0` is true.
+    /// Whether Go takes the value as true: it is not the zero value of its type. Numbers of a secret are texts, so `0` is true.
     pub(crate) fn truth(&self) -> bool {
         match self {
             Self::Invalid | Self::Null => false,
@@ -193,7 +193,7 @@ impl GoValue {
         }
     }
 
-    /// If a secret's value is in it.
+    /// Whether the value contains a value of a secret.
     pub(crate) fn is_secret(&self) -> bool {
         match self {
             Self::Number(t) | Self::Text(t) => t.is_secret(),

@@ -39,7 +39,7 @@ pub(crate) struct Pipe {
     pub(crate) at: At,
     /// The variables that are declared or assigned.
     pub(crate) variables: Vec<Box<str>>,
-    /// If they are assigned.
+    /// Whether the variables are assigned (`=`) rather than declared (`:=`).
     pub(crate) assign: bool,
     pub(crate) commands: Vec<Command>,
 }

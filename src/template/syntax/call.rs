@@ -32,7 +32,7 @@ pub struct SecretCall {
 }
 
 impl SecretCall {
-    /// If both ask the server for the same thing. `pkiCert` and `secret` with the same path and data do.
+    /// Whether both calls make the same request. `pkiCert` and `secret` with the same path and data do.
     pub fn same_request(&self, other: &Self) -> bool {
         self.path == other.path && self.version == other.version && self.data == other.data
     }
@@ -50,7 +50,7 @@ pub(crate) fn read(source: SecretFunction, arguments: &[Expr]) -> Result<SecretC
         texts.push(literal(name, argument)?);
     }
     let Some((first, rest)) = texts.split_first() else {
-        return Err(Fault::refused(format!("{name} wants a path in quotes"))
+        return Err(Fault::refused(format!("{name} needs a path in quotes"))
             .hint(format!("Write {{{{ with {name} \"kv/data/app\" }}}}")));
     };
     let (path, version) = path(first)?;
@@ -75,7 +75,7 @@ pub(crate) fn read(source: SecretFunction, arguments: &[Expr]) -> Result<SecretC
 fn literal(name: &str, argument: &Expr) -> Result<String, Fault> {
     match &argument.kind {
         ExprKind::Text(bytes) => {
-            String::from_utf8(bytes.to_vec()).map_err(|_| Fault::refused(format!("an argument of {name} is no UTF-8")))
+            String::from_utf8(bytes.to_vec()).map_err(|_| Fault::refused(format!("an argument of {name} is not UTF-8")))
         }
         _ => Err(Fault::refused(format!("an argument of {name} is not written in quotes: podkey must know each path before the pod runs"))
             .hint(format!("Write the text itself, as in {{{{ with {name} \"kv/data/app\" }}}}; choose between secrets with if and else"))),

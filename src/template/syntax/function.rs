@@ -1,7 +1,8 @@
 //! The functions that a template may call, and what they take.
 
-use crate::template::error::{Fault, nearest};
+use crate::template::error::Fault;
 use crate::template::syntax::refused;
+use crate::text::{nearest, unquoted};
 
 /// What a parameter takes: the Go type of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,16 +104,16 @@ impl KnownFunction {
             return Ok(found);
         }
         if let Some((reason, hint)) = refused::reason(name) {
-            return Err(Fault::refused(format!("the function {name} is not offered: {reason}")).hint(hint));
+            return Err(Fault::refused(format!("the function {} is not offered: {reason}", unquoted(name))).hint(hint));
         }
-        let problem = Fault::refused(format!("there is no function {name}"));
+        let problem = Fault::refused(format!("there is no function {}", unquoted(name)));
         Err(match nearest(name, FUNCTIONS.iter().map(|f| f.name)) {
             Some(near) => problem.hint(format!("Did you mean {near}?")),
             None => problem,
         })
     }
 
-    /// If the function makes text of its arguments, so that their values may be printed with it.
+    /// Whether the function makes text of its arguments: the values may then be printed with the text.
     pub(crate) fn makes_text(&self) -> bool {
         !matches!(
             self.id,
@@ -131,7 +132,7 @@ impl KnownFunction {
         )
     }
 
-    /// If the function writes its arguments as they are printed, so that nothing would be `<nil>` or `<no value>`.
+    /// Whether the function prints its arguments: a missing value would become `<nil>` or `<no value>`.
     pub(crate) fn prints(&self) -> bool {
         matches!(
             self.id,
@@ -149,16 +150,22 @@ impl KnownFunction {
         let want = self.fixed.len();
         match self.rest {
             Some(_) if count < want => Err(Fault::value(format!(
-                "{} wants at least {want} arguments, got {count}",
-                self.name
+                "{} needs at least {}, got {count}",
+                self.name,
+                arguments(want)
             ))),
             None if count != want => Err(Fault::value(format!(
-                "{} wants {want} arguments, got {count}",
-                self.name
+                "{} needs {}, got {count}",
+                self.name,
+                arguments(want)
             ))),
             _ => Ok(()),
         }
     }
+}
+
+fn arguments(count: usize) -> String {
+    format!("{count} argument{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
-//! Cuts a template into tokens, as Go's lexer does.
+//! Cuts a template into tokens, as Go's lexer does: <https://cs.opensource.google/go/go/+/refs/tags/go1.27.3:src/text/template/parse/lex.go>.
 
 use crate::template::error::Fault;
+use crate::text::unquoted;
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +144,7 @@ impl<'a> Lexer<'a> {
         Ok(())
     }
 
-    /// If the action ends here, and if it trims.
+    /// Whether the action's end trims the text behind it. None: the action does not end here.
     fn right_delimiter(&self) -> Option<bool> {
         let rest = self.rest();
         let mut chars = rest.chars();
@@ -300,7 +301,7 @@ impl<'a> Lexer<'a> {
         })
     }
 
-    /// If a name may end here.
+    /// Whether a name may end here.
     fn at_terminator(&self) -> bool {
         match self.peek() {
             None => true,
@@ -351,7 +352,10 @@ impl<'a> Lexer<'a> {
         }
         if self.peek().is_some_and(|c| is_word(c) || c == '+' || c == '-') {
             let bad = self.text.get(start..self.position).unwrap_or_default();
-            return self.fail(start, format!("{bad} is followed by something that no number has"));
+            return self.fail(
+                start,
+                format!("{} is followed by a character that no number has", unquoted(bad)),
+            );
         }
         Ok(LexToken::Number)
     }

@@ -1,4 +1,4 @@
-//! Go's string and character literals.
+//! Go's string and character literals: <https://go.dev/ref/spec#String_literals>.
 
 use crate::template::error::Fault;
 
@@ -67,7 +67,7 @@ fn one(text: &str, quote: char) -> Result<(Piece, &str), Fault> {
         'u' => return hex(rest, 4),
         'U' => return hex(rest, 8),
         '0'..='7' => return octal(text),
-        c => return Err(Fault::syntax(format!(r"\{c} is no escape that Go knows"))),
+        c => return Err(Fault::syntax(format!(r"\{c} is not an escape of Go"))),
     };
     Ok((Piece::Char(simple), rest))
 }
@@ -83,7 +83,7 @@ fn hex(text: &str, digits: usize) -> Result<(Piece, &str), Fault> {
     if digits == 2 {
         return Ok((Piece::Byte(u8::try_from(code).unwrap_or_default()), rest));
     }
-    let c = char::from_u32(code).ok_or_else(|| Fault::syntax("the escape is no Unicode character"))?;
+    let c = char::from_u32(code).ok_or_else(|| Fault::syntax("the escape is not a Unicode character"))?;
     Ok((Piece::Char(c), rest))
 }
 

@@ -1,6 +1,7 @@
 //! Go's number literals in templates: one literal may be an integer, an unsigned integer and a float.
 
 use crate::template::error::Fault;
+use crate::text::unquoted;
 
 /// A number literal.
 #[derive(Clone, Debug, PartialEq)]
@@ -8,7 +9,7 @@ pub(crate) struct Number {
     pub(crate) int: Option<i64>,
     pub(crate) uint: Option<u64>,
     pub(crate) float: Option<f64>,
-    /// If it is written as a float, so that it is one where no type is asked for.
+    /// Whether the literal is written as a float, and so is a float where no type is asked for.
     pub(crate) float_like: bool,
 }
 
@@ -38,9 +39,9 @@ impl Number {
         }
         number.float = number.int.map(|i| i as f64).or_else(|| number.uint.map(|u| u as f64));
         if number.float.is_none() {
-            let float = float(text).ok_or_else(|| Fault::syntax(format!("{text} is no number")))?;
+            let float = float(text).ok_or_else(|| Fault::syntax(format!("{} is not a number", unquoted(text))))?;
             if !text.contains(['.', 'e', 'E', 'p', 'P']) {
-                return Err(Fault::syntax(format!("{text} is too large for a number")));
+                return Err(Fault::syntax(format!("{} is too large for a number", unquoted(text))));
             }
             number.float = Some(float);
             number.int = (float as i64 as f64 == float && float.abs() < 9.2e18).then_some(float as i64);

@@ -8,6 +8,7 @@ use crate::template::syntax::lex::{LexItem, LexToken};
 use crate::template::syntax::literal;
 use crate::template::syntax::number::Number;
 use crate::template::syntax::parse::{Parsed, Parser, fail};
+use crate::text::unquoted;
 
 /// The most calls of `secret` and `pkiCert`.
 const MAX_CALLS: usize = 64;
@@ -118,7 +119,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// Reads a command; `later`: it follows a `|`.
+    /// Reads a command. `later`: whether the command follows a `|`.
     fn command(&mut self, later: bool) -> Parsed<Command> {
         let mut command = Command {
             words: Vec::new(),
@@ -228,7 +229,7 @@ impl Parser<'_> {
             LexToken::Keyword if source == "nil" => ExprKind::Nil,
             LexToken::Variable if self.variables.contains(&source) => ExprKind::Variable(source.into(), Vec::new()),
             LexToken::Variable => {
-                return fail(at, format!("the variable {source} is not declared here"));
+                return fail(at, format!("the variable {} is not declared here", unquoted(source)));
             }
             LexToken::Field => ExprKind::Field(vec![source.trim_start_matches('.').into()]),
             LexToken::Bool => ExprKind::Bool(source == "true"),

@@ -46,7 +46,8 @@ fn is_printable(c: char) -> bool {
 }
 
 impl Scalar {
-    /// Looks at the text, as libyaml's `analyze_scalar` does.
+    /// Finds out which styles the text allows, as `yaml_emitter_analyze_scalar` of <https://github.com/go-yaml/yaml/blob/v2.4.0/emitterc.go>
+    /// does.
     pub(crate) fn new(text: String, style: Style, binary: bool) -> Self {
         let chars: Vec<char> = text.chars().collect();
         let mut scalar = Self {
@@ -90,7 +91,7 @@ impl Scalar {
         scalar
     }
 
-    /// If it can be a key in the line of its value.
+    /// Whether the scalar can be a key in the line of its value.
     pub(crate) fn is_simple(&self) -> bool {
         let tag = if self.binary { "!!binary".len() } else { 0 };
         !self.multiline && self.text.len() + tag <= MAX_SIMPLE_KEY
@@ -141,7 +142,7 @@ impl Emitter {
         self.out.full()
     }
 
-    /// If only indents and `-`, `?` or `:` are in the line so far.
+    /// Whether the line has only indents and `-`, `?` or `:` so far.
     pub(crate) fn at_indention(&self) -> bool {
         self.indention
     }
@@ -208,7 +209,7 @@ impl Emitter {
         }
     }
 
-    /// If a space is a place to break the line. `more`: another character follows.
+    /// Whether the line breaks at a space. `spaces`: the character before is a space too.
     fn breaks_here(&self, breaks: bool, spaces: bool) -> bool {
         breaks && !spaces && self.column > BEST_WIDTH
     }

@@ -4,19 +4,53 @@ use std::cmp::Ordering;
 
 use crate::template::run::value::GoValue;
 
+/// Sorts keys with their values. The order has circles (`a1` < `a10` < `a1b` < `a01` < `a1`), and the sort of Rust's library may
+/// panic on such an order: this is a merge sort, which then gives one of the possible sequences. yaml.v2's sequence changes from run
+/// to run there.
+pub(crate) fn sort<T>(mut entries: Vec<(GoValue, T)>) -> Vec<(GoValue, T)> {
+    if entries.len() < 2 {
+        return entries;
+    }
+    let second = sort(entries.split_off(entries.len() / 2));
+    let mut sorted = Vec::with_capacity(entries.len() + second.len());
+    let mut first = sort(entries).into_iter().peekable();
+    let mut second = second.into_iter().peekable();
+    while let (Some((a, _)), Some((b, _))) = (first.peek(), second.peek()) {
+        let next = if compare(b, a).is_lt() {
+            second.next()
+        } else {
+            first.next()
+        };
+        sorted.extend(next);
+    }
+    sorted.extend(first);
+    sorted.extend(second);
+    sorted
+}
+
 /// Compares two keys.
 pub(crate) fn compare(a: &GoValue, b: &GoValue) -> Ordering {
     if let (Some(x), Some(y)) = (number(a), number(b)) {
         return x
             .partial_cmp(&y)
-            .unwrap_or(Ordering::Equal)
-            .then_with(|| rank(a).cmp(&rank(b)));
+            .unwrap_or_else(|| x.total_cmp(&y))
+            .then_with(|| rank(a).cmp(&rank(b)))
+            .then_with(|| integers(a, b));
     }
     match (a, b) {
         (GoValue::Text(a), GoValue::Text(b)) => {
             texts(&String::from_utf8_lossy(a.bytes()), &String::from_utf8_lossy(b.bytes()))
         }
         _ => rank(a).cmp(&rank(b)),
+    }
+}
+
+/// Compares integers that are the same float.
+fn integers(a: &GoValue, b: &GoValue) -> Ordering {
+    match (a, b) {
+        (GoValue::Int(a), GoValue::Int(b)) => a.cmp(b),
+        (GoValue::Uint(a), GoValue::Uint(b)) => a.cmp(b),
+        _ => Ordering::Equal,
     }
 }
 

@@ -24,7 +24,7 @@ struct YamlReader<'a> {
 
 /// Reads the first document.
 pub(crate) fn parse(text: &[u8], secret: bool) -> Result<GoValue, Fault> {
-    let text = std::str::from_utf8(text).map_err(|_| problem("the text is no UTF-8"))?;
+    let text = std::str::from_utf8(text).map_err(|_| problem("the text is not UTF-8"))?;
     let mut reader = YamlReader {
         text,
         parser: Parser::new_from_str_with_options(text, options! { emit_comments: false }),
@@ -60,7 +60,7 @@ impl<'a> YamlReader<'a> {
             }
             Some(Ok((event, _))) => Ok(event),
             Some(Err(error)) => Err(problem(&format!(
-                "the text is no YAML in its line {}",
+                "the text is not YAML in its line {}",
                 error.marker().line()
             ))),
         }

@@ -39,7 +39,7 @@ pub(crate) fn value(text: &str) -> Option<GoValue> {
     }
 }
 
-/// If a text must be quoted, so that it stays a text.
+/// Whether a text must be quoted, so that a reader of the YAML reads a text again.
 pub(crate) fn needs_quotes(text: &str) -> bool {
     value(text).is_some() || is_time(text) || is_base_60(text)
 }
@@ -153,7 +153,7 @@ fn is_base_60(text: &str) -> bool {
     count > 0 && first.as_bytes().first().is_some_and(u8::is_ascii_digit) && digits(first) && digits(part)
 }
 
-/// If yaml.v2 takes the text for a time: a date, or a date with a time of day.
+/// Whether yaml.v2 reads the text as a time: a date, or a date with a time of day.
 fn is_time(text: &str) -> bool {
     let bytes = text.as_bytes();
     if bytes.len() < 8 || !bytes.iter().take(4).all(u8::is_ascii_digit) || bytes.get(4) != Some(&b'-') {

@@ -55,19 +55,13 @@ fn node(emitter: &mut Emitter, value: &GoValue, place: Where, indent: Option<usi
     }
 }
 
-fn mapping(
-    emitter: &mut Emitter,
-    mut entries: Vec<Entry<'_>>,
-    place: Where,
-    indent: Option<usize>,
-) -> Result<(), Fault> {
+fn mapping(emitter: &mut Emitter, entries: Vec<Entry<'_>>, place: Where, indent: Option<usize>) -> Result<(), Fault> {
     if entries.is_empty() {
         emitter.empty("{}", place);
         return Ok(());
     }
-    entries.sort_by(|(a, _), (b, _)| order::compare(a, b));
     let inner = indent.map_or(0, |i| i + 2);
-    for (key, value) in entries {
+    for (key, value) in order::sort(entries) {
         emitter.line(inner);
         let key = scalar(&key)?;
         if key.is_simple() {

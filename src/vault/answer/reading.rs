@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use super::warnings::{log_once, warnings};
 use super::{Envelope, KvV2Data, WRAPPED, envelope, gone, kv_v2, refused};
 use crate::http::ResponseHead;
+use crate::plan::ApiPath;
 use crate::secret::Lease;
 use crate::vault::error_response::{ErrorResponse, Meaning};
 use crate::vault::failed_try::FailedTry;
@@ -47,6 +48,26 @@ impl Reading {
         std::str::from_utf8(&self.body[range.clone()]).unwrap_or_default()
     }
 
+    /// A secret of this path that another process of podkey has read: from the body of the answer, which that process has checked.
+    /// The lease is left out. None: the body is no such answer.
+    pub(crate) fn handed_over(body: &[u8], path: &ApiPath) -> Option<Self> {
+        let whole = envelope(body)
+            .ok()?
+            .data
+            .filter(|data| data.get().starts_with('{'))?
+            .get();
+        let kv_v2 = kv_v2(path.as_str(), whole);
+        let version = kv_v2.as_ref().map(|data| data.metadata.version);
+        let data = kv_v2.and_then(|data| data.data).map_or(whole, |fields| fields.get());
+        Some(Self {
+            data: range_in(body, data),
+            whole: range_in(body, whole),
+            body: Zeroizing::new(body.to_vec()),
+            version,
+            lease: None,
+        })
+    }
+
     /// Whether the secret ends with the client token that read it.
     pub(crate) fn has_lease(&self) -> bool {
         self.lease.as_ref().is_some_and(|lease| lease.id.is_some())
@@ -77,11 +98,7 @@ pub(in crate::vault) fn reading(answer: ApiResponse, wanted: &Wanted) -> Result<
         }
         _ => {}
     }
-    let range = |part: &str| {
-        let start = part.as_ptr() as usize - body.as_ptr() as usize;
-        start..start + part.len()
-    };
-    let (data, whole_range) = (range(data), range(whole));
+    let (data, whole_range) = (range_in(body, data), range_in(body, whole));
     log_once(&warnings(&envelope, &answer.confidential), path);
     let lease = lease(&envelope, whole, wanted, &answer);
     Ok(Reading {
@@ -91,6 +108,12 @@ pub(in crate::vault) fn reading(answer: ApiResponse, wanted: &Wanted) -> Result<
         lease,
         body: answer.http.body,
     })
+}
+
+/// Where a part of the body is in the body.
+fn range_in(body: &[u8], part: &str) -> Range<usize> {
+    let start = part.as_ptr() as usize - body.as_ptr() as usize;
+    start..start + part.len()
 }
 
 const NOT_AN_OBJECT: FailedTry = FailedTry::malformed("its data is not an object");

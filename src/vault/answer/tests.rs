@@ -326,3 +326,30 @@ fn a_second_factor_names_the_enforcement() {
     let odd = auth(&answered(r#"{"auth":{"mfa_requirement":{"mfa_constraints":[1]}}}"#));
     assert!(matches!(odd, Err(FailedTry::Refused(_))));
 }
+
+#[test]
+fn an_answer_that_was_handed_over_is_the_answer_that_was_read() {
+    for (path, body) in [
+        (
+            "kv/data/web",
+            r#"{"data":{"data":{"a":1.10},"metadata":{"version":7}},"lease_id":""}"#,
+        ),
+        ("kv/web", r#"{"data":{"a":"b"}}"#),
+        (
+            "database/creds/web",
+            r#"{"lease_id":"x","lease_duration":60,"data":{"username":"u"}}"#,
+        ),
+    ] {
+        let wanted = wanted(path);
+        let read = reading(answered(body), &wanted).unwrap();
+        let handed = Reading::handed_over(body.as_bytes(), &wanted.path).unwrap();
+        assert_eq!((handed.data(), handed.whole_data()), (read.data(), read.whole_data()));
+        assert_eq!((handed.body(), handed.version), (read.body(), read.version));
+    }
+    for bad in ["", "[]", "{}", r#"{"data":[]}"#, r#"{"data":null}"#] {
+        assert!(
+            Reading::handed_over(bad.as_bytes(), &wanted("kv/web").path).is_none(),
+            "{bad}"
+        );
+    }
+}

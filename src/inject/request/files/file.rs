@@ -32,6 +32,11 @@ pub(crate) enum RequestedContent {
 }
 
 impl RequestedContent {
+    /// Whether `init` makes the file from a template.
+    pub(crate) fn is_template_of_init(&self) -> bool {
+        matches!(self, Self::Init(Content::Template(_)))
+    }
+
     pub(crate) fn read_by(&self) -> ReadBy {
         match self {
             Self::Init(_) => ReadBy::Init,

@@ -381,7 +381,11 @@ fn everything_beyond_the_limits_is_reported() {
     assert!(smart(&many).len() <= MAX_PARTS + 16);
     let mut masks = Masks::new(Mask::Smart);
     for n in 0..200 {
-        masks.add("S", Format::Raw, format!("{n:04}-{}", "y".repeat(4096)).as_bytes());
+        masks.add(
+            ["R", "S"][n % 2],
+            Format::Raw,
+            format!("{n:04}-{}", "y".repeat(4096)).as_bytes(),
+        );
     }
     let left: Vec<_> = masks.unmasked().iter().map(ToString::to_string).collect();
     assert!(left.len() > 100 && left[0].contains("wrapped base64"), "{}", left.len());
@@ -389,14 +393,22 @@ fn everything_beyond_the_limits_is_reported() {
     masks.add("T", Format::Raw, b"abc");
     let warnings = masks.warnings();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
+    let names: Vec<&str> = left[..8].iter().map(|line| &line[..1]).collect();
     let more = format!(
-        "S, S, S, S, S, S, S, S and {} more: left unmasked: wrapped",
+        "{} and {} more: left unmasked: wrapped",
+        names.join(", "),
         left.len() - 8
     );
     assert!(
         warnings.iter().any(|warning| warning.starts_with(&more)),
         "{warnings:?}"
     );
+    // The values that one template printed have its name, which one warning names once.
+    let mut masks = Masks::new(Mask::Smart);
+    for value in ["a", "b", "c"] {
+        masks.add("made", Format::Raw, value.as_bytes());
+    }
+    assert_eq!(masks.warnings(), ["made: left unmasked: 1 too short (line 1)"]);
     // A text that is base64 of base64 of base64, and so on.
     let mut nested = "innermost-secret".to_owned();
     for depth in 1..=10 {

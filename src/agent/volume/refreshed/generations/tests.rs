@@ -216,7 +216,13 @@ fn a_writer_that_is_killed_at_any_moment_leaves_a_whole_generation() {
             .stdout(std::process::Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_micros(10_000 + fastrand::u64(..20_000)));
+        // On a busy machine the writer takes long to begin.
+        let current = || fs::read_link(dir.path().join("files").join(CURRENT)).unwrap();
+        let before = current();
+        while current() == before && writer.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        std::thread::sleep(Duration::from_micros(fastrand::u64(..20_000)));
         writer.kill().unwrap();
         writer.wait().unwrap();
         let cert = text(dir.path(), "cert");

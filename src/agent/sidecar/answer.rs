@@ -1,0 +1,43 @@
+//! The server's answers as the sidecar takes them in: a secret, or that there is none.
+
+use crate::plan::ApiPath;
+use crate::secret::Secret;
+use crate::vault::{Reading, VaultError, VaultErrorKind};
+
+/// What the server says about a secret.
+pub(super) enum SecretAnswer {
+    Secret(Reading),
+    /// There is no such secret.
+    Missing(VaultError),
+}
+
+/// The answers for a secret that a template combines with another one.
+#[derive(Default)]
+pub(super) struct CombinedSecret {
+    /// The answer that the files show. None: this process does not know it.
+    pub(super) shown: Option<SecretAnswer>,
+    /// A newer answer, which no file shows yet.
+    pub(super) newer: Option<SecretAnswer>,
+}
+
+impl SecretAnswer {
+    /// An answer that `init` handed over, by its body. No body: there was no such secret. None: it is not an answer.
+    pub(super) fn handed_over(body: Option<&Secret>, path: &ApiPath) -> Option<Self> {
+        match body {
+            Some(body) => Reading::handed_over(body.expose(), path).map(Self::Secret),
+            None => {
+                let message = format!("the secret {path} was missing when the pod started");
+                Some(Self::Missing(VaultError::new(VaultErrorKind::NotFound, message, "")))
+            }
+        }
+    }
+
+    /// The answer, and the result of the read without the answer. No answer: the server did not say whether there is a secret.
+    pub(super) fn of(result: Result<Reading, VaultError>) -> (Option<Self>, Result<(), VaultError>) {
+        match result {
+            Ok(reading) => (Some(Self::Secret(reading)), Ok(())),
+            Err(error) if error.kind == VaultErrorKind::NotFound => (Some(Self::Missing(error.clone())), Err(error)),
+            Err(error) => (None, Err(error)),
+        }
+    }
+}
