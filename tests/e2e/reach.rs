@@ -40,7 +40,7 @@ fn only_annotated_pods_ever_reach_the_webhook() {
     for number in 0..100 {
         let mut other = pod(&format!("other-{number}"), "true");
         // Other people's annotations and labels, some of them much like ours.
-        other["metadata"]["annotations"] = json!({"vault.hashicorp.com/agent-inject": "true", "podkey.dev": "x"});
+        other["metadata"]["annotations"] = json!({"vault.hashicorp.com/agent-inject": "false", "podkey.dev": "x"});
         other["metadata"]["labels"] = json!({"actions-ephemeral-runner": "True", "podkey.dev/files": "x"});
         // Admission is all that counts here, and a dry run goes through it whole.
         let answer = namespace.try_create_as(cluster(), &other, "?dryRun=All");

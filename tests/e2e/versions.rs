@@ -213,7 +213,7 @@ fn the_newest_api_server_takes_the_manifests_and_sends_us_annotated_pods_alone()
     // The match condition: pods of others stay away, a mistaken annotation of ours does not.
     for number in 0..20 {
         let mut other = pod(&format!("other-{number}"), "true");
-        other["metadata"]["annotations"] = json!({"vault.hashicorp.com/agent-inject": "true", "podkey.dev": "x"});
+        other["metadata"]["annotations"] = json!({"vault.hashicorp.com/agent-inject": "false", "podkey.dev": "x"});
         let answer = ask(&other, "?dryRun=All");
         assert!(
             answer.is_success() && init_containers(&answer.json()).is_empty(),
