@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, Parser, Subcommand};
-use podkey::cli::{self, inject::OutputFormat};
+use podkey::cli::{self, inject::OutputFormat, migrate::MigrateFrom};
 use podkey::inject::Config;
 use podkey::telemetry::{self, LogFormat};
 use podkey::webhook::{self, SelfManaged, ServeOptions, Tls};
@@ -37,7 +37,7 @@ enum PodkeyCommand {
     /// PodTemplate, AutoscalingRunnerSet, EphemeralRunnerSet and EphemeralRunner; skips what has no pod.
     /// Exit code 1: the webhook would refuse one of them.
     Inject(InjectArgs),
-    /// Show what replaces the steps of a workflow that read secrets
+    /// Show what replaces other ways to get secrets: steps of workflows, annotations of pods
     #[command(subcommand)]
     Migrate(MigrateCommand),
 }
@@ -53,6 +53,15 @@ enum MigrateCommand {
         /// The workflows, such as .github/workflows/*.yml
         #[arg(required = true, value_name = "WORKFLOW")]
         workflows: Vec<PathBuf>,
+    },
+    /// Show the annotations that replace those of HashiCorp's injector, vault-k8s
+    ///
+    /// Reads manifests, and changes none of them. Shows, for each pod template, podkey's annotations that do the same, and, as
+    /// comments, what to change in the containers and what cannot be carried over. Exit code 1: there is something of that kind.
+    VaultK8s {
+        /// The manifests, of one document or many; - is standard input
+        #[arg(short, long, required = true, num_args = 1.., value_name = "FILE")]
+        filename: Vec<PathBuf>,
     },
 }
 
@@ -130,7 +139,12 @@ fn main() -> ExitCode {
                 Err(error) => cli::unusable(error),
             }
         }
-        PodkeyCommand::Migrate(MigrateCommand::VaultAction { workflows }) => cli::migrate::run(&workflows),
+        PodkeyCommand::Migrate(MigrateCommand::VaultAction { workflows }) => {
+            cli::migrate::run(MigrateFrom::VaultAction, &workflows)
+        }
+        PodkeyCommand::Migrate(MigrateCommand::VaultK8s { filename }) => {
+            cli::migrate::run(MigrateFrom::VaultK8s, &filename)
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `pod.yaml` | one manifest of any kind that `podkey inject` reads |
-//! | `config.yaml` | the operator's config; left out: the one beside the folders |
+//! | `config.yaml` | the operator's config; left out: the one beside the folders, or `vault-k8s.yaml` for `vault-k8s-…` |
 //! | `namespace.txt` | the request's namespace; left out: the manifest's own, else `default` |
 //! | `patched.yaml` | expected: this pod, whole |
 //! | `denied.txt` | or: these problems, one a line |
@@ -32,6 +32,9 @@ use serde_json::Value;
 
 /// What is expected of a case, and what came of it: file names with their text.
 type Outcome = BTreeMap<&'static str, String>;
+
+/// What the folders with annotations of vault-k8s begin with.
+const VAULT_K8S: &str = "vault-k8s-";
 
 const EXPECTATIONS: [&str; 5] = ["patched.yaml", "denied.txt", "code.txt", "ignored", "warnings.txt"];
 
@@ -96,6 +99,41 @@ fn each_key_of_a_pod_is_in_the_readme_and_in_a_golden_case() {
     assert_eq!(first_cells(&readme, "| field |"), table.into_iter().collect());
     for field in vocabulary::job_policy_fields() {
         assert!(readme.contains(&format!("`{}`", field.key)), "{}", field.key);
+    }
+}
+
+/// Each of the 75 keys of vault-k8s is in a case that comes out as the table says: a key that is refused in one that is denied, the
+/// others in one that is not.
+#[test]
+fn each_key_of_vault_k8s_is_in_a_golden_case() {
+    let (mut accepted, mut denied) = (BTreeSet::new(), BTreeSet::new());
+    for case in fs::read_dir(root().join("tests/inject")).unwrap() {
+        let folder = case.unwrap().path();
+        let Some(text) = read(&folder.join("pod.yaml")).filter(|text| text.contains("vault.hashicorp.com/")) else {
+            continue;
+        };
+        let manifest: Value = serde_saphyr::from_str(&text).unwrap();
+        let annotations = manifest["metadata"]["annotations"].as_object().into_iter().flatten();
+        let keys = annotations.filter_map(|(key, _)| key.strip_prefix("vault.hashicorp.com/").map(str::to_owned));
+        match read(&folder.join("denied.txt")) {
+            None => accepted.extend(keys),
+            Some(why) => denied.extend(keys.filter(|key| why.contains(&format!("{key}: ")))),
+        }
+    }
+    for row in vocabulary::vault_k8s_keys() {
+        let of_row = |key: &String| match row.suffix {
+            vocabulary::Suffix::None => key == row.key,
+            _ => key == row.key || key.starts_with(&format!("{}-", row.key)),
+        };
+        let cases = match row.treatment {
+            vocabulary::Treatment::Refused => &denied,
+            _ => &accepted,
+        };
+        assert!(
+            cases.iter().any(of_row),
+            "no golden case shows what becomes of {}",
+            row.key
+        );
     }
 }
 
@@ -212,7 +250,14 @@ fn config_paths(value: &Value, path: &str, paths: &mut BTreeSet<String>) {
 fn run(root: &Path, folder: &Path) -> Result<Outcome, String> {
     let manifest = read(&folder.join("pod.yaml")).ok_or("pod.yaml is missing")?;
     let own = folder.join("config.yaml");
-    let config_text = read(&own).or_else(|| read(&root.join("config.yaml"))).unwrap();
+    let shared = match folder
+        .file_name()
+        .is_some_and(|name| name.to_string_lossy().starts_with(VAULT_K8S))
+    {
+        true => "vault-k8s.yaml",
+        false => "config.yaml",
+    };
+    let config_text = read(&own).or_else(|| read(&root.join(shared))).unwrap();
     let config = Config::parse(&config_text, |_| Err("no case may name a file".to_owned()))
         .map_err(|error| format!("config.yaml: {error}"))?;
     let namespace = read(&folder.join("namespace.txt"));

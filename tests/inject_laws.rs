@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 const CONFIG: &str = "
 agent: { image: podkey }
 allowSharedProcessNamespace: true
+vaultK8s: { connection: default }
 connections:
   default: { address: 'https://vault.example.com' }
   team: { address: 'https://team.example.com', auth: { role: team-reader, audience: '' }, job: { role: team-job } }
@@ -437,6 +438,62 @@ prop_compose! {
     }
 }
 
+/// What the keys of vault-k8s and of openbao-k8s begin with.
+const VAULT_K8S: [&str; 2] = ["vault.hashicorp.com/", "openbao.org/"];
+
+/// Keys of vault-k8s with values that they take, most of the time.
+fn annotations_of_vault_k8s() -> BoxedStrategy<Value> {
+    let key = |name: &'static str, values: &'static [&'static str]| {
+        let written = (select(VAULT_K8S.to_vec()), select(values.to_vec()));
+        let written = written.prop_map(move |(family, value)| vec![(format!("{family}{name}"), Value::from(value))]);
+        prop_oneof![3 => Just(Vec::new()), 1 => written].boxed()
+    };
+    let asks = [
+        ("vault.hashicorp.com/agent-inject", "true"),
+        ("vault.hashicorp.com/role", "web"),
+        ("openbao.org/agent-inject-secret-db", "kv/data/db"),
+    ];
+    let asks = asks.map(|(key, value)| field(key, Just(json!(value))));
+    let others = vec![
+        key(
+            "agent-inject-template-tls",
+            &["{{ with secret \"pki/issue/a\" \"common_name=b\" }}{{ .Data.c }}{{ end }}"],
+        ),
+        key("agent-inject-secret-UP", &["kv/up", "kv/data/up?version=2"]),
+        key("agent-inject-file-db", &["a/b", "/c", ".status.json", "tls"]),
+        key("secret-volume-path", &["/foo", "/vault/secrets/", "/tmp", "/var/run/x"]),
+        key("secret-volume-path-db", &["/foo/bar", "/foo", "/vault/secrets"]),
+        key("preserve-secret-case", &["true"]),
+        key("agent-inject-perms-db", &["0400", "0640"]),
+        key("agent-pre-populate", &["false", "true"]),
+        key("agent-pre-populate-only", &["true", "false"]),
+        key("agent-inject-containers", &["web", "web,job", "istio-proxy", "nobody"]),
+        key("agent-inject-status", &["injected", "update"]),
+        key("agent-share-process-namespace", &["true", "false"]),
+        key("agent-run-as-user", &["1000", "2000"]),
+        key("agent-run-as-same-user", &["true"]),
+        key(
+            "agent-inject-command-db",
+            &[
+                "curl -X POST http://127.0.0.1/",
+                "touch /vault/secrets/x",
+                "pkill -HUP web",
+            ],
+        ),
+        key("template-static-secret-render-interval", &["1m", "1s"]),
+        key("agent-limits-cpu", &["1"]),
+        key("unknown", &["x"]),
+    ];
+    object(asks.into_iter().chain(others).collect())
+}
+
+prop_compose! {
+    fn pod_of_vault_k8s()(mut pod in pod(), annotations in annotations_of_vault_k8s()) -> Value {
+        pod["metadata"]["annotations"] = annotations;
+        pod
+    }
+}
+
 // ------------------------------------------------------------------------------------------------------ the laws
 
 /// Every law on one pod. Says whether it was injected.
@@ -517,7 +574,23 @@ fn survives(pod: &Value, patched: &Value) -> TestCaseResult {
         None => annotations.shift_remove(INJECTED),
         Some(before) => annotations.insert(INJECTED.to_owned(), before.clone()),
     };
+    for family in VAULT_K8S {
+        let status = format!("{family}agent-inject-status");
+        match pod["metadata"]["annotations"].get(&status) {
+            None => annotations.shift_remove(&status),
+            Some(before) => annotations.insert(status, before.clone()),
+        };
+    }
+    let asks_to_share = VAULT_K8S
+        .iter()
+        .any(|family| annotations.contains_key(&format!("{family}agent-share-process-namespace")));
     let spec = &mut rest["spec"];
+    if asks_to_share && spec["shareProcessNamespace"] == true {
+        match pod["spec"].get("shareProcessNamespace") {
+            None => drop(spec.as_object_mut().unwrap().shift_remove("shareProcessNamespace")),
+            Some(before) => spec["shareProcessNamespace"] = before.clone(),
+        }
+    }
     if let Some(containers) = spec["initContainers"].as_array_mut() {
         containers.retain(|container| !is_podkey_s(container));
     }
@@ -688,7 +761,7 @@ fn only_podkey_sees_its_volumes(pod: &Value) -> TestCaseResult {
     let mut places = vec!["files".to_owned()];
     let files = plan.placed_files().map(|(file, place)| (&file.file, place));
     for (file, place) in files.chain(plan.placed_job_files().map(|(file, place)| (&file.file, place))) {
-        let inside = ["files/", "single/"]
+        let inside = ["files/", "single/", "mounts/"]
             .iter()
             .any(|directory| place.starts_with(directory));
         prop_assert!(
@@ -706,6 +779,10 @@ fn only_podkey_sees_its_volumes(pod: &Value) -> TestCaseResult {
                     .all(|segment| !matches!(segment, "" | "." | "..")),
                 "{path}"
             );
+        }
+        // A directory with a mount of its own is seen whole.
+        if let (Some(directory), true) = (place.rsplit_once('/'), place.starts_with("mounts/")) {
+            places.push(directory.0.split('/').take(2).collect::<Vec<_>>().join("/"));
         }
         places.push(place);
     }
@@ -916,6 +993,12 @@ proptest! {
         check(&json!({"metadata": {"annotations": annotations}, "spec": {"containers": [{"name": "web"}]}}))?;
     }
 
+    /// The pod asks vault-k8s, and podkey for nothing.
+    #[test]
+    fn every_law_holds_for_a_pod_of_vault_k8s(pod in pod_of_vault_k8s()) {
+        check(&pod)?;
+    }
+
     #[test]
     fn no_json_makes_parsing_panic(value in anything(), text in any::<String>()) {
         let _ = Pod::parse(&value.to_string()).is_ok();
@@ -955,6 +1038,11 @@ fn many_of_the_generated_pods_are_injected() {
         .filter(|pod| check(pod).unwrap())
         .collect();
     assert!(pods.len() > 80, "{} of 2000", pods.len());
+    let of_vault_k8s = (0..500)
+        .map(|_| pod_of_vault_k8s().new_tree(&mut runner).unwrap().current())
+        .filter(|pod| check(pod).unwrap());
+    let of_vault_k8s: Vec<_> = of_vault_k8s.collect();
+    assert!(of_vault_k8s.len() > 40, "{} of 500", of_vault_k8s.len());
     let with_hooks = |pod: &&Value| {
         let labels = &pod["metadata"]["labels"];
         let wished = &pod["metadata"]["annotations"]["podkey.dev/job-hooks"];

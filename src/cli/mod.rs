@@ -5,5 +5,7 @@ pub mod inject;
 pub mod migrate;
 
 mod exit;
+mod input;
 
 pub use exit::{EX_USAGE, unusable};
+use input::read;

@@ -1,6 +1,8 @@
 //! The vocabularies that people write: annotations, fields of a file entry, fields of a job policy, keys of the operator's
 //! config. Each key stands in one row of one table; parsers, suggestions and reference pages read the table.
 
+use crate::inject::request::vault_k8s;
+pub use crate::inject::request::vault_k8s::{Suffix, Treatment, VaultK8sKey};
 use crate::inject::words::keys;
 pub use crate::inject::words::{DocumentedKey, Scope};
 use crate::inject::{config, job_policy, request::files};
@@ -23,6 +25,11 @@ pub fn job_policy_fields() -> impl Iterator<Item = &'static DocumentedKey> {
 /// The keys of the operator's config, each with its path.
 pub fn config_keys() -> impl Iterator<Item = &'static DocumentedKey> {
     config::keys()
+}
+
+/// The keys of vault-k8s.
+pub fn vault_k8s_keys() -> impl Iterator<Item = &'static VaultK8sKey> {
+    vault_k8s::KEYS.iter()
 }
 
 #[cfg(test)]
@@ -116,7 +123,10 @@ mod tests {
         for key in config_keys() {
             let mut config = json!({
                 "agent": {"image": "i"},
-                "connections": {"NAME": {"address": "https://v", "job": {"role": "ci"}, "allow": [{}]}},
+                "connections": {
+                    "NAME": {"address": "https://v", "job": {"role": "ci"}, "allow": [{}]},
+                    "default": {"address": "https://v"},
+                },
             });
             let pointer = format!("/{}", key.key.replace("[]", ".0").replace('.', "/"));
             let (parent, last) = pointer.rsplit_once('/').unwrap();

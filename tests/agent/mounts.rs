@@ -192,7 +192,8 @@ fn each_mount_is_looked_up_once_and_a_written_path_never() {
 #[test]
 fn a_look_up_without_an_answer_is_retried_and_a_refused_one_leaves_the_path_as_it_is() {
     let preflight = r#"{"errors":["preflight capability check returned 403, please ensure client's policies grant access to path \"kv/one/\""]}"#;
-    let cases: [(fn(&str, usize) -> Reply, &str); 5] = [
+    type LookUp = fn(&str, usize) -> Reply;
+    let cases: [(LookUp, &str); 5] = [
         (|_, _| mount("kv/", "1"), "/v1/kv/one"),
         (|_, _| answer(404, r#"{"errors":[]}"#), "/v1/kv/one"),
         (|preflight, _| answer(403, preflight), "/v1/kv/one"),
@@ -216,7 +217,8 @@ fn a_look_up_without_an_answer_is_retried_and_a_refused_one_leaves_the_path_as_i
 
 #[test]
 fn an_answer_that_is_no_mount_of_the_path_ends_the_run_without_a_read() {
-    let cases: [(fn() -> Reply, i32, &str); 4] = [
+    type LookUp = fn() -> Reply;
+    let cases: [(LookUp, i32, &str); 4] = [
         (|| mount("other/", "2"), 76, "the mount of another path"),
         (
             || answer(200, &secret_body("[]")),
@@ -319,5 +321,43 @@ fn the_sidecar_refreshes_a_directory_with_a_mount_of_its_own_and_looks_the_mount
     let sidecar = agent.sidecar();
     write("canary-of-the-first-content");
     agent.until("the content of before", |_| seen() == "canary-of-the-first-content");
+    sidecar.stop();
+}
+
+#[test]
+fn the_sidecar_notices_that_a_mount_of_kv_v1_was_upgraded_to_kv_v2() {
+    let bao = bao();
+    bao.write("sys/mounts/grown", &json!({"type": "kv"}));
+    let policy = "path \"grown/*\" { capabilities = [\"read\"] }";
+    bao.write("sys/policies/acl/grown", &json!({"policy": policy}));
+    let role = json!({
+        "bound_service_account_names": [ACCOUNT], "bound_service_account_namespaces": [NAMESPACE],
+        "audience": "vault", "token_policies": ["grown"], "token_ttl": "20m",
+    });
+    bao.write(&format!("auth/{MOUNT}/role/grown"), &role);
+    bao.write("grown/app", &json!({"a": "canary-of-version-one"}));
+    let agent = agent()
+        .with("/login/role", json!("grown"))
+        .canary("canary-of-version-one")
+        .canary("canary-of-version-two")
+        .canary("canary-of-the-second-text")
+        .file(raw("grown/app", "app"))
+        .refresh("5s");
+    agent.run().expect(0, &[]);
+    assert_eq!(agent.text("app").as_deref(), Some("canary-of-version-one"));
+    let sidecar = agent.sidecar();
+    // The sidecar has looked up the mount before the upgrade.
+    bao.write("grown/app", &json!({"a": "canary-of-the-second-text"}));
+    agent.until("the second text", |agent| {
+        agent.text("app").as_deref() == Some("canary-of-the-second-text")
+    });
+    bao.write("sys/mounts/grown/tune", &json!({"options": {"version": "2"}}));
+    let body = json!({"data": {"a": "canary-of-version-two"}});
+    while bao.call_in("", "POST", "grown/data/app", &body).0 != 200 {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    agent.until("the new content", |agent| {
+        agent.text("app").as_deref() == Some("canary-of-version-two")
+    });
     sidecar.stop();
 }

@@ -18,10 +18,32 @@ pub(crate) const OF_THE_VOLUME: [&str; 11] = [
 
 /// Each room with the other rooms it may use. Nothing points upward; `webhook` and `agent` never see each other. A room
 /// inside a room (`cli::migrate::vault_action`) has its own line: the outer room's line is not for it.
-pub(crate) const MAY_USE: [(&str, &[&str]); 32] = [
-    ("cli", &["cli::inject::offline", "cli::migrate::vault_action", "inject"]),
+pub(crate) const MAY_USE: [(&str, &[&str]); 34] = [
+    (
+        "cli",
+        &[
+            "cli::inject::offline",
+            "cli::migrate::vault_action",
+            "cli::migrate::vault_k8s",
+            "inject",
+        ],
+    ),
     ("cli::inject::offline", &["inject"]),
-    ("cli::migrate::vault_action", &["inject", "env", "plan", "text"]),
+    (
+        "cli::migrate::vault_action",
+        &["cli::migrate::output", "inject", "env", "plan", "text"],
+    ),
+    (
+        "cli::migrate::vault_k8s",
+        &[
+            "cli::inject::offline",
+            "cli::migrate::output",
+            "inject",
+            "plan",
+            "template",
+        ],
+    ),
+    ("cli::migrate::output", &[]),
     ("webhook", &["cluster", "inject", "telemetry"]),
     ("cluster", &[]),
     (
@@ -163,9 +185,11 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 32] = [
 pub(crate) const OF_ALL: [&str; 1] = ["VERSION"];
 
 /// The lower half: no async, no clock, no disk, no environment, no network, no threads, no log, no random source.
-pub(crate) const PURE: [&str; 12] = [
+pub(crate) const PURE: [&str; 14] = [
     "cli::inject::offline",
     "cli::migrate::vault_action",
+    "cli::migrate::vault_k8s",
+    "cli::migrate::output",
     "inject",
     "env",
     "render",

@@ -58,4 +58,5 @@ mod reach;
 mod refresh;
 mod refusals;
 mod scenarios;
+mod vault_k8s;
 mod versions;

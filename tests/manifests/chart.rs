@@ -44,6 +44,7 @@ fn variants() -> Vec<(&'static str, Value)> {
                 "podLabels": {"sidecar.istio.io/inject": "false"}, "podAnnotations": {"a.example.com/b": "c"},
                 "networkPolicy": {"apiServerCidrs": ["192.0.2.0/28", "2001:db8::/64"], "apiServerPorts": [8443]},
                 "metrics": {"podMonitor": on, "prometheusRule": on, "dashboard": on, "labels": {"release": "prometheus"}},
+                "vaultK8s": {"enabled": true, "namespaceSelector": {"matchLabels": {"secrets-injector": "podkey"}}},
             }),
         ),
         (
@@ -251,6 +252,11 @@ fn a_typo_or_a_value_that_cannot_be_meant_is_refused_with_its_place() {
         ),
         (json!({"config": {"conections": {}}}), "'conections'"),
         (connection(json!({"adress": "https://v"})), "'adress'"),
+        (json!({"vaultK8s": {"enable": true}}), "'enable'"),
+        (json!({"vaultK8s": {"enabled": "yes"}}), "'/vaultK8s/enabled'"),
+        (json!({"vaultK8s": {"allowTokens": true}}), "'/vaultK8s/allowTokens'"),
+        // Only here, so that API servers send podkey the pods that it is to take.
+        (json!({"config": {"vaultK8s": {"connection": "default"}}}), "'vaultK8s'"),
         // Helm would leave an empty value out: then Vault's policies alone would decide.
         (
             connection(json!({"allow": "nobody"})),
@@ -314,7 +320,11 @@ fn the_schema_has_the_keys_of_the_operator_s_config_and_no_others() {
             .unwrap_or_else(|| panic!("{error}"));
         let known: BTreeSet<_> = keys.lines().next().unwrap().split(", ").map(str::to_owned).collect();
         let at = schema_at(path);
-        let listed: BTreeSet<_> = at["properties"].as_object().unwrap().keys().cloned().collect();
+        let mut listed: BTreeSet<_> = at["properties"].as_object().unwrap().keys().cloned().collect();
+        if path.is_empty() {
+            // It stands beside `config`, because it also decides which pods API servers send.
+            listed.insert("vaultK8s".to_owned());
+        }
         assert_eq!(listed, known, "config {path}");
         assert_eq!(at["additionalProperties"], false, "config {path}");
     }
@@ -655,6 +665,61 @@ fn ephemeral_containers_are_kept_from_podkey_s_volumes() {
     let binding = &manifests.one("ValidatingAdmissionPolicyBinding")["spec"];
     assert_eq!(binding["policyName"], policy["metadata"]["name"]);
     assert_eq!(binding["validationActions"], json!(["Deny"]));
+}
+
+#[test]
+fn pods_of_vault_k8s_are_sent_once_the_operator_wants_that_and_the_config_has_the_section() {
+    let section = |manifests: &Manifests| {
+        let config: Value = serde_saphyr::from_str(&manifests.config()).unwrap();
+        config["vaultK8s"].clone()
+    };
+    for off in [
+        json!({}),
+        json!({"vaultK8s": {"enabled": false}}),
+        json!({"vaultK8s": null}),
+    ] {
+        let manifests = Manifests::chart(off.clone());
+        assert_eq!(manifests.webhook()["name"], "pods.podkey.dev", "{off}");
+        assert_eq!(section(&manifests), Value::Null, "{off}");
+    }
+    let selector = |team: &str| json!({"matchLabels": {"team": team}});
+    let ours = json!({"matchExpressions": [{"key": "b", "operator": "Exists"}]});
+    let on = Manifests::chart(json!({
+        "tls": {"mode": "files", "files": {"caBundle": PEM}},
+        "webhook": {"namespaceSelector": ours}, "vaultK8s": {"enabled": true, "namespaceSelector": selector("a")},
+    }));
+    assert_eq!(section(&on), json!({"connection": "default", "allowTokens": false}));
+    let webhooks = on.one("MutatingWebhookConfiguration")["webhooks"].as_array().unwrap();
+    let [podkey, vault_k8s] = webhooks.as_slice() else {
+        panic!("{webhooks:#?}")
+    };
+    // But for its name, its namespaces and its condition, the second webhook is the first.
+    let mut second = vault_k8s.clone();
+    for key in ["name", "namespaceSelector", "matchConditions"] {
+        second[key] = podkey[key].clone();
+    }
+    assert_eq!(second, *podkey);
+    assert_eq!(podkey["namespaceSelector"]["matchLabels"], Value::Null);
+    assert_eq!(vault_k8s["namespaceSelector"]["matchLabels"], json!({"team": "a"}));
+    assert_eq!(
+        vault_k8s["namespaceSelector"]["matchExpressions"], podkey["namespaceSelector"]["matchExpressions"],
+        "what is left out for one is left out for both"
+    );
+    assert_eq!(
+        vault_k8s["matchConditions"],
+        json!([{"name": "vault-k8s-annotation", "expression":
+            "has(object.metadata.annotations) && ['vault.hashicorp.com/agent-inject', 'openbao.org/agent-inject'].exists(k, \
+             k in object.metadata.annotations && \
+             !(object.metadata.annotations[k] in ['', '0', 'f', 'F', 'FALSE', 'false', 'False']))"
+        }])
+    );
+    let other = json!({"vaultK8s": {"enabled": true, "connection": "default", "namespaceSelector": {}}});
+    let other = Manifests::chart(other);
+    assert_eq!(
+        other.one("MutatingWebhookConfiguration")["webhooks"][1]["namespaceSelector"],
+        other.one("MutatingWebhookConfiguration")["webhooks"][0]["namespaceSelector"]
+    );
+    assert!(notes(&json!({"vaultK8s": {"enabled": true}})).contains("no namespace may be seen by both"));
 }
 
 /// What Helm prints after an installation with these values.

@@ -42,6 +42,11 @@ app.kubernetes.io/instance: {{ toYaml .Release.Name }}
 {{- $_ := set $agent "image" (include "podkey.imageOf" (list $image .Chart)) -}}
 {{- end -}}
 {{- $_ := set $config "agent" $agent -}}
+{{- with .Values.vaultK8s -}}
+{{- if .enabled -}}
+{{- $_ := set $config "vaultK8s" (omit . "enabled" "namespaceSelector") -}}
+{{- end -}}
+{{- end -}}
 {{- $connections := required "config.connections is empty: name a server, such as config.connections.default.address=https://vault.vault.svc:8200" $config.connections -}}
 {{- $named := contains "/etc/podkey/vault-ca.pem" (toYaml $connections) -}}
 {{- if ne $named (not (empty .Values.vaultCa)) -}}

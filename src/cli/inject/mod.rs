@@ -6,8 +6,6 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-
 use self::offline::{OfflineError, OfflinePod};
 use crate::inject::Config;
 
@@ -44,18 +42,10 @@ fn decide_and_show(
     namespace: Option<&str>,
     output: OutputFormat,
 ) -> anyhow::Result<Vec<String>> {
-    match offline::inject(&read(file)?, namespace, config) {
+    match offline::inject(&super::read(file)?, namespace, config) {
         Ok(pods) => show(&pods, output).map(|()| Vec::new()),
         Err(OfflineError::Denied(problems)) => Ok(problems),
         Err(error) => Err(error.into()),
-    }
-}
-
-fn read(file: &Path) -> anyhow::Result<String> {
-    if file.as_os_str() == "-" {
-        std::io::read_to_string(std::io::stdin()).context("cannot read standard input")
-    } else {
-        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
     }
 }
 

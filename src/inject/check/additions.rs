@@ -66,7 +66,7 @@ fn check_paths(reader: Reader<'_>, variables: &Variables<'_>, request: &Injectio
             problems.push_with(|| {
                 let container = quoted(&reader.container.name);
                 (
-                    format!("{}.env", file.place()),
+                    file.place_of("env"),
                     format!("the container {container} sets {name} itself to something else: remove it there, or here"),
                 )
             });
@@ -162,7 +162,7 @@ fn written(survey: &Survey<'_>, request: &InjectionRequest, mount: &AddedMount<'
     let mut files = request.files.iter();
     let file = files.find(|file| plan::contains(mount.path, &file.file.path()));
     let key = match file {
-        Some(file) => format!("{}.file", file.place()),
+        Some(file) => file.place_of("file"),
         None if mount.volume == BIN_VOLUME && survey.agent_use == AgentUse::JobHooks => JOB_HOOKS.to_owned(),
         None => ENV.to_owned(),
     };

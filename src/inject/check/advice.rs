@@ -15,6 +15,12 @@ pub(super) fn advice(survey: &Survey<'_>, request: &InjectionRequest) -> Warning
         .into_iter()
         .chain(unreadable_file(survey, request))
         .chain(literal_data(request))
+        .chain(
+            request
+                .vault_k8s
+                .iter()
+                .flat_map(|theirs| theirs.warnings.iter().cloned()),
+        )
         .collect()
 }
 
@@ -69,8 +75,8 @@ fn unreadable_file(survey: &Survey<'_>, request: &InjectionRequest) -> Option<St
         None => String::new(),
     };
     Some(format!(
-        "podkey: the container may be unable to read files[{}]{owner}, mode {mode}: {remedy}",
-        file.index
+        "podkey: the container may be unable to read {}{owner}, mode {mode}: {remedy}",
+        file.short()
     ))
 }
 
@@ -89,8 +95,10 @@ fn literal_data(request: &InjectionRequest) -> Option<String> {
         })
     })?;
     Some(format!(
-        "podkey: nothing replaces the variable in files[{}].{}, the server gets it as it stands: write the value",
-        file.index,
-        file.field("data")
+        "podkey: nothing replaces the variable in {}, the server gets it as it stands: write the value",
+        match file.key {
+            None => format!("{}.{}", file.short(), file.field("data")),
+            Some(_) => file.short(),
+        }
     ))
 }

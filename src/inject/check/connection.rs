@@ -2,6 +2,7 @@
 
 use crate::inject::config::{Config, ConnectionConfig, DEFAULT_CONNECTION};
 use crate::inject::problem::{Problems, did_you_mean, quoted};
+use crate::inject::request::vault_k8s::asked::VaultK8sRequest;
 use crate::inject::request::{InjectionRequest, Requested};
 use crate::inject::words::keys::{CONNECTION, ROLE};
 use crate::plan::Login;
@@ -15,6 +16,9 @@ pub(super) fn choose<'c>(
     config: &'c Config,
     problems: &mut Problems,
 ) -> Option<&'c ConnectionConfig> {
+    if let Some(theirs) = &request.vault_k8s {
+        return choose_for(theirs, config, problems);
+    }
     let name = request.connection.as_deref().unwrap_or(DEFAULT_CONNECTION);
     let connection = config.connections.get(name);
     if connection.is_none() {
@@ -33,6 +37,61 @@ pub(super) fn choose<'c>(
         }
     }
     connection
+}
+
+/// The connection with the server and the namespace that the annotations of vault-k8s name; where they name none, the operator's
+/// connection for such pods, or another one of the same server.
+fn choose_for<'c>(
+    theirs: &VaultK8sRequest,
+    config: &'c Config,
+    problems: &mut Problems,
+) -> Option<&'c ConnectionConfig> {
+    let usual = &config.vault_k8s.as_ref()?.connection;
+    let usual = config.connections.get(usual);
+    let address = theirs
+        .service
+        .as_ref()
+        .or_else(|| usual.map(|usual| &usual.server.address))?;
+    let is_there = |connection: &&ConnectionConfig| connection.server.address == *address;
+    let is_in_namespace = |connection: &&ConnectionConfig| match &theirs.namespace {
+        None => true,
+        namespace => connection.server.namespace == *namespace,
+    };
+    let all = usual.into_iter().chain(config.connections.values());
+    let of_server: Vec<_> = all.filter(is_there).collect();
+    let found = of_server.iter().copied().find(is_in_namespace);
+    let (key, what) = match (&found, &theirs.namespace, &theirs.service) {
+        (Some(connection), ..) => {
+            let other = theirs.method.filter(|method| *method != connection.method);
+            let Some(method) = other else { return found };
+            (
+                "auth-type",
+                format!(
+                    "{} is not how the operator's connection logs in",
+                    quoted(&method.to_string())
+                ),
+            )
+        }
+        (None, Some(namespace), _) if !of_server.is_empty() => (
+            "namespace",
+            format!(
+                "{} is in no connection of the operator's to this server",
+                quoted(namespace.as_str())
+            ),
+        ),
+        _ => (
+            "service",
+            format!(
+                "{} is the address of no connection of the operator's",
+                quoted(&address.to_string())
+            ),
+        ),
+    };
+    problems.push_for_operator(
+        theirs.family.key(key),
+        format!("{what}: ask the operator, or remove it"),
+    );
+    None
 }
 
 /// The name that is nearest to the `written` one, or else a list of all names: pods' authors choose from these names, so they are

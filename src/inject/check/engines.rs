@@ -32,7 +32,7 @@ impl RequestedPath<'_> {
     /// `podkey.dev/files[0].secret`, or the annotation's key.
     fn place(&self, field: &str) -> String {
         match self.origin {
-            PathOrigin::File { file, .. } => format!("{}.{}", file.place(), file.field(field)),
+            PathOrigin::File { file, .. } => file.place_of(file.field(field)),
             PathOrigin::Annotation(key) => key.to_owned(),
         }
     }
@@ -40,7 +40,7 @@ impl RequestedPath<'_> {
     /// The place in a warning, which has to be short.
     fn short(&self) -> String {
         match self.origin {
-            PathOrigin::File { file, .. } => format!("files[{}]", file.index),
+            PathOrigin::File { file, .. } => file.short(),
             PathOrigin::Annotation(key) => format!("a path in {key}"),
         }
     }
@@ -57,13 +57,17 @@ impl RequestedPath<'_> {
 /// Reports each path that cannot be read as the pod asks for it, and warns of paths that probably cannot.
 pub(crate) fn check(request: &InjectionRequest, problems: &mut Problems, warnings: &mut Vec<String>) {
     let paths = requested_paths(request);
-    for path in &paths {
-        check_version(path, problems);
+    // For these the agent asks the server which paths are of KV version 2.
+    let looks_up = request.vault_k8s.is_some();
+    if !looks_up {
+        paths.iter().for_each(|path| check_version(path, problems));
     }
     for path in paths.iter().filter(|path| path.is_read()) {
         check_raw(path, problems, warnings);
     }
-    warnings.extend(without_data(&paths));
+    if !looks_up {
+        warnings.extend(without_data(&paths));
+    }
 }
 
 /// Only KV version 2 has versions.

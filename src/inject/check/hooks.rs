@@ -74,7 +74,7 @@ fn check_without(
         problems.push(key, &*why);
     }
     for file in job_files(request) {
-        problems.push(format!("{}.as", file.place()), &*why);
+        problems.push(file.place_of("as"), &*why);
     }
     if !request.env.is_empty() && request.exports() && survey.pod.is_workflow() {
         problems.push(
@@ -103,7 +103,7 @@ fn check_job_secrets(connection: &ConnectionConfig, request: &InjectionRequest, 
         quoted(&connection.server.name)
     );
     for file in job_files(request) {
-        problems.push_for_operator(format!("{}.as", file.place()), &*why);
+        problems.push_for_operator(file.place_of("as"), &*why);
     }
     if !request.job_env.is_empty() {
         problems.push_for_operator(JOB_ENV, why);
@@ -137,13 +137,13 @@ fn check_copies(request: &InjectionRequest, problems: &mut Problems) {
         .filter(|file| file.env.is_some() && job_copy(file).is_none())
     {
         problems.push(
-            format!("{}.env", file.place()),
+            file.place_of("env"),
             format!("is a variable of the runner's own, which cannot name the copy of {JOB_TEMP}: choose another name"),
         );
     }
     for file in files.filter(|file| matches!(file.file, Destination::EachField(_))) {
         problems.push(
-            format!("{}.file", file.place()),
+            file.place_of("file"),
             format!(
                 "is one file for each field, which {JOB_TEMP} cannot copy: deliver each field by an entry of its own, with a key"
             ),

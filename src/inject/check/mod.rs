@@ -58,13 +58,13 @@ pub(crate) fn check<'s, 'c>(
     problems: &mut Problems,
 ) -> Option<Injection<'s, 'c>> {
     let file_mounts = part_mounts::of_files(request, survey.job_hooks);
-    pod_spec::check(survey.pod, config, problems);
+    pod_spec::check(survey.pod, request, config, problems);
     names::check(survey, problems);
     mounts::check(survey, whole.map(|_| &*file_mounts), problems);
     let connection = connection::choose(request, config, problems);
     let login = connection.map(|connection| connection::login(request, connection, problems));
     readers::check(survey, problems);
-    pod_spec::check_user(survey, problems);
+    pod_spec::check_user(survey, request, problems);
     hooks::check(survey, request, connection, problems);
     variables::check(request, problems);
     refresh::check(survey, config, connection, request, problems);

@@ -46,7 +46,7 @@ fn check_container(container: &Container<'_>, destinations: &Destinations<'_>, p
                 ),
             };
             (
-                format!("{}.file", file.place()),
+                file.place_of("file"),
                 format!(
                     "{what} (as its command, or in a probe or a lifecycle hook), and whoever writes the secret would decide what \
                      runs: choose another path"

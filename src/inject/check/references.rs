@@ -88,7 +88,7 @@ impl<'c, 'a> ContainerReferences<'c, 'a> {
         for file in &request.files {
             if let Some(name) = file.env.as_deref().filter(|name| referenced.contains(name)) {
                 problems.push(
-                    format!("{}.env", file.place()),
+                    file.place_of("env"),
                     format!(
                         "{} comes after the variables of the container {}, one of which has $({name}) in its value: write {} there",
                         quoted(name),

@@ -41,36 +41,49 @@ pub(super) fn check(
     };
     rules::report(violations, authored, problems);
     if is_on {
-        check_version(config, problems);
+        check_version(config, request, problems);
         let signals = request.on_change.iter();
         for signal in signals.filter(|action| matches!(action, OnChange::Signal(..))) {
-            check_signal(survey, config, signal, problems);
+            check_signal(survey, config, request, signal, problems);
         }
     }
 }
 
 /// Older versions of Kubernetes have no sidecars.
-fn check_version(config: &Config, problems: &mut Problems) {
+fn check_version(config: &Config, request: &InjectionRequest, problems: &mut Problems) {
     let needed = KubernetesVersion::NATIVE_SIDECARS;
     let Some(version) = config.kubernetes_version.filter(|version| *version < needed) else {
         return;
     };
+    let (what, instead) = match request.vault_k8s {
+        None => ("needs", "never"),
+        Some(_) => ("is not \"true\", which needs", "true"),
+    };
     problems.push_for_operator(
         REFRESH,
         format!(
-            "needs Kubernetes {needed} or later, which keeps podkey-sidecar running beside the containers, and this is {version}: \
-             write \"never\""
+            "{what} Kubernetes {needed} or later, which keeps podkey-sidecar running beside the containers, and this is {version}: \
+             write \"{instead}\""
         ),
     );
 }
 
 /// A signal reaches only a process that the sidecar sees and that runs as the sidecar's user.
-fn check_signal(survey: &Survey<'_>, config: &Config, action: &OnChange, problems: &mut Problems) {
+fn check_signal(
+    survey: &Survey<'_>,
+    config: &Config,
+    request: &InjectionRequest,
+    action: &OnChange,
+    problems: &mut Problems,
+) {
     let pod = survey.pod;
+    let theirs = request.vault_k8s.as_ref();
+    let shares_processes =
+        pod.spec.share_process_namespace == Some(true) || theirs.is_some_and(|theirs| theirs.shares_processes);
     let why = if pod.spec.host_pid == Some(true) {
         "would reach processes of the node, because of spec.hostPID: set spec.shareProcessNamespace: true instead, or \
          use touch: or http:"
-    } else if pod.spec.share_process_namespace != Some(true) {
+    } else if !shares_processes {
         &format!(
             "needs spec.shareProcessNamespace: true, and the operator's {}: without them podkey-sidecar sees no other container's \
              processes. Or use touch: or http:",

@@ -98,7 +98,7 @@ pub(super) fn check(survey: &Survey<'_>, destinations: &Destinations<'_>, proble
     });
     for file in files.into_values() {
         problems.push(
-            format!("{}.file", file.place()),
+            file.place_of("file"),
             format!(
                 "{} is in the place of a file that the runner reads or runs before a job, and whoever writes the secret could turn \
                  the job hooks off: choose another path, and let `env` name it to the job",

@@ -12,6 +12,9 @@ use super::place::ConnectionPlace;
 use super::section::given;
 use crate::plan::{self, ApiPath, AuthMethod, Budget, Role};
 
+/// The connection of a pod that names none.
+pub(crate) const DEFAULT_CONNECTION: &str = "default";
+
 /// A server, with what goes into plans and what only the webhook needs.
 #[derive(Debug, Clone)]
 pub struct ConnectionConfig {

@@ -8,13 +8,11 @@ use super::connection::ConnectionConfig;
 use super::connection_file::ConnectionFile;
 use super::error::{ConfigError, wrong};
 use super::section::{given, section};
-use super::{agent, allow, auth, connection_file, job};
+use super::vault_k8s::VaultK8sConfig;
+use super::{agent, allow, auth, connection_file, job, vault_k8s};
 use crate::inject::kubernetes::KubernetesVersion;
 use crate::inject::words::DocumentedKey;
 use crate::inject::yaml::explain;
-
-/// The connection of a pod that names none.
-pub(crate) const DEFAULT_CONNECTION: &str = "default";
 
 /// The whole config.
 #[derive(Debug, Clone)]
@@ -27,6 +25,8 @@ pub struct Config {
     pub(crate) allow_shared_process_namespace: bool,
     /// The version of the cluster. None: not known, and taken as new enough for everything.
     pub(crate) kubernetes_version: Option<KubernetesVersion>,
+    /// What pods with the annotations of vault-k8s get. None: podkey leaves them alone.
+    pub(crate) vault_k8s: Option<VaultK8sConfig>,
 }
 
 section! {
@@ -42,6 +42,9 @@ section! {
         /// The version of Kubernetes, which decides whether pods can have a sidecar.
         #[serde(default)]
         kubernetes_version: Option<String> = "kubernetesVersion": Refresh, default "asked of the API server", example "'1.33'";
+        /// What pods with the annotations of vault-k8s get.
+        #[serde(default, deserialize_with = "vault_k8s")]
+        vault_k8s: Option<VaultK8sConfig> = "vaultK8s": AllPods, default "these pods are left alone", example "{connection: default}";
     }
 }
 
@@ -55,6 +58,7 @@ pub(crate) fn keys() -> impl Iterator<Item = &'static DocumentedKey> {
         auth::AuthKeys::ALL,
         job::JobKeys::ALL,
         allow::AllowKeys::ALL,
+        vault_k8s::VaultK8sKeys::ALL,
     ]
     .into_iter()
     .flatten()
@@ -83,12 +87,23 @@ impl Config {
             let connection = connection.check(&name, &read_ca)?;
             connections.insert(name, connection);
         }
+        if let Some(vault_k8s) = &file.vault_k8s {
+            vault_k8s.check(&connections)?;
+        }
         Ok(Self {
             agent: file.agent,
             connections,
             allow_shared_process_namespace: file.allow_shared_process_namespace,
             kubernetes_version,
+            vault_k8s: file.vault_k8s,
         })
+    }
+}
+
+impl Config {
+    /// Whether podkey reads the annotations of vault-k8s.
+    pub(crate) fn reads_vault_k8s(&self) -> bool {
+        self.vault_k8s.is_some()
     }
 }
 
@@ -105,6 +120,16 @@ fn check_name(name: &str) -> Result<(), ConfigError> {
         );
     }
     Ok(())
+}
+
+/// Nobody knows what a section without keys means.
+fn vault_k8s<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<VaultK8sConfig>, D::Error> {
+    match serde::Deserialize::deserialize(deserializer)? {
+        Some(section) => Ok(Some(section)),
+        None => Err(serde::de::Error::custom(
+            "vaultK8s is there without a key: write {connection: default}, or remove it to leave pods of vault-k8s alone",
+        )),
+    }
 }
 
 /// Whether a file has no line but comments.

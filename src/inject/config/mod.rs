@@ -15,10 +15,12 @@ mod section;
 mod server;
 #[cfg(test)]
 mod tests;
+mod vault_k8s;
 
 pub(crate) use agent::{AgentConfig, AgentResources};
 pub(crate) use allow::{AllowRule, Condition};
 pub use connection::ConnectionConfig;
+pub(crate) use connection::DEFAULT_CONNECTION;
 pub use error::ConfigError;
 pub use file::Config;
-pub(crate) use file::{CONFIG, DEFAULT_CONNECTION, keys};
+pub(crate) use file::{CONFIG, keys};

@@ -460,3 +460,37 @@ fn a_ca_bundle_that_is_too_large_for_a_pod_is_refused() {
         .to_string();
     assert_eq!(error, "connections.default.caFile: /etc/podkey/vault-ca.pem is empty");
 }
+
+#[test]
+fn pods_of_vault_k8s_are_read_only_where_the_operator_says_so() {
+    let config = |section: &str| {
+        parse(&format!(
+            "agent: {{image: i}}\nconnections: {{default: {{address: 'https://v'}}, b: {{address: 'https://b'}}}}\n{section}"
+        ))
+    };
+    assert!(!config("").unwrap().reads_vault_k8s());
+    assert_eq!(config("vaultK8s: {}").unwrap().vault_k8s.unwrap().connection, "default");
+    assert_eq!(
+        config("vaultK8s: {connection: b}")
+            .unwrap()
+            .vault_k8s
+            .unwrap()
+            .connection,
+        "b"
+    );
+    for (section, why) in [
+        (
+            "vaultK8s: {connection: c}",
+            "vaultK8s.connection: \"c\" is not one of the connections",
+        ),
+        (
+            "vaultK8s: {allowTokens: true}",
+            "vaultK8s.allowTokens: is true, but podkey cannot",
+        ),
+        ("vaultK8s:", "vaultK8s is there without a key"),
+        ("vaultK8s: {conection: b}", "conection"),
+    ] {
+        let error = config(section).unwrap_err().to_string();
+        assert!(error.contains(why), "{section}: {error}");
+    }
+}

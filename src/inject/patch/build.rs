@@ -8,8 +8,11 @@ use crate::inject::patch::containers;
 use crate::inject::patch::operations::{List, PodPatch};
 use crate::inject::pod::Annotations;
 use crate::inject::request::annotations;
+use crate::inject::request::vault_k8s;
+use crate::inject::request::vault_k8s::asked::VaultK8sRequest;
 use crate::inject::survey::Survey;
 use crate::inject::words::keys::INJECTED;
+use crate::inject::words::vault_k8s::INJECTED as INJECTED_BY_OTHERS;
 
 /// The patch. It is empty if the pod is injected already.
 pub(crate) fn build(
@@ -17,6 +20,7 @@ pub(crate) fn build(
     injection: &Injection<'_, '_>,
     config: &Config,
     asked: &Annotations<'_>,
+    theirs: Option<&VaultK8sRequest>,
 ) -> Result<PodPatch, serde_json::Error> {
     let mut patch = PodPatch::default();
     // The readers first: `podkey-init` moves the init containers behind it to other places.
@@ -32,6 +36,15 @@ pub(crate) fn build(
         )?;
         let volumes = volumes::volumes(survey, injection.connection);
         patch.append("/spec/volumes", List::of(&spec.volumes), &volumes)?;
+    }
+    if let Some(theirs) = theirs {
+        if theirs.shares_processes && survey.pod.spec.share_process_namespace.is_none() {
+            patch.set("/spec", "shareProcessNamespace", &true)?;
+        }
+        // The injector of HashiCorp or OpenBao leaves a pod with this mark alone.
+        for key in vault_k8s::marks_to_set(asked) {
+            patch.set("/metadata/annotations", &key, &INJECTED_BY_OTHERS)?;
+        }
     }
     if !annotations::says_injected(asked) {
         patch.set("/metadata/annotations", INJECTED, &crate::VERSION)?;

@@ -9,9 +9,13 @@ use serde_json::value::RawValue;
 
 use crate::inject::pod::text::Text;
 use crate::inject::words::keys::PREFIX;
+use crate::inject::words::vault_k8s::Family;
 
 /// podkey has fewer annotation keys than this. A pod with more has many mistakes, or is made to keep the webhook busy.
 const MAX_ANNOTATIONS: usize = 32;
+
+/// vault-k8s has at most some ten keys for each of 64 files.
+const MAX_THEIRS: usize = 768;
 
 /// The annotation of a mirror pod: the API server's image of a static pod. A patch does not reach the static pod.
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
@@ -37,15 +41,28 @@ pub(crate) struct PodMetadata<'a> {
     pub(crate) owner_references: Option<&'a RawValue>,
 }
 
-/// podkey's annotations, and whether the pod is a mirror pod.
+/// podkey's annotations, those of vault-k8s, and whether the pod is a mirror pod.
 #[derive(Debug, Default)]
 pub(crate) struct Annotations<'a> {
     /// Keys without [`PREFIX`], in the pod's order. If a key is there twice, the last value counts, as for the API server.
     pub(crate) ours: Vec<(Cow<'a, str>, Result<Text<'a>, NotText>)>,
     /// The pod has more than [`MAX_ANNOTATIONS`] annotations of podkey. The rest is not in `ours`.
     pub(crate) too_many: bool,
+    /// The annotations of vault-k8s, in the pod's order.
+    pub(crate) theirs: Vec<TheirAnnotation<'a>>,
+    /// The pod has more than [`MAX_THEIRS`] annotations of vault-k8s. The rest is not in `theirs`.
+    pub(crate) too_many_theirs: bool,
     /// The pod has [`MIRROR_ANNOTATION`].
     pub(crate) is_mirror: bool,
+}
+
+/// One annotation of vault-k8s.
+#[derive(Debug)]
+pub(crate) struct TheirAnnotation<'a> {
+    pub(crate) family: Family,
+    /// The key without the family's prefix.
+    pub(crate) name: Cow<'a, str>,
+    pub(crate) value: Result<Text<'a>, NotText>,
 }
 
 /// The kind of an annotation's value that is not text. The API server accepts text only, but a manifest on disk may have
@@ -83,10 +100,13 @@ impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Annotations<'de>, M::Error> {
                 let mut annotations = Annotations::default();
                 while let Some(Text(key)) = map.next_key()? {
-                    match without_prefix(key) {
-                        Ok(key) => annotations.add(key, map.next_value()?),
-                        Err(other) => {
-                            annotations.is_mirror |= other == MIRROR_ANNOTATION;
+                    match owner(&key) {
+                        Some(Owner::Podkey) => annotations.add(without(PREFIX, key), map.next_value()?),
+                        Some(Owner::VaultK8s(family)) => {
+                            annotations.add_theirs(family, without(family.prefix(), key), map.next_value()?);
+                        }
+                        None => {
+                            annotations.is_mirror |= key == MIRROR_ANNOTATION;
                             map.next_value::<IgnoredAny>()?;
                         }
                     }
@@ -98,13 +118,29 @@ impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
     }
 }
 
-/// The key without [`PREFIX`]. The error is the key of another program's annotation.
-fn without_prefix(key: Cow<'_, str>) -> Result<Cow<'_, str>, Cow<'_, str>> {
-    match key {
-        Cow::Borrowed(key) => key.strip_prefix(PREFIX).map(Cow::Borrowed),
-        Cow::Owned(ref key) => key.strip_prefix(PREFIX).map(|key| Cow::Owned(key.to_owned())),
+/// Whose annotation a key belongs to.
+enum Owner {
+    Podkey,
+    VaultK8s(Family),
+}
+
+/// None: another program's annotation.
+fn owner(key: &str) -> Option<Owner> {
+    if key.starts_with(PREFIX) {
+        return Some(Owner::Podkey);
     }
-    .ok_or(key)
+    let mut families = Family::ALL.into_iter();
+    families
+        .find(|family| key.starts_with(family.prefix()))
+        .map(Owner::VaultK8s)
+}
+
+/// The key without its prefix.
+fn without<'a>(prefix: &str, key: Cow<'a, str>) -> Cow<'a, str> {
+    match key {
+        Cow::Borrowed(key) => Cow::Borrowed(key.strip_prefix(prefix).unwrap_or(key)),
+        Cow::Owned(key) => Cow::Owned(key.strip_prefix(prefix).unwrap_or(&key).to_owned()),
+    }
 }
 
 impl<'a> Annotations<'a> {
@@ -118,6 +154,19 @@ impl<'a> Annotations<'a> {
             self.ours.push((key, value));
         } else {
             self.too_many = true;
+        }
+    }
+
+    fn add_theirs(&mut self, family: Family, name: Cow<'a, str>, raw: &'a RawValue) {
+        if self.too_many_theirs {
+            return;
+        }
+        let value = serde_json::from_str(raw.get()).map_err(|_| NotText::of(raw));
+        self.theirs.retain(|other| other.family != family || other.name != name);
+        if self.theirs.len() < MAX_THEIRS {
+            self.theirs.push(TheirAnnotation { family, name, value });
+        } else {
+            self.too_many_theirs = true;
         }
     }
 }

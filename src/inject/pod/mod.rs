@@ -17,7 +17,7 @@ mod view;
 mod volumes;
 
 pub(crate) use container::Container;
-pub(crate) use metadata::{Annotations, NotText};
+pub(crate) use metadata::{Annotations, NotText, TheirAnnotation};
 pub(crate) use text::Text;
 pub(crate) use variables::{EnvVar, Variables};
 pub use view::{Pod, UnreadablePod};

@@ -113,6 +113,12 @@ impl Pod<'_> {
         self.spec.security_context.as_ref()?.run_as_user
     }
 
+    /// The user of the first container: its own, or the pod's.
+    pub(crate) fn first_user(&self) -> Option<i64> {
+        let own = self.spec.containers.first().and_then(Container::run_as_user);
+        own.or_else(|| self.run_as_user())
+    }
+
     /// The group that owns the pod's volumes.
     pub(crate) fn fs_group(&self) -> Option<i64> {
         self.spec.security_context.as_ref()?.fs_group

@@ -80,6 +80,15 @@ impl Problems {
         self.no_rule.as_ref()
     }
 
+    /// Gives problems another key, where `key` has one for it.
+    pub(crate) fn rename(&mut self, key: impl Fn(&str) -> Option<String>) {
+        for problem in &mut self.kept {
+            if let Some(other) = key(&problem.key) {
+                problem.key = other;
+            }
+        }
+    }
+
     /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty()

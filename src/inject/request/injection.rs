@@ -2,6 +2,7 @@
 
 use crate::inject::request::files::file::FileRequest;
 use crate::inject::request::requested::Requested;
+use crate::inject::request::vault_k8s::asked::VaultK8sRequest;
 use crate::plan::{
     ApiPath, EnvSecret, Interval, JobPolicy, Mask, MountLookup, OnChange, OnFailure, PathTemplate, Role,
 };
@@ -34,6 +35,8 @@ pub(crate) struct InjectionRequest {
     /// None: the default for the kind of pod.
     pub(crate) containers: Option<Vec<String>>,
     pub(crate) ignore_not_found: bool,
+    /// What only the annotations of vault-k8s ask for. None: the annotations are podkey's own.
+    pub(crate) vault_k8s: Option<VaultK8sRequest>,
     /// Whether paths are without the `data` of KV v2, so that the agent looks up their mounts. `check::policy` finds what is allowed.
     pub(crate) mount_lookup: Option<MountLookup>,
 }

@@ -9,6 +9,7 @@ mod requested;
 pub(crate) mod rules;
 mod value;
 pub(crate) mod variables;
+pub(crate) mod vault_k8s;
 
 pub(crate) use injection::{Freshness, InjectionRequest};
 pub(crate) use requested::Requested;

@@ -28,14 +28,14 @@ impl Authored<'_> {
             && let Some(file) = self.files.get(position)
             && let Some((field, message)) = of_file(violation.rule, file, self.files)
         {
-            return (format!("{}.{field}", file.place()), message);
+            return (file.place_of(field), message);
         }
         if let Subject::Request { file, number } = violation.subject
             && let Some(file) = self.files.get(file)
             && let Some(request) = file.requests().nth(number)
             && let Some((field, message)) = of_request(violation.rule, request.secret, file.how_data_is_written())
         {
-            return (format!("{}.{}", file.place(), file.field(field)), message);
+            return (file.place_of(file.field(field)), message);
         }
         (annotation(violation.subject).to_owned(), of_pod(violation, self))
     }
@@ -88,7 +88,7 @@ fn of_request(rule: Rule, path: &ApiPath, data: &str) -> Option<(&'static str, S
 /// The field of a file's entry that has to change, and the rest of a sentence that begins with the field.
 /// None: the rule is about the pod as a whole.
 fn of_file(rule: Rule, file: &FileRequest, all: &[FileRequest]) -> Option<(&'static str, String)> {
-    let name = quoted(&file.file.to_string());
+    let name = quoted(&file.shown());
     Some(match rule {
         Rule::EachFieldWithKey => ("key", EACH_FIELD.to_owned()),
         Rule::EachFieldWithKeys => ("keys", EACH_FIELD.to_owned()),
@@ -222,7 +222,7 @@ fn changes_engine(path: &ApiPath, data: &str) -> String {
 }
 
 fn conflict(name: &str, relation: &str, other: Option<&FileRequest>) -> String {
-    let other = other.map(|other| format!("{} ({})", other.place(), quoted(&other.file.to_string())));
+    let other = other.map(|other| format!("{} ({})", other.place(), quoted(&other.shown())));
     format!("{name} is {relation} {}", other.unwrap_or_default())
 }
 

@@ -10,9 +10,10 @@ use std::collections::BTreeSet;
 use crate::inject::config::AgentConfig;
 use crate::inject::pod::runner::RUNNER;
 use crate::inject::pod::{Container, Pod};
+use crate::inject::request::vault_k8s::asked::RunAs;
 use crate::inject::request::{Freshness, InjectionRequest};
 use crate::inject::survey::qos::OwnResources;
-use crate::inject::survey::readers::{MESH_SIDECARS, ReaderUser, Readers};
+use crate::inject::survey::readers::{ReaderUser, Readers, init_position};
 use crate::inject::words::names;
 use crate::plan::{Mode, OnFailure};
 
@@ -80,7 +81,7 @@ pub(crate) enum FileAccess {
 
 impl<'s> Survey<'s> {
     pub(crate) fn of(pod: &'s Pod<'s>, request: &'s InjectionRequest, agent: &AgentConfig) -> Self {
-        let readers = Readers::of(pod, request.containers.as_deref());
+        let readers = Readers::of(pod, request);
         let reader_user = ReaderUser::of(pod, &readers.found);
         let job_hooks = JobHooks::of(pod, request);
         let volumes = pod.volumes().iter();
@@ -89,7 +90,7 @@ impl<'s> Survey<'s> {
         Self {
             pod,
             reader_user,
-            run_as_user: reader_user.run_as(agent.run_as_user),
+            run_as_user: run_as_user(pod, request, reader_user, agent),
             default_mode: reader_user.default_mode(pod),
             agent_use: AgentUse::of(pod, request, job_hooks),
             on_failure: request.on_failure.unwrap_or_else(|| match job_hooks.are_on() {
@@ -190,11 +191,12 @@ impl AgentUse {
     }
 }
 
-/// Where `podkey-init` goes: first, so that the pod's own init containers can use the files, but behind a mesh's native sidecars,
-/// without which there is no network.
-fn init_position(pod: &Pod<'_>) -> usize {
-    let is_mesh =
-        |container: &Container<'_>| container.is_native_sidecar() && MESH_SIDECARS.contains(&&*container.name);
-    let last_mesh = pod.init_containers().iter().rposition(is_mesh);
-    last_mesh.map_or(0, |index| index + 1)
+/// The user of podkey's containers. An annotation of vault-k8s may name one.
+fn run_as_user(pod: &Pod<'_>, request: &InjectionRequest, reader: ReaderUser, agent: &AgentConfig) -> Option<i64> {
+    let named = match request.vault_k8s.as_ref().map(|theirs| theirs.run_as) {
+        None | Some(RunAs::Podkeys) => None,
+        Some(RunAs::User(user)) => Some(user),
+        Some(RunAs::FirstContainers) => pod.first_user(),
+    };
+    named.or_else(|| reader.run_as(agent.run_as_user))
 }

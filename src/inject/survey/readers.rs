@@ -2,6 +2,8 @@
 
 use crate::inject::pod::runner::{RUNNER, RUNNER_UID, WORKFLOW_CONTAINER};
 use crate::inject::pod::{Container, Pod};
+use crate::inject::request::InjectionRequest;
+use crate::inject::request::vault_k8s::asked::VaultK8sRequest;
 use crate::inject::words::names;
 use crate::plan::Mode;
 
@@ -34,6 +36,15 @@ impl ContainerList {
 /// Containers that carry the pod's traffic and run no work of the author's.
 pub(crate) const MESH_SIDECARS: [&str; 2] = ["istio-proxy", "linkerd-proxy"];
 
+/// Where `podkey-init` goes: first, so that the pod's own init containers can use the files, but behind a mesh's native sidecars,
+/// without which there is no network.
+pub(super) fn init_position(pod: &Pod<'_>) -> usize {
+    let is_mesh =
+        |container: &Container<'_>| container.is_native_sidecar() && MESH_SIDECARS.contains(&&*container.name);
+    let last_mesh = pod.init_containers().iter().rposition(is_mesh);
+    last_mesh.map_or(0, |index| index + 1)
+}
+
 /// The readers of a pod.
 #[derive(Debug)]
 pub(crate) struct Readers<'s> {
@@ -58,9 +69,12 @@ impl MissingReaders<'_> {
 
 impl<'s> Readers<'s> {
     /// Chooses the readers: the containers that the author `named`, else the containers that the kind of pod implies.
-    pub(super) fn of(pod: &'s Pod<'s>, named: Option<&'s [String]>) -> Self {
-        if let Some(named) = named {
+    pub(super) fn of(pod: &'s Pod<'s>, request: &'s InjectionRequest) -> Self {
+        if let Some(named) = &request.containers {
             return Self::named(pod, named);
+        }
+        if let Some(theirs) = &request.vault_k8s {
+            return Self::of_vault_k8s(pod, theirs);
         }
         let implied = if pod.is_runner() {
             Some((RUNNER, "a runner pod"))
@@ -84,6 +98,29 @@ impl<'s> Readers<'s> {
             (false, _) => MissingReaders::NONE,
             (true, Some((name, kind))) => MissingReaders::Implied { name, kind },
             (true, None) => MissingReaders::All,
+        };
+        Self { found, missing }
+    }
+
+    /// The containers that vault-k8s gives the files: those that are named, else all; and all init containers that `podkey-init` can
+    /// come before. A mesh's sidecar gets files only by its name.
+    fn of_vault_k8s(pod: &'s Pod<'s>, theirs: &'s VaultK8sRequest) -> Self {
+        let is_mesh = |container: &Container<'_>| MESH_SIDECARS.contains(&&*container.name);
+        let own = |container: &Container<'_>| container.name == names::INIT_CONTAINER;
+        let own = pod.init_containers().iter().position(own);
+        let init = own.unwrap_or_else(|| init_position(pod));
+        let is_reader = |reader: &Reader<'_>| match (reader.list, &theirs.containers) {
+            (ContainerList::Init, _) => {
+                theirs.serves_init_containers && reader.index >= init && !is_mesh(reader.container)
+            }
+            (ContainerList::Main, None) => !is_mesh(reader.container),
+            (ContainerList::Main, Some(names)) => names.iter().any(|name| *name == *reader.container.name),
+        };
+        let found: Vec<_> = authors_containers(pod).filter(is_reader).collect();
+        let missing = match (&theirs.containers, found.is_empty()) {
+            (_, false) => MissingReaders::NONE,
+            (None, true) => MissingReaders::All,
+            (Some(names), true) => MissingReaders::Named(names.iter().map(String::as_str).collect()),
         };
         Self { found, missing }
     }

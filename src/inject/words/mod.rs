@@ -4,5 +4,6 @@
 mod documented_key;
 pub(crate) mod keys;
 pub(crate) mod names;
+pub(crate) mod vault_k8s;
 
 pub use documented_key::{DocumentedKey, Scope};

@@ -72,7 +72,7 @@ fn number(n: impl TryInto<usize>) -> usize {
 /// Whether a message comes from one of podkey's own parsers, whose errors reach the library as text: patterns, quantities, empty
 /// lists of rules and policies.
 fn is_ours(message: &str) -> bool {
-    ["is ", "allow is ", "policy is "]
+    ["is ", "allow is ", "policy is ", "vaultK8s is "]
         .iter()
         .any(|start| message.starts_with(start))
 }

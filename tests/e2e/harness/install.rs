@@ -58,6 +58,7 @@ pub fn values() -> Value {
         "image": {"repository": repository, "tag": tag, "pullPolicy": "IfNotPresent"},
         "config": config(),
         "vaultCa": settings().openbao_ca,
+        "vaultK8s": {"enabled": true},
         "webhook": {"namespaceSelector": {"matchExpressions": [{"key": OTHER_RELEASE, "operator": "DoesNotExist"}]}},
     });
     super::merge(values, &settings().values)

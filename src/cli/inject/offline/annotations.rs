@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::manifest::{group_and_kind, template_of};
-use crate::inject::{INJECTED, PREFIX};
+use crate::inject::{Config, INJECTED, PREFIX};
 
 /// A problem for each annotation of podkey in a place from which it reaches no pod. For a kind that podkey does not know: a note.
 pub(super) fn misplaced(document: &Value) -> (Vec<String>, Option<String>) {
@@ -55,10 +55,16 @@ pub(super) fn misplaced(document: &Value) -> (Vec<String>, Option<String>) {
     (problems, None)
 }
 
+/// The annotations that ask the injectors of HashiCorp and OpenBao.
+const VAULT_K8S: [&str; 2] = ["vault.hashicorp.com/agent-inject", "openbao.org/agent-inject"];
+
 /// For a pod that asks for nothing: a note on an annotation that its author may have meant for podkey.
-pub(super) fn look_alike(pod: &Value) -> Option<String> {
+pub(super) fn look_alike(pod: &Value, config: &Config) -> Option<String> {
     let annotations = pod.pointer("/metadata/annotations").and_then(Value::as_object);
     let mut keys = annotations.into_iter().flatten().map(|(key, _)| key.as_str());
+    if !config.reads_vault_k8s() && keys.clone().any(|key| VAULT_K8S.contains(&key)) {
+        return Some("podkey reads the annotations of vault-k8s only where its config has vaultK8s".to_owned());
+    }
     let key = keys.find(|key| key.contains("podkey") && !key.starts_with(PREFIX))?;
     Some(format!(
         "the annotation {} is not one of podkey's, which all begin with {PREFIX}",

@@ -38,7 +38,7 @@ pub(super) fn template_of(group: &str, kind: &str) -> Option<&'static str> {
 ///
 /// Two differences remain: a key such as `on:` stays as written (kubectl changes it to `"true"`), and a duplicate key in a map is
 /// an error here (kubectl sends the manifest to the API server, which warns or refuses).
-pub(super) fn read(manifest: &str) -> Result<Vec<Value>, OfflineError> {
+pub(crate) fn read(manifest: &str) -> Result<Vec<Value>, OfflineError> {
     let options = serde_saphyr::options! { legacy_octal_numbers: true };
     let mut documents: Vec<Value> = serde_saphyr::from_multiple_with_options(manifest, options)
         .map_err(|error| OfflineError::Yaml(explain(&error, manifest)))?;
@@ -70,7 +70,7 @@ fn unfold(mut document: Value) -> Vec<Value> {
 }
 
 /// Kind and name, such as `Deployment/web`, without control characters for a terminal.
-pub(super) fn name_of(document: &Value) -> Result<String, OfflineError> {
+pub(crate) fn name_of(document: &Value) -> Result<String, OfflineError> {
     let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str);
     let (Some(_), Some(kind)) = (text("/apiVersion"), text("/kind")) else {
         return Err(OfflineError::Kind(
@@ -107,7 +107,7 @@ fn whole_numbers(value: &mut Value) {
 }
 
 /// The pod, or the pod that a controller would make from the manifest's template. None: the kind has neither.
-pub(super) fn pod_of(document: Value) -> Result<Option<Value>, OfflineError> {
+pub(crate) fn pod_of(document: Value) -> Result<Option<Value>, OfflineError> {
     let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let (group, kind) = group_and_kind(&document);
     if group.is_empty() && kind == "Pod" {

@@ -1,7 +1,7 @@
 //! The webhook's decision without the webhook, so that the author of annotations sees their effect before a pod is created.
 
 mod annotations;
-mod manifest;
+pub(crate) mod manifest;
 
 use json_patch::Patch;
 use serde_json::{Value, json};
@@ -116,7 +116,7 @@ fn decide_one(mut pod: Value, namespace: Option<&str>, config: &Config) -> Resul
     match decide(&view, &namespace, config) {
         Decision::Ignore(mut notes) => {
             notes.push("podkey has nothing to do: the pod has no annotation that asks for a secret".to_owned());
-            notes.extend(annotations::look_alike(&pod));
+            notes.extend(annotations::look_alike(&pod, config));
             Ok(OfflinePod {
                 pod,
                 patch: json!([]),

@@ -4,7 +4,7 @@ use super::expressions::expression;
 use super::kept_entry::{KeptEntry, file_entry, name_of, secret_file};
 use super::replacement::Replacement;
 use super::server::LoginBy;
-use super::yaml::{block, scalar};
+use crate::cli::migrate::output::{block, scalar};
 use crate::inject::keys::{ENV, EXPORT, FILES, IGNORE_NOT_FOUND, JOB_ENV};
 use crate::plan::ENV_DIR;
 use crate::text::quoted;

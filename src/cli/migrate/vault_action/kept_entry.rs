@@ -1,6 +1,6 @@
 //! An entry of `secrets` that podkey takes, and the names that replace vault-action's output: variable, expression, file.
 
-use super::yaml::scalar;
+use crate::cli::migrate::output::scalar;
 use crate::env::grammar;
 use crate::plan::{EnvSecret, PathTemplate, SECRETS_DIR, Select, ValueStep};
 

@@ -12,22 +12,13 @@ mod replacement;
 mod server;
 mod step_uses;
 mod workflow;
-mod yaml;
 
 use std::fmt::Write as _;
 
 use self::kept_entry::KeptEntry;
 use self::replacement::Replacement;
 use self::workflow::WorkflowJob;
-
-/// The result for one file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Migration {
-    /// The instructions for a person.
-    pub(crate) text: String,
-    /// Whether podkey replaces everything that the steps do.
-    pub(crate) is_complete: bool,
-}
+use crate::cli::migrate::output::Migration;
 
 /// The file is not a workflow: its name, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -6,7 +6,7 @@ use super::EarlierStep;
 use super::kept_entry::{self, KeptEntry};
 use super::step_uses::{StepUse, uses};
 use super::workflow::{WorkflowJob, WorkflowStep};
-use super::yaml::indented;
+use crate::cli::migrate::output::indented;
 use crate::inject::keys::CONNECTION;
 use crate::text::quoted;
 

@@ -2,7 +2,7 @@
 
 use super::expressions::has_expression;
 use super::replacement::Replacement;
-use super::yaml::scalar;
+use crate::cli::migrate::output::scalar;
 use crate::inject::keys::{AUTH_MOUNT, FILES, JOB_ENV, ROLE};
 use crate::text::quoted;
 

@@ -97,6 +97,7 @@ impl Draft {
         };
         Some(FileRequest {
             index,
+            key: None,
             content,
             file,
             mode: self.mode,

@@ -62,7 +62,7 @@ fn check_env(files: &[FileRequest], problems: &mut Problems) {
         let Some(name) = &file.env else { continue };
         for other in files[..index].iter().filter(|other| other.env.as_ref() == Some(name)) {
             problems.push(
-                format!("{}.env", file.place()),
+                file.place_of("env"),
                 format!("{} is also set by {}", quoted(name), other.place()),
             );
         }

@@ -102,5 +102,5 @@ fn check_together(file: &FileRequest, problems: &mut Problems) {
     } else {
         return;
     };
-    problems.push(format!("{}.env", file.place()), why);
+    problems.push(file.place_of("env"), why);
 }

@@ -13,6 +13,8 @@ pub(super) const TEMPLATE: &str = "template";
 pub(crate) struct FileRequest {
     /// Where the entry stands in the annotation, from 0.
     pub(crate) index: usize,
+    /// The annotation that asks for this file alone. None: the file is an entry of `podkey.dev/files`.
+    pub(crate) key: Option<String>,
     pub(crate) content: RequestedContent,
     pub(crate) file: Destination,
     /// None: the mode depends on who reads the file.
@@ -131,9 +133,38 @@ impl FileRequest {
         }
     }
 
-    /// `podkey.dev/files[0]`, for messages.
+    /// `podkey.dev/files[0]`, or the file's own annotation, for messages.
     pub(crate) fn place(&self) -> String {
-        place(self.index)
+        self.key.clone().unwrap_or_else(|| place(self.index))
+    }
+
+    /// `podkey.dev/files[0].mode`, or the file's own annotation, which has no fields.
+    pub(crate) fn place_of(&self, field: &str) -> String {
+        match &self.key {
+            Some(key) => key.clone(),
+            None => format!("{}.{field}", place(self.index)),
+        }
+    }
+
+    /// The destination for messages: as the author of `podkey.dev/files` wrote it, or where the containers see the file.
+    pub(crate) fn shown(&self) -> String {
+        match &self.key {
+            None => self.file.to_string(),
+            Some(_) => self.file.path().into_owned(),
+        }
+    }
+
+    /// `files[0]`, or the name of the file, for warnings, which have to be short.
+    pub(crate) fn short(&self) -> String {
+        match &self.key {
+            None => format!("files[{}]", self.index),
+            Some(_) => {
+                let path = self.file.path();
+                let name = path.rsplit('/').next().unwrap_or_default().chars();
+                let visible = name.map(|c| if c.is_ascii_graphic() { c } else { '?' });
+                visible.take(24).collect()
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ mod draft;
 mod entries;
 mod entry;
 mod fields;
-pub(super) mod file;
+pub(crate) mod file;
 #[cfg(test)]
 mod tests;
 

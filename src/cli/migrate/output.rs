@@ -1,0 +1,113 @@
+//! What the migrations print: the result for one file, and pieces of YAML.
+
+use std::fmt::Write as _;
+
+/// The result for one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Migration {
+    /// The instructions for a person.
+    pub(crate) text: String,
+    /// Whether podkey replaces everything that was there.
+    pub(crate) is_complete: bool,
+}
+
+/// A text as a scalar of YAML.
+pub(crate) fn scalar(text: &str) -> String {
+    let is_plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_./:-".contains(&b))
+        && !text.ends_with(':')
+        && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
+            .iter()
+            .any(|word| text.eq_ignore_ascii_case(word));
+    match is_plain {
+        true => text.to_owned(),
+        false => serde_json::Value::from(text).to_string(),
+    }
+}
+
+/// A text of several lines as a block scalar of YAML.
+pub(crate) fn block(text: &str) -> String {
+    format!("|\n{}", indented(text.trim_end(), 2))
+}
+
+/// Each line behind `by` blanks.
+pub(crate) fn indented(text: &str, by: usize) -> String {
+    let lines: Vec<String> = text.lines().map(|line| format!("{:by$}{line}", "")).collect();
+    lines.join("\n")
+}
+
+/// A text of several lines as a scalar of YAML that has exactly these bytes: a block where YAML would not change any, else in quotes.
+/// The block's lines are indented by `by`.
+pub(crate) fn exact(text: &str, by: usize) -> String {
+    let first = text.lines().find(|line| !line.is_empty()).unwrap_or_default();
+    let is_block = text.contains('\n')
+        && !first.is_empty()
+        && !first.starts_with([' ', '\t'])
+        && !text.ends_with("\n\n")
+        && text.chars().all(|c| c == '\n' || c == '\t' || is_printable(c));
+    if !is_block {
+        return quoted(text);
+    }
+    let header = if text.ends_with('\n') { "|" } else { "|-" };
+    text.lines().fold(header.to_owned(), |mut block, line| {
+        block.push('\n');
+        if !line.is_empty() {
+            block.push_str(&" ".repeat(by));
+            block.push_str(line);
+        }
+        block
+    })
+}
+
+/// Whether YAML 1.1 and 1.2 leave the character alone in a block.
+fn is_printable(c: char) -> bool {
+    !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
+}
+
+/// A text in double quotes. JSON leaves some characters as they are that YAML takes for line breaks.
+pub(crate) fn quoted(text: &str) -> String {
+    let json = serde_json::Value::from(text).to_string();
+    json.chars().fold(String::new(), |mut quoted, c| {
+        match is_printable(c) {
+            true => quoted.push(c),
+            false => {
+                let _ = write!(quoted, "\\u{:04x}", u32::from(c));
+            }
+        }
+        quoted
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back_byte_for_byte() {
+        for text in [
+            "one line",
+            "{{ with secret \"kv/x\" }}\nuser={{ .Data.user }}\n{{ end }}",
+            "a\nb\n",
+            "a\n\n\n  b\n \nc\n",
+            "\na\n",
+            "  a\nb\n",
+            "\n  a\nb",
+            "a\n\n",
+            "a\r\nb\n",
+            "a\tb\n\tc\n",
+            "\ta\nb",
+            "a\u{2028}b\nc\u{85}\u{feff}\u{7f}\n",
+            "a: b # c\n- d\n--- \n...\n",
+            "\n",
+            "",
+            "Zürich 🔑\n$(HOME)\n",
+        ] {
+            let entry = format!("- file: a\n  template: {}\n", exact(text, 4));
+            let annotation = format!("podkey.dev/files: {}\n", exact(&entry, 2));
+            let outer: serde_json::Value = serde_saphyr::from_str(&annotation).unwrap();
+            assert_eq!(outer["podkey.dev/files"], entry, "{annotation}");
+            let inner: serde_json::Value = serde_saphyr::from_str(&entry).unwrap();
+            assert_eq!(inner[0]["template"], text, "{entry}");
+        }
+    }
+}
