@@ -85,8 +85,8 @@ endef
 define static
 $(call static-flags,$(2),$(3))
 $(CARGO) build --quiet --locked --no-default-features --target $(2) --features webhook --release --bin podkey
-# Identical functions are kept once: the agent is in every pod.
-RUSTFLAGS="$$RUSTFLAGS -Clink-arg=--icf=all" $(CARGO) build --quiet --locked --no-default-features --target $(2) --features agent --profile agent --bin podkey-agent
+# Identical functions are kept once, and tables for unwinding are left out: the agent is in every pod.
+RUSTFLAGS="$$RUSTFLAGS -Clink-arg=--icf=all -Clink-arg=--no-eh-frame-hdr -Clink-arg=-T.ci/no-unwind-tables.ld" $(CARGO) build --quiet --locked --no-default-features --target $(2) --features agent --profile agent --bin podkey-agent
 install -D -m 755 $(TARGET_DIR)/$(2)/release/podkey dist/$(1)/podkey
 install -D -m 755 $(TARGET_DIR)/$(2)/agent/podkey-agent dist/$(1)/podkey-agent
 for binary in dist/$(1)/podkey dist/$(1)/podkey-agent; do
