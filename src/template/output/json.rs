@@ -130,7 +130,10 @@ impl<'a> JsonReader<'a> {
         let mut entries = Vec::new();
         self.space();
         if self.take(b'}') {
-            return Ok(GoValue::Map(Rc::new(GoMap::new(entries))));
+            return Ok(GoValue::Map(Rc::new(GoMap::new(
+                entries,
+                self.secret && !self.keep_numbers,
+            ))));
         }
         loop {
             self.space();
@@ -146,7 +149,10 @@ impl<'a> JsonReader<'a> {
             entries.push((key.into_boxed_str(), value));
             self.space();
             if self.take(b'}') {
-                return Ok(GoValue::Map(Rc::new(GoMap::new(entries))));
+                return Ok(GoValue::Map(Rc::new(GoMap::new(
+                    entries,
+                    self.secret && !self.keep_numbers,
+                ))));
             }
             if !self.take(b',') {
                 return self.fail(", or }");
