@@ -174,7 +174,7 @@ impl Pair {
 impl Injected {
     /// The place of each file below the volume, by path and by the containers that see the file there, from the mounts of the pod.
     pub(crate) fn readers(&self) -> BTreeMap<(String, String), PathBuf> {
-        let paths: Vec<String> = self.files().iter().map(|file| path(file)).collect();
+        let paths: Vec<String> = self.files().iter().map(path).collect();
         let lists = [&self.pod["spec"]["initContainers"], &self.pod["spec"]["containers"]];
         let containers = lists.into_iter().flat_map(|list| list.as_array().into_iter().flatten());
         let mut readers = BTreeMap::new();
