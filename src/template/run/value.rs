@@ -112,6 +112,8 @@ pub struct SecretAnswer {
     pub(crate) lease_duration: i64,
     pub(crate) renewable: bool,
     pub(crate) data: Rc<GoMap>,
+    /// How many JSON values the answer has.
+    pub(crate) size: usize,
 }
 
 /// What `pkiCert` gives.
