@@ -46,4 +46,6 @@ mod templates_job;
 mod templates_refresh;
 mod tls;
 mod token_uses;
+#[cfg(feature = "webhook")]
+mod vault_k8s;
 mod volume;
