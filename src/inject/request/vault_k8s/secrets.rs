@@ -197,9 +197,16 @@ fn default_template(template: DefaultTemplate, path: &str) -> String {
     }
 }
 
+/// The most segments of a path: the agent looks up the mount, and a rule is compared with a form of the path for each segment.
+const MAX_SEGMENTS: usize = 16;
+
 /// Parses a path of a template.
 fn path(text: &str) -> Result<ApiPath, String> {
     let path: ApiPath = spelling::parse(text, spelling::of_path)?;
+    let segments = path.segments().count();
+    if segments > MAX_SEGMENTS {
+        return Err(format!("has {segments} segments, allowed are {MAX_SEGMENTS}"));
+    }
     match path.has_placeholder() {
         true => Err("has a placeholder, which vault-k8s does not know".to_owned()),
         false => Ok(path),
@@ -228,6 +235,16 @@ fn destination(name: &str, keys: &NamedKeys<'_>, draft: &Draft<'_>, problems: &m
             return None;
         }
     };
+    if let Some(written) = directory
+        && let Err(why) = Destination::in_directory(&place, "x")
+    {
+        report_at(
+            Some(written),
+            &format!("cannot be a mount for secrets: it {why}"),
+            problems,
+        );
+        return None;
+    }
     let parsed = format!("{place}:{name}").parse::<Destination>();
     parsed
         .map_err(|why| match (directory, file, keys.secret.or(keys.template)) {
