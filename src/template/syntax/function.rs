@@ -114,6 +114,9 @@ impl KnownFunction {
         let shorter = || shorter.max_by_key(|f| f.name.len()).map(|f| f.name);
         Err(match nearest(name, FUNCTIONS.iter().map(|f| f.name)).or_else(shorter) {
             Some(near) => problem.hint(format!("Did you mean {near}?")),
+            None if name.starts_with(char::is_uppercase) => {
+                problem.hint(format!("A field has a dot in front: .{}", unquoted(name)))
+            }
             None => problem,
         })
     }

@@ -220,7 +220,10 @@ impl<'a> Lexer<'a> {
                 self.position = start;
                 self.identifier()
             }
-            c => self.fail(start, format!("unexpected {c:?} in an action")),
+            c => Err((
+                start,
+                Fault::syntax(format!("unexpected {c:?} in an action")).hint(way_out(c)),
+            )),
         }
     }
 
@@ -280,11 +283,7 @@ impl<'a> Lexer<'a> {
             return Ok(());
         }
         let found = self.peek().map(|c| format!("{c:?}")).unwrap_or_default();
-        let hint = if found == "'-'" {
-            r#"A name with - is written (index .Data.data "my-name")"#
-        } else {
-            ""
-        };
+        let hint = self.peek().map_or("", way_out);
         Err((
             self.position,
             Fault::syntax(format!("unexpected {found} in or after a name")).hint(hint),
@@ -364,4 +363,16 @@ impl<'a> Lexer<'a> {
 fn has_left_marker(text: &str) -> bool {
     let mut chars = text.chars();
     chars.next() == Some('-') && chars.next().is_some_and(is_space)
+}
+
+/// What an author probably means who writes this character where it cannot stand.
+fn way_out(c: char) -> &'static str {
+    match c {
+        '-' => r#"A name with - is written (index .Data.data "my-name")"#,
+        '/' => r#"A path is written in double quotes, as in "kv/data/app""#,
+        '[' => r#"An element is written (index .Data.data "name")"#,
+        '}' => "An action ends with two braces, or with the second text of `delims`",
+        '\u{2018}'..='\u{201f}' | '\u{ab}' | '\u{bb}' => "Write the plain quote \"",
+        _ => "",
+    }
 }

@@ -25,7 +25,8 @@ pub(crate) fn string(text: &str) -> Result<Box<[u8]>, Fault> {
 /// The code of a character literal, quotes included in `text`.
 pub(crate) fn character(text: &str) -> Result<i64, Fault> {
     let inner = text.get(1..text.len().saturating_sub(1)).unwrap_or_default();
-    let wrong = || Fault::syntax("the character between ' and ' is not valid");
+    let wrong =
+        || Fault::syntax("the character between ' and ' is not valid").hint("A text is written in double quotes");
     if inner.is_empty() {
         return Err(wrong());
     }

@@ -131,7 +131,14 @@ impl<'a> Parser<'a> {
             LexToken::Right => format!("the end of the action ({})", self.right),
             _ => self.source(item).chars().take(24).collect(),
         };
-        fail(item.start, format!("unexpected {found}: expected {expected}"))
+        let problem = Fault::syntax(format!("unexpected {found}: expected {expected}"));
+        Err((
+            item.start,
+            match found.starts_with('=') {
+                true => problem.hint("Two values are compared with eq, as in {{ if eq .a \"b\" }}"),
+                false => problem,
+            },
+        ))
     }
 
     fn expect_right(&mut self, after: &str) -> Parsed<()> {

@@ -194,7 +194,7 @@ fn a_writer_that_is_killed_at_any_moment_leaves_a_whole_generation() {
     if let Some(dir) = std::env::var_os(DIRECTORY) {
         let dir = PathBuf::from(dir);
         let mut generations = open(&dir);
-        for change in 0_u64.. {
+        for change in 1_u64.. {
             let text = "x".repeat((change % 7000) as usize) + &change.to_string();
             // Another name each time too.
             put(
