@@ -45,5 +45,6 @@ mod templates_init;
 mod templates_job;
 mod templates_refresh;
 mod tls;
+mod token_file;
 mod token_uses;
 mod volume;
