@@ -22,7 +22,7 @@ pub(super) fn check(request: &InjectionRequest, config: &Config, problems: &mut 
 /// The warning of a pod whose containers get the client token.
 pub(super) fn warning(survey: &Survey<'_>, request: &InjectionRequest) -> Option<String> {
     request.token_file.as_ref()?;
-    let mode = survey.default_mode;
+    let mode = survey.token_mode();
     Some(format!(
         "podkey: {INJECT_TOKEN}: the containers hold a client token (mode {mode}), good for all that the role may do"
     ))

@@ -41,7 +41,7 @@ pub(crate) fn plan<'c>(
         files: files.filter_map(|file| file.for_init(survey.default_mode)).collect(),
         token_file: request.token_file.clone().map(|file| TokenFile {
             file,
-            mode: survey.default_mode,
+            mode: survey.token_mode(),
         }),
         env: request.env.clone(),
         env_mode: match request.has_variables() {
