@@ -24,7 +24,7 @@ pub enum Destination {
     /// A template such as `web/{{ .SecretKey }}`: one file below [`SECRETS_DIR`] for each field of the secret.
     EachField(FieldName),
     /// A file in a directory that is mounted at a path of its own, as vault-k8s mounts `/vault/secrets`. Written as
-    /// `/vault/secrets:db-creds`: no other destination has a colon. [`Self::in_directory`] makes only valid ones.
+    /// `/vault/secrets:db-creds`: no other destination has a colon. Only `in_directory` makes them, from valid parts.
     InDirectory {
         /// The absolute path of the directory.
         directory: String,

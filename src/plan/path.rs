@@ -35,7 +35,7 @@ impl ApiPath {
         self.0.split('/')
     }
 
-    /// The paths that the agent may read after it has looked up the mount ([`super::MountLookup`]): the path as written, and the paths
+    /// The paths that the agent may read after it has looked up the mount (`MountLookup`): the path as written, and the paths
     /// with `data` behind each possible mount of KV v2. Where consul-template leaves a path as it is (`data`, `metadata` or `subkeys`
     /// behind the mount), there is no form.
     /// <https://github.com/hashicorp/consul-template/blob/main/dependency/vault_read.go> (`shimKVv2Path`)

@@ -85,6 +85,9 @@ pub enum RenderError {
     /// A template cannot make the file.
     #[error("{0}")]
     Template(#[from] TemplateError),
+    /// The secrets of a template have more values than the limit.
+    #[error("the secrets that it reads have more than {0} values together")]
+    TooManyValues(usize),
     /// The plan contradicts itself.
     #[error("{0}")]
     Plan(&'static str),

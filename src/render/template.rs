@@ -20,15 +20,7 @@ pub(crate) fn render_template<P>(
     template: &TemplateContent<P>,
     answers: &[Option<&[u8]>],
 ) -> Result<RenderedTemplate, RenderError> {
-    let mut secrets = Vec::with_capacity(answers.len());
-    for answer in answers {
-        let secret = answer.map(SecretAnswer::from_answer).transpose();
-        secrets.push(
-            secret
-                .map_err(|_| RenderError::Plan("an answer of the server is not a JSON object"))?
-                .map(Rc::new),
-        );
-    }
+    let secrets = parsed(answers)?;
     let calls = template.parsed().calls();
     let lookup = |call: &SecretCall| {
         let index = calls.iter().position(|known| known == call)?;
@@ -41,4 +33,64 @@ pub(crate) fn render_template<P>(
         bytes: output.bytes.into(),
         printed: output.secrets.into_iter().map(Secret::from).collect(),
     })
+}
+
+/// The most JSON values of all secrets of one template: they are in memory together.
+const MAX_VALUES: usize = 250_000;
+
+/// The answers, each parsed once.
+fn parsed(answers: &[Option<&[u8]>]) -> Result<Vec<Option<Rc<SecretAnswer>>>, RenderError> {
+    let mut parsed: Vec<Option<Rc<SecretAnswer>>> = Vec::with_capacity(answers.len());
+    let mut values = 0;
+    for answer in answers {
+        let same = answers
+            .iter()
+            .take(parsed.len())
+            .position(|earlier| is_same(earlier, answer));
+        if let Some(earlier) = same.and_then(|index| parsed.get(index)) {
+            parsed.push(earlier.clone());
+            continue;
+        }
+        let secret = answer.map(SecretAnswer::from_answer).transpose();
+        let secret = secret.map_err(|_| RenderError::Plan("an answer of the server is not a JSON object"))?;
+        values += secret.as_ref().map_or(0, SecretAnswer::size);
+        if values > MAX_VALUES {
+            return Err(RenderError::TooManyValues(MAX_VALUES));
+        }
+        parsed.push(secret.map(Rc::new));
+    }
+    Ok(parsed)
+}
+
+/// Whether two answers are one buffer: calls with equal requests have one answer.
+fn is_same(a: &Option<&[u8]>, b: &Option<&[u8]>) -> bool {
+    matches!((a, b), (Some(a), Some(b)) if std::ptr::eq(*a, *b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::template::MissingField;
+
+    fn template(calls: usize) -> TemplateContent {
+        let text = "{{ with secret \"kv/data/a\" }}{{ .Data.k }}{{ end }}".repeat(calls);
+        TemplateContent::parse(&text, None, MissingField::Fail, |path| {
+            path.parse().map_err(|why: crate::plan::Invalid| why.to_string())
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn an_answer_that_many_calls_share_counts_once() {
+        let answer = format!("{{\"data\":{{\"k\":\"v\",\"list\":[{}1]}}}}", "1,".repeat(60_000));
+        let answers = vec![Some(answer.as_bytes()); 64];
+        assert_eq!(
+            render_template(&template(64), &answers).unwrap().bytes.expose(),
+            "v".repeat(64).as_bytes()
+        );
+        let copies: Vec<String> = vec![answer; 5];
+        let answers: Vec<_> = copies.iter().map(|copy| Some(copy.as_bytes())).collect();
+        let error = render_template(&template(5), &answers).map(drop).unwrap_err();
+        assert_eq!(error, RenderError::TooManyValues(MAX_VALUES));
+    }
 }

@@ -47,4 +47,6 @@ mod templates_refresh;
 mod tls;
 mod token_file;
 mod token_uses;
+#[cfg(feature = "webhook")]
+mod vault_k8s;
 mod volume;

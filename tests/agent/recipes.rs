@@ -211,7 +211,7 @@ fn plan(recipe: &Recipe) -> Value {
 }
 
 /// The plan of the first container in the patch that has one.
-fn plan_in(value: &Value) -> Option<Value> {
+pub(crate) fn plan_in(value: &Value) -> Option<Value> {
     if value["name"] == PLAN_ENV {
         return serde_json::from_str(value["value"].as_str()?).ok();
     }

@@ -202,19 +202,32 @@ fn printed_secrets_are_reported() {
         ),
         ("{{ .list }}", vec!["hidden-a", "hidden-b"]),
         ("{{ .port }}", vec!["5432"]),
+        ("{{ (parseJSON .json).inner }}", vec!["hidden-inner"]),
+        ("{{ (parseJSON .json).pin }}", vec!["1.234567e+06"]),
         (
-            "{{ (parseJSON .json).inner }}",
+            "{{ printf \"%.0f\" (parseJSON .json).pin }}",
+            vec!["1.234567e+06", "1234567"],
+        ),
+        (
+            "{{ range $k, $v := parseJSON .json }}{{ $k }}{{ end }}",
+            vec!["inner", "pin"],
+        ),
+        // The file does not have these values: it must not be possible to find them beside the file either.
+        ("{{ slice .user 0 6 }}", vec!["hidden"]),
+        ("{{ trimPrefix \"hidden-\" .user }}", vec!["user"]),
+        ("{{ index (split \"-\" .user) 1 }}", vec!["user"]),
+        ("{{ printf \"%.3s\" .password }}", vec!["hid"]),
+        ("{{ if eq (base64Encode .password) \"x\" }}{{ end }}", vec![]),
+        ("{{ $x := print .password }}{{ .user }}", vec!["hidden-user"]),
+        (
+            "{{ printf \"%s:%s\" .user .password | base64Encode }}",
             vec![
-                "1.234567e+06",
-                "hidden-inner",
-                "{\"inner\":\"hidden-inner\",\"pin\":1234567}",
+                "aGlkZGVuLXVzZXI6aGlkZGVuLXBhc3M=",
+                "hidden-pass",
+                "hidden-user",
+                "hidden-user:hidden-pass",
             ],
         ),
-        (
-            "{{ (parseJSON .json).pin }}",
-            vec!["1.234567e+06", "{\"inner\":\"hidden-inner\",\"pin\":1234567}"],
-        ),
-        ("{{ slice .user 0 6 }}", vec!["hidden", "hidden-user"]),
     ] {
         let found: Vec<String> = render(&within(inner))
             .unwrap()
@@ -223,6 +236,23 @@ fn printed_secrets_are_reported() {
             .map(|s| String::from_utf8_lossy(s).into_owned())
             .collect();
         assert_eq!(found, expected, "{inner}");
+    }
+}
+
+#[test]
+fn a_hash_of_a_secret_is_printed_and_the_secret_is_not() {
+    let secrets = render(&within("{{ sha256Hex .password }}")).unwrap().secrets;
+    assert_eq!(secrets.len(), 1);
+    assert_eq!(secrets.first().unwrap().len(), 64);
+}
+
+#[test]
+fn an_error_does_not_name_the_keys_of_a_parsed_text() {
+    for inner in ["{{ (parseJSON .json).missing }}", "{{ (parseJSON .json).inne }}"] {
+        let error = error(inner);
+        assert_eq!(error.kind, ErrorKind::Missing);
+        assert!(!format!("{error:?}").contains("inner\""), "{error:?}");
+        assert!(!format!("{error}").contains("pin"), "{error}");
     }
 }
 

@@ -67,7 +67,7 @@ impl Failure {
                 ExitCode::BadData,
                 "rename the field, or deliver single fields with `key`",
             ),
-            RenderError::Plan(_) | RenderError::Template(_) => {
+            RenderError::Plan(_) | RenderError::Template(_) | RenderError::TooManyValues(_) => {
                 (ExitCode::Setup, "correct the annotation podkey.dev/files")
             }
         };
@@ -77,8 +77,16 @@ impl Failure {
     /// The template cannot make the file.
     pub(in crate::agent) fn template(error: &RenderError, file: &Destination) -> Self {
         let message = format!("the template of {file}: {error}");
-        let RenderError::Template(error) = error else {
-            return Self::new(ExitCode::NotVault, message, "");
+        let error = match error {
+            RenderError::Template(error) => error,
+            RenderError::TooManyValues(_) => {
+                return Self::new(
+                    ExitCode::BadData,
+                    message,
+                    "make several templates of it, or store smaller secrets",
+                );
+            }
+            _ => return Self::new(ExitCode::NotVault, message, ""),
         };
         let code = match error.kind {
             ErrorKind::Missing => ExitCode::NotFound,

@@ -29,13 +29,14 @@ struct JsonReader<'a> {
     values: usize,
 }
 
-/// Reads a server's answer: its numbers stay as they are written, its values are secret.
-pub(crate) fn answer(text: &[u8]) -> Result<Parsed, String> {
-    let value = JsonReader::new(text, true, true).whole()?;
-    Ok(match value {
+/// Reads a server's answer, and counts its values: its numbers stay as they are written, its values are secret.
+pub(crate) fn answer(text: &[u8]) -> Result<(Parsed, usize), String> {
+    let mut reader = JsonReader::new(text, true, true);
+    let parsed = match reader.whole()? {
         GoValue::Map(map) => Parsed::Object(Rc::unwrap_or_clone(map)),
         _ => Parsed::Other,
-    })
+    };
+    Ok((parsed, reader.values))
 }
 
 /// `parseJSON`: its numbers become floats.
@@ -129,7 +130,10 @@ impl<'a> JsonReader<'a> {
         let mut entries = Vec::new();
         self.space();
         if self.take(b'}') {
-            return Ok(GoValue::Map(Rc::new(GoMap::new(entries))));
+            return Ok(GoValue::Map(Rc::new(GoMap::new(
+                entries,
+                self.secret && !self.keep_numbers,
+            ))));
         }
         loop {
             self.space();
@@ -145,7 +149,10 @@ impl<'a> JsonReader<'a> {
             entries.push((key.into_boxed_str(), value));
             self.space();
             if self.take(b'}') {
-                return Ok(GoValue::Map(Rc::new(GoMap::new(entries))));
+                return Ok(GoValue::Map(Rc::new(GoMap::new(
+                    entries,
+                    self.secret && !self.keep_numbers,
+                ))));
             }
             if !self.take(b',') {
                 return self.fail(", or }");

@@ -13,7 +13,7 @@ impl SecretAnswer {
     ///
     /// The body is not a JSON object, or its `data` is not one, or a bound is exceeded.
     pub fn from_answer(body: &[u8]) -> Result<Self, String> {
-        let json::Parsed::Object(answer) = json::answer(body)? else {
+        let (json::Parsed::Object(answer), size) = json::answer(body)? else {
             return Err("the answer is not a JSON object".to_owned());
         };
         let data = match answer.get("data") {
@@ -37,6 +37,12 @@ impl SecretAnswer {
             lease_duration,
             renewable: matches!(answer.get("renewable"), Some(GoValue::Bool(true))),
             data,
+            size,
         })
+    }
+
+    /// How many JSON values the answer has: its memory is up to 60 bytes for each.
+    pub fn size(&self) -> usize {
+        self.size
     }
 }

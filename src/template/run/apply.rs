@@ -4,11 +4,10 @@ use std::rc::Rc;
 
 use crate::template::error::Fault;
 use crate::template::missing::MissingField;
-use crate::template::output::print;
 use crate::template::run::builtin;
 use crate::template::run::certificate;
 use crate::template::run::eval::{Eval, Outcome};
-use crate::template::run::sink::Sink;
+use crate::template::run::printed::PrintedSecrets;
 use crate::template::run::value::GoValue;
 use crate::template::syntax::ast::{At, Expr, ExprKind};
 use crate::template::syntax::call::SecretFunction;
@@ -47,15 +46,26 @@ impl<'t> Eval<'t> {
             return self.index(at, &arguments);
         }
         if function.makes_text() {
-            self.note_made(function, at, &arguments)?;
+            self.charge_arguments(function, at, &arguments)?;
         }
         self.charge(at, builtin::cost_of_comparing(function.id, &arguments))?;
         let limit = self.out.limit();
-        let value = builtin::call(function.id, &arguments, limit).map_err(located)?;
+        let mut value = builtin::call(function.id, &arguments, limit).map_err(located)?;
         if matches!(function.id, Id::ParseJson | Id::ParseYaml) && arguments.iter().any(GoValue::is_secret) {
-            self.note_numbers(&value);
+            self.printed.parsed(&value);
         }
         self.charge(at, builtin::cost(&value))?;
+        if function.makes_text() {
+            let searched = PrintedSecrets::searched(function, &arguments);
+            self.charge(at, (builtin::cost(&value) / 4).saturating_mul(searched))?;
+            if let GoValue::Text(text) = &value
+                && !text.is_secret()
+                && arguments.iter().any(|argument| self.printed.has_number(argument))
+            {
+                value = GoValue::text(text.bytes(), true);
+            }
+            self.printed.made(function, &value, &arguments);
+        }
         Ok(value)
     }
 
@@ -75,8 +85,8 @@ impl<'t> Eval<'t> {
         Ok(item)
     }
 
-    /// Counts what a function reads, and notes the secrets that it makes a text of.
-    fn note_made(&mut self, function: &KnownFunction, at: At, arguments: &[GoValue]) -> Outcome<()> {
+    /// Counts what a function reads, and refuses to print what is missing.
+    fn charge_arguments(&mut self, function: &KnownFunction, at: At, arguments: &[GoValue]) -> Outcome<()> {
         for argument in arguments {
             self.charge(at, builtin::cost(argument))?;
             if argument.is_nil() && self.missing == MissingField::Fail && function.prints() {
@@ -86,26 +96,8 @@ impl<'t> Eval<'t> {
                         .hint("For a default write (or VALUE \"default\")"),
                 ));
             }
-            argument.secrets(&mut |t| {
-                self.secrets.insert(t.bytes().to_vec());
-            });
         }
         Ok(())
-    }
-
-    /// Notes the numbers of a secret that was parsed: they do not know that they are secret.
-    fn note_numbers(&mut self, value: &GoValue) {
-        match value {
-            GoValue::List(list) => list.iter().for_each(|v| self.note_numbers(v)),
-            GoValue::Map(map) => map.values().for_each(|v| self.note_numbers(v)),
-            GoValue::AnyMap(map) => map.iter().for_each(|(_, v)| self.note_numbers(v)),
-            GoValue::Int(_) | GoValue::Uint(_) | GoValue::Float(_) => {
-                let mut text = Sink::new(64);
-                print::plain(&mut text, value);
-                self.secrets.insert(text.bytes().to_vec());
-            }
-            _ => {}
-        }
     }
 
     fn and_or(&mut self, dot: &GoValue, or: bool, words: &'t [Expr], piped: Option<GoValue>) -> Outcome<GoValue> {

@@ -8,6 +8,7 @@ use crate::template::missing::MissingField;
 use crate::template::output::print;
 use crate::template::run::builtin;
 use crate::template::run::field::{self, Field};
+use crate::template::run::printed::PrintedSecrets;
 use crate::template::run::sink::Sink;
 use crate::template::run::value::{GoText, GoValue, SecretAnswer};
 use crate::template::syntax::ast::{At, Branch, Command, Expr, ExprKind, Pipe, Range, TemplateNode};
@@ -63,13 +64,13 @@ impl Template {
             all_steps: bounds.steps,
             out: Sink::new(bounds.output),
             variables: vec![("$", GoValue::Invalid)],
-            secrets: BTreeSet::new(),
+            printed: PrintedSecrets::default(),
         };
         match eval.nodes(&GoValue::Invalid, &self.nodes) {
             Ok(_) => {}
             Err((at, problem)) => return Err(problem.at(&self.text, at as usize)),
         }
-        let secrets = eval.secrets;
+        let secrets = eval.printed.into_values();
         let bytes = eval
             .out
             .finish()
@@ -96,7 +97,7 @@ pub(crate) struct Eval<'t> {
     all_steps: u64,
     pub(crate) out: Sink,
     variables: Vec<(&'t str, GoValue)>,
-    pub(crate) secrets: BTreeSet<Vec<u8>>,
+    pub(crate) printed: PrintedSecrets,
 }
 
 impl<'t> Eval<'t> {
@@ -175,9 +176,7 @@ impl<'t> Eval<'t> {
                 ));
             }
             value => {
-                value.secrets(&mut |t| {
-                    self.secrets.insert(t.bytes().to_vec());
-                });
+                self.printed.print(value);
                 print::plain(&mut self.out, value);
             }
         }
@@ -237,17 +236,16 @@ impl<'t> Eval<'t> {
             // Go ends only this range here, although its parser requires an outer range.
             return Ok(if flow == Flow::Break { Flow::Next } else { flow });
         }
-        let mut keys = if let GoValue::Map(m) = &value {
-            Some(m.iter())
-        } else {
-            None
+        let (mut keys, secret_keys) = match &value {
+            GoValue::Map(map) => (Some(map.iter()), map.has_secret_keys()),
+            _ => (None, false),
         };
         for i in 0..count {
             self.charge(at, 1)?;
             let place = usize::try_from(i).unwrap_or(usize::MAX);
             let (key, element) = match &mut keys {
                 Some(entries) => entries.next().map_or((GoValue::Invalid, GoValue::Invalid), |(k, v)| {
-                    (GoValue::text(k.as_bytes(), false), v.clone())
+                    (GoValue::text(k.as_bytes(), secret_keys), v.clone())
                 }),
                 None => element(&value, place),
             };

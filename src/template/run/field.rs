@@ -76,6 +76,9 @@ fn of_map(map: &GoMap, field: &Field<'_>) -> Result<GoValue, Fault> {
 }
 
 fn missing(map: &GoMap, name: &str) -> Fault {
+    if map.has_secret_keys() {
+        return Fault::missing(format!("there is no field {}", unquoted(name)));
+    }
     let mut names: Vec<String> = map.keys().take(MAX_NAMES).map(unquoted).collect();
     if map.len() > MAX_NAMES {
         names.push("…".to_owned());

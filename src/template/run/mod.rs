@@ -6,6 +6,7 @@ mod builtin;
 mod certificate;
 mod eval;
 mod field;
+mod printed;
 
 pub(crate) mod sink;
 pub(crate) mod value;

@@ -62,18 +62,26 @@ pub(crate) enum GoValue {
 #[derive(Clone, Default)]
 pub(crate) struct GoMap {
     entries: Box<[(Box<str>, GoValue)]>,
+    /// The names come from a secret's value, which was parsed. (The names of a secret's fields are no secrets.)
+    secret_keys: bool,
 }
 
 impl GoMap {
     /// Makes a map. Of equal names the last one counts.
-    pub(crate) fn new(mut entries: Vec<(Box<str>, GoValue)>) -> Self {
+    pub(crate) fn new(mut entries: Vec<(Box<str>, GoValue)>, secret_keys: bool) -> Self {
         entries.sort_by(|(a, _), (b, _)| a.cmp(b));
         entries.reverse();
         entries.dedup_by(|(a, _), (b, _)| a == b);
         entries.reverse();
         Self {
             entries: entries.into(),
+            secret_keys,
         }
+    }
+
+    /// Whether the names are values of a secret.
+    pub(crate) fn has_secret_keys(&self) -> bool {
+        self.secret_keys
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&GoValue> {
@@ -112,6 +120,8 @@ pub struct SecretAnswer {
     pub(crate) lease_duration: i64,
     pub(crate) renewable: bool,
     pub(crate) data: Rc<GoMap>,
+    /// How many JSON values the answer has.
+    pub(crate) size: usize,
 }
 
 /// What `pkiCert` gives.
@@ -199,7 +209,7 @@ impl GoValue {
             Self::Number(t) | Self::Text(t) => t.is_secret(),
             Self::List(l) => l.iter().any(Self::is_secret),
             Self::Strings(l) => l.iter().any(GoText::is_secret),
-            Self::Map(m) => m.values().any(Self::is_secret),
+            Self::Map(m) => (m.secret_keys && !m.is_empty()) || m.values().any(Self::is_secret),
             Self::AnyMap(m) => m.iter().any(|(k, v)| k.is_secret() || v.is_secret()),
             Self::Certificate(_) => true,
             _ => false,
@@ -212,7 +222,12 @@ impl GoValue {
             Self::Number(t) | Self::Text(t) if t.is_secret() => each(t),
             Self::List(l) => l.iter().for_each(|v| v.secrets(each)),
             Self::Strings(l) => l.iter().filter(|t| t.is_secret()).for_each(each),
-            Self::Map(m) => m.values().for_each(|v| v.secrets(each)),
+            Self::Map(m) => m.iter().for_each(|(name, value)| {
+                if m.secret_keys {
+                    each(&GoText::new(name, true));
+                }
+                value.secrets(each);
+            }),
             Self::AnyMap(m) => m.iter().for_each(|(k, v)| {
                 k.secrets(each);
                 v.secrets(each);

@@ -137,6 +137,32 @@ impl KnownFunction {
         )
     }
 
+    /// Whether everybody who has the result of the function can find out each argument, as from base64.
+    pub(crate) fn keeps_its_arguments(&self) -> bool {
+        matches!(
+            self.id,
+            Id::Html
+                | Id::Js
+                | Id::UrlQuery
+                | Id::Print
+                | Id::Println
+                | Id::Base64Encode
+                | Id::Base64Decode
+                | Id::Base64UrlEncode
+                | Id::Base64UrlDecode
+                | Id::ToJson
+                | Id::ToJsonPretty
+                | Id::ToUnescapedJson
+                | Id::ToUnescapedJsonPretty
+                | Id::ToYaml
+                | Id::ToLower
+                | Id::ToUpper
+                | Id::ToTitle
+                | Id::Indent
+                | Id::Join
+        )
+    }
+
     /// Whether the function prints its arguments: a missing value would become `<nil>` or `<no value>`.
     pub(crate) fn prints(&self) -> bool {
         matches!(

@@ -1,4 +1,4 @@
-//! consul-template's functions that podkey does not offer, and why.
+//! Functions of consul-template that podkey does not offer, and functions of Helm that authors take for them, each with the reason.
 
 const MACHINE: &str = "it reads the environment, the files or the network of the agent, which are not those of the pod";
 const RUNS: &str = "it runs a program or writes a file in the agent";
@@ -9,6 +9,7 @@ const NUMBERS: &str = "it computes with numbers, and podkey only puts values int
 const DEBUG: &str = "it prints values for debugging";
 const PLAIN: &str = "Write the value as text in the template";
 const STATE: &str = "it stores or makes maps, and a template only prints values";
+const OF_OTHERS: &str = "it is a function of Helm's charts, and not of consul-template";
 const PARSE: &str = "the numbers of a secret are printed as the server writes them";
 
 /// Names of <https://github.com/hashicorp/consul-template/blob/main/docs/templating-language.md>, why podkey does not offer them, and
@@ -33,10 +34,20 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
     (&["containsAll", "containsAny", "containsNone", "containsNotAll", "in"], "few templates use it", "Use contains, with and, or and not"),
     (&["toTOML"], "no file format of podkey needs it", "Write the TOML as text around the values"),
     (&["md5sum", "hmacSHA256Hex"], "few templates use it", "Use sha256Hex"),
+    (&["quote"], OF_OTHERS, "Use printf \"%q\", or toJSON for JSON and YAML"),
+    (&["squote"], OF_OTHERS, "Write the quotes as text around the value"),
+    (&["b64enc"], OF_OTHERS, "Use base64Encode"),
+    (&["b64dec"], OF_OTHERS, "Use base64Decode"),
+    (&["upper"], OF_OTHERS, "Use toUpper"),
+    (&["lower"], OF_OTHERS, "Use toLower"),
+    (&["replace"], OF_OTHERS, "Use replaceAll"),
+    (&["default", "coalesce"], OF_OTHERS, "Use or: {{ or (index .Data.data \"port\") \"5432\" }}"),
+    (&["nindent"], OF_OTHERS, "Use indent, with a line break in front"),
+    (&["include", "tpl", "lookup", "required"], OF_OTHERS, "Write the text in its place"),
     (&["call"], "no value of a template is a function", "Write the name of the function itself"),
 ];
 
-/// Why a function is not offered, and what to write in its place. None: consul-template has no function of that name.
+/// Why a function is not offered, and what to write in its place. None: neither consul-template nor Helm has a function of that name.
 pub(crate) fn reason(name: &str) -> Option<(&'static str, &'static str)> {
     if name.starts_with("sprig_") {
         return Some((

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::theirs::{TheirFile, Theirs};
+use super::theirs::{self, Theirs};
 use crate::cli::migrate::output::{exact, quoted, scalar};
 use crate::inject::Pod;
 use crate::inject::keys::{AUTH_MOUNT, CONTAINERS, FILES, JOB_HOOKS, ON_CHANGE, REFRESH, ROLE};
-use crate::plan::SECRETS_DIR;
+use crate::plan::{Destination, OnChange, SECRETS_DIR};
 
 /// The replacement of one pod template's annotations.
 #[derive(Default)]
@@ -61,7 +61,7 @@ impl Replacement {
         }
         let mut entries = String::new();
         for file in &theirs.files {
-            let place = place(file, theirs);
+            let place = place(theirs, &file.directory, &file.name);
             let _ = writeln!(entries, "- file: {}", scalar(&place));
             let _ = writeln!(entries, "  mode: {}", quoted(&file.mode));
             if let Some([left, right]) = &file.delims {
@@ -84,10 +84,11 @@ impl Replacement {
 
     /// Files that are kept fresh lie below podkey's own directory.
     fn moved(&mut self, theirs: &Theirs, pod: &Value) {
-        for file in &theirs.files {
-            self.changes
-                .push(format!("{} becomes {SECRETS_DIR}/{}", file.path(), place(file, theirs)));
-        }
+        let moved = theirs.places().map(|(directory, name)| {
+            let place = place(theirs, directory, name);
+            format!("{} becomes {SECRETS_DIR}/{place}", theirs::path(directory, name))
+        });
+        self.changes.extend(moved);
         let mut directories: Vec<_> = theirs.files.iter().map(|file| file.directory.as_str()).collect();
         directories.sort_unstable();
         directories.dedup();
@@ -125,7 +126,8 @@ impl Replacement {
         let Some(interval) = &theirs.refresh else { return };
         self.annotations.push((REFRESH, scalar(interval)));
         if !theirs.on_change.is_empty() {
-            let actions: String = theirs.on_change.iter().map(|action| format!("{action}\n")).collect();
+            let actions = theirs.on_change.iter().map(|change| action(theirs, change) + "\n");
+            let actions: String = actions.collect();
             self.annotations.push((ON_CHANGE, exact(&actions, 2)));
         }
     }
@@ -155,14 +157,26 @@ impl Replacement {
     }
 }
 
-/// What the entry's `file` says. Two files of one name in several directories keep their directories.
-fn place(file: &TheirFile, theirs: &Theirs) -> String {
+/// What the entry's `file` says of the file with the path `name` below the directory. Two files of one name in several directories
+/// keep their directories.
+fn place(theirs: &Theirs, directory: &str, name: &str) -> String {
+    let path = theirs::path(directory, name);
     if theirs.refresh.is_none() {
-        return file.path();
+        return path;
     }
-    let same_name = theirs.files.iter().filter(|other| other.name == file.name).count();
-    match same_name {
-        1 => file.name.clone(),
-        _ => file.path().trim_start_matches('/').to_owned(),
+    let is_ambiguous = theirs.places().any(|(other, same)| same == name && other != directory);
+    match is_ambiguous {
+        false => name.to_owned(),
+        true => path.trim_start_matches('/').to_owned(),
+    }
+}
+
+/// The action as `podkey.dev/on-change` has it: the file that is touched lies beside the files that are kept fresh.
+fn action(theirs: &Theirs, action: &OnChange) -> String {
+    match action {
+        OnChange::Touch(Destination::InDirectory { directory, name }) => {
+            format!("touch:{}", place(theirs, directory, name))
+        }
+        action => action.to_string(),
     }
 }

@@ -16,7 +16,7 @@ pub(super) struct Theirs {
     pub(super) containers: Vec<String>,
     /// None: the files are written once.
     pub(super) refresh: Option<String>,
-    pub(super) on_change: Vec<String>,
+    pub(super) on_change: Vec<OnChange>,
     /// Changes of the pod's spec.
     pub(super) changes: Vec<String>,
     pub(super) notes: Vec<String>,
@@ -41,11 +41,9 @@ pub(super) struct TheirFile {
     pub(super) read_paths: Vec<String>,
 }
 
-impl TheirFile {
-    /// Where the containers see the file.
-    pub(super) fn path(&self) -> String {
-        format!("{}/{}", self.directory.trim_end_matches('/'), self.name)
-    }
+/// Where the containers see the file with the path `name` below the directory.
+pub(super) fn path(directory: &str, name: &str) -> String {
+    format!("{}/{name}", directory.trim_end_matches('/'))
 }
 
 /// None: vault-k8s would not inject the pod.
@@ -61,7 +59,7 @@ pub(super) fn of(pod: &Pod<'_>, namespace: &str) -> Option<Theirs> {
         auth_mount: request.auth_mount.as_ref().map(|mount| mount.as_str().to_owned()),
         files: request.files.iter().filter_map(file).collect(),
         refresh: request.refresh.given().map(|interval| interval.to_string()),
-        on_change: request.on_change.iter().map(action).collect(),
+        on_change: request.on_change.clone(),
         problems: problems
             .iter()
             .map(|problem| format!("{}: {}", problem.key, problem.message))
@@ -108,14 +106,6 @@ fn file(request: &FileRequest) -> Option<TheirFile> {
     })
 }
 
-/// The action as `podkey.dev/on-change` has it: the file that is touched lies beside the files that are kept fresh.
-fn action(action: &OnChange) -> String {
-    match action {
-        OnChange::Touch(Destination::InDirectory { name, .. }) => format!("touch:{name}"),
-        action => action.to_string(),
-    }
-}
-
 /// The names of the containers that get the files, in the pod's order.
 fn containers(pod: &Pod<'_>, asked: &VaultK8sRequest) -> Vec<String> {
     let is_named = |name: &str| {
@@ -128,6 +118,16 @@ fn containers(pod: &Pod<'_>, asked: &VaultK8sRequest) -> Vec<String> {
 }
 
 impl Theirs {
+    /// Directory and name of each file, then of each file that is touched after a change.
+    pub(super) fn places(&self) -> impl Iterator<Item = (&str, &str)> {
+        let files = self.files.iter().map(|file| (&*file.directory, &*file.name));
+        let touched = self.on_change.iter().filter_map(|action| match action {
+            OnChange::Touch(Destination::InDirectory { directory, name }) => Some((&**directory, &**name)),
+            _ => None,
+        });
+        files.chain(touched)
+    }
+
     /// What no annotation of podkey's says.
     fn circumstances(&mut self, asked: &VaultK8sRequest) {
         self.notes.extend(asked.warnings.iter().cloned());

@@ -10,18 +10,25 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "../support/mod.rs"]
+mod support;
+
+mod delivered;
+mod pairs;
+
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use podkey::cli::inject::offline;
 use podkey::inject::Config;
 use podkey::inject::vocabulary::{Suffix, Treatment, vault_k8s_keys};
 use serde_json::{Value, json};
 
+use crate::pairs::{Injected, Pair, folders, migrated, pairs, path, plan};
+
 const PAGE: &str = "docs/from-vault-k8s.md";
-/// What the keys of vault-k8s and of openbao-k8s begin with.
-const THEIR_PREFIXES: [&str; 2] = ["vault.hashicorp.com/", "openbao.org/"];
 
 /// What is printed, on both streams, and the exit code.
 fn migrate(folder: &Path, files: &[&str]) -> String {
@@ -38,13 +45,6 @@ fn migrate(folder: &Path, files: &[&str]) -> String {
         text(output.stderr),
         output.status.code().unwrap()
     )
-}
-
-fn folders(parent: &str) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(parent).unwrap().map(|entry| entry.unwrap().path());
-    let mut folders: Vec<_> = entries.filter(|path| path.is_dir()).collect();
-    folders.sort();
-    folders
 }
 
 #[test]
@@ -93,148 +93,39 @@ fn several_files_are_shown_as_one_yaml_stream_and_an_unreadable_file_is_an_error
     }
 }
 
-/// What is printed for one pod: the annotations, and whether everything is carried over.
-fn migrated(pod: &Value) -> (Value, bool, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_podkey"))
-        .args(["migrate", "vault-k8s", "-f", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    serde_json::to_writer(child.stdin.take().unwrap(), pod).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let annotations = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
-    (annotations, output.status.success(), text)
-}
-
-fn is_theirs(key: &str) -> bool {
-    THEIR_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
-}
-
-/// The plan in an injected pod, as JSON.
-fn plan(pod: &Value) -> Value {
-    let containers = pod["spec"]["initContainers"].as_array().unwrap().iter();
-    let mut variables = containers.flat_map(|container| container["env"].as_array().into_iter().flatten());
-    let plan = variables
-        .find(|variable| variable["name"] == "PODKEY_PLAN")
-        .expect("a plan");
-    serde_json::from_str(plan["value"].as_str().unwrap()).unwrap()
-}
-
-/// Each file of a plan as its reader sees it, but for its directory and for what a missing field does: path below the directory,
-/// permissions, delimiters, template.
-fn contents(plan: &Value) -> Vec<[String; 4]> {
-    let files = plan["files"].as_array().unwrap();
-    let mut contents: Vec<_> = files
-        .iter()
-        .map(|file| {
-            let place = file["file"].as_str().unwrap();
-            let name = match place.split_once(':') {
-                Some((_, name)) => name,
-                None => place.rsplit('/').next().unwrap(),
-            };
-            let name = name.rsplit('/').next().unwrap().to_owned();
-            let template = &file["template"];
-            [
-                name,
-                file["mode"].to_string(),
-                file["delims"].to_string(),
-                template.to_string(),
-            ]
-        })
-        .collect();
+/// Each file of a plan: its path in the containers, mode, delimiters, template.
+fn contents(files: &[Value], path_of: impl Fn(&Value) -> String) -> Vec<[String; 4]> {
+    let contents = files.iter().map(|file| {
+        [
+            path_of(file),
+            file["mode"].to_string(),
+            file["delims"].to_string(),
+            file["template"].to_string(),
+        ]
+    });
+    let mut contents: Vec<_> = contents.collect();
     contents.sort();
     contents
 }
 
-/// Every golden pod of vault-k8s: what `migrate` prints, put on the pod, passes `inject`, and its plan delivers the same bytes: the
-/// agent makes a file from the template, the delimiters and the answers, and from nothing else.
+/// Every golden pod of vault-k8s: what `migrate` prints, put on the pod, passes `inject`, and the plan has the same files.
 #[test]
-fn what_migrate_prints_is_taken_by_inject_and_makes_the_same_files() {
-    let mut compared = 0;
-    let mut failed = Vec::new();
-    for folder in folders("tests/inject") {
-        let Ok(manifest) = std::fs::read_to_string(folder.join("pod.yaml")) else {
-            continue;
-        };
-        let is_injected = folder.join("patched.yaml").exists();
-        let is_of_vault_k8s = folder.file_name().unwrap().to_string_lossy().starts_with("vault-k8s-");
-        if !is_injected || !is_of_vault_k8s {
-            continue;
-        }
-        let own = std::fs::read_to_string(folder.join("config.yaml"));
-        let config = own
-            .or_else(|_| std::fs::read_to_string("tests/inject/vault-k8s.yaml"))
-            .unwrap();
-        let config = Config::parse(&config, |_| Err("no case may name a file".to_owned())).unwrap();
-        match compare(&manifest, &config) {
-            Ok(()) => compared += 1,
-            Err(why) => failed.push(format!("{}: {why}", folder.display())),
-        }
-    }
+fn what_migrate_prints_is_taken_by_inject_and_plans_the_same_files() {
+    let failed: Vec<String> = pairs()
+        .iter()
+        .filter_map(|pair| compare(pair).err().map(|why| format!("{}: {why}", pair.case)))
+        .collect();
     assert!(failed.is_empty(), "{} cases:\n{}", failed.len(), failed.join("\n"));
-    assert!(compared >= 90, "{compared} cases");
 }
 
-/// The paths without `data/` that a note names.
-fn unclear(text: &str) -> Vec<&str> {
-    let (_, rest) = text.split_once("paths without data/: ").unwrap_or_default();
-    let (paths, _) = rest.split_once(". If the mount").unwrap_or_default();
-    paths.split(", ").filter(|path| !path.is_empty()).collect()
-}
-
-fn compare(manifest: &str, config: &Config) -> Result<(), String> {
-    let injected = |manifest: &str| {
-        let pods = offline::inject(manifest, None, config).map_err(|error| error.to_string())?;
-        pods.into_iter()
-            .next()
-            .map(|pod| pod.pod)
-            .ok_or_else(|| "no pod".to_owned())
-    };
-    let theirs = injected(manifest)?;
-    let mut pod: Value = serde_saphyr::from_str(manifest).map_err(|error| error.to_string())?;
-    let (annotations, is_complete, text) = migrated(&pod);
-    if pod["metadata"]["annotations"]["vault.hashicorp.com/agent-inject-token"] == "true" {
-        let lost = "agent-inject-token: podkey's own annotations give no container the client token";
-        return match !is_complete && text.contains(lost) {
-            true => Ok(()),
-            false => Err(format!("the client token is not named as lost:\n{text}")),
-        };
-    }
-    if !is_complete {
-        return Err(format!(
-            "podkey injects the pod, and something is not carried over:\n{text}"
-        ));
-    }
-    let at = match pod["kind"].as_str() {
-        Some("Pod") => "/metadata/annotations",
-        _ => "/spec/template/metadata/annotations",
-    };
-    let on_pod = pod
-        .pointer_mut(at)
-        .and_then(Value::as_object_mut)
-        .ok_or("no annotations")?;
-    on_pod.retain(|key, _| !is_theirs(key));
-    on_pod.extend(annotations.as_object().cloned().unwrap_or_default());
-    if text.contains("in podkey.dev/connection") || text.contains("or podkey.dev/connection must name") {
-        // The note tells a person to do so, who knows the names of the connections.
-        let name = plan(&theirs)["connection"]["name"].clone();
-        on_pod.insert("podkey.dev/connection".to_owned(), name);
-    }
+fn compare(pair: &Pair) -> Result<(), String> {
     // Where the operator's rules tell that the mount is of version 2, a person writes data/, as the note says.
-    let theirs = plan(&theirs);
-    let is_version_2 = theirs["mountLookup"]["allowed"].is_array();
-    let with_data = |json: String| match is_version_2 {
-        true => unclear(&text)
-            .iter()
-            .fold(json, |json, path| json.replace(path, &path.replacen('/', "/data/", 1))),
-        false => json,
+    let with_data = pair.theirs.plan["mountLookup"]["allowed"].is_array();
+    let theirs = match with_data {
+        true => pair.with_data(&pair.theirs.plan),
+        false => pair.theirs.plan.clone(),
     };
-    let theirs: Value = serde_json::from_str(&with_data(theirs.to_string())).unwrap();
-    let pod = with_data(pod.to_string());
-    let ours = injected(&pod).map_err(|error| format!("denied: {error}\n{text}"))?;
-    let ours = plan(&ours);
+    let ours = pair.ours(with_data)?.plan;
     for key in ["login", "connection", "budget"] {
         if theirs[key] != ours[key] {
             return Err(format!("{key}: {} is {}", theirs[key], ours[key]));
@@ -243,10 +134,66 @@ fn compare(manifest: &str, config: &Config) -> Result<(), String> {
     if theirs["refresh"]["interval"] != ours["refresh"]["interval"] {
         return Err(format!("refresh: {} is {}", theirs["refresh"], ours["refresh"]));
     }
-    match contents(&theirs) == contents(&ours) {
+    let files = |plan: &Value| plan["files"].as_array().unwrap().clone();
+    let theirs = contents(&files(&theirs), |file| pair.moved(&path(file)));
+    let ours = contents(&files(&ours), path);
+    match theirs == ours {
         true => Ok(()),
-        false => Err(format!("{:#?}\nis\n{:#?}", contents(&theirs), contents(&ours))),
+        false => Err(format!("{theirs:#?}\nis\n{ours:#?}")),
     }
+}
+
+/// Containers that get files, and the actions after a change, whose paths are where `migrate` says that the files go.
+#[test]
+fn what_migrate_prints_serves_the_same_containers_and_informs_them_alike() {
+    let (mut readers, mut actions) = (BTreeSet::new(), BTreeSet::new());
+    for pair in &pairs() {
+        let ours = pair.ours(false).unwrap_or_else(|_| pair.ours(true).unwrap());
+        let seen = |injected: &Injected| injected.readers().into_keys().collect::<BTreeSet<_>>();
+        let theirs: BTreeSet<_> = seen(&pair.theirs)
+            .into_iter()
+            .map(|(path, container)| (pair.moved(&path), container))
+            .collect();
+        assert!(!theirs.is_empty(), "{}", pair.case);
+        assert_eq!(seen(&ours), theirs, "{}", pair.case);
+        readers.extend(theirs.into_iter().map(|(_, container)| container));
+
+        let on_change = |plan: &Value| plan["refresh"]["onChange"].as_array().cloned().unwrap_or_default();
+        let theirs: Vec<_> = on_change(&pair.theirs.plan)
+            .iter()
+            .map(|action| action_after(pair, action))
+            .collect();
+        assert_eq!(on_change(&ours.plan), theirs, "{}", pair.case);
+        actions.extend(
+            theirs
+                .iter()
+                .filter_map(|action| Some(action.as_str()?.split(':').next()?.to_owned())),
+        );
+        let shares = |injected: &Injected| injected.pod["spec"]["shareProcessNamespace"].clone();
+        assert_eq!(shares(&ours), shares(&pair.theirs), "{}", pair.case);
+    }
+    assert!(readers.len() >= 3, "{readers:?}");
+    assert_eq!(actions.into_iter().collect::<Vec<_>>(), ["http", "signal", "touch"]);
+}
+
+/// The action after the migration: the file that is touched moves as the other files do.
+fn action_after(pair: &Pair, action: &Value) -> Value {
+    let Some((directory, name)) = action
+        .as_str()
+        .unwrap()
+        .strip_prefix("touch:")
+        .and_then(|touched| touched.split_once(':'))
+    else {
+        return action.clone();
+    };
+    let moved = pair.moved(&format!("{directory}/{name}"));
+    format!(
+        "touch:{}",
+        moved
+            .strip_prefix("/podkey/secrets/")
+            .expect("the output says that the file moves")
+    )
+    .into()
 }
 
 /// The blocks of the page in this language.
