@@ -34,19 +34,19 @@ pub(crate) fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'
 /// How many letters must be added, dropped, replaced or swapped with their neighbour to make `b` of `a` (the optimal string
 /// alignment distance).
 fn distance(a: &[char], b: &[char]) -> usize {
-    let mut before_last = Vec::new();
     let mut last: Vec<usize> = (0..=b.len()).collect();
+    let (mut before_last, mut row) = (last.clone(), last.clone());
     for (i, x) in a.iter().enumerate() {
-        let mut row = Vec::with_capacity(b.len() + 1);
-        row.push(i + 1);
+        row[0] = i + 1;
         for (j, y) in b.iter().enumerate() {
             let mut best = (last[j] + usize::from(x != y)).min(last[j + 1] + 1).min(row[j] + 1);
             if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
-                best = best.min(before_last.get(j - 1).copied().unwrap_or(best) + 1);
+                best = best.min(before_last[j - 1] + 1);
             }
-            row.push(best);
+            row[j + 1] = best;
         }
-        before_last = std::mem::replace(&mut last, row);
+        std::mem::swap(&mut before_last, &mut last);
+        std::mem::swap(&mut last, &mut row);
     }
     last[b.len()]
 }

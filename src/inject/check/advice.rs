@@ -57,7 +57,9 @@ fn unreadable_file(survey: &Survey<'_>, request: &InjectionRequest) -> Option<St
     let bits = match survey.reader_user {
         ReaderUser::Root { reads_all: true } => return None,
         // The kernel looks at the first class that matches, and at no other class.
-        ReaderUser::One(_) => 0o400,
+        ReaderUser::One(uid) if survey.run_as_user == Some(uid) => 0o400,
+        ReaderUser::One(_) if has_group => 0o044,
+        ReaderUser::One(_) => 0o004,
         // The operator sets no user, so the cluster chooses one user for all containers of the pod.
         ReaderUser::Unknown if survey.run_as_user.is_none() => 0o400,
         ReaderUser::Root { reads_all: false } | ReaderUser::Unknown if has_group => 0o044,
@@ -69,7 +71,8 @@ fn unreadable_file(survey: &Survey<'_>, request: &InjectionRequest) -> Option<St
     let file = request.files.iter().filter(by_init).find(unreadable)?;
     let mode = file.mode?;
     let remedy = match survey.reader_user {
-        ReaderUser::One(_) => "write no mode, or 0400",
+        ReaderUser::One(uid) if survey.run_as_user == Some(uid) => "write no mode, or 0400",
+        ReaderUser::One(_) => "give both one user, or a wider mode",
         ReaderUser::Root { .. } | ReaderUser::Unknown => "set runAsUser, or write no mode",
     };
     let owner = match survey.run_as_user {

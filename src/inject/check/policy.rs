@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::inject::config::{AllowRule, Condition};
 use crate::inject::pod::Pod;
 use crate::inject::problem::NoRule;
-use crate::plan::{ApiPath, PathTemplate, Pattern, Plan, PlannedFile, SecretRequest};
+use crate::plan::{ApiPath, MAX_PLAN_BYTES, PathTemplate, Pattern, Plan, PlannedFile};
 
 /// The first rule that allows everything that the pod asks for. The error: which rule comes nearest. The login of the job is not
 /// checked: the operator chose it.
@@ -15,33 +15,69 @@ pub(crate) fn check<'r, C>(
     namespace: &str,
     plan: &Plan<C>,
 ) -> Result<&'r AllowRule, NoRule> {
-    let mut allowing = rules
-        .iter()
-        .filter(|rule| rule.unmet(pod, namespace, plan).next().is_none());
-    if let Some(rule) = allowing.next() {
-        return Ok(rule);
+    let asked = AskedPaths::of(plan);
+    let mut nearest: Option<(usize, Vec<(Condition, &str)>)> = None;
+    for (rule, allowed) in rules.iter().enumerate() {
+        let unmet = allowed.unmet(pod, namespace, plan, &asked);
+        if unmet.is_empty() {
+            return Ok(allowed);
+        }
+        if nearest.as_ref().is_none_or(|(_, fewest)| unmet.len() < fewest.len()) {
+            nearest = Some((rule, unmet));
+        }
     }
-    let unmet = rules.iter().map(|rule| rule.unmet(pod, namespace, plan));
-    let nearest = unmet.enumerate().min_by_key(|(_, unmet)| unmet.clone().count());
     Err(match nearest {
         None => NoRule::Empty,
         Some((rule, unmet)) => NoRule::Nearest {
             rule,
             unmet: unmet
+                .into_iter()
                 .map(|(condition, value)| (condition.field(), value.to_owned()))
                 .collect(),
         },
     })
 }
 
+/// The paths that `init` asks for, each once, with what a rule is compared with.
+struct AskedPaths<'v> {
+    /// Each path that is read, with its forms if the agent looks up mounts.
+    read: Vec<(&'v ApiPath, Vec<ApiPath>)>,
+    written: Vec<&'v ApiPath>,
+}
+
+impl<'v> AskedPaths<'v> {
+    fn of<C>(plan: &'v Plan<C>) -> Self {
+        let mut seen = BTreeSet::new();
+        let read = plan.read_paths().filter(|path| seen.insert(path.as_str()));
+        let forms = |path: &ApiPath| match plan.mount_lookup.is_some() {
+            true => path.forms(),
+            false => Vec::new(),
+        };
+        Self {
+            read: read.map(|path| (path, forms(path))).collect(),
+            written: plan.written_paths().collect(),
+        }
+    }
+}
+
 impl AllowRule {
-    /// The forms of the plan's paths that the agent may read after it has looked up their mounts. None: the rule allows every path.
-    /// (The rule must allow the pod.)
+    /// The forms of the plan's paths that the agent may read after it has looked up their mounts, as far as they fit into a plan.
+    /// None: the rule allows every path. (The rule must allow the pod.)
     pub(super) fn readable_forms<C>(&self, plan: &Plan<C>) -> Option<Vec<ApiPath>> {
         let patterns = self.secrets.as_deref()?;
-        let forms = plan.read_paths().flat_map(ApiPath::forms);
-        let allowed = forms.filter(|form| patterns.iter().any(|pattern| pattern.matches(form.as_str())));
-        Some(allowed.collect::<BTreeSet<_>>().into_iter().collect())
+        let mut readable = BTreeSet::new();
+        let mut bytes = 0;
+        for form in AskedPaths::of(plan).read.into_iter().flat_map(|(_, forms)| forms) {
+            if patterns.iter().any(|pattern| pattern.matches(form.as_str())) {
+                bytes += form.as_str().len();
+                readable.insert(form);
+            }
+            // The plan is refused for its length.
+            if bytes > MAX_PLAN_BYTES {
+                break;
+            }
+        }
+        Some(readable.into_iter().collect())
     }
 
     /// Each condition that the pod does not meet, with the pod's first value that does not match. Nothing: the rule allows the
@@ -51,9 +87,12 @@ impl AllowRule {
         pod: &'v Pod<'_>,
         namespace: &'v str,
         plan: &'v Plan<C>,
-    ) -> impl Iterator<Item = (Condition, &'v str)> + Clone {
+        asked: &AskedPaths<'v>,
+    ) -> Vec<(Condition, &'v str)> {
         let conditions = Condition::ALL.into_iter();
-        conditions.filter_map(move |condition| Some((condition, self.first_unmet(condition, pod, namespace, plan)?)))
+        let unmet = conditions
+            .filter_map(|condition| Some((condition, self.first_unmet(condition, pod, namespace, plan, asked)?)));
+        unmet.collect()
     }
 
     fn first_unmet<'v, C>(
@@ -62,6 +101,7 @@ impl AllowRule {
         pod: &'v Pod<'_>,
         namespace: &'v str,
         plan: &'v Plan<C>,
+        asked: &AskedPaths<'v>,
     ) -> Option<&'v str> {
         let patterns = condition.patterns(self);
         let matches = |text: &str| {
@@ -76,21 +116,31 @@ impl AllowRule {
             Condition::Roles => unmet(plan.login.as_ref()?.role.as_str()),
             Condition::AuthMounts => unmet(plan.login.as_ref()?.mount.as_str()),
             Condition::Secrets => {
-                let looks_up = |request: &SecretRequest| plan.mount_lookup.is_some() && request.data.is_none();
-                let files = plan.files.iter().flat_map(PlannedFile::requests);
-                let files = files.map(|request| (&request.secret, looks_up(request)));
-                let env = plan.env.iter().map(|env| (&env.secret, plan.mount_lookup.is_some()));
-                let unmet = files.chain(env).find_map(|(path, looks_up)| match looks_up {
-                    true if path.forms().iter().any(|form| matches(form.as_str())) => None,
-                    _ => unmet(path.as_str()),
-                });
-                unmet.or_else(|| first_unmet_of_job(patterns?, plan))
+                let patterns = patterns?;
+                let is_met = |(path, forms): &&(&ApiPath, Vec<ApiPath>)| match forms.as_slice() {
+                    [] => matches(path.as_str()),
+                    forms => forms.iter().any(|form| matches(form.as_str())),
+                };
+                let unmet = asked
+                    .read
+                    .iter()
+                    .find(|asked| !is_met(asked))
+                    .map(|(path, _)| path.as_str());
+                let written = || {
+                    asked
+                        .written
+                        .iter()
+                        .map(|path| path.as_str())
+                        .find(|path| !matches(path))
+                };
+                unmet.or_else(written).or_else(|| first_unmet_of_job(patterns, plan))
             }
             // `writes` that is left out matches nothing. A job only reads.
-            Condition::Writes => {
-                let mut paths = plan.written_paths().map(ApiPath::as_str);
-                paths.find(|path| !matches(path))
-            }
+            Condition::Writes => asked
+                .written
+                .iter()
+                .map(|path| path.as_str())
+                .find(|path| !matches(path)),
         }
     }
 }
@@ -118,7 +168,9 @@ mod tests {
     /// A plan that reads these paths and writes the others, and looks up mounts.
     fn plan(read: &[&str], written: &[&str]) -> Plan {
         let file = |path: &&str, data: Value| {
-            let mut file = json!({"secret": path, "format": "json", "file": path.replace('/', "-"), "mode": "0400"});
+            let name = path.replace('/', "-");
+            let name = &name[name.len().saturating_sub(100)..];
+            let mut file = json!({"secret": path, "format": "json", "file": name, "mode": "0400"});
             if !data.is_null() {
                 file["data"] = data;
             }
@@ -150,6 +202,16 @@ mod tests {
             Err(NoRule::Nearest { unmet, .. }) => Err(unmet.into_iter().map(|(_, value)| value).collect()),
             Err(NoRule::Empty) => Err(Vec::new()),
         }
+    }
+
+    #[test]
+    fn forms_that_do_not_fit_into_a_plan_are_not_collected() {
+        let long = |file: usize| format!("kv/{}/{file}", ["x".repeat(70).as_str(); 13].join("/"));
+        let paths: Vec<String> = (0..64).map(long).collect();
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        let (_, forms) = decided(json!([{"secrets": ["kv/**"]}]), &plan(&paths, &[])).unwrap();
+        let bytes: usize = forms.unwrap().iter().map(String::len).sum();
+        assert!((MAX_PLAN_BYTES..MAX_PLAN_BYTES + 4096).contains(&bytes), "{bytes}");
     }
 
     #[test]

@@ -37,7 +37,7 @@ fn check_container(container: &Container<'_>, destinations: &Destinations<'_>, p
     });
     for (file, program) in found.into_values() {
         problems.push_with(|| {
-            let (written, container) = (quoted(&file.file.to_string()), quoted(&container.name));
+            let (written, container) = (quoted(&file.shown()), quoted(&container.name));
             let what = match plan::real(&file.file.path()) == plan::real(&program) {
                 true => format!("{written} is a program that the container {container} runs"),
                 false => format!(

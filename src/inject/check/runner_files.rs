@@ -102,7 +102,7 @@ pub(super) fn check(survey: &Survey<'_>, destinations: &Destinations<'_>, proble
             format!(
                 "{} is in the place of a file that the runner reads or runs before a job, and whoever writes the secret could turn \
                  the job hooks off: choose another path, and let `env` name it to the job",
-                quoted(&file.file.to_string())
+                quoted(&file.shown())
             ),
         );
     }

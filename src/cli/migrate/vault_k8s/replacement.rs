@@ -129,6 +129,12 @@ impl Replacement {
             let actions = theirs.on_change.iter().map(|change| action(theirs, change) + "\n");
             let actions: String = actions.collect();
             self.annotations.push((ON_CHANGE, exact(&actions, 2)));
+            if actions.contains("signal:") {
+                self.notes.push(
+                    "a signal needs shareProcessNamespace: true in the pod, and allowSharedProcessNamespace in the operator's config"
+                        .to_owned(),
+                );
+            }
         }
     }
 

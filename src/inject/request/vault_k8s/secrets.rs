@@ -62,7 +62,7 @@ pub(super) fn files(draft: &mut Draft<'_>, problems: &mut Problems) -> Vec<FileR
 pub(super) fn token_file(draft: &Draft<'_>, files: &[FileRequest], problems: &mut Problems) -> Option<Destination> {
     let asked = draft.token?;
     let place = mount_path(draft.directory)
-        .map_err(|why| report_at(draft.directory, why, problems))
+        .map_err(|why| report_at(draft.directory, &why, problems))
         .ok()?;
     let file = format!("{place}:{TOKEN}").parse::<Destination>();
     let file = file.map_err(|why| problems.push(asked.key(), said(&format!("{place}/{TOKEN}"), &why)));
@@ -223,9 +223,16 @@ fn default_template(template: DefaultTemplate, path: &str) -> String {
     }
 }
 
+/// The most segments of a path: the agent looks up the mount, and a rule is compared with a form of the path for each segment.
+const MAX_SEGMENTS: usize = 16;
+
 /// Parses a path of a template.
 fn path(text: &str) -> Result<ApiPath, String> {
     let path: ApiPath = spelling::parse(text, spelling::of_path)?;
+    let segments = path.segments().count();
+    if segments > MAX_SEGMENTS {
+        return Err(format!("has {segments} segments, allowed are {MAX_SEGMENTS}"));
+    }
     match path.has_placeholder() {
         true => Err("has a placeholder, which vault-k8s does not know".to_owned()),
         false => Ok(path),
@@ -243,7 +250,7 @@ fn destination(name: &str, keys: &NamedKeys<'_>, draft: &Draft<'_>, problems: &m
     };
     let directory = keys.directory.or(draft.directory);
     let place = mount_path(directory)
-        .map_err(|why| report_at(directory, why, problems))
+        .map_err(|why| report_at(directory, &why, problems))
         .ok()?;
     let parsed = format!("{place}:{name}").parse::<Destination>();
     parsed
@@ -258,11 +265,17 @@ fn destination(name: &str, keys: &NamedKeys<'_>, draft: &Draft<'_>, problems: &m
 }
 
 /// The directory where the files are mounted.
-fn mount_path(directory: Option<Written<'_>>) -> Result<String, &'static str> {
-    match directory {
-        None => Ok(DIRECTORY.to_owned()),
-        Some(written) if written.text.starts_with('/') => Ok(format!("/{}", clean(written.text))),
-        Some(_) => Err("is not an absolute path, such as /vault/secrets"),
+fn mount_path(directory: Option<Written<'_>>) -> Result<String, String> {
+    let Some(written) = directory else {
+        return Ok(DIRECTORY.to_owned());
+    };
+    if !written.text.starts_with('/') {
+        return Err("is not an absolute path, such as /vault/secrets".to_owned());
+    }
+    let place = format!("/{}", clean(written.text));
+    match Destination::in_directory(&place, "x") {
+        Ok(_) => Ok(place),
+        Err(why) => Err(format!("cannot be a mount for secrets: it {why}")),
     }
 }
 

@@ -4,6 +4,8 @@ use crate::inject::problem::{Warnings, did_you_mean};
 use crate::inject::request::vault_k8s::draft::Draft;
 use crate::inject::request::vault_k8s::keys::KEYS;
 
+/// The beginnings of the keys that say whom the agent trusts.
+const TRUST: [&str; 2] = ["tls-", "ca-"];
 /// The longest warning, in bytes. The API server cuts longer ones.
 const MAX_BYTES: usize = 119;
 
@@ -18,7 +20,10 @@ pub(super) fn warnings(draft: &Draft<'_>, runs_commands: bool) -> Warnings {
         warnings.push(listed("podkey: not a key of vault-k8s: ", &draft.unknown, &hint));
     }
     if !draft.without_effect.is_empty() {
-        warnings.push(listed("podkey: no effect here: ", &draft.without_effect, ""));
+        // A list that is too long is cut: what decides whom podkey trusts comes first.
+        let mut keys = draft.without_effect.clone();
+        keys.sort_by_key(|key| !TRUST.iter().any(|trust| key.starts_with(trust)));
+        warnings.push(listed("podkey: no effect here: ", &keys, ""));
     }
     let mut others = Vec::new();
     if draft.token_volume {
