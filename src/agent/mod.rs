@@ -11,6 +11,7 @@ mod report;
 mod runtime;
 mod sidecar;
 mod signals;
+mod token_file;
 mod validity;
 mod volume;
 

@@ -105,7 +105,7 @@ fn asked<'p, 'a>(pod: &'p Pod<'a>, config: &Config) -> Result<(&'p Annotations<'
 /// For a pod that vault-k8s would inject without a secret: the warnings, and podkey has nothing to do.
 fn nothing_asked(request: &InjectionRequest, problems: &Problems) -> Option<Warnings> {
     let theirs = request.vault_k8s.as_ref()?;
-    if !request.files.is_empty() || !problems.is_empty() {
+    if !request.files.is_empty() || request.token_file.is_some() || !problems.is_empty() {
         return None;
     }
     let nothing = format!("podkey: the pod has {INJECT} and names no secret, so podkey adds nothing");

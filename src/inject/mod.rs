@@ -34,4 +34,5 @@ pub(crate) use request::files::file::RequestedContent;
 pub(crate) use request::vault_k8s;
 pub(crate) use words::keys;
 pub use words::keys::{INJECTED, PREFIX};
+pub(crate) use words::vault_k8s::INJECT_TOKEN;
 pub(crate) use yaml::explain;

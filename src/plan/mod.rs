@@ -44,6 +44,7 @@ mod request;
 pub(crate) mod rules;
 pub(crate) mod spelling;
 mod template;
+mod token_file;
 pub(crate) mod words;
 
 pub use self::connection::Connection;
@@ -81,6 +82,7 @@ pub(crate) use self::on_change::{LoopbackUrl, OnChange, Signal};
 pub(crate) use self::path::Role;
 pub(crate) use self::pattern::Pattern;
 pub(crate) use self::placeholder::{PathPiece, Placeholder};
+pub(crate) use self::token_file::TokenFile;
 
 use self::rules::{Rule, Subject, Violation};
 use crate::text::quoted;
@@ -135,6 +137,9 @@ pub struct Plan<C = Connection> {
     pub(crate) mount_lookup: Option<MountLookup>,
     /// The files that `init` delivers, in the author's order.
     pub files: Vec<PlannedFile>,
+    /// The file that holds the client token. None: no container gets the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) token_file: Option<TokenFile>,
     /// The variables that `init` reads. Their values go into files of [`ENV_DIR`], for the hooks to export or for the
     /// containers to read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -279,9 +284,9 @@ impl Plan {
 }
 
 impl<C> Plan<C> {
-    /// Whether `init` has anything to read.
-    pub(crate) fn init_reads(&self) -> bool {
-        !self.files.is_empty() || !self.env.is_empty()
+    /// Whether `init` logs in: to read secrets, or to deliver the client token.
+    pub(crate) fn init_logs_in(&self) -> bool {
+        !self.files.is_empty() || !self.env.is_empty() || self.token_file.is_some()
     }
 
     /// The paths that `init` reads, and does not write. A path may come several times.
@@ -299,14 +304,15 @@ impl<C> Plan<C> {
         written.map(|request| &request.secret)
     }
 
-    /// Where the containers see the files: the files of `init` first, then the files of the job. The position of a file here is
-    /// its number in `SINGLE_DIR`.
+    /// Where the containers see the files: the files of `init` first, then the files of the job, then the file of the client token.
+    /// The position of a file here is its number in `SINGLE_DIR`.
     pub fn destinations(&self) -> impl Iterator<Item = &Destination> + Clone {
         let job = self.job.iter().flat_map(|job| &job.files);
         self.files
             .iter()
             .map(|file| &file.file)
             .chain(job.map(|file| &file.file))
+            .chain(self.token_file.iter().map(|token| &token.file))
     }
 
     /// The format of each file: by the path at which the containers see the file, and by the name below [`SECRETS_DIR`]. A

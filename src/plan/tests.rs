@@ -38,6 +38,7 @@ pub(super) fn plan() -> Plan {
             mode: Mode::OWNER,
             when_gone: WhenGone::Keep,
         }],
+        token_file: None,
         env: vec![variable()],
         env_mode: Mode::GROUP,
         exec: false,
@@ -103,6 +104,23 @@ fn a_plan_without_job_and_variables_has_no_new_field() {
     let text = plan.to_env_value().unwrap();
     assert!(text.ends_with(r#""mode":"0400"}]}"#), "{text}");
     assert_eq!(Plan::parse(&text).unwrap(), plan);
+}
+
+#[test]
+fn a_plan_of_a_token_alone_is_a_plan() {
+    for refresh in [None, fresh_plan().refresh] {
+        let mut plan = plan();
+        (plan.files, plan.env, plan.env_mode, plan.job) = (Vec::new(), Vec::new(), Mode::OWNER, None);
+        plan.refresh = refresh;
+        plan.token_file = Some(TokenFile {
+            file: "/vault/secrets:token".parse().unwrap(),
+            mode: Mode::ALL,
+        });
+        let text = plan.to_env_value().unwrap();
+        let token = r#""tokenFile":{"file":"/vault/secrets:token","mode":"0444"}"#;
+        assert!(text.contains(token), "{text}");
+        assert_eq!(Plan::parse(&text).unwrap(), plan);
+    }
 }
 
 #[test]
@@ -231,7 +249,7 @@ fn files_that_cannot_be_kept_fresh_are_refused() {
     (nothing.files, nothing.env) = (Vec::new(), Vec::new());
     nothing.job.iter_mut().for_each(|job| job.temp = None);
     let error = Plan::parse(&nothing.to_env_value().unwrap()).unwrap_err().to_string();
-    assert!(error.contains("init reads nothing"), "{error}");
+    assert!(error.contains("init delivers nothing"), "{error}");
     assert!(
         text(|p| p.refresh.as_mut().unwrap().on_change = vec!["touch:a".parse().unwrap(); 9]).contains("9 actions")
     );

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::tokens::CurrentToken;
+use super::tokens::{CurrentToken, ReplacedToken};
 use super::{LEAST, Schedule, SecretIndex, SecretValidity, TokenNumber, Work};
 
 /// Work that will be due.
@@ -119,7 +119,8 @@ impl Schedule {
             kind: WorkKind::Login,
         };
         let with_token = token.into_iter().flat_map(move |token| self.due_with(token));
-        let unused = self.replaced.iter().filter(|token| !self.is_in_use(token.number));
+        let unused = |token: &&ReplacedToken| !self.leaves_replaced && !self.is_in_use(token.number);
+        let unused = self.replaced.iter().filter(unused);
         let revoke = unused.map(|token| DueWork {
             at: token.next,
             until: token.end,

@@ -23,6 +23,7 @@
 //!   by one login.
 //! - A replaced token is revoked a little after its last lease was replaced: a program that has just read the old credential
 //!   may still use that credential.
+//! - Where the app has the client token as well, a replaced token is not revoked: it expires.
 //! - Every request that may make a new credential needs a [`Permit`] of the [`limiter`].
 //! - A server that is unavailable, or answers 429, gets no request for some time ([`pace`]). After other failures only the failed
 //!   request is retried, with a growing pause; also after a request without an answer, if the server answers other requests.
@@ -75,6 +76,8 @@ pub(crate) struct Schedule {
     limiter: Limiter,
     token: Option<CurrentToken>,
     replaced: Vec<ReplacedToken>,
+    /// The app holds the tokens as well, see [`Self::leave_replaced_tokens`].
+    leaves_replaced: bool,
     /// How many logins succeeded.
     logins: u32,
     login: Retry,
@@ -118,6 +121,7 @@ impl Schedule {
             limiter: Limiter::new(secrets.len(), now),
             token: None,
             replaced: Vec::new(),
+            leaves_replaced: false,
             logins: 0,
             login: Retry::default(),
             secrets: secrets.iter().map(|_| ScheduledSecret::unread()).collect(),
@@ -137,6 +141,12 @@ impl Schedule {
             schedule.read_all_again(now);
         }
         schedule
+    }
+
+    /// The app has the client token, and may have leases of its own that end with the token: a replaced token is not revoked.
+    /// [`Self::keeps`] it until it expires.
+    pub(crate) fn leave_replaced_tokens(&mut self) {
+        self.leaves_replaced = true;
     }
 
     /// Takes over an answer that an earlier process obtained.

@@ -101,6 +101,11 @@ impl Session {
         }
     }
 
+    /// The client token, for the file of a pod that is to have it.
+    pub(crate) fn client_token(&self) -> &Secret {
+        &self.client_token
+    }
+
     /// The role of the login.
     pub(crate) fn role(&self) -> &str {
         &self.role

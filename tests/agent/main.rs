@@ -45,6 +45,7 @@ mod templates_init;
 mod templates_job;
 mod templates_refresh;
 mod tls;
+mod token_file;
 mod token_uses;
 #[cfg(feature = "webhook")]
 mod vault_k8s;

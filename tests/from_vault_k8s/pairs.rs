@@ -79,7 +79,7 @@ pub(crate) fn pairs() -> Vec<Pair> {
     pairs
 }
 
-/// None: the pod has podkey's annotations.
+/// None: the pod has podkey's annotations, or gets the client token.
 fn pair(folder: &Path) -> Result<Option<Pair>, String> {
     let own = std::fs::read_to_string(folder.join("config.yaml"));
     let config = own
@@ -94,6 +94,14 @@ fn pair(folder: &Path) -> Result<Option<Pair>, String> {
     let (annotations, is_complete, printed) = migrated(&pod);
     if printed.ends_with("no pod template with annotations of vault-k8s\n") {
         return Ok(None);
+    }
+    // podkey's own annotations give no container the client token, and `migrate` says so.
+    let lost = "agent-inject-token: podkey's own annotations give no container the client token";
+    if theirs.plan.get("tokenFile").is_some() {
+        return match !is_complete && printed.contains(lost) {
+            true => Ok(None),
+            false => Err(format!("the client token is not named as lost:\n{printed}")),
+        };
     }
     if !is_complete {
         return Err(format!("something is not carried over:\n{printed}"));

@@ -254,7 +254,7 @@ fn a_typo_or_a_value_that_cannot_be_meant_is_refused_with_its_place() {
         (connection(json!({"adress": "https://v"})), "'adress'"),
         (json!({"vaultK8s": {"enable": true}}), "'enable'"),
         (json!({"vaultK8s": {"enabled": "yes"}}), "'/vaultK8s/enabled'"),
-        (json!({"vaultK8s": {"allowTokens": true}}), "'/vaultK8s/allowTokens'"),
+        (json!({"vaultK8s": {"allowTokens": "yes"}}), "'/vaultK8s/allowTokens'"),
         // Only here, so that API servers send podkey the pods that it is to take.
         (json!({"config": {"vaultK8s": {"connection": "default"}}}), "'vaultK8s'"),
         // Helm would leave an empty value out: then Vault's policies alone would decide.
@@ -689,6 +689,8 @@ fn pods_of_vault_k8s_are_sent_once_the_operator_wants_that_and_the_config_has_th
         "webhook": {"namespaceSelector": ours}, "vaultK8s": {"enabled": true, "namespaceSelector": selector("a")},
     }));
     assert_eq!(section(&on), json!({"connection": "default", "allowTokens": false}));
+    let tokens = Manifests::chart(json!({"vaultK8s": {"enabled": true, "allowTokens": true}}));
+    assert_eq!(section(&tokens), json!({"connection": "default", "allowTokens": true}));
     let webhooks = on.one("MutatingWebhookConfiguration")["webhooks"].as_array().unwrap();
     let [podkey, vault_k8s] = webhooks.as_slice() else {
         panic!("{webhooks:#?}")

@@ -176,11 +176,16 @@ impl OpenBao {
 
     /// A request with the root token, in a namespace ("" is the root).
     pub fn call_in(&self, namespace: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        self.call_as(ROOT, namespace, method, path, body)
+    }
+
+    /// A request with this client token.
+    pub fn call_as(&self, token: &str, namespace: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let body = match body {
             Value::Null => String::new(),
             other => other.to_string(),
         };
-        let headers = [("X-Vault-Token", ROOT), ("X-Vault-Namespace", namespace)];
+        let headers = [("X-Vault-Token", token), ("X-Vault-Namespace", namespace)];
         let headers = &headers[..if namespace.is_empty() { 1 } else { 2 }];
         let (status, text) = http::call(self.http_port, method, &format!("/v1/{path}"), headers, &body).unwrap();
         (status, serde_json::from_str(&text).unwrap_or_default())

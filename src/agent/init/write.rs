@@ -8,6 +8,7 @@ use super::take_back::leave_no_secret;
 use crate::agent::Runtime;
 use crate::agent::process::Stopwatch;
 use crate::agent::report::{Failure, ReportedOutcome, RunStage};
+use crate::agent::token_file;
 use crate::agent::volume::outcome::{self, Manifest};
 use crate::agent::volume::{PrintedValues, RenderedFile, VolumeError, bin, env, once};
 use crate::plan::Plan;
@@ -26,6 +27,8 @@ pub(super) async fn write(
     let values = rendered.variables.iter();
     all_files.extend(values.map(|variable| env::rendered(&variable.name, &variable.value, plan.env_mode)));
     all_files.extend(rendered.printed.iter().map(PrintedValues::rendered));
+    let token = plan.token_file.as_ref().zip(progress.session.get());
+    all_files.extend(token.map(|(file, session)| token_file::rendered(file, session)));
     match &share {
         Some(share) => {
             fill_bin(plan, runtime)?;
@@ -57,6 +60,9 @@ pub(super) async fn write(
                 .map_err(|error| take_back(error.into()))?;
             progress.token_kept.set(Some("the sidecar has the token"));
         }
+        _ if token.is_some() => {
+            progress.token_kept.set(Some("the containers have the token"));
+        }
         _ if rendered.bound_to_token => {
             let why = "a delivered secret lives no longer than the token";
             progress.token_kept.set(Some(why));
@@ -64,14 +70,13 @@ pub(super) async fn write(
         _ => {}
     }
     tracing::info!(files, variables, took_ms = watch.ms(), "written");
-    Ok(match variables {
-        0 => format!("delivered {}", counted(files, "file")),
-        _ => format!(
-            "delivered {} and {}",
-            counted(files, "file"),
-            counted(variables, "variable")
-        ),
-    })
+    let parts = [
+        Some(counted(files, "file")),
+        (variables > 0).then(|| counted(variables, "variable")),
+        token.map(|_| "the client token".to_owned()),
+    ];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    Ok(format!("delivered {}", parts.join(" and ")))
 }
 
 /// Writes the files and fills the volume `podkey-bin`: the files get their names last.

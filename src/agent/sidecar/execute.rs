@@ -8,7 +8,9 @@ use tokio::time::{Instant as Timer, sleep};
 use super::client_token::{REQUEST, grant, revoke_at_end};
 use super::state::{Sidecar, TrackedSecret};
 use crate::agent::handover::boot_time;
+use crate::agent::token_file;
 use crate::agent::validity::Validity;
+use crate::agent::volume::RenderedFile;
 use crate::schedule::{self, Grant, Lifetime, Permit, SecretIndex, TokenNumber, Work};
 use crate::vault::{LoginToken, Renewed, Revoked, Session, VaultError, VaultErrorKind, is_later};
 
@@ -113,8 +115,13 @@ impl Sidecar<'_> {
             self.vault.revoke(&session, REQUEST).await;
             return Err(schedule::WorkFailure::Failed);
         }
-        let grant = grant(&session, self.login);
+        let grant = grant(&session, self.plan, self.login);
         session.keep_last_use();
+        if let Some(file) = &self.plan.token_file {
+            let RenderedFile { bytes, mode, .. } = token_file::rendered(file, &session);
+            self.shown.put(&token_file::shown(file), bytes, mode);
+            self.publish();
+        }
         self.sessions.insert(number, session);
         self.current = number;
         // With the accessor of the new token. A killed sidecar may also have left the outcome out of date.

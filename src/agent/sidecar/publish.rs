@@ -4,6 +4,7 @@ use super::failures::QUIET;
 use super::state::{FileOrigin, Sidecar};
 use crate::agent::handover::boot_time;
 use crate::agent::report::ReportedOutcome;
+use crate::agent::token_file;
 use crate::agent::volume::outcome::{self, DeliveredAs, DeliveredItem, Manifest};
 use crate::agent::volume::{FileState, env, path_of, printed};
 
@@ -37,7 +38,11 @@ impl Sidecar<'_> {
             shown.has(name) || has_lasting_name
         });
         self.write_outcome();
-        self.actions.run();
+        // As in vault-k8s, the actions are about secrets.
+        let token_file = self.plan.token_file.as_ref().map(token_file::shown);
+        if swapped.changed.iter().any(|name| Some(name) != token_file.as_ref()) {
+            self.actions.run();
+        }
     }
 
     fn log_change(&mut self, name: &str) {

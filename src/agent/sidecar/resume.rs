@@ -87,9 +87,9 @@ fn start<'a>(
 
     let now = boot_time();
     let mut sessions = BTreeMap::new();
-    let schedule = match received.take_if(|received| received.validities.len() == secrets.len()) {
+    let mut schedule = match received.take_if(|received| received.validities.len() == secrets.len()) {
         Some(received) => {
-            let (session, schedule) = schedule_with_session(received, refresh, login, &mut secrets, now);
+            let (session, schedule) = schedule_with_session(received, plan, (refresh, login), &mut secrets, now);
             sessions.insert(TokenNumber::default(), session);
             schedule
         }
@@ -100,6 +100,9 @@ fn start<'a>(
             schedule_without_session(refresh, &secrets, ages.collect(), now)
         }
     };
+    if plan.token_file.is_some() {
+        schedule.leave_replaced_tokens();
+    }
     Ok(Sidecar {
         runtime,
         plan,
@@ -145,8 +148,8 @@ fn receive(runtime: &Runtime, received: &mut Option<ReceivedSession>) -> Result<
 
 fn schedule_with_session(
     received: ReceivedSession,
-    refresh: &Refresh,
-    login: &Login,
+    plan: &Plan,
+    (refresh, login): (&Refresh, &Login),
     secrets: &mut [TrackedSecret],
     now: Duration,
 ) -> (Session, Schedule) {
@@ -158,7 +161,7 @@ fn schedule_with_session(
         "keeping the files fresh, with the client token of podkey-init"
     );
     let token = schedule::Obtained {
-        answer: grant(&session, login),
+        answer: grant(&session, plan, login),
         age: now.saturating_sub(received.logged_in),
     };
     let mut combined = received.combined;

@@ -1,6 +1,7 @@
 //! Warnings of what probably does not work, although the request has no problem: files that the reader cannot read, or that no step
 //! of a job sees. Only the image and the server know for sure, so podkey does not refuse the pod.
 
+use crate::inject::check::token_file;
 use crate::inject::pod::runner::{CONTAINER_HOOK_TEMPLATE, CONTAINER_HOOKS, REQUIRE_JOB_CONTAINER};
 use crate::inject::problem::Warnings;
 use crate::inject::request::InjectionRequest;
@@ -11,8 +12,9 @@ use crate::plan::{Data, Value, spelling};
 
 /// One line for each kind of advice.
 pub(super) fn advice(survey: &Survey<'_>, request: &InjectionRequest) -> Warnings {
-    jobs_in_other_pods(survey, request)
+    token_file::warning(survey, request)
         .into_iter()
+        .chain(jobs_in_other_pods(survey, request))
         .chain(unreadable_file(survey, request))
         .chain(literal_data(request))
         .chain(

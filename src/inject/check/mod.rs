@@ -20,6 +20,7 @@ mod readers;
 mod references;
 mod refresh;
 mod runner_files;
+mod token_file;
 mod warnings;
 
 use crate::inject::check::destinations::Destinations;
@@ -59,6 +60,7 @@ pub(crate) fn check<'s, 'c>(
 ) -> Option<Injection<'s, 'c>> {
     let file_mounts = part_mounts::of_files(request, survey.job_hooks);
     pod_spec::check(survey.pod, request, config, problems);
+    token_file::check(request, config, problems);
     names::check(survey, problems);
     mounts::check(survey, whole.map(|_| &*file_mounts), problems);
     let connection = connection::choose(request, config, problems);

@@ -28,11 +28,12 @@ pub(super) fn check(
     let policy = connection.and_then(|connection| connection.job.policy.as_ref());
     let violations = refresh(RefreshShape {
         is_on,
-        init_reads: !request.only_job_reads() || request.files_are_incomplete,
+        init_delivers: !request.only_job_reads() || request.files_are_incomplete,
         has_job_policy: request.job_policy.is_some() || policy.is_some() && survey.job_hooks.are_on(),
         exports: request.exports(),
         has_job_env: !request.job_env.is_empty(),
         files: request.files.iter().map(FileRequest::shape),
+        token_file: request.token_file.as_ref(),
         on_change: &request.on_change,
     });
     let authored = Authored {

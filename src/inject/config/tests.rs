@@ -470,6 +470,9 @@ fn pods_of_vault_k8s_are_read_only_where_the_operator_says_so() {
     };
     assert!(!config("").unwrap().reads_vault_k8s());
     assert_eq!(config("vaultK8s: {}").unwrap().vault_k8s.unwrap().connection, "default");
+    let allows_tokens = |section: &str| config(section).unwrap().vault_k8s.unwrap().allow_tokens;
+    assert!(!allows_tokens("vaultK8s: {}"));
+    assert!(allows_tokens("vaultK8s: {allowTokens: true}"));
     assert_eq!(
         config("vaultK8s: {connection: b}")
             .unwrap()
@@ -482,10 +485,6 @@ fn pods_of_vault_k8s_are_read_only_where_the_operator_says_so() {
         (
             "vaultK8s: {connection: c}",
             "vaultK8s.connection: \"c\" is not one of the connections",
-        ),
-        (
-            "vaultK8s: {allowTokens: true}",
-            "vaultK8s.allowTokens: is true, but podkey cannot",
         ),
         ("vaultK8s:", "vaultK8s is there without a key"),
         ("vaultK8s: {conection: b}", "conection"),

@@ -13,9 +13,9 @@ section! {
         /// The connection of pods that name no server.
         #[serde(default = "default_connection")]
         pub(crate) connection: String = "connection": AllPods, default "`default`", example "default";
-        /// Whether pods may have the client token as a file. Only `false`: podkey never hands out its token.
+        /// Whether pods may have the client token as a file (`agent-inject-token`). An app with the token reads all that the role may.
         #[serde(default)]
-        allow_tokens: bool = "allowTokens": AllPods, default "`false`", example "false";
+        pub(crate) allow_tokens: bool = "allowTokens": AllPods, default "`false`", example "false";
     }
 }
 
@@ -25,11 +25,6 @@ fn default_connection() -> String {
 
 impl VaultK8sConfig {
     pub(super) fn check(&self, connections: &BTreeMap<String, ConnectionConfig>) -> Result<(), ConfigError> {
-        if self.allow_tokens {
-            return VAULT_K8S
-                .allow_tokens
-                .wrong("is true, but podkey cannot give its token to containers: write false");
-        }
         match connections.contains_key(&self.connection) {
             true => Ok(()),
             false => VAULT_K8S

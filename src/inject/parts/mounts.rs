@@ -54,7 +54,8 @@ pub(crate) fn of_files<'r>(request: &'r InjectionRequest, job_hooks: JobHooks<'_
     let has_printed = job_hooks.are_on() && templates.next().is_some();
     let has_directory = request.has_variables() || has_printed || files().any(is_relative);
     let directory = has_directory.then(|| mount(SECRETS_DIR, Cow::Borrowed(FILES_DIR)));
-    let own: BTreeSet<_> = files().filter_map(Destination::directory).collect();
+    let in_directories = files().chain(&request.token_file);
+    let own: BTreeSet<_> = in_directories.filter_map(Destination::directory).collect();
     let own = own
         .into_iter()
         .map(|directory| mount(directory, Cow::Owned(place_of_directory(directory))));

@@ -7,7 +7,7 @@ use crate::inject::problem::Problems;
 use crate::inject::request::InjectionRequest;
 use crate::inject::request::files::FileRequest;
 use crate::inject::survey::{AgentUse, Survey};
-use crate::plan::{Destination, EnvName, JobPlan, Login, Mode, PLAN_VERSION, Plan, Refresh};
+use crate::plan::{Destination, EnvName, JobPlan, Login, Mode, PLAN_VERSION, Plan, Refresh, TokenFile};
 
 /// A plan that holds its connection as JSON text, which was written when the config was read.
 pub(crate) type PodPlan<'c> = Plan<&'c RawValue>;
@@ -39,6 +39,10 @@ pub(crate) fn plan<'c>(
         ignore_not_found: request.ignore_not_found,
         mount_lookup: request.mount_lookup.clone(),
         files: files.filter_map(|file| file.for_init(survey.default_mode)).collect(),
+        token_file: request.token_file.clone().map(|file| TokenFile {
+            file,
+            mode: survey.token_mode(),
+        }),
         env: request.env.clone(),
         env_mode: match request.has_variables() {
             true => survey.default_mode,

@@ -4,7 +4,7 @@ use crate::inject::request::files::file::FileRequest;
 use crate::inject::request::requested::Requested;
 use crate::inject::request::vault_k8s::asked::VaultK8sRequest;
 use crate::plan::{
-    ApiPath, EnvSecret, Interval, JobPolicy, Mask, MountLookup, OnChange, OnFailure, PathTemplate, Role,
+    ApiPath, Destination, EnvSecret, Interval, JobPolicy, Mask, MountLookup, OnChange, OnFailure, PathTemplate, Role,
 };
 
 /// The parsed annotations of one pod. A value that does not parse is left out here and reported as a problem.
@@ -37,6 +37,8 @@ pub(crate) struct InjectionRequest {
     pub(crate) ignore_not_found: bool,
     /// What only the annotations of vault-k8s ask for. None: the annotations are podkey's own.
     pub(crate) vault_k8s: Option<VaultK8sRequest>,
+    /// The file that holds the client token. None: no container gets the token.
+    pub(crate) token_file: Option<Destination>,
     /// Whether paths are without the `data` of KV v2, so that the agent looks up their mounts. `check::policy` finds what is allowed.
     pub(crate) mount_lookup: Option<MountLookup>,
 }

@@ -179,6 +179,7 @@ fn of_pod(Violation { subject, rule }: Violation, authored: Authored<'_>) -> Str
         // parsed, or they are about what podkey itself adds.
         Rule::TooManyVariables(_)
         | Rule::DirectoryWithHooks
+        | Rule::TokenFilePlace
         | Rule::NothingToDeliver
         | Rule::NothingToStart
         | Rule::CopyOfNoFile

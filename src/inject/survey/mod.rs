@@ -80,6 +80,11 @@ pub(crate) enum FileAccess {
 }
 
 impl<'s> Survey<'s> {
+    /// The mode of the file that holds the client token.
+    pub(crate) fn token_mode(&self) -> Mode {
+        self.reader_user.token_mode(self.pod, self.run_as_user)
+    }
+
     pub(crate) fn of(pod: &'s Pod<'s>, request: &'s InjectionRequest, agent: &AgentConfig) -> Self {
         let readers = Readers::of(pod, request);
         let reader_user = ReaderUser::of(pod, &readers.found);

@@ -204,8 +204,24 @@ impl ReaderUser {
     pub(super) fn default_mode(self, pod: &Pod<'_>) -> Mode {
         match self {
             Self::One(_) | Self::Root { reads_all: true } => Mode::OWNER,
-            Self::Root { reads_all: false } | Self::Unknown if pod.fs_group().is_some() => Mode::GROUP,
-            Self::Root { reads_all: false } | Self::Unknown => Mode::ALL,
+            Self::Root { reads_all: false } | Self::Unknown => Self::mode_for_others(pod),
+        }
+    }
+
+    /// The mode of the file that holds the client token. `owner`: the user of podkey's containers, whom `agent-run-as-user` may make
+    /// another user than the one that reads.
+    pub(super) fn token_mode(self, pod: &Pod<'_>, owner: Option<i64>) -> Mode {
+        match self {
+            Self::One(uid) if owner != Some(uid) => Self::mode_for_others(pod),
+            _ => self.default_mode(pod),
+        }
+    }
+
+    /// The mode of a file that another user than its owner reads.
+    fn mode_for_others(pod: &Pod<'_>) -> Mode {
+        match pod.fs_group() {
+            Some(_) => Mode::GROUP,
+            None => Mode::ALL,
         }
     }
 

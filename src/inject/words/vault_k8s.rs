@@ -29,6 +29,8 @@ impl Family {
 
 /// The key that asks for the injection.
 pub(crate) const INJECT: &str = "agent-inject";
+/// The key that asks for the client token as a file.
+pub(crate) const INJECT_TOKEN: &str = "agent-inject-token";
 /// The key by which the injectors mark a pod that they have injected.
 pub(crate) const STATUS: &str = "agent-inject-status";
 /// The value of [`STATUS`].

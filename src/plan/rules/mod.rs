@@ -60,7 +60,8 @@ pub(crate) struct RequestShape<'a> {
 pub(crate) struct RefreshShape<'a, F> {
     /// Whether the files are kept fresh at all.
     pub(crate) is_on: bool,
-    pub(crate) init_reads: bool,
+    /// Whether `init` delivers anything that can change.
+    pub(crate) init_delivers: bool,
     /// Whether the connection or the pod has a job policy.
     pub(crate) has_job_policy: bool,
     /// Whether the job hooks export the variables.
@@ -68,6 +69,8 @@ pub(crate) struct RefreshShape<'a, F> {
     pub(crate) has_job_env: bool,
     /// All files, of `init` and of the job.
     pub(crate) files: F,
+    /// The file that holds the client token.
+    pub(crate) token_file: Option<&'a Destination>,
     pub(crate) on_change: &'a [OnChange],
 }
 
@@ -180,7 +183,7 @@ where
     let actions = shape.on_change.len();
     let whole = [
         (!on && actions > 0, Subject::OnChange, Rule::OnChangeNeedsRefresh),
-        (on && !shape.init_reads, Subject::Refresh, Rule::NothingToRefresh),
+        (on && !shape.init_delivers, Subject::Refresh, Rule::NothingToRefresh),
         (on && shape.has_job_policy, Subject::Refresh, Rule::PolicyWithRefresh),
         (
             on && !shape.exports && shape.has_job_env,
@@ -207,7 +210,7 @@ where
     });
     let too_many = (actions > MAX_ON_CHANGE).then_some(Subject::OnChange.breaks(Rule::TooManyActions(actions)));
     let touched = shape.on_change.iter().enumerate().filter_map(move |(index, action)| {
-        let files = shape.files.clone().map(|file| file.file);
+        let files = shape.files.clone().map(|file| file.file).chain(shape.token_file);
         let touched = on.then(|| action.touched()).flatten();
         let directory = touched.as_ref().and_then(Destination::directory);
         let rule = if on && action.replaced(files.clone()).is_some() {
@@ -258,7 +261,7 @@ pub(crate) fn plan(plan: &Plan) -> impl Iterator<Item = Violation> {
             Rule::NothingToStart,
         ),
         (
-            plan.init_reads() && plan.login.is_none(),
+            plan.init_logs_in() && plan.login.is_none(),
             Subject::Login,
             Rule::InitNeedsLogin,
         ),
@@ -304,10 +307,15 @@ pub(crate) fn plan(plan: &Plan) -> impl Iterator<Item = Violation> {
         let is_broken = plan.job.is_some() && file.directory().is_some();
         is_broken.then_some(Subject::File(index).breaks(Rule::DirectoryWithHooks))
     });
+    let token_file = plan.token_file.iter().filter_map(move |token| {
+        let is_broken = token.file.directory().is_none() || token.file.is_reserved();
+        is_broken.then_some(Subject::File(files.saturating_sub(1)).breaks(Rule::TokenFilePlace))
+    });
     counts
         .into_iter()
         .flatten()
         .chain(whole)
+        .chain(token_file)
         .chain(in_directory)
         .chain(insecure.map(|rule| Subject::Connection.breaks(rule)))
         .chain(of_files)
@@ -339,11 +347,12 @@ impl Plan {
         let job = self.job.as_ref();
         RefreshShape {
             is_on: self.refresh.is_some(),
-            init_reads: self.init_reads(),
+            init_delivers: self.init_logs_in(),
             has_job_policy: job.is_some_and(|job| !job.policies.is_empty()),
             exports: job.is_some_and(|job| job.export),
             has_job_env: job.is_some_and(|job| !job.env.is_empty()),
             files: self.file_shapes(),
+            token_file: self.token_file.as_ref().map(|token| &token.file),
             on_change: self.refresh.as_ref().map_or(&[], |refresh| &refresh.on_change),
         }
     }

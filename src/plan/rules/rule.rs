@@ -24,7 +24,7 @@ pub(crate) enum Subject {
     Login,
     /// The login of the job.
     JobLogin,
-    /// The file at this position: the files of `init` first, then the files of the job, as in [`Plan::destinations`].
+    /// The file at this position: as in [`Plan::destinations`].
     File(usize),
     /// A request of a file: the position of the file as in [`Self::File`], and the number of the request. (Only a template has more
     /// than one.)
@@ -112,7 +112,7 @@ pub(crate) enum Rule {
     WhenGoneNeedsRefresh,
     /// Without refresh the files never change.
     OnChangeNeedsRefresh,
-    /// `init` reads nothing, so there is nothing to read again.
+    /// `init` delivers nothing, so there is nothing to keep fresh.
     NothingToRefresh,
     /// The sidecar would write files that the job policy has refused to the job.
     PolicyWithRefresh,
@@ -132,6 +132,8 @@ pub(crate) enum Rule {
     TouchedNowhere,
     /// Job hooks clear files in [`crate::plan::SECRETS_DIR`] and files with a mount, and no directory with a mount.
     DirectoryWithHooks,
+    /// The file of the client token is in a directory of its own, and no name of podkey's.
+    TokenFilePlace,
     /// No file and no variable.
     NothingToDeliver,
     /// More than [`MAX_FILES`] files.
@@ -144,7 +146,7 @@ pub(crate) enum Rule {
     NothingToStart,
     /// The plan does not deliver the file of this copy.
     CopyOfNoFile,
-    /// `init` reads, and has no login.
+    /// `init` reads secrets or delivers the client token, and has no login.
     InitNeedsLogin,
     /// The job reads, and has no login.
     JobNeedsLogin,
@@ -176,7 +178,7 @@ impl fmt::Display for Rule {
             }
             Self::WhenGoneNeedsRefresh => "when-gone needs refresh, without which a secret is read only once",
             Self::OnChangeNeedsRefresh => "on-change needs refresh, without which the files never change",
-            Self::NothingToRefresh => "init reads nothing that the sidecar could read again",
+            Self::NothingToRefresh => "init delivers nothing that the sidecar could keep fresh",
             Self::PolicyWithRefresh => "the sidecar would write again what the job policy refuses",
             Self::VariableFilesWithRefresh => {
                 "only the sidecar may write files, and the job's variables are files where they are not exported"
@@ -188,6 +190,7 @@ impl fmt::Display for Rule {
             Self::TouchedIsReplaced => "each change replaces the touched file, because podkey writes files there",
             Self::TouchedNowhere => "the touched file is in a directory that has no file of the plan",
             Self::DirectoryWithHooks => "job hooks clear no file in a directory of its own",
+            Self::TokenFilePlace => "the client token needs a directory of its own, and a name that is not podkey's",
             Self::NothingToDeliver => "no file and no variable to deliver",
             Self::TooManyFiles(count) => return write!(f, "{count} files, at most {MAX_FILES} are allowed"),
             Self::TooManyRequests(count) => {
@@ -201,7 +204,7 @@ impl fmt::Display for Rule {
             }
             Self::NothingToStart => "commands start with variables only if init reads variables and no job hook runs",
             Self::CopyOfNoFile => "the plan delivers no such file",
-            Self::InitNeedsLogin => "init reads secrets, and has no login",
+            Self::InitNeedsLogin => "init reads secrets or delivers the client token, and has no login",
             Self::JobNeedsLogin => "the job reads secrets, and has no login",
             Self::InsecureHttp => "the address is http://, and allowInsecureHttp is not set",
         })

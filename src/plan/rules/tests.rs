@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::plan::tests::{data, fresh_plan, plan, secret, template};
-use crate::plan::{JobPlan, JobPolicy, Keys, NamedField, PathTemplate, SecretContent};
+use crate::plan::{JobPlan, JobPolicy, Keys, Mode, NamedField, PathTemplate, SecretContent, TokenFile};
 
 /// The position of a rule among all rules.
 fn position(rule: Rule) -> usize {
@@ -48,10 +48,11 @@ fn position(rule: Rule) -> usize {
         Rule::TooManyRequests(_) => 34,
         Rule::TouchedNowhere => 35,
         Rule::DirectoryWithHooks => 36,
+        Rule::TokenFilePlace => 37,
     }
 }
 /// The number of rules, which is the number of arms in [`position`].
-const RULES: usize = 37;
+const RULES: usize = 38;
 
 type Change = fn(&mut Plan);
 
@@ -74,6 +75,13 @@ fn keys(name: &str) -> Part {
     Part::Keys(Keys::try_from(vec![named]).unwrap())
 }
 
+fn token_file(file: &str) -> Option<TokenFile> {
+    Some(TokenFile {
+        file: file.parse().unwrap(),
+        mode: Mode::OWNER,
+    })
+}
+
 fn on_change(plan: &mut Plan, actions: &[&str]) {
     let actions = actions.iter().map(|action| action.parse().unwrap());
     plan.refresh.as_mut().unwrap().on_change = actions.collect();
@@ -81,6 +89,32 @@ fn on_change(plan: &mut Plan, actions: &[&str]) {
 
 /// Changes of a plan with a job and without refresh, each with the one rule that it breaks.
 const ONCE: &[(Change, Subject, Rule)] = &[
+    (
+        |p| p.token_file = token_file("token"),
+        Subject::File(2),
+        Rule::TokenFilePlace,
+    ),
+    (
+        |p| p.token_file = token_file("/vault/secrets:token"),
+        Subject::File(2),
+        Rule::DirectoryWithHooks,
+    ),
+    (
+        |p| {
+            p.job = None;
+            p.token_file = token_file("/tmp:token");
+        },
+        Subject::File(1),
+        Rule::OverlappingDestination { other: 0 },
+    ),
+    (
+        |p| {
+            (p.files, p.env, p.job, p.login) = (Vec::new(), Vec::new(), None, None);
+            p.token_file = token_file("/vault/secrets:token");
+        },
+        Subject::Login,
+        Rule::InitNeedsLogin,
+    ),
     (
         |p| secret(&mut p.files[0]).request.secret = "ns/auth/token/lookup-self".parse().unwrap(),
         Subject::Request { file: 0, number: 0 },
@@ -289,6 +323,23 @@ const ONCE: &[(Change, Subject, Rule)] = &[
 const FRESH: &[(Change, Subject, Rule)] = &[
     (
         |p| {
+            p.job = None;
+            p.token_file = token_file("/vault/secrets:..data");
+        },
+        Subject::File(2),
+        Rule::TokenFilePlace,
+    ),
+    (
+        |p| {
+            p.job = None;
+            p.token_file = token_file("/vault/secrets:token");
+            on_change(p, &["touch:/vault/secrets:token"]);
+        },
+        Subject::Action(0),
+        Rule::TouchedIsReplaced,
+    ),
+    (
+        |p| {
             (p.files, p.env, p.login) = (Vec::new(), Vec::new(), None);
             on_change(p, &[]);
         },
@@ -402,11 +453,12 @@ impl Plan {
     fn refresh_shape_without_files(&self) -> RefreshShape<'static, std::iter::Empty<FileShape<'static>>> {
         RefreshShape {
             is_on: self.refresh.is_some(),
-            init_reads: self.init_reads(),
+            init_delivers: self.init_logs_in(),
             has_job_policy: false,
             exports: true,
             has_job_env: false,
             files: std::iter::empty(),
+            token_file: None,
             on_change: &[],
         }
     }
@@ -463,7 +515,7 @@ prop_compose! {
         PlannedFile {
             content: if is_template { template(&[path, "kv/data/b"]) } else { content },
             file: file.parse().unwrap(),
-            mode: crate::plan::Mode::OWNER,
+            mode: Mode::OWNER,
             when_gone: when_gone.parse().unwrap(),
         }
     }
@@ -484,10 +536,12 @@ prop_compose! {
         fresh in any::<bool>(),
         touched in prop::collection::vec(prop::sample::select(vec!["touch:a", "touch:b", "touch:env", "touch:/vault/secrets:a", "touch:/srv:b"]), 0..2),
         copied in prop::option::of(destination()),
+        token in prop::option::weighted(0.3, destination()),
     ) -> Plan {
         let mut plan = plan();
         plan.files = files;
         plan.exec = exec;
+        plan.token_file = token.and_then(token_file);
         if !keep_env {
             plan.env.clear();
         }

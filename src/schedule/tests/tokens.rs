@@ -64,6 +64,19 @@ fn the_old_token_lives_until_its_lease_is_replaced() {
 }
 
 #[test]
+fn a_token_that_the_app_has_is_not_revoked_when_it_is_replaced() {
+    let mut case = with_token(86400, grant(1000, false), &[]);
+    case.schedule.leave_replaced_tokens();
+    let first = case.logs_in(Ok(grant(1000, false)));
+    about(first, 600.0, 650.0);
+    assert!(case.schedule.keeps(TokenNumber(0)), "its end is not yet");
+    // The next work is the next login, and no revocation.
+    case.logs_in(Ok(grant(1000, false)));
+    assert!(!case.schedule.keeps(TokenNumber(0)), "it has expired");
+    assert!(case.schedule.keeps(TokenNumber(1)));
+}
+
+#[test]
 fn the_token_of_a_lease_without_a_ttl_is_revoked_after_the_lease_is_replaced() {
     let mut case = with_token(15, grant(1000, false), &[lease(0, true), STATIC]);
     let Work::Read(_) = case.work() else { panic!() };

@@ -2,7 +2,7 @@
 
 use crate::inject::keys::CONNECTION;
 use crate::inject::vault_k8s::asked::{RunAs, VaultK8sRequest};
-use crate::inject::{FileRequest, INJECTED, PREFIX, Pod, Problems, RequestedContent, vault_k8s};
+use crate::inject::{FileRequest, INJECT_TOKEN, INJECTED, PREFIX, Pod, Problems, RequestedContent, vault_k8s};
 use crate::plan::{Content, Destination, OnChange};
 use crate::template::MissingField;
 
@@ -76,6 +76,12 @@ pub(super) fn of(pod: &Pod<'_>, namespace: &str) -> Option<Theirs> {
         ));
     }
     if let Some(asked) = &request.vault_k8s {
+        if request.token_file.is_some() {
+            theirs.problems.push(format!(
+                "{}: podkey's own annotations give no container the client token: deliver the secrets instead",
+                asked.family.key(INJECT_TOKEN)
+            ));
+        }
         theirs.containers = containers(pod, asked);
         theirs.circumstances(asked);
     }

@@ -23,6 +23,8 @@ pub(super) struct Draft<'a> {
     pub(super) run_as_same_user: bool,
     pub(super) shares_processes: Option<bool>,
     pub(super) token_volume: bool,
+    /// The key that asks for the client token as a file.
+    pub(super) token: Option<Written<'a>>,
     pub(super) service: Option<Address>,
     pub(super) namespace: Option<ApiPath>,
     pub(super) role: Requested<Role>,
@@ -76,6 +78,7 @@ impl Default for Draft<'_> {
             run_as_same_user: false,
             shares_processes: None,
             token_volume: false,
+            token: None,
             service: None,
             namespace: None,
             role: Requested::Absent,

@@ -135,10 +135,8 @@ pub(crate) static KEYS: &[VaultK8sKey] = &[
                 Some(_) => value.named(draft).keep_case = Some(keep),
             }
         }),
-    key("agent-inject-token", Alone, Refused, "Whether the client token is written to a file, too.",
-        |mut value, _| if value.boolean() == Some(true) {
-            value.problem("would give the pod's token to every container: deliver the secrets instead, or write \"false\"");
-        }),
+    key(words::INJECT_TOKEN, Alone, Limited, "Whether the client token is written to a file, too. Only where the operator allows that.",
+        |mut value, draft| if value.boolean() == Some(true) { draft.token = Some(value.written) }),
     key("agent-image", Alone, Refused, "The image of the agent.",
         |value, _| value.refuse("chooses the program that gets the pod's token, which the operator alone does: remove it")),
     key("agent-binary", Alone, Refused, "The program in the image of the agent.",

@@ -140,6 +140,7 @@ fn finish(mut draft: Draft<'_>, family: Family, problems: &mut Problems) -> Inje
     }
     let on_change = secrets::actions(&draft, problems);
     let files = secrets::files(&mut draft, problems);
+    let token_file = secrets::token_file(&draft, &files, problems);
     let role = match std::mem::take(&mut draft.role) {
         Requested::Absent => std::mem::take(&mut draft.config_role),
         role => role,
@@ -183,6 +184,7 @@ fn finish(mut draft: Draft<'_>, family: Family, problems: &mut Problems) -> Inje
             shares_processes: draft.pre_populate && draft.shares_processes == Some(true),
             warnings,
         }),
+        token_file,
         mount_lookup: Some(MountLookup::default()),
         ..InjectionRequest::default()
     }

@@ -16,6 +16,8 @@ use crate::template::MissingField;
 
 /// Where vault-k8s mounts the files.
 const DIRECTORY: &str = "/vault/secrets";
+/// The name of the file that holds the client token.
+const TOKEN: &str = "token";
 /// The mode of a file that names none.
 const MODE: &str = "0644";
 
@@ -54,6 +56,30 @@ pub(super) fn files(draft: &mut Draft<'_>, problems: &mut Problems) -> Vec<FileR
         problems,
     );
     files
+}
+
+/// The file of the client token, as vault-k8s names it.
+pub(super) fn token_file(draft: &Draft<'_>, files: &[FileRequest], problems: &mut Problems) -> Option<Destination> {
+    let asked = draft.token?;
+    let place = mount_path(draft.directory)
+        .map_err(|why| report_at(draft.directory, &why, problems))
+        .ok()?;
+    let file = format!("{place}:{TOKEN}").parse::<Destination>();
+    let file = file.map_err(|why| problems.push(asked.key(), said(&format!("{place}/{TOKEN}"), &why)));
+    let file = file.ok()?;
+    if let Some(other) = files.iter().find(|other| other.file.conflicts_with(&file)) {
+        let why = format!(
+            "puts the client token at {}, where {} puts a file: give that file another name",
+            quoted(&file.path()),
+            other.key.as_deref().unwrap_or_default()
+        );
+        problems.push(asked.key(), why);
+    }
+    if files.len() >= MAX_FILES {
+        let why = format!("makes one file more than {MAX_FILES}, which are allowed: remove it or a secret");
+        problems.push(asked.key(), why);
+    }
+    Some(file)
 }
 
 /// The actions after a change: those of all secrets, each once. Takes the commands out of the keys.
@@ -223,28 +249,9 @@ fn destination(name: &str, keys: &NamedKeys<'_>, draft: &Draft<'_>, problems: &m
         (None, false) => name.to_lowercase(),
     };
     let directory = keys.directory.or(draft.directory);
-    let place = match directory {
-        None => DIRECTORY.to_owned(),
-        Some(written) if written.text.starts_with('/') => format!("/{}", clean(written.text)),
-        Some(written) => {
-            report_at(
-                Some(written),
-                "is not an absolute path, such as /vault/secrets",
-                problems,
-            );
-            return None;
-        }
-    };
-    if let Some(written) = directory
-        && let Err(why) = Destination::in_directory(&place, "x")
-    {
-        report_at(
-            Some(written),
-            &format!("cannot be a mount for secrets: it {why}"),
-            problems,
-        );
-        return None;
-    }
+    let place = mount_path(directory)
+        .map_err(|why| report_at(directory, &why, problems))
+        .ok()?;
     let parsed = format!("{place}:{name}").parse::<Destination>();
     parsed
         .map_err(|why| match (directory, file, keys.secret.or(keys.template)) {
@@ -255,6 +262,21 @@ fn destination(name: &str, keys: &NamedKeys<'_>, draft: &Draft<'_>, problems: &m
             (None, None, None) => {}
         })
         .ok()
+}
+
+/// The directory where the files are mounted.
+fn mount_path(directory: Option<Written<'_>>) -> Result<String, String> {
+    let Some(written) = directory else {
+        return Ok(DIRECTORY.to_owned());
+    };
+    if !written.text.starts_with('/') {
+        return Err("is not an absolute path, such as /vault/secrets".to_owned());
+    }
+    let place = format!("/{}", clean(written.text));
+    match Destination::in_directory(&place, "x") {
+        Ok(_) => Ok(place),
+        Err(why) => Err(format!("cannot be a mount for secrets: it {why}")),
+    }
 }
 
 /// The path without empty segments and single dots, and without a slash at either end: as Go's `path.Join` makes it.

@@ -53,6 +53,48 @@ fn the_default_templates_are_those_of_vault_k8s() {
 }
 
 #[test]
+fn the_token_goes_where_vault_k8s_writes_it_and_nowhere_else() {
+    let token = |annotations: &Value| {
+        let (request, problems) = parsed(annotations);
+        (request.token_file.map(|file| file.to_string()), problems)
+    };
+    let mut annotations = with("agent-inject-token", "false");
+    assert_eq!(token(&annotations), (None, String::new()));
+    annotations = with("agent-inject-token", "true");
+    assert_eq!(
+        token(&annotations),
+        (Some("/vault/secrets:token".to_owned()), String::new())
+    );
+    // The directory of one secret is not the directory of the token.
+    annotations["vault.hashicorp.com/secret-volume-path-db"] = "/srv/db".into();
+    annotations["vault.hashicorp.com/secret-volume-path"] = "/srv/all/".into();
+    assert_eq!(token(&annotations), (Some("/srv/all:token".to_owned()), String::new()));
+    for (name, value, why) in [
+        (
+            "agent-inject-token",
+            "yes",
+            "agent-inject-token: \"yes\" is not a boolean",
+        ),
+        (
+            "agent-inject-secret-token",
+            "kv/data/x",
+            "agent-inject-token: puts the client token at",
+        ),
+        (
+            "secret-volume-path",
+            "srv",
+            "secret-volume-path: \"srv\" is not an absolute path",
+        ),
+        ("secret-volume-path", "/etc", "secret-volume-path"),
+    ] {
+        let mut annotations = with("agent-inject-token", "true");
+        annotations[Family::Hashicorp.key(name)] = value.into();
+        let (_, problems) = token(&annotations);
+        assert!(problems.contains(why), "{name}: {problems}");
+    }
+}
+
+#[test]
 fn a_path_with_a_quote_stays_one_path() {
     let (request, problems) = parsed(&with("agent-inject-secret-db", "kv/data/a\"b"));
     assert_eq!(problems, "");
