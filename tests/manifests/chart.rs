@@ -695,6 +695,11 @@ fn pods_of_vault_k8s_are_sent_once_the_operator_wants_that_and_the_config_has_th
     let [podkey, vault_k8s] = webhooks.as_slice() else {
         panic!("{webhooks:#?}")
     };
+    // One label cannot have two values: the second webhook would see no namespace, or the wrong ones.
+    let values = json!({
+        "webhook": {"namespaceSelector": selector("b")}, "vaultK8s": {"enabled": true, "namespaceSelector": selector("a")},
+    });
+    assert!(refused(&with_required(values)).contains("both name the label team, with two values"));
     // But for its name, its namespaces and its condition, the second webhook is the first.
     let mut second = vault_k8s.clone();
     for key in ["name", "namespaceSelector", "matchConditions"] {
