@@ -13,6 +13,7 @@ RUN command -v make python3 >/dev/null || { apt-get update && apt-get install -y
 COPY .ci/tools .ci/zig-cc .ci/
 RUN .ci/tools zig
 COPY Cargo.toml Cargo.lock Makefile ./
+COPY .ci/no-unwind-tables.ld .ci/
 COPY src src
 # Not built, but named in Cargo.toml.
 COPY tests tests
