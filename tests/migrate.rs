@@ -8,24 +8,16 @@
     reason = "a test fails by panicking"
 )]
 
-use std::path::Path;
-use std::process::Command;
+#[path = "support/shown.rs"]
+mod shown;
 
-/// What is printed, on both streams, and the exit code.
+use std::path::Path;
+
+use crate::shown::shown;
+
+/// What `podkey migrate vault-action` shows for these files.
 fn migrate(folder: &Path, workflows: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_podkey"))
-        .args(["migrate", "vault-action"])
-        .args(workflows)
-        .current_dir(folder)
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    format!(
-        "{}{}exit code {}\n",
-        text(output.stdout),
-        text(output.stderr),
-        output.status.code().unwrap()
-    )
+    shown(folder, &[&["migrate", "vault-action"], workflows].concat())
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub enum ErrorKind {
 /// An error with its place. The message holds names and types, never a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemplateError {
-    /// What kind it is.
+    /// The kind of the error.
     pub kind: ErrorKind,
     /// The line, from 1.
     pub line: usize,

@@ -15,11 +15,12 @@ mod support;
 
 mod delivered;
 mod pairs;
+#[path = "../support/shown.rs"]
+mod shown;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
-use std::process::Command;
 
 use podkey::cli::inject::offline;
 use podkey::inject::Config;
@@ -27,24 +28,13 @@ use podkey::inject::vocabulary::{Suffix, Treatment, vault_k8s_keys};
 use serde_json::{Value, json};
 
 use crate::pairs::{Injected, Pair, folders, migrated, pairs, path, plan};
+use crate::shown::shown;
 
 const PAGE: &str = "docs/from-vault-k8s.md";
 
-/// What is printed, on both streams, and the exit code.
+/// What `podkey migrate vault-k8s` shows for these files.
 fn migrate(folder: &Path, files: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_podkey"))
-        .args(["migrate", "vault-k8s", "-f"])
-        .args(files)
-        .current_dir(folder)
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    format!(
-        "{}{}exit code {}\n",
-        text(output.stdout),
-        text(output.stderr),
-        output.status.code().unwrap()
-    )
+    shown(folder, &[&["migrate", "vault-k8s", "-f"], files].concat())
 }
 
 #[test]

@@ -193,20 +193,19 @@ impl<'a, P> FileOrder<'a, P> {
     /// failure is unusable data.
     fn render<'r>(&self, reading: impl Fn(&Wanted) -> Option<&'r Reading>) -> Result<Vec<MadeFile>, Failure> {
         let mut printed = None;
-        let made = match (&self.file.content, self.wanted.as_slice()) {
-            (Content::Template(template), wanted) => {
-                let answers: Vec<_> = wanted.iter().map(|wanted| Some(reading(wanted)?.body())).collect();
+        let made = match &self.file.content {
+            Content::Template(template) => {
+                let answers: Vec<_> = self.wanted.iter().map(|wanted| Some(reading(wanted)?.body())).collect();
                 let rendered = render::render_template(template, &answers);
                 let rendered = rendered.map_err(|error| Failure::template(&error, &self.file.file))?;
                 printed = Some(rendered.printed);
                 vec![(self.file.file.clone(), rendered.bytes)]
             }
-            (Content::Secret(content), [wanted]) => match reading(wanted) {
-                None => Vec::new(),
-                Some(reading) => secret_files(content, &self.file.file, &wanted.path, reading)?,
-            },
-            // A secret has one request.
-            (Content::Secret(_), _) => Vec::new(),
+            Content::Secret(content) => {
+                let read = self.wanted.iter().filter_map(|wanted| Some((wanted, reading(wanted)?)));
+                let made = read.map(|(wanted, read)| secret_files(content, &self.file.file, &wanted.path, read));
+                made.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()
+            }
         };
         let placed = made.into_iter().map(|(destination, bytes)| {
             let rendered = RenderedFile {

@@ -5,7 +5,7 @@ use crate::secret::Secret;
 use crate::vault::{Reading, VaultError, VaultErrorKind};
 
 /// What the server says about a secret.
-pub(super) enum SecretAnswer {
+pub(super) enum ServerAnswer {
     Secret(Reading),
     /// There is no such secret.
     Missing(VaultError),
@@ -15,13 +15,14 @@ pub(super) enum SecretAnswer {
 #[derive(Default)]
 pub(super) struct CombinedSecret {
     /// The answer that the files show. None: this process does not know it.
-    pub(super) shown: Option<SecretAnswer>,
+    pub(super) shown: Option<ServerAnswer>,
     /// A newer answer, which no file shows yet.
-    pub(super) newer: Option<SecretAnswer>,
+    pub(super) newer: Option<ServerAnswer>,
 }
 
-impl SecretAnswer {
-    /// An answer that `init` handed over, by its body. No body: there was no such secret. None: it is not an answer.
+impl ServerAnswer {
+    /// The answer that `init` handed over. `body` is None if the secret did not exist. The result is None if the body is not an
+    /// answer of the server.
     pub(super) fn handed_over(body: Option<&Secret>, path: &ApiPath) -> Option<Self> {
         match body {
             Some(body) => Reading::handed_over(body.expose(), path).map(Self::Secret),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::answer::{CombinedSecret, SecretAnswer};
+use super::answer::{CombinedSecret, ServerAnswer};
 use super::state::{FileOrigin, Sidecar};
 use crate::schedule::SecretIndex;
 use crate::vault::Wanted;
@@ -42,7 +42,7 @@ impl Sidecar<'_> {
         }
     }
 
-    /// Every secret with a newer answer that shares a file with this one, or with another one of the group.
+    /// Every secret with a newer answer that shares a file with this secret, or with another secret of the group.
     fn group(&self, first: SecretIndex) -> Vec<SecretIndex> {
         let mut group = vec![first];
         let mut next = 0;
@@ -80,7 +80,7 @@ impl Sidecar<'_> {
             }
             return false;
         }
-        let answers: BTreeMap<&Wanted, &SecretAnswer> = (0..self.secrets.len())
+        let answers: BTreeMap<&Wanted, &ServerAnswer> = (0..self.secrets.len())
             .filter_map(|index| {
                 let secret = self.secrets.get(index)?;
                 let combined = secret.combined.as_ref()?;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use super::answer::SecretAnswer;
+use super::answer::ServerAnswer;
 use super::state::{FileOrigin, Sidecar, TrackedFile};
 use super::together::{RenderedOrigin, RenderedTogether};
 use crate::agent::report::Failure;
@@ -34,7 +34,7 @@ impl Sidecar<'_> {
             Err(error) => secret.reason = Some(error.message.clone()),
         }
         let lifetime = secret.validity.lifetime();
-        let (answer, result) = SecretAnswer::of(answer);
+        let (answer, result) = ServerAnswer::of(answer);
         match (answer, &mut secret.combined) {
             (None, _) => {}
             (Some(answer), Some(combined)) => {

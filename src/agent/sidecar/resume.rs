@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::answer::{CombinedSecret, SecretAnswer};
+use super::answer::{CombinedSecret, ServerAnswer};
 use super::client_token::{REQUEST, grant, revoke_at_end};
 use super::failures::FailureLog;
 use super::on_change::Actions;
@@ -170,7 +170,7 @@ fn schedule_with_session(
     for (index, (secret, validity)) in secrets.iter_mut().zip(received.validities).enumerate() {
         secret.validity = validity;
         if let (Some(known), Some(body)) = (&mut secret.combined, combined.remove(&index)) {
-            known.shown = SecretAnswer::handed_over(body.as_ref(), &secret.wanted.path);
+            known.shown = ServerAnswer::handed_over(body.as_ref(), &secret.wanted.path);
         }
         // A secret whose answer is needed and was not handed over is read at once.
         ages.push(read.filter(|_| secret.is_known()));
@@ -259,11 +259,10 @@ fn shared_status_of<'s>(
     files: &BTreeMap<String, TrackedFile>,
     written_status: &'s StatusByName,
 ) -> Option<&'s FileStatus> {
-    let mut made_of_it = files.iter().filter(|(_, file)| {
+    first_status(files, written_status, |file| {
         let file = file.origin.file(order);
         file.is_some_and(|file| file.combines() && file.wanted.contains(wanted))
-    });
-    made_of_it.find_map(|(name, _)| written_status.get(name))
+    })
 }
 
 /// The status of a file that is made of this read alone.
@@ -273,11 +272,20 @@ fn status_of<'s>(
     files: &BTreeMap<String, TrackedFile>,
     written_status: &'s StatusByName,
 ) -> Option<&'s FileStatus> {
-    let mut made_of_it = files.iter().filter(|(_, file)| {
-        let wanted_by_file = file.origin.wanted(order);
-        !wanted_by_file.is_empty() && wanted_by_file.iter().all(|one| one == wanted)
-    });
-    made_of_it.find_map(|(name, _)| written_status.get(name))
+    first_status(files, written_status, |file| {
+        let reads = file.origin.wanted(order);
+        !reads.is_empty() && reads.iter().all(|read| read == wanted)
+    })
+}
+
+/// The status of the first of these files that has a status.
+fn first_status<'s>(
+    files: &BTreeMap<String, TrackedFile>,
+    written_status: &'s StatusByName,
+    is_meant: impl Fn(&TrackedFile) -> bool,
+) -> Option<&'s FileStatus> {
+    let mut meant = files.iter().filter(|(_, file)| is_meant(file));
+    meant.find_map(|(name, _)| written_status.get(name))
 }
 
 /// The files that exist or existed, as far as the plan and the status show what they are made of.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::answer::SecretAnswer;
+use super::answer::ServerAnswer;
 use super::state::{FileOrigin, Sidecar};
 use crate::agent::delivery::check_field_files;
 use crate::agent::report::Failure;
@@ -27,7 +27,7 @@ pub(super) struct RenderedTogether {
 }
 
 /// Finds the server's answer to a read. None: the server was not asked.
-pub(super) type FindAnswer<'f, 'r> = &'f dyn Fn(&Wanted) -> Option<&'r SecretAnswer>;
+pub(super) type FindAnswer<'f, 'r> = &'f dyn Fn(&Wanted) -> Option<&'r ServerAnswer>;
 
 impl Sidecar<'_> {
     /// Renders the files of these origins. If one of them cannot be used, none is.
@@ -71,8 +71,8 @@ impl Sidecar<'_> {
 
     fn render(&self, origin: FileOrigin, answer: FindAnswer<'_, '_>) -> RenderedOrigin {
         let reading = |wanted: &Wanted| match answer(wanted) {
-            Some(SecretAnswer::Secret(reading)) => Some(reading),
-            Some(SecretAnswer::Missing(_)) | None => None,
+            Some(ServerAnswer::Secret(reading)) => Some(reading),
+            Some(ServerAnswer::Missing(_)) | None => None,
         };
         let version = match origin.wanted(&self.order).as_slice() {
             [wanted] => reading(wanted).and_then(|reading| reading.version),
@@ -96,8 +96,8 @@ impl Sidecar<'_> {
             .wanted(&self.order)
             .iter()
             .find_map(|wanted| match answer(wanted)? {
-                SecretAnswer::Missing(error) => Some(error.clone().into()),
-                SecretAnswer::Secret(_) => None,
+                ServerAnswer::Missing(error) => Some(error.clone().into()),
+                ServerAnswer::Secret(_) => None,
             })
     }
 

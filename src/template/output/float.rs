@@ -101,17 +101,19 @@ fn scientific(digits: &Digits, after: usize, e: char) -> String {
     out
 }
 
+impl Digits {
+    /// The digit at this place, from 0. Zeros are before and behind all digits.
+    fn at(&self, place: i32) -> char {
+        let digit = usize::try_from(place).ok().and_then(|place| self.digits.get(place));
+        char::from(digit.copied().unwrap_or(b'0'))
+    }
+}
+
 /// `ddd.ddd`
 fn plain(digits: &Digits, after: Option<usize>) -> String {
     let mut out = String::new();
     for i in 0..digits.point.max(0) {
-        out.push(char::from(
-            usize::try_from(i)
-                .ok()
-                .and_then(|i| digits.digits.get(i))
-                .copied()
-                .unwrap_or(b'0'),
-        ));
+        out.push(digits.at(i));
     }
     if out.is_empty() {
         out.push('0');
@@ -124,13 +126,7 @@ fn plain(digits: &Digits, after: Option<usize>) -> String {
     if after > 0 {
         out.push('.');
         for i in digits.point..digits.point + after {
-            out.push(char::from(
-                usize::try_from(i)
-                    .ok()
-                    .and_then(|i| digits.digits.get(i))
-                    .copied()
-                    .unwrap_or(b'0'),
-            ));
+            out.push(digits.at(i));
         }
     }
     out

@@ -14,12 +14,6 @@ const MAX_DEPTH: usize = 64;
 /// The most values of one text: a value weighs up to 50 times as much as its text.
 const MAX_VALUES: usize = 250_000;
 
-/// A whole text.
-pub(crate) enum Parsed {
-    Object(GoMap),
-    Other,
-}
-
 struct JsonReader<'a> {
     text: &'a [u8],
     at: usize,
@@ -29,14 +23,14 @@ struct JsonReader<'a> {
     values: usize,
 }
 
-/// Reads a server's answer, and counts its values: its numbers stay as they are written, its values are secret.
-pub(crate) fn answer(text: &[u8]) -> Result<(Parsed, usize), String> {
+/// Reads a server's answer, and counts its values: its numbers stay as they are written, its values are secret. None: the answer is
+/// not an object.
+pub(crate) fn answer(text: &[u8]) -> Result<Option<(Rc<GoMap>, usize)>, String> {
     let mut reader = JsonReader::new(text, true, true);
-    let parsed = match reader.whole()? {
-        GoValue::Map(map) => Parsed::Object(Rc::unwrap_or_clone(map)),
-        _ => Parsed::Other,
-    };
-    Ok((parsed, reader.values))
+    Ok(match reader.whole()? {
+        GoValue::Map(map) => Some((map, reader.values)),
+        _ => None,
+    })
 }
 
 /// `parseJSON`: its numbers become floats.
@@ -302,7 +296,7 @@ fn number_length(text: &[u8]) -> usize {
 
 /// How JSON is written.
 #[derive(Clone, Copy)]
-struct Style {
+struct JsonStyle {
     pretty: bool,
     /// Whether `<`, `>` and `&` are escaped.
     html: bool,
@@ -310,10 +304,10 @@ struct Style {
 
 /// Writes a value.
 pub(crate) fn write(out: &mut Sink, value: &GoValue, pretty: bool, html: bool) -> Result<(), Fault> {
-    write_value(out, value, Style { pretty, html }, 0)
+    write_value(out, value, JsonStyle { pretty, html }, 0)
 }
 
-fn write_value(out: &mut Sink, value: &GoValue, style: Style, depth: usize) -> Result<(), Fault> {
+fn write_value(out: &mut Sink, value: &GoValue, style: JsonStyle, depth: usize) -> Result<(), Fault> {
     match value {
         GoValue::Invalid | GoValue::Null => out.str("null"),
         GoValue::Bool(b) => out.str(if *b { "true" } else { "false" }),
@@ -376,7 +370,7 @@ fn write_items<T>(
     out: &mut Sink,
     (open, close): (u8, u8),
     items: impl ExactSizeIterator<Item = T>,
-    style: Style,
+    style: JsonStyle,
     depth: usize,
     mut each: impl FnMut(&mut Sink, T) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
@@ -399,7 +393,7 @@ fn write_items<T>(
     Ok(())
 }
 
-fn break_line(out: &mut Sink, style: Style, depth: usize) {
+fn break_line(out: &mut Sink, style: JsonStyle, depth: usize) {
     if style.pretty {
         out.push(b'\n');
         out.repeat(b' ', depth * 2);

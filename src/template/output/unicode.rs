@@ -50,7 +50,7 @@ pub(crate) fn to_upper(c: char) -> char {
     }
 }
 
-/// One character in lower case. Only `İ` becomes several elsewhere; here it is `i`.
+/// One character in lower case. Rust makes two characters of `İ`, and Go makes `i`.
 pub(crate) fn to_lower(c: char) -> char {
     if c == '\u{130}' {
         'i'

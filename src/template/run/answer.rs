@@ -13,7 +13,7 @@ impl SecretAnswer {
     ///
     /// The body is not a JSON object, or its `data` is not one, or a bound is exceeded.
     pub fn from_answer(body: &[u8]) -> Result<Self, String> {
-        let (json::Parsed::Object(answer), size) = json::answer(body)? else {
+        let Some((answer, size)) = json::answer(body)? else {
             return Err("the answer is not a JSON object".to_owned());
         };
         let data = match answer.get("data") {

@@ -110,7 +110,7 @@ fn is_text(value: &GoValue) -> bool {
     matches!(value, GoValue::Text(_) | GoValue::Number(_))
 }
 
-/// A number as it is printed.
+/// The text that printing a number makes.
 fn plain(value: &GoValue) -> Vec<u8> {
     let mut text = Sink::new(64);
     print::plain(&mut text, value);

@@ -23,7 +23,7 @@ pub struct SecretCall {
     pub path: String,
     /// The version that is asked for.
     pub version: Option<u64>,
-    /// What the path is written with. None: it is read.
+    /// The data that is written to the path. None: the path is read.
     pub data: Option<BTreeMap<String, String>>,
     /// The line of the call, from 1.
     pub line: usize,

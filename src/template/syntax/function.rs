@@ -19,7 +19,7 @@ pub(crate) enum Param {
     Strings,
 }
 
-/// Which function it is.
+/// The functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[rustfmt::skip]
 pub(crate) enum Id {

@@ -29,7 +29,7 @@ pub(crate) enum LexToken {
     End,
 }
 
-/// A token and where it is.
+/// A token, with its place in the text of the template.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LexItem {
     pub(crate) token: LexToken,

@@ -116,7 +116,7 @@ impl Scalar {
     }
 }
 
-/// Writes lines and knows where it is in them.
+/// The writer of the YAML, with the column of the next character.
 pub(crate) struct Emitter {
     out: Sink,
     column: usize,

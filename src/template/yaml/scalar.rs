@@ -12,7 +12,7 @@ const INFINITE: [&str; 6] = [".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"];
 const NEGATIVE: [&str; 3] = ["-.inf", "-.Inf", "-.INF"];
 const NOT_A_NUMBER: [&str; 3] = [".nan", ".NaN", ".NAN"];
 
-/// The value of a plain text. None: it is a text, or a time, which yaml.v2 reads as a text.
+/// The value of a plain scalar. None: the scalar is a text. (A time is a text for yaml.v2.)
 pub(crate) fn value(text: &str) -> Option<GoValue> {
     if TRUE.contains(&text) {
         return Some(GoValue::Bool(true));

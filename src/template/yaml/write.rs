@@ -25,7 +25,7 @@ pub(crate) fn write(out: &mut Sink, value: &GoValue) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Writes a value. `indent` is that of the block it is in.
+/// Writes a value. `indent` is the indent of the block around the value.
 fn node(emitter: &mut Emitter, value: &GoValue, place: Where, indent: Option<usize>) -> Result<(), Fault> {
     match value {
         GoValue::Map(map) => mapping(
@@ -158,7 +158,7 @@ fn string(bytes: &[u8]) -> Scalar {
     Scalar::new(text.to_owned(), style, false)
 }
 
-/// base64 in lines of 70, if it is longer.
+/// base64. A longer text than 70 characters is written in lines of 70.
 fn wrapped(text: &str) -> String {
     if text.len() < 70 {
         return text.to_owned();

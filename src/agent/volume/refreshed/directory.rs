@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use ring::digest::{SHA256, digest};
 
-use super::generations::{Content, Generations};
+use super::generations::{Generations, NextContent};
 use crate::agent::volume::{Staged, StatusFile, VolumeError};
 use crate::plan::{MAX_RENDERED_BYTES, STATUS};
 use crate::secret::Secret;
@@ -133,13 +133,13 @@ impl RefreshedDirectory {
         if self.changes.is_empty() {
             return Ok(Vec::new());
         }
-        let mut next: Vec<(&str, Content<'_>)> = Vec::new();
+        let mut next: Vec<(&str, NextContent<'_>)> = Vec::new();
         for name in self.shown.keys().filter(|name| !self.changes.contains_key(*name)) {
-            next.push((name, Content::Same));
+            next.push((name, NextContent::Same));
         }
         for (name, change) in &self.changes {
             if let PendingChange::Put(bytes, mode) = change {
-                next.push((name, Content::New(bytes, *mode)));
+                next.push((name, NextContent::New(bytes, *mode)));
             }
         }
         self.generations.swap(&next)?;

@@ -8,7 +8,7 @@ mod theirs;
 
 use serde_json::Value;
 
-use self::replacement::Replacement;
+use self::replacement::PodReplacement;
 use crate::cli::inject::offline::{OfflineError, manifest};
 use crate::cli::migrate::output::Migration;
 use crate::inject::Pod;
@@ -36,7 +36,7 @@ pub(crate) fn migrate(name: &str, text: &str) -> Result<Migration, ManifestError
         let Some(theirs) = theirs::of(&view, namespace.unwrap_or("default")) else {
             continue;
         };
-        let replacement = Replacement::of(&theirs, &pod, &view);
+        let replacement = PodReplacement::of(&theirs, &pod, &view);
         if !migration.text.is_empty() {
             migration.text.push_str("---\n");
         }

@@ -13,7 +13,7 @@ use crate::plan::{Destination, OnChange, SECRETS_DIR};
 
 /// The replacement of one pod template's annotations.
 #[derive(Default)]
-pub(super) struct Replacement {
+pub(super) struct PodReplacement {
     /// Keys and values, in the order shown.
     annotations: Vec<(&'static str, String)>,
     /// Changes of the containers.
@@ -23,7 +23,7 @@ pub(super) struct Replacement {
     pub(super) lost: Vec<String>,
 }
 
-impl Replacement {
+impl PodReplacement {
     /// `pod` and `view` are the same pod.
     pub(super) fn of(theirs: &Theirs, pod: &Value, view: &Pod<'_>) -> Self {
         let mut replacement = Self {

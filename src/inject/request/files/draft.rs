@@ -16,7 +16,7 @@ use crate::plan::{
 
 /// The fields that are parsed so far. A field that does not parse stays empty and is reported.
 #[derive(Default)]
-pub(super) struct Draft {
+pub(super) struct FileDraft {
     pub(super) read_by: ReadBy,
     /// Whether the entry has a template, parsed or not, which names its secrets itself.
     pub(super) has_template: bool,
@@ -66,7 +66,7 @@ impl TemplateSource {
     }
 }
 
-impl Draft {
+impl FileDraft {
     /// The entry, if it has what an entry must have.
     pub(super) fn finish(self, index: usize) -> Option<FileRequest> {
         let file = self.file?;

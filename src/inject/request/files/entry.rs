@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::inject::problem::{Problems, did_you_mean, unquoted};
-use crate::inject::request::files::draft::{Draft, FieldValue};
+use crate::inject::request::files::draft::{FieldValue, FileDraft};
 use crate::inject::request::files::fields::{DELIMS, FIELDS, OF_ONE_SECRET, SECRET};
 use crate::inject::request::files::file::{FileRequest, TEMPLATE, place};
 use crate::inject::request::rules::{Authored, EACH_FIELD, report};
@@ -18,9 +18,9 @@ pub(super) fn parse(
     problems: &mut Problems,
 ) -> Option<FileRequest> {
     let before = problems.len();
-    let mut draft = Draft {
+    let mut draft = FileDraft {
         has_template: written.iter().any(|(field, _)| field == TEMPLATE),
-        ..Draft::default()
+        ..FileDraft::default()
     };
     check_alternatives(index, &written, problems);
     for field in FIELDS {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::inject::problem::quoted;
-use crate::inject::request::files::draft::{Draft, FieldValue, SecretSource, TemplateSource};
+use crate::inject::request::files::draft::{FieldValue, FileDraft, SecretSource, TemplateSource};
 use crate::inject::request::files::file::{TEMPLATE, unfilled};
 use crate::inject::request::name;
 use crate::inject::request::requested::Requested;
@@ -23,7 +23,7 @@ pub(crate) struct FileField {
     /// What is missing where a required field is left out.
     pub(super) required: Option<&'static str>,
     /// Parses the value, reports what is wrong with it, and keeps the result in the draft.
-    pub(super) parse: fn(FieldValue<'_, '_>, &mut Draft),
+    pub(super) parse: fn(FieldValue<'_, '_>, &mut FileDraft),
 }
 
 /// The longest name of a variable, in bytes.
@@ -35,7 +35,7 @@ const fn field(
     default: &'static str,
     example: &'static str,
     meaning: &'static str,
-    parse: fn(FieldValue<'_, '_>, &mut Draft),
+    parse: fn(FieldValue<'_, '_>, &mut FileDraft),
 ) -> FileField {
     let documented = DocumentedKey {
         key,
@@ -56,7 +56,7 @@ const fn required(
     missing: &'static str,
     example: &'static str,
     meaning: &'static str,
-    parse: fn(FieldValue<'_, '_>, &mut Draft),
+    parse: fn(FieldValue<'_, '_>, &mut FileDraft),
 ) -> FileField {
     FileField {
         required: Some(missing),
@@ -108,7 +108,7 @@ pub(crate) const FIELDS: &[FileField] = &[
         |mut value, draft| draft.when_gone = value.one_of(WhenGone::NAMES).unwrap_or_default()),
 ];
 
-fn secret(mut value: FieldValue<'_, '_>, draft: &mut Draft) {
+fn secret(mut value: FieldValue<'_, '_>, draft: &mut FileDraft) {
     fn quoted_path<T: std::str::FromStr<Err = Invalid>>(text: &str) -> Result<T, String> {
         path(text).map_err(|why| format!("{} {why}", quoted(text)))
     }
@@ -123,7 +123,7 @@ fn secret(mut value: FieldValue<'_, '_>, draft: &mut Draft) {
     }
 }
 
-fn file(mut value: FieldValue<'_, '_>, draft: &mut Draft) {
+fn file(mut value: FieldValue<'_, '_>, draft: &mut FileDraft) {
     draft.file = value.checked(|text| match (spelling::of_file(text), &draft.secret) {
         (Some(why), _) => Err(format!("{} {why}", quoted(text))),
         (None, Some(secret)) => name::resolve(text, secret.path()),
@@ -152,7 +152,7 @@ fn key(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn keys(mut value: FieldValue<'_, '_>, draft: &mut Draft) {
+fn keys(mut value: FieldValue<'_, '_>, draft: &mut FileDraft) {
     if draft.part.is_some() {
         value.problem("cannot be beside `key`, which names one field: remove one of the two");
         return;
@@ -201,7 +201,7 @@ fn named(name: &str, node: Node<'_>) -> Option<NamedField> {
     })
 }
 
-fn delims(mut value: FieldValue<'_, '_>, draft: &mut Draft) {
+fn delims(mut value: FieldValue<'_, '_>, draft: &mut FileDraft) {
     if let Node::List(items) = std::mem::replace(&mut value.node, Node::Null)
         && let [Node::Scalar(left), Node::Scalar(right)] = items.as_slice()
     {
@@ -215,7 +215,7 @@ fn delims(mut value: FieldValue<'_, '_>, draft: &mut Draft) {
     }
 }
 
-fn template(mut value: FieldValue<'_, '_>, draft: &mut Draft) {
+fn template(mut value: FieldValue<'_, '_>, draft: &mut FileDraft) {
     let Some(text) = value.text() else { return };
     if draft.delims.is_invalid() {
         return;
@@ -264,7 +264,7 @@ fn env_name(name: &str) -> Result<(), String> {
     }
 }
 
-fn data(mut value: FieldValue<'_, '_>, draft: &mut Draft) {
+fn data(mut value: FieldValue<'_, '_>, draft: &mut FileDraft) {
     let Node::Map(fields) = std::mem::replace(&mut value.node, Node::Null) else {
         value.problem("is not a set of fields, for example {common_name: web}");
         return;

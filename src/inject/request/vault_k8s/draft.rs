@@ -10,7 +10,7 @@ use crate::inject::request::vault_k8s::written::Written;
 use crate::plan::{Address, ApiPath, AuthMethod, Interval, Invalid, Role, spelling};
 
 /// The keys that are parsed so far. A value that does not parse is left out and reported.
-pub(super) struct Draft<'a> {
+pub(super) struct VaultK8sDraft<'a> {
     /// The keys of each secret, by NAME.
     pub(super) names: BTreeMap<&'a str, NamedKeys<'a>>,
     pub(super) containers: Option<Vec<String>>,
@@ -64,7 +64,7 @@ pub(super) enum DefaultTemplate {
     Json,
 }
 
-impl Default for Draft<'_> {
+impl Default for VaultK8sDraft<'_> {
     fn default() -> Self {
         Self {
             names: BTreeMap::new(),

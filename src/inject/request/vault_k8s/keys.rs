@@ -3,7 +3,7 @@
 //! <https://developer.hashicorp.com/vault/docs/deploy/kubernetes/injector/annotations>
 
 use crate::inject::pod::quantity::Quantity;
-use crate::inject::request::vault_k8s::draft::{self, Draft};
+use crate::inject::request::vault_k8s::draft::{self, VaultK8sDraft};
 use crate::inject::request::vault_k8s::go;
 use crate::inject::request::vault_k8s::value::TheirValue;
 use crate::inject::words::vault_k8s as words;
@@ -48,7 +48,7 @@ pub struct VaultK8sKey {
 }
 
 /// Parses the value, reports what is wrong with it, and keeps the result in the draft.
-pub(super) type Parse = for<'a, 'p> fn(TheirValue<'a, 'p>, &mut Draft<'a>);
+pub(super) type Parse = for<'a, 'p> fn(TheirValue<'a, 'p>, &mut VaultK8sDraft<'a>);
 
 const fn key(
     key: &'static str,
@@ -238,7 +238,7 @@ pub(crate) static KEYS: &[VaultK8sKey] = &[
 ];
 
 /// A quantity, which is checked and has no effect: podkey's containers have the operator's resources.
-fn quantity<'a>(value: TheirValue<'a, '_>, draft: &mut Draft<'a>) {
+fn quantity<'a>(value: TheirValue<'a, '_>, draft: &mut VaultK8sDraft<'a>) {
     let shown = value.quoted();
     value.check_and_ignore(draft, |text| {
         text.parse::<Quantity>().map_err(|why| format!("{shown} {why}"))

@@ -15,7 +15,7 @@ mod written;
 use std::collections::BTreeMap;
 
 use self::asked::{RunAs, VaultK8sRequest};
-use self::draft::Draft;
+use self::draft::VaultK8sDraft;
 use self::value::TheirValue;
 use self::written::Written;
 use super::injection::InjectionRequest;
@@ -96,14 +96,14 @@ pub(crate) fn parse(annotations: &Annotations<'_>, namespace: &str, problems: &m
             format!("cannot be used in the namespace {namespace}: remove it"),
         );
     }
-    let mut draft = Draft::default();
+    let mut draft = VaultK8sDraft::default();
     for annotation in merged.values() {
         parse_one(annotation, &mut draft, problems);
     }
     finish(draft, family, problems)
 }
 
-fn parse_one<'p>(annotation: &'p TheirAnnotation<'_>, draft: &mut Draft<'p>, problems: &mut Problems) {
+fn parse_one<'p>(annotation: &'p TheirAnnotation<'_>, draft: &mut VaultK8sDraft<'p>, problems: &mut Problems) {
     let Some((row, suffix)) = keys::find(&annotation.name) else {
         draft.unknown.push(&annotation.name);
         return;
@@ -131,7 +131,7 @@ fn parse_one<'p>(annotation: &'p TheirAnnotation<'_>, draft: &mut Draft<'p>, pro
     }
 }
 
-fn finish(mut draft: Draft<'_>, family: Family, problems: &mut Problems) -> InjectionRequest {
+fn finish(mut draft: VaultK8sDraft<'_>, family: Family, problems: &mut Problems) -> InjectionRequest {
     if !draft.pre_populate && draft.pre_populate_only {
         problems.push(
             family.key("agent-pre-populate-only"),

@@ -5,7 +5,7 @@ use crate::inject::request::files::FileRequest;
 use crate::inject::request::files::file::RequestedContent;
 use crate::inject::request::rules::{Authored, report};
 use crate::inject::request::vault_k8s::command;
-use crate::inject::request::vault_k8s::draft::{DefaultTemplate, Draft, NamedKeys, said};
+use crate::inject::request::vault_k8s::draft::{DefaultTemplate, NamedKeys, VaultK8sDraft, said};
 use crate::inject::request::vault_k8s::go;
 use crate::inject::request::vault_k8s::written::Written;
 use crate::plan::rules::{self, Subject};
@@ -23,7 +23,7 @@ const MODE: &str = "0644";
 
 /// The files of all secrets, in the order of their NAMEs. (vault-k8s has them in the order of a Go map, which is none.) Entries
 /// with a problem are left out.
-pub(super) fn files(draft: &mut Draft<'_>, problems: &mut Problems) -> Vec<FileRequest> {
+pub(super) fn files(draft: &mut VaultK8sDraft<'_>, problems: &mut Problems) -> Vec<FileRequest> {
     let names = std::mem::take(&mut draft.names);
     let declared: Vec<_> = names.into_iter().filter(|(_, keys)| keys.declares()).collect();
     if declared.len() > MAX_FILES {
@@ -59,7 +59,11 @@ pub(super) fn files(draft: &mut Draft<'_>, problems: &mut Problems) -> Vec<FileR
 }
 
 /// The file of the client token, as vault-k8s names it.
-pub(super) fn token_file(draft: &Draft<'_>, files: &[FileRequest], problems: &mut Problems) -> Option<Destination> {
+pub(super) fn token_file(
+    draft: &VaultK8sDraft<'_>,
+    files: &[FileRequest],
+    problems: &mut Problems,
+) -> Option<Destination> {
     let asked = draft.token?;
     let place = mount_path(draft.directory)
         .map_err(|why| report_at(draft.directory, &why, problems))
@@ -83,7 +87,7 @@ pub(super) fn token_file(draft: &Draft<'_>, files: &[FileRequest], problems: &mu
 }
 
 /// The actions after a change: those of all secrets, each once. Takes the commands out of the keys.
-pub(super) fn actions(draft: &Draft<'_>, problems: &mut Problems) -> Vec<OnChange> {
+pub(super) fn actions(draft: &VaultK8sDraft<'_>, problems: &mut Problems) -> Vec<OnChange> {
     let mut actions = Vec::new();
     for keys in draft.names.values().filter(|keys| keys.declares()) {
         let Some(written) = keys.command.filter(|written| !written.text.trim().is_empty()) else {
@@ -110,7 +114,7 @@ fn file<'a>(
     index: usize,
     name: &str,
     keys: &NamedKeys<'a>,
-    draft: &mut Draft<'a>,
+    draft: &mut VaultK8sDraft<'a>,
     problems: &mut Problems,
 ) -> Option<FileRequest> {
     let content = content(keys, draft, problems);
@@ -140,7 +144,7 @@ fn report_at(written: Option<Written<'_>>, why: &str, problems: &mut Problems) {
 /// The template of the file, and the key that names it.
 fn content<'a>(
     keys: &NamedKeys<'a>,
-    draft: &mut Draft<'a>,
+    draft: &mut VaultK8sDraft<'a>,
     problems: &mut Problems,
 ) -> Option<(String, TemplateContent)> {
     let has_text = |written: &Written<'_>| !written.text.trim().is_empty();
@@ -240,7 +244,12 @@ fn path(text: &str) -> Result<ApiPath, String> {
 }
 
 /// Where the file goes: below the mount path, even if the name begins with a slash.
-fn destination(name: &str, keys: &NamedKeys<'_>, draft: &Draft<'_>, problems: &mut Problems) -> Option<Destination> {
+fn destination(
+    name: &str,
+    keys: &NamedKeys<'_>,
+    draft: &VaultK8sDraft<'_>,
+    problems: &mut Problems,
+) -> Option<Destination> {
     let file = keys.file.filter(|file| !file.text.is_empty());
     let keeps_case = keys.keep_case.unwrap_or(draft.keep_case);
     let name = match (file, keeps_case) {

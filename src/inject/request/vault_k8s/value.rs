@@ -1,7 +1,7 @@
 //! The value of one annotation of vault-k8s, with the ways to parse it that several keys share.
 
 use crate::inject::problem::{Problems, quoted};
-use crate::inject::request::vault_k8s::draft::{Draft, NamedKeys};
+use crate::inject::request::vault_k8s::draft::{NamedKeys, VaultK8sDraft};
 use crate::inject::request::vault_k8s::go;
 use crate::inject::request::vault_k8s::written::Written;
 
@@ -15,7 +15,7 @@ pub(super) struct TheirValue<'a, 'p> {
 
 impl<'a> TheirValue<'a, '_> {
     /// The keys of the secret with this value's NAME.
-    pub(super) fn named<'d>(&self, draft: &'d mut Draft<'a>) -> &'d mut NamedKeys<'a> {
+    pub(super) fn named<'d>(&self, draft: &'d mut VaultK8sDraft<'a>) -> &'d mut NamedKeys<'a> {
         draft.names.entry(self.suffix.unwrap_or_default()).or_default()
     }
 
@@ -43,14 +43,14 @@ impl<'a> TheirValue<'a, '_> {
     }
 
     /// Keeps the key for the warning of keys without effect.
-    pub(super) fn ignore(self, draft: &mut Draft<'a>) {
+    pub(super) fn ignore(self, draft: &mut VaultK8sDraft<'a>) {
         draft.without_effect.push(self.written.name);
     }
 
     /// Checks the value, and keeps the key for the warning.
     pub(super) fn check_and_ignore<T>(
         mut self,
-        draft: &mut Draft<'a>,
+        draft: &mut VaultK8sDraft<'a>,
         parse: impl FnOnce(&'a str) -> Result<T, String>,
     ) {
         if self.optional(parse).is_some() {
@@ -59,7 +59,7 @@ impl<'a> TheirValue<'a, '_> {
     }
 
     /// podkey does what the boolean `does` asks for, whatever the value is.
-    pub(super) fn always(mut self, does: bool, draft: &mut Draft<'a>) {
+    pub(super) fn always(mut self, does: bool, draft: &mut VaultK8sDraft<'a>) {
         if self.boolean() == Some(!does) {
             self.ignore(draft);
         }

@@ -1,7 +1,7 @@
 //! What podkey does otherwise than vault-k8s, in warnings to the pod's author: short ASCII lines.
 
 use crate::inject::problem::{Warnings, did_you_mean};
-use crate::inject::request::vault_k8s::draft::Draft;
+use crate::inject::request::vault_k8s::draft::VaultK8sDraft;
 use crate::inject::request::vault_k8s::keys::KEYS;
 
 /// The beginnings of the keys that say whom the agent trusts.
@@ -10,7 +10,7 @@ const TRUST: [&str; 2] = ["tls-", "ca-"];
 const MAX_BYTES: usize = 119;
 
 /// At most four lines. `runs_commands`: no command is left out.
-pub(super) fn warnings(draft: &Draft<'_>, runs_commands: bool) -> Warnings {
+pub(super) fn warnings(draft: &VaultK8sDraft<'_>, runs_commands: bool) -> Warnings {
     let mut warnings = Vec::new();
     if !draft.unknown.is_empty() {
         let hint = match draft.unknown.as_slice() {

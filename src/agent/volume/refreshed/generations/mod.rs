@@ -35,7 +35,7 @@ const NEXT: &str = "..data_tmp";
 const READERS: Duration = Duration::from_secs(4);
 
 /// The content of a file of the next generation.
-pub(super) enum Content<'a> {
+pub(super) enum NextContent<'a> {
     /// These bytes, with these permission bits.
     New(&'a Secret, u32),
     /// The file of the current generation, with inode and times.
@@ -104,7 +104,7 @@ impl Generations {
     }
 
     /// Makes these files, and no others, the files that readers see. If that fails, readers see the current generation.
-    pub(super) fn swap(&mut self, files: &[(&str, Content<'_>)]) -> Result<(), VolumeError> {
+    pub(super) fn swap(&mut self, files: &[(&str, NextContent<'_>)]) -> Result<(), VolumeError> {
         self.remove_replaced();
         match self.try_swap(files) {
             // The likely reason is a full volume: removing the replaced generations makes room.
@@ -116,7 +116,7 @@ impl Generations {
         }
     }
 
-    fn try_swap(&mut self, files: &[(&str, Content<'_>)]) -> Result<(), VolumeError> {
+    fn try_swap(&mut self, files: &[(&str, NextContent<'_>)]) -> Result<(), VolumeError> {
         let name = new_generation_name();
         let unfinished = UnfinishedGeneration(&self.directory, &name);
         let failed = |error: Errno| cannot("make the directory", &name, error);
@@ -125,9 +125,9 @@ impl Generations {
         let mut staged = Staged::within(next.try_clone().map_err(|_| failed(Errno::MFILE))?);
         for (shown, content) in files {
             match (content, &current) {
-                (Content::New(bytes, mode), _) => staged.stage_from(shown, *mode, &mut bytes.expose())?,
-                (Content::Same, Some(current)) => staged.link(shown, current)?,
-                (Content::Same, None) => return Err(cannot("link", shown, Errno::NOENT)),
+                (NextContent::New(bytes, mode), _) => staged.stage_from(shown, *mode, &mut bytes.expose())?,
+                (NextContent::Same, Some(current)) => staged.link(shown, current)?,
+                (NextContent::Same, None) => return Err(cannot("link", shown, Errno::NOENT)),
             }
         }
         staged.publish()?;

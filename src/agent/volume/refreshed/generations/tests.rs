@@ -30,7 +30,7 @@ fn put(generations: &mut Generations, files: &[(&str, &str)]) -> Result<(), Volu
     let files: Vec<_> = files.iter().map(|(place, text)| (*place, secret(text))).collect();
     let files: Vec<_> = files
         .iter()
-        .map(|(place, text)| (*place, Content::New(text, 0o440)))
+        .map(|(place, text)| (*place, NextContent::New(text, 0o440)))
         .collect();
     generations.swap(&files)
 }
@@ -66,9 +66,9 @@ fn files_have_their_own_names_and_a_change_keeps_the_other_files() {
     let held = fs::File::open(dir.path().join("files/..data")).unwrap();
     generations
         .swap(&[
-            ("web.env", Content::Same),
-            ("tls/cert", Content::New(&cert, 0o444)),
-            ("tls/new", Content::New(&key, 0o400)),
+            ("web.env", NextContent::Same),
+            ("tls/cert", NextContent::New(&cert, 0o444)),
+            ("tls/new", NextContent::New(&key, 0o400)),
         ])
         .unwrap();
     assert_eq!(text(dir.path(), "tls/cert"), "c2");
@@ -86,7 +86,7 @@ fn files_have_their_own_names_and_a_change_keeps_the_other_files() {
     assert_eq!(told, "c1");
     assert!(generations.removal_due().is_some());
 
-    generations.swap(&[("tls/cert", Content::Same)]).unwrap();
+    generations.swap(&[("tls/cert", NextContent::Same)]).unwrap();
     assert_eq!(shown(dir.path()), ["..data", "tls"]);
     assert_eq!(generations.read("tls/cert", 10).unwrap(), (secret("c2"), 0o444));
     assert!(generations.read("tls/cert", 1).is_none() && generations.read("web.env", 9).is_none());
@@ -128,9 +128,9 @@ fn ten_thousand_changes_and_a_reader_never_sees_a_mixed_pair_nor_a_missing_file(
         for change in 1..=CHANGES {
             let text = secret(&change.to_string());
             let swapped = generations.swap(&[
-                ("cert", Content::New(&text, 0o440)),
-                ("key", Content::New(&text, 0o440)),
-                ("same", Content::Same),
+                ("cert", NextContent::New(&text, 0o440)),
+                ("key", NextContent::New(&text, 0o440)),
+                ("same", NextContent::Same),
             ]);
             swapped.unwrap();
             if reader.is_finished() {
@@ -287,7 +287,7 @@ fn foreign_symlinks_are_neither_followed_nor_replaced() {
     put(&mut generations, &[("a", "1")]).unwrap();
     fs::remove_file(dir.path().join("files/..data/a")).unwrap();
     symlink(outside.path().join("a"), dir.path().join("files/..data/a")).unwrap();
-    assert!(generations.swap(&[("a", Content::Same)]).is_err());
+    assert!(generations.swap(&[("a", NextContent::Same)]).is_err());
     assert!(generations.read("a", 100).is_none());
 }
 
@@ -299,11 +299,11 @@ fn a_generation_that_cannot_be_finished_leaves_only_the_current_generation() {
     let before = names(&dir.path().join("files"));
     let text_2 = secret("2");
     for bad in [
-        vec![("a", Content::New(&text_2, 0o400)), ("gone", Content::Same)],
+        vec![("a", NextContent::New(&text_2, 0o400)), ("gone", NextContent::Same)],
         vec![
-            ("a", Content::New(&text_2, 0o400)),
-            ("b", Content::Same),
-            ("b/c", Content::New(&text_2, 0o400)),
+            ("a", NextContent::New(&text_2, 0o400)),
+            ("b", NextContent::Same),
+            ("b/c", NextContent::New(&text_2, 0o400)),
         ],
     ] {
         generations.swap(&bad).unwrap_err();
@@ -352,7 +352,7 @@ fn a_full_volume_keeps_the_files_and_takes_later_changes_that_fit() {
     let text_9 = secret("9");
     for _ in 0..20 {
         generations
-            .swap(&[("a", Content::New(&text_9, 0o400)), ("b", Content::Same)])
+            .swap(&[("a", NextContent::New(&text_9, 0o400)), ("b", NextContent::Same)])
             .unwrap();
     }
 }
