@@ -19,6 +19,10 @@ impl KubernetesVersion {
     /// drop the field, and the pod waits for ever for the sidecar to end.
     /// <https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/>
     pub(crate) const NATIVE_SIDECARS: Self = Self { major: 1, minor: 29 };
+
+    /// The first version in which the volume of an image is generally available.
+    /// <https://kubernetes.io/docs/concepts/storage/volumes/#image>
+    pub(crate) const IMAGE_VOLUMES: Self = Self { major: 1, minor: 36 };
 }
 
 impl FromStr for KubernetesVersion {

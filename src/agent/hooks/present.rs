@@ -82,6 +82,7 @@ impl Present {
     /// Reads every file and variable, and then clears the files. Refreshed files stay: a hook cannot write there.
     pub(super) fn take(hook: &Hook, it: &HookPlan) -> Result<Self, Failure> {
         let present = Self::read(hook, it)?;
+        hook.seen.link(&it.plan)?;
         if it.plan.refresh.is_none() {
             // A failure is not lost: if the job is refused, the files are cleared again, and a failure then is reported.
             let _ = clear(hook, &it.plan);

@@ -39,7 +39,7 @@ section! {
         /// Whether pods with `hostPID` or `shareProcessNamespace` are injected.
         #[serde(default)]
         allow_shared_process_namespace: bool = "allowSharedProcessNamespace": AllPods, default "`false`", example "true";
-        /// The version of Kubernetes, which decides whether pods can have a sidecar.
+        /// The version of Kubernetes, which decides whether pods can have a sidecar, and the volume of an image.
         #[serde(default)]
         kubernetes_version: Option<String> = "kubernetesVersion": Refresh, default "asked of the API server", example "'1.33'";
         /// What pods with the annotations of vault-k8s get.
@@ -76,8 +76,8 @@ impl Config {
         }
         let file: ConfigFile =
             serde_saphyr::from_str(text).map_err(|error| ConfigError::Yaml(explain(&error, text)))?;
-        file.agent.check()?;
         let kubernetes_version = kubernetes_version(file.kubernetes_version.as_deref())?;
+        file.agent.check(kubernetes_version)?;
         if file.connections.is_empty() {
             return CONFIG.connections.wrong("is empty: name at least one server");
         }

@@ -11,7 +11,7 @@ use crate::inject::request::annotations;
 use crate::inject::request::vault_k8s;
 use crate::inject::request::vault_k8s::asked::VaultK8sRequest;
 use crate::inject::survey::Survey;
-use crate::inject::words::keys::INJECTED;
+use crate::inject::words::keys::{INJECTED, PLAN};
 use crate::inject::words::vault_k8s::INJECTED as INJECTED_BY_OTHERS;
 
 /// The patch. It is empty if the pod is injected already.
@@ -27,14 +27,18 @@ pub(crate) fn build(
     add_to_readers(&mut patch, injection)?;
     if injection.state == InjectedState::New {
         let spec = &survey.pod.spec;
-        let containers = containers::containers(survey, &config.agent, &injection.plan);
-        patch.insert(
-            "/spec/initContainers",
-            List::of(&spec.init_containers),
-            survey.init_position,
-            &containers,
-        )?;
-        let volumes = volumes::volumes(survey, injection.connection);
+        if survey.hooks_alone {
+            patch.set("/metadata/annotations", PLAN, &injection.plan)?;
+        } else {
+            let containers = containers::containers(survey, &config.agent, &injection.plan);
+            patch.insert(
+                "/spec/initContainers",
+                List::of(&spec.init_containers),
+                survey.init_position,
+                &containers,
+            )?;
+        }
+        let volumes = volumes::volumes(survey, &config.agent, injection.connection);
         patch.append("/spec/volumes", List::of(&spec.volumes), &volumes)?;
     }
     if let Some(theirs) = theirs {

@@ -14,7 +14,7 @@ use crate::inject::request::Freshness;
 use crate::inject::survey::Survey;
 use crate::inject::survey::qos::OwnResources;
 use crate::inject::words::names::{BIN_VOLUME, HANDOVER_VOLUME, INIT_CONTAINER, SIDECAR, TOKEN_VOLUME};
-use crate::plan::{BIN_DIR, HANDOVER_DIR, PLAN_ENV, TOKEN_DIR, VOLUME_DIR};
+use crate::plan::{BIN_DIR, Binary, HANDOVER_DIR, PLAN_ENV, TOKEN_DIR, VOLUME_DIR};
 
 /// A container of podkey's. It passes the Pod Security Standard *restricted*
 /// (<https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>).
@@ -110,7 +110,9 @@ pub(super) fn containers<'s>(survey: &Survey<'_>, agent: &'s AgentConfig, plan: 
         },
         termination_message_path: "/dev/termination-log",
         termination_message_policy: "File",
-        volume_mounts: volumes::needed(survey.agent_use, survey.freshness)
+        volume_mounts: volumes::needed(survey, survey.agent_use)
+            // Nothing is copied into an image.
+            .filter(|volume| *volume != BIN_VOLUME || survey.binary == Binary::Copy)
             .map(own_mount)
             .collect(),
     };
