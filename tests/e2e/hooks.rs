@@ -7,10 +7,10 @@ use crate::harness::namespace::Namespace;
 use crate::harness::openbao::Vault;
 use crate::harness::pod::{container, pod};
 
-const SECRET: &str = "s3cret-of-the-job";
+pub(crate) const SECRET: &str = "s3cret-of-the-job";
 
 /// Sets the runner's variables for a hook, runs the hook as the runner does, and shows what the job has.
-const RUNNER: &str = r#"
+pub(crate) const RUNNER: &str = r#"
 export GITHUB_ACTIONS=true GITHUB_REPOSITORY=octo-org/octo-repo GITHUB_EVENT_NAME=push GITHUB_REF=refs/heads/main
 export GITHUB_RUN_ID=1 GITHUB_RUN_ATTEMPT=1 GITHUB_JOB=build RUNNER_TEMP=/tmp
 export GITHUB_ENV=/tmp/env GITHUB_STEP_SUMMARY=/tmp/summary GITHUB_EVENT_PATH=/tmp/event.json
@@ -27,7 +27,7 @@ echo "== end"
 
 /// A runner pod whose `runner` container runs a script, as [`crate::harness::openbao::ROLE`], with a file at an absolute
 /// place, one below `/podkey/secrets`, and a variable.
-fn runner(vault: &Vault<'_>, script: &str) -> Value {
+pub(crate) fn runner(vault: &Vault<'_>, script: &str) -> Value {
     let mut runner = merge(
         pod("runner", ""),
         &json!({
@@ -48,7 +48,7 @@ fn runner(vault: &Vault<'_>, script: &str) -> Value {
 }
 
 /// Each section of the script's output.
-fn section<'a>(log: &'a str, name: &str) -> &'a str {
+pub(crate) fn section<'a>(log: &'a str, name: &str) -> &'a str {
     let head = format!("== {name}\n");
     let (_, rest) = log
         .split_once(&head)

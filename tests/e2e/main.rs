@@ -45,6 +45,7 @@ mod http;
 
 mod faults;
 mod hooks;
+mod image;
 mod install;
 mod install_plain;
 mod job_view;
