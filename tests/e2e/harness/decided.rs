@@ -8,9 +8,9 @@ use super::install::{self, OTHER_RELEASE};
 use super::namespace::Namespace;
 use super::settings::settings;
 
-/// A namespace whose pods the installed webhook leaves alone.
+/// A namespace whose pods the installed webhook, if there is one, leaves alone.
 pub fn namespace(topic: &str) -> Namespace {
-    Namespace::labelled(topic, &json!({OTHER_RELEASE: "none"}))
+    Namespace::bare(topic, &json!({OTHER_RELEASE: "none"}))
 }
 
 /// The config of the installed webhook, with this way for the agent's program, and an identity for jobs.
