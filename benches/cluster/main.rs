@@ -47,7 +47,7 @@ struct Effort {
 const FULL: Effort = Effort {
     rounds: 100,
     at_once: 200,
-    crowd: Crowd { pods: 50, rounds: 3 },
+    crowd: Crowd { pods: 50, rounds: 2 },
 };
 const QUICK: Effort = Effort {
     rounds: 3,

@@ -1,6 +1,7 @@
 //! What podkey costs runner pods that are created at once: fifty pods of each kind, turn and turn about. Each kind leaves out a part
 //! of what podkey adds, so that the table tells which part costs what.
 
+use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -40,7 +41,10 @@ pub(crate) fn measure(crowd: &Crowd) -> anyhow::Result<String> {
         for turn in 0..kinds.len() {
             let kind = (turn + round) % kinds.len();
             let name = format!("runner-{round}-{kind}");
-            starts[kind].extend(crowd_of(&namespace, &kinds[kind].pod, &name, crowd.pods)?);
+            let crowd = crowd_of(&namespace, &kinds[kind].pod, &name, crowd.pods)?;
+            let p50 = median(crowd.iter().copied());
+            writeln!(std::io::stderr(), "round {round}: {}: p50 {p50:.1} s", kinds[kind].name)?;
+            starts[kind].extend(crowd);
         }
     }
     let mut table = Table::new(&[
