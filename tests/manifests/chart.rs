@@ -45,6 +45,7 @@ fn variants() -> Vec<(&'static str, Value)> {
                 "networkPolicy": {"apiServerCidrs": ["192.0.2.0/28", "2001:db8::/64"], "apiServerPorts": [8443]},
                 "metrics": {"podMonitor": on, "prometheusRule": on, "dashboard": on, "labels": {"release": "prometheus"}},
                 "vaultK8s": {"enabled": true, "namespaceSelector": {"matchLabels": {"secrets-injector": "podkey"}}},
+                "guard": on,
             }),
         ),
         (
