@@ -44,6 +44,7 @@ mod harness;
 mod http;
 
 mod faults;
+mod guard;
 mod hooks;
 mod install;
 mod install_plain;

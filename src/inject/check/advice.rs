@@ -8,6 +8,7 @@ use crate::inject::request::InjectionRequest;
 use crate::inject::request::files::FileRequest;
 use crate::inject::survey::Survey;
 use crate::inject::survey::readers::ReaderUser;
+use crate::inject::words::keys::JOB_HOOKS;
 use crate::plan::{Data, Value, spelling};
 
 /// One line for each kind of advice.
@@ -26,27 +27,33 @@ pub(super) fn advice(survey: &Survey<'_>, request: &InjectionRequest) -> Warning
         .collect()
 }
 
-/// In ARC's kubernetes mode, steps run in pods that the runner makes. These pods have none of the runner's mounts.
-/// <https://github.com/actions/runner-container-hooks>
+/// In ARC's kubernetes mode, steps run in pods that the runner makes. These pods have none of the runner's mounts, and of its variables
+/// only those that its job hooks export. <https://github.com/actions/runner-container-hooks>
 fn jobs_in_other_pods(survey: &Survey<'_>, request: &InjectionRequest) -> Option<String> {
-    // Variables reach the steps: the runner passes them on.
-    if !survey.has_runner() || request.files.is_empty() && request.exports() {
-        return None;
-    }
     let mut readers = survey.readers.found.iter();
-    let requires_container = readers.find_map(|reader| {
-        let names = [CONTAINER_HOOKS, REQUIRE_JOB_CONTAINER];
+    let env = readers.find_map(|reader| {
+        let names = [CONTAINER_HOOKS, REQUIRE_JOB_CONTAINER, CONTAINER_HOOK_TEMPLATE];
         let env = reader.container.variables(|var| names.contains(&&*var.name));
-        env.get(CONTAINER_HOOKS)?;
-        let required = env.get(REQUIRE_JOB_CONTAINER);
-        Some(required.and_then(|var| var.value.as_deref()) == Some("true"))
-    });
-    let which = match requires_container? {
-        true => "steps",
-        false => "container jobs",
+        // To the runner, an empty variable is none.
+        env.get(CONTAINER_HOOKS)
+            .is_some_and(|var| !var.is_exactly(""))
+            .then_some(env)
+    })?;
+    let lacks_files = !request.files.is_empty() && !request.job_temp || request.has_variables() && !request.exports();
+    // The template's pod may have annotations of its own: an author who names the runner's container wants files there, too.
+    let is_meant = env.contains_key(CONTAINER_HOOK_TEMPLATE) && request.containers.is_some();
+    let lacks_variables = request.has_variables() && request.exports() && !survey.job_hooks.are_on();
+    let (lacking, remedy) = match (lacks_files && !is_meant, lacks_variables) {
+        (true, _) => ("files", format!("annotate {CONTAINER_HOOK_TEMPLATE}'s pod")),
+        (false, true) => ("variables", format!("write {JOB_HOOKS}: \"true\"")),
+        (false, false) => return None,
+    };
+    let which = match env.get(REQUIRE_JOB_CONTAINER) {
+        Some(required) if required.is_exactly("true") => "steps",
+        _ => "container jobs",
     };
     Some(format!(
-        "podkey: {which} run in other pods, without the files: annotate {CONTAINER_HOOK_TEMPLATE}'s pod"
+        "podkey: {which} run in other pods, without the {lacking}: {remedy}"
     ))
 }
 
