@@ -731,7 +731,7 @@ fn pods_of_vault_k8s_are_sent_once_the_operator_wants_that_and_the_config_has_th
 }
 
 /// What Helm prints after an installation with these values.
-fn notes(values: &Value) -> String {
+pub(crate) fn notes(values: &Value) -> String {
     let args = [
         "install",
         "podkey",

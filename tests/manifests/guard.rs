@@ -4,7 +4,8 @@
 use podkey::inject::{INJECTED, PREFIX};
 use serde_json::{Value, json};
 
-use super::rendered::{Manifests, knows_every_field};
+use super::chart::notes;
+use super::rendered::{Manifests, knows_every_field, root};
 
 const POLICY: &str = "ValidatingAdmissionPolicy";
 const BINDING: &str = "ValidatingAdmissionPolicyBinding";
@@ -107,4 +108,27 @@ fn the_guard_s_words_name_what_to_restore_and_the_way_out() {
         // ARC gives a runner up for good after 403 and 422.
         assert_eq!(validation["reason"], "RequestEntityTooLarge");
     }
+}
+
+/// Whoever is in an emergency reads README, or what Helm printed.
+#[test]
+fn the_way_out_is_told_with_the_guard_s_own_names() {
+    let two = guarded(json!({"vaultK8s": {"enabled": true}}));
+    let told = notes(&json!({"guard": {"enabled": true}, "vaultK8s": {"enabled": true}}));
+    let command = format!(
+        "kubectl delete validatingadmissionpolicybinding {}\n",
+        names(&two, BINDING).join(" ")
+    );
+    assert!(told.contains(&command), "no {command:?} in {told}");
+    assert!(!notes(&json!({})).contains("validatingadmissionpolicybinding"));
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let own = Manifests::chart(json!({"guard": {"enabled": true}, "vaultK8s": {"enabled": true}}));
+    let [one, theirs] = &names(&own, BINDING)[..] else {
+        panic!()
+    };
+    let command = format!("kubectl delete validatingadmissionpolicybinding {one} ");
+    assert!(
+        readme.contains(&command) && readme.contains(&format!("and {theirs},")),
+        "{command}"
+    );
 }
