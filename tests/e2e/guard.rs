@@ -6,18 +6,22 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::harness::api::{Answer, Api};
+use crate::harness::api::{Answer, Api, cluster};
 use crate::harness::command::run;
 use crate::harness::control::{Beside, control};
-use crate::harness::install::{self, CHART, NAME};
-use crate::harness::pod::pod;
+use crate::harness::install::{self, CHART, NAME, OTHER_RELEASE, helm};
+use crate::harness::namespace::{CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, Namespace};
+use crate::harness::openbao::Vault;
+use crate::harness::pod::{init_containers, pod};
 use crate::harness::{LIMIT, merge, wait};
+use crate::install::{inventory, nothing_left};
 
 /// Part of the guard's words.
 const REFUSED: &str = "podkey has not injected the pod";
 const FILES: &str = "[{secret: kv/data/web, key: password, file: password}]";
 /// The API servers that the guard is shown to: the oldest that podkey supports, and the newest.
-const VERSIONS: [&str; 1] = ["1.37"];
+const VERSIONS: [&str; 2] = ["1.30", NEWEST];
+const NEWEST: &str = "1.37";
 
 /// An API server alone, with the guard and without the webhook.
 struct Guarded {
@@ -64,7 +68,7 @@ impl Guarded {
             "--show-only",
             "templates/guard.yaml",
         ];
-        let manifests = install::helm(&template).unwrap();
+        let manifests = helm(&template).unwrap();
         let (_, said) = run(
             "kubectl",
             kubeconfig,
@@ -143,11 +147,14 @@ fn a_pod_is_no_injected_pod_by_half_of_podkey_s_parts() {
         guarded.admits(NAME, "podkey's own namespace", &annotated());
         guarded.admits("apps", "injected", &over(marked(annotated()), init.clone()));
         let by_image = guarded.ask("apps", &over(marked(annotated()), volume(image.clone())));
-        // Before 1.33, or where the feature is off, an API server drops the field, and such a pod could get no agent.
-        match version {
-            "1.37" => assert!(by_image.is_success(), "the agent by an image volume: {}", by_image.text),
-            _ => assert!(!by_image.is_success(), "{}", by_image.text),
-        }
+        // The oldest API servers do not know the field, and make an emptyDir of the volume.
+        assert_eq!(
+            by_image.is_success(),
+            version == NEWEST,
+            "the agent by an image volume: {}",
+            by_image.text
+        );
+        assert!(version == NEWEST || is_refusal(&by_image), "{}", by_image.text);
         for (what, pod) in [
             ("annotated", annotated()),
             (
@@ -201,7 +208,7 @@ fn a_pod_is_no_injected_pod_by_half_of_podkey_s_parts() {
 /// Whoever updates or deletes a pod of before must not meet the guard.
 #[test]
 fn the_guard_looks_at_new_pods_alone() {
-    let Some(guarded) = Guarded::on("1.37") else { return };
+    let Some(guarded) = Guarded::on(NEWEST) else { return };
     guarded.api.create(
         &format!("/api/v1/namespaces/{NAME}/pods"),
         &merge(json!({"apiVersion": "v1", "kind": "Pod"}), &annotated()),
@@ -318,7 +325,7 @@ fn is_injected(pod: &Value) -> bool {
 /// webhook's match condition too, because CEL takes quadratic time. 10,000 take one second.)
 #[test]
 fn the_largest_pods_are_within_the_budget_of_expressions() {
-    let Some(guarded) = Guarded::on("1.37") else { return };
+    let Some(guarded) = Guarded::on(NEWEST) else { return };
     let filled = |key: &dyn Fn(usize) -> String, value: &str| {
         let mut left = 256 * 1024 - 64;
         let fits = |key: &String| {
@@ -346,4 +353,140 @@ fn the_largest_pods_are_within_the_budget_of_expressions() {
         let pod = merge(merge(with_annotations(annotations), &many), &switch);
         guarded.admits("theirs", "as many annotations as there can be", &pod);
     }
+}
+
+const ADMISSION: &str = "/apis/admissionregistration.k8s.io/v1";
+
+/// A release of the test's own, with the guard.
+struct Release {
+    namespace: Namespace,
+    values: Value,
+}
+
+impl Release {
+    fn new() -> Self {
+        let namespace = Namespace::bare("guard", &json!({}));
+        let name = &namespace.name;
+        let guards = ["-guard", "-guard-vault-k8s", "-ephemeral-containers"];
+        let kinds = ["validatingadmissionpolicies", "validatingadmissionpolicybindings"];
+        for kind in kinds {
+            for suffix in guards {
+                namespace.delete_later(cluster(), format!("{ADMISSION}/{kind}/podkey.{name}{suffix}"));
+            }
+        }
+        for kind in [
+            &format!("{ADMISSION}/mutatingwebhookconfigurations"),
+            CLUSTER_ROLES,
+            CLUSTER_ROLE_BINDINGS,
+        ] {
+            namespace.delete_later(cluster(), format!("{kind}/podkey.{name}"));
+        }
+        let selector = json!({"matchExpressions": null, "matchLabels": {OTHER_RELEASE: name}});
+        let ours = json!({"guard": {"enabled": true}, "webhook": {"namespaceSelector": selector}});
+        let values = merge(install::values(), &ours);
+        Self { namespace, values }
+    }
+
+    /// What `helm install` and `helm upgrade` do.
+    fn apply(&self) {
+        let name = &self.namespace.name;
+        install::upgrade(name, name, &self.values).unwrap_or_else(|error| panic!("helm: {error}"));
+    }
+
+    /// README's first command of an emergency.
+    fn delete_configuration(&self) {
+        cluster().delete(&format!(
+            "{ADMISSION}/mutatingwebhookconfigurations/podkey.{}",
+            self.namespace.name
+        ));
+    }
+
+    /// README's second command.
+    fn delete_bindings(&self) {
+        for suffix in ["-guard", "-guard-vault-k8s"] {
+            let name = format!("podkey.{}{suffix}", self.namespace.name);
+            cluster().delete(&format!("{ADMISSION}/validatingadmissionpolicybindings/{name}"));
+        }
+    }
+}
+
+/// Waits until the answer about this pod is as told: API servers learn of a change a moment later.
+#[track_caller]
+fn until(what: &str, namespace: &Namespace, pod: &Value, is: impl Fn(&Answer) -> bool) {
+    let mut last = None;
+    wait(LIMIT, || {
+        let answer = last.insert(namespace.try_create_as(cluster(), pod, "?dryRun=All"));
+        is(answer).then_some(())
+    })
+    .unwrap_or_else(|| panic!("not {what}: {last:?}"));
+}
+
+#[test]
+fn without_the_webhook_s_configuration_the_guard_holds_annotated_pods_until_it_is_back() {
+    install::podkey();
+    let release = Release::new();
+    let name = release.namespace.name.clone();
+    let before = inventory(&name);
+    let apps = Namespace::labelled("guarded-apps", &json!({OTHER_RELEASE: name}));
+    let vault = Vault::new(&apps);
+    vault.put("web", &json!({"password": "s3cret"}));
+    let files = json!([{"secret": "web", "key": "password", "file": "password"}]);
+    let annotated = |name: &str, script: &str| vault.annotate(pod(name, script), &files);
+    let asked = annotated("asked", "true");
+    let is_injected = |answer: &Answer| answer.is_success() && init_containers(&answer.json()) == ["podkey-init"];
+    let is_plain = |answer: &Answer| answer.is_success() && init_containers(&answer.json()).is_empty();
+
+    release.apply();
+    until("injected", &apps, &asked, is_injected);
+    assert_eq!(
+        apps.create(&annotated("injected", "cat /podkey/secrets/password"))
+            .succeeds(),
+        "s3cret"
+    );
+
+    release.delete_configuration();
+    until("refused by the guard", &apps, &asked, is_refusal);
+    apps.create(&pod("plain", "true")).succeeds();
+    let template = annotated("held", "trap 'exit 0' TERM; while :; do sleep 1; done");
+    let template = merge(
+        template,
+        &json!({"metadata": {"name": null, "labels": {"app": "held"}}, "spec": {"restartPolicy": null}}),
+    );
+    let deployments = apps.group_path("apps/v1", "deployments");
+    cluster().create(
+        &deployments,
+        &json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "held"},
+            "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "held"}}, "template": template},
+        }),
+    );
+    let way_out = format!("validatingadmissionpolicybinding podkey.{name}-guard podkey.{name}-guard-vault-k8s");
+    let told = || {
+        apps.events()
+            .into_iter()
+            .find(|event| event.contains("FailedCreate") && event.contains(REFUSED))
+    };
+    let event = wait(LIMIT, told).unwrap_or_else(|| panic!("{:?}", apps.events()));
+    assert!(event.starts_with("ReplicaSet") && event.contains(&way_out), "{event}");
+
+    release.apply();
+    until("injected", &apps, &asked, is_injected);
+    wait(LIMIT, || {
+        let deployment = cluster().get(&format!("{deployments}/held"));
+        (deployment["status"]["readyReplicas"] == 1).then_some(())
+    })
+    .unwrap_or_else(|| panic!("{:?}", apps.events()));
+
+    // The way out of an emergency: the first command does not let annotated pods in, the second does.
+    release.delete_configuration();
+    until("refused by the guard", &apps, &asked, is_refusal);
+    release.delete_bindings();
+    until("let in", &apps, &asked, is_plain);
+    apps.create(&annotated("let-in", "test ! -e /podkey")).succeeds();
+    release.apply();
+    until("injected", &apps, &asked, is_injected);
+
+    helm(&["uninstall", &name, "--namespace", &name, "--wait", "--timeout", "3m"]).unwrap();
+    until("without podkey", &apps, &asked, is_plain);
+    nothing_left(&name, &before);
 }
