@@ -191,6 +191,32 @@ fn a_pod_is_no_injected_pod_by_half_of_podkey_s_parts() {
         }
         guarded.admits("apps", "vault-k8s' annotations elsewhere", &annotated_for_vault_k8s());
         guarded.refuses("theirs", "vault-k8s' annotations", &annotated_for_vault_k8s());
+        for list in ["initContainers", "containers"] {
+            for name in ["vault-agent-init", "vault-agent", "openbao-agent-init", "openbao-agent"] {
+                let injected = over(annotated_for_vault_k8s(), json!({list: container(name)}));
+                guarded.admits("theirs", &format!("injected by others: {name} in {list}"), &injected);
+            }
+        }
+        for (switch, value, refused) in [
+            ("agent-inject-secret-web", "kv/data/web", true),
+            (
+                "agent-inject-template-web",
+                "{{ with secret `kv/data/web` }}{{ end }}",
+                true,
+            ),
+            ("agent-inject-token", "true", true),
+            ("agent-inject-token", "false", false),
+            ("agent-inject-secret-web", " ", false),
+            ("agent-inject-file-web", "web", false),
+            ("agent-inject", "1", false),
+        ] {
+            for family in ["vault.hashicorp.com", "openbao.org"] {
+                let annotations =
+                    json!({format!("{family}/agent-inject"): "true", format!("{family}/{switch}"): value});
+                let answer = guarded.ask("theirs", &with_annotations(annotations));
+                assert_eq!(is_refusal(&answer), refused, "{family}/{switch}: {value}");
+            }
+        }
         for (own, refused) in [("false", false), ("true", true)] {
             let both = merge(
                 annotated_for_vault_k8s(),

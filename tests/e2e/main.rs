@@ -59,5 +59,6 @@ mod reach;
 mod refresh;
 mod refusals;
 mod scenarios;
+mod user_namespaces;
 mod vault_k8s;
 mod versions;

@@ -16,6 +16,7 @@ pub(super) fn advice(survey: &Survey<'_>, request: &InjectionRequest) -> Warning
     token_file::warning(survey, request)
         .into_iter()
         .chain(jobs_in_other_pods(survey, request))
+        .chain(unmapped_user(survey))
         .chain(unreadable_file(survey, request))
         .chain(literal_data(request))
         .chain(
@@ -55,6 +56,18 @@ fn jobs_in_other_pods(survey: &Survey<'_>, request: &InjectionRequest) -> Option
     Some(format!(
         "podkey: {which} run in other pods, without the {lacking}: {remedy}"
     ))
+}
+
+/// The kubelet maps this many users into a pod of its own users, unless its `userNamespaces.idsPerPod` says more.
+/// <https://kubernetes.io/docs/concepts/workloads/pods/user-namespaces/>
+const MAPPED_USERS: i64 = 65536;
+
+/// A container of a user that is not mapped does not start.
+fn unmapped_user(survey: &Survey<'_>) -> Option<String> {
+    let user = survey.run_as_user.filter(|user| *user >= MAPPED_USERS)?;
+    (survey.pod.spec.host_users == Some(false)).then(|| {
+        format!("podkey: hostUsers: false may not map the user {user} of podkey-init: declare a runAsUser below {MAPPED_USERS}")
+    })
 }
 
 /// A file belongs to the user of podkey's containers, and to the pod's group if the pod has one. The reader must be that user or in
