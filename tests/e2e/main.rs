@@ -44,6 +44,7 @@ mod harness;
 mod http;
 
 mod faults;
+mod guard;
 mod hooks;
 mod install;
 mod install_plain;
@@ -58,5 +59,6 @@ mod reach;
 mod refresh;
 mod refusals;
 mod scenarios;
+mod user_namespaces;
 mod vault_k8s;
 mod versions;
