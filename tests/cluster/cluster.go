@@ -270,7 +270,7 @@ func (c *cluster) fetch(kubernetes string) error {
 	kube := "kube"
 	names := []string{"debian"}
 	if c.node {
-		names = append(names, "bao", "kubectl")
+		names = append(names, "bao", "kubectl", "arc")
 	}
 	newest, err := kubernetesVersion(filepath.Join(here, "newest.mod"))
 	if err != nil {
@@ -402,6 +402,9 @@ func (c *cluster) env() error {
 			{"PODKEY_E2E_BUSYBOX_IMAGE", busyboxImage},
 			{"PODKEY_E2E_BUSYBOX_NAMED_IMAGE", busyboxNamedImage},
 			{"PODKEY_E2E_KUBECTL_IMAGE", kubectlImage},
+			{"PODKEY_E2E_ARC", c.arc("")},
+			{"PODKEY_E2E_ARC_IMAGE", arcImage + c.arcVersion()},
+			{"PODKEY_E2E_ARC_RUNNER_IMAGE", arcRunnerImage},
 		}...)
 	}
 	for _, value := range values {
