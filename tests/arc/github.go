@@ -120,8 +120,8 @@ func (s *service) routes() http.Handler {
 		"POST " + sets + "/{set}/acquirejobs":          s.withScaleSet(s.acquireJobs),
 		"POST " + sets + "/{set}/generatejitconfig":    s.withScaleSet(s.jitConfig),
 		"GET " + agents:                                s.runnersByName,
-		"GET " + agents + "/{runner}":                  s.withRunner(func(r *runner) (int, any) { return 200, r }),
-		"DELETE " + agents + "/{runner}":               s.withRunner(s.removeRunner),
+		"GET " + agents + "/{runner}":                  s.readRunner,
+		"DELETE " + agents + "/{runner}":               s.removeRunner,
 
 		"POST /runner/{runner}/job":    s.takeJob,
 		"POST /runner/{runner}/result": s.completeJob,
@@ -170,17 +170,6 @@ func (s *service) withScaleSet(handler func(*http.Request, *scaleSet) (int, any)
 			}
 		}
 		return problem(http.StatusNotFound, "RunnerScaleSetNotFoundException")
-	}
-}
-
-func (s *service) withRunner(handler func(*runner) (int, any)) func(*http.Request) (int, any) {
-	return func(r *http.Request) (int, any) {
-		s.lock.Lock()
-		defer s.lock.Unlock()
-		if runner := s.runner(r); runner != nil {
-			return handler(runner)
-		}
-		return problem(http.StatusNotFound, "AgentNotFoundException")
 	}
 }
 
@@ -396,9 +385,22 @@ func (s *service) runnersByName(r *http.Request) (int, any) {
 	return 200, map[string]any{"count": len(found), "value": found}
 }
 
-func (s *service) removeRunner(gone *runner) (int, any) {
+func (s *service) readRunner(r *http.Request) (int, any) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	if runner := s.runner(r); runner != nil {
+		return 200, runner
+	}
+	return problem(http.StatusNotFound, "AgentNotFoundException")
+}
+
+// Of a runner that is gone already too.
+func (s *service) removeRunner(r *http.Request) (int, any) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	gone := s.runner(r)
 	for _, job := range s.jobs {
-		if job.State == running && job.Runner == gone.Name {
+		if gone != nil && job.State == running && job.Runner == gone.Name {
 			return problem(http.StatusBadRequest, "JobStillRunningException")
 		}
 	}
