@@ -49,7 +49,7 @@ e2e: rust ## every end-to-end test, in the cluster of `make cluster` or the one 
 		set -a; eval "$$(tests/cluster/cluster env)"; set +a
 	fi
 	if [[ -n $${PODKEY_E2E_CONTROL:-} ]]; then
-		.ci/tools kube-newest
+		.ci/tools kube-oldest
 		$(CARGO) test --locked --test self_managed
 		"$$PODKEY_E2E_CONTROL" down self-managed
 	fi

@@ -12,7 +12,7 @@ import (
 
 const usage = `usage: tests/cluster/cluster COMMAND
   up                                  one node and OpenBao; what is up already is left alone, what is dead is started
-  up --control-plane NAME [--kubernetes 1.37]
+  up --control-plane NAME [--kubernetes 1.30]
                                       only etcd and an API server on 127.0.0.1, under that name
   up --raft NAME                      only three OpenBao servers on one raft, beside the node, under that name
   down [NAME | --all]                 ends it and leaves nothing behind

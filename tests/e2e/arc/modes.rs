@@ -31,7 +31,7 @@ fn in_kubernetes_mode_runner_and_workflow_pod_have_their_secrets() {
         return;
     };
     let vault = set.vault();
-    let file = json!([{"secret": "web", "key": "password", "file": "/tmp/password"}]);
+    let file = json!([{"secret": "web", "key": "password", "file": "password"}]);
     let template = json!({"metadata": {"annotations": vault.annotations(&file)}});
     let template = json!({"metadata": {"name": "template"}, "data": {"template.json": template.to_string()}});
     cluster().create(&set.namespace.path("configmaps"), &template);

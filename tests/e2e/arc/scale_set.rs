@@ -23,7 +23,7 @@ const LABEL: &str = "podkey-e2e-arc";
 const NAME: &str = "set";
 pub const SECRET: &str = "s3cret-of-the-job";
 /// A step that knows nothing of podkey.
-pub const STEP: &str = r#"test "$(cat /tmp/password)" = s3cret-of-the-job; test "$PASSWORD" = s3cret-of-the-job
+pub const STEP: &str = r#"test "$(cat /podkey/secrets/password)" = s3cret-of-the-job; test "$PASSWORD" = s3cret-of-the-job
 echo "password: $PASSWORD"; echo delivered"#;
 const GROUP: &str = "/apis/actions.github.com/v1alpha1";
 
@@ -181,7 +181,7 @@ impl ScaleSet {
 
     /// Annotations for the file and the variable that [`STEP`] wants.
     pub fn annotations(&self, vault: &Vault<'_>) -> Value {
-        let file = json!([{"secret": "web", "key": "password", "file": "/tmp/password"}]);
+        let file = json!([{"secret": "web", "key": "password", "file": "password"}]);
         let env = json!({"podkey.dev/env": format!("{}/data/web password | PASSWORD", vault.kv)});
         merge(vault.annotations(&file), &env)
     }
