@@ -49,15 +49,18 @@ fn changed_annotations_reach_idle_runners_and_a_busy_one_keeps_its_job() {
     };
     let vault = set.vault();
     let one = |number: u32| {
-        merge(
-            set.annotations(&vault),
-            &json!({"podkey.dev/budget": format!("{number}m")}),
-        )
+        let mut annotations = set.annotations(&vault);
+        let env = annotations["podkey.dev/env"].as_str().unwrap();
+        annotations["podkey.dev/env"] = json!(format!("{env}\n{}/data/web next | ROUND_{number}", vault.kv));
+        annotations
     };
     let idle = json!({"minRunners": 1});
     let runs = |number: u32| {
         move |pod: &Value| {
-            pod["metadata"]["annotations"]["podkey.dev/budget"] == format!("{number}m")
+            pod["metadata"]["annotations"]["podkey.dev/env"]
+                .as_str()
+                .unwrap()
+                .ends_with(&format!("ROUND_{number}"))
                 && pod["status"]["phase"] == "Running"
                 && pod["metadata"]["deletionTimestamp"].is_null()
         }

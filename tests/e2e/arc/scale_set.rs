@@ -266,7 +266,10 @@ impl ScaleSet {
         for job in &jobs {
             let log = job["log"].as_str().unwrap();
             assert_eq!(job["result"], "succeeded", "{log}");
-            assert!(log.contains("\npassword: ***\ndelivered\n") && !log.contains(SECRET), "{log}");
+            assert!(
+                log.contains("\npassword: ***\ndelivered\n") && !log.contains(SECRET),
+                "{log}"
+            );
         }
         (jobs, seen)
     }
