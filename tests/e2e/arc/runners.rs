@@ -82,7 +82,11 @@ fn a_refused_login_with_fail_pod_leaves_the_job_waiting() {
     });
     let begun = Instant::now();
     assert_eq!(set.github.jobs()[0]["state"], "queued");
-    println!("EphemeralRunner: {}", set.runners()[0]["status"]);
+    println!(
+        "fail-pod: EphemeralRunner {:?}, events {:#?}",
+        set.told(),
+        set.namespace.events()
+    );
     set.role(&vault, "late");
     // Up to 0.13.0 ARC does nothing about such a pod. Later versions make another one.
     if set.is_older_than(0, 13, 1) {

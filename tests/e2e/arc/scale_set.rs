@@ -288,6 +288,24 @@ impl ScaleSet {
         objects(&format!("{GROUP}/namespaces/{}/ephemeralrunners", self.namespace.name))
     }
 
+    /// What `kubectl get` and `describe` tell of each EphemeralRunner's state.
+    pub fn told(&self) -> Vec<String> {
+        let runners = self.runners().into_iter();
+        let told = runners.map(|runner| {
+            let status = &runner["status"];
+            let [phase, reason, message] =
+                ["phase", "reason", "message"].map(|key| status[key].as_str().unwrap_or("-"));
+            format!("{phase} {reason} {message} failures: {}", status["failures"])
+        });
+        told.collect()
+    }
+
+    /// Deletes every EphemeralRunner, as a person does where those that failed stay.
+    pub fn delete_runners(&self) {
+        let path = format!("{GROUP}/namespaces/{}/ephemeralrunners", self.namespace.name);
+        cluster().delete(&path);
+    }
+
     /// The runner pods.
     pub fn pods(&self) -> Vec<Value> {
         objects(
@@ -318,18 +336,15 @@ impl ScaleSet {
     }
 
     fn story(&self) -> String {
-        let runners: Vec<_> = self
-            .runners()
-            .iter()
-            .map(|runner| runner["status"].to_string())
-            .collect();
-        let pods: Vec<_> = self.pods().iter().map(|pod| pod["status"].to_string()).collect();
-        let log = self.controller_says("ERROR");
+        let pods = self.pods();
+        let pods: Vec<_> = pods.iter().map(|pod| pod["status"].to_string()).collect();
+        let errors = self.controller_says("ERROR");
         format!(
-            "runners: {runners:#?}\npods: {pods:#?}\nevents: {:#?}\njobs: {:#?}\ncontroller: {:#?}",
+            "runners: {:#?}\npods: {pods:#?}\nevents: {:#?}\njobs: {:#?}\ncontroller: {:#?}",
+            self.told(),
             self.namespace.events(),
             self.github.jobs(),
-            log.iter().rev().take(10).collect::<Vec<_>>()
+            &errors[errors.len().saturating_sub(10)..]
         )
     }
 }
