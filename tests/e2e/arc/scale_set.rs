@@ -117,7 +117,7 @@ fn unprotect(namespace: &str) {
         of(rbac, "rolebindings"),
         of(rbac, "roles"),
     ] {
-        for object in objects(&path) {
+        for object in try_objects(&path).unwrap_or_default() {
             take_finalizers(&path, &object);
         }
     }
@@ -130,10 +130,14 @@ fn take_finalizers(path: &str, object: &Value) {
     }
 }
 
-/// None where there is no such kind.
+/// None at all where there is no such kind.
 fn objects(path: &str) -> Vec<Value> {
-    let answer = cluster().call("GET", path, &Value::Null).json();
-    answer["items"].as_array().cloned().unwrap_or_default()
+    try_objects(path).unwrap_or_else(|error| panic!("GET {path}: {error}"))
+}
+
+fn try_objects(path: &str) -> Result<Vec<Value>, String> {
+    let answer = cluster().try_call("GET", path, &Value::Null)?.json();
+    Ok(answer["items"].as_array().cloned().unwrap_or_default())
 }
 
 /// A scale set with its own GitHub.
@@ -357,7 +361,9 @@ impl Drop for ScaleSet {
         }
         let _ = helm(&["uninstall", NAME, "--namespace", &self.namespace.name]);
         let path = format!("{GROUP}/namespaces/{}/autoscalingrunnersets", self.namespace.name);
-        let _ = wait(Duration::from_secs(20), || objects(&path).is_empty().then_some(()));
+        let _ = wait(Duration::from_secs(20), || {
+            try_objects(&path).is_ok_and(|left| left.is_empty()).then_some(())
+        });
         unprotect(&self.namespace.name);
     }
 }
