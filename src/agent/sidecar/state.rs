@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::answer::CombinedSecret;
 use super::failures::FailureLog;
+use super::kubelet_env::KubeletFile;
 use super::on_change::Actions;
 use crate::agent::Runtime;
 use crate::agent::delivery::{EnvOrder, FileOrder, Order};
@@ -40,6 +41,7 @@ pub(super) struct Sidecar<'a> {
     pub(super) failures: FailureLog,
     /// When changes that could not be written are tried again.
     pub(super) write_again: Option<Duration>,
+    pub(super) kubelet_file: KubeletFile,
 }
 
 /// A secret that is read, or a path that is written.

@@ -49,6 +49,7 @@ pub(crate) fn plan<'c>(
             false => Mode::default(),
         },
         exec: survey.agent_use == AgentUse::Exec,
+        kubelet_env: false,
         job: survey
             .hook_user()
             .map(|user| job_plan(user, survey, request, connection)),

@@ -46,7 +46,7 @@ pub(crate) fn build(
             patch.set("/metadata/annotations", &key, &INJECTED_BY_OTHERS)?;
         }
     }
-    if !annotations::says_injected(asked) {
+    if !annotations::says_injected(asked, crate::VERSION) {
         patch.set("/metadata/annotations", INJECTED, &crate::VERSION)?;
     }
     Ok(patch)
