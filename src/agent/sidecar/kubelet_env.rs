@@ -1,31 +1,11 @@
 //! Keeps the kubelet's file of variables up to date: a container that starts again gets the new values.
 
-use std::collections::BTreeSet;
-
 use super::failures::QUIET;
-use super::state::Sidecar;
+use super::state::{KubeletFile, Sidecar};
 use crate::agent::handover::boot_time;
 use crate::agent::kubelet_env::render;
 use crate::agent::report::Failure;
 use crate::agent::volume::{env, kubelet_env};
-
-/// How far the kubelet's file is behind the values.
-#[derive(Debug, Default)]
-pub(super) struct KubeletFile {
-    /// Whether the file must be written.
-    pub(super) is_outdated: bool,
-    /// The shown names of the variables that changed since the file was written.
-    changed: BTreeSet<String>,
-}
-
-impl KubeletFile {
-    pub(super) fn outdated(is_outdated: bool) -> Self {
-        Self {
-            is_outdated,
-            changed: BTreeSet::new(),
-        }
-    }
-}
 
 impl Sidecar<'_> {
     /// Writes the kubelet's file, if values changed. `changed` are the shown names of what the containers see changed. Returns those
