@@ -58,5 +58,6 @@ mod reach;
 mod refresh;
 mod refusals;
 mod scenarios;
+mod variables;
 mod vault_k8s;
 mod versions;
