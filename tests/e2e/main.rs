@@ -63,5 +63,6 @@ mod refresh;
 mod refusals;
 mod scenarios;
 mod user_namespaces;
+mod variables;
 mod vault_k8s;
 mod versions;
