@@ -49,14 +49,16 @@ e2e: rust ## every end-to-end test, in the cluster of `make cluster` or the one 
 		set -a; eval "$$(tests/cluster/cluster env)"; set +a
 	fi
 	if [[ -n $${PODKEY_E2E_CONTROL:-} ]]; then
-		.ci/tools kube-newest
-		$(CARGO) test --locked --test self_managed
-		"$$PODKEY_E2E_CONTROL" down self-managed
+		.ci/tools kube-oldest
+		for version in 1.30 1.37; do
+			PODKEY_TLS_KUBERNETES=$$version $(CARGO) test --locked --test self_managed
+			"$$PODKEY_E2E_CONTROL" down self-managed$${version/./-}
+		done
 	fi
 	$(CARGO) test --locked --test e2e -- --test-threads 6 $(foreach module,$(ALONE),--skip $(module)::)
 	$(CARGO) test --locked --test e2e -- --test-threads 1 $(foreach module,$(ALONE),$(module)::)
 
-ALONE := reach faults install_plain pod_end raft
+ALONE := reach faults install_plain pod_end raft burst
 NATIVE_ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
 
 bench: .tools/bin/bao ## the measurements that the README quotes
@@ -108,8 +110,8 @@ image: dist ## build the container image from the Dockerfile and look into it (n
 
 # The static binaries for this machine go into the cluster's image of podkey.
 cluster: ARCHES = $(NATIVE_ARCH)
-cluster: dist ## bring up a Kubernetes node and OpenBao on this machine, for the end-to-end tests (root; needs Go, once)
-	@tests/cluster/cluster up
+cluster: dist ## bring up a Kubernetes node and OpenBao on this machine, for the end-to-end tests (root; needs Go, once). VERSION=1.30: that API server alone
+	@tests/cluster/cluster up $(if $(VERSION),--kubernetes $(VERSION))
 
 cluster-down: ## end that cluster, and the API servers that tests left; nothing stays behind
 	@tests/cluster/cluster down --all
@@ -122,8 +124,8 @@ lint: rust ## formatting, clippy and docs, with warnings denied
 	$(CARGO) clippy --quiet --locked --no-default-features --features webhook -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --no-deps
 	if type -P go >/dev/null; then
-		[[ -z $$(gofmt -l tests/cluster | tee /dev/stderr) ]]
-		go vet -C tests/cluster .
+		[[ -z $$(gofmt -l tests/cluster tests/arc | tee /dev/stderr) ]]
+		go vet -C tests/cluster . && go vet -C tests/arc .
 	fi
 
 # The advisory database is a git repository. Where it is out of reach, dependencies are not checked for known vulnerabilities:

@@ -44,6 +44,7 @@ pub(super) fn plan() -> Plan {
         exec: false,
         binary: Binary::Copy,
         hooks_alone: false,
+        kubelet_env: false,
         job: Some(JobPlan {
             user: 1001,
             on_failure: OnFailure::FailJob,

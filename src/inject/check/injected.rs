@@ -8,7 +8,7 @@ use crate::inject::pod::Container;
 use crate::inject::problem::Problems;
 use crate::inject::request::Freshness;
 use crate::inject::request::InjectionRequest;
-use crate::inject::survey::{AgentUse, PresentInit, Survey};
+use crate::inject::survey::{PresentInit, Survey};
 use crate::inject::words::keys::PLAN;
 use crate::inject::words::names::{CONTAINERS, INIT_CONTAINER, SIDECAR};
 use crate::plan::{MAX_PLAN_BYTES, Mode, PLAN_ENV, Plan};
@@ -63,16 +63,11 @@ pub(super) fn check(
 
 fn check_volumes(survey: &Survey<'_>, plan: &PodPlan<'_>, connection: &ConnectionConfig, problems: &mut Problems) {
     // Job hooks that cannot do their work are not in the plan, and `check::hooks` has reported them.
-    let agent_use = match &plan.job {
-        Some(_) => AgentUse::JobHooks,
-        None if plan.exec => AgentUse::Exec,
-        None => AgentUse::None,
-    };
     let part = match survey.podkey_init {
         Some(_) => INIT_CONTAINER,
         None => PLAN,
     };
-    for name in volumes::needed(survey, agent_use) {
+    for name in volumes::needed(plan) {
         let mut present = survey.pod.volumes().iter();
         match present.find(|volume| volume.name == name) {
             Some(volume) if volumes::is_ours(volume, survey.binary, connection.audience.as_deref()) => {}
@@ -164,6 +159,7 @@ fn present_modes(
         && present.exec == plan.exec
         && present.binary == plan.binary
         && present.hooks_alone == plan.hooks_alone
+        && present.kubelet_env == plan.kubelet_env
         && present.job == plan.job
         && present.refresh == plan.refresh
         && present.connection == connection.server

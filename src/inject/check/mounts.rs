@@ -12,7 +12,7 @@ use crate::inject::pod::runner::RUNNER;
 use crate::inject::pod::{Container, VolumeMount};
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::survey::{AgentUse, FileAccess, Survey};
-use crate::inject::words::names::{BIN_VOLUME, HANDOVER_VOLUME, PLAN_VOLUME, SECRETS_VOLUME, TOKEN_VOLUME};
+use crate::inject::words::names::{BIN_VOLUME, ENV_VOLUME, HANDOVER_VOLUME, PLAN_VOLUME, SECRETS_VOLUME, TOKEN_VOLUME};
 use crate::plan::{Binary, FILES_DIR, MOUNTS_DIR, SINGLE_DIR};
 
 /// `file_mounts` are the mounts that podkey makes for the request. None: the request did not parse, so nobody knows them.
@@ -60,7 +60,7 @@ fn wrong_mount(
 ) -> Option<WrongMount> {
     let uses_agent = survey.agent_use_of(container) != AgentUse::None;
     match &*mount.name {
-        TOKEN_VOLUME | HANDOVER_VOLUME => Some(WrongMount::PodkeysOwn),
+        TOKEN_VOLUME | HANDOVER_VOLUME | ENV_VOLUME => Some(WrongMount::PodkeysOwn),
         SECRETS_VOLUME if survey.binary == Binary::ImageVolume && uses_agent && is_state(mount) => None,
         SECRETS_VOLUME if !may_be_here(survey, container, mount) => Some(WrongMount::WritableOrRoot),
         SECRETS_VOLUME if !is_made(mount) => Some(WrongMount::NoDestination),

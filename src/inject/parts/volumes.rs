@@ -6,11 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::inject::config::{AgentConfig, ConnectionConfig};
 use crate::inject::kubernetes::TOKEN_SECONDS;
+use crate::inject::parts::plan::PodPlan;
 use crate::inject::pod::{Text, Volume};
 use crate::inject::request::Freshness;
-use crate::inject::survey::{AgentUse, Survey};
+use crate::inject::survey::Survey;
 use crate::inject::words::keys::PLAN;
-use crate::inject::words::names::{BIN_VOLUME, HANDOVER_VOLUME, PLAN_VOLUME, SECRETS_VOLUME, TOKEN_VOLUME, VOLUMES};
+use crate::inject::words::names::{
+    BIN_VOLUME, ENV_VOLUME, HANDOVER_VOLUME, PLAN_VOLUME, SECRETS_VOLUME, TOKEN_VOLUME, VOLUMES,
+};
 use crate::plan::{Binary, MAX_RENDERED_BYTES, PLAN_FILE};
 
 /// The token's path in its volume.
@@ -26,6 +29,9 @@ const SECRETS_BYTES: usize = 2 * MAX_RENDERED_BYTES + MIB;
 const BIN_BYTES: usize = 8 * MIB;
 /// A client token.
 const HANDOVER_BYTES: usize = MIB;
+/// The kubelet's file, which has at most 64 KiB. Where the values are kept fresh: two generations of up to 256 values, each of which
+/// takes a page of memory.
+const ENV_BYTES: usize = 4 * MIB;
 
 /// A volume of podkey's.
 #[derive(Debug, Serialize)]
@@ -120,27 +126,33 @@ struct PresentToken<'a> {
     audience: Option<Text<'a>>,
 }
 
-/// The names of the volumes that a pod with this use of the agent needs, in their order.
-pub(crate) fn needed(survey: &Survey<'_>, agent_use: AgentUse) -> impl Iterator<Item = &'static str> + use<> {
-    let (freshness, hooks_alone) = (survey.freshness, survey.hooks_alone);
-    VOLUMES.into_iter().filter(move |name| match *name {
-        BIN_VOLUME => agent_use != AgentUse::None,
-        HANDOVER_VOLUME => freshness == Freshness::Refreshed,
-        TOKEN_VOLUME => !hooks_alone,
-        PLAN_VOLUME => hooks_alone,
+/// The names of the volumes that the plan needs, in their order.
+pub(crate) fn needed(plan: &PodPlan<'_>) -> Vec<&'static str> {
+    let is_needed = |name: &str| match name {
+        // The state directory is in this volume too.
+        SECRETS_VOLUME => plan.has_files() || plan.binary == Binary::ImageVolume,
+        BIN_VOLUME => plan.exec || plan.job.is_some(),
+        HANDOVER_VOLUME => plan.refresh.is_some(),
+        ENV_VOLUME => plan.kubelet_env,
+        TOKEN_VOLUME => !plan.hooks_alone,
+        PLAN_VOLUME => plan.hooks_alone,
         _ => true,
-    })
+    };
+    VOLUMES.into_iter().filter(|name| is_needed(name)).collect()
 }
 
-/// The volumes that this pod gets, in their order.
+/// The volumes that this pod gets. `names` are those that it needs.
 pub(crate) fn volumes<'s>(
+    names: &[&'static str],
     survey: &Survey<'_>,
     agent: &'s AgentConfig,
     connection: &'s ConnectionConfig,
 ) -> Vec<OwnVolume<'s>> {
-    needed(survey, survey.agent_use)
+    let names = names.iter().copied();
+    names
         .map(|name| match name {
             TOKEN_VOLUME => token_volume(survey.freshness, connection),
+            ENV_VOLUME => empty_dir(name, Some(MEMORY), ENV_BYTES),
             BIN_VOLUME => match survey.binary {
                 Binary::Copy => empty_dir(name, None, BIN_BYTES),
                 Binary::ImageVolume => agent_image(agent),
@@ -216,7 +228,7 @@ fn token_volume(freshness: Freshness, connection: &ConnectionConfig) -> OwnVolum
 /// defaults.
 pub(crate) fn is_ours(volume: &Volume<'_>, binary: Binary, audience: Option<&str>) -> bool {
     match &*volume.name {
-        SECRETS_VOLUME | HANDOVER_VOLUME => volume
+        SECRETS_VOLUME | HANDOVER_VOLUME | ENV_VOLUME => volume
             .empty_dir
             .as_ref()
             .is_some_and(|empty_dir| empty_dir.medium.as_deref() == Some(MEMORY)),

@@ -101,6 +101,9 @@ annotations! {
     /// Whether variables are exported. Without export, their values stay in files.
     pub(crate) EXPORT = Export, "export": Word, AllPods, default "`true`", example "false";
 
+    /// How the variables of `podkey.dev/env` reach the containers.
+    pub(crate) ENV_DELIVERY = EnvDelivery, "env-delivery": Word, AllPods, default "`auto`", example "kubelet";
+
     /// What the log of a job hides.
     pub(crate) MASK = Mask, "mask": Word, JobHooks, default "`smart`", example "lines";
 
@@ -119,6 +122,7 @@ annotations! {
     /// The plan of the job hooks, in a pod without `podkey-init`. podkey writes this annotation.
     pub(crate) PLAN = Plan, "plan": Word, Information, default "none", example "none";
 
-    /// The version of podkey that injected the pod. podkey writes this annotation, and decides nothing by it.
+    /// The version of podkey that injected the pod, and how variables reach its containers. podkey writes this annotation, and decides
+    /// nothing by it.
     pub INJECTED = Injected, "injected": Word, Information, default "none", example "0.1.0";
 }
