@@ -50,10 +50,11 @@ pub(super) fn check(
     }
 }
 
-/// Older versions of Kubernetes have no sidecars.
+/// Older versions of Kubernetes have no sidecars. A version that is not known is taken as new enough.
 fn check_version(config: &Config, request: &InjectionRequest, problems: &mut Problems) {
     let needed = KubernetesVersion::NATIVE_SIDECARS;
-    let Some(version) = config.kubernetes_version.filter(|version| *version < needed) else {
+    let version = config.kubernetes_version.or(config.api_server_version);
+    let Some(version) = version.filter(|version| *version < needed) else {
         return;
     };
     let (what, instead) = match request.vault_k8s {
