@@ -36,6 +36,8 @@ pub(crate) const JOB_COMPLETED: &str = podkey!("bin/job-completed.sh");
 pub(crate) const HANDOVER_DIR: &str = podkey!("handover");
 /// The client token and the leases that `init` hands over to the sidecar.
 pub(crate) const HANDOVER_FILE: &str = podkey!("handover/handover.json");
+/// When the sidecar last restarted the containers, and whether a change waits for a restart.
+pub(crate) const RESTARTS_FILE: &str = podkey!("handover/restarts.json");
 /// The beginning of a container's command: the agent sets the variables, and then executes the rest of the command.
 pub(crate) const EXEC: [&str; 3] = [AGENT, "exec", "--"];
 

@@ -27,7 +27,7 @@ pub(crate) fn build(
     add_to_readers(&mut patch, injection)?;
     if injection.state == InjectedState::New {
         let spec = &survey.pod.spec;
-        let containers = containers::containers(survey, &config.agent, &injection.plan);
+        let containers = containers::containers(survey, &config.agent, &injection.plan, injection.restarts);
         patch.insert(
             "/spec/initContainers",
             List::of(&spec.init_containers),

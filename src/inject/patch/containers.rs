@@ -14,7 +14,7 @@ use crate::inject::request::Freshness;
 use crate::inject::survey::Survey;
 use crate::inject::survey::qos::OwnResources;
 use crate::inject::words::names::{BIN_VOLUME, HANDOVER_VOLUME, INIT_CONTAINER, SIDECAR, TOKEN_VOLUME};
-use crate::plan::{BIN_DIR, HANDOVER_DIR, PLAN_ENV, TOKEN_DIR, VOLUME_DIR};
+use crate::plan::{BIN_DIR, ExitCode, HANDOVER_DIR, PLAN_ENV, TOKEN_DIR, VOLUME_DIR};
 
 /// A container of podkey's. It passes the Pod Security Standard *restricted*
 /// (<https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>).
@@ -32,10 +32,40 @@ pub(super) struct OwnContainer<'s> {
     resources: Option<ResourceRequirements<'s>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     restart_policy: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart_policy_rules: Option<[RestartRule; 1]>,
     security_context: RestrictedContext,
     termination_message_path: &'static str,
     termination_message_policy: &'static str,
     volume_mounts: Vec<OwnMount>,
+}
+
+/// What the kubelet does when the container ends with one of these codes (`ContainerRestartRule`,
+/// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-all-containers>).
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RestartRule {
+    action: &'static str,
+    exit_codes: ExitCodes,
+}
+
+#[derive(Debug, Serialize)]
+struct ExitCodes {
+    operator: &'static str,
+    values: [u8; 1],
+}
+
+impl RestartRule {
+    /// The rule of the sidecar with `on-change: restart`.
+    fn of_sidecar() -> Self {
+        Self {
+            action: "RestartAllContainers",
+            exit_codes: ExitCodes {
+                operator: "In",
+                values: [ExitCode::Restart.number()],
+            },
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -83,8 +113,13 @@ struct OwnMount {
     read_only: Option<bool>,
 }
 
-/// The containers that this pod gets, in their order.
-pub(super) fn containers<'s>(survey: &Survey<'_>, agent: &'s AgentConfig, plan: &'s str) -> Vec<OwnContainer<'s>> {
+/// The containers that this pod gets, in their order. `restarts`: the sidecar restarts all containers after a change.
+pub(super) fn containers<'s>(
+    survey: &Survey<'_>,
+    agent: &'s AgentConfig,
+    plan: &'s str,
+    restarts: bool,
+) -> Vec<OwnContainer<'s>> {
     let container = |name, argument, restart_policy| OwnContainer {
         args: [argument],
         command: ["/podkey-agent"],
@@ -97,6 +132,7 @@ pub(super) fn containers<'s>(survey: &Survey<'_>, agent: &'s AgentConfig, plan: 
         name,
         resources: resources(&agent.resources, survey.own_resources),
         restart_policy,
+        restart_policy_rules: None,
         security_context: RestrictedContext {
             allow_privilege_escalation: false,
             capabilities: DroppedAll { drop: ["ALL"] },
@@ -115,7 +151,10 @@ pub(super) fn containers<'s>(survey: &Survey<'_>, agent: &'s AgentConfig, plan: 
             .collect(),
     };
     let init = container(INIT_CONTAINER, "init", None);
-    let sidecar = || container(SIDECAR, "sidecar", Some("Always"));
+    let sidecar = || OwnContainer {
+        restart_policy_rules: restarts.then(|| [RestartRule::of_sidecar()]),
+        ..container(SIDECAR, "sidecar", Some("Always"))
+    };
     match survey.freshness {
         Freshness::WrittenOnce => vec![init],
         Freshness::Refreshed => vec![init, sidecar()],
