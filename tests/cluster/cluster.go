@@ -153,7 +153,7 @@ func (c *cluster) environment() []string {
 	return []string{
 		"HOME=" + c.dir,
 		// containerd finds its shim here, the kubelet mount, and kube-proxy nft.
-		"PATH=" + strings.Join([]string{debian + "/usr/sbin", debian + "/usr/bin", debian + "/bin",
+		"PATH=" + strings.Join([]string{c.runtime(""), debian + "/usr/sbin", debian + "/usr/bin", debian + "/bin",
 			"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}, ":"),
 		"LD_LIBRARY_PATH=" + c.libraries(), // nft's
 	}
@@ -166,8 +166,8 @@ func (c *cluster) libraries() string {
 
 // Runs one of the tools to its end.
 func (c *cluster) run(name string, args ...string) (string, error) {
-	for _, dir := range []string{"debian/usr/sbin", "debian/usr/bin", "debian/bin"} {
-		if path := filepath.Join(c.tools, dir, name); isFile(path) {
+	for _, dir := range []string{c.runtime(""), c.debian("usr/sbin"), c.debian("usr/bin"), c.debian("bin")} {
+		if path := filepath.Join(dir, name); isFile(path) {
 			name = path
 			break
 		}
@@ -188,9 +188,6 @@ func isFile(path string) bool {
 
 func (c *cluster) up(kubernetes string, raft bool) error {
 	began := time.Now()
-	if c.node && kubernetes != "" {
-		return errors.New("--kubernetes goes with --control-plane: the node has one version")
-	}
 	if raft && !hasBridge() {
 		return errors.New("the servers of --raft are reached at the node's address: `up` comes first")
 	}
@@ -214,6 +211,10 @@ func (c *cluster) up(kubernetes string, raft bool) error {
 	}
 	if c.node {
 		if err := c.prepareHost(); err != nil {
+			return err
+		}
+		// Made by containerd, root alone could pass, and no pod with users of its own (hostUsers: false) would start.
+		if err := os.MkdirAll(c.path("containerd"), 0o711); err != nil {
 			return err
 		}
 	}
@@ -249,6 +250,9 @@ func (c *cluster) up(kubernetes string, raft bool) error {
 		}
 	}
 	what := "Kubernetes " + c.Kubernetes
+	if !c.node {
+		what = "the API server of " + what
+	}
 	if len(c.Raft) > 0 {
 		what = "OpenBao"
 	}
@@ -267,43 +271,35 @@ func (c *cluster) fetch(kubernetes string) error {
 	if len(c.Raft) > 0 {
 		return get("bao")
 	}
-	kube := "kube"
 	names := []string{"debian"}
 	if c.node {
-		names = append(names, "bao", "kubectl")
+		names = append(names, "bao", "kubectl", "runtime")
 	}
-	newest, err := kubernetesVersion(filepath.Join(here, "newest.mod"))
-	if err != nil {
-		return err
-	}
-	stable, err := kubernetesVersion(filepath.Join(here, "go.mod"))
-	if err != nil {
-		return err
-	}
+	newest, oldest := kubernetesVersion("go.mod"), kubernetesVersion("oldest.mod")
 	switch {
-	case kubernetes == "" || within(stable, kubernetes):
-		c.Kubernetes = stable
-	case within(newest, kubernetes):
-		kube, c.Kubernetes = "kube-newest", newest
-	default:
-		return fmt.Errorf("there is no Kubernetes %s here: %s or %s", kubernetes, stable, newest)
+	case kubernetes == "" || within(newest, kubernetes):
+		c.Kubernetes = newest
+		return get(append(names, "kube")...)
+	case within(oldest, kubernetes):
+		c.Kubernetes = oldest
+		return get(append(names, "kube-oldest")...)
 	}
-	return get(append(names, kube)...)
+	return fmt.Errorf("there is no Kubernetes %s here: %s or %s", kubernetes, newest, oldest)
 }
 
 // 1.37.1 is within 1.37 and 1.37.1.
 func within(version, of string) bool { return version == of || strings.HasPrefix(version, of+".") }
 
-func kubernetesVersion(modfile string) (string, error) {
-	text, err := os.ReadFile(modfile)
-	if err != nil {
-		return "", err
+func kubernetesVersion(modfile string) string { return required("k8s.io/kubernetes", modfile) }
+
+// The version of a module that one of the modfiles beside this program requires.
+func required(module, modfile string) string {
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(os.Getenv("PODKEY_E2E_CONTROL")), modfile))
+	match := regexp.MustCompile(`(?m)^\t` + regexp.QuoteMeta(module) + ` v(\S+)`).FindSubmatch(text)
+	if err != nil || match == nil {
+		panic(fmt.Sprintf("%s names no version of %s: %v", modfile, module, err))
 	}
-	match := regexp.MustCompile(`(?m)^\tk8s\.io/kubernetes v(\S+)`).FindSubmatch(text)
-	if match == nil {
-		return "", fmt.Errorf("%s names no version of k8s.io/kubernetes", modfile)
-	}
-	return string(match[1]), nil
+	return string(match[1])
 }
 
 // Ports that are free now, kept from then on. Below those that the kernel gives to clients: while etcd is

@@ -27,6 +27,11 @@ func (c *cluster) debian(path string) string { return filepath.Join(c.tools, "de
 func (c *cluster) kubernetes(name string) string {
 	return filepath.Join(c.tools, "kube", c.Kubernetes, name)
 }
+
+// One of what runs the node's containers: containerd, its shim, ctr, runc.
+func (c *cluster) runtime(name string) string {
+	return filepath.Join(c.tools, "runtime", required("github.com/containerd/containerd/v2", "runtime/go.mod"), name)
+}
 func (c *cluster) config(file string) string { return c.path("config", file) }
 func (c *cluster) etcdURL() string           { return fmt.Sprintf("http://127.0.0.1:%d", c.EtcdPort) }
 
@@ -133,37 +138,39 @@ func (c *cluster) scheduler() component {
 func (c *cluster) containerdSocket() string { return c.path("containerd.sock") }
 
 func (c *cluster) containerd() component {
-	config := fmt.Sprintf(`version = 2
+	config := fmt.Sprintf(`version = 3
 root = "%[1]s/containerd/root"
 state = "%[1]s/containerd/state"
 
 [grpc]
   address = "%[2]s"
 
-# Otherwise it makes /opt/containerd.
+# Otherwise it makes /opt/containerd and /var/run/nri.
 [plugins."io.containerd.internal.v1.opt"]
   path = "%[1]s/containerd/opt"
+[plugins."io.containerd.nri.v1.nri"]
+  disable = true
 
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "%[3]s"
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = "%[3]s"
+
+[plugins."io.containerd.cri.v1.runtime"]
   # Root without CAP_SYS_RESOURCE, as in some containers and virtual machines, may not lower the score: runc dies of it.
   restrict_oom_score_adj = true
   # Not /var/run/netns: mounts are taken down with the state directory.
   netns_mounts_under_state_dir = true
-  tolerate_missing_hugetlb_controller = true
-  stream_server_address = "127.0.0.1"
 
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "%[4]s"
+  [plugins."io.containerd.cri.v1.runtime".cni]
+    bin_dirs = ["%[4]s"]
     conf_dir = "%[1]s/config/cni"
 
-  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+  [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
       BinaryName = "%[5]s"
       Root = "%[1]s/containerd/runc"
       SystemdCgroup = false
-`, c.dir, c.containerdSocket(), pauseImage, c.debian("usr/lib/cni"), c.debian("usr/sbin/runc"))
+`, c.dir, c.containerdSocket(), pauseImage, c.debian("usr/lib/cni"), c.runtime("runc"))
 	// A pair of interfaces for each pod and a route to it: no bridge, no iptables rule. Pods see the node, each other
 	// and, through kube-proxy, Services; nothing outside, for want of masquerading.
 	cni := fmt.Sprintf(`{
@@ -183,7 +190,7 @@ state = "%[1]s/containerd/state"
 `, podRange, c.path("cni"))
 	return component{
 		name: "containerd",
-		args: []string{c.debian("usr/bin/containerd"), "--config=" + c.config("containerd.toml")},
+		args: []string{c.runtime("containerd"), "--config=" + c.config("containerd.toml")},
 		files: map[string]string{
 			c.config("containerd.toml"):        config,
 			c.config("cni/10-podkey.conflist"): cni,
@@ -215,7 +222,7 @@ authentication:
   x509: {clientCAFile: %[1]s/pki/ca.crt}
 authorization: {mode: Webhook}
 cgroupDriver: cgroupfs # there may be no systemd
-failCgroupV1: false    # there may be nothing newer
+failCgroupV1: false    # the machine may have no other
 failSwapOn: false
 makeIPTablesUtilChains: false # it would leave chains behind
 maxPods: 250

@@ -1,11 +1,13 @@
 // The rest of a cluster's commands. Left out with the tag `apiserver`, which compiles the API server alone: that is all
-// that the newest Kubernetes is needed for.
+// that the oldest Kubernetes is needed for.
 
 //go:build !apiserver
 
 package main
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
@@ -17,5 +19,5 @@ func init() {
 	commands["kube-controller-manager"] = controllermanager.NewControllerManagerCommand
 	commands["kube-scheduler"] = func() *cobra.Command { return scheduler.NewSchedulerCommand() }
 	commands["kube-proxy"] = proxy.NewProxyCommand
-	commands["kubelet"] = kubelet.NewKubeletCommand
+	commands["kubelet"] = func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) }
 }
