@@ -213,8 +213,8 @@ func (c *cluster) up(kubernetes string, raft bool) error {
 		if err := c.prepareHost(); err != nil {
 			return err
 		}
-		// Made by containerd, root alone could pass, and no pod with users of its own (hostUsers: false) would start.
-		if err := os.MkdirAll(c.path("containerd"), 0o711); err != nil {
+		// As containerd makes it, root alone can pass, and no pod with users of its own (hostUsers: false) would start.
+		if err := errors.Join(os.MkdirAll(c.path("containerd"), 0o711), os.Chmod(c.path("containerd"), 0o711)); err != nil {
 			return err
 		}
 	}
