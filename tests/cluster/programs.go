@@ -23,7 +23,7 @@ func (c *cluster) fetch(kubernetes string) error {
 	}
 	names := []string{"debian"}
 	if c.node {
-		names = append(names, "bao", "kubectl", "runtime")
+		names = append(names, "bao", "kubectl", "runtime", "arc")
 	}
 	newest, oldest := kubernetesVersion("go.mod"), kubernetesVersion("oldest.mod")
 	switch {
