@@ -47,6 +47,7 @@ mod harness;
 mod http;
 
 mod faults;
+mod guard;
 mod hooks;
 mod install;
 mod install_plain;
@@ -61,5 +62,7 @@ mod reach;
 mod refresh;
 mod refusals;
 mod scenarios;
+mod user_namespaces;
+mod variables;
 mod vault_k8s;
 mod versions;
