@@ -50,8 +50,10 @@ e2e: rust ## every end-to-end test, in the cluster of `make cluster` or the one 
 	fi
 	if [[ -n $${PODKEY_E2E_CONTROL:-} ]]; then
 		.ci/tools kube-oldest
-		$(CARGO) test --locked --test self_managed
-		"$$PODKEY_E2E_CONTROL" down self-managed
+		for version in 1.30 1.37; do
+			PODKEY_TLS_KUBERNETES=$$version $(CARGO) test --locked --test self_managed
+			"$$PODKEY_E2E_CONTROL" down self-managed$${version/./-}
+		done
 	fi
 	$(CARGO) test --locked --test e2e -- --test-threads 6 $(foreach module,$(ALONE),--skip $(module)::)
 	$(CARGO) test --locked --test e2e -- --test-threads 1 $(foreach module,$(ALONE),$(module)::)
@@ -108,8 +110,8 @@ image: dist ## build the container image from the Dockerfile and look into it (n
 
 # The static binaries for this machine go into the cluster's image of podkey.
 cluster: ARCHES = $(NATIVE_ARCH)
-cluster: dist ## bring up a Kubernetes node and OpenBao on this machine, for the end-to-end tests (root; needs Go, once)
-	@tests/cluster/cluster up
+cluster: dist ## bring up a Kubernetes node and OpenBao on this machine, for the end-to-end tests (root; needs Go, once). VERSION=1.30: that API server alone
+	@tests/cluster/cluster up $(if $(VERSION),--kubernetes $(VERSION))
 
 cluster-down: ## end that cluster, and the API servers that tests left; nothing stays behind
 	@tests/cluster/cluster down --all

@@ -3,7 +3,7 @@
 //!
 //!     cargo test --test self_managed
 //!
-//! `PODKEY_TLS_KUBERNETES=1.37` runs it against that API server. The processes listen on the host.
+//! `PODKEY_TLS_KUBERNETES=1.30` runs it against that API server. The processes listen on the host.
 
 #![allow(
     clippy::unwrap_used,

@@ -188,9 +188,6 @@ func isFile(path string) bool {
 
 func (c *cluster) up(kubernetes string, raft bool) error {
 	began := time.Now()
-	if newest := kubernetesVersion("go.mod"); c.node && kubernetes != "" && !within(newest, kubernetes) {
-		return fmt.Errorf("the node's Kubernetes is %s: `up --control-plane NAME --kubernetes %s`", newest, kubernetes)
-	}
 	if raft && !hasBridge() {
 		return errors.New("the servers of --raft are reached at the node's address: `up` comes first")
 	}
@@ -253,6 +250,9 @@ func (c *cluster) up(kubernetes string, raft bool) error {
 		}
 	}
 	what := "Kubernetes " + c.Kubernetes
+	if !c.node {
+		what = "the API server of " + what
+	}
 	if len(c.Raft) > 0 {
 		what = "OpenBao"
 	}

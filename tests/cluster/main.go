@@ -11,7 +11,8 @@ import (
 )
 
 const usage = `usage: tests/cluster/cluster COMMAND
-  up                                  one node and OpenBao; what is up already is left alone, what is dead is started
+  up [--kubernetes 1.37]              one node and OpenBao; what is up already is left alone, what is dead is started.
+                                      Another version than the node's: its API server alone, as with --control-plane
   up --control-plane NAME [--kubernetes 1.30]
                                       only etcd and an API server on 127.0.0.1, under that name
   up --raft NAME                      only three OpenBao servers on one raft, beside the node, under that name
@@ -61,6 +62,9 @@ func command(args []string) error {
 	name := nodeName
 	if len(args) > 0 {
 		name, args = args[0], args[1:]
+	}
+	if verb == "up" && name == nodeName && kubernetes != "" && !within(kubernetesVersion("go.mod"), kubernetes) {
+		name = "kubernetes-" + strings.ReplaceAll(kubernetes, ".", "-")
 	}
 	if controlPlane != "" {
 		name = controlPlane

@@ -1,6 +1,8 @@
-//! The newest Kubernetes that builds here, only its API server: it accepts podkey's manifests and calls podkey as other
-//! versions do. No pod starts, because there is no node.
+//! API servers alone. The oldest Kubernetes that podkey supports accepts podkey's manifests and calls podkey as the newest
+//! does, on which all other tests run; and each knows every field of the pods that podkey makes. No pod starts, because there
+//! is no node.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -13,10 +15,22 @@ use crate::harness::install::{self, CHART, NAME};
 use crate::harness::pod::{definition, fresh, init_containers, pod};
 use crate::harness::{LIMIT, merge, wait};
 
+/// The oldest Kubernetes that podkey supports.
+const OLDEST: &str = "1.30";
+
 /// An API server of the test's own, which ends when this is dropped.
 struct ControlPlane(Beside);
 
 impl ControlPlane {
+    /// None where this run may not start one.
+    fn up(version: &str) -> Option<Self> {
+        let control = control(&format!("the API server of Kubernetes {version}"))?;
+        let plane = Self(Beside::up(control, "--control-plane", &["--kubernetes", version]));
+        let api = Api::of(plane.kubeconfig());
+        println!("Kubernetes {}", api.get("/version")["gitVersion"]);
+        Some(plane)
+    }
+
     fn kubeconfig(&self) -> &Path {
         Path::new(&self.0.env["PODKEY_E2E_KUBECONFIG"])
     }
@@ -112,13 +126,11 @@ fn kubeconfig_of_podkey(plane: &ControlPlane, api: &Api) -> String {
 }
 
 #[test]
-fn the_newest_api_server_takes_the_manifests_and_sends_us_annotated_pods_alone() {
-    let Some(control) = control("the newest Kubernetes") else {
+fn the_oldest_api_server_takes_the_manifests_and_sends_us_annotated_pods_alone() {
+    let Some(plane) = ControlPlane::up(OLDEST) else {
         return;
     };
-    let plane = ControlPlane(Beside::up(control, "--control-plane", &["--kubernetes", "1.37"]));
     let api = Api::of(plane.kubeconfig());
-    println!("Kubernetes {}", api.get("/version")["gitVersion"]);
 
     // The chart's manifests, applied by the server, twice; then the plain one, tried out.
     for name in [NAME, "apps"] {
@@ -133,6 +145,8 @@ fn the_newest_api_server_takes_the_manifests_and_sends_us_annotated_pods_alone()
         CHART,
         "--namespace",
         NAME,
+        "--kube-version",
+        OLDEST,
         "--values",
         values.to_str().unwrap(),
     ];
@@ -158,12 +172,10 @@ fn the_newest_api_server_takes_the_manifests_and_sends_us_annotated_pods_alone()
     let host = &plane.0.env["PODKEY_E2E_HOST_ADDRESS"];
     let podkey = Serve::start(folder.path(), host);
     api.create(
-        &format!("/apis/discovery.k8s.io/v1/namespaces/{NAME}/endpointslices"),
+        &format!("/api/v1/namespaces/{NAME}/endpoints"),
         &json!({
-            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-            "metadata": {"name": NAME, "labels": {"kubernetes.io/service-name": NAME}},
-            "endpoints": [{"addresses": [host], "conditions": {"ready": true}}],
-            "ports": [{"name": "webhook", "port": podkey.listen, "protocol": "TCP"}],
+            "metadata": {"name": NAME},
+            "subsets": [{"addresses": [{"ip": host}], "ports": [{"name": "webhook", "port": podkey.listen}]}],
         }),
     );
 
@@ -268,4 +280,98 @@ fn the_newest_api_server_takes_the_manifests_and_sends_us_annotated_pods_alone()
     );
     assert_eq!((bundle(), secret()), (ca, key));
     assert!(ask(&annotated("again"), "?dryRun=All").is_success());
+}
+
+/// The golden files of `podkey inject`: name of the case, the pod before and after. Cases whose pod is refused are left out.
+fn golden_pods() -> Vec<(String, Value, Value)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/inject");
+    let read = |path: &Path| -> Option<Value> {
+        let text = std::fs::read_to_string(path).ok()?;
+        Some(serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+    };
+    std::fs::read_dir(folder)
+        .unwrap()
+        .filter_map(|entry| {
+            let path = entry.unwrap().path();
+            let patched = read(&path.join("patched.yaml"))?;
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            Some((name, read(&path.join("pod.yaml"))?, patched))
+        })
+        .collect()
+}
+
+/// Fields of pods that the oldest Kubernetes does not know. podkey writes them only where the operator asks for them.
+fn has_newer_fields(pod: &Value) -> bool {
+    let text = pod["spec"].to_string();
+    let image_volume = pod["spec"]["volumes"]
+        .as_array()
+        .is_some_and(|volumes| volumes.iter().any(|volume| volume["image"].is_object()));
+    image_volume
+        || ["\"fileKeyRef\":", "\"restartPolicyRules\":"]
+            .iter()
+            .any(|field| text.contains(field))
+}
+
+/// Creates the pod, tried out: the API server refuses fields that it does not know, instead of dropping them.
+fn tried(api: &Api, pod: &Value) -> Result<(), String> {
+    let namespace = pod["metadata"]["namespace"].as_str().unwrap_or("web");
+    let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All&fieldValidation=Strict");
+    let answer = api.call("POST", &path, pod);
+    if answer.is_success() {
+        Ok(())
+    } else {
+        Err(answer.message())
+    }
+}
+
+fn every_golden_pod_is_accepted(version: &str, may_be_refused: impl Fn(&Value) -> bool) {
+    let Some(plane) = ControlPlane::up(version) else {
+        return;
+    };
+    let api = Api::of(plane.kubeconfig());
+    let golden = golden_pods();
+    let accounts: BTreeSet<_> = golden
+        .iter()
+        .map(|(_, pod, _)| {
+            let of = |value: &Value, default: &str| value.as_str().unwrap_or(default).to_owned();
+            (
+                of(&pod["metadata"]["namespace"], "web"),
+                of(&pod["spec"]["serviceAccountName"], "default"),
+            )
+        })
+        .collect();
+    for (namespace, account) in &accounts {
+        // Some of them are there.
+        api.call("POST", "/api/v1/namespaces", &json!({"metadata": {"name": namespace}}));
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
+        api.call("POST", &path, &json!({"metadata": {"name": account}}));
+    }
+    let (mut accepted, mut wrong) = (0, Vec::new());
+    for (name, pod, patched) in &golden {
+        // A pod that is refused without podkey, too, says nothing.
+        if tried(&api, pod).is_err() {
+            continue;
+        }
+        match (tried(&api, patched), may_be_refused(patched)) {
+            (Ok(()), false) => accepted += 1,
+            (Err(message), false) => wrong.push(format!("{name}: {message}")),
+            (Ok(()), true) => wrong.push(format!(
+                "{name}: accepted, with fields that Kubernetes {version} does not know"
+            )),
+            (Err(_), true) => {}
+        }
+    }
+    println!("{accepted} of {} pods accepted", golden.len());
+    assert_eq!(wrong, Vec::<String>::new());
+    assert!(accepted > 250, "{accepted} of {}", golden.len());
+}
+
+#[test]
+fn the_oldest_api_server_knows_every_field_of_every_golden_pod() {
+    every_golden_pod_is_accepted(OLDEST, has_newer_fields);
+}
+
+#[test]
+fn the_newest_api_server_knows_every_field_of_every_golden_pod() {
+    every_golden_pod_is_accepted("1.37", |_| false);
 }
