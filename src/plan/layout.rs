@@ -36,6 +36,10 @@ pub(crate) const JOB_COMPLETED: &str = podkey!("bin/job-completed.sh");
 pub(crate) const HANDOVER_DIR: &str = podkey!("handover");
 /// The client token and the leases that `init` hands over to the sidecar.
 pub(crate) const HANDOVER_FILE: &str = podkey!("handover/handover.json");
+/// The volume `podkey-env`, in podkey's own containers. No other container mounts this volume.
+pub(crate) const KUBELET_ENV_DIR: &str = podkey!("env");
+/// In the volume `podkey-env`: the variables that the kubelet puts into containers (`valueFrom.fileKeyRef`).
+pub(crate) const KUBELET_ENV_FILE: &str = "variables.env";
 /// The beginning of a container's command: the agent sets the variables, and then executes the rest of the command.
 pub(crate) const EXEC: [&str; 3] = [AGENT, "exec", "--"];
 

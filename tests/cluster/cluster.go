@@ -273,7 +273,7 @@ func (c *cluster) fetch(kubernetes string) error {
 	}
 	names := []string{"debian"}
 	if c.node {
-		names = append(names, "bao", "kubectl", "runtime")
+		names = append(names, "bao", "kubectl", "runtime", "arc")
 	}
 	newest, oldest := kubernetesVersion("go.mod"), kubernetesVersion("oldest.mod")
 	switch {
@@ -398,6 +398,9 @@ func (c *cluster) env() error {
 			{"PODKEY_E2E_BUSYBOX_IMAGE", busyboxImage},
 			{"PODKEY_E2E_BUSYBOX_NAMED_IMAGE", busyboxNamedImage},
 			{"PODKEY_E2E_KUBECTL_IMAGE", kubectlImage},
+			{"PODKEY_E2E_ARC", c.arc("")},
+			{"PODKEY_E2E_ARC_IMAGE", arcImage + c.arcVersion()},
+			{"PODKEY_E2E_ARC_RUNNER_IMAGE", arcRunnerImage},
 		}...)
 	}
 	for _, value := range values {

@@ -1,7 +1,7 @@
 //! Warnings of what probably does not work, although the request has no problem: files that the reader cannot read, or that no step
 //! of a job sees. Only the image and the server know for sure, so podkey does not refuse the pod.
 
-use crate::inject::check::token_file;
+use crate::inject::check::{env_delivery, token_file};
 use crate::inject::pod::runner::{CONTAINER_HOOK_TEMPLATE, CONTAINER_HOOKS, REQUIRE_JOB_CONTAINER};
 use crate::inject::problem::Warnings;
 use crate::inject::request::InjectionRequest;
@@ -17,6 +17,7 @@ pub(super) fn advice(survey: &Survey<'_>, request: &InjectionRequest) -> Warning
         .into_iter()
         .chain(jobs_in_other_pods(survey, request))
         .chain(unmapped_user(survey))
+        .chain(env_delivery::warning(survey))
         .chain(unreadable_file(survey, request))
         .chain(literal_data(request))
         .chain(
