@@ -289,7 +289,9 @@ fn the_guard_agrees_with_the_webhook_on_every_golden_case() {
                     assert!(is_refusal(&before), "{name}: not refused: {}", before.text);
                     *seen.entry("asks").or_default() += 1;
                 }
-                if is_pod(&after) {
+                // An API server that does not know image volumes makes an emptyDir of them. Without podkey-init, such a pod has no agent.
+                let has_agent = version == NEWEST || init_containers(&patched).contains(&"podkey-init");
+                if is_pod(&after) && has_agent {
                     assert!(after.is_success(), "{name}, injected: {}", after.text);
                     *seen.entry("injected").or_default() += 1;
                 }
