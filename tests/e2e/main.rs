@@ -57,6 +57,7 @@ mod raft;
 mod reach;
 mod refresh;
 mod refusals;
+mod restart;
 mod scenarios;
 mod vault_k8s;
 mod versions;
