@@ -16,7 +16,9 @@ impl Sidecar<'_> {
         if !self.shown.has_changes() && !self.kubelet_file.is_outdated {
             return;
         }
-        if let Some(restarts) = &mut self.restarts {
+        if self.shown.has_changes()
+            && let Some(restarts) = &mut self.restarts
+        {
             restarts.changed();
         }
         let swapped = self.shown.swap();
