@@ -62,6 +62,7 @@ mod raft;
 mod reach;
 mod refresh;
 mod refusals;
+mod restart;
 mod scenarios;
 mod user_namespaces;
 mod variables;

@@ -49,14 +49,16 @@ fn position(rule: Rule) -> usize {
         Rule::TouchedNowhere => 35,
         Rule::DirectoryWithHooks => 36,
         Rule::TokenFilePlace => 37,
-        Rule::NothingForKubelet => 38,
-        Rule::NamesUnknownToKubelet => 39,
-        Rule::NameNotForKubelet => 40,
-        Rule::NeedsInit => 41,
+        Rule::RestartNotAlone => 38,
+        Rule::RestartWithHooks => 39,
+        Rule::NothingForKubelet => 40,
+        Rule::NamesUnknownToKubelet => 41,
+        Rule::NameNotForKubelet => 42,
+        Rule::NeedsInit => 43,
     }
 }
 /// The number of rules, which is the number of arms in [`position`].
-const RULES: usize = 42;
+const RULES: usize = 44;
 
 type Change = fn(&mut Plan);
 
@@ -423,6 +425,19 @@ const FRESH: &[(Change, Subject, Rule)] = &[
         Rule::NothingToRefresh,
     ),
     (
+        |p| {
+            p.job = None;
+            on_change(p, &["restart", "touch:a"]);
+        },
+        Subject::OnChange,
+        Rule::RestartNotAlone,
+    ),
+    (
+        |p| on_change(p, &["restart"]),
+        Subject::OnChange,
+        Rule::RestartWithHooks,
+    ),
+    (
         |p| job(p).policies = vec![JobPolicy::default()],
         Subject::Refresh,
         Rule::PolicyWithRefresh,
@@ -531,6 +546,7 @@ impl Plan {
             is_on: self.refresh.is_some(),
             init_delivers: self.init_logs_in(),
             has_job_policy: false,
+            has_hooks: false,
             exports: true,
             has_job_env: false,
             files: std::iter::empty(),
@@ -611,7 +627,7 @@ prop_compose! {
         kubelet_env in prop::bool::weighted(0.1),
         export in any::<bool>(),
         fresh in any::<bool>(),
-        touched in prop::collection::vec(prop::sample::select(vec!["touch:a", "touch:b", "touch:env", "touch:/vault/secrets:a", "touch:/srv:b"]), 0..2),
+        touched in prop::collection::vec(prop::sample::select(vec!["touch:a", "touch:b", "touch:env", "touch:/vault/secrets:a", "touch:/srv:b", "restart"]), 0..2),
         copied in prop::option::of(destination()),
         token in prop::option::weighted(0.3, destination()),
     ) -> Plan {

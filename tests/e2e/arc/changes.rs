@@ -54,7 +54,7 @@ fn changed_annotations_reach_idle_runners_and_a_busy_one_keeps_its_job() {
     let one = |number: u32| {
         let mut annotations = set.annotations(&vault);
         let env = annotations["podkey.dev/env"].as_str().unwrap();
-        annotations["podkey.dev/env"] = json!(format!("{env}\n{}/data/web next | ROUND_{number}", vault.kv));
+        annotations["podkey.dev/env"] = json!(format!("{env}; {}/data/web next | ROUND_{number}", vault.kv));
         annotations
     };
     let idle = json!({"minRunners": 1});
