@@ -181,6 +181,7 @@ impl Install {
             json!({"metadata": {"name": namespace}, "rules": [
                 {"apiGroups": ["admissionregistration.k8s.io"], "resources": ["mutatingwebhookconfigurations"],
                     "resourceNames": [namespace], "verbs": ["get", "patch"]},
+                {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]},
             ]}),
         );
         api.create(
@@ -840,6 +841,8 @@ fn a_missing_right_is_named() {
     let rules = api.get(&role).unwrap()["rules"].clone();
     let cluster_role = format!("{RBAC}/clusterroles/{}", install.namespace);
     api.patch(&role, json!({"rules": []}));
+    let cluster_rules = api.get(&cluster_role).unwrap()["rules"].clone();
+    api.patch(&cluster_role, json!({"rules": [cluster_rules[0]]}));
     let replica = Replica::start(&install);
     install.replicas.push(replica);
     let says = |text: &str| install.eventually(text, || install.log().contains(text));
@@ -853,12 +856,46 @@ fn a_missing_right_is_named() {
     api.patch(&role, json!({"rules": [rules[1]]}));
     says("may not create the Secret");
     says("with the verb create on secrets (without resourceNames)");
-    let cluster_rules = api.get(&cluster_role).unwrap()["rules"].clone();
+    says("may not list the nodes");
+    says("a ClusterRole with the verb list on nodes");
     api.patch(&cluster_role, json!({"rules": []}));
     api.patch(&role, json!({"rules": rules}));
     says("may not get the MutatingWebhookConfiguration");
     api.patch(&cluster_role, json!({"rules": cluster_rules}));
     install.are_ready();
+}
+
+#[test]
+fn the_oldest_kubelet_counts() {
+    let api = api();
+    let install = Install::new("kubelets");
+    let names: Vec<_> = ["new", "old"].map(|age| format!("{age}-{}", install.namespace)).into();
+    for (name, version, features) in [
+        (&names[0], "v1.30.1", json!([])),
+        (
+            &names[1],
+            "v1.28.3-eks-1",
+            json!(["RestartAllContainersOnContainerExits"]),
+        ),
+    ] {
+        let labels = json!({"kubernetes.io/os": "linux"});
+        api.create("/api/v1/nodes", json!({"metadata": {"name": name, "labels": labels}}));
+        let status =
+            json!({"nodeInfo": {"kubeletVersion": version, "operatingSystem": "linux"}, "declaredFeatures": features});
+        api.patch(&format!("/api/v1/nodes/{name}/status"), json!({"status": status}));
+    }
+    let windows = format!("windows-{}", install.namespace);
+    api.create(
+        "/api/v1/nodes",
+        json!({"metadata": {"name": windows, "labels": {"kubernetes.io/os": "windows"}}}),
+    );
+    let replica = Replica::start(&install);
+    let log = || replica.log.lock().unwrap().join("\n");
+    let learnt = || log().contains("\"oldest\":\"1.28\"") && log().contains("\"restart_all_containers\":false");
+    eventually("the oldest kubelet", learnt, std::slice::from_ref(&replica));
+    for name in names.iter().chain([&windows]) {
+        api.delete(&format!("/api/v1/nodes/{name}"));
+    }
 }
 
 #[test]

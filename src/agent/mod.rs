@@ -42,7 +42,7 @@ pub fn init(runtime: &Runtime) -> u8 {
 }
 
 /// Runs `podkey-agent sidecar` until a signal and reports how it ended. Returns the exit code, which is 0: a sidecar that
-/// fails could be taken for a job that failed.
+/// fails could be taken for a job that failed. Only where a change restarts the containers, the code says so.
 pub fn sidecar(runtime: &Runtime) -> u8 {
     /// The reason may pass, such as a node without free memory.
     const START_AGAIN: Duration = Duration::from_secs(60);

@@ -17,6 +17,7 @@ pub(super) enum Call<'a> {
     GetConfiguration { name: &'a str },
     PatchConfiguration { name: &'a str },
     GetVersion,
+    ListNodes,
 }
 
 /// Why a call failed.
@@ -52,6 +53,7 @@ impl Call<'_> {
     fn verb(self) -> &'static str {
         match self {
             Self::GetSecret { .. } | Self::GetConfiguration { .. } | Self::GetVersion => "get",
+            Self::ListNodes => "list",
             Self::CreateSecret { .. } => "create",
             Self::UpdateSecret { .. } => "update",
             Self::PatchConfiguration { .. } => "patch",
@@ -67,6 +69,7 @@ impl Call<'_> {
                 format!("the MutatingWebhookConfiguration {name}")
             }
             Self::GetVersion => "Kubernetes' version".to_owned(),
+            Self::ListNodes => "the nodes".to_owned(),
         }
     }
 
@@ -86,6 +89,7 @@ impl Call<'_> {
                  resourceNames [{name}]"
             ),
             Self::GetVersion => "the ClusterRole system:public-info-viewer, which every cluster has,".to_owned(),
+            Self::ListNodes => format!("a ClusterRole with the verb {verb} on nodes"),
         }
     }
 

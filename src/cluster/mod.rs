@@ -1,12 +1,13 @@
-//! The API server, by kube's client: the Secret and the webhook configuration that podkey keeps, and Kubernetes' version.
+//! The API server, by kube's client: the Secret and the webhook configuration that podkey keeps, Kubernetes' version, and the nodes.
 //!
 //! `connect` finds the API server, `call` has the names and the errors of the calls, `answer` checks each answer before kube reads
-//! the answer, and `secret`, `configuration` and `version` have the calls.
+//! the answer, and `secret`, `configuration`, `version` and `nodes` have the calls.
 
 mod answer;
 mod call;
 mod configuration;
 mod connect;
+mod nodes;
 mod secret;
 #[cfg(test)]
 mod tests;
@@ -51,13 +52,7 @@ impl Cluster {
     /// Makes one call. `send` gets the client.
     async fn call<T>(&self, call: Call<'_>, send: impl AsyncFnOnce(Client) -> kube::Result<T>) -> Result<T, CallError> {
         let client = self.client().map_err(|error| call.failed(&error))?;
-        match timeout(CALL_TIMEOUT, send(client)).await {
-            Ok(answer) => answer.map_err(|error| call.failed(&error)),
-            Err(_) => Err(call.unreachable(&format!(
-                "no answer within {}",
-                humantime::format_duration(CALL_TIMEOUT)
-            ))),
-        }
+        in_time(call, send(client)).await
     }
 
     fn client(&self) -> kube::Result<Client> {
@@ -66,5 +61,16 @@ impl Cluster {
         Ok(ClientBuilder::try_from(self.config.clone())?
             .with_layer(&judged)
             .build())
+    }
+}
+
+/// The answer, or the error of a call that failed or took too long.
+async fn in_time<T>(call: Call<'_>, answer: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
+    match timeout(CALL_TIMEOUT, answer).await {
+        Ok(answer) => answer.map_err(|error| call.failed(&error)),
+        Err(_) => Err(call.unreachable(&format!(
+            "no answer within {}",
+            humantime::format_duration(CALL_TIMEOUT)
+        ))),
     }
 }

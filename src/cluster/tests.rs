@@ -94,6 +94,47 @@ async fn the_version_is_what_the_api_server_reports() {
     }
 }
 
+#[tokio::test]
+async fn nodes_come_page_by_page_and_an_answer_that_is_no_list_is_an_error() {
+    const FIRST: &str = r#"{"metadata":{"continue":"a b"},"items":[
+        {"spec":{"unschedulable":true},"status":{"nodeInfo":{"kubeletVersion":"v1.35.0"},"images":[{"names":["x"]}]}},
+        {"metadata":{"name":"n"},"spec":{},"status":{"nodeInfo":{"kubeletVersion":"v1.37.1"},"declaredFeatures":["F"]}}]}"#;
+    const SECOND: &str = r#"{"metadata":{"continue":""},"items":[{}]}"#;
+    let calls = Arc::default();
+    let cluster = serving(&[("200 OK", FIRST), ("200 OK", SECOND)], Arc::clone(&calls)).await;
+    let mut seen = Vec::new();
+    let listed = cluster.each_node(|node| {
+        let status = &node.status;
+        let version = status.node_info.kubelet_version.clone();
+        seen.push((version, node.spec.unschedulable, status.declared_features.join(",")));
+    });
+    listed.await.unwrap();
+    let node = |version: &str, cordoned, features: &str| (version.to_owned(), cordoned, features.to_owned());
+    assert_eq!(
+        seen,
+        [
+            node("v1.35.0", true, ""),
+            node("v1.37.1", false, "F"),
+            node("", false, "")
+        ]
+    );
+    let path = "GET /api/v1/nodes?&labelSelector=kubernetes.io%2Fos%3Dlinux%2Ctype%21%3Dvirtual-kubelet&limit=20";
+    let expected = [format!("{path} HTTP/1.1"), format!("{path}&continue=a+b HTTP/1.1")];
+    assert_eq!(*calls.lock().unwrap(), expected);
+    for (reply, why) in [
+        (
+            ("403 Forbidden", r#"{"message":"no"}"#),
+            "a ClusterRole with the verb list on nodes",
+        ),
+        (("410 Gone", r#"{"message":"expired"}"#), "cannot list the nodes"),
+        (("200 OK", "{}"), "is not such an object in JSON"),
+    ] {
+        let replies: &'static [Reply] = Box::leak(Box::new([reply]));
+        let error = answering(replies).await.each_node(|_| ()).await.unwrap_err();
+        assert!(error.message.contains(why), "{}", error.message);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_api_server_that_does_not_answer_delays_the_start_for_a_limited_time() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -24,7 +24,7 @@ mod yaml;
 pub(crate) use asker::Asker;
 pub use config::{Config, ConfigError, ConnectionConfig};
 pub use decision::{Decision, decide};
-pub(crate) use kubernetes::KubernetesVersion;
+pub(crate) use kubernetes::{ClusterFacts, KubernetesVersion, NodeFacts, SeenNodes};
 pub use patch::PodPatch;
 pub(crate) use pod::Text;
 pub use pod::{Pod, UnreadablePod};

@@ -59,6 +59,9 @@ exit_codes! {
     Trust = 78, "trust",
         "TLS: the certificate is not trusted, expired, for another name, or of a kind that podkey does not take; the server wants a client certificate",
         "`caFile`, `tlsServerName`, the clock; the message names the algorithm, key size or name form";
+    Restart = 79, "restart",
+        "only `podkey-sidecar`, with `on-change: restart`: secrets have changed, and the kubelet restarts all containers of the pod",
+        "nothing: the containers start again, with the new values";
     Terminated = 143, "terminated", "the pod was deleted meanwhile", "nothing: the agent was stopped by a signal";
 }
 

@@ -36,6 +36,8 @@ pub(crate) const JOB_COMPLETED: &str = podkey!("bin/job-completed.sh");
 pub(crate) const HANDOVER_DIR: &str = podkey!("handover");
 /// The client token and the leases that `init` hands over to the sidecar.
 pub(crate) const HANDOVER_FILE: &str = podkey!("handover/handover.json");
+/// When the sidecar last restarted the containers, and whether a change waits for a restart.
+pub(crate) const RESTARTS_FILE: &str = podkey!("handover/restarts.json");
 /// The volume `podkey-env`, in podkey's own containers. No other container mounts this volume.
 pub(crate) const KUBELET_ENV_DIR: &str = podkey!("env");
 /// In the volume `podkey-env`: the variables that the kubelet puts into containers (`valueFrom.fileKeyRef`).

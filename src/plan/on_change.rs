@@ -20,6 +20,9 @@ pub(crate) enum OnChange {
     Touch(Destination),
     /// `http:POST:http://127.0.0.1:9000/-/reload`: a request to an address of the pod itself.
     Post(LoopbackUrl),
+    /// `restart`: the kubelet restarts all containers of the pod in place, `podkey-init` first.
+    /// <https://github.com/kubernetes/enhancements/tree/master/keps/sig-node/5532-restart-all-containers-on-container-exits>
+    Restart,
 }
 
 checked_text!(OnChange);
@@ -29,7 +32,7 @@ impl OnChange {
     pub(crate) fn touched(&self) -> Option<Destination> {
         match self {
             Self::Touch(path) => Some(path.clone()),
-            Self::Signal(..) | Self::Post(_) => None,
+            Self::Signal(..) | Self::Post(_) | Self::Restart => None,
         }
     }
 
@@ -67,6 +70,7 @@ words! {
 const SIGNAL: &str = "signal";
 const TOUCH: &str = "touch";
 const HTTP: &str = "http";
+const RESTART: &str = "restart";
 /// The only method of a request.
 const POST: &str = "POST";
 
@@ -86,7 +90,8 @@ impl FromStr for OnChange {
                 Some((POST, url)) => Ok(Self::Post(url.parse()?)),
                 _ => invalid("is not http:POST:http://127.0.0.1:<port>/<path>"),
             },
-            _ => invalid("is none of signal:…, touch:…, http:POST:…"),
+            None if text == RESTART => Ok(Self::Restart),
+            _ => invalid("is none of signal:…, touch:…, http:POST:…, restart"),
         }
     }
 }
@@ -111,6 +116,7 @@ impl fmt::Display for OnChange {
             Self::Signal(signal, process) => write!(f, "{SIGNAL}:{signal}:{process}"),
             Self::Touch(path) => write!(f, "{TOUCH}:{path}"),
             Self::Post(url) => write!(f, "{HTTP}:{POST}:{url}"),
+            Self::Restart => f.write_str(RESTART),
         }
     }
 }
@@ -191,6 +197,7 @@ mod tests {
             "http:POST:http://127.0.0.1:9000/-/reload",
             "http:POST:http://127.0.0.1:80/",
             "http:POST:http://[::1]:8080/a?b=c",
+            "restart",
         ] {
             assert_eq!(text.parse::<OnChange>().unwrap().to_string(), text);
         }
@@ -203,6 +210,8 @@ mod tests {
         for bad in [
             "",
             "sh:reload",
+            "restart:web",
+            "Restart",
             "signal:SIGKILL:nginx",
             "signal:SIGHUP:",
             "signal:SIGHUP:/bin/x",

@@ -31,6 +31,7 @@
 //! - Secrets without a lease take turns, so that no secret waits for a secret that always fails.
 //! - If a read was allowed before and is denied now, the sidecar logs in once: the token may be gone, or the policies of its
 //!   role may have changed. If the login does not help, the denied read is a failure like others.
+//! - A change restarts the containers where the plan says so, at most once in max(60 s, 4 intervals) ([`restart`]).
 //! - Work that was missed while the machine was suspended, or while the server was unavailable, is done once.
 
 mod answers;
@@ -39,6 +40,7 @@ mod freshness;
 mod limiter;
 mod numbers;
 mod pace;
+mod restart;
 mod secrets;
 mod term;
 mod tokens;
@@ -54,6 +56,7 @@ use fastrand::Rng;
 pub(crate) use self::answers::{Grant, Lifetime, Obtained, Proof};
 pub(crate) use self::limiter::Permit;
 pub(crate) use self::numbers::{SecretIndex, TokenNumber};
+pub(crate) use self::restart::Restarts;
 pub(crate) use self::secrets::SecretFreshness;
 pub(crate) use self::work::{Work, WorkFailure};
 

@@ -2,13 +2,14 @@
 //!
 //! `server` puts the parts together. A request passes `connection` (TLS, HTTP, the table of open connections), `body` (reads
 //! the bytes, which the `account` limits), `mutate` (answers, logs and counts) and `review` (AdmissionReview in and out).
-//! `limits` has all sizes.
+//! `known_cluster` learns what the cluster can do, and `limits` has all sizes.
 
 mod account;
 mod admin;
 mod body;
 mod config_file;
 mod connection;
+mod known_cluster;
 mod limits;
 mod metrics;
 mod mutate;

@@ -14,14 +14,14 @@ use tokio::time::timeout_at;
 use super::account::{Account, Hold};
 use super::body::{self, HttpRefusal};
 use super::connection::{HttpAnswer, OpenConnection, Responder};
+use super::known_cluster::CurrentConfig;
 use super::limits::{REQUEST_TIMEOUT, SMALL_BODY_BYTES, USUAL_ANSWER_BYTES};
 use super::metrics::{AdmissionResult, Metrics};
 use super::review::{self, MAX_PROBLEMS_BYTES, ReviewAnswer, ReviewError, bounded};
-use crate::inject::Config;
 
 /// Answers reviews. All requests share this value.
 pub(super) struct Mutate {
-    config: Config,
+    config: CurrentConfig,
     metrics: Arc<Metrics>,
     account: Account,
     /// One permit, so that podkey decides only one large review at a time: the other threads stay free for usual reviews, and only
@@ -31,7 +31,7 @@ pub(super) struct Mutate {
 }
 
 impl Mutate {
-    pub(super) fn new(config: Config, metrics: Arc<Metrics>, stopping: Arc<AtomicBool>) -> Arc<Self> {
+    pub(super) fn new(config: CurrentConfig, metrics: Arc<Metrics>, stopping: Arc<AtomicBool>) -> Arc<Self> {
         Arc::new(Self {
             config,
             account: Account::new(&metrics.connections.account),
@@ -121,7 +121,7 @@ impl Mutate {
             };
             let started = Instant::now();
             // A panic is a bug of podkey and ends only this request.
-            let answer = catch_unwind(AssertUnwindSafe(|| review::answer(body, &self.config)));
+            let answer = catch_unwind(AssertUnwindSafe(|| review::answer(body, &self.config.load())));
             let duration = started.elapsed();
             drop(turn);
             let answer = match answer {

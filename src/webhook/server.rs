@@ -13,13 +13,14 @@ use tokio_rustls::TlsAcceptor;
 
 use super::admin::{self, Admin};
 use super::connection::{self, ConnectionTable, WEBHOOK_TIMES};
+use super::known_cluster::KnownCluster;
 use super::limits::{DRAIN_TIMEOUT, Limits};
 use super::metrics::Metrics;
 use super::mutate::Mutate;
 use super::shutdown::StopSignals;
 use super::tls::{self, CertificateError, CertificateFiles, SelfManaged, ServingCertificate, Upkeep};
 use crate::cluster::{Cluster, ClusterError};
-use crate::inject::{Config, KubernetesVersion};
+use crate::inject::Config;
 
 /// The command line of `podkey serve`.
 #[derive(Debug, Clone)]
@@ -40,8 +41,8 @@ pub struct ServeOptions {
 /// Where the serving certificate comes from.
 #[derive(Debug, Clone)]
 pub enum Tls {
-    /// From files that another program keeps. podkey calls the API server only for Kubernetes' version, if the pod has a service
-    /// account's token.
+    /// From files that another program keeps. podkey calls the API server only to learn what the cluster can do, if the pod has a
+    /// service account's token.
     Files {
         /// PEM, the leaf first.
         certificate: PathBuf,
@@ -80,24 +81,31 @@ pub enum ServeError {
 }
 
 /// Serves until SIGTERM or SIGINT, then drains. `Ok` after a drain; a second signal ends the process at once.
-pub async fn serve(mut config: Config, options: ServeOptions) -> Result<(), ServeError> {
+pub async fn serve(config: Config, options: ServeOptions) -> Result<(), ServeError> {
     let certificate = Arc::new(ServingCertificate::default());
     let metrics = Arc::new(Metrics::new());
     let now = options.now;
-    let upkeep = match options.tls {
+    let connection_count = config.connections.len();
+    let (upkeep, known) = match options.tls {
         Tls::Files {
             certificate: path,
             key,
             poll,
         } => {
-            learn_version(&mut config, Cluster::of_this_pod(now).as_ref()).await;
+            // With certificates from files, podkey need not have a token.
+            let cluster = Cluster::of_this_pod(now).map(Arc::new);
+            let known = KnownCluster::learn(config, cluster).await;
             let files = move || CertificateFiles::new(path.clone(), key.clone());
-            keep_files(files, poll, now, certificate.clone(), metrics.clone())?
+            (
+                keep_files(files, poll, now, certificate.clone(), metrics.clone())?,
+                known,
+            )
         }
         Tls::SelfManaged(names) => {
-            let cluster = Cluster::connect(now).await?;
-            learn_version(&mut config, Some(&cluster)).await;
-            keep_self_managed(names, cluster, now, certificate.clone(), metrics.clone())
+            let cluster = Arc::new(Cluster::connect(now).await?);
+            let known = KnownCluster::learn(config, Some(cluster.clone())).await;
+            let upkeep = keep_self_managed(names, cluster, now, certificate.clone(), metrics.clone());
+            (upkeep, known)
         }
     };
     let limits = Limits::raise();
@@ -108,7 +116,7 @@ pub async fn serve(mut config: Config, options: ServeOptions) -> Result<(), Serv
 
     let tls = TlsAcceptor::from(Arc::new(tls::server_config(certificate.clone())?));
     let stopping = Arc::new(AtomicBool::new(false));
-    let (connection_count, certificate_expires) = (config.connections.len(), certificate.not_after());
+    let certificate_expires = certificate.not_after();
     let admin = Arc::new(Admin {
         metrics: metrics.clone(),
         certificate,
@@ -119,10 +127,11 @@ pub async fn serve(mut config: Config, options: ServeOptions) -> Result<(), Serv
     let admin = admin::start(admin_listener.into_std()?, admin, limits, admin_ended)?;
 
     let table = ConnectionTable::new(limits.connections, WEBHOOK_TIMES, metrics.connections.clone());
-    let mutate = Mutate::new(config, metrics, stopping.clone());
+    let mutate = Mutate::new(known.config(), metrics, stopping.clone());
     let (drain, draining) = watch::channel(false);
     let server = tokio::spawn(connection::serve(listener, table.clone(), Some(tls), mutate, draining));
     let upkeep = tokio::spawn(upkeep);
+    let looking = tokio::spawn(known.keep_looking());
 
     tracing::info!(
         version = crate::VERSION,
@@ -137,6 +146,7 @@ pub async fn serve(mut config: Config, options: ServeOptions) -> Result<(), Serv
     signals.wait().await;
     // A newer replica may put another CA into the `caBundle`, and this replica must not remove that CA.
     upkeep.abort();
+    looking.abort();
     stopping.store(true, Ordering::Relaxed);
     tracing::info!(grace = %humantime::format_duration(options.grace), "stopping: podkey is not ready any more, and serves on for the grace time");
     tokio::time::sleep(options.grace).await;
@@ -175,88 +185,17 @@ fn keep_files(
 /// Returns the task that keeps podkey's own certificate.
 fn keep_self_managed(
     names: SelfManaged,
-    cluster: Cluster,
+    cluster: Arc<Cluster>,
     now: fn() -> SystemTime,
     certificate: Arc<ServingCertificate>,
     metrics: Arc<Metrics>,
 ) -> UpkeepTask {
-    let cluster = Arc::new(cluster);
     Box::pin(tls::restarting(metrics.clone(), move || {
         let upkeep = Upkeep::new(names.clone(), certificate.clone(), metrics.clone());
         tls::keep_certificate(upkeep, cluster.clone(), now)
     }))
 }
 
-/// Reads Kubernetes' version from the API server, unless the config has the version. Once, at the start: a cluster's version only
-/// rises, and podkey needs the version only to refuse `refresh` in a cluster that is too old.
-async fn learn_version(config: &mut Config, cluster: Option<&Cluster>) {
-    if let Some(version) = config.kubernetes_version {
-        tracing::info!(%version, "kubernetes' version, from the config");
-        return;
-    }
-    const ASSUMED: &str = "podkey assumes 1.29 or later, which podkey.dev/refresh needs. Set kubernetesVersion in the config if the version is older";
-    // With certificates from files, podkey need not have a token.
-    let Some(cluster) = cluster else {
-        return tracing::info!("kubernetes' version is not known: {ASSUMED}");
-    };
-    let answer = cluster.version().await;
-    match answer.and_then(|version| kubernetes_version(&version)) {
-        Ok(version) => {
-            tracing::info!(%version, "kubernetes' version");
-            config.kubernetes_version = Some(version);
-        }
-        Err(error) => tracing::warn!(error, "kubernetes' version is not known: {ASSUMED}"),
-    }
-}
-
-/// Parses the API server's `gitVersion`.
-fn kubernetes_version(text: &str) -> Result<KubernetesVersion, String> {
-    const MAX_QUOTED_CHARS: usize = 64;
-    text.parse().map_err(|why| {
-        let text: String = text.chars().take(MAX_QUOTED_CHARS).collect();
-        format!("the API server's answer {text:?} {why}")
-    })
-}
-
 fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
     connection::listen(address).map_err(|source| ServeError::Listen { address, source })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cluster::answering;
-
-    #[test]
-    fn a_text_that_is_not_a_version_is_quoted() {
-        assert_eq!(kubernetes_version("v1.33.5+k3s1").unwrap().to_string(), "1.33");
-        for text in ["", "new"] {
-            let error = kubernetes_version(text).unwrap_err();
-            assert!(
-                error.contains(&format!("{text:?} is not a version of Kubernetes")),
-                "{error}"
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn the_version_in_the_config_is_preferred_to_the_api_server_s() {
-        let learnt = async |text: &str, cluster: Option<Cluster>| {
-            let text = format!("{text}agent: {{image: i}}\nconnections: {{d: {{address: 'https://v'}}}}");
-            let mut config = Config::parse(&text, |_| Err(String::new())).unwrap();
-            learn_version(&mut config, cluster.as_ref()).await;
-            config.kubernetes_version.map(|version| version.to_string())
-        };
-        let reporting = async || Some(answering(&[("200 OK", r#"{"gitVersion":"v1.33.5"}"#)]).await);
-        assert_eq!(learnt("", reporting().await).await.as_deref(), Some("1.33"));
-        assert_eq!(
-            learnt("kubernetesVersion: '1.28'\n", reporting().await)
-                .await
-                .as_deref(),
-            Some("1.28")
-        );
-        assert_eq!(learnt("", None).await, None);
-        let forbidding = answering(&[("403 Forbidden", "{}")]).await;
-        assert_eq!(learnt("", Some(forbidding)).await, None);
-    }
 }

@@ -36,6 +36,7 @@ mod problems;
 mod process;
 #[cfg(feature = "webhook")]
 mod recipes;
+mod restart;
 mod sidecar_footprint;
 mod sidecar_life;
 mod sidecar_pod;

@@ -119,11 +119,15 @@ func (c *cluster) controllerManager() component {
 	}
 }
 
+// Starts a program again when it has ended, as the kubelet does with a container. The scheduler ends by itself when it finds
+// that it missed an event, as it may when the API server restarts.
+const keep = `trap 'kill $!; wait $!; exit' TERM; while :; do "$0" "$@" & wait $!; echo "started again"; sleep 1; done`
+
 func (c *cluster) scheduler() component {
 	config := c.config("kube-scheduler.kubeconfig")
 	return component{
 		name: "kube-scheduler",
-		args: []string{c.kubernetes("kube-scheduler"),
+		args: []string{c.debian("bin/busybox"), "sh", "-c", keep, c.kubernetes("kube-scheduler"),
 			"--kubeconfig=" + config,
 			"--authentication-kubeconfig=" + config,
 			"--authorization-kubeconfig=" + config,
@@ -131,6 +135,7 @@ func (c *cluster) scheduler() component {
 			"--kube-api-qps=500", "--kube-api-burst=1000", // 200 pods at once
 			"--leader-elect=false",
 		},
+		own:     keep,
 		answers: healthy("https://127.0.0.1:10259/healthz"),
 	}
 }

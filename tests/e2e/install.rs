@@ -146,7 +146,7 @@ fn helm_installs_upgrades_rolls_back_and_uninstalls_while_pods_are_created() {
     let replicas = || cluster().get(&release.group_path("apps/v1", "deployments/podkey"))["spec"]["replicas"].clone();
 
     let selector = json!({"matchExpressions": null, "matchLabels": {OTHER_RELEASE: name}});
-    // The guard refuses annotated pods as long as podkey comes or goes: `guard.rs` has that.
+    // The guard refuses annotated pods as long as podkey comes or goes: `guard/release.rs` has that.
     let ours = json!({"guard": {"enabled": false}, "webhook": {"namespaceSelector": selector}});
     let values = merge(install::values(), &ours);
     let told = |result: Result<String, String>| result.unwrap_or_else(|error| panic!("helm: {error}"));

@@ -61,6 +61,7 @@ mod raft;
 mod reach;
 mod refresh;
 mod refusals;
+mod restart;
 mod scenarios;
 mod user_namespaces;
 mod variables;

@@ -338,6 +338,7 @@ fn the_config_arrives_as_it_was_written() {
         "connections": {"default": {"address": "https://v", "allow": [], "auth": {"audience": ""}}},
         "allowSharedProcessNamespace": true,
         "kubernetesVersion": "1.30",
+        "restartAllContainers": true,
     });
     let written = |config: &Value| {
         let mut values = with_required(json!({}));
@@ -401,7 +402,7 @@ fn only_a_changed_config_makes_new_pods() {
 }
 
 #[test]
-fn podkey_may_keep_its_ca_and_nothing_else() {
+fn podkey_may_keep_its_ca_and_list_nodes_and_nothing_else() {
     let manifests = Manifests::chart_in("platform", json!({"fullnameOverride": "p"}));
     let (cluster_role, role) = (manifests.one("ClusterRole"), manifests.one("Role"));
     assert_eq!(
@@ -416,7 +417,7 @@ fn podkey_may_keep_its_ca_and_nothing_else() {
         json!([{
             "apiGroups": ["admissionregistration.k8s.io"], "resources": ["mutatingwebhookconfigurations"],
             "resourceNames": ["p.platform"], "verbs": ["get", "patch"],
-        }])
+        }, {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}])
     );
     assert_eq!(role["metadata"]["namespace"], "platform");
     for (binding, role) in [

@@ -1,4 +1,4 @@
-//! The guard, as the chart renders it: it looks at the pods that the webhook is asked about, and at no others. `tests/e2e/guard.rs`
+//! The guard, as the chart renders it: it looks at the pods that the webhook is asked about, and at no others. `tests/e2e/guard/`
 //! has what an API server makes of it.
 
 use podkey::inject::{INJECTED, PREFIX};

@@ -1,11 +1,11 @@
 //! Executes what the schedule says is due, with one try each, and reports every result to the schedule.
 
-use std::convert::Infallible;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::{Instant as Timer, sleep};
 
 use super::client_token::{REQUEST, grant, revoke_at_end};
+use super::restart::{PlannedRestarts, RestartBegun};
 use super::state::{Sidecar, TrackedSecret};
 use crate::agent::handover::boot_time;
 use crate::agent::token_file;
@@ -18,8 +18,8 @@ use crate::vault::{LoginToken, Renewed, Revoked, Session, VaultError, VaultError
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 impl Sidecar<'_> {
-    /// Works and sleeps, for ever.
-    pub(super) async fn run(&mut self) -> Infallible {
+    /// Works and sleeps, until a change restarts the containers.
+    pub(super) async fn run(&mut self) -> RestartBegun {
         loop {
             while !self.stop.is_requested()
                 && let Some(work) = self.schedule.due(boot_time())
@@ -36,6 +36,9 @@ impl Sidecar<'_> {
                 self.publish();
             }
             self.write_status();
+            if self.restarts_now() {
+                return RestartBegun;
+            }
             // A proxy or firewall in between may drop an idle connection without a word.
             self.vault.close_connection();
             sleep(self.pause(now)).await;
@@ -52,6 +55,7 @@ impl Sidecar<'_> {
             // The status must change then.
             self.schedule.worsens().map(after),
             self.write_again.map(after),
+            self.restarts.as_ref().and_then(PlannedRestarts::wake).map(after),
             removal.map(|at| at.saturating_duration_since(Instant::now())),
         ];
         let pause = wakes.into_iter().flatten().min().unwrap_or(LONGEST);

@@ -59,6 +59,11 @@ impl FailureLog {
         self.warn(what, reason, hint);
     }
 
+    /// One of the failures, if anything fails now.
+    pub(super) fn any(&self) -> Option<&String> {
+        self.failing.values().next()
+    }
+
     /// Why there is no usable token.
     pub(super) fn of_token(&self) -> Option<&String> {
         self.failing.get(&None)

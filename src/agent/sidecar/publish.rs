@@ -16,6 +16,11 @@ impl Sidecar<'_> {
         if !self.shown.has_changes() && !self.kubelet_file.is_outdated {
             return;
         }
+        if self.shown.has_changes()
+            && let Some(restarts) = &mut self.restarts
+        {
+            restarts.changed();
+        }
         let swapped = self.shown.swap();
         if let Some(failure) = &swapped.failure {
             self.write_again = Some(boot_time() + QUIET);

@@ -7,6 +7,7 @@ use super::answer::{CombinedSecret, ServerAnswer};
 use super::client_token::{REQUEST, grant, revoke_at_end};
 use super::failures::FailureLog;
 use super::on_change::Actions;
+use super::restart::PlannedRestarts;
 use super::state::{FileOrigin, KubeletFile, Sidecar, TrackedFile, TrackedSecret};
 use crate::agent::Runtime;
 use crate::agent::delivery::{FileOrder, Order};
@@ -87,6 +88,7 @@ fn start<'a>(
 
     let now = boot_time();
     let mut sessions = BTreeMap::new();
+    let after_init = received.is_some();
     let mut schedule = match received.take_if(|received| received.validities.len() == secrets.len()) {
         Some(received) => {
             let (session, schedule) = schedule_with_session(received, plan, (refresh, login), &mut secrets, now);
@@ -118,7 +120,8 @@ fn start<'a>(
         shown,
         files,
         written_status,
-        actions: Actions::new(refresh.on_change.clone(), runtime.paths.clone()),
+        actions: Actions::new(&refresh.on_change, runtime.paths.clone()),
+        restarts: PlannedRestarts::resume(&runtime.paths, refresh, after_init),
         failures: FailureLog::new(),
         // A sidecar that was killed may have changed the values and not the file.
         write_again: plan.kubelet_env.then_some(now),

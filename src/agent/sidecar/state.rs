@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::answer::CombinedSecret;
 use super::failures::FailureLog;
 use super::on_change::Actions;
+use super::restart::PlannedRestarts;
 use crate::agent::Runtime;
 use crate::agent::delivery::{EnvOrder, FileOrder, Order};
 use crate::agent::validity::Validity;
@@ -37,6 +38,8 @@ pub(super) struct Sidecar<'a> {
     /// The status that was written last.
     pub(super) written_status: BTreeMap<String, FileStatus>,
     pub(super) actions: Actions,
+    /// None: changes do not restart the containers.
+    pub(super) restarts: Option<PlannedRestarts>,
     pub(super) failures: FailureLog,
     /// When changes that could not be written are tried again.
     pub(super) write_again: Option<Duration>,
@@ -148,6 +151,11 @@ impl FileOrigin {
     pub(super) fn is_each_field(self, order: &Order<'_, ApiPath>) -> bool {
         let file = self.file(order);
         file.is_some_and(|order| matches!(order.file.file, Destination::EachField(_)))
+    }
+
+    /// Whether the names of the files, or of the variables, may come from the fields of the secret.
+    pub(super) fn has_changing_names(self, order: &Order<'_, ApiPath>) -> bool {
+        matches!(self, Self::Variable(_)) || self.is_each_field(order)
     }
 
     /// Whether the file is rendered without a secret that does not exist.

@@ -45,7 +45,7 @@ pub(super) fn check(
         return InjectedState::Injected;
     };
     if survey.freshness == Freshness::Refreshed {
-        check_sidecar(survey, init, problems);
+        check_sidecar(survey, init, request.restarts(), problems);
     }
     check_volumes(survey, plan, connection, problems);
     match modes_of(plan).eq(present_modes) {
@@ -78,8 +78,9 @@ fn check_volumes(survey: &Survey<'_>, plan: &PodPlan<'_>, connection: &Connectio
     }
 }
 
-/// The sidecar must be behind `podkey-init` (another webhook may have put its own container between them) and have the same plan.
-fn check_sidecar(survey: &Survey<'_>, init: PresentInit<'_>, problems: &mut Problems) {
+/// The sidecar must be behind `podkey-init` (another webhook may have put its own container between them) and have the same plan. If
+/// it restarts the containers, it must have the kubelet's rule for that.
+fn check_sidecar(survey: &Survey<'_>, init: PresentInit<'_>, restarts: bool, problems: &mut Problems) {
     let mut containers = survey.pod.init_containers().iter().enumerate();
     let why = match containers.find(|(_, container)| container.name == SIDECAR) {
         None => format!(
@@ -95,6 +96,11 @@ fn check_sidecar(survey: &Survey<'_>, init: PresentInit<'_>, problems: &mut Prob
         Some((_, sidecar)) if !sidecar.is_native_sidecar() => format!(
             "{SIDECAR} has no restartPolicy: Always, so the pod would never start: see whether another webhook drops that \
              field, or {}",
+            remove(&CONTAINERS)
+        ),
+        Some((_, sidecar)) if restarts && !sidecar.has_restart_rules() => format!(
+            "{SIDECAR} has no restartPolicyRules, so a change would not restart the containers: see whether another webhook drops \
+             that field, or {}",
             remove(&CONTAINERS)
         ),
         Some((_, sidecar)) if plan_text(sidecar) != plan_text(init.container) => {

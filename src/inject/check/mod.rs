@@ -45,6 +45,8 @@ pub(crate) struct Injection<'s, 'c> {
     pub(crate) connection: &'c ConnectionConfig,
     pub(crate) additions: Vec<Additions<'s>>,
     pub(crate) state: InjectedState,
+    /// Whether a change restarts the containers.
+    pub(crate) restarts: bool,
     /// The plan as the environment variable `PODKEY_PLAN` has it.
     pub(crate) plan: String,
     /// The names of the volumes that the plan needs.
@@ -94,6 +96,7 @@ pub(crate) fn check<'s, 'c>(
         connection,
         additions,
         state,
+        restarts: request.restarts(),
         plan,
         volumes,
         warnings: warnings::warnings(survey, connection, state, advice),

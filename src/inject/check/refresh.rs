@@ -30,6 +30,7 @@ pub(super) fn check(
         is_on,
         init_delivers: !request.only_job_reads() || request.files_are_incomplete,
         has_job_policy: request.job_policy.is_some() || policy.is_some() && survey.job_hooks.are_on(),
+        has_hooks: survey.job_hooks.are_on(),
         exports: request.exports(),
         has_job_env: !request.job_env.is_empty(),
         files: request.files.iter().map(FileRequest::shape),
@@ -47,13 +48,49 @@ pub(super) fn check(
         for signal in signals.filter(|action| matches!(action, OnChange::Signal(..))) {
             check_signal(survey, config, request, signal, problems);
         }
+        if request.restarts() {
+            check_restart(survey, config, problems);
+        }
     }
 }
 
-/// Older versions of Kubernetes have no sidecars.
+/// A kubelet that cannot restart all containers would restart podkey-sidecar alone, and the variables would stay as they are.
+fn check_restart(survey: &Survey<'_>, config: &Config, problems: &mut Problems) {
+    let action = quoted(&OnChange::Restart.to_string());
+    if config.restart_all_containers != Some(true) {
+        let key = CONFIG.restart_all_containers.key;
+        let why = match config.restart_all_containers {
+            Some(_) => "and not all of this cluster's can",
+            None => "and podkey does not know whether this cluster's can",
+        };
+        problems.push_for_operator(
+            ON_CHANGE,
+            format!(
+                "{action} needs kubelets that restart all containers of a pod in place (Kubernetes 1.36), {why}: the operator's \
+                 {key} replaces what podkey has learnt of the nodes"
+            ),
+        );
+    }
+    let mut ending = survey.pod.spec.containers.iter().filter(|container| {
+        let policy = container.restart_policy().or(survey.pod.spec.restart_policy.as_deref());
+        !matches!(policy, None | Some("Always"))
+    });
+    if let Some(container) = ending.next() {
+        problems.push(
+            ON_CHANGE,
+            format!(
+                "{action} would run {} once more after it has done its work: it needs restartPolicy: Always",
+                quoted(&container.name)
+            ),
+        );
+    }
+}
+
+/// Older versions of Kubernetes have no sidecars. A version that is not known is taken as new enough.
 fn check_version(config: &Config, request: &InjectionRequest, problems: &mut Problems) {
     let needed = KubernetesVersion::NATIVE_SIDECARS;
-    let Some(version) = config.kubernetes_version.filter(|version| *version < needed) else {
+    let version = config.kubernetes_version.or(config.api_server_version);
+    let Some(version) = version.filter(|version| *version < needed) else {
         return;
     };
     let (what, instead) = match request.vault_k8s {

@@ -10,7 +10,7 @@ use super::error::{ConfigError, wrong};
 use super::section::{given, section};
 use super::vault_k8s::VaultK8sConfig;
 use super::{agent, allow, auth, connection_file, job, vault_k8s};
-use crate::inject::kubernetes::KubernetesVersion;
+use crate::inject::kubernetes::{ClusterFacts, KubernetesVersion};
 use crate::inject::words::DocumentedKey;
 use crate::inject::yaml::explain;
 
@@ -23,8 +23,12 @@ pub struct Config {
     pub connections: BTreeMap<String, ConnectionConfig>,
     /// Pods whose containers see each other's processes are injected too, although the job can then read the agent's memory.
     pub(crate) allow_shared_process_namespace: bool,
-    /// The version of the cluster. None: not known, and taken as new enough for everything.
+    /// The oldest version of the API server and all kubelets. None: not known.
     pub(crate) kubernetes_version: Option<KubernetesVersion>,
+    /// The API server's version. None: not known.
+    pub(crate) api_server_version: Option<KubernetesVersion>,
+    /// Whether the kubelets can restart all containers of a pod in place. None: not known.
+    pub(crate) restart_all_containers: Option<bool>,
     /// What pods with the annotations of vault-k8s get. None: podkey leaves them alone.
     pub(crate) vault_k8s: Option<VaultK8sConfig>,
 }
@@ -39,9 +43,13 @@ section! {
         /// Whether pods with `hostPID` or `shareProcessNamespace` are injected.
         #[serde(default)]
         allow_shared_process_namespace: bool = "allowSharedProcessNamespace": AllPods, default "`false`", example "true";
-        /// The version of Kubernetes, which decides whether pods can have a sidecar.
+        /// The oldest version of Kubernetes in the cluster, of the API server and of the kubelets: some annotations need a newer one.
         #[serde(default)]
-        kubernetes_version: Option<String> = "kubernetesVersion": Refresh, default "asked of the API server", example "'1.33'";
+        kubernetes_version: Option<String> = "kubernetesVersion": AllPods, default "asked of the API server", example "'1.33'";
+        /// Whether the kubelets can restart all containers of a pod in place (feature gate RestartAllContainersOnContainerExits),
+        /// which the action `restart` of `podkey.dev/on-change` needs.
+        #[serde(default)]
+        restart_all_containers: Option<bool> = "restartAllContainers": Refresh, default "asked of the API server", example "true";
         /// What pods with the annotations of vault-k8s get.
         #[serde(default, deserialize_with = "vault_k8s")]
         vault_k8s: Option<VaultK8sConfig> = "vaultK8s": AllPods, default "these pods are left alone", example "{connection: default}";
@@ -95,12 +103,30 @@ impl Config {
             connections,
             allow_shared_process_namespace: file.allow_shared_process_namespace,
             kubernetes_version,
+            api_server_version: kubernetes_version,
+            restart_all_containers: file.restart_all_containers,
             vault_k8s: file.vault_k8s,
         })
     }
 }
 
 impl Config {
+    /// The file's config in a cluster with these facts. What the file says of the cluster replaces what podkey has learnt.
+    pub(crate) fn in_cluster(&self, facts: ClusterFacts) -> Self {
+        let from_file = self.kubernetes_version;
+        Self {
+            kubernetes_version: from_file.or(facts.oldest),
+            api_server_version: from_file.or(facts.api_server),
+            restart_all_containers: self.restart_all_containers.or(facts.restart_all_containers),
+            ..self.clone()
+        }
+    }
+
+    /// Whether the file says of the cluster all that podkey would ask the API server.
+    pub(crate) fn knows_cluster(&self) -> bool {
+        self.kubernetes_version.is_some() && self.restart_all_containers.is_some()
+    }
+
     /// Whether podkey reads the annotations of vault-k8s.
     pub(crate) fn reads_vault_k8s(&self) -> bool {
         self.vault_k8s.is_some()

@@ -14,7 +14,7 @@ use crate::inject::request::Freshness;
 use crate::inject::survey::Survey;
 use crate::inject::survey::qos::OwnResources;
 use crate::inject::words::names::{BIN_VOLUME, ENV_VOLUME, HANDOVER_VOLUME, INIT_CONTAINER, SIDECAR, TOKEN_VOLUME};
-use crate::plan::{BIN_DIR, HANDOVER_DIR, KUBELET_ENV_DIR, PLAN_ENV, TOKEN_DIR, VOLUME_DIR};
+use crate::plan::{BIN_DIR, ExitCode, HANDOVER_DIR, KUBELET_ENV_DIR, PLAN_ENV, TOKEN_DIR, VOLUME_DIR};
 
 /// A container of podkey's. It passes the Pod Security Standard *restricted*
 /// (<https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>).
@@ -32,10 +32,40 @@ pub(super) struct OwnContainer<'s> {
     resources: Option<ResourceRequirements<'s>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     restart_policy: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart_policy_rules: Option<[RestartRule; 1]>,
     security_context: RestrictedContext,
     termination_message_path: &'static str,
     termination_message_policy: &'static str,
     volume_mounts: Vec<OwnMount>,
+}
+
+/// What the kubelet does when the container ends with one of these codes (`ContainerRestartRule`,
+/// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-all-containers>).
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RestartRule {
+    action: &'static str,
+    exit_codes: ExitCodes,
+}
+
+#[derive(Debug, Serialize)]
+struct ExitCodes {
+    operator: &'static str,
+    values: [u8; 1],
+}
+
+impl RestartRule {
+    /// The rule of the sidecar with `on-change: restart`.
+    fn of_sidecar() -> Self {
+        Self {
+            action: "RestartAllContainers",
+            exit_codes: ExitCodes {
+                operator: "In",
+                values: [ExitCode::Restart.number()],
+            },
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -101,6 +131,7 @@ pub(super) fn containers<'s>(
         name,
         resources: resources(&agent.resources, survey.own_resources),
         restart_policy,
+        restart_policy_rules: None,
         security_context: RestrictedContext {
             allow_privilege_escalation: false,
             capabilities: DroppedAll { drop: ["ALL"] },
@@ -117,7 +148,10 @@ pub(super) fn containers<'s>(
         volume_mounts: injection.volumes.iter().copied().map(own_mount).collect(),
     };
     let init = container(INIT_CONTAINER, "init", None);
-    let sidecar = || container(SIDECAR, "sidecar", Some("Always"));
+    let sidecar = || OwnContainer {
+        restart_policy_rules: injection.restarts.then(|| [RestartRule::of_sidecar()]),
+        ..container(SIDECAR, "sidecar", Some("Always"))
+    };
     match survey.freshness {
         Freshness::WrittenOnce => vec![init],
         Freshness::Refreshed => vec![init, sidecar()],

@@ -52,6 +52,9 @@ pub(crate) struct Container<'a> {
     pub(crate) resources: Option<Resources<'a>>,
     #[serde(borrow, default)]
     restart_policy: Option<Text<'a>>,
+    /// Only whether there are any.
+    #[serde(borrow, default)]
+    restart_policy_rules: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -144,6 +147,17 @@ impl<'a> Container<'a> {
     /// Whether an init container keeps running beside the other containers.
     pub(crate) fn is_native_sidecar(&self) -> bool {
         self.restart_policy.as_deref() == Some("Always")
+    }
+
+    /// When the kubelet starts the container again. None: as the pod's `restartPolicy` says.
+    pub(crate) fn restart_policy(&self) -> Option<&str> {
+        self.restart_policy.as_deref().filter(|policy| !policy.is_empty())
+    }
+
+    /// Whether the end of the container may do more than `restartPolicy` says.
+    pub(crate) fn has_restart_rules(&self) -> bool {
+        self.restart_policy_rules
+            .is_some_and(|rules| !matches!(rules.get(), "null" | "[]"))
     }
 
     /// The user that the container itself declares.

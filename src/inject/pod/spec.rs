@@ -31,6 +31,8 @@ pub(crate) struct Spec<'a> {
     #[serde(default)]
     pub(crate) share_process_namespace: Option<bool>,
     #[serde(borrow, default)]
+    pub(crate) restart_policy: Option<Text<'a>>,
+    #[serde(borrow, default)]
     pub(super) os: Option<Os<'a>>,
     #[serde(borrow, default)]
     pub(super) node_selector: Option<NodeSelector<'a>>,

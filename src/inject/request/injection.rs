@@ -60,6 +60,11 @@ impl InjectionRequest {
         }
     }
 
+    /// Whether a change restarts the containers.
+    pub(crate) fn restarts(&self) -> bool {
+        self.on_change.contains(&OnChange::Restart)
+    }
+
     /// Whether variables are exported, as far as the annotations decide it.
     pub(crate) fn exports(&self) -> bool {
         self.export.given() != Some(false)

@@ -3,7 +3,7 @@
 
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::files::file::FileRequest;
-use crate::inject::words::keys::{CONNECTION, ENV, EXPORT, FILES, JOB_ENV, ON_CHANGE, REFRESH, ROLE};
+use crate::inject::words::keys::{CONNECTION, ENV, EXPORT, FILES, JOB_ENV, JOB_HOOKS, ON_CHANGE, REFRESH, ROLE};
 use crate::plan::rules::{MAX_KUBELET_NAME, Rule, Subject, Violation};
 use crate::plan::{ApiPath, ENV_DIR, MAX_FILES, MAX_ON_CHANGE, MAX_TEMPLATE_REQUESTS, OnChange, SECRETS_DIR};
 
@@ -151,6 +151,12 @@ fn of_pod(Violation { subject, rule }: Violation, authored: Authored<'_>) -> Str
              \"never\" there"
         ),
         Rule::TooManyActions(count) => format!("has {count} lines, allowed are {MAX_ON_CHANGE}"),
+        Rule::RestartNotAlone => {
+            "has \"restart\" beside other actions, and a restart ends the programs that they inform: write \"restart\" alone".to_owned()
+        }
+        Rule::RestartWithHooks => format!(
+            "\"restart\" would end the runner's job: remove it, because each job gets the new values, or write {JOB_HOOKS}: \"false\""
+        ),
         Rule::TouchedIsReplaced => {
             let action = match subject {
                 Subject::Action(position) => authored.on_change.get(position).map(ToString::to_string),
@@ -380,6 +386,16 @@ mod tests {
                 "on-change: needs podkey.dev/refresh",
             ),
             (Subject::OnChange, Rule::TooManyActions(9), "on-change: has 9 lines"),
+            (
+                Subject::OnChange,
+                Rule::RestartNotAlone,
+                "on-change: has \"restart\" beside other actions",
+            ),
+            (
+                Subject::OnChange,
+                Rule::RestartWithHooks,
+                "on-change: \"restart\" would end the runner's job",
+            ),
             (
                 Subject::Action(0),
                 Rule::TouchedIsReplaced,

@@ -64,6 +64,8 @@ pub(crate) struct RefreshShape<'a, F> {
     pub(crate) init_delivers: bool,
     /// Whether the connection or the pod has a job policy.
     pub(crate) has_job_policy: bool,
+    /// Whether job hooks run.
+    pub(crate) has_hooks: bool,
     /// Whether the job hooks export the variables.
     pub(crate) exports: bool,
     pub(crate) has_job_env: bool,
@@ -181,8 +183,11 @@ where
 {
     let on = shape.is_on;
     let actions = shape.on_change.len();
+    let restarts = on && shape.on_change.contains(&OnChange::Restart);
     let whole = [
         (!on && actions > 0, Subject::OnChange, Rule::OnChangeNeedsRefresh),
+        (restarts && actions > 1, Subject::OnChange, Rule::RestartNotAlone),
+        (restarts && shape.has_hooks, Subject::OnChange, Rule::RestartWithHooks),
         (on && !shape.init_delivers, Subject::Refresh, Rule::NothingToRefresh),
         (on && shape.has_job_policy, Subject::Refresh, Rule::PolicyWithRefresh),
         (
@@ -377,6 +382,7 @@ impl Plan {
             is_on: self.refresh.is_some(),
             init_delivers: self.init_logs_in(),
             has_job_policy: job.is_some_and(|job| !job.policies.is_empty()),
+            has_hooks: job.is_some(),
             exports: job.is_some_and(|job| job.export),
             has_job_env: job.is_some_and(|job| !job.env.is_empty()),
             files: self.file_shapes(),

@@ -128,6 +128,10 @@ pub(crate) enum Rule {
     ReservedWithRefresh,
     /// More than [`MAX_ON_CHANGE`] actions.
     TooManyActions(usize),
+    /// A restart ends the containers that another action would inform.
+    RestartNotAlone,
+    /// A restart of the runner would end its job.
+    RestartWithHooks,
     /// A change replaces the touched file, see [`OnChange::replaced`].
     TouchedIsReplaced,
     /// The touched file is in a directory of its own that holds no file, so nothing is mounted there.
@@ -195,6 +199,8 @@ impl fmt::Display for Rule {
             Self::MountWithRefresh => "the file is mounted on its own, and refresh cannot replace such a file",
             Self::ReservedWithRefresh => "podkey keeps this name for itself",
             Self::TooManyActions(count) => return write!(f, "{count} actions, at most {MAX_ON_CHANGE} are allowed"),
+            Self::RestartNotAlone => "a restart is the only action, because it ends the containers that others inform",
+            Self::RestartWithHooks => "a restart would end the job of the runner",
             Self::TouchedIsReplaced => "each change replaces the touched file, because podkey writes files there",
             Self::TouchedNowhere => "the touched file is in a directory that has no file of the plan",
             Self::DirectoryWithHooks => "job hooks clear no file in a directory of its own",

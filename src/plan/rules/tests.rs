@@ -49,13 +49,15 @@ fn position(rule: Rule) -> usize {
         Rule::TouchedNowhere => 35,
         Rule::DirectoryWithHooks => 36,
         Rule::TokenFilePlace => 37,
-        Rule::NothingForKubelet => 38,
-        Rule::NamesUnknownToKubelet => 39,
-        Rule::NameNotForKubelet => 40,
+        Rule::RestartNotAlone => 38,
+        Rule::RestartWithHooks => 39,
+        Rule::NothingForKubelet => 40,
+        Rule::NamesUnknownToKubelet => 41,
+        Rule::NameNotForKubelet => 42,
     }
 }
 /// The number of rules, which is the number of arms in [`position`].
-const RULES: usize = 41;
+const RULES: usize = 43;
 
 type Change = fn(&mut Plan);
 
@@ -388,6 +390,19 @@ const FRESH: &[(Change, Subject, Rule)] = &[
         Rule::NothingToRefresh,
     ),
     (
+        |p| {
+            p.job = None;
+            on_change(p, &["restart", "touch:a"]);
+        },
+        Subject::OnChange,
+        Rule::RestartNotAlone,
+    ),
+    (
+        |p| on_change(p, &["restart"]),
+        Subject::OnChange,
+        Rule::RestartWithHooks,
+    ),
+    (
         |p| job(p).policies = vec![JobPolicy::default()],
         Subject::Refresh,
         Rule::PolicyWithRefresh,
@@ -496,6 +511,7 @@ impl Plan {
             is_on: self.refresh.is_some(),
             init_delivers: self.init_logs_in(),
             has_job_policy: false,
+            has_hooks: false,
             exports: true,
             has_job_env: false,
             files: std::iter::empty(),
@@ -576,7 +592,7 @@ prop_compose! {
         kubelet_env in prop::bool::weighted(0.1),
         export in any::<bool>(),
         fresh in any::<bool>(),
-        touched in prop::collection::vec(prop::sample::select(vec!["touch:a", "touch:b", "touch:env", "touch:/vault/secrets:a", "touch:/srv:b"]), 0..2),
+        touched in prop::collection::vec(prop::sample::select(vec!["touch:a", "touch:b", "touch:env", "touch:/vault/secrets:a", "touch:/srv:b", "restart"]), 0..2),
         copied in prop::option::of(destination()),
         token in prop::option::weighted(0.3, destination()),
     ) -> Plan {

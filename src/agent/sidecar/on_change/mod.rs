@@ -48,9 +48,11 @@ impl ActionError {
 }
 
 impl Actions {
-    pub(super) fn new(planned: Vec<OnChange>, paths: ContainerPaths) -> Self {
+    pub(super) fn new(planned: &[OnChange], paths: ContainerPaths) -> Self {
+        // The restart is the end of the sidecar.
+        let informing = planned.iter().filter(|action| **action != OnChange::Restart);
         Self {
-            planned,
+            planned: informing.cloned().collect(),
             paths,
             retries: RETRIES,
             running: JoinSet::new(),
@@ -109,6 +111,7 @@ async fn run_once(action: &OnChange, paths: &ContainerPaths) -> Result<String, A
             Err(error) => Err(ActionError::new(error.why, error.hint)),
         },
         OnChange::Post(url) => post::post(url).await,
+        OnChange::Restart => Ok("restarted".into()),
     }
 }
 

@@ -330,9 +330,9 @@ fn the_actions_of_a_change_run_beside_each_other_and_stop_when_the_next_change_c
         format!("http:POST:http://127.0.0.1:{port}/"),
         "touch:informed".into(),
     ];
-    let planned = planned.iter().map(|action| action.parse().unwrap()).collect();
+    let planned: Vec<_> = planned.iter().map(|action| action.parse().unwrap()).collect();
     block_on(async {
-        let mut actions = Actions::new(planned, paths(dir.path()));
+        let mut actions = Actions::new(&planned, paths(dir.path()));
         actions.retries = NO_RETRY;
         actions.run();
         // The action without an answer delays neither the sidecar nor the other actions.

@@ -1,4 +1,4 @@
-//! The guard (`guard.enabled`): no pod that asks for secrets starts without podkey's parts, and no other pod is held up.
+//! What the guard refuses and what it admits, asked of API servers alone, without the webhook.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,18 +6,14 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::harness::api::{Answer, Api, cluster};
+use super::is_refusal;
+use crate::harness::api::{Answer, Api};
 use crate::harness::command::run;
 use crate::harness::control::{Beside, control};
-use crate::harness::install::{self, CHART, NAME, OTHER_RELEASE, helm};
-use crate::harness::namespace::{CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, Namespace};
-use crate::harness::openbao::Vault;
+use crate::harness::install::{self, CHART, NAME, helm};
 use crate::harness::pod::{init_containers, pod};
 use crate::harness::{LIMIT, merge, wait};
-use crate::install::{inventory, nothing_left};
 
-/// Part of the guard's words.
-const REFUSED: &str = "podkey has not injected the pod";
 const FILES: &str = "[{secret: kv/data/web, key: password, file: password}]";
 /// The API servers that the guard is shown to: the oldest that podkey supports, and the newest.
 const VERSIONS: [&str; 2] = ["1.30", NEWEST];
@@ -106,11 +102,6 @@ impl Guarded {
     }
 }
 
-/// Whether the guard refused the pod, so that the pod's controller tries again.
-fn is_refusal(answer: &Answer) -> bool {
-    answer.status == 413 && answer.message().contains(REFUSED)
-}
-
 fn with_annotations(annotations: Value) -> Value {
     merge(pod("app", "true"), &json!({"metadata": {"annotations": annotations}}))
 }
@@ -126,18 +117,28 @@ fn annotated_for_vault_k8s() -> Value {
     }))
 }
 
+/// The pod with podkey's mark.
+fn marked(pod: Value) -> Value {
+    merge(
+        pod,
+        &json!({"metadata": {"annotations": {"podkey.dev/injected": "0.1.0"}}}),
+    )
+}
+
+/// The pod with these fields over its spec.
+fn with_spec(pod: Value, spec: Value) -> Value {
+    merge(pod, &json!({"spec": spec}))
+}
+
+/// A list of one container.
+fn container(name: &str) -> Value {
+    json!([{"name": name, "image": "busybox"}])
+}
+
 #[test]
 fn a_pod_is_no_injected_pod_by_half_of_podkey_s_parts() {
     for version in VERSIONS {
         let Some(guarded) = Guarded::on(version) else { return };
-        let marked = |pod: Value| {
-            merge(
-                pod,
-                &json!({"metadata": {"annotations": {"podkey.dev/injected": "0.1.0"}}}),
-            )
-        };
-        let over = |pod: Value, spec: Value| merge(pod, &json!({"spec": spec}));
-        let container = |name: &str| json!([{"name": name, "image": "busybox"}]);
         let init = json!({"initContainers": container("podkey-init")});
         let volume = |source: Value| json!({"volumes": [merge(json!({"name": "podkey-bin"}), &source)]});
         let image = json!({"image": {"reference": "registry.example.com/podkey:1", "pullPolicy": "IfNotPresent"}});
@@ -145,8 +146,8 @@ fn a_pod_is_no_injected_pod_by_half_of_podkey_s_parts() {
         guarded.admits("apps", "a plain pod", &pod("app", "true"));
         guarded.admits("apps", "the mark alone asks for nothing", &marked(pod("app", "true")));
         guarded.admits(NAME, "podkey's own namespace", &annotated());
-        guarded.admits("apps", "injected", &over(marked(annotated()), init.clone()));
-        let by_image = guarded.ask("apps", &over(marked(annotated()), volume(image.clone())));
+        guarded.admits("apps", "injected", &with_spec(marked(annotated()), init.clone()));
+        let by_image = guarded.ask("apps", &with_spec(marked(annotated()), volume(image.clone())));
         // The oldest API servers do not know the field, and make an emptyDir of the volume.
         assert_eq!(
             by_image.is_success(),
@@ -162,26 +163,29 @@ fn a_pod_is_no_injected_pod_by_half_of_podkey_s_parts() {
                 with_annotations(json!({"podkey.dev/fils": "x"})),
             ),
             ("the mark without the parts", marked(annotated())),
-            ("podkey-init without the mark", over(annotated(), init)),
-            ("an image volume without the mark", over(annotated(), volume(image))),
+            ("podkey-init without the mark", with_spec(annotated(), init)),
+            (
+                "an image volume without the mark",
+                with_spec(annotated(), volume(image)),
+            ),
             (
                 "another volume of that name",
-                over(marked(annotated()), volume(json!({"emptyDir": {"medium": "Memory"}}))),
+                with_spec(marked(annotated()), volume(json!({"emptyDir": {"medium": "Memory"}}))),
             ),
             (
                 "podkey-init among the containers",
-                over(marked(annotated()), json!({"containers": container("podkey-init")})),
+                with_spec(marked(annotated()), json!({"containers": container("podkey-init")})),
             ),
             (
                 "the sidecar without podkey-init",
-                over(
+                with_spec(
                     marked(annotated()),
                     json!({"initContainers": container("podkey-sidecar")}),
                 ),
             ),
             (
                 "a container like podkey-init",
-                over(
+                with_spec(
                     marked(annotated()),
                     json!({"initContainers": container("podkey-init-2")}),
                 ),
@@ -189,11 +193,18 @@ fn a_pod_is_no_injected_pod_by_half_of_podkey_s_parts() {
         ] {
             guarded.refuses("apps", what, &pod);
         }
+    }
+}
+
+#[test]
+fn the_guard_sees_pods_of_vault_k8s_that_podkey_injects_and_no_others() {
+    for version in VERSIONS {
+        let Some(guarded) = Guarded::on(version) else { return };
         guarded.admits("apps", "vault-k8s' annotations elsewhere", &annotated_for_vault_k8s());
         guarded.refuses("theirs", "vault-k8s' annotations", &annotated_for_vault_k8s());
         for list in ["initContainers", "containers"] {
             for name in ["vault-agent-init", "vault-agent", "openbao-agent-init", "openbao-agent"] {
-                let injected = over(annotated_for_vault_k8s(), json!({list: container(name)}));
+                let injected = with_spec(annotated_for_vault_k8s(), json!({list: container(name)}));
                 guarded.admits("theirs", &format!("injected by others: {name} in {list}"), &injected);
             }
         }
@@ -289,7 +300,9 @@ fn the_guard_agrees_with_the_webhook_on_every_golden_case() {
                     assert!(is_refusal(&before), "{name}: not refused: {}", before.text);
                     *seen.entry("asks").or_default() += 1;
                 }
-                if is_pod(&after) {
+                // An API server that does not know image volumes makes an emptyDir of them. Without podkey-init, such a pod has no agent.
+                let has_agent = version == NEWEST || init_containers(&patched).contains(&"podkey-init");
+                if is_pod(&after) && has_agent {
                     assert!(after.is_success(), "{name}, injected: {}", after.text);
                     *seen.entry("injected").or_default() += 1;
                 }
@@ -379,140 +392,4 @@ fn the_largest_pods_are_within_the_budget_of_expressions() {
         let pod = merge(merge(with_annotations(annotations), &many), &switch);
         guarded.admits("theirs", "as many annotations as there can be", &pod);
     }
-}
-
-const ADMISSION: &str = "/apis/admissionregistration.k8s.io/v1";
-
-/// A release of the test's own, with the guard.
-struct Release {
-    namespace: Namespace,
-    values: Value,
-}
-
-impl Release {
-    fn new() -> Self {
-        let namespace = Namespace::bare("guard", &json!({}));
-        let name = &namespace.name;
-        let guards = ["-guard", "-guard-vault-k8s", "-ephemeral-containers"];
-        let kinds = ["validatingadmissionpolicies", "validatingadmissionpolicybindings"];
-        for kind in kinds {
-            for suffix in guards {
-                namespace.delete_later(cluster(), format!("{ADMISSION}/{kind}/podkey.{name}{suffix}"));
-            }
-        }
-        for kind in [
-            &format!("{ADMISSION}/mutatingwebhookconfigurations"),
-            CLUSTER_ROLES,
-            CLUSTER_ROLE_BINDINGS,
-        ] {
-            namespace.delete_later(cluster(), format!("{kind}/podkey.{name}"));
-        }
-        let selector = json!({"matchExpressions": null, "matchLabels": {OTHER_RELEASE: name}});
-        let ours = json!({"guard": {"enabled": true}, "webhook": {"namespaceSelector": selector}});
-        let values = merge(install::values(), &ours);
-        Self { namespace, values }
-    }
-
-    /// What `helm install` and `helm upgrade` do.
-    fn apply(&self) {
-        let name = &self.namespace.name;
-        install::upgrade(name, name, &self.values).unwrap_or_else(|error| panic!("helm: {error}"));
-    }
-
-    /// README's first command of an emergency.
-    fn delete_configuration(&self) {
-        cluster().delete(&format!(
-            "{ADMISSION}/mutatingwebhookconfigurations/podkey.{}",
-            self.namespace.name
-        ));
-    }
-
-    /// README's second command.
-    fn delete_bindings(&self) {
-        for suffix in ["-guard", "-guard-vault-k8s"] {
-            let name = format!("podkey.{}{suffix}", self.namespace.name);
-            cluster().delete(&format!("{ADMISSION}/validatingadmissionpolicybindings/{name}"));
-        }
-    }
-}
-
-/// Waits until the answer about this pod is as told: API servers learn of a change a moment later.
-#[track_caller]
-fn until(what: &str, namespace: &Namespace, pod: &Value, is: impl Fn(&Answer) -> bool) {
-    let mut last = None;
-    wait(LIMIT, || {
-        let answer = last.insert(namespace.try_create_as(cluster(), pod, "?dryRun=All"));
-        is(answer).then_some(())
-    })
-    .unwrap_or_else(|| panic!("not {what}: {last:?}"));
-}
-
-#[test]
-fn without_the_webhook_s_configuration_the_guard_holds_annotated_pods_until_it_is_back() {
-    install::podkey();
-    let release = Release::new();
-    let name = release.namespace.name.clone();
-    let before = inventory(&name);
-    let apps = Namespace::labelled("guarded-apps", &json!({OTHER_RELEASE: name}));
-    let vault = Vault::new(&apps);
-    vault.put("web", &json!({"password": "s3cret"}));
-    let files = json!([{"secret": "web", "key": "password", "file": "password"}]);
-    let annotated = |name: &str, script: &str| vault.annotate(pod(name, script), &files);
-    let asked = annotated("asked", "true");
-    let is_injected = |answer: &Answer| answer.is_success() && init_containers(&answer.json()) == ["podkey-init"];
-    let is_plain = |answer: &Answer| answer.is_success() && init_containers(&answer.json()).is_empty();
-
-    release.apply();
-    until("injected", &apps, &asked, is_injected);
-    assert_eq!(
-        apps.create(&annotated("injected", "cat /podkey/secrets/password"))
-            .succeeds(),
-        "s3cret"
-    );
-
-    release.delete_configuration();
-    until("refused by the guard", &apps, &asked, is_refusal);
-    apps.create(&pod("plain", "true")).succeeds();
-    let template = annotated("held", "trap 'exit 0' TERM; while :; do sleep 1; done");
-    let template = merge(
-        template,
-        &json!({"metadata": {"name": null, "labels": {"app": "held"}}, "spec": {"restartPolicy": null}}),
-    );
-    let deployments = apps.group_path("apps/v1", "deployments");
-    cluster().create(
-        &deployments,
-        &json!({
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "held"},
-            "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "held"}}, "template": template},
-        }),
-    );
-    let way_out = format!("validatingadmissionpolicybinding podkey.{name}-guard podkey.{name}-guard-vault-k8s");
-    let told = || {
-        apps.events()
-            .into_iter()
-            .find(|event| event.contains("FailedCreate") && event.contains(REFUSED))
-    };
-    let event = wait(LIMIT, told).unwrap_or_else(|| panic!("{:?}", apps.events()));
-    assert!(event.starts_with("ReplicaSet") && event.contains(&way_out), "{event}");
-
-    release.apply();
-    until("injected", &apps, &asked, is_injected);
-    wait(LIMIT, || {
-        let deployment = cluster().get(&format!("{deployments}/held"));
-        (deployment["status"]["readyReplicas"] == 1).then_some(())
-    })
-    .unwrap_or_else(|| panic!("{:?}", apps.events()));
-
-    // The way out of an emergency: the first command does not let annotated pods in, the second does.
-    release.delete_configuration();
-    until("refused by the guard", &apps, &asked, is_refusal);
-    release.delete_bindings();
-    until("let in", &apps, &asked, is_plain);
-    apps.create(&annotated("let-in", "test ! -e /podkey")).succeeds();
-    release.apply();
-    until("injected", &apps, &asked, is_injected);
-
-    helm(&["uninstall", &name, "--namespace", &name, "--wait", "--timeout", "3m"]).unwrap();
-    until("without podkey", &apps, &asked, is_plain);
-    nothing_left(&name, &before);
 }
