@@ -115,6 +115,14 @@ fn kinds(namespace: &Namespace, vault: &Vault<'_>) -> Vec<Kind> {
             mount.as_object_mut().map(|mount| mount.remove("subPath"));
         }
     });
+    // One volume of the pod without podkey-init, with its mount.
+    let only = |volume: &str| {
+        without(&alone, |spec| {
+            keep(&mut spec["volumes"], volume);
+            keep(&mut spec["containers"][0]["volumeMounts"], volume);
+        })
+    };
+    let (only_image, only_plan) = (only("podkey-bin"), only("podkey-plan"));
     let named = |name, pod| Kind { name, pod };
     vec![
         named("plain", runner()),
@@ -128,6 +136,8 @@ fn kinds(namespace: &Namespace, vault: &Vault<'_>) -> Vec<Kind> {
         named("part: that, with the three volumes and their mounts", idle),
         named("part: the three volumes alone, two mounts by subPath", copied_volumes),
         named("part: the three volumes alone, no mount by subPath", no_sub_path),
+        named("part: the volume of the image alone", only_image),
+        named("part: the downwardAPI volume of the plan alone", only_plan),
     ]
 }
 
@@ -136,6 +146,13 @@ fn without(pod: &Value, change: impl Fn(&mut Value)) -> Value {
     let mut pod = pod.clone();
     change(&mut pod["spec"]);
     pod
+}
+
+/// Removes the items of a list that have another name.
+fn keep(list: &mut Value, name: &str) {
+    if let Some(list) = list.as_array_mut() {
+        list.retain(|item| item["name"] == name);
+    }
 }
 
 /// Creates the pods, and gives the seconds until each runner has started.
