@@ -18,7 +18,7 @@ fn init_leaves_the_plan_and_the_outcome_and_no_agent_where_the_agent_comes_with_
     let bao = bao();
     bao.write("arc-runners/data/image", &json!({"data": {"A": "canary-of-image"}}));
     let mut pod = Pod::new(Agent::for_bao(bao))
-        .from_image()
+        .with_image()
         .env("arc-runners/data/image", "A", "API_TOKEN")
         .file(
             json!({"secret": "arc-runners/data/image", "key": "A", "format": "raw", "file": "/tmp/a", "mode": "0400"}),
@@ -51,7 +51,7 @@ fn init_leaves_the_plan_and_the_outcome_and_no_agent_where_the_agent_comes_with_
 #[test]
 fn a_failure_of_init_fails_the_job_where_the_agent_comes_with_its_image() {
     let mut pod = Pod::new(Agent::for_bao(bao()))
-        .from_image()
+        .with_image()
         .file(json!({"secret": "arc-runners/data/gone", "key": "A", "format": "raw", "file": "a", "mode": "0400"}));
     pod.init().expect(0, &["left to the job hook"]);
     pod.mount();
@@ -63,7 +63,7 @@ fn a_command_starts_with_its_variables_where_the_agent_comes_with_its_image() {
     let bao = bao();
     bao.write("arc-runners/data/image-exec", &json!({"data": {"A": "canary-of-exec"}}));
     let mut pod = Pod::new(Agent::for_bao(bao))
-        .from_image()
+        .with_image()
         .env("arc-runners/data/image-exec", "A", "API_TOKEN")
         .with("/exec", json!(true));
     pod.agent.plan.as_object_mut().unwrap().remove("job");

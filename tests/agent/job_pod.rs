@@ -71,13 +71,13 @@ impl Pod {
     }
 
     /// The agent comes with its image, and not from `init`.
-    pub(crate) fn from_image(self) -> Self {
+    pub(crate) fn with_image(self) -> Self {
         self.with("/binary", json!("imageVolume"))
     }
 
     /// The same, in a pod without `podkey-init`.
     pub(crate) fn alone(self) -> Self {
-        self.from_image().with("/hooksAlone", json!(true))
+        self.with_image().with("/hooksAlone", json!(true))
     }
 
     fn is_alone(&self) -> bool {
