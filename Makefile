@@ -58,7 +58,7 @@ e2e: rust ## every end-to-end test, in the cluster of `make cluster` or the one 
 	$(CARGO) test --locked --test e2e -- --test-threads 6 $(foreach module,$(ALONE),--skip $(module)::)
 	$(CARGO) test --locked --test e2e -- --test-threads 1 $(foreach module,$(ALONE),$(module)::)
 
-ALONE := reach faults install_plain pod_end raft
+ALONE := reach faults install_plain pod_end raft burst
 NATIVE_ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
 
 bench: .tools/bin/bao ## the measurements that the README quotes
@@ -124,8 +124,8 @@ lint: rust ## formatting, clippy and docs, with warnings denied
 	$(CARGO) clippy --quiet --locked --no-default-features --features webhook -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --no-deps
 	if type -P go >/dev/null; then
-		[[ -z $$(gofmt -l tests/cluster | tee /dev/stderr) ]]
-		go vet -C tests/cluster .
+		[[ -z $$(gofmt -l tests/cluster tests/arc | tee /dev/stderr) ]]
+		go vet -C tests/cluster . && go vet -C tests/arc .
 	fi
 
 # The advisory database is a git repository. Where it is out of reach, dependencies are not checked for known vulnerabilities:

@@ -338,6 +338,14 @@ fn annotations(kind: Kind, wish: Wish) -> BoxedStrategy<Value> {
             &["a/{job} k | J", "a/{repository}/$ **", "a/b k; a/b k2", "a/{x} k"],
         ),
         of_jobs("podkey.dev/job-temp", &["true", "true", "false"]),
+        match kind {
+            Kind::Plain => prop_oneof![
+                2 => Just(Vec::new()),
+                1 => field("podkey.dev/env-delivery", strings(&["kubelet", "kubelet", "auto", "exec", "hooks", "cubelet"])),
+            ]
+            .boxed(),
+            _ => rarely("podkey.dev/env-delivery", &["hooks", "auto", "kubelet"]),
+        },
         of_jobs("podkey.dev/export", &["true", "true", "false", "false", "no"]),
         of_jobs("podkey.dev/mask", &["smart", "lines", "off", " lines", "on"]),
         of_jobs(
@@ -545,6 +553,7 @@ fn check(pod: &Value) -> Result<bool, TestCaseError> {
     only_podkey_sees_its_volumes(&patched)?;
     hooks_are_chained(pod, &patched)?;
     commands_start_with_their_variables(pod, &patched)?;
+    the_kubelet_sets_all_variables_or_none(&patched)?;
     if is_guaranteed(pod) {
         prop_assert!(is_guaranteed(&patched), "no longer Guaranteed");
     }
@@ -597,7 +606,7 @@ fn survives(pod: &Value, patched: &Value) -> TestCaseResult {
     restore(&pod["spec"], spec, "initContainers");
     let had = items(&pod["spec"], "volumes").len();
     if let Some(volumes) = spec["volumes"].as_array_mut() {
-        prop_assert!((had + 2..=had + 4).contains(&volumes.len()), "{volumes:?}");
+        prop_assert!((had + 2..=had + 5).contains(&volumes.len()), "{volumes:?}");
         volumes.truncate(had);
     }
     restore(&pod["spec"], spec, "volumes");
@@ -612,6 +621,8 @@ fn survives(pod: &Value, patched: &Value) -> TestCaseResult {
             }
             for name in ["env", "volumeMounts"] {
                 if let Some(entries) = spec[place][index].get_mut(name).and_then(Value::as_array_mut) {
+                    let of_kubelet = entries.iter().take_while(|entry| is_of_the_kubelet(entry)).count();
+                    entries.drain(..of_kubelet);
                     entries.truncate(items(before, name).len());
                 }
                 restore(before, &mut spec[place][index], name);
@@ -620,6 +631,11 @@ fn survives(pod: &Value, patched: &Value) -> TestCaseResult {
     }
     prop_assert_eq!(rest.to_string(), pod.to_string());
     Ok(())
+}
+
+/// Whether a variable is one that the kubelet sets, from podkey's volume.
+fn is_of_the_kubelet(variable: &Value) -> bool {
+    variable["valueFrom"]["fileKeyRef"]["volumeName"] == "podkey-env"
 }
 
 /// Takes an emptied list away again where there was none.
@@ -732,18 +748,22 @@ fn files_are_kept_fresh_by_a_sidecar_alone(pod: &Value) -> TestCaseResult {
     Ok(())
 }
 
-/// The version decides only whether there may be a sidecar.
+/// The version decides only whether there may be a sidecar, and whether the kubelet may set variables.
 fn no_kubernetes_without_native_sidecars_gets_one(pod: &str, patch: &str) -> TestCaseResult {
     let decided = |version| match decide(&Pod::parse(pod).unwrap(), "ns", &config_of(version)) {
         Decision::Inject(patch, _) => Ok(String::from_utf8(patch.as_json().to_vec()).unwrap()),
         other => Err(format!("{other:?}")),
     };
-    let new = decided("v1.33.5+k3s1");
+    let new = decided("v1.37.1+k3s1");
     prop_assert_eq!(new.as_deref(), Ok(patch));
     match decided("1.28") {
-        Ok(old) => prop_assert!(old == patch && !patch.contains("podkey-sidecar"), "{old}"),
+        Ok(old) => prop_assert!(
+            old == patch && !patch.contains("podkey-sidecar") && !patch.contains("fileKeyRef"),
+            "{old}"
+        ),
         Err(why) => prop_assert!(
-            patch.contains("podkey-sidecar") && why.contains("needs Kubernetes 1.29"),
+            patch.contains("podkey-sidecar") && why.contains("needs Kubernetes 1.29")
+                || patch.contains("fileKeyRef") && why.contains("needs Kubernetes 1.35"),
             "{why}"
         ),
     }
@@ -792,7 +812,10 @@ fn only_podkey_sees_its_volumes(pod: &Value) -> TestCaseResult {
     for container in all.filter(|container| !is_podkey_s(container)) {
         let mounts = items(container, "volumeMounts");
         for mount in mounts {
-            prop_assert_ne!(&mount["name"], "podkey-token");
+            prop_assert!(
+                mount["name"] != "podkey-token" && mount["name"] != "podkey-env",
+                "{mount}"
+            );
             let runs_hooks = hooks && container["name"] == "runner";
             let may_write = runs_hooks && plan.refresh.is_none();
             if mount["name"] == "podkey-bin" {
@@ -843,6 +866,30 @@ fn hooks_are_chained(pod: &Value, patched: &Value) -> TestCaseResult {
             }
         }
     }
+    Ok(())
+}
+
+/// A container has each variable from the kubelet or none, in front of the author's own. Values are files only where somebody reads them.
+fn the_kubelet_sets_all_variables_or_none(patched: &Value) -> TestCaseResult {
+    let plan = plan(patched);
+    let volumes = items(&patched["spec"], "volumes").iter();
+    let volumes = volumes.filter(|volume| volume["name"] == "podkey-env").count();
+    prop_assert_eq!(volumes, usize::from(plan.kubelet_env));
+    let containers = items(&patched["spec"], "containers").iter();
+    let all = items(&patched["spec"], "initContainers").iter().chain(containers);
+    let mut found = false;
+    for container in all {
+        let env = items(container, "env");
+        let of_kubelet = env.iter().take_while(|entry| is_of_the_kubelet(entry)).count();
+        prop_assert!(!env[of_kubelet..].iter().any(is_of_the_kubelet), "{container}");
+        prop_assert!(of_kubelet == 0 || plan.kubelet_env, "{container}");
+        found |= of_kubelet > 0;
+        if of_kubelet > 0 && plan.files.is_empty() {
+            let mut mounts = items(container, "volumeMounts").iter();
+            prop_assert!(mounts.all(|mount| mount["name"] != "podkey-secrets"), "{container}");
+        }
+    }
+    prop_assert_eq!(found, plan.kubelet_env);
     Ok(())
 }
 
@@ -983,7 +1030,7 @@ proptest! {
     fn no_annotation_text_makes_decide_panic(
         values in vec((select(vec![
             "connection", "role", "auth-mount", "files", "env", "containers", "refresh", "on-change", "on-failure", "job-hooks", "export",
-            "mask", "job-env", "job-policy", "job-temp", "ignore-not-found", "injected", "", "~/",
+            "env-delivery", "mask", "job-env", "job-policy", "job-temp", "ignore-not-found", "injected", "", "~/",
         ]), prop_oneof![any::<String>(), files(Kind::RunnerOfTeam, Wish::Once), files(Kind::Plain, Wish::Fresh), "(signal:SIG|touch:|http:POST:http://)[A-Z0-9a-z.:/$\\[\\]?-]{0,15}", "[a-z/{}$.`'\"*|; \\[\\]0-9-]{0,30}", "[-{}\\[\\]:,&*!|>'\" a-z\n]{0,40}"]), 0..6),
         key in option::of(any::<String>()),
     ) {
@@ -1054,8 +1101,11 @@ fn many_of_the_generated_pods_are_injected() {
         let annotations = &pod["metadata"]["annotations"];
         annotations["podkey.dev/env"].is_string() && annotations["podkey.dev/export"] != "false" && !with_hooks(pod)
     };
-    let exec = pods.iter().filter(starts).count();
+    let asks_kubelet = |pod: &&Value| pod["metadata"]["annotations"]["podkey.dev/env-delivery"] == "kubelet";
+    let exec = pods.iter().filter(starts).filter(|pod| !asks_kubelet(pod)).count();
     assert!(exec > 25, "{exec} of 2000 with exec");
+    let kubelet = pods.iter().filter(starts).filter(asks_kubelet).count();
+    assert!(kubelet > 3, "{kubelet} of 2000 with the kubelet");
     let refresh = |pod: &&Value| {
         pod["metadata"]["annotations"]["podkey.dev/refresh"]
             .as_str()

@@ -21,7 +21,7 @@ enable() { # KIND NAME ARGUMENT... (KIND: secrets or auth)
     "$bao" "$kind" list -format=json | grep -qF "\"$name/\"" || "$bao" "$kind" enable -path="$name" "$@"
 }
 
-# 1. ARC runners: arc-scale-set-values.yaml
+# 1. ARC runners: arc-scale-set-values.yaml, and the jobs of arc-kubernetes-mode.yaml
 enable secrets arc-runners -version=2 kv
 base64 "$kubeconfig" | "$bao" kv put -mount=arc-runners kubeconfig/rancher-cluster config=-
 
@@ -33,7 +33,7 @@ enable auth my-cluster/arc-runners kubernetes
 "$bao" write auth/my-cluster/arc-runners/config "${cluster[@]}"
 # The audience is the connection's `auth.audience`: another pod's token for another audience does not log in here.
 "$bao" write auth/my-cluster/arc-runners/role/actions \
-    bound_service_account_names=arc-runner-set-gha-rs-no-permission \
+    bound_service_account_names=arc-runner-set-gha-rs-no-permission,arc-runner-set-jobs \
     bound_service_account_namespaces=arc-runners \
     audience=vault token_policies=arc-runners-kubeconfig token_ttl=20m
 

@@ -6,6 +6,7 @@ mod exec;
 mod handover;
 mod hooks;
 mod init;
+mod kubelet_env;
 mod process;
 mod report;
 mod runtime;

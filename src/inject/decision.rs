@@ -63,11 +63,11 @@ pub fn decide(pod: &Pod<'_>, namespace: &str, config: &Config) -> Decision {
         Decision::Deny(problems)
     };
     let whole = WholeRequest::of(&request, &problems);
-    let survey = Survey::of(pod, &request, &config.agent);
+    let survey = Survey::of(pod, &request, config);
     let Some(injection) = check::check(&survey, &request, whole, namespace, config, &mut problems) else {
         return denied(problems);
     };
-    match patch::build(&survey, &injection, config, asked, request.vault_k8s.as_ref()) {
+    match patch::build(&survey, &injection, config, asked, &request) {
         Ok(patch) => Decision::Inject(patch, injection.warnings),
         // Nothing that podkey serialises can fail. If it ever does, the pod must not start without its secrets.
         Err(error) => {

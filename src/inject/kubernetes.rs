@@ -19,6 +19,9 @@ impl KubernetesVersion {
     /// drop the field, and the pod waits for ever for the sidecar to end.
     /// <https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/>
     pub(crate) const NATIVE_SIDECARS: Self = Self { major: 1, minor: 29 };
+    /// The first version whose kubelets set variables from files of an `emptyDir` (`fileKeyRef`, KEP-3721) without a feature gate.
+    /// Older kubelets drop the field and set an empty variable.
+    pub(crate) const FILE_KEY_REF: Self = Self { major: 1, minor: 35 };
 }
 
 /// The name under which a node declares that its kubelet can restart all containers of a pod in place (KEP-5532)

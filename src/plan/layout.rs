@@ -38,6 +38,10 @@ pub(crate) const HANDOVER_DIR: &str = podkey!("handover");
 pub(crate) const HANDOVER_FILE: &str = podkey!("handover/handover.json");
 /// When the sidecar last restarted the containers, and whether a change waits for a restart.
 pub(crate) const RESTARTS_FILE: &str = podkey!("handover/restarts.json");
+/// The volume `podkey-env`, in podkey's own containers. No other container mounts this volume.
+pub(crate) const KUBELET_ENV_DIR: &str = podkey!("env");
+/// In the volume `podkey-env`: the variables that the kubelet puts into containers (`valueFrom.fileKeyRef`).
+pub(crate) const KUBELET_ENV_FILE: &str = "variables.env";
 /// The beginning of a container's command: the agent sets the variables, and then executes the rest of the command.
 pub(crate) const EXEC: [&str; 3] = [AGENT, "exec", "--"];
 

@@ -72,10 +72,10 @@ pub(crate) use self::duration::{Budget, Interval};
 pub(crate) use self::job::{Forks, JobLogin, JobPolicy, OnFailure};
 pub(crate) use self::layout::{
     AGENT, BIN_DIR, CURRENT, DEFAULT_BUDGET, DEFAULT_HOOK_DEADLINE, ENV_DIR, EXEC, FILES_DIR, HANDOVER_DIR,
-    HANDOVER_FILE, JOB_COMPLETED, JOB_STARTED, MAX_BUDGET, MAX_ENV_SECRETS, MAX_FIELD_FILES, MAX_FILES, MAX_ON_CHANGE,
-    MAX_PLAN_BYTES, MAX_RENDERED_BYTES, MAX_TEMPLATE_REQUESTS, MOUNTS_DIR, NEXT_JOB_COMPLETED_ENV,
-    NEXT_JOB_STARTED_ENV, PLAN_VERSION, PRINTED_DIR, RESTARTS_FILE, ROOT_DIR, SINGLE_DIR, STATUS, TOKEN_DIR,
-    TOKEN_FILE, VOLUME_DIR,
+    HANDOVER_FILE, JOB_COMPLETED, JOB_STARTED, KUBELET_ENV_DIR, KUBELET_ENV_FILE, MAX_BUDGET, MAX_ENV_SECRETS,
+    MAX_FIELD_FILES, MAX_FILES, MAX_ON_CHANGE, MAX_PLAN_BYTES, MAX_RENDERED_BYTES, MAX_TEMPLATE_REQUESTS, MOUNTS_DIR,
+    NEXT_JOB_COMPLETED_ENV, NEXT_JOB_STARTED_ENV, PLAN_VERSION, PRINTED_DIR, RESTARTS_FILE, ROOT_DIR, SINGLE_DIR,
+    STATUS, TOKEN_DIR, TOKEN_FILE, VOLUME_DIR,
 };
 pub(crate) use self::mount_lookup::MountLookup;
 pub(crate) use self::name::{NamePiece, NameTemplate, applied};
@@ -152,6 +152,10 @@ pub struct Plan<C = Connection> {
     /// list of the delivered files.
     #[serde(default, skip_serializing_if = "is_false")]
     pub exec: bool,
+    /// Whether the kubelet sets the variables in containers. Then `init` also writes the values into [`KUBELET_ENV_FILE`], and into
+    /// [`ENV_DIR`] only where commands begin with `EXEC` too.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub kubelet_env: bool,
     /// The work of the runner's job hooks, if they are on. (An agent without hooks must refuse a plan with this field, and does.
     /// Without this field the plan has the same form for both agents, so the version need not change.)
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -242,6 +246,7 @@ impl Plan {
                 format!("job.env {}", path(env.map(|env| env.secret.as_path())))
             }
             Subject::Exec => "exec".to_owned(),
+            Subject::KubeletEnv => "kubeletEnv".to_owned(),
             Subject::Export => "job.export".to_owned(),
             Subject::Copy(index) => {
                 let copy = job.flat_map(|job| &job.temp).flatten().nth(index);
@@ -288,6 +293,17 @@ impl<C> Plan<C> {
     /// Whether `init` logs in: to read secrets, or to deliver the client token.
     pub(crate) fn init_logs_in(&self) -> bool {
         !self.files.is_empty() || !self.env.is_empty() || self.token_file.is_some()
+    }
+
+    /// Whether containers, or the job hooks, read the values of variables as files of [`ENV_DIR`].
+    pub(crate) fn has_variable_files(&self) -> bool {
+        let has_variables = !self.env.is_empty() || self.job.iter().any(|job| !job.env.is_empty());
+        has_variables && (self.exec || !self.kubelet_env)
+    }
+
+    /// Whether there is anything in the volume `podkey-secrets`.
+    pub(crate) fn has_files(&self) -> bool {
+        self.has_variable_files() || self.destinations().next().is_some()
     }
 
     /// The paths that `init` reads, and does not write. A path may come several times.

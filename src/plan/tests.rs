@@ -42,6 +42,7 @@ pub(super) fn plan() -> Plan {
         env: vec![variable()],
         env_mode: Mode::GROUP,
         exec: false,
+        kubelet_env: false,
         job: Some(JobPlan {
             user: 1001,
             on_failure: OnFailure::FailJob,

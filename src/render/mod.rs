@@ -3,6 +3,7 @@
 
 mod decode;
 mod format;
+pub(crate) mod kubelet_env;
 mod template;
 
 use std::borrow::Cow;

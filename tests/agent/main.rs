@@ -28,6 +28,7 @@ mod job_refresh;
 mod job_runner;
 mod job_started;
 mod job_temp;
+mod kubelet_env;
 mod mounts;
 mod on_change;
 mod plan;

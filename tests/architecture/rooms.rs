@@ -2,7 +2,7 @@
 //! Inside `inject` it says more: the layers of a decision, the top layer first.
 
 /// Names of `plan` that say where things are in the pod's volumes: of `agent`, only `agent::volume` knows them.
-pub(crate) const OF_THE_VOLUME: [&str; 11] = [
+pub(crate) const OF_THE_VOLUME: [&str; 13] = [
     "VOLUME_DIR",
     "TOKEN_DIR",
     "TOKEN_FILE",
@@ -10,6 +10,8 @@ pub(crate) const OF_THE_VOLUME: [&str; 11] = [
     "AGENT",
     "HANDOVER_DIR",
     "HANDOVER_FILE",
+    "KUBELET_ENV_DIR",
+    "KUBELET_ENV_FILE",
     "FILES_DIR",
     "SINGLE_DIR",
     "CURRENT",
@@ -130,6 +132,8 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 34] = [
             "inject::config",
             "inject::pod",
             "inject::words",
+            // What sets variables depends on the version of the cluster.
+            "inject::kubernetes",
             "plan",
         ],
     ),

@@ -213,8 +213,8 @@ func (c *cluster) up(kubernetes string, raft bool) error {
 		if err := c.prepareHost(); err != nil {
 			return err
 		}
-		// Made by containerd, root alone could pass, and no pod with users of its own (hostUsers: false) would start.
-		if err := os.MkdirAll(c.path("containerd"), 0o711); err != nil {
+		// As containerd makes it, root alone can pass, and no pod with users of its own (hostUsers: false) would start.
+		if err := errors.Join(os.MkdirAll(c.path("containerd"), 0o711), os.Chmod(c.path("containerd"), 0o711)); err != nil {
 			return err
 		}
 	}
@@ -258,48 +258,6 @@ func (c *cluster) up(kubernetes string, raft bool) error {
 	}
 	say("%s is up after %.1f s (%s)", c.name, time.Since(began).Seconds(), what)
 	return nil
-}
-
-// The programs, by .ci/tools; then which Kubernetes it is.
-func (c *cluster) fetch(kubernetes string) error {
-	here := filepath.Dir(os.Getenv("PODKEY_E2E_CONTROL"))
-	get := func(names ...string) error {
-		command := exec.Command(filepath.Join(here, "../../.ci/tools"), names...)
-		command.Stderr = os.Stderr
-		return command.Run()
-	}
-	if len(c.Raft) > 0 {
-		return get("bao")
-	}
-	names := []string{"debian"}
-	if c.node {
-		names = append(names, "bao", "kubectl", "runtime")
-	}
-	newest, oldest := kubernetesVersion("go.mod"), kubernetesVersion("oldest.mod")
-	switch {
-	case kubernetes == "" || within(newest, kubernetes):
-		c.Kubernetes = newest
-		return get(append(names, "kube")...)
-	case within(oldest, kubernetes):
-		c.Kubernetes = oldest
-		return get(append(names, "kube-oldest")...)
-	}
-	return fmt.Errorf("there is no Kubernetes %s here: %s or %s", kubernetes, newest, oldest)
-}
-
-// 1.37.1 is within 1.37 and 1.37.1.
-func within(version, of string) bool { return version == of || strings.HasPrefix(version, of+".") }
-
-func kubernetesVersion(modfile string) string { return required("k8s.io/kubernetes", modfile) }
-
-// The version of a module that one of the modfiles beside this program requires.
-func required(module, modfile string) string {
-	text, err := os.ReadFile(filepath.Join(filepath.Dir(os.Getenv("PODKEY_E2E_CONTROL")), modfile))
-	match := regexp.MustCompile(`(?m)^\t` + regexp.QuoteMeta(module) + ` v(\S+)`).FindSubmatch(text)
-	if err != nil || match == nil {
-		panic(fmt.Sprintf("%s names no version of %s: %v", modfile, module, err))
-	}
-	return string(match[1])
 }
 
 // Ports that are free now, kept from then on. Below those that the kernel gives to clients: while etcd is
@@ -398,6 +356,9 @@ func (c *cluster) env() error {
 			{"PODKEY_E2E_BUSYBOX_IMAGE", busyboxImage},
 			{"PODKEY_E2E_BUSYBOX_NAMED_IMAGE", busyboxNamedImage},
 			{"PODKEY_E2E_KUBECTL_IMAGE", kubectlImage},
+			{"PODKEY_E2E_ARC", c.arc("")},
+			{"PODKEY_E2E_ARC_IMAGE", arcImage + c.arcVersion()},
+			{"PODKEY_E2E_ARC_RUNNER_IMAGE", arcRunnerImage},
 		}...)
 	}
 	for _, value := range values {

@@ -50,6 +50,7 @@ func (c *cluster) images() error {
 		{name: kubectlImage, files: kubectl, user: "runner", command: []string{"/bin/sh"}},
 		{name: pauseImage, files: busybox, entrypoint: []string{"/bin/busybox", "sleep", "2147483647"}},
 	}
+	images = append(images, c.arcImages(kubectl)...)
 	present, err := c.ctr("images", "ls", "-q")
 	if err != nil {
 		return err

@@ -7,10 +7,10 @@ use crate::harness::namespace::Namespace;
 use crate::harness::openbao::Vault;
 use crate::harness::pod::{container, pod};
 
-const SECRET: &str = "s3cret-of-the-job";
+pub const SECRET: &str = "s3cret-of-the-job";
 
 /// Sets the runner's variables for a hook, runs the hook as the runner does, and shows what the job has.
-const RUNNER: &str = r#"
+pub const RUNNER: &str = r#"
 export GITHUB_ACTIONS=true GITHUB_REPOSITORY=octo-org/octo-repo GITHUB_EVENT_NAME=push GITHUB_REF=refs/heads/main
 export GITHUB_RUN_ID=1 GITHUB_RUN_ATTEMPT=1 GITHUB_JOB=build RUNNER_TEMP=/tmp
 export GITHUB_ENV=/tmp/env GITHUB_STEP_SUMMARY=/tmp/summary GITHUB_EVENT_PATH=/tmp/event.json
@@ -27,7 +27,7 @@ echo "== end"
 
 /// A runner pod whose `runner` container runs a script, as [`crate::harness::openbao::ROLE`], with a file at an absolute
 /// place, one below `/podkey/secrets`, and a variable.
-fn runner(vault: &Vault<'_>, script: &str) -> Value {
+pub fn runner(vault: &Vault<'_>, script: &str) -> Value {
     let mut runner = merge(
         pod("runner", ""),
         &json!({
@@ -56,6 +56,40 @@ fn section<'a>(log: &'a str, name: &str) -> &'a str {
     rest.split("== ").next().unwrap()
 }
 
+/// The job had its secrets, masked and exported, and has none after its end.
+#[track_caller]
+pub fn is_delivered_and_cleared(log: &str) {
+    let started = section(log, "started");
+    assert!(started.ends_with("exit 0\n"), "{log}");
+    let mask = format!("::add-mask::{SECRET}");
+    let masked_at = started.lines().position(|line| line == mask).unwrap();
+    // Masks come before anything else is said, and nothing else says it.
+    let first_other = started
+        .lines()
+        .position(|line| !line.starts_with("::add-mask::"))
+        .unwrap();
+    assert!(masked_at < first_other, "{log}");
+    assert!(
+        started.lines().skip(first_other).all(|line| !line.contains(SECRET)),
+        "{log}"
+    );
+    let variables = section(log, "variables");
+    assert!(
+        variables.starts_with("PASSWORD<<") && variables.contains(SECRET),
+        "{log}"
+    );
+
+    assert_eq!(section(log, "job"), format!("400\n{SECRET}\n{SECRET}\n"), "{log}");
+    assert_eq!(
+        section(log, "forged").matches("Read-only file system").count() % 2,
+        0,
+        "{log}"
+    );
+    assert!(section(log, "completed").ends_with("exit 0\n"), "{log}");
+    let after = section(log, "after");
+    assert!(after.starts_with("0\n") && !after.contains(SECRET), "{log}");
+}
+
 /// As the image's own user, who owns the files, and as root, who may read everything.
 #[test]
 fn the_job_gets_its_secrets_masked_and_exported_and_they_are_gone_when_it_ends() {
@@ -70,35 +104,7 @@ fn the_job_gets_its_secrets_masked_and_exported_and_they_are_gone_when_it_ends()
         let log = namespace.create(&definition).succeeds();
         println!("UID {user}\n{log}");
 
-        let started = section(&log, "started");
-        assert!(started.ends_with("exit 0\n"), "{log}");
-        let mask = format!("::add-mask::{SECRET}");
-        let masked_at = started.lines().position(|line| line == mask).unwrap();
-        // Masks come before anything else is said, and nothing else says it.
-        let first_other = started
-            .lines()
-            .position(|line| !line.starts_with("::add-mask::"))
-            .unwrap();
-        assert!(masked_at < first_other, "{log}");
-        assert!(
-            started.lines().skip(first_other).all(|line| !line.contains(SECRET)),
-            "{log}"
-        );
-        let variables = section(&log, "variables");
-        assert!(
-            variables.starts_with("PASSWORD<<") && variables.contains(SECRET),
-            "{log}"
-        );
-
-        assert_eq!(section(&log, "job"), format!("400\n{SECRET}\n{SECRET}\n"), "{log}");
-        assert_eq!(
-            section(&log, "forged").matches("Read-only file system").count() % 2,
-            0,
-            "{log}"
-        );
-        assert!(section(&log, "completed").ends_with("exit 0\n"), "{log}");
-        let after = section(&log, "after");
-        assert!(after.starts_with("0\n") && !after.contains(SECRET), "{log}");
+        is_delivered_and_cleared(&log);
     }
 }
 

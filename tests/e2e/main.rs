@@ -15,7 +15,9 @@
 //! | `PODKEY_E2E_BUSYBOX_IMAGE` | an image with a shell and `stat` | `localhost/podkey-e2e-busybox:1` |
 //! | `PODKEY_E2E_BUSYBOX_NAMED_IMAGE` | such an image, whose user is a name: `github`, UID 1002 | `localhost/podkey-e2e-busybox-named:1` |
 //! | `PODKEY_E2E_KUBECTL_IMAGE` | an image with a shell, kubectl, and the user 1001 | `localhost/podkey-e2e-kubectl:1` |
-//! | `PODKEY_E2E_HOST_ADDRESS` | this machine as the API server reaches it | tests with a second webhook are skipped |
+//! | `PODKEY_E2E_ARC` | what `.ci/tools arc` built | tests with ARC are skipped |
+//! | `PODKEY_E2E_ARC_IMAGE`, `…_ARC_RUNNER_IMAGE` | images of ARC's controller, and of the tests' runner | the same |
+//! | `PODKEY_E2E_HOST_ADDRESS` | this machine as the API server and the pods reach it | tests with ARC or with a second webhook are skipped |
 //! | `PODKEY_E2E_VALUES` | a file with values of podkey's chart, over those of the tests | none |
 //! | `PODKEY_E2E_CONTROL` | `tests/cluster/cluster`, for tests that stop and start the cluster's parts | such tests are skipped |
 //! | `PODKEY_E2E_RENEWALS` | for how many seconds one test watches renewals: 1620 for three tokens of the kubelet | 90 |
@@ -24,7 +26,7 @@
 //! A test that is skipped prints that. podkey is installed by the first test, with Helm (`helm` in PATH), into the
 //! namespace `podkey`. `reach` reads its metrics through the API server: where a network plugin forbids that, have
 //! `networkPolicy: {enabled: false}` in `PODKEY_E2E_VALUES`. Each test has a namespace and mounts of its own, and deletes
-//! them. The modules `faults`, `install_plain`, `pod_end`, `raft` and `reach` must not run beside other tests: `make e2e` runs
+//! them. The modules `burst`, `faults`, `install_plain`, `pod_end`, `raft` and `reach` must not run beside other tests: `make e2e` runs
 //! them last, one test at a time.
 #![allow(unreachable_pub, reason = "one test binary, in several files")]
 #![allow(
@@ -35,6 +37,7 @@
     reason = "tests fail by panicking, and print what they measured"
 )]
 
+mod arc;
 #[path = "../support/ca.rs"]
 #[allow(dead_code, reason = "the other tests use all of it")]
 mod ca;
@@ -44,6 +47,7 @@ mod harness;
 mod http;
 
 mod faults;
+mod guard;
 mod hooks;
 mod install;
 mod install_plain;
@@ -59,5 +63,7 @@ mod refresh;
 mod refusals;
 mod restart;
 mod scenarios;
+mod user_namespaces;
+mod variables;
 mod vault_k8s;
 mod versions;

@@ -45,6 +45,7 @@ fn variants() -> Vec<(&'static str, Value)> {
                 "networkPolicy": {"apiServerCidrs": ["192.0.2.0/28", "2001:db8::/64"], "apiServerPorts": [8443]},
                 "metrics": {"podMonitor": on, "prometheusRule": on, "dashboard": on, "labels": {"release": "prometheus"}},
                 "vaultK8s": {"enabled": true, "namespaceSelector": {"matchLabels": {"secrets-injector": "podkey"}}},
+                "guard": on,
             }),
         ),
         (
@@ -731,7 +732,7 @@ fn pods_of_vault_k8s_are_sent_once_the_operator_wants_that_and_the_config_has_th
 }
 
 /// What Helm prints after an installation with these values.
-fn notes(values: &Value) -> String {
+pub(crate) fn notes(values: &Value) -> String {
     let args = [
         "install",
         "podkey",

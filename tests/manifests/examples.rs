@@ -93,6 +93,62 @@ fn the_scale_set_example_gives_runners_their_kubeconfig() {
 }
 
 #[test]
+fn the_kubernetes_mode_example_gives_jobs_their_kubeconfig() {
+    let values = documents(&root().join("manifests/examples/arc-kubernetes-mode-values.yaml")).remove(0);
+    let documents = documents(&root().join("manifests/examples/arc-kubernetes-mode.yaml"));
+    documents.iter().for_each(knows_every_field);
+    let found = |kind: &str| documents.iter().find(|document| document["kind"] == kind).unwrap();
+    let template = found("ConfigMap");
+
+    // The runner finds the template where its variable says.
+    let spec = &values["template"]["spec"];
+    let (runner, volume) = (&spec["containers"][0], &spec["volumes"][0]);
+    let mount = &runner["volumeMounts"][0];
+    assert_eq!(volume["configMap"]["name"], template["metadata"]["name"]);
+    assert_eq!(volume["name"], mount["name"]);
+    let variable = &runner["env"][0];
+    assert_eq!(variable["name"], "ACTIONS_RUNNER_CONTAINER_HOOK_TEMPLATE");
+    let file = variable["value"]
+        .as_str()
+        .unwrap()
+        .strip_prefix(mount["mountPath"].as_str().unwrap());
+    let content = template["data"][file.unwrap().trim_start_matches('/')]
+        .as_str()
+        .unwrap();
+
+    // What the runner's container hooks make of the template: `$job` is the container of the steps.
+    // https://github.com/actions/runner-container-hooks/blob/main/packages/k8s/src/k8s/utils.ts
+    let content: Value = serde_saphyr::from_str(content).unwrap();
+    assert_eq!(content["spec"]["containers"], json!([{"name": "$job"}]));
+    assert_eq!(
+        content["spec"]["serviceAccountName"],
+        found("ServiceAccount")["metadata"]["name"]
+    );
+    let mut pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "runner-workflow", "namespace": "arc-runners", "labels": {"runner-pod": "runner"}},
+        "spec": {"restartPolicy": "Never"},
+    });
+    json_patch::merge(&mut pod, &content);
+    pod["spec"]["containers"] = json!([
+        {"name": "job", "image": "ubuntu:24.04", "command": ["tail"], "args": ["-f", "/dev/null"]},
+        {"name": "postgres", "image": "postgres:16"},
+    ]);
+    let pod = &inject(&pod, "arc-runners");
+    assert!(
+        plan(pod)
+            .to_string()
+            .contains("arc-runners/data/kubeconfig/rancher-cluster")
+    );
+    assert_eq!(env_of(pod, "KUBECONFIG"), Some("/tmp/kubeconfig"));
+    let mounts = |index: usize| pod["spec"]["containers"][index]["volumeMounts"].to_string();
+    assert!(
+        mounts(0).contains("/tmp/kubeconfig") && !mounts(1).contains("podkey"),
+        "{pod:#}"
+    );
+}
+
+#[test]
 fn the_runner_deployment_example_gives_the_entrypoint_its_token() {
     let documents = documents(&root().join("manifests/examples/runner-deployment.yaml"));
     let deployment = documents

@@ -11,6 +11,7 @@
 mod certs;
 mod chart;
 mod examples;
+mod guard;
 mod install;
 mod metrics;
 mod rendered;

@@ -32,6 +32,42 @@ app.kubernetes.io/instance: {{ toYaml .Release.Name }}
 {{- end -}}
 {{- end }}
 
+{{/*
+Which namespaces podkey serves, for a list of selectors that must all hold. Never the release's own, nor those of the cluster's own
+parts: they must start while the webhook is down.
+*/}}
+{{- define "podkey.namespaceSelector" -}}
+{{- $labels := dict -}}
+{{- range .selectors }}
+{{- range $label, $value := .matchLabels | default dict }}
+{{- if and (hasKey $labels $label) (ne (get $labels $label) $value) }}
+{{- fail (printf "webhook.namespaceSelector and vaultK8s.namespaceSelector both name the label %s, with two values: no namespace has both" $label) }}
+{{- end }}
+{{- $_ := set $labels $label $value }}
+{{- end }}
+{{- end -}}
+{{- with $labels -}}
+matchLabels:
+  {{- toYaml . | nindent 2 }}
+{{ end -}}
+matchExpressions:
+  - key: kubernetes.io/metadata.name
+    operator: NotIn
+    values:
+      {{- append .root.Values.webhook.excludedNamespaces .root.Release.Namespace | uniq | toYaml | nindent 6 }}
+  {{- range .selectors }}
+  {{- with .matchExpressions }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+  {{- end }}
+{{- end }}
+
+{{/* The names of the guard's policies and bindings, with a blank between them. */}}
+{{- define "podkey.guards" -}}
+{{- $name := include "podkey.clusterName" . -}}
+{{ $name }}-guard{{ if (.Values.vaultK8s).enabled }} {{ $name }}-guard-vault-k8s{{ end }}
+{{- end }}
+
 {{/* The operator's config file. */}}
 {{- define "podkey.config" -}}
 {{- $config := deepCopy .Values.config -}}

@@ -6,14 +6,18 @@ use crate::agent::Runtime;
 use crate::agent::delivery::{Order, RenderedOrder};
 use crate::agent::exec;
 use crate::agent::handover::boot_time;
+use crate::agent::kubelet_env;
 use crate::agent::process::Stopwatch;
 use crate::agent::report::{Failure, RunStage};
 use crate::plan::{Login, Plan};
+use crate::secret::Secret;
 use crate::vault::{LoginToken, Session, Vault};
 
 /// Everything that `init` delivers.
 pub(super) struct InitRead {
     pub rendered: RenderedOrder,
+    /// The kubelet's file of variables, if the kubelet sets them.
+    pub kubelet_file: Option<Secret>,
     /// What the sidecar needs, if the plan has a refresh.
     pub share: Option<SidecarShare>,
 }
@@ -28,6 +32,7 @@ pub(super) async fn read_and_render(
     let Some(login) = &plan.login else {
         return Ok(InitRead {
             rendered: RenderedOrder::default(),
+            kubelet_file: None,
             share: None,
         });
     };
@@ -61,7 +66,14 @@ pub(super) async fn read_and_render(
         let mut variables = rendered.variables.iter();
         variables.try_for_each(|variable| exec::check(&variable.name, &variable.value))?;
     }
-    Ok(InitRead { rendered, share })
+    let variables = rendered.variables.iter();
+    let variables = variables.map(|variable| (variable.name.as_str(), &variable.value));
+    let kubelet_file = plan.kubelet_env.then(|| kubelet_env::render(variables)).transpose()?;
+    Ok(InitRead {
+        rendered,
+        kubelet_file,
+        share,
+    })
 }
 
 async fn log_in<'p>(

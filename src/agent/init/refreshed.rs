@@ -11,7 +11,7 @@ use crate::agent::validity::{AnsweredSecret, Validity, write_earliest};
 use crate::agent::volume::outcome::{DeliveredAs, DeliveredItem};
 use crate::agent::volume::{
     ContainerPaths, FileState, FileStatus, RefreshedFiles, RenderedFile, StatusFile, VolumeError, below_secrets, env,
-    shown_name,
+    kubelet_env, shown_name,
 };
 use crate::plan::{ApiPath, Destination, ExitCode, Plan};
 use crate::secret::Secret;
@@ -149,5 +149,8 @@ pub(super) fn clear(paths: &ContainerPaths, plan: &Plan) -> Result<(), VolumeErr
     let mut shown = RefreshedFiles::open(paths, plan)?;
     shown.clear()?;
     shown.write_status(&StatusFile::failed())?;
+    if plan.kubelet_env {
+        kubelet_env::remove(paths)?;
+    }
     Handover::Failed.write(paths)
 }

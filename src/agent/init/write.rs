@@ -10,7 +10,7 @@ use crate::agent::process::Stopwatch;
 use crate::agent::report::{Failure, ReportedOutcome, RunStage};
 use crate::agent::token_file;
 use crate::agent::volume::outcome::{self, Manifest};
-use crate::agent::volume::{PrintedValues, RenderedFile, VolumeError, bin, env, once};
+use crate::agent::volume::{PrintedValues, RenderedFile, VolumeError, bin, env, kubelet_env, once};
 use crate::plan::Plan;
 
 /// Writes every file, reports the delivery in the volume `podkey-bin`, and hands over to the sidecar. Returns what to report.
@@ -18,17 +18,28 @@ pub(super) async fn write(
     plan: &Plan,
     runtime: &Runtime,
     progress: &InitProgress,
-    InitRead { mut rendered, share }: InitRead,
+    InitRead {
+        mut rendered,
+        kubelet_file,
+        share,
+    }: InitRead,
 ) -> Result<String, Failure> {
     progress.stage.set(RunStage::Write);
     let watch = Stopwatch::start();
     let (files, variables) = (rendered.files.len(), rendered.variables.len());
     let mut all_files = std::mem::take(&mut rendered.files);
-    let values = rendered.variables.iter();
+    // The sidecar compares new values with these.
+    let needs_values = plan.has_variable_files() || share.is_some();
+    let values = rendered.variables.iter().filter(|_| needs_values);
     all_files.extend(values.map(|variable| env::rendered(&variable.name, &variable.value, plan.env_mode)));
     all_files.extend(rendered.printed.iter().map(PrintedValues::rendered));
     let token = plan.token_file.as_ref().zip(progress.session.get());
     all_files.extend(token.map(|(file, session)| token_file::rendered(file, session)));
+    // A delivery that cannot be reported does not count: then no secret is to stay, whoever fails.
+    let take_back = |failure: Failure| {
+        let _ = leave_no_secret(plan, runtime);
+        failure
+    };
     match &share {
         Some(share) => {
             fill_bin(plan, runtime)?;
@@ -38,11 +49,9 @@ pub(super) async fn write(
         }
         None => write_once(plan, runtime, &all_files).await?,
     }
-    // A delivery that cannot be reported does not count: then no secret is to stay, whoever fails.
-    let take_back = |failure: Failure| {
-        let _ = leave_no_secret(plan, runtime);
-        failure
-    };
+    if let Some(file) = &kubelet_file {
+        kubelet_env::write(&runtime.paths, file).map_err(|error| take_back(error.into()))?;
+    }
     if needs_bin(plan) {
         let accessor = progress.session.get().map(|session| session.accessor.clone());
         let manifest = Manifest {
@@ -81,6 +90,9 @@ pub(super) async fn write(
 
 /// Writes the files and fills the volume `podkey-bin`: the files get their names last.
 async fn write_once(plan: &Plan, runtime: &Runtime, files: &[RenderedFile]) -> Result<(), Failure> {
+    if !plan.has_files() {
+        return Ok(());
+    }
     let mut staged = once::stage(&runtime.paths, plan)?;
     for file in files {
         staged.stage(file)?;

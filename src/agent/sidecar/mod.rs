@@ -13,6 +13,7 @@
 //! | `combined` | the secrets that templates combine with others |
 //! | `together` | renders the files that change together |
 //! | `publish` | one swap that shows the containers all changes |
+//! | `kubelet_env` | the kubelet's file of variables, written after a swap |
 //! | `status` | `.status.json`, and log lines about the state of files |
 //! | `on_change` | informs the app after a swap |
 //! | `restart` | ends the sidecar after a swap, so that all containers restart |
@@ -23,6 +24,7 @@ mod combined;
 mod execute;
 mod failures;
 mod intake;
+mod kubelet_env;
 mod on_change;
 mod publish;
 mod restart;

@@ -13,7 +13,7 @@ impl Sidecar<'_> {
     pub(super) fn publish(&mut self) {
         self.settle();
         self.write_again = None;
-        if !self.shown.has_changes() {
+        if !self.shown.has_changes() && !self.kubelet_file.is_outdated {
             return;
         }
         if self.shown.has_changes()
@@ -27,10 +27,11 @@ impl Sidecar<'_> {
             let what = "the files could not be changed";
             self.failures.warn(what, &failure.message, &failure.hint);
         }
-        if swapped.changed.is_empty() {
+        let changed = self.update_kubelet_file(swapped.changed);
+        if changed.is_empty() {
             return;
         }
-        for name in &swapped.changed {
+        for name in &changed {
             self.log_change(name);
         }
         // The names of fields and of variables may never come again.
@@ -45,7 +46,7 @@ impl Sidecar<'_> {
         self.write_outcome();
         // As in vault-k8s, the actions are about secrets.
         let token_file = self.plan.token_file.as_ref().map(token_file::shown);
-        if swapped.changed.iter().any(|name| Some(name) != token_file.as_ref()) {
+        if changed.iter().any(|name| Some(name) != token_file.as_ref()) {
             self.actions.run();
         }
     }

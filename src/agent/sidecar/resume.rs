@@ -8,7 +8,7 @@ use super::client_token::{REQUEST, grant, revoke_at_end};
 use super::failures::FailureLog;
 use super::on_change::Actions;
 use super::restart::PlannedRestarts;
-use super::state::{FileOrigin, Sidecar, TrackedFile, TrackedSecret};
+use super::state::{FileOrigin, KubeletFile, Sidecar, TrackedFile, TrackedSecret};
 use crate::agent::Runtime;
 use crate::agent::delivery::{FileOrder, Order};
 use crate::agent::handover::{self, Handover, boot_time};
@@ -123,7 +123,9 @@ fn start<'a>(
         actions: Actions::new(&refresh.on_change, runtime.paths.clone()),
         restarts: PlannedRestarts::resume(&runtime.paths, refresh, after_init),
         failures: FailureLog::new(),
-        write_again: None,
+        // A sidecar that was killed may have changed the values and not the file.
+        write_again: plan.kubelet_env.then_some(now),
+        kubelet_file: KubeletFile::outdated(plan.kubelet_env),
     })
 }
 

@@ -1,6 +1,6 @@
 //! The state of a running sidecar.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use super::answer::CombinedSecret;
@@ -43,6 +43,25 @@ pub(super) struct Sidecar<'a> {
     pub(super) failures: FailureLog,
     /// When changes that could not be written are tried again.
     pub(super) write_again: Option<Duration>,
+    pub(super) kubelet_file: KubeletFile,
+}
+
+/// How far the kubelet's file is behind the values.
+#[derive(Debug, Default)]
+pub(super) struct KubeletFile {
+    /// Whether the file must be written.
+    pub(super) is_outdated: bool,
+    /// The shown names of the variables that changed since the file was written.
+    pub(super) changed: BTreeSet<String>,
+}
+
+impl KubeletFile {
+    pub(super) fn outdated(is_outdated: bool) -> Self {
+        Self {
+            is_outdated,
+            changed: BTreeSet::new(),
+        }
+    }
 }
 
 /// A secret that is read, or a path that is written.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::answer::ServerAnswer;
 use super::state::{FileOrigin, Sidecar};
 use crate::agent::delivery::check_field_files;
+use crate::agent::kubelet_env;
 use crate::agent::report::Failure;
 use crate::agent::volume::{FileState, PrintedValues, RenderedFile, env, shown_name};
 use crate::plan::{ApiPath, Destination, ExitCode, MAX_RENDERED_BYTES};
@@ -123,6 +124,10 @@ impl Sidecar<'_> {
             && let Some(reading) = reading(&order.wanted())
         {
             let variables = order.render(reading)?;
+            if self.plan.kubelet_env {
+                let mut all = variables.iter();
+                all.try_for_each(|variable| kubelet_env::check(&variable.name, &variable.value))?;
+            }
             let rendered = variables
                 .iter()
                 .map(|variable| env::rendered(&variable.name, &variable.value, self.plan.env_mode));

@@ -7,6 +7,7 @@
 //! | `refreshed` | files that the sidecar replaces, a generation at a time |
 //! | `seen` | the files as the containers see them, for the job hooks and for `exec` |
 //! | `env` | the files that hold variables |
+//! | `kubelet_env` | the volume `podkey-env`: the variables that the kubelet sets |
 //! | `printed` | the values that templates printed, for the job's masks |
 //! | `bin` | the volume `podkey-bin`: agent, wrappers, the plan for the job hooks |
 //! | `outcome` | how `init` ended, in `podkey-bin` |
@@ -22,6 +23,7 @@ pub(super) mod env;
 mod error;
 mod file;
 pub(super) mod handover;
+pub(super) mod kubelet_env;
 pub(super) mod once;
 pub(super) mod outcome;
 pub(super) mod printed;

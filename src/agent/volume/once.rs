@@ -1,7 +1,7 @@
 //! The layout of files that `init` writes once: below `files` for the containers' common directory, below `mounts` for directories
 //! with mounts of their own, and below `single` for files that are mounted on their own (`subPath`).
 
-use super::{ContainerPaths, RenderedFile, Staged, VolumeError, env, place, printed};
+use super::{ContainerPaths, RenderedFile, Staged, VolumeError, env, kubelet_env, place, printed};
 use crate::plan::{Destination, FILES_DIR, Plan, VOLUME_DIR, place_of_directory};
 use crate::secret::Secret;
 
@@ -27,6 +27,12 @@ pub(in crate::agent) fn closed(destination: &Destination, place: String) -> Opti
 
 /// Removes every file of the plan; single-file mounts are replaced by closed files.
 pub(in crate::agent) fn clear(paths: &ContainerPaths, plan: &Plan) -> Result<(), VolumeError> {
+    if plan.kubelet_env {
+        kubelet_env::remove(paths)?;
+    }
+    if !plan.has_files() {
+        return Ok(());
+    }
     let mut staged = stage(paths, plan)?;
     for (index, destination) in plan.destinations().enumerate() {
         let file = destination.place(index);

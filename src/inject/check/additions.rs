@@ -1,6 +1,6 @@
 //! What each reader lacks, and why a part cannot be added to a reader.
 
-use crate::inject::check::exec;
+use crate::inject::check::{env_delivery, exec};
 use crate::inject::parts::additions::{Additions, relevant_variables};
 use crate::inject::parts::mounts::AddedMount;
 use crate::inject::pod::path::normalized;
@@ -9,7 +9,7 @@ use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::InjectionRequest;
 use crate::inject::request::files::FileRequest;
 use crate::inject::survey::readers::Reader;
-use crate::inject::survey::{AgentUse, Survey};
+use crate::inject::survey::{AgentUse, Survey, VariableSetter};
 use crate::inject::words::keys::{CONTAINERS, ENV, JOB_HOOKS};
 use crate::inject::words::names::BIN_VOLUME;
 use crate::plan::{self, Destination};
@@ -37,8 +37,10 @@ pub(super) fn check<'s>(
         let additions = Additions::of(survey, request, file_mounts, *reader, &variables);
         check_mounts(survey, request, &additions, problems);
         check_paths(*reader, &variables, request, problems);
-        if survey.agent_use == AgentUse::Exec {
-            exec::check(&additions, &variables, request, problems);
+        match survey.variable_setter_of(reader.container) {
+            Some(VariableSetter::Agent) => exec::check(&additions, &variables, request, problems),
+            Some(VariableSetter::Kubelet) => env_delivery::check_names(survey, *reader, &variables, request, problems),
+            None => {}
         }
         let Some(rest) = room.checked_sub(additions.bytes()) else {
             problems.push(CONTAINERS, too_many(readers.len()));

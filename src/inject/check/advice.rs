@@ -1,13 +1,14 @@
 //! Warnings of what probably does not work, although the request has no problem: files that the reader cannot read, or that no step
 //! of a job sees. Only the image and the server know for sure, so podkey does not refuse the pod.
 
-use crate::inject::check::token_file;
+use crate::inject::check::{env_delivery, token_file};
 use crate::inject::pod::runner::{CONTAINER_HOOK_TEMPLATE, CONTAINER_HOOKS, REQUIRE_JOB_CONTAINER};
 use crate::inject::problem::Warnings;
 use crate::inject::request::InjectionRequest;
 use crate::inject::request::files::FileRequest;
 use crate::inject::survey::Survey;
 use crate::inject::survey::readers::ReaderUser;
+use crate::inject::words::keys::JOB_HOOKS;
 use crate::plan::{Data, Value, spelling};
 
 /// One line for each kind of advice.
@@ -15,6 +16,8 @@ pub(super) fn advice(survey: &Survey<'_>, request: &InjectionRequest) -> Warning
     token_file::warning(survey, request)
         .into_iter()
         .chain(jobs_in_other_pods(survey, request))
+        .chain(unmapped_user(survey))
+        .chain(env_delivery::warning(survey))
         .chain(unreadable_file(survey, request))
         .chain(literal_data(request))
         .chain(
@@ -26,28 +29,46 @@ pub(super) fn advice(survey: &Survey<'_>, request: &InjectionRequest) -> Warning
         .collect()
 }
 
-/// In ARC's kubernetes mode, steps run in pods that the runner makes. These pods have none of the runner's mounts.
-/// <https://github.com/actions/runner-container-hooks>
+/// In ARC's kubernetes mode, steps run in pods that the runner makes. These pods have none of the runner's mounts, and of its variables
+/// only those that its job hooks export. <https://github.com/actions/runner-container-hooks>
 fn jobs_in_other_pods(survey: &Survey<'_>, request: &InjectionRequest) -> Option<String> {
-    // Variables reach the steps: the runner passes them on.
-    if !survey.has_runner() || request.files.is_empty() && request.exports() {
-        return None;
-    }
     let mut readers = survey.readers.found.iter();
-    let requires_container = readers.find_map(|reader| {
-        let names = [CONTAINER_HOOKS, REQUIRE_JOB_CONTAINER];
+    let env = readers.find_map(|reader| {
+        let names = [CONTAINER_HOOKS, REQUIRE_JOB_CONTAINER, CONTAINER_HOOK_TEMPLATE];
         let env = reader.container.variables(|var| names.contains(&&*var.name));
-        env.get(CONTAINER_HOOKS)?;
-        let required = env.get(REQUIRE_JOB_CONTAINER);
-        Some(required.and_then(|var| var.value.as_deref()) == Some("true"))
-    });
-    let which = match requires_container? {
-        true => "steps",
-        false => "container jobs",
+        // To the runner, an empty variable is none.
+        env.get(CONTAINER_HOOKS)
+            .is_some_and(|var| !var.is_exactly(""))
+            .then_some(env)
+    })?;
+    let lacks_files = !request.files.is_empty() && !request.job_temp || request.has_variables() && !request.exports();
+    // The template's pod may have annotations of its own: an author who names the runner's container wants files there, too.
+    let is_meant = env.contains_key(CONTAINER_HOOK_TEMPLATE) && request.containers.is_some();
+    let lacks_variables = request.has_variables() && request.exports() && !survey.job_hooks.are_on();
+    let (lacking, remedy) = match (lacks_files && !is_meant, lacks_variables) {
+        (true, _) => ("files", format!("annotate {CONTAINER_HOOK_TEMPLATE}'s pod")),
+        (false, true) => ("variables", format!("write {JOB_HOOKS}: \"true\"")),
+        (false, false) => return None,
+    };
+    let which = match env.get(REQUIRE_JOB_CONTAINER) {
+        Some(required) if required.is_exactly("true") => "steps",
+        _ => "container jobs",
     };
     Some(format!(
-        "podkey: {which} run in other pods, without the files: annotate {CONTAINER_HOOK_TEMPLATE}'s pod"
+        "podkey: {which} run in other pods, without the {lacking}: {remedy}"
     ))
+}
+
+/// The kubelet maps this many users into a pod of its own users, unless its `userNamespaces.idsPerPod` says more.
+/// <https://kubernetes.io/docs/concepts/workloads/pods/user-namespaces/>
+const MAPPED_USERS: i64 = 65536;
+
+/// A container of a user that is not mapped does not start.
+fn unmapped_user(survey: &Survey<'_>) -> Option<String> {
+    let user = survey.run_as_user.filter(|user| *user >= MAPPED_USERS)?;
+    (survey.pod.spec.host_users == Some(false)).then(|| {
+        format!("podkey: hostUsers: false may not map the user {user} of podkey-init: declare a runAsUser below {MAPPED_USERS}")
+    })
 }
 
 /// A file belongs to the user of podkey's containers, and to the pod's group if the pod has one. The reader must be that user or in

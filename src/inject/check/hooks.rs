@@ -6,11 +6,11 @@ use crate::inject::parts::plan::job_copy;
 use crate::inject::pod::runner::RUNNER;
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::files::FileRequest;
-use crate::inject::request::{InjectionRequest, Requested};
+use crate::inject::request::{EnvDelivery, InjectionRequest, Requested};
 use crate::inject::survey::Survey;
 use crate::inject::survey::readers::MissingReaders;
 use crate::inject::words::keys::{
-    CONNECTION, CONTAINERS, ENV, EXPORT, JOB_ENV, JOB_HOOKS, JOB_POLICY, JOB_TEMP, MASK, ON_FAILURE,
+    CONNECTION, CONTAINERS, ENV, ENV_DELIVERY, EXPORT, JOB_ENV, JOB_HOOKS, JOB_POLICY, JOB_TEMP, MASK, ON_FAILURE,
 };
 use crate::plan::{Destination, ENV_DIR, JobPolicy, OnFailure, SECRETS_DIR, Select};
 
@@ -62,6 +62,10 @@ fn check_without(
     let asked = [
         (JOB_ENV, !request.job_env.is_empty()),
         (JOB_POLICY, request.job_policy.is_some()),
+        (
+            ENV_DELIVERY,
+            request.env_delivery == Requested::Given(EnvDelivery::Hooks),
+        ),
         (MASK, request.mask.is_some()),
         (ON_FAILURE, request.on_failure == Some(OnFailure::FailJob)),
         (
@@ -76,7 +80,8 @@ fn check_without(
     for file in job_files(request) {
         problems.push(file.place_of("as"), &*why);
     }
-    if !request.env.is_empty() && request.exports() && survey.pod.is_workflow() {
+    let asks_kubelet = request.env_delivery == Requested::Given(EnvDelivery::Kubelet);
+    if !request.env.is_empty() && request.exports() && survey.pod.is_workflow() && !asks_kubelet {
         problems.push(
             ENV,
             format!(

@@ -8,7 +8,7 @@ use crate::inject::pod::Container;
 use crate::inject::problem::Problems;
 use crate::inject::request::Freshness;
 use crate::inject::request::InjectionRequest;
-use crate::inject::survey::{AgentUse, PresentInit, Survey};
+use crate::inject::survey::{PresentInit, Survey};
 use crate::inject::words::names::{CONTAINERS, INIT_CONTAINER, SIDECAR};
 use crate::plan::{MAX_PLAN_BYTES, Mode, PLAN_ENV, Plan};
 
@@ -56,12 +56,7 @@ pub(super) fn check(
 
 fn check_volumes(survey: &Survey<'_>, plan: &PodPlan<'_>, connection: &ConnectionConfig, problems: &mut Problems) {
     // Job hooks that cannot do their work are not in the plan, and `check::hooks` has reported them.
-    let agent_use = match &plan.job {
-        Some(_) => AgentUse::JobHooks,
-        None if plan.exec => AgentUse::Exec,
-        None => AgentUse::None,
-    };
-    for name in volumes::needed(agent_use, survey.freshness) {
+    for name in volumes::needed(plan) {
         let mut present = survey.pod.volumes().iter();
         match present.find(|volume| volume.name == name) {
             Some(volume) if volumes::is_ours(volume, connection.audience.as_deref()) => {}
@@ -157,6 +152,7 @@ fn present_modes(
         && present.env == plan.env
         && present.env_mode == plan.env_mode
         && present.exec == plan.exec
+        && present.kubelet_env == plan.kubelet_env
         && present.job == plan.job
         && present.refresh == plan.refresh
         && present.connection == connection.server

@@ -7,6 +7,7 @@ mod advice;
 mod connection;
 mod destinations;
 mod engines;
+mod env_delivery;
 mod exec;
 mod hooks;
 pub(crate) mod injected;
@@ -29,6 +30,7 @@ use crate::inject::config::{Config, ConnectionConfig};
 use crate::inject::parts::additions::Additions;
 use crate::inject::parts::mounts as part_mounts;
 use crate::inject::parts::plan::{self, PodPlan, WholeRequest};
+use crate::inject::parts::volumes;
 use crate::inject::problem::Problems;
 use crate::inject::problem::Warnings;
 use crate::inject::request::InjectionRequest;
@@ -47,6 +49,8 @@ pub(crate) struct Injection<'s, 'c> {
     pub(crate) restarts: bool,
     /// The plan as the environment variable `PODKEY_PLAN` has it.
     pub(crate) plan: String,
+    /// The names of the volumes that the plan needs.
+    pub(crate) volumes: Vec<&'static str>,
     pub(crate) warnings: Warnings,
 }
 
@@ -60,7 +64,7 @@ pub(crate) fn check<'s, 'c>(
     config: &'c Config,
     problems: &mut Problems,
 ) -> Option<Injection<'s, 'c>> {
-    let file_mounts = part_mounts::of_files(request, survey.job_hooks);
+    let file_mounts = part_mounts::of_files(request, survey.job_hooks, survey.variables_are_files());
     pod_spec::check(survey.pod, request, config, problems);
     token_file::check(request, config, problems);
     names::check(survey, problems);
@@ -71,6 +75,7 @@ pub(crate) fn check<'s, 'c>(
     pod_spec::check_user(survey, request, problems);
     hooks::check(survey, request, connection, problems);
     variables::check(request, problems);
+    env_delivery::check(survey, request, config, problems);
     refresh::check(survey, config, connection, request, problems);
     references::check(survey, request, problems);
     let mut advice = advice::advice(survey, request);
@@ -85,6 +90,7 @@ pub(crate) fn check<'s, 'c>(
     let mut plan = plan::plan(survey, whole?, connection, login);
     access::check(survey.pod, namespace, connection, &mut plan, problems);
     let state = injected::check(survey, request, &plan, connection, problems);
+    let volumes = volumes::needed(&plan);
     let plan = plan_text(&plan, request, problems);
     problems.is_empty().then(|| Injection {
         connection,
@@ -92,6 +98,7 @@ pub(crate) fn check<'s, 'c>(
         state,
         restarts: request.restarts(),
         plan,
+        volumes,
         warnings: warnings::warnings(survey, connection, state, advice),
     })
 }

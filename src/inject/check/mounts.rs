@@ -12,7 +12,7 @@ use crate::inject::pod::runner::RUNNER;
 use crate::inject::pod::{Container, VolumeMount};
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::survey::{AgentUse, Survey};
-use crate::inject::words::names::{BIN_VOLUME, HANDOVER_VOLUME, SECRETS_VOLUME, TOKEN_VOLUME};
+use crate::inject::words::names::{BIN_VOLUME, ENV_VOLUME, HANDOVER_VOLUME, SECRETS_VOLUME, TOKEN_VOLUME};
 use crate::plan::{FILES_DIR, MOUNTS_DIR, SINGLE_DIR};
 
 /// `file_mounts` are the mounts that podkey makes for the request. None: the request did not parse, so nobody knows them.
@@ -59,7 +59,7 @@ fn wrong_mount(
     is_made: &impl Fn(&VolumeMount<'_>) -> bool,
 ) -> Option<WrongMount> {
     match &*mount.name {
-        TOKEN_VOLUME | HANDOVER_VOLUME => Some(WrongMount::PodkeysOwn),
+        TOKEN_VOLUME | HANDOVER_VOLUME | ENV_VOLUME => Some(WrongMount::PodkeysOwn),
         SECRETS_VOLUME if !may_be_ours(mount, survey.access_of(container)) => Some(WrongMount::WritableOrRoot),
         SECRETS_VOLUME if !is_made(mount) => Some(WrongMount::NoDestination),
         BIN_VOLUME if survey.agent_use_of(container) == AgentUse::None => Some(WrongMount::NotTheRunner),

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use crate::inject::pod::{Container, EnvVar, Variables};
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::InjectionRequest;
-use crate::inject::survey::{AgentUse, Survey};
+use crate::inject::survey::{AgentUse, Survey, VariableSetter};
 use crate::inject::words::keys::{ENV, FILES};
 use crate::plan::{ENV_DIR, SECRETS_DIR, Select};
 
@@ -28,7 +28,10 @@ pub(super) fn check(survey: &Survey<'_>, request: &InjectionRequest, problems: &
     let readers = survey.readers.found.iter().map(|reader| reader.container);
     for container in readers.filter(|container| container.has_references()) {
         let references = ContainerReferences::of(container, &secrets, request);
-        references.check_secrets(&secrets, survey.agent_use, problems);
+        // Kubernetes knows the variables that the kubelet sets, which come before the container's own.
+        if survey.variable_setter_of(container) != Some(VariableSetter::Kubelet) {
+            references.check_secrets(&secrets, survey.agent_use, problems);
+        }
         references.check_paths(request, problems);
     }
 }

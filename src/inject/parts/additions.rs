@@ -7,11 +7,15 @@ use serde::Serialize;
 
 use crate::inject::parts::mounts::{self, AddedMount};
 use crate::inject::pod::runner::{JOB_COMPLETED_HOOK, JOB_STARTED_HOOK};
-use crate::inject::pod::{Container, Text, Variables};
+use crate::inject::pod::{Container, EnvVar, FileKey, FileKeySource, Text, Variables};
 use crate::inject::request::InjectionRequest;
 use crate::inject::survey::readers::Reader;
-use crate::inject::survey::{AgentUse, Survey};
-use crate::plan::{EXEC, JOB_COMPLETED, JOB_STARTED, NEXT_JOB_COMPLETED_ENV, NEXT_JOB_STARTED_ENV, Select};
+use crate::inject::survey::{AgentUse, Survey, VariableSetter};
+use crate::inject::words::names::ENV_VOLUME;
+use crate::plan::{
+    EXEC, JOB_COMPLETED, JOB_STARTED, KUBELET_ENV_FILE, NEXT_JOB_COMPLETED_ENV, NEXT_JOB_STARTED_ENV, SECRETS_DIR,
+    Select,
+};
 
 /// The parts that one reader still lacks.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub(crate) struct Additions<'s> {
     pub(crate) reader: Reader<'s>,
     pub(crate) mounts: Vec<AddedMount<'s>>,
     pub(crate) env: Vec<AddedVariable<'s>>,
+    /// Variables that the kubelet sets. They go before the author's, which can then refer to them.
+    pub(crate) kubelet_env: Vec<KubeletVariable<'s>>,
     pub(crate) command: CommandStart,
 }
 
@@ -27,6 +33,54 @@ pub(crate) struct Additions<'s> {
 pub(crate) struct AddedVariable<'s> {
     pub(crate) name: &'s str,
     pub(crate) value: Cow<'s, str>,
+}
+
+/// A variable that the kubelet sets, as the patch has it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct KubeletVariable<'s> {
+    pub(crate) name: &'s str,
+    value_from: FileKeySource<'s>,
+}
+
+impl<'s> KubeletVariable<'s> {
+    fn of(name: &'s str, request: &InjectionRequest) -> Self {
+        Self {
+            name,
+            value_from: FileKeySource {
+                file_key_ref: FileKey {
+                    key: name.into(),
+                    // The kubelet does not start a container without the variable. Where a secret may be missing, so may its variables.
+                    optional: request.ignore_not_found,
+                    path: KUBELET_ENV_FILE.into(),
+                    volume_name: ENV_VOLUME.into(),
+                },
+            },
+        }
+    }
+
+    /// Whether an entry of the pod is this variable.
+    pub(crate) fn is_in(&self, variables: &Variables<'_>) -> bool {
+        let present = variables.get(self.name).and_then(EnvVar::file_key);
+        present.is_some_and(|present| present == self.value_from.file_key_ref)
+    }
+}
+
+/// The variables that the kubelet sets in a container, if it sets any there.
+pub(crate) fn kubelet_variables<'s>(
+    survey: &Survey<'_>,
+    request: &'s InjectionRequest,
+    container: &Container<'_>,
+) -> Vec<KubeletVariable<'s>> {
+    if survey.variable_setter_of(container) != Some(VariableSetter::Kubelet) {
+        return Vec::new();
+    }
+    let names = request.env.iter().filter_map(|env| match &env.select {
+        Select::Value { name, .. } => Some(name.as_str()),
+        // `check::env_delivery` refuses the pod.
+        Select::UpperCase { .. } | Select::KeepCase { .. } => None,
+    });
+    names.map(|name| KubeletVariable::of(name, request)).collect()
 }
 
 impl<'s> Additions<'s> {
@@ -42,7 +96,12 @@ impl<'s> Additions<'s> {
         let container = reader.container;
         let agent_use = survey.agent_use_of(container);
         let access = survey.access_of(container);
-        let file_mounts = file_mounts.iter().filter(|mount| !mount.is_in(container, access));
+        let setter = survey.variable_setter_of(container);
+        let reads_directory = setter != Some(VariableSetter::Kubelet) || mounts::has_relative_files(request);
+        let file_mounts = file_mounts.iter().filter(|mount| {
+            let is_needed = mount.path != SECRETS_DIR || reads_directory;
+            is_needed && !mount.is_in(container, access)
+        });
         let file_mounts = file_mounts.map(|mount| AddedMount {
             access,
             ..mount.clone()
@@ -62,6 +121,10 @@ impl<'s> Additions<'s> {
             reader,
             mounts: file_mounts.chain(agent_mount).collect(),
             env: paths.chain(hooks.into_iter().flatten()).collect(),
+            kubelet_env: kubelet_variables(survey, request, container)
+                .into_iter()
+                .filter(|variable| !variable.is_in(variables))
+                .collect(),
             command: match agent_use {
                 AgentUse::Exec => CommandStart::of(container),
                 AgentUse::None | AgentUse::JobHooks => CommandStart::Unchanged,
@@ -75,8 +138,9 @@ impl<'s> Additions<'s> {
         const FRAME: usize = 160;
         let mounts = self.mounts.iter().map(|mount| mount.path.len() + FRAME);
         let env = self.env.iter().map(|var| var.name.len() + var.value.len() + FRAME);
+        let kubelet = self.kubelet_env.iter().map(|var| 2 * var.name.len() + FRAME);
         let command = self.command.words().iter().map(|word| word.len() + FRAME);
-        mounts.chain(env).chain(command).sum()
+        mounts.chain(env).chain(kubelet).chain(command).sum()
     }
 }
 
@@ -87,9 +151,10 @@ pub(crate) fn relevant_variables<'s>(
     reader: Reader<'s>,
 ) -> Variables<'s> {
     let agent_use = survey.agent_use_of(reader.container);
+    let sets_variables = survey.variable_setter_of(reader.container).is_some();
     let paths = request.files.iter().filter_map(|file| file.env.as_deref());
     let exported = request.env.iter().filter_map(|env| match &env.select {
-        Select::Value { name, .. } if agent_use == AgentUse::Exec => Some(name.as_str()),
+        Select::Value { name, .. } if sets_variables => Some(name.as_str()),
         _ => None,
     });
     let hooks = HOOK_VARIABLES.iter().map(|hook| hook.name);

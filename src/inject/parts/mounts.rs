@@ -40,19 +40,24 @@ fn read_only<S: serde::Serializer>(access: &FileAccess, serializer: S) -> Result
 
 /// The mounts of the files in a reader that only reads: one mount for all relative files and the values of variables, one for each
 /// directory of its own, and one for each absolute file.
-pub(crate) fn of_files<'r>(request: &'r InjectionRequest, job_hooks: JobHooks<'_>) -> Vec<AddedMount<'r>> {
+/// `variables_are_files`: see [`Survey::variables_are_files`](crate::inject::survey::Survey::variables_are_files).
+pub(crate) fn of_files<'r>(
+    request: &'r InjectionRequest,
+    job_hooks: JobHooks<'_>,
+    variables_are_files: bool,
+) -> Vec<AddedMount<'r>> {
     let mount = |path, sub_path| AddedMount {
         volume: SECRETS_VOLUME,
         path,
         sub_path: Some(sub_path),
         access: FileAccess::Read,
     };
-    let is_relative = |file: &Destination| matches!(file, Destination::Relative(_) | Destination::EachField(_));
     let files = || request.files.iter().map(|file| &file.file);
     // The job hooks find there which values of a template to mask.
     let mut templates = request.files.iter().filter(|file| file.content.is_template_of_init());
     let has_printed = job_hooks.are_on() && templates.next().is_some();
-    let has_directory = request.has_variables() || has_printed || files().any(is_relative);
+    let has_variables = request.has_variables() && variables_are_files;
+    let has_directory = has_variables || has_printed || has_relative_files(request);
     let directory = has_directory.then(|| mount(SECRETS_DIR, Cow::Borrowed(FILES_DIR)));
     let in_directories = files().chain(&request.token_file);
     let own: BTreeSet<_> = in_directories.filter_map(Destination::directory).collect();
@@ -64,6 +69,12 @@ pub(crate) fn of_files<'r>(request: &'r InjectionRequest, job_hooks: JobHooks<'_
         _ => None,
     });
     directory.into_iter().chain(own).chain(single).collect()
+}
+
+/// Whether a file is delivered below [`SECRETS_DIR`].
+pub(super) fn has_relative_files(request: &InjectionRequest) -> bool {
+    let mut files = request.files.iter().map(|file| &file.file);
+    files.any(|file| matches!(file, Destination::Relative(_) | Destination::EachField(_)))
 }
 
 /// The mount of the agent in a container that uses the agent.
@@ -129,7 +140,7 @@ mod tests {
         for (file, written) in request.files.iter_mut().zip(files) {
             file.file = written.parse().unwrap();
         }
-        let mounts = of_files(&request, JobHooks::Off);
+        let mounts = of_files(&request, JobHooks::Off, true);
         let places = mounts.iter().map(|mount| {
             let (path, sub_path) = mount.place();
             (path.to_owned(), sub_path.unwrap().to_owned())

@@ -44,11 +44,12 @@ pub(crate) fn plan<'c>(
             mode: survey.token_mode(),
         }),
         env: request.env.clone(),
-        env_mode: match request.has_variables() {
+        env_mode: match request.has_variables() && survey.variables_are_files() {
             true => survey.default_mode,
             false => Mode::default(),
         },
         exec: survey.agent_use == AgentUse::Exec,
+        kubelet_env: survey.kubelet_sets_variables(),
         job: survey
             .hook_user()
             .map(|user| job_plan(user, survey, request, connection)),

@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::inject::config::ConnectionConfig;
 use crate::inject::kubernetes::TOKEN_SECONDS;
+use crate::inject::parts::plan::PodPlan;
 use crate::inject::pod::{Text, Volume};
 use crate::inject::request::Freshness;
-use crate::inject::survey::{AgentUse, Survey};
-use crate::inject::words::names::{BIN_VOLUME, HANDOVER_VOLUME, SECRETS_VOLUME, TOKEN_VOLUME, VOLUMES};
+use crate::inject::survey::Survey;
+use crate::inject::words::names::{BIN_VOLUME, ENV_VOLUME, HANDOVER_VOLUME, SECRETS_VOLUME, TOKEN_VOLUME, VOLUMES};
 use crate::plan::MAX_RENDERED_BYTES;
 
 /// The token's path in its volume.
@@ -23,6 +24,9 @@ const SECRETS_BYTES: usize = 2 * MAX_RENDERED_BYTES + MIB;
 const BIN_BYTES: usize = 8 * MIB;
 /// A client token.
 const HANDOVER_BYTES: usize = MIB;
+/// The kubelet's file, which has at most 64 KiB. Where the values are kept fresh: two generations of up to 256 values, each of which
+/// takes a page of memory.
+const ENV_BYTES: usize = 4 * MIB;
 
 /// A volume of podkey's.
 #[derive(Debug, Serialize)]
@@ -80,20 +84,29 @@ struct PresentToken<'a> {
     audience: Option<Text<'a>>,
 }
 
-/// The names of the volumes that a pod needs, in their order.
-pub(crate) fn needed(agent_use: AgentUse, freshness: Freshness) -> impl Iterator<Item = &'static str> {
-    VOLUMES.into_iter().filter(move |name| match *name {
-        BIN_VOLUME => agent_use != AgentUse::None,
-        HANDOVER_VOLUME => freshness == Freshness::Refreshed,
+/// The names of the volumes that the plan needs, in their order.
+pub(crate) fn needed(plan: &PodPlan<'_>) -> Vec<&'static str> {
+    let is_needed = |name: &str| match name {
+        SECRETS_VOLUME => plan.has_files(),
+        BIN_VOLUME => plan.exec || plan.job.is_some(),
+        HANDOVER_VOLUME => plan.refresh.is_some(),
+        ENV_VOLUME => plan.kubelet_env,
         _ => true,
-    })
+    };
+    VOLUMES.into_iter().filter(|name| is_needed(name)).collect()
 }
 
-/// The volumes that this pod gets, in their order.
-pub(crate) fn volumes<'s>(survey: &Survey<'_>, connection: &'s ConnectionConfig) -> Vec<OwnVolume<'s>> {
-    needed(survey.agent_use, survey.freshness)
+/// The volumes that this pod gets. `names` are those that it needs.
+pub(crate) fn volumes<'s>(
+    names: &[&'static str],
+    survey: &Survey<'_>,
+    connection: &'s ConnectionConfig,
+) -> Vec<OwnVolume<'s>> {
+    let names = names.iter().copied();
+    names
         .map(|name| match name {
             TOKEN_VOLUME => token_volume(survey.freshness, connection),
+            ENV_VOLUME => empty_dir(name, Some(MEMORY), ENV_BYTES),
             BIN_VOLUME => empty_dir(name, None, BIN_BYTES),
             HANDOVER_VOLUME => empty_dir(name, Some(MEMORY), HANDOVER_BYTES),
             _ => empty_dir(name, Some(MEMORY), SECRETS_BYTES),
@@ -133,7 +146,7 @@ fn token_volume(freshness: Freshness, connection: &ConnectionConfig) -> OwnVolum
 /// defaults.
 pub(crate) fn is_ours(volume: &Volume<'_>, audience: Option<&str>) -> bool {
     match &*volume.name {
-        SECRETS_VOLUME | HANDOVER_VOLUME => volume
+        SECRETS_VOLUME | HANDOVER_VOLUME | ENV_VOLUME => volume
             .empty_dir
             .as_ref()
             .is_some_and(|empty_dir| empty_dir.medium.as_deref() == Some(MEMORY)),

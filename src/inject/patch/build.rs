@@ -1,5 +1,7 @@
 //! The last step of a decision: the patch of a pod that passed all checks.
 
+use std::borrow::Cow;
+
 use crate::inject::check::Injection;
 use crate::inject::check::injected::InjectedState;
 use crate::inject::config::Config;
@@ -7,9 +9,9 @@ use crate::inject::parts::volumes;
 use crate::inject::patch::containers;
 use crate::inject::patch::operations::{List, PodPatch};
 use crate::inject::pod::Annotations;
+use crate::inject::request::InjectionRequest;
 use crate::inject::request::annotations;
 use crate::inject::request::vault_k8s;
-use crate::inject::request::vault_k8s::asked::VaultK8sRequest;
 use crate::inject::survey::Survey;
 use crate::inject::words::keys::INJECTED;
 use crate::inject::words::vault_k8s::INJECTED as INJECTED_BY_OTHERS;
@@ -20,24 +22,24 @@ pub(crate) fn build(
     injection: &Injection<'_, '_>,
     config: &Config,
     asked: &Annotations<'_>,
-    theirs: Option<&VaultK8sRequest>,
+    request: &InjectionRequest,
 ) -> Result<PodPatch, serde_json::Error> {
     let mut patch = PodPatch::default();
     // The readers first: `podkey-init` moves the init containers behind it to other places.
     add_to_readers(&mut patch, injection)?;
     if injection.state == InjectedState::New {
         let spec = &survey.pod.spec;
-        let containers = containers::containers(survey, &config.agent, &injection.plan, injection.restarts);
+        let containers = containers::containers(survey, &config.agent, injection);
         patch.insert(
             "/spec/initContainers",
             List::of(&spec.init_containers),
             survey.init_position,
             &containers,
         )?;
-        let volumes = volumes::volumes(survey, injection.connection);
+        let volumes = volumes::volumes(&injection.volumes, survey, injection.connection);
         patch.append("/spec/volumes", List::of(&spec.volumes), &volumes)?;
     }
-    if let Some(theirs) = theirs {
+    if let Some(theirs) = &request.vault_k8s {
         if theirs.shares_processes && survey.pod.spec.share_process_namespace.is_none() {
             patch.set("/spec", "shareProcessNamespace", &true)?;
         }
@@ -46,8 +48,12 @@ pub(crate) fn build(
             patch.set("/metadata/annotations", &key, &INJECTED_BY_OTHERS)?;
         }
     }
-    if !annotations::says_injected(asked) {
-        patch.set("/metadata/annotations", INJECTED, &crate::VERSION)?;
+    let mark = match survey.env_delivery(request) {
+        Some(delivery) => Cow::Owned(format!("{}; env-delivery={delivery}", crate::VERSION)),
+        None => Cow::Borrowed(crate::VERSION),
+    };
+    if !annotations::says_injected(asked, &mark) {
+        patch.set("/metadata/annotations", INJECTED, &mark)?;
     }
     Ok(patch)
 }
@@ -61,7 +67,13 @@ fn add_to_readers(patch: &mut PodPatch, injection: &Injection<'_, '_>) -> Result
             List::of(&reader.container.volume_mounts),
             &additions.mounts,
         )?;
-        patch.append(&format!("{place}/env"), List::of(&reader.container.env), &additions.env)?;
+        let (env, list) = (format!("{place}/env"), List::of(&reader.container.env));
+        patch.insert(&env, list, 0, &additions.kubelet_env)?;
+        let list = match additions.kubelet_env.is_empty() {
+            true => list,
+            false => List::Present,
+        };
+        patch.append(&env, list, &additions.env)?;
         patch.prepend(&format!("{place}/command"), additions.command.words())?;
     }
     Ok(())

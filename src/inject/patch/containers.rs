@@ -6,15 +6,15 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::inject::check::Injection;
 use crate::inject::config::{AgentConfig, AgentResources};
 use crate::inject::parts::additions::AddedVariable;
-use crate::inject::parts::volumes;
 use crate::inject::pod::quantity::Quantity;
 use crate::inject::request::Freshness;
 use crate::inject::survey::Survey;
 use crate::inject::survey::qos::OwnResources;
-use crate::inject::words::names::{BIN_VOLUME, HANDOVER_VOLUME, INIT_CONTAINER, SIDECAR, TOKEN_VOLUME};
-use crate::plan::{BIN_DIR, ExitCode, HANDOVER_DIR, PLAN_ENV, TOKEN_DIR, VOLUME_DIR};
+use crate::inject::words::names::{BIN_VOLUME, ENV_VOLUME, HANDOVER_VOLUME, INIT_CONTAINER, SIDECAR, TOKEN_VOLUME};
+use crate::plan::{BIN_DIR, ExitCode, HANDOVER_DIR, KUBELET_ENV_DIR, PLAN_ENV, TOKEN_DIR, VOLUME_DIR};
 
 /// A container of podkey's. It passes the Pod Security Standard *restricted*
 /// (<https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>).
@@ -113,19 +113,18 @@ struct OwnMount {
     read_only: Option<bool>,
 }
 
-/// The containers that this pod gets, in their order. `restarts`: the sidecar restarts all containers after a change.
+/// The containers that this pod gets, in their order.
 pub(super) fn containers<'s>(
     survey: &Survey<'_>,
     agent: &'s AgentConfig,
-    plan: &'s str,
-    restarts: bool,
+    injection: &'s Injection<'_, '_>,
 ) -> Vec<OwnContainer<'s>> {
     let container = |name, argument, restart_policy| OwnContainer {
         args: [argument],
         command: ["/podkey-agent"],
         env: [AddedVariable {
             name: PLAN_ENV,
-            value: Cow::Borrowed(plan),
+            value: Cow::Borrowed(&injection.plan),
         }],
         image: &agent.image,
         image_pull_policy: agent.image_pull_policy.map(|policy| policy.as_str()),
@@ -146,13 +145,11 @@ pub(super) fn containers<'s>(
         },
         termination_message_path: "/dev/termination-log",
         termination_message_policy: "File",
-        volume_mounts: volumes::needed(survey.agent_use, survey.freshness)
-            .map(own_mount)
-            .collect(),
+        volume_mounts: injection.volumes.iter().copied().map(own_mount).collect(),
     };
     let init = container(INIT_CONTAINER, "init", None);
     let sidecar = || OwnContainer {
-        restart_policy_rules: restarts.then(|| [RestartRule::of_sidecar()]),
+        restart_policy_rules: injection.restarts.then(|| [RestartRule::of_sidecar()]),
         ..container(SIDECAR, "sidecar", Some("Always"))
     };
     match survey.freshness {
@@ -167,6 +164,7 @@ fn own_mount(volume: &'static str) -> OwnMount {
             TOKEN_VOLUME => TOKEN_DIR,
             BIN_VOLUME => BIN_DIR,
             HANDOVER_VOLUME => HANDOVER_DIR,
+            ENV_VOLUME => KUBELET_ENV_DIR,
             _ => VOLUME_DIR,
         },
         name: volume,

@@ -19,6 +19,6 @@ mod volumes;
 pub(crate) use container::Container;
 pub(crate) use metadata::{Annotations, NotText, TheirAnnotation};
 pub(crate) use text::Text;
-pub(crate) use variables::{EnvVar, Variables};
+pub(crate) use variables::{EnvVar, FileKey, FileKeySource, Variables};
 pub use view::{Pod, UnreadablePod};
 pub(crate) use volumes::{Volume, VolumeMount};

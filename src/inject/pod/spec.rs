@@ -25,6 +25,9 @@ pub(crate) struct Spec<'a> {
     pub(crate) host_pid: Option<bool>,
     #[serde(default)]
     pub(crate) host_network: Option<bool>,
+    /// false: the users of the pod are others on the node.
+    #[serde(default)]
+    pub(crate) host_users: Option<bool>,
     #[serde(default)]
     pub(crate) share_process_namespace: Option<bool>,
     #[serde(borrow, default)]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::Deserialize;
-use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::inject::pod::text::Text;
@@ -31,14 +31,48 @@ pub(crate) struct EnvVar<'a> {
     pub(crate) name: Cow<'a, str>,
     #[serde(borrow, default)]
     pub(crate) value: Option<Text<'a>>,
+    /// Parsed by [`EnvVar::file_key`].
+    #[serde(borrow, default)]
+    value_from: Option<&'a RawValue>,
+}
+
+/// A reference to a variable in a file of an `emptyDir`, as Kubernetes has it (`fileKeyRef`).
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FileKey<'a> {
+    #[serde(borrow)]
+    pub(crate) key: Cow<'a, str>,
     #[serde(default)]
-    value_from: Option<IgnoredAny>,
+    pub(crate) optional: bool,
+    #[serde(borrow)]
+    pub(crate) path: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(crate) volume_name: Cow<'a, str>,
+}
+
+/// Where the value of a variable is from, if from a file.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FileKeySource<'a> {
+    #[serde(borrow)]
+    pub(crate) file_key_ref: FileKey<'a>,
 }
 
 /// Variables by name. If two entries have one name, the last counts, as in Kubernetes.
 pub(crate) type Variables<'a> = BTreeMap<Cow<'a, str>, EnvVar<'a>>;
 
-impl EnvVar<'_> {
+impl<'a> EnvVar<'a> {
+    /// The variable of a file that the entry takes its value from. None: the value is from elsewhere, or does not parse.
+    pub(crate) fn file_key(&self) -> Option<FileKey<'a>> {
+        let source: FileKeySource<'a> = serde_json::from_str(self.value_from?.get()).ok()?;
+        Some(source.file_key_ref)
+    }
+
+    /// Whether the value is from a file of this volume.
+    pub(crate) fn is_of_volume(&self, volume: &str) -> bool {
+        self.file_key().is_some_and(|file| file.volume_name == volume)
+    }
+
     /// Whether the entry sets exactly this value, and takes none from elsewhere.
     pub(crate) fn is_exactly(&self, value: &str) -> bool {
         self.value_from.is_none() && self.value.as_deref() == Some(value)

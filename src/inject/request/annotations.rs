@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::inject::job_policy;
 use crate::inject::pod::Annotations;
 use crate::inject::problem::{Problems, did_you_mean, unquoted};
+use crate::inject::request::env_delivery::EnvDelivery;
 use crate::inject::request::injection::InjectionRequest;
 use crate::inject::request::value::AnnotationValue;
 use crate::inject::request::{files, refresh, variables};
@@ -19,10 +20,10 @@ pub(crate) fn asks(annotations: &Annotations<'_>) -> bool {
     annotations.ours.iter().any(|(name, _)| !is_injected(name))
 }
 
-/// Whether the pod carries the mark of this version of podkey.
-pub(crate) fn says_injected(annotations: &Annotations<'_>) -> bool {
+/// Whether the pod carries exactly this mark of podkey's.
+pub(crate) fn says_injected(annotations: &Annotations<'_>, mark: &str) -> bool {
     let mut ours = annotations.ours.iter();
-    ours.any(|(name, value)| is_injected(name) && value.as_deref() == Ok(crate::VERSION))
+    ours.any(|(name, value)| is_injected(name) && value.as_deref() == Ok(mark))
 }
 
 fn is_injected(name: &str) -> bool {
@@ -78,6 +79,7 @@ fn parse_value(value: &mut AnnotationValue<'_>, request: &mut InjectionRequest) 
         AnnotationKey::OnFailure => request.on_failure = value.one_of(OnFailure::NAMES).given(),
         AnnotationKey::JobHooks => request.job_hooks = value.boolean(),
         AnnotationKey::Export => request.export = value.boolean(),
+        AnnotationKey::EnvDelivery => request.env_delivery = value.one_of(EnvDelivery::NAMES),
         AnnotationKey::Mask => request.mask = value.one_of(Mask::NAMES).given(),
         AnnotationKey::JobEnv => variables::job_env(value, request),
         AnnotationKey::JobPolicy => request.job_policy = value.parsed_by(job_policy::parse).flatten(),

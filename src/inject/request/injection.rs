@@ -1,5 +1,6 @@
 //! The parsed annotations of one pod together, and what they say without a look at the pod.
 
+use crate::inject::request::env_delivery::EnvDelivery;
 use crate::inject::request::files::file::FileRequest;
 use crate::inject::request::requested::Requested;
 use crate::inject::request::vault_k8s::asked::VaultK8sRequest;
@@ -21,6 +22,8 @@ pub(crate) struct InjectionRequest {
     pub(crate) job_env: Vec<EnvSecret<PathTemplate>>,
     /// Absent: variables are exported, by the job hooks or by the agent in front of a command.
     pub(crate) export: Requested<bool>,
+    /// Absent: podkey chooses.
+    pub(crate) env_delivery: Requested<EnvDelivery>,
     pub(crate) mask: Option<Mask>,
     /// Absent: job hooks are on in a runner pod.
     pub(crate) job_hooks: Requested<bool>,

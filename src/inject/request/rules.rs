@@ -4,7 +4,7 @@
 use crate::inject::problem::{Problems, quoted};
 use crate::inject::request::files::file::FileRequest;
 use crate::inject::words::keys::{CONNECTION, ENV, EXPORT, FILES, JOB_ENV, JOB_HOOKS, ON_CHANGE, REFRESH, ROLE};
-use crate::plan::rules::{Rule, Subject, Violation};
+use crate::plan::rules::{MAX_KUBELET_NAME, Rule, Subject, Violation};
 use crate::plan::{ApiPath, ENV_DIR, MAX_FILES, MAX_ON_CHANGE, MAX_TEMPLATE_REQUESTS, OnChange, SECRETS_DIR};
 
 /// What an author writes that rules are about. The positions in violations are positions in these lists.
@@ -47,7 +47,7 @@ fn annotation(subject: Subject) -> &'static str {
         Subject::Plan | Subject::File(_) | Subject::Request { .. } | Subject::Templates | Subject::Copy(_) => FILES,
         Subject::Connection => CONNECTION,
         Subject::Login => ROLE,
-        Subject::Env | Subject::EnvEntry(_) | Subject::Exec => ENV,
+        Subject::Env | Subject::EnvEntry(_) | Subject::Exec | Subject::KubeletEnv => ENV,
         Subject::JobEnv | Subject::JobEnvEntry(_) | Subject::JobLogin => JOB_ENV,
         Subject::Export => EXPORT,
         Subject::Refresh => REFRESH,
@@ -181,6 +181,15 @@ fn of_pod(Violation { subject, rule }: Violation, authored: Authored<'_>) -> Str
         Rule::TooManyRequests(count) => {
             format!("has templates that name {count} secrets, allowed are {MAX_TEMPLATE_REQUESTS} in one pod")
         }
+        Rule::NamesUnknownToKubelet => format!(
+            "has * in {}, but the kubelet needs the names of variables before the pod starts: write each field and its name",
+            entry(subject)
+        ),
+        Rule::NameNotForKubelet => format!(
+            "has a name in {} that the kubelet cannot read from a file: write at most {MAX_KUBELET_NAME} ASCII characters, the first \
+             of them not #",
+            entry(subject)
+        ),
         // `of_file` has the words for the rules about a file. The other rules are checked where the config and the annotations are
         // parsed, or they are about what podkey itself adds.
         Rule::TooManyVariables(_)
@@ -188,6 +197,7 @@ fn of_pod(Violation { subject, rule }: Violation, authored: Authored<'_>) -> Str
         | Rule::TokenFilePlace
         | Rule::NothingToDeliver
         | Rule::NothingToStart
+        | Rule::NothingForKubelet
         | Rule::CopyOfNoFile
         | Rule::InitNeedsLogin
         | Rule::JobNeedsLogin
@@ -212,6 +222,14 @@ fn of_pod(Violation { subject, rule }: Violation, authored: Authored<'_>) -> Str
         | Rule::JobFileWithRefresh
         | Rule::MountWithRefresh
         | Rule::ReservedWithRefresh => format!("cannot be delivered: {rule}"),
+    }
+}
+
+/// The entry of `podkey.dev/env`, counted from 1 as in its other messages.
+fn entry(subject: Subject) -> String {
+    match subject {
+        Subject::EnvEntry(index) => format!("entry {}", index + 1),
+        _ => "an entry".to_owned(),
     }
 }
 
@@ -399,6 +417,16 @@ mod tests {
                 "export: cannot be \"false\" for podkey.dev/job-env",
             ),
             (Subject::Plan, Rule::TooManyFiles(65), "files: has 65 files"),
+            (
+                Subject::EnvEntry(1),
+                Rule::NamesUnknownToKubelet,
+                "env: has * in entry 2, but the kubelet needs",
+            ),
+            (
+                Subject::EnvEntry(0),
+                Rule::NameNotForKubelet,
+                "env: has a name in entry 1 that the kubelet",
+            ),
         ] {
             let mut problems = Problems::default();
             report([Violation { subject, rule }].into_iter(), authored, &mut problems);

@@ -4,14 +4,17 @@
 
 pub(crate) mod qos;
 pub(crate) mod readers;
+mod variables;
 
 use std::collections::BTreeSet;
 
-use crate::inject::config::AgentConfig;
+pub(crate) use variables::{VariableSetter, VariableSetters};
+
+use crate::inject::config::{AgentConfig, Config};
 use crate::inject::pod::runner::RUNNER;
 use crate::inject::pod::{Container, Pod};
 use crate::inject::request::vault_k8s::asked::RunAs;
-use crate::inject::request::{Freshness, InjectionRequest};
+use crate::inject::request::{EnvDelivery, Freshness, InjectionRequest};
 use crate::inject::survey::qos::OwnResources;
 use crate::inject::survey::readers::{ReaderUser, Readers, init_position};
 use crate::inject::words::names;
@@ -30,6 +33,8 @@ pub(crate) struct Survey<'s> {
     pub(crate) job_hooks: JobHooks<'s>,
     /// The pod's use of the agent; the use of one container is [`Survey::agent_use_of`].
     pub(crate) agent_use: AgentUse,
+    /// What sets variables in the containers. None: nothing does.
+    variable_setters: Option<VariableSetters>,
     /// What fails if the secrets cannot be read.
     pub(crate) on_failure: OnFailure,
     /// The volumes that no container can write to.
@@ -85,19 +90,21 @@ impl<'s> Survey<'s> {
         self.reader_user.token_mode(self.pod, self.run_as_user)
     }
 
-    pub(crate) fn of(pod: &'s Pod<'s>, request: &'s InjectionRequest, agent: &AgentConfig) -> Self {
+    pub(crate) fn of(pod: &'s Pod<'s>, request: &'s InjectionRequest, config: &Config) -> Self {
         let readers = Readers::of(pod, request);
         let reader_user = ReaderUser::of(pod, &readers.found);
         let job_hooks = JobHooks::of(pod, request);
+        let variable_setters = VariableSetters::of(pod, request, job_hooks.are_on(), config.kubernetes_version);
         let volumes = pod.volumes().iter();
         let present = |(index, container)| PresentInit { index, container };
         let mut init_containers = pod.init_containers().iter().enumerate();
         Self {
             pod,
             reader_user,
-            run_as_user: run_as_user(pod, request, reader_user, agent),
+            run_as_user: run_as_user(pod, request, reader_user, &config.agent),
             default_mode: reader_user.default_mode(pod),
-            agent_use: AgentUse::of(pod, request, job_hooks),
+            agent_use: AgentUse::of(job_hooks, variable_setters, &readers),
+            variable_setters,
             on_failure: request.on_failure.unwrap_or_else(|| match job_hooks.are_on() {
                 true => OnFailure::FailJob,
                 false => OnFailure::FailPod,
@@ -133,8 +140,38 @@ impl<'s> Survey<'s> {
     pub(crate) fn agent_use_of(&self, container: &Container<'_>) -> AgentUse {
         match self.agent_use {
             AgentUse::JobHooks if !self.calls_job_hooks(container) => AgentUse::None,
+            AgentUse::Exec if self.variable_setter_of(container) != Some(VariableSetter::Agent) => AgentUse::None,
             agent_use => agent_use,
         }
+    }
+
+    /// What sets the variables of `podkey.dev/env` in the container. None: nothing does.
+    pub(crate) fn variable_setter_of(&self, container: &Container<'_>) -> Option<VariableSetter> {
+        Some(self.variable_setters?.in_container(container))
+    }
+
+    /// Whether the kubelet sets variables in any reader.
+    pub(crate) fn kubelet_sets_variables(&self) -> bool {
+        let mut readers = self.readers.found.iter();
+        readers.any(|reader| self.variable_setter_of(reader.container) == Some(VariableSetter::Kubelet))
+    }
+
+    /// How the variables of `podkey.dev/env` reach the containers, for people. None: no variable does.
+    pub(crate) fn env_delivery(&self, request: &InjectionRequest) -> Option<&'static str> {
+        match (self.agent_use, self.kubelet_sets_variables()) {
+            (AgentUse::Exec, true) => Some("exec,kubelet"),
+            (AgentUse::Exec, false) => Some(EnvDelivery::Exec.word()),
+            (_, true) => Some(EnvDelivery::Kubelet.word()),
+            (AgentUse::JobHooks, false) if !request.env.is_empty() && request.exports() => {
+                Some(EnvDelivery::Hooks.word())
+            }
+            (AgentUse::JobHooks | AgentUse::None, false) => None,
+        }
+    }
+
+    /// Whether containers, or the job hooks, read the values of variables as files.
+    pub(crate) fn variables_are_files(&self) -> bool {
+        self.agent_use == AgentUse::Exec || !self.kubelet_sets_variables()
     }
 
     /// What the container may do with the files. If the sidecar refreshes the files, only the sidecar writes.
@@ -182,16 +219,17 @@ impl<'s> JobHooks<'s> {
 }
 
 impl AgentUse {
-    fn of(pod: &Pod<'_>, request: &InjectionRequest, job_hooks: JobHooks<'_>) -> Self {
-        // Without these two values nobody knows whether the author wants variables in commands.
-        let is_unclear = request.job_hooks.is_invalid() || request.export.is_invalid();
-        match job_hooks {
-            JobHooks::On(_) => Self::JobHooks,
-            // The steps of a workflow pod are not children of the container's command.
-            JobHooks::Off if !request.env.is_empty() && request.exports() && !is_unclear && !pod.is_workflow() => {
-                Self::Exec
+    fn of(job_hooks: JobHooks<'_>, variable_setters: Option<VariableSetters>, readers: &Readers<'_>) -> Self {
+        match (job_hooks, variable_setters) {
+            (JobHooks::On(_), _) => Self::JobHooks,
+            (JobHooks::Off, Some(setters)) => {
+                let mut readers = readers.found.iter();
+                match readers.any(|reader| setters.in_container(reader.container) == VariableSetter::Agent) {
+                    true => Self::Exec,
+                    false => Self::None,
+                }
             }
-            JobHooks::Off | JobHooks::NoRunner => Self::None,
+            (JobHooks::Off | JobHooks::NoRunner, _) => Self::None,
         }
     }
 }

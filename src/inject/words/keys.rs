@@ -101,6 +101,9 @@ annotations! {
     /// Whether variables are exported. Without export, their values stay in files.
     pub(crate) EXPORT = Export, "export": Word, AllPods, default "`true`", example "false";
 
+    /// How the variables of `podkey.dev/env` reach the containers.
+    pub(crate) ENV_DELIVERY = EnvDelivery, "env-delivery": Word, AllPods, default "`auto`", example "kubelet";
+
     /// What the log of a job hides.
     pub(crate) MASK = Mask, "mask": Word, JobHooks, default "`smart`", example "lines";
 
@@ -116,6 +119,7 @@ annotations! {
     /// Whether a path or version that does not exist is skipped with a warning.
     pub(crate) IGNORE_NOT_FOUND = IgnoreNotFound, "ignore-not-found": Word, AllPods, default "`false`", example "true";
 
-    /// The version of podkey that injected the pod. podkey writes this annotation, and decides nothing by it.
+    /// The version of podkey that injected the pod, and how variables reach its containers. podkey writes this annotation, and decides
+    /// nothing by it.
     pub INJECTED = Injected, "injected": Word, Information, default "none", example "0.1.0";
 }

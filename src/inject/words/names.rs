@@ -13,8 +13,10 @@ pub(crate) const TOKEN_VOLUME: &str = "podkey-token";
 pub(crate) const BIN_VOLUME: &str = "podkey-bin";
 /// What `podkey-init` hands over to `podkey-sidecar`.
 pub(crate) const HANDOVER_VOLUME: &str = "podkey-handover";
+/// The values of variables that the kubelet puts into containers.
+pub(crate) const ENV_VOLUME: &str = "podkey-env";
 /// Every volume of podkey's, in the order in which a pod gets them.
-pub(crate) const VOLUMES: [&str; 4] = [SECRETS_VOLUME, TOKEN_VOLUME, BIN_VOLUME, HANDOVER_VOLUME];
+pub(crate) const VOLUMES: [&str; 5] = [SECRETS_VOLUME, TOKEN_VOLUME, BIN_VOLUME, HANDOVER_VOLUME, ENV_VOLUME];
 
 /// Whether a container of this name is podkey's.
 pub(crate) fn is_own(container: &str) -> bool {

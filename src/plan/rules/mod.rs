@@ -9,7 +9,7 @@ pub(crate) use self::rule::{Rule, Subject, Violation};
 
 use super::{
     ApiPath, Connection, Content, Data, Decode, Destination, Format, MAX_ENV_SECRETS, MAX_FILES, MAX_ON_CHANGE,
-    MAX_TEMPLATE_REQUESTS, OnChange, Part, Plan, PlannedFile, SecretRequest, WhenGone, words::words,
+    MAX_TEMPLATE_REQUESTS, OnChange, Part, Plan, PlannedFile, SecretRequest, Select, WhenGone, words::words,
 };
 use crate::text::is_variable_name;
 
@@ -246,6 +246,27 @@ pub(crate) fn count(subject: Subject, count: usize) -> Option<Violation> {
     Some(subject.breaks(rule))
 }
 
+/// The longest name of a variable that the kubelet reads from a file, in bytes (KEP-3721).
+pub(crate) const MAX_KUBELET_NAME: usize = 128;
+
+/// The broken rules about variables that the kubelet sets.
+pub(crate) fn kubelet_env<'a>(env: impl Iterator<Item = &'a Select>) -> impl Iterator<Item = Violation> {
+    env.enumerate().filter_map(|(index, select)| {
+        let rule = match select {
+            Select::UpperCase { .. } | Select::KeepCase { .. } => Rule::NamesUnknownToKubelet,
+            Select::Value { name, .. } if !is_for_kubelet(name.as_str()) => Rule::NameNotForKubelet,
+            Select::Value { .. } => return None,
+        };
+        Some(Subject::EnvEntry(index).breaks(rule))
+    })
+}
+
+/// Whether the API server takes the name (`IsRelaxedEnvVarName`: printable ASCII without `=`), and the kubelet does not take it for a
+/// comment. (An [`EnvName`](super::EnvName) has no white space and no quotes.)
+fn is_for_kubelet(name: &str) -> bool {
+    name.len() <= MAX_KUBELET_NAME && !name.starts_with('#') && name.bytes().all(|b| b.is_ascii_graphic())
+}
+
 /// The broken rule about the connection to the server.
 pub(crate) fn connection(is_tls: bool, allow_insecure_http: bool) -> Option<Rule> {
     (!is_tls && !allow_insecure_http).then_some(Rule::InsecureHttp)
@@ -264,6 +285,11 @@ pub(crate) fn plan(plan: &Plan) -> impl Iterator<Item = Violation> {
             plan.exec && (plan.env.is_empty() || plan.job.is_some()),
             Subject::Exec,
             Rule::NothingToStart,
+        ),
+        (
+            plan.kubelet_env && (plan.env.is_empty() || plan.job.is_some()),
+            Subject::KubeletEnv,
+            Rule::NothingForKubelet,
         ),
         (
             plan.init_logs_in() && plan.login.is_none(),
@@ -299,6 +325,8 @@ pub(crate) fn plan(plan: &Plan) -> impl Iterator<Item = Violation> {
     });
     let env = plan.env.iter().enumerate();
     let env = env.filter_map(|(index, env)| Some(Subject::EnvEntry(index).breaks(secret(&env.secret)?)));
+    let for_kubelet = plan.env.iter().filter(|_| plan.kubelet_env);
+    let env = env.chain(kubelet_env(for_kubelet.map(|env| &env.select)));
     let job_env = job_env().enumerate();
     let job_env =
         job_env.filter_map(|(index, env)| Some(Subject::JobEnvEntry(index).breaks(secret(env.secret.as_path())?)));

@@ -46,6 +46,8 @@ pub(crate) enum Subject {
     JobEnvEntry(usize),
     /// Commands of containers that start with the variables.
     Exec,
+    /// Variables that the kubelet sets.
+    KubeletEnv,
     /// Whether the job's variables are exported.
     Export,
     /// The copy at this position of the copies for jobs in a container.
@@ -148,6 +150,12 @@ pub(crate) enum Rule {
     TooManyVariables(usize),
     /// Commands start with variables only where `init` reads variables and no job hook exports them.
     NothingToStart,
+    /// The kubelet sets variables only where `init` reads variables and no job hook exports them.
+    NothingForKubelet,
+    /// The kubelet needs the name of each variable before the pod starts, and this entry makes variables of all fields.
+    NamesUnknownToKubelet,
+    /// The kubelet cannot read a variable of this name from a file.
+    NameNotForKubelet,
     /// The plan does not deliver the file of this copy.
     CopyOfNoFile,
     /// `init` reads secrets or delivers the client token, and has no login.
@@ -209,6 +217,11 @@ impl fmt::Display for Rule {
                 return write!(f, "{count} entries of one kind, at most {MAX_ENV_SECRETS} are allowed");
             }
             Self::NothingToStart => "commands start with variables only if init reads variables and no job hook runs",
+            Self::NothingForKubelet => "the kubelet sets variables only if init reads variables and no job hook runs",
+            Self::NamesUnknownToKubelet => {
+                "the kubelet needs names of variables, and the entry makes variables of all fields"
+            }
+            Self::NameNotForKubelet => "the kubelet cannot read a variable of this name from a file",
             Self::CopyOfNoFile => "the plan delivers no such file",
             Self::InitNeedsLogin => "init reads secrets or delivers the client token, and has no login",
             Self::JobNeedsLogin => "the job reads secrets, and has no login",

@@ -51,10 +51,13 @@ fn position(rule: Rule) -> usize {
         Rule::TokenFilePlace => 37,
         Rule::RestartNotAlone => 38,
         Rule::RestartWithHooks => 39,
+        Rule::NothingForKubelet => 40,
+        Rule::NamesUnknownToKubelet => 41,
+        Rule::NameNotForKubelet => 42,
     }
 }
 /// The number of rules, which is the number of arms in [`position`].
-const RULES: usize = 40;
+const RULES: usize = 43;
 
 type Change = fn(&mut Plan);
 
@@ -75,6 +78,14 @@ fn keys(name: &str) -> Part {
         field: "k".to_owned(),
     };
     Part::Keys(Keys::try_from(vec![named]).unwrap())
+}
+
+/// Gives the first variable this name, in a plan whose variables the kubelet sets.
+fn name_for_kubelet(plan: &mut Plan, written: &str) {
+    if let Select::Value { name, .. } = &mut plan.env[0].select {
+        *name = written.parse().unwrap();
+    }
+    (plan.kubelet_env, plan.job) = (true, None);
 }
 
 fn token_file(file: &str) -> Option<TokenFile> {
@@ -306,6 +317,36 @@ const ONCE: &[(Change, Subject, Rule)] = &[
         |p| (p.exec, p.env, p.job) = (true, Vec::new(), None),
         Subject::Exec,
         Rule::NothingToStart,
+    ),
+    (|p| p.kubelet_env = true, Subject::KubeletEnv, Rule::NothingForKubelet),
+    (
+        |p| (p.kubelet_env, p.env, p.job) = (true, Vec::new(), None),
+        Subject::KubeletEnv,
+        Rule::NothingForKubelet,
+    ),
+    (
+        |p| {
+            let prefix = "APP_".to_owned();
+            p.env[0].select = Select::UpperCase { prefix };
+            (p.kubelet_env, p.job) = (true, None);
+        },
+        Subject::EnvEntry(0),
+        Rule::NamesUnknownToKubelet,
+    ),
+    (
+        |p| name_for_kubelet(p, "schlüssel"),
+        Subject::EnvEntry(0),
+        Rule::NameNotForKubelet,
+    ),
+    (
+        |p| name_for_kubelet(p, "#A"),
+        Subject::EnvEntry(0),
+        Rule::NameNotForKubelet,
+    ),
+    (
+        |p| name_for_kubelet(p, &"A".repeat(129)),
+        Subject::EnvEntry(0),
+        Rule::NameNotForKubelet,
     ),
     (
         |p| job(p).temp = Some([("A".parse().unwrap(), "b".parse().unwrap())].into()),
@@ -548,6 +589,7 @@ prop_compose! {
         keep_login in prop::bool::weighted(0.9),
         keep_job_login in prop::bool::weighted(0.9),
         exec in prop::bool::weighted(0.1),
+        kubelet_env in prop::bool::weighted(0.1),
         export in any::<bool>(),
         fresh in any::<bool>(),
         touched in prop::collection::vec(prop::sample::select(vec!["touch:a", "touch:b", "touch:env", "touch:/vault/secrets:a", "touch:/srv:b", "restart"]), 0..2),
@@ -557,6 +599,7 @@ prop_compose! {
         let mut plan = plan();
         plan.files = files;
         plan.exec = exec;
+        plan.kubelet_env = kubelet_env;
         plan.token_file = token.and_then(token_file);
         if !keep_env {
             plan.env.clear();

@@ -59,6 +59,7 @@ pub fn values() -> Value {
         "config": config(),
         "vaultCa": settings().openbao_ca,
         "vaultK8s": {"enabled": true},
+        "guard": {"enabled": true},
         "webhook": {"namespaceSelector": {"matchExpressions": [{"key": OTHER_RELEASE, "operator": "DoesNotExist"}]}},
     });
     super::merge(values, &settings().values)

@@ -17,6 +17,9 @@ pub struct Settings {
     pub busybox: String,
     pub busybox_named: String,
     pub kubectl: String,
+    pub arc: Option<PathBuf>,
+    pub arc_image: Option<String>,
+    pub arc_runner: Option<String>,
     pub host: Option<String>,
     pub control: Option<PathBuf>,
     /// Of the chart, over the tests' own.
@@ -37,6 +40,9 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
         busybox: or("BUSYBOX_IMAGE", "localhost/podkey-e2e-busybox:1"),
         busybox_named: or("BUSYBOX_NAMED_IMAGE", "localhost/podkey-e2e-busybox-named:1"),
         kubectl: or("KUBECTL_IMAGE", "localhost/podkey-e2e-kubectl:1"),
+        arc: given("ARC").map(PathBuf::from),
+        arc_image: given("ARC_IMAGE"),
+        arc_runner: given("ARC_RUNNER_IMAGE"),
         host: given("HOST_ADDRESS"),
         control,
         values: given("VALUES").map_or_else(

@@ -85,6 +85,11 @@ impl RefreshedDirectory {
         all.filter(|name| self.has(name))
     }
 
+    /// The content of a file that the containers see now. None: there is no such file.
+    pub(super) fn read(&self, name: &str) -> Option<Secret> {
+        self.generations.read(name, MAX_RENDERED_BYTES).map(|(bytes, _)| bytes)
+    }
+
     /// The next swap writes this content and mode, if the file differs from them.
     pub(super) fn put(&mut self, name: &str, bytes: Secret, mode: u32) {
         if self.shown.get(name) == Some(&ShownFile::new(&bytes, mode)) {

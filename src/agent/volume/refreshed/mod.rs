@@ -9,8 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::directory::RefreshedDirectory;
 pub(super) use self::generations::is_generation;
 use super::{ContainerPaths, FileStatus, StatusFile, VolumeError};
-use crate::plan::{Destination, FILES_DIR, Plan, VOLUME_DIR, place_of_directory};
+use crate::plan::{Destination, ENV_DIR, FILES_DIR, KUBELET_ENV_DIR, Plan, VOLUME_DIR, place_of_directory};
 use crate::secret::Secret;
+
+/// In the volume `podkey-env`: the values of the variables that no container reads as files, for the sidecar itself.
+const VALUES_DIR: &str = "values";
 
 /// The refreshed files, by their shown names.
 pub(in crate::agent) struct RefreshedFiles {
@@ -18,7 +21,8 @@ pub(in crate::agent) struct RefreshedFiles {
 }
 
 struct MountedDirectory {
-    /// The beginning of the shown name of each file here: nothing, or the path of the mount with a slash.
+    /// The beginning of the shown name of each file here: nothing, or the path of the mount with a slash; or, where no container sees
+    /// the values of variables, [`ENV_DIR`] with a slash.
     prefix: String,
     files: RefreshedDirectory,
 }
@@ -34,19 +38,31 @@ pub(in crate::agent) struct Swapped {
 impl RefreshedFiles {
     /// Reads the current generation of each directory of the plan.
     pub(in crate::agent) fn open(paths: &ContainerPaths, plan: &Plan) -> Result<Self, VolumeError> {
-        let volume = paths.open(VOLUME_DIR)?;
-        let own: BTreeSet<&str> = plan.destinations().filter_map(Destination::directory).collect();
-        let own = own
-            .into_iter()
-            .map(|directory| (format!("{directory}/"), place_of_directory(directory)));
-        let all = std::iter::once((String::new(), FILES_DIR.to_owned())).chain(own);
-        let opened = all.map(|(prefix, place)| {
-            let files = RefreshedDirectory::open(&volume, &place)?;
-            Ok(MountedDirectory { prefix, files })
-        });
-        Ok(Self {
-            directories: opened.collect::<Result<_, _>>()?,
-        })
+        let mut directories = Vec::new();
+        if !plan.has_variable_files() && !plan.env.is_empty() {
+            // Before `files`, which would take every name.
+            directories.push(MountedDirectory {
+                prefix: format!("{ENV_DIR}/"),
+                files: RefreshedDirectory::open(&paths.open(KUBELET_ENV_DIR)?, VALUES_DIR)?,
+            });
+        }
+        if plan.has_files() {
+            let volume = paths.open(VOLUME_DIR)?;
+            let own: BTreeSet<&str> = plan.destinations().filter_map(Destination::directory).collect();
+            let own = own
+                .into_iter()
+                .map(|directory| (format!("{directory}/"), place_of_directory(directory)));
+            for (prefix, place) in std::iter::once((String::new(), FILES_DIR.to_owned())).chain(own) {
+                let files = RefreshedDirectory::open(&volume, &place)?;
+                directories.push(MountedDirectory { prefix, files });
+            }
+        }
+        Ok(Self { directories })
+    }
+
+    /// The content of a file that the containers see now. None: there is no such file.
+    pub(in crate::agent) fn read(&self, name: &str) -> Option<Secret> {
+        self.find(name).and_then(|(files, name)| files.read(name))
     }
 
     /// The directory of a file, and the name of the file there.

@@ -39,7 +39,7 @@ impl Staged {
         let opened = openat(rustix::fs::CWD, directory, DIRECTORY, Mode::empty()).map_err(|error| {
             VolumeError::new(
                 format!("cannot open the volume {}: {error}", directory.display()),
-                "is the volume podkey-secrets (or podkey-bin, podkey-handover) mounted there in this container?",
+                "is the volume podkey-secrets (or podkey-bin, podkey-handover, podkey-env) mounted there in this container?",
             )
         })?;
         Ok(Self::within(opened))
