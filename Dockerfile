@@ -20,11 +20,13 @@ COPY tests tests
 COPY benches benches
 ARG TARGETARCH
 RUN make dist ARCHES=$TARGETARCH
-# Everything the image holds, under one folder. The CA bundle is for connections without a caFile. There is no file
+# Everything the image holds, under one folder. The agent and the two wrappers are at its root, where a runner's container looks for
+# them if it has the image mounted as a volume. The CA bundle is for connections without a caFile. There is no file
 # /podkey: below a directory of that name are the volumes of the agent's container.
 RUN mkdir -p /image/bin /image/etc/ssl/certs \
     && cp dist/$TARGETARCH/podkey /image/bin/ \
     && cp dist/$TARGETARCH/podkey-agent /image/ \
+    && install -m 0755 src/agent/volume/job-started.sh src/agent/volume/job-completed.sh /image/ \
     && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/
 
 FROM scratch

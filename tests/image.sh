@@ -62,7 +62,12 @@ for arch in amd64 arm64; do
     mnt=$(buildah mount "$container")
     files=$(cd "$mnt" && find . -type f -o -type l | sort | tr '\n' ' ')
     # No file ./podkey: podkey-init's volumes are mounted below that directory.
-    [[ $files == "./bin/podkey ./etc/ssl/certs/ca-certificates.crt ./podkey-agent " ]] || fail "$arch: it holds $files"
+    expected="./bin/podkey ./etc/ssl/certs/ca-certificates.crt ./job-completed.sh ./job-started.sh ./podkey-agent "
+    [[ $files == "$expected" ]] || fail "$arch: it holds $files"
+    for script in job-started.sh job-completed.sh; do
+        cmp --quiet "$mnt/$script" "src/agent/volume/$script" || fail "$arch: $script is not the one that podkey-init writes"
+        [[ $(stat -c %a "$mnt/$script") == 755 ]] || fail "$arch: $script has the mode $(stat -c %a "$mnt/$script")"
+    done
     grep -q 'BEGIN CERTIFICATE' "$mnt/etc/ssl/certs/ca-certificates.crt" || fail "$arch: the CA bundle is empty"
     for path in /bin/podkey /podkey-agent; do
         program=${path##*/}

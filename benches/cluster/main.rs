@@ -12,6 +12,7 @@
     reason = "made for tests"
 )]
 mod harness;
+mod runners;
 #[path = "../table.rs"]
 mod table;
 
@@ -26,6 +27,7 @@ use harness::namespace::Namespace;
 use harness::openbao::Vault;
 use harness::pod::{Pod, pod};
 use harness::{LIMIT, merge, wait};
+use runners::Crowd;
 use serde_json::{Value, json};
 use table::{Table, aim, aim_at_least, median, no_aim, quantile};
 
@@ -39,13 +41,19 @@ const RELIST: Duration = Duration::from_secs(1);
 struct Effort {
     rounds: usize,
     at_once: usize,
+    crowd: Crowd,
 }
 
 const FULL: Effort = Effort {
     rounds: 100,
     at_once: 200,
+    crowd: Crowd { pods: 50, rounds: 2 },
 };
-const QUICK: Effort = Effort { rounds: 3, at_once: 10 };
+const QUICK: Effort = Effort {
+    rounds: 3,
+    at_once: 10,
+    crowd: Crowd { pods: 3, rounds: 1 },
+};
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -53,6 +61,9 @@ fn main() -> anyhow::Result<()> {
     let effort = match args[..] {
         ["measure"] => FULL,
         ["measure", "--quick"] => QUICK,
+        // Only the runner pods.
+        ["runners"] => return print(&runners::measure(&FULL.crowd)?),
+        ["runners", "--quick"] => return print(&runners::measure(&QUICK.crowd)?),
         // `cargo test --benches` and `cargo bench` without arguments measure nothing.
         _ => return Ok(()),
     };
@@ -63,10 +74,14 @@ fn main() -> anyhow::Result<()> {
         alone(&namespace, &vault, &effort)?,
         at_once(&namespace, &vault, &effort)?,
     );
-    let text = format!(
-        "{}\n\n## One pod at a time\n\n{alone}\n## Pods at once\n\n{at_once}",
+    let runners = runners::measure(&effort.crowd)?;
+    print(&format!(
+        "{}\n\n## One pod at a time\n\n{alone}\n## Pods at once\n\n{at_once}\n## Runner pods at once\n\n{runners}",
         about()
-    );
+    ))
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(())
 }

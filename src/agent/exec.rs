@@ -37,11 +37,12 @@ pub(super) fn run(command: &[OsString], paths: &ContainerPaths) -> Failure {
 /// Every variable that `init` reports as delivered.
 fn variables(paths: &ContainerPaths) -> Result<Vec<(EnvName, Secret)>, Failure> {
     let outcome: ReportedOutcome = outcome::read(paths).map_err(|why| SetupFault::Outcome {
+        path: outcome::path(paths),
         why,
         unknown: "which variables the command needs",
     })?;
     let ReportedOutcome::Delivered(manifest) = outcome else {
-        return Err(SetupFault::NothingDelivered.into());
+        return Err(SetupFault::NothingDelivered(outcome::path(paths)).into());
     };
     let seen = SeenFiles::new(paths.clone());
     let names = manifest.delivered.iter().filter_map(|delivered| match &delivered.to {

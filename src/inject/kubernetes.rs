@@ -22,6 +22,10 @@ impl KubernetesVersion {
     /// The first version whose kubelets set variables from files of an `emptyDir` (`fileKeyRef`, KEP-3721) without a feature gate.
     /// Older kubelets drop the field and set an empty variable.
     pub(crate) const FILE_KEY_REF: Self = Self { major: 1, minor: 35 };
+
+    /// The first version in which the volume of an image is generally available.
+    /// <https://kubernetes.io/docs/concepts/storage/volumes/#image>
+    pub(crate) const IMAGE_VOLUMES: Self = Self { major: 1, minor: 36 };
 }
 
 /// The name under which a node declares that its kubelet can restart all containers of a pod in place (KEP-5532)

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::name::{Function, NamePiece, NameTemplate, applied};
 use super::{
-    ENV_DIR, FILES_DIR, Invalid, MOUNTS_DIR, PRINTED_DIR, ROOT_DIR, SECRETS_DIR, SINGLE_DIR, STATUS, checked_text,
-    invalid,
+    ENV_DIR, FILES_DIR, Invalid, LINKED_DIR, LINKS_ROOT, MOUNTS_DIR, PRINTED_DIR, ROOT_DIR, SECRETS_DIR, SINGLE_DIR,
+    STATUS, checked_text, invalid,
 };
 use crate::text::{is_printable, quoted};
 
@@ -94,6 +94,12 @@ impl Destination {
             Self::EachField(name) => format!("{FILES_DIR}/{name}"),
             Self::InDirectory { directory, name } => format!("{}/{name}", place_of_directory(directory)),
         }
+    }
+
+    /// Whether the destination may be a symlink that the job hooks make.
+    pub(crate) fn may_be_linked(&self) -> bool {
+        let below = |path: &str| path.strip_prefix(LINKS_ROOT).is_some_and(|rest| rest.starts_with('/'));
+        matches!(self, Self::Absolute(path) if below(path))
     }
 
     /// Whether the first name is reserved for podkey if files are kept fresh: for the generations of the files, the symlink to the
@@ -291,10 +297,8 @@ impl FromStr for Destination {
         }
         let Some(below_root) = text.strip_prefix('/') else {
             check_segments(text)?;
-            if text.split('/').next() == Some(PRINTED_DIR) {
-                return invalid(format!(
-                    "begins with {PRINTED_DIR}, a name that podkey keeps for itself"
-                ));
+            if let Some(taken @ (PRINTED_DIR | LINKED_DIR)) = text.split('/').next() {
+                return invalid(format!("begins with {taken}, a name that podkey keeps for itself"));
             }
             return Ok(Self::Relative(text.to_owned()));
         };
@@ -699,8 +703,8 @@ mod tests {
     }
 
     #[test]
-    fn the_directory_of_printed_values_is_podkeys_own() {
-        for taken in [".printed", ".printed/0", ".printed/{{ .SecretKey }}"] {
+    fn the_directories_of_printed_values_and_of_linked_files_are_podkeys_own() {
+        for taken in [".printed", ".linked/0", ".printed/0", ".printed/{{ .SecretKey }}"] {
             let error = taken.parse::<Destination>().unwrap_err().to_string();
             assert!(error.contains("keeps for itself"), "{taken}: {error}");
         }

@@ -22,10 +22,14 @@ pub const SECRETS_DIR: &str = podkey!("secrets");
 pub(crate) const TOKEN_DIR: &str = podkey!("token");
 /// The projected service-account token, in podkey's own containers.
 pub(crate) const TOKEN_FILE: &str = podkey!("token/token");
-/// The volume `podkey-bin`: `podkey-init` writes the agent's program into the volume, and the containers that need the agent
-/// mount the volume read-only.
+/// The volume `podkey-bin`: the agent's program, copied by `podkey-init` or as its image has it. The containers that need the
+/// agent mount the volume read-only.
 pub(crate) const BIN_DIR: &str = podkey!("bin");
-/// The agent's own program, which `init` copies to [`BIN_DIR`].
+/// Where [`BIN_DIR`] is an image: the directory of [`PLAN_FILE`] and of the outcome of `init`, which no container can write.
+pub(crate) const STATE_DIR: &str = podkey!("state");
+/// The plan for the job hooks, in [`STATE_DIR`]; in [`BIN_DIR`], if `podkey-init` copied the agent.
+pub(crate) const PLAN_FILE: &str = "plan.json";
+/// The agent's own program.
 pub(crate) const AGENT: &str = podkey!("bin/podkey-agent");
 /// The runner's hook before a job: a script that runs the agent beside it.
 /// <https://docs.github.com/en/actions/how-tos/manage-runners/self-hosted-runners/run-scripts>
@@ -51,6 +55,13 @@ pub(crate) const FILES_DIR: &str = "files";
 pub(crate) const SINGLE_DIR: &str = "single";
 /// Below the volume's root: a directory for each directory that is mounted at a path of its own.
 pub(crate) const MOUNTS_DIR: &str = "mounts";
+/// Below the volume's root: what `init` leaves for the containers that use the agent, mounted at [`STATE_DIR`].
+pub(crate) const STATE_PLACE: &str = "state";
+/// Below [`SECRETS_DIR`], in pods without `podkey-init`: the content of files with an absolute destination below [`LINKS_ROOT`]. The
+/// destination is a symlink to the content.
+pub(crate) const LINKED_DIR: &str = ".linked";
+/// The only directory with files that the job hooks deliver by a symlink: each image has it, and each user can write there.
+pub(crate) const LINKS_ROOT: &str = "/tmp";
 /// Below [`FILES_DIR`], and so below [`SECRETS_DIR`]: one file for each variable, named as the variable. The hook that exports
 /// the variables removes the files.
 pub(crate) const ENV_DIR: &str = "env";

@@ -21,6 +21,7 @@ use std::iter;
 use serde::{Deserialize, Serialize};
 
 mod address;
+mod binary;
 mod connection;
 mod content;
 mod data;
@@ -64,6 +65,7 @@ pub use self::request::SecretRequest;
 pub use self::template::{InvalidTemplate, TemplateContent};
 
 pub(crate) use self::address::{Address, ServerName};
+pub(crate) use self::binary::Binary;
 pub(crate) use self::connection::{AuthMethod, Login};
 pub(crate) use self::content::MAX_KEY_BYTES;
 pub(crate) use self::data::Value;
@@ -72,10 +74,11 @@ pub(crate) use self::duration::{Budget, Interval};
 pub(crate) use self::job::{Forks, JobLogin, JobPolicy, OnFailure};
 pub(crate) use self::layout::{
     AGENT, BIN_DIR, CURRENT, DEFAULT_BUDGET, DEFAULT_HOOK_DEADLINE, ENV_DIR, EXEC, FILES_DIR, HANDOVER_DIR,
-    HANDOVER_FILE, JOB_COMPLETED, JOB_STARTED, KUBELET_ENV_DIR, KUBELET_ENV_FILE, MAX_BUDGET, MAX_ENV_SECRETS,
-    MAX_FIELD_FILES, MAX_FILES, MAX_ON_CHANGE, MAX_PLAN_BYTES, MAX_RENDERED_BYTES, MAX_TEMPLATE_REQUESTS, MOUNTS_DIR,
-    NEXT_JOB_COMPLETED_ENV, NEXT_JOB_STARTED_ENV, PLAN_VERSION, PRINTED_DIR, RESTARTS_FILE, ROOT_DIR, SINGLE_DIR,
-    STATUS, TOKEN_DIR, TOKEN_FILE, VOLUME_DIR,
+    HANDOVER_FILE, JOB_COMPLETED, JOB_STARTED, KUBELET_ENV_DIR, KUBELET_ENV_FILE, LINKED_DIR, LINKS_ROOT, MAX_BUDGET,
+    MAX_ENV_SECRETS, MAX_FIELD_FILES, MAX_FILES, MAX_ON_CHANGE, MAX_PLAN_BYTES, MAX_RENDERED_BYTES,
+    MAX_TEMPLATE_REQUESTS, MOUNTS_DIR, NEXT_JOB_COMPLETED_ENV, NEXT_JOB_STARTED_ENV, PLAN_FILE, PLAN_VERSION,
+    PRINTED_DIR, RESTARTS_FILE, ROOT_DIR, SINGLE_DIR, STATE_DIR, STATE_PLACE, STATUS, TOKEN_DIR, TOKEN_FILE,
+    VOLUME_DIR,
 };
 pub(crate) use self::mount_lookup::MountLookup;
 pub(crate) use self::name::{NamePiece, NameTemplate, applied};
@@ -148,10 +151,16 @@ pub struct Plan<C = Connection> {
     /// The permissions of the files in [`ENV_DIR`], also of those that the started hook adds.
     #[serde(default, skip_serializing_if = "Mode::is_default")]
     pub(crate) env_mode: Mode,
-    /// Whether commands of containers begin with `EXEC` to read the variables. Then `init` leaves the agent in `BIN_DIR`, and a
-    /// list of the delivered files.
+    /// Whether commands of containers begin with `EXEC` to read the variables. Then `init` leaves a list of the delivered
+    /// files.
     #[serde(default, skip_serializing_if = "is_false")]
     pub exec: bool,
+    /// How the agent comes to the containers that use it.
+    #[serde(default, skip_serializing_if = "Binary::is_copy")]
+    pub(crate) binary: Binary,
+    /// The pod has no `podkey-init`: the job hooks do all the work.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) hooks_alone: bool,
     /// Whether the kubelet sets the variables in containers. Then `init` also writes the values into [`KUBELET_ENV_FILE`], and into
     /// [`ENV_DIR`] only where commands begin with `EXEC` too.
     #[serde(default, skip_serializing_if = "is_false")]

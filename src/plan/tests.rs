@@ -42,6 +42,8 @@ pub(super) fn plan() -> Plan {
         env: vec![variable()],
         env_mode: Mode::GROUP,
         exec: false,
+        binary: Binary::Copy,
+        hooks_alone: false,
         kubelet_env: false,
         job: Some(JobPlan {
             user: 1001,

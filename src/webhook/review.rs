@@ -250,7 +250,7 @@ fn answer_pod<Object>(
 impl ReviewAnswer {
     /// Sets how the pod counts in the metrics.
     fn counting<Object>(mut self, request: &ReviewRequest<'_, Object>, pod: Option<&Pod<'_>>) -> Self {
-        if request.dry_run != Some(true) && !pod.is_some_and(Pod::has_podkey_init) {
+        if request.dry_run != Some(true) && !pod.is_some_and(Pod::has_podkeys_parts) {
             self.pod = match self.result {
                 AdmissionResult::Injected => Some(PodResult::Injected),
                 AdmissionResult::Denied => Some(PodResult::Denied),

@@ -2,7 +2,7 @@
 //! and a runner that calls the hooks. Every hook is checked for what must hold at all times.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -70,9 +70,56 @@ impl Pod {
         self.agent.run()
     }
 
+    /// The agent comes with its image, and not from `init`.
+    pub(crate) fn with_image(self) -> Self {
+        self.with("/binary", json!("imageVolume"))
+    }
+
+    /// The same, in a pod without `podkey-init`.
+    pub(crate) fn alone(self) -> Self {
+        self.with_image().with("/hooksAlone", json!(true))
+    }
+
+    fn is_alone(&self) -> bool {
+        self.agent.plan["hooksAlone"] == true
+    }
+
+    /// The root of the image, as the Dockerfile makes it.
+    fn mount_image(&self) {
+        let bin = self.path("podkey/bin");
+        fs::create_dir_all(&bin).unwrap();
+        fs::copy(crate::support::program("podkey-agent"), bin.join("podkey-agent")).unwrap();
+        for script in ["job-started.sh", "job-completed.sh"] {
+            let source = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+                .join("src/agent/volume")
+                .join(script);
+            fs::copy(source, bin.join(script)).unwrap();
+        }
+    }
+
+    /// What the kubelet makes without `podkey-init`: an empty volume for the files, and the plan in a downwardAPI volume, whose files
+    /// are symlinks.
+    fn mount_alone(&self) {
+        let (secrets, state) = (self.path("podkey/secrets"), self.path("podkey/state"));
+        for folder in [&secrets, &state.join("..2026_11_29_1"), &self.path("tmp")] {
+            fs::create_dir_all(folder).unwrap();
+        }
+        fs::set_permissions(&secrets, fs::Permissions::from_mode(0o1777)).unwrap();
+        fs::write(state.join("..2026_11_29_1/plan.json"), self.agent.plan.to_string()).unwrap();
+        symlink("..2026_11_29_1", state.join("..data")).unwrap();
+        symlink("..data/plan.json", state.join("plan.json")).unwrap();
+    }
+
     /// Shows the volumes to the runner's container: a directory by its `subPath`, a single file as the very same file.
     pub(crate) fn mount(&self) {
         let root = self.agent.root();
+        if self.agent.plan["binary"] == "imageVolume" {
+            self.mount_image();
+            match self.is_alone() {
+                true => return self.mount_alone(),
+                false => fs::rename(self.agent.volume().join("state"), root.join("podkey/state")).unwrap(),
+            }
+        }
         let directory = self.agent.volume().join("files");
         fs::create_dir_all(&directory).unwrap();
         fs::rename(directory, root.join("podkey/secrets")).unwrap();
@@ -138,7 +185,9 @@ impl Pod {
 
     /// `init`, which must succeed, and the container's start.
     pub(crate) fn ready(mut self) -> Self {
-        self.init().expect(0, &[]);
+        if !self.is_alone() {
+            self.init().expect(0, &[]);
+        }
         self.mount();
         if self.agent.plan["job"]["mask"] == "smart" {
             self.watch();

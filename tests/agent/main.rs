@@ -20,6 +20,7 @@ mod foreign;
 mod formats;
 mod job_bad_input;
 mod job_cases;
+mod job_image;
 mod job_init;
 mod job_names;
 mod job_own;

@@ -60,11 +60,16 @@ func (c *cluster) images() error {
 		dist = filepath.Join(filepath.Dir(os.Getenv("PODKEY_E2E_CONTROL")), "../../dist")
 	}
 	dist = filepath.Join(dist, runtime.GOARCH)
+	wrapper := func(name string) string {
+		return filepath.Join(filepath.Dir(os.Getenv("PODKEY_E2E_CONTROL")), "../../src/agent/volume", name)
+	}
 	if isFile(filepath.Join(dist, "podkey")) {
 		// As the Dockerfile has it.
 		images = append(images, image{name: podkeyImage, user: "65532:65532", entrypoint: []string{"/bin/podkey"}, files: []file{
 			{path: "bin/podkey", from: filepath.Join(dist, "podkey"), mode: 0o755},
 			{path: "podkey-agent", from: filepath.Join(dist, "podkey-agent"), mode: 0o755},
+			{path: "job-started.sh", from: wrapper("job-started.sh"), mode: 0o755},
+			{path: "job-completed.sh", from: wrapper("job-completed.sh"), mode: 0o755},
 			{path: "etc/ssl/certs/ca-certificates.crt", from: "/etc/ssl/certs/ca-certificates.crt", mode: 0o644},
 		}})
 	} else if !strings.Contains(present, podkeyImage+"\n") {

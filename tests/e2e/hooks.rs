@@ -48,7 +48,7 @@ pub fn runner(vault: &Vault<'_>, script: &str) -> Value {
 }
 
 /// Each section of the script's output.
-fn section<'a>(log: &'a str, name: &str) -> &'a str {
+pub fn section<'a>(log: &'a str, name: &str) -> &'a str {
     let head = format!("== {name}\n");
     let (_, rest) = log
         .split_once(&head)

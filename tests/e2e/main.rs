@@ -49,6 +49,7 @@ mod http;
 mod faults;
 mod guard;
 mod hooks;
+mod image;
 mod install;
 mod install_plain;
 mod job_view;

@@ -26,7 +26,7 @@ use std::time::Duration;
 pub use self::console::PlainLines;
 use super::process::block_on;
 use super::report::{Failure, RunReport, RunStage, SetupFault};
-use super::volume::{ContainerPaths, SeenFiles, below_secrets, bin};
+use super::volume::{ContainerPaths, SeenFiles, below_secrets, bin, linked};
 use crate::http::clean;
 use crate::job::commands::{self, Level};
 use crate::plan::{ExitCode, JOB_COMPLETED, JobPlan, NEXT_JOB_COMPLETED_ENV, Plan};
@@ -104,11 +104,16 @@ impl Hook {
         (!value.is_empty()).then_some(value)
     }
 
-    /// The plan that `init` left.
+    /// The plan of the job hooks.
     fn plan(&self) -> Result<HookPlan, Failure> {
-        let plan = bin::read_plan(self.seen.paths()).map_err(SetupFault::PlanFile)?;
+        let paths = self.seen.paths();
+        let fault = |why| SetupFault::PlanFile {
+            path: bin::plan_path(paths),
+            why,
+        };
+        let plan = bin::read_plan(paths).map_err(fault)?;
         let job = plan.job.clone();
-        let job = job.ok_or_else(|| SetupFault::PlanFile("it has nothing for job hooks".to_owned()))?;
+        let job = job.ok_or_else(|| fault("it has nothing for job hooks".to_owned()))?;
         Ok(HookPlan { plan, job })
     }
 
@@ -127,19 +132,27 @@ impl Hook {
 
     /// Writes the job's files: first the files below `/podkey/secrets` under temporary names, then the files that are mounted
     /// on their own, which can only be rewritten, and then the former get their names.
-    fn write(&self, files: &[HookFile<'_>]) -> Result<(), Failure> {
+    fn write(&self, plan: &Plan, files: &[HookFile<'_>]) -> Result<(), Failure> {
+        let linked = |path: &str| {
+            let mut destinations = plan.destinations().enumerate();
+            let (number, destination) = destinations.find(|(_, destination)| destination.path() == path)?;
+            linked::shown(plan, number, destination).map(Cow::Owned)
+        };
+        let shown = |path| below_secrets(path).map(Cow::Borrowed).or_else(|| linked(path));
         let mut staged = None;
+        let mut mounted = Vec::new();
         for file in files {
-            let Some(shown) = below_secrets(&file.path) else {
+            let Some(shown) = shown(&file.path) else {
+                mounted.push(file);
                 continue;
             };
             let staged = match &mut staged {
                 Some(staged) => staged,
                 none => none.insert(self.seen.stage()?),
             };
-            staged.stage_from(shown, file.mode, &mut file.bytes.expose())?;
+            staged.stage_from(&shown, file.mode, &mut file.bytes.expose())?;
         }
-        for file in files.iter().filter(|file| below_secrets(&file.path).is_none()) {
+        for file in mounted {
             let path = &file.path;
             let written = self.seen.rewrite(path, file.bytes.expose(), file.mode);
             written.map_err(|error| {

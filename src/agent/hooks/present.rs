@@ -9,7 +9,7 @@ use super::clear::clear;
 use super::{Hook, HookFile, HookPlan};
 use crate::agent::report::{Failure, SetupFault};
 use crate::agent::volume::outcome::{DeliveredAs, DeliveredItem, Manifest};
-use crate::agent::volume::{SeenFiles, env, printed};
+use crate::agent::volume::{SeenFiles, env, linked, printed};
 use crate::plan::{Content, Destination, ExitCode, FieldName, Mode, SECRETS_DIR};
 use crate::secret::Secret;
 
@@ -82,6 +82,7 @@ impl Present {
     /// Reads every file and variable, and then clears the files. Refreshed files stay: a hook cannot write there.
     pub(super) fn take(hook: &Hook, it: &HookPlan) -> Result<Self, Failure> {
         let present = Self::read(hook, it)?;
+        linked::link(hook.seen.paths(), &it.plan)?;
         if it.plan.refresh.is_none() {
             // A failure is not lost: if the job is refused, the files are cleared again, and a failure then is reported.
             let _ = clear(hook, &it.plan);

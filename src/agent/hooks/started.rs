@@ -169,7 +169,7 @@ async fn deliver(
     present: &Present,
     progress: &HookProgress,
 ) -> Result<Promised, JobRefusal> {
-    let manifest = manifest(hook)?;
+    let manifest = manifest(hook, it)?;
     check_user(it)?;
     let facts = JobFacts::read(|name| hook.text(name).map(str::to_owned), event(hook).as_deref());
     policy::check(&it.job.policies, &facts)
@@ -178,11 +178,13 @@ async fn deliver(
     progress.masked.set(true);
     mask(it, present.secrets())?;
     present.check(&manifest, it)?;
-    tracing::info!(
-        "{}: podkey-init read the pod's secrets with the token of accessor {}",
-        hook.job(),
-        or_none(&manifest.accessor)
-    );
+    if !it.plan.hooks_alone {
+        tracing::info!(
+            "{}: podkey-init read the pod's secrets with the token of accessor {}",
+            hook.job(),
+            or_none(&manifest.accessor)
+        );
+    }
 
     let own = match (&it.job.login, it.job.reads()) {
         (Some(login), true) => read_own(hook, it, login, &facts, progress).await?,
@@ -197,7 +199,7 @@ async fn deliver(
     let mut delivered = manifest.delivered;
     delivered.extend_from_slice(&own.delivered);
     let files: Vec<_> = present.files_to_restore(it).chain(own.files()).collect();
-    hook.write(&files)?;
+    hook.write(&it.plan, &files)?;
     let copies = copies::copy(hook, it, &delivered, |file| {
         present.file(file).or_else(|| own.file(file))
     })?;
@@ -253,9 +255,13 @@ fn mask<'a>(it: &HookPlan, secrets: impl Iterator<Item = (&'a str, &'a Secret)>)
     Ok(())
 }
 
-/// What `init` delivered.
-fn manifest(hook: &Hook) -> Result<Manifest, JobRefusal> {
+/// What `init` delivered. A pod without `podkey-init` has no report of it.
+fn manifest(hook: &Hook, it: &HookPlan) -> Result<Manifest, JobRefusal> {
+    if it.plan.hooks_alone {
+        return Ok(Manifest::default());
+    }
     let outcome: ReportedOutcome = outcome::read(hook.seen.paths()).map_err(|why| SetupFault::Outcome {
+        path: outcome::path(hook.seen.paths()),
         why,
         unknown: "whether all of the job's secrets were delivered",
     })?;

@@ -51,6 +51,6 @@ fn is_left_to_the_job(plan: &Plan, failure: &Failure) -> bool {
 /// Leaves no secret, and leaves the report for the hook before the job.
 fn leave_to_the_job(plan: &Plan, runtime: &Runtime, report: RunReport) -> Result<(), VolumeError> {
     leave_no_secret(plan, runtime)?;
-    bin::fill(&runtime.paths, hooks_plan(plan, runtime))?;
-    outcome::write(&runtime.paths, &ReportedOutcome::Failed(report))
+    bin::fill(&runtime.paths, plan.binary, hooks_plan(plan, runtime))?;
+    outcome::write(&runtime.paths, plan.binary, &ReportedOutcome::Failed(report))
 }

@@ -60,7 +60,7 @@ pub(super) async fn write(
             leases: std::mem::take(&mut rendered.leases),
         };
         let outcome = ReportedOutcome::Delivered(manifest);
-        outcome::write(&runtime.paths, &outcome).map_err(|error| take_back(error.into()))?;
+        outcome::write(&runtime.paths, plan.binary, &outcome).map_err(|error| take_back(error.into()))?;
     }
     match (share, progress.session.get()) {
         (Some(share), Some(session)) => {
@@ -116,7 +116,7 @@ fn needs_bin(plan: &Plan) -> bool {
 
 fn fill_bin(plan: &Plan, runtime: &Runtime) -> Result<(), VolumeError> {
     match needs_bin(plan) {
-        true => bin::fill(&runtime.paths, hooks_plan(plan, runtime)),
+        true => bin::fill(&runtime.paths, plan.binary, hooks_plan(plan, runtime)),
         false => Ok(()),
     }
 }

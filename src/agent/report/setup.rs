@@ -2,7 +2,7 @@
 //! their messages and hints stand in one place.
 
 use super::Failure;
-use crate::agent::volume::{bin, env, outcome};
+use crate::agent::volume::env;
 use crate::http::clean;
 use crate::plan::{BUDGET_ENV, EnvName, ExitCode, Invalid, MAX_BUDGET, PLAN_ENV};
 
@@ -13,21 +13,28 @@ pub(in crate::agent) enum SetupFault {
     CommandLine(&'static str),
     /// The text of `PODKEY_PLAN`. The reason continues a sentence that begins with the variable's name.
     PlanVariable(String),
-    /// The plan that `init` left for the job hooks.
-    PlanFile(String),
+    /// The plan of the job hooks.
+    PlanFile {
+        /// The path of the file.
+        path: String,
+        /// Why it cannot be used.
+        why: String,
+    },
     /// The sidecar runs with a plan that has no refresh.
     NothingToRefresh,
     /// The text of `PODKEY_BUDGET`. The reason continues a sentence that begins with the variable's name.
     Budget(String),
     /// The report of how `init` ended.
     Outcome {
+        /// The path of the file.
+        path: String,
         /// Why it cannot be used.
         why: String,
         /// What is unknown without it.
         unknown: &'static str,
     },
-    /// A command is started in a pod in which `init` delivered nothing.
-    NothingDelivered,
+    /// A command is started in a pod in which `init` delivered nothing, as the file with this path says.
+    NothingDelivered(String),
     /// The name of a variable that `init` reports.
     VariableName { name: String, why: String },
     /// The value of a variable that `init` reports.
@@ -70,11 +77,11 @@ impl SetupFault {
         match self {
             Self::CommandLine(why) => (*why).to_owned(),
             Self::PlanVariable(why) => format!("{PLAN_ENV}{why}"),
-            Self::PlanFile(why) => format!("{}: {why}", bin::plan_path()),
+            Self::PlanFile { path, why } => format!("{path}: {why}"),
             Self::NothingToRefresh => "the plan asks for no refresh".to_owned(),
             Self::Budget(why) => format!("{BUDGET_ENV}{why}"),
-            Self::Outcome { why, unknown } => format!("{}: {why}, so it is not known {unknown}", outcome::path()),
-            Self::NothingDelivered => format!("{}: podkey-init delivered nothing", outcome::path()),
+            Self::Outcome { path, why, unknown } => format!("{path}: {why}, so it is not known {unknown}"),
+            Self::NothingDelivered(path) => format!("{path}: podkey-init delivered nothing"),
             Self::VariableName { name, why } => format!("the variable {name}: {why}"),
             Self::VariableUnreadable { name, error } => {
                 format!(
@@ -105,8 +112,8 @@ impl SetupFault {
         let hint = match self {
             Self::CommandLine(_) => "see podkey-agent --help",
             Self::PlanVariable(_) => "podkey's webhook writes PODKEY_PLAN; agent and webhook come from one release",
-            Self::PlanFile(_) => {
-                "podkey-init writes this file: job hooks work only in a pod that podkey's webhook changed"
+            Self::PlanFile { .. } => {
+                "podkey writes this file: job hooks work only in a pod that podkey's webhook changed"
             }
             Self::NothingToRefresh => "podkey's webhook adds the sidecar only to pods with podkey.dev/refresh",
             Self::Budget(_) => {
@@ -116,7 +123,7 @@ impl SetupFault {
             Self::Outcome { .. } => {
                 "podkey-init writes this file after all secrets are delivered: read the log of podkey-init, and delete the pod"
             }
-            Self::NothingDelivered => "read the log of podkey-init",
+            Self::NothingDelivered(_) => "read the log of podkey-init",
             Self::VariableName { .. } => "",
             Self::VariableUnreadable { .. } => {
                 "declare the container's runAsUser, so that podkey-init writes for that user"

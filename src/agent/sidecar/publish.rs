@@ -96,7 +96,11 @@ impl Sidecar<'_> {
             delivered: delivered.collect(),
             leases: Vec::new(),
         };
-        if let Err(failure) = outcome::write(&self.runtime.paths, &ReportedOutcome::Delivered(manifest)) {
+        if let Err(failure) = outcome::write(
+            &self.runtime.paths,
+            self.plan.binary,
+            &ReportedOutcome::Delivered(manifest),
+        ) {
             let what = "the outcome for job hooks and commands could not be written";
             self.failures.warn(what, &failure.message, &failure.hint);
         }

@@ -36,15 +36,25 @@ fn not_regular() -> io::Error {
 
 /// The content of a file. None: there is no such file. A file with more than `limit` bytes is an error.
 pub(in crate::agent) fn read(file: &Path, limit: usize) -> io::Result<Option<Secret>> {
+    read_with(file, OFlags::NONBLOCK.union(OFlags::NOFOLLOW), limit)
+}
+
+fn read_with(file: &Path, flags: OFlags, limit: usize) -> io::Result<Option<Secret>> {
     let opened = std::fs::OpenOptions::new()
         .read(true)
-        .custom_flags(UNTRUSTED_PLACE)
+        .custom_flags(flags.bits() as i32)
         .open(file);
     match opened {
         Ok(opened) => content(opened, limit).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// The content of a file that may be a symlink: the kubelet makes such files, in a volume that the containers cannot write. None:
+/// there is no such file. A file with more than `limit` bytes is an error.
+pub(super) fn read_followed(file: &Path, limit: usize) -> io::Result<Option<Secret>> {
+    read_with(file, OFlags::NONBLOCK, limit)
 }
 
 /// The content of an open file. A file with more than `limit` bytes is an error.

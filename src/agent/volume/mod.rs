@@ -10,7 +10,8 @@
 //! | `kubelet_env` | the volume `podkey-env`: the variables that the kubelet sets |
 //! | `printed` | the values that templates printed, for the job's masks |
 //! | `bin` | the volume `podkey-bin`: agent, wrappers, the plan for the job hooks |
-//! | `outcome` | how `init` ended, in `podkey-bin` |
+//! | `outcome` | how `init` ended, beside the plan |
+//! | `linked` | files of pods without `podkey-init` with an absolute destination, which is a symlink |
 //! | `handover` | the client token on its way from `init` to the sidecar |
 //! | `status` | `.status.json` beside the refreshed files |
 //!
@@ -24,6 +25,7 @@ mod error;
 mod file;
 pub(super) mod handover;
 pub(super) mod kubelet_env;
+pub(super) mod linked;
 pub(super) mod once;
 pub(super) mod outcome;
 pub(super) mod printed;
@@ -46,7 +48,10 @@ pub(super) use self::staged::Staged;
 pub(super) use self::status::{FileState, FileStatus, StatusFile};
 pub(super) use self::termination::write_termination_message;
 pub(super) use self::touch::touch;
-use crate::plan::{FILES_DIR, MOUNTS_DIR, SECRETS_DIR, TOKEN_FILE, VOLUME_DIR, directory_of_place};
+use crate::plan::{
+    BIN_DIR, Binary, FILES_DIR, MOUNTS_DIR, SECRETS_DIR, STATE_DIR, STATE_PLACE, TOKEN_FILE, VOLUME_DIR,
+    directory_of_place,
+};
 
 /// Where the absolute paths of the container are on this machine.
 #[derive(Debug, Clone, Default)]
@@ -85,6 +90,23 @@ impl ContainerPaths {
     /// Whether missing mounts are made: only outside a container.
     fn makes_mounts(&self) -> bool {
         self.root.is_some()
+    }
+
+    /// The directory with the plan and the outcome of `init`, in the containers that use the agent: mounted on its own where
+    /// the agent's image is mounted at [`BIN_DIR`], else that directory itself.
+    fn state_directory(&self) -> &'static str {
+        match self.at(STATE_DIR).is_dir() {
+            true => STATE_DIR,
+            false => BIN_DIR,
+        }
+    }
+
+    /// Opens the state directory for writing, in podkey's own containers.
+    fn open_state(&self, binary: Binary) -> Result<Staged, VolumeError> {
+        match binary {
+            Binary::Copy => self.open(BIN_DIR),
+            Binary::ImageVolume => self.open(VOLUME_DIR)?.below(STATE_PLACE),
+        }
     }
 
     /// Opens a directory of the container for writing.

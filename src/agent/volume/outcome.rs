@@ -1,4 +1,4 @@
-//! `outcome.json` in the volume `podkey-bin`: how `init` ended, for the job hooks and for `exec`. `init` writes the file
+//! `outcome.json` in the volume `podkey-bin`, or in the state directory where that volume is an image: how `init` ended, for the job hooks and for `exec`. `init` writes the file
 //! last: without the file nothing counts as delivered. A sidecar keeps the file up to date. Names, paths and versions, no
 //! value.
 
@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{ContainerPaths, RenderedFile, VolumeError, file};
-use crate::plan::BIN_DIR;
+use crate::plan::Binary;
 use crate::secret::Secret;
 
 pub(super) const OUTCOME: &str = "outcome.json";
@@ -88,13 +88,13 @@ impl LeaseEnd {
 }
 
 /// The path of the file, as the containers see it.
-pub(in crate::agent) fn path() -> String {
-    format!("{BIN_DIR}/{OUTCOME}")
+pub(in crate::agent) fn path(paths: &ContainerPaths) -> String {
+    format!("{}/{OUTCOME}", paths.state_directory())
 }
 
 /// Reads the file. The error continues a sentence that begins with the file's name.
 pub(in crate::agent) fn read<R: DeserializeOwned>(paths: &ContainerPaths) -> Result<InitOutcome<R>, String> {
-    let json = file::read(&paths.at(&path()), MAX_OUTCOME).map_err(|error| error.to_string())?;
+    let json = file::read(&paths.at(&path(paths)), MAX_OUTCOME).map_err(|error| error.to_string())?;
     let json = json.ok_or_else(|| "there is no such file".to_owned())?;
     serde_json::from_slice(json.expose()).map_err(|error| format!("it does not parse ({error})"))
 }
@@ -102,11 +102,12 @@ pub(in crate::agent) fn read<R: DeserializeOwned>(paths: &ContainerPaths) -> Res
 /// Writes the file.
 pub(in crate::agent) fn write<R: Serialize>(
     paths: &ContainerPaths,
+    binary: Binary,
     outcome: &InitOutcome<R>,
 ) -> Result<(), VolumeError> {
     let json = serde_json::to_vec(outcome)
         .map_err(|error| VolumeError::new(format!("cannot write {OUTCOME}: {error}"), ""))?;
-    let mut staged = paths.open(BIN_DIR)?;
+    let mut staged = paths.open_state(binary)?;
     staged.stage(&RenderedFile {
         place: OUTCOME.to_owned(),
         mode: 0o444,

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{ContainerPaths, Staged, VolumeError, below_secrets, file, refreshed};
+use super::{ContainerPaths, Staged, VolumeError, below_secrets, file, linked, refreshed};
 use crate::plan::{CURRENT, Destination, ENV_DIR, MAX_RENDERED_BYTES, PRINTED_DIR, Plan, SECRETS_DIR, STATUS};
 use crate::secret::Secret;
 
@@ -100,6 +100,13 @@ impl SeenFiles {
         }
     }
 
+    /// Replaces the file by an empty one with mode 0000, so that a tool fails that follows a symlink to the file.
+    fn close(&self, shown: &str) -> Result<(), VolumeError> {
+        let mut staged = self.stage()?;
+        staged.stage_from(shown, 0, &mut io::empty())?;
+        staged.publish().map(drop)
+    }
+
     /// Removes every file of the plan, and empties the files that are mounted on their own. Every file is tried; the first
     /// failure is returned.
     pub(in crate::agent) fn clear(&self, plan: &Plan) -> Result<(), VolumeError> {
@@ -109,7 +116,12 @@ impl SeenFiles {
             Err(_) if !self.directory().exists() => (None, Ok(())),
             Err(failure) => (None, Err(failure)),
         };
-        for destination in plan.destinations() {
+        for (number, destination) in plan.destinations().enumerate() {
+            if let Some(shown) = linked::shown(plan, number, destination) {
+                let closed = self.close(&shown);
+                outcome = outcome.and(closed);
+                continue;
+            }
             let cleared = match (destination, &staged) {
                 (Destination::Absolute(path), _) => self.empty(path),
                 // `plan::rules` refuses such a file beside job hooks.

@@ -11,8 +11,7 @@ use crate::inject::request::files::FileRequest;
 use crate::inject::survey::readers::Reader;
 use crate::inject::survey::{AgentUse, Survey, VariableSetter};
 use crate::inject::words::keys::{CONTAINERS, ENV, JOB_HOOKS};
-use crate::inject::words::names::BIN_VOLUME;
-use crate::plan::{self, Destination};
+use crate::plan::{self, Destination, SECRETS_DIR};
 
 /// The most that podkey adds to the author's containers, in bytes. The number of mounts and variables is the number of files times
 /// the number of containers, and a small pod must not get a large patch.
@@ -165,7 +164,7 @@ fn written(survey: &Survey<'_>, request: &InjectionRequest, mount: &AddedMount<'
     let file = files.find(|file| plan::contains(mount.path, &file.file.path()));
     let key = match file {
         Some(file) => file.place_of("file"),
-        None if mount.volume == BIN_VOLUME && survey.agent_use == AgentUse::JobHooks => JOB_HOOKS.to_owned(),
+        None if mount.path != SECRETS_DIR && survey.agent_use == AgentUse::JobHooks => JOB_HOOKS.to_owned(),
         None => ENV.to_owned(),
     };
     let what = match file {

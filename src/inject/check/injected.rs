@@ -9,6 +9,7 @@ use crate::inject::problem::Problems;
 use crate::inject::request::Freshness;
 use crate::inject::request::InjectionRequest;
 use crate::inject::survey::{PresentInit, Survey};
+use crate::inject::words::keys::PLAN;
 use crate::inject::words::names::{CONTAINERS, INIT_CONTAINER, SIDECAR};
 use crate::plan::{MAX_PLAN_BYTES, Mode, PLAN_ENV, Plan};
 
@@ -21,7 +22,8 @@ pub(crate) enum InjectedState {
     OtherReaders,
 }
 
-/// A pod is injected if it has `podkey-init` with the plan that podkey would make, and podkey's volumes. Other webhooks may change
+/// A pod is injected if it has `podkey-init`, or the annotation of a pod without `podkey-init`, with the plan that podkey would make,
+/// and podkey's volumes. Other webhooks may change
 /// image, resources, variables and mounts of `podkey-init`.
 pub(super) fn check(
     survey: &Survey<'_>,
@@ -30,21 +32,26 @@ pub(super) fn check(
     connection: &ConnectionConfig,
     problems: &mut Problems,
 ) -> InjectedState {
-    let Some(init) = survey.podkey_init else {
-        return InjectedState::New;
+    let (text, place, part) = match (survey.podkey_init, survey.present_plan) {
+        (None, None) => return InjectedState::New,
+        (Some(init), _) => (plan_text(init.container), "spec.initContainers", INIT_CONTAINER),
+        (None, Some(text)) => (bounded(text), "metadata.annotations", PLAN),
     };
-    let modes = present_modes(init.container, request, plan, connection);
-    let Some(present_modes) = modes.filter(|_| !init.container.is_native_sidecar()) else {
+    let is_sidecar = survey
+        .podkey_init
+        .is_some_and(|init| init.container.is_native_sidecar());
+    let modes = text.and_then(|text| present_modes(&text, request, plan, connection));
+    let Some(present_modes) = modes.filter(|_| !is_sidecar) else {
         problems.push(
-            "spec.initContainers",
+            place,
             format!(
-                "{INIT_CONTAINER} is there, but with another plan than these annotations make: {}",
-                remove(&[INIT_CONTAINER])
+                "{part} is there, but with another plan than these annotations make: {}",
+                remove(&[part])
             ),
         );
         return InjectedState::Injected;
     };
-    if survey.freshness == Freshness::Refreshed {
+    if let (Freshness::Refreshed, Some(init)) = (survey.freshness, survey.podkey_init) {
         check_sidecar(survey, init, request.restarts(), problems);
     }
     check_volumes(survey, plan, connection, problems);
@@ -56,23 +63,24 @@ pub(super) fn check(
 
 fn check_volumes(survey: &Survey<'_>, plan: &PodPlan<'_>, connection: &ConnectionConfig, problems: &mut Problems) {
     // Job hooks that cannot do their work are not in the plan, and `check::hooks` has reported them.
+    let part = match survey.podkey_init {
+        Some(_) => INIT_CONTAINER,
+        None => PLAN,
+    };
     for name in volumes::needed(plan) {
         let mut present = survey.pod.volumes().iter();
         match present.find(|volume| volume.name == name) {
-            Some(volume) if volumes::is_ours(volume, connection.audience.as_deref()) => {}
+            Some(volume) if volumes::is_ours(volume, survey.binary, connection.audience.as_deref()) => {}
             Some(_) => problems.push(
                 "spec.volumes",
                 format!(
                     "{name} is another volume than podkey makes: {}, and the volume",
-                    remove(&[INIT_CONTAINER])
+                    remove(&[part])
                 ),
             ),
             None => problems.push(
                 "spec.volumes",
-                format!(
-                    "{INIT_CONTAINER} is there, but not its volume {name}: {}",
-                    remove(&[INIT_CONTAINER])
-                ),
+                format!("{part} is there, but not its volume {name}: {}", remove(&[part])),
             ),
         }
     }
@@ -122,20 +130,23 @@ fn remove(containers: &[&str]) -> String {
 /// The text of the plan that a container carries.
 fn plan_text(container: &Container<'_>) -> Option<String> {
     let env = container.variables(|var| var.name == PLAN_ENV);
-    let text = env.get(PLAN_ENV)?.value.as_deref()?;
-    // A longer text is not a plan of podkey's, and is not parsed.
+    bounded(env.get(PLAN_ENV)?.value.as_deref()?)
+}
+
+/// The text of a plan. None: the text is too long for a plan of podkey's, and is not parsed.
+fn bounded(text: &str) -> Option<String> {
     (text.len() <= MAX_PLAN_BYTES).then(|| text.to_owned())
 }
 
-/// The modes in the plan that `podkey-init` carries. None: the container carries another plan. A mode that the author left to podkey
+/// The modes in the plan that the pod carries. None: the pod carries another plan. A mode that the author left to podkey
 /// may be the mode of podkey's first visit: since then another webhook may have added a container with another user.
 fn present_modes(
-    init: &Container<'_>,
+    text: &str,
     request: &InjectionRequest,
     plan: &PodPlan<'_>,
     connection: &ConnectionConfig,
 ) -> Option<Vec<Mode>> {
-    let mut present = Plan::parse(&plan_text(init)?).ok()?;
+    let mut present = Plan::parse(text).ok()?;
     let modes = modes_of(&present).collect();
     let job_files = present.job.iter_mut().flat_map(|job| &mut job.files);
     let theirs = present.files.iter_mut().map(|file| &mut file.mode);
@@ -152,6 +163,8 @@ fn present_modes(
         && present.env == plan.env
         && present.env_mode == plan.env_mode
         && present.exec == plan.exec
+        && present.binary == plan.binary
+        && present.hooks_alone == plan.hooks_alone
         && present.kubelet_env == plan.kubelet_env
         && present.job == plan.job
         && present.refresh == plan.refresh

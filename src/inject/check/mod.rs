@@ -10,6 +10,7 @@ mod engines;
 mod env_delivery;
 mod exec;
 mod hooks;
+mod image_volume;
 pub(crate) mod injected;
 mod mounts;
 mod names;
@@ -64,7 +65,10 @@ pub(crate) fn check<'s, 'c>(
     config: &'c Config,
     problems: &mut Problems,
 ) -> Option<Injection<'s, 'c>> {
-    let file_mounts = part_mounts::of_files(request, survey.job_hooks, survey.variables_are_files());
+    let file_mounts = match survey.hooks_alone {
+        true => vec![part_mounts::without_init()],
+        false => part_mounts::of_files(request, survey.job_hooks, survey.variables_are_files()),
+    };
     pod_spec::check(survey.pod, request, config, problems);
     token_file::check(request, config, problems);
     names::check(survey, problems);
@@ -72,6 +76,7 @@ pub(crate) fn check<'s, 'c>(
     let connection = connection::choose(request, config, problems);
     let login = connection.map(|connection| connection::login(request, connection, problems));
     readers::check(survey, problems);
+    image_volume::check(survey, config, problems);
     pod_spec::check_user(survey, request, problems);
     hooks::check(survey, request, connection, problems);
     variables::check(request, problems);

@@ -7,13 +7,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::inject::parts::mounts::{AddedMount, may_be_ours};
+use crate::inject::parts::mounts::{AddedMount, is_state, may_be_ours};
 use crate::inject::pod::runner::RUNNER;
 use crate::inject::pod::{Container, VolumeMount};
 use crate::inject::problem::{Problems, quoted};
-use crate::inject::survey::{AgentUse, Survey};
-use crate::inject::words::names::{BIN_VOLUME, ENV_VOLUME, HANDOVER_VOLUME, SECRETS_VOLUME, TOKEN_VOLUME};
-use crate::plan::{FILES_DIR, MOUNTS_DIR, SINGLE_DIR};
+use crate::inject::survey::{AgentUse, FileAccess, Survey};
+use crate::inject::words::names::{BIN_VOLUME, ENV_VOLUME, HANDOVER_VOLUME, PLAN_VOLUME, SECRETS_VOLUME, TOKEN_VOLUME};
+use crate::plan::{Binary, FILES_DIR, MOUNTS_DIR, SINGLE_DIR};
 
 /// `file_mounts` are the mounts that podkey makes for the request. None: the request did not parse, so nobody knows them.
 pub(super) fn check(survey: &Survey<'_>, file_mounts: Option<&[AddedMount<'_>]>, problems: &mut Problems) {
@@ -58,13 +58,24 @@ fn wrong_mount(
     mount: &VolumeMount<'_>,
     is_made: &impl Fn(&VolumeMount<'_>) -> bool,
 ) -> Option<WrongMount> {
+    let uses_agent = survey.agent_use_of(container) != AgentUse::None;
     match &*mount.name {
         TOKEN_VOLUME | HANDOVER_VOLUME | ENV_VOLUME => Some(WrongMount::PodkeysOwn),
-        SECRETS_VOLUME if !may_be_ours(mount, survey.access_of(container)) => Some(WrongMount::WritableOrRoot),
+        SECRETS_VOLUME if survey.binary == Binary::ImageVolume && uses_agent && is_state(mount) => None,
+        SECRETS_VOLUME if !may_be_here(survey, container, mount) => Some(WrongMount::WritableOrRoot),
         SECRETS_VOLUME if !is_made(mount) => Some(WrongMount::NoDestination),
-        BIN_VOLUME if survey.agent_use_of(container) == AgentUse::None => Some(WrongMount::NotTheRunner),
-        BIN_VOLUME if !mount.is_read_only() => Some(WrongMount::WritableAgent),
+        BIN_VOLUME | PLAN_VOLUME if !uses_agent => Some(WrongMount::NotTheRunner),
+        BIN_VOLUME | PLAN_VOLUME if !mount.is_read_only() => Some(WrongMount::WritableAgent),
         _ => None,
+    }
+}
+
+/// Whether the container may mount this part of `podkey-secrets`, with such access. Without `podkey-init` the whole volume is the files.
+fn may_be_here(survey: &Survey<'_>, container: &Container<'_>, mount: &VolumeMount<'_>) -> bool {
+    let access = survey.access_of(container);
+    match survey.hooks_alone {
+        true => mount.sub_path.is_none() && (mount.is_read_only() || access == FileAccess::Write),
+        false => may_be_ours(mount, access),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::inject::survey::Survey;
 use crate::inject::words::names::{CONTAINERS, INIT_CONTAINER, VOLUMES, is_own};
 
 pub(super) fn check(survey: &Survey<'_>, problems: &mut Problems) {
-    let is_injected = survey.podkey_init.is_some();
+    let is_injected = survey.has_podkeys_parts();
     let own = match (is_injected, survey.freshness) {
         (true, Freshness::Refreshed) => &CONTAINERS[..],
         (true, Freshness::WrittenOnce) | (false, _) => &[INIT_CONTAINER],

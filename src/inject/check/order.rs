@@ -6,6 +6,9 @@ use crate::inject::words::keys::CONTAINERS;
 use crate::inject::words::names::INIT_CONTAINER;
 
 pub(super) fn check(survey: &Survey<'_>, problems: &mut Problems) {
+    if survey.hooks_alone {
+        return;
+    }
     let init = survey.podkey_init.map_or(survey.init_position, |init| init.index);
     for early in &survey.pod.init_containers()[..init] {
         if survey.readers.contain(early) {

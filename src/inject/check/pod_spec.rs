@@ -56,7 +56,7 @@ pub(super) fn check_user(survey: &Survey<'_>, request: &InjectionRequest, proble
             "needs a first container with a runAsUser of its own or of the pod's, not 0: set one, or remove the key",
         );
     }
-    if survey.run_as_user.is_none() && survey.pod.run_as_user() == Some(0) {
+    if !survey.hooks_alone && survey.run_as_user.is_none() && survey.pod.run_as_user() == Some(0) {
         problems.push(
             "spec.securityContext.runAsUser",
             "is 0, but podkey's containers do not run as root, and the operator's config sets no user for them: set runAsUser on \

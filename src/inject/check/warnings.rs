@@ -26,7 +26,7 @@ pub(super) fn warnings(
             "podkey: the pod uses the host's network, where no NetworkPolicy limits who can reach Vault",
         ),
         (
-            opens_api_token(survey),
+            !survey.hooks_alone && opens_api_token(survey),
             "podkey: another user than the pod's runs podkey-init, so its API token becomes readable for all users",
         ),
         // The sidecar alone may write, so the hooks cannot remove the files.

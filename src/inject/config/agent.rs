@@ -6,8 +6,10 @@ use serde::Deserialize;
 
 use super::error::{ConfigError, wrong};
 use super::section::section;
+use crate::inject::kubernetes::KubernetesVersion;
 use crate::inject::pod::quantity::Quantity;
 use crate::inject::problem::did_you_mean;
+use crate::plan::Binary;
 use crate::plan::words::none_of;
 
 section! {
@@ -20,6 +22,10 @@ section! {
         #[serde(default)]
         pub(crate) image_pull_policy: Option<PullPolicy> = "imagePullPolicy": AllPods,
             default "Kubernetes' own default for the image's tag", example "IfNotPresent";
+        /// How the agent's program comes to the containers that use it, for job hooks and in front of commands: `copy`, or `imageVolume`
+        /// (Kubernetes 1.36 or later). With `imageVolume`, a pod whose secrets are all read by the job gets no init container.
+        #[serde(default)]
+        pub(crate) binary: Binary = "binary": AllPods, default "`copy`", example "imageVolume";
         /// The user of podkey's containers where the reader's user is 0, unknown, or not the same for all readers; null where
         /// the cluster picks one, as OpenShift does.
         #[serde(default = "default_run_as_user")]
@@ -97,8 +103,14 @@ fn exceeds(request: &Quantity, limit: Option<&Quantity>) -> bool {
 const RESOURCE_NAMES: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 
 impl AgentConfig {
-    /// Refuses what would keep each injected pod from starting.
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
+    /// Refuses what would keep each injected pod from starting. `kubernetes` is the version of the cluster, if the config names it.
+    pub(super) fn check(&self, kubernetes: Option<KubernetesVersion>) -> Result<(), ConfigError> {
+        let needed = KubernetesVersion::IMAGE_VOLUMES;
+        if let Some(version) = kubernetes.filter(|version| self.binary == Binary::ImageVolume && *version < needed) {
+            return AGENT.binary.wrong(format!(
+                "is imageVolume, which needs Kubernetes {needed} or later, and kubernetesVersion is {version}: write copy"
+            ));
+        }
         if self.image.trim().is_empty() {
             return AGENT.image.wrong("is empty");
         }

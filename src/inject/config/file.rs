@@ -84,8 +84,8 @@ impl Config {
         }
         let file: ConfigFile =
             serde_saphyr::from_str(text).map_err(|error| ConfigError::Yaml(explain(&error, text)))?;
-        file.agent.check()?;
         let kubernetes_version = kubernetes_version(file.kubernetes_version.as_deref())?;
+        file.agent.check(kubernetes_version)?;
         if file.connections.is_empty() {
             return CONFIG.connections.wrong("is empty: name at least one server");
         }

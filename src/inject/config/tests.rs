@@ -136,6 +136,10 @@ fn an_error_names_the_place() {
             "agent.image: is empty",
         ),
         (
+            "kubernetesVersion: '1.35'\nagent: {image: i, binary: imageVolume}\nconnections: {d: {address: 'https://v'}}".into(),
+            "agent.binary: is imageVolume, which needs Kubernetes 1.36",
+        ),
+        (
             "agent: {image: i, runAsUser: 0}\nconnections: {d: {address: 'https://v'}}".into(),
             "agent.runAsUser: is not a user ID",
         ),

@@ -106,8 +106,9 @@ impl<'s> Additions<'s> {
             access,
             ..mount.clone()
         });
-        let agent_mount = (agent_use != AgentUse::None).then(mounts::of_agent);
-        let agent_mount = agent_mount.filter(|mount| !mount.is_in(container, mount.access));
+        let uses_agent = agent_use != AgentUse::None;
+        let agent_mounts = mounts::of_agent(survey.binary, survey.hooks_alone).filter(|_| uses_agent);
+        let agent_mounts = agent_mounts.filter(|mount| !mount.is_in(container, mount.access));
         let files = request.files.iter();
         let paths = files.filter_map(|file| {
             let name = file.env.as_deref()?;
@@ -119,7 +120,7 @@ impl<'s> Additions<'s> {
         let hooks = (agent_use == AgentUse::JobHooks).then(|| hook_variables(container, variables));
         Self {
             reader,
-            mounts: file_mounts.chain(agent_mount).collect(),
+            mounts: file_mounts.chain(agent_mounts).collect(),
             env: paths.chain(hooks.into_iter().flatten()).collect(),
             kubelet_env: kubelet_variables(survey, request, container)
                 .into_iter()

@@ -8,8 +8,11 @@ use serde::Serialize;
 use crate::inject::pod::{Container, VolumeMount};
 use crate::inject::request::InjectionRequest;
 use crate::inject::survey::{FileAccess, JobHooks};
-use crate::inject::words::names::{BIN_VOLUME, SECRETS_VOLUME};
-use crate::plan::{BIN_DIR, Destination, FILES_DIR, SECRETS_DIR, SINGLE_DIR, directory_of_place, place_of_directory};
+use crate::inject::words::names::{BIN_VOLUME, PLAN_VOLUME, SECRETS_VOLUME};
+use crate::plan::{
+    BIN_DIR, Binary, Destination, FILES_DIR, SECRETS_DIR, SINGLE_DIR, STATE_DIR, STATE_PLACE, directory_of_place,
+    place_of_directory,
+};
 
 /// A mount of one of podkey's volumes, as the patch has it.
 #[derive(Debug, Clone, Serialize)]
@@ -25,7 +28,7 @@ pub(crate) struct AddedMount<'r> {
         serialize_with = "read_only"
     )]
     pub(crate) access: FileAccess,
-    /// Always set for `podkey-secrets`: an author's container never sees the volume's root.
+    /// Set for `podkey-secrets` if the pod has `podkey-init`: an author's container never sees the root of that container's volume.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sub_path: Option<Cow<'r, str>>,
 }
@@ -77,14 +80,31 @@ pub(super) fn has_relative_files(request: &InjectionRequest) -> bool {
     files.any(|file| matches!(file, Destination::Relative(_) | Destination::EachField(_)))
 }
 
-/// The mount of the agent in a container that uses the agent.
-pub(super) fn of_agent() -> AddedMount<'static> {
+/// The mount of the files in a pod without `podkey-init`: the whole volume, into which the job hooks write. A directory of the volume
+/// (`subPath`) would cost the kubelet another mount, and would hide nothing.
+pub(crate) fn without_init() -> AddedMount<'static> {
     AddedMount {
-        volume: BIN_VOLUME,
-        path: BIN_DIR,
+        volume: SECRETS_VOLUME,
+        path: SECRETS_DIR,
         sub_path: None,
         access: FileAccess::Read,
     }
+}
+
+/// The mounts of the agent, and of its state where the agent comes with its image, in a container that uses the agent.
+pub(super) fn of_agent<'r>(binary: Binary, hooks_alone: bool) -> impl Iterator<Item = AddedMount<'r>> {
+    let mount = |volume, path, sub_path: Option<&'static str>| AddedMount {
+        volume,
+        path,
+        sub_path: sub_path.map(Cow::Borrowed),
+        access: FileAccess::Read,
+    };
+    let state = match (binary, hooks_alone) {
+        (Binary::Copy, _) => None,
+        (Binary::ImageVolume, true) => Some(mount(PLAN_VOLUME, STATE_DIR, None)),
+        (Binary::ImageVolume, false) => Some(mount(SECRETS_VOLUME, STATE_DIR, Some(STATE_PLACE))),
+    };
+    [mount(BIN_VOLUME, BIN_DIR, None)].into_iter().chain(state)
 }
 
 impl AddedMount<'_> {
@@ -104,8 +124,13 @@ impl AddedMount<'_> {
     }
 }
 
-/// Whether a mount of `podkey-secrets` could be podkey's: not the volume's root, and read-only unless the container may write. (Job
-/// hooks write no file into a directory of its own.)
+/// Whether this is the mount of what `podkey-init` leaves for the agent.
+pub(crate) fn is_state(mount: &VolumeMount<'_>) -> bool {
+    mount.is_read_only() && (&*mount.mount_path, mount.sub_path.as_deref()) == (STATE_DIR, Some(STATE_PLACE))
+}
+
+/// Whether a mount of `podkey-secrets` could be podkey's, in a pod with `podkey-init`: not the volume's root, and read-only unless the
+/// container may write. (Job hooks write no file into a directory of its own.)
 pub(crate) fn may_be_ours(mount: &VolumeMount<'_>, access: FileAccess) -> bool {
     let is_below = |directory: &str, path: &str| path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'));
     let Some(path) = mount.sub_path.as_deref() else {

@@ -49,6 +49,8 @@ pub(crate) fn plan<'c>(
             false => Mode::default(),
         },
         exec: survey.agent_use == AgentUse::Exec,
+        binary: survey.binary,
+        hooks_alone: survey.hooks_alone,
         kubelet_env: survey.kubelet_sets_variables(),
         job: survey
             .hook_user()

@@ -1,15 +1,20 @@
 //! podkey's own volumes, as the patch has them, and how podkey recognises them in a pod.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
-use crate::inject::config::ConnectionConfig;
+use crate::inject::config::{AgentConfig, ConnectionConfig};
 use crate::inject::kubernetes::TOKEN_SECONDS;
 use crate::inject::parts::plan::PodPlan;
 use crate::inject::pod::{Text, Volume};
 use crate::inject::request::Freshness;
 use crate::inject::survey::Survey;
-use crate::inject::words::names::{BIN_VOLUME, ENV_VOLUME, HANDOVER_VOLUME, SECRETS_VOLUME, TOKEN_VOLUME, VOLUMES};
-use crate::plan::MAX_RENDERED_BYTES;
+use crate::inject::words::keys::PLAN;
+use crate::inject::words::names::{
+    BIN_VOLUME, ENV_VOLUME, HANDOVER_VOLUME, PLAN_VOLUME, SECRETS_VOLUME, TOKEN_VOLUME, VOLUMES,
+};
+use crate::plan::{Binary, MAX_RENDERED_BYTES, PLAN_FILE};
 
 /// The token's path in its volume.
 const TOKEN_PATH: &str = "token";
@@ -32,8 +37,12 @@ const ENV_BYTES: usize = 4 * MIB;
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct OwnVolume<'s> {
+    #[serde(rename = "downwardAPI", skip_serializing_if = "Option::is_none")]
+    downward_api: Option<PlanFiles<Cow<'static, str>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     empty_dir: Option<SizedEmptyDir>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<AgentImage<'s>>,
     name: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     projected: Option<ProjectedVolume<OwnToken<'s>>>,
@@ -50,6 +59,39 @@ struct SizedEmptyDir {
 
 fn mebibytes<S: serde::Serializer>(bytes: &usize, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{}Mi", bytes / MIB))
+}
+
+/// The agent's image.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AgentImage<'s> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pull_policy: Option<&'static str>,
+    reference: &'s str,
+}
+
+/// A downwardAPI volume of the annotation [`PLAN`] and nothing else.
+#[derive(Debug, Serialize, Deserialize)]
+struct PlanFiles<T> {
+    items: (PlanItem<T>,),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PlanItem<T> {
+    field_ref: FieldRef<T>,
+    path: T,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FieldRef<T> {
+    field_path: T,
+}
+
+/// The annotation [`PLAN`], as a `fieldPath`.
+fn plan_field() -> String {
+    format!("metadata.annotations['{PLAN}']")
 }
 
 /// A projected volume of one token and nothing else. (Kubernetes' own type has some hundred bytes for each source, and an
@@ -87,10 +129,13 @@ struct PresentToken<'a> {
 /// The names of the volumes that the plan needs, in their order.
 pub(crate) fn needed(plan: &PodPlan<'_>) -> Vec<&'static str> {
     let is_needed = |name: &str| match name {
-        SECRETS_VOLUME => plan.has_files(),
+        // The state directory is in this volume too.
+        SECRETS_VOLUME => plan.has_files() || plan.binary == Binary::ImageVolume,
         BIN_VOLUME => plan.exec || plan.job.is_some(),
         HANDOVER_VOLUME => plan.refresh.is_some(),
         ENV_VOLUME => plan.kubelet_env,
+        TOKEN_VOLUME => !plan.hooks_alone,
+        PLAN_VOLUME => plan.hooks_alone,
         _ => true,
     };
     VOLUMES.into_iter().filter(|name| is_needed(name)).collect()
@@ -100,6 +145,7 @@ pub(crate) fn needed(plan: &PodPlan<'_>) -> Vec<&'static str> {
 pub(crate) fn volumes<'s>(
     names: &[&'static str],
     survey: &Survey<'_>,
+    agent: &'s AgentConfig,
     connection: &'s ConnectionConfig,
 ) -> Vec<OwnVolume<'s>> {
     let names = names.iter().copied();
@@ -107,18 +153,55 @@ pub(crate) fn volumes<'s>(
         .map(|name| match name {
             TOKEN_VOLUME => token_volume(survey.freshness, connection),
             ENV_VOLUME => empty_dir(name, Some(MEMORY), ENV_BYTES),
-            BIN_VOLUME => empty_dir(name, None, BIN_BYTES),
+            BIN_VOLUME => match survey.binary {
+                Binary::Copy => empty_dir(name, None, BIN_BYTES),
+                Binary::ImageVolume => agent_image(agent),
+            },
+            PLAN_VOLUME => plan_volume(),
             HANDOVER_VOLUME => empty_dir(name, Some(MEMORY), HANDOVER_BYTES),
             _ => empty_dir(name, Some(MEMORY), SECRETS_BYTES),
         })
         .collect()
 }
 
+/// A volume without its source.
+fn named(name: &'static str) -> OwnVolume<'static> {
+    OwnVolume {
+        downward_api: None,
+        empty_dir: None,
+        image: None,
+        name,
+        projected: None,
+    }
+}
+
 fn empty_dir(name: &'static str, medium: Option<&'static str>, size_limit: usize) -> OwnVolume<'static> {
     OwnVolume {
         empty_dir: Some(SizedEmptyDir { medium, size_limit }),
-        name,
-        projected: None,
+        ..named(name)
+    }
+}
+
+fn agent_image(agent: &AgentConfig) -> OwnVolume<'_> {
+    OwnVolume {
+        image: Some(AgentImage {
+            pull_policy: agent.image_pull_policy.map(|policy| policy.as_str()),
+            reference: &agent.image,
+        }),
+        ..named(BIN_VOLUME)
+    }
+}
+
+fn plan_volume() -> OwnVolume<'static> {
+    let item = PlanItem {
+        field_ref: FieldRef {
+            field_path: Cow::Owned(plan_field()),
+        },
+        path: Cow::Borrowed(PLAN_FILE),
+    };
+    OwnVolume {
+        downward_api: Some(PlanFiles { items: (item,) }),
+        ..named(PLAN_VOLUME)
     }
 }
 
@@ -132,25 +215,36 @@ fn token_volume(freshness: Freshness, connection: &ConnectionConfig) -> OwnVolum
         path: TOKEN_PATH,
     };
     OwnVolume {
-        empty_dir: None,
-        name: TOKEN_VOLUME,
         projected: Some(ProjectedVolume {
             sources: (TokenSource {
                 service_account_token: token,
             },),
         }),
+        ..named(TOKEN_VOLUME)
     }
 }
 
 /// Whether a volume of the pod, which has a name of podkey's, is the volume that podkey adds. The API server may have filled in
 /// defaults.
-pub(crate) fn is_ours(volume: &Volume<'_>, audience: Option<&str>) -> bool {
+pub(crate) fn is_ours(volume: &Volume<'_>, binary: Binary, audience: Option<&str>) -> bool {
     match &*volume.name {
         SECRETS_VOLUME | HANDOVER_VOLUME | ENV_VOLUME => volume
             .empty_dir
             .as_ref()
             .is_some_and(|empty_dir| empty_dir.medium.as_deref() == Some(MEMORY)),
-        BIN_VOLUME => volume.empty_dir.is_some(),
+        BIN_VOLUME => match binary {
+            Binary::Copy => volume.empty_dir.is_some(),
+            // Another webhook may have named a mirror of the image.
+            Binary::ImageVolume => volume.image.is_some(),
+        },
+        PLAN_VOLUME => {
+            let files = volume.downward_api.map(|raw| serde_json::from_str(raw.get()));
+            files.is_some_and(|files| {
+                files.is_ok_and(|PlanFiles { items: (item,) }: PlanFiles<Text<'_>>| {
+                    *item.path == *PLAN_FILE && *item.field_ref.field_path == *plan_field()
+                })
+            })
+        }
         _ => {
             let projected = volume.projected.map(|raw| serde_json::from_str(raw.get()));
             projected.is_some_and(|projected| {

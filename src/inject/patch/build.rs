@@ -13,7 +13,7 @@ use crate::inject::request::InjectionRequest;
 use crate::inject::request::annotations;
 use crate::inject::request::vault_k8s;
 use crate::inject::survey::Survey;
-use crate::inject::words::keys::INJECTED;
+use crate::inject::words::keys::{INJECTED, PLAN};
 use crate::inject::words::vault_k8s::INJECTED as INJECTED_BY_OTHERS;
 
 /// The patch. It is empty if the pod is injected already.
@@ -29,14 +29,18 @@ pub(crate) fn build(
     add_to_readers(&mut patch, injection)?;
     if injection.state == InjectedState::New {
         let spec = &survey.pod.spec;
-        let containers = containers::containers(survey, &config.agent, injection);
-        patch.insert(
-            "/spec/initContainers",
-            List::of(&spec.init_containers),
-            survey.init_position,
-            &containers,
-        )?;
-        let volumes = volumes::volumes(&injection.volumes, survey, injection.connection);
+        if survey.hooks_alone {
+            patch.set("/metadata/annotations", PLAN, &injection.plan)?;
+        } else {
+            let containers = containers::containers(survey, &config.agent, injection);
+            patch.insert(
+                "/spec/initContainers",
+                List::of(&spec.init_containers),
+                survey.init_position,
+                &containers,
+            )?;
+        }
+        let volumes = volumes::volumes(&injection.volumes, survey, &config.agent, injection.connection);
         patch.append("/spec/volumes", List::of(&spec.volumes), &volumes)?;
     }
     if let Some(theirs) = &request.vault_k8s {

@@ -14,7 +14,7 @@ use crate::inject::request::Freshness;
 use crate::inject::survey::Survey;
 use crate::inject::survey::qos::OwnResources;
 use crate::inject::words::names::{BIN_VOLUME, ENV_VOLUME, HANDOVER_VOLUME, INIT_CONTAINER, SIDECAR, TOKEN_VOLUME};
-use crate::plan::{BIN_DIR, ExitCode, HANDOVER_DIR, KUBELET_ENV_DIR, PLAN_ENV, TOKEN_DIR, VOLUME_DIR};
+use crate::plan::{BIN_DIR, Binary, ExitCode, HANDOVER_DIR, KUBELET_ENV_DIR, PLAN_ENV, TOKEN_DIR, VOLUME_DIR};
 
 /// A container of podkey's. It passes the Pod Security Standard *restricted*
 /// (<https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>).
@@ -145,7 +145,12 @@ pub(super) fn containers<'s>(
         },
         termination_message_path: "/dev/termination-log",
         termination_message_policy: "File",
-        volume_mounts: injection.volumes.iter().copied().map(own_mount).collect(),
+        volume_mounts: {
+            let volumes = injection.volumes.iter().copied();
+            // Nothing is copied into an image.
+            let own = volumes.filter(|volume| *volume != BIN_VOLUME || survey.binary == Binary::Copy);
+            own.map(own_mount).collect()
+        },
     };
     let init = container(INIT_CONTAINER, "init", None);
     let sidecar = || OwnContainer {

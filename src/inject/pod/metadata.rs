@@ -8,7 +8,7 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::inject::pod::text::Text;
-use crate::inject::words::keys::PREFIX;
+use crate::inject::words::keys::{PLAN, PREFIX};
 use crate::inject::words::vault_k8s::Family;
 
 /// podkey has fewer annotation keys than this. A pod with more has many mistakes, or is made to keep the webhook busy.
@@ -54,6 +54,8 @@ pub(crate) struct Annotations<'a> {
     pub(crate) too_many_theirs: bool,
     /// The pod has [`MIRROR_ANNOTATION`].
     pub(crate) is_mirror: bool,
+    /// The length of all keys and values as JSON. The API server refuses a pod with more than 256 KiB.
+    pub(crate) bytes: usize,
 }
 
 /// One annotation of vault-k8s.
@@ -100,15 +102,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Annotations<'de>, M::Error> {
                 let mut annotations = Annotations::default();
                 while let Some(Text(key)) = map.next_key()? {
+                    let value: &RawValue = map.next_value()?;
+                    annotations.bytes += key.len() + value.get().len();
                     match owner(&key) {
-                        Some(Owner::Podkey) => annotations.add(without(PREFIX, key), map.next_value()?),
+                        Some(Owner::Podkey) => annotations.add(without(PREFIX, key), value),
                         Some(Owner::VaultK8s(family)) => {
-                            annotations.add_theirs(family, without(family.prefix(), key), map.next_value()?);
+                            annotations.add_theirs(family, without(family.prefix(), key), value);
                         }
-                        None => {
-                            annotations.is_mirror |= key == MIRROR_ANNOTATION;
-                            map.next_value::<IgnoredAny>()?;
-                        }
+                        None => annotations.is_mirror |= key == MIRROR_ANNOTATION,
                     }
                 }
                 Ok(annotations)
@@ -144,6 +145,13 @@ fn without<'a>(prefix: &str, key: Cow<'a, str>) -> Cow<'a, str> {
 }
 
 impl<'a> Annotations<'a> {
+    /// The value of [`PLAN`].
+    pub(crate) fn plan(&self) -> Option<&str> {
+        let mut ours = self.ours.iter();
+        let (_, value) = ours.find(|(name, _)| PLAN.strip_prefix(PREFIX) == Some(name))?;
+        value.as_deref().ok()
+    }
+
     fn add(&mut self, key: Cow<'a, str>, raw: &'a RawValue) {
         if self.too_many {
             return;

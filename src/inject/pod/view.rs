@@ -61,11 +61,16 @@ impl Pod<'_> {
         self.metadata.labels.as_ref().is_some_and(|labels| labels.is_workflow)
     }
 
-    /// Whether the pod has the container `podkey-init` already. (The API server calls podkey again after another webhook has
-    /// changed the pod.)
-    pub(crate) fn has_podkey_init(&self) -> bool {
+    /// Whether the pod has the container `podkey-init` already, or the plan of a pod without that container. (The API server calls
+    /// podkey again after another webhook has changed the pod.)
+    pub(crate) fn has_podkeys_parts(&self) -> bool {
         let mut containers = self.init_containers().iter();
-        containers.any(|container| container.name == names::INIT_CONTAINER)
+        self.plan_annotation().is_some() || containers.any(|container| container.name == names::INIT_CONTAINER)
+    }
+
+    /// The plan that the pod carries as an annotation.
+    pub(crate) fn plan_annotation(&self) -> Option<&str> {
+        self.metadata.annotations.as_ref()?.plan()
     }
 
     /// The field by which the pod asks for Windows nodes.

@@ -22,10 +22,10 @@ pub(crate) struct Volume<'a> {
     config_map: Option<IgnoredAny>,
     #[serde(default)]
     secret: Option<IgnoredAny>,
-    #[serde(default, rename = "downwardAPI")]
-    downward_api: Option<IgnoredAny>,
+    #[serde(borrow, default, rename = "downwardAPI")]
+    pub(crate) downward_api: Option<&'a RawValue>,
     #[serde(default)]
-    image: Option<IgnoredAny>,
+    pub(crate) image: Option<IgnoredAny>,
     #[serde(default)]
     persistent_volume_claim: Option<MaybeReadOnly>,
     #[serde(default)]

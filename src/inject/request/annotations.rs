@@ -85,7 +85,7 @@ fn parse_value(value: &mut AnnotationValue<'_>, request: &mut InjectionRequest) 
         AnnotationKey::JobPolicy => request.job_policy = value.parsed_by(job_policy::parse).flatten(),
         AnnotationKey::JobTemp => request.job_temp = value.boolean().given().unwrap_or_default(),
         AnnotationKey::IgnoreNotFound => request.ignore_not_found = value.boolean().given().unwrap_or_default(),
-        AnnotationKey::Injected => (),
+        AnnotationKey::Injected | AnnotationKey::Plan => (),
     }
 }
 

@@ -195,6 +195,7 @@ fn of_pod(Violation { subject, rule }: Violation, authored: Authored<'_>) -> Str
         Rule::TooManyVariables(_)
         | Rule::DirectoryWithHooks
         | Rule::TokenFilePlace
+        | Rule::NeedsInit
         | Rule::NothingToDeliver
         | Rule::NothingToStart
         | Rule::NothingForKubelet

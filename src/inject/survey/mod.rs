@@ -2,6 +2,7 @@
 //! reference. The survey reports no problems: a fact such as "a named container is missing" is a value here, and a check puts it
 //! into words.
 
+mod hooks_alone;
 pub(crate) mod qos;
 pub(crate) mod readers;
 mod variables;
@@ -18,7 +19,7 @@ use crate::inject::request::{EnvDelivery, Freshness, InjectionRequest};
 use crate::inject::survey::qos::OwnResources;
 use crate::inject::survey::readers::{ReaderUser, Readers, init_position};
 use crate::inject::words::names;
-use crate::plan::{Mode, OnFailure};
+use crate::plan::{Binary, Mode, OnFailure};
 
 /// The facts of one pod.
 #[derive(Debug)]
@@ -31,6 +32,10 @@ pub(crate) struct Survey<'s> {
     /// The mode of a file for which the author named no mode.
     pub(crate) default_mode: Mode,
     pub(crate) job_hooks: JobHooks<'s>,
+    /// How the agent comes to the containers that use it.
+    pub(crate) binary: Binary,
+    /// The pod needs no `podkey-init`, because the job hooks can do all the work.
+    pub(crate) hooks_alone: bool,
     /// The pod's use of the agent; the use of one container is [`Survey::agent_use_of`].
     pub(crate) agent_use: AgentUse,
     /// What sets variables in the containers. None: nothing does.
@@ -39,8 +44,10 @@ pub(crate) struct Survey<'s> {
     pub(crate) on_failure: OnFailure,
     /// The volumes that no container can write to.
     pub(crate) read_only_volumes: BTreeSet<&'s str>,
-    /// Whether podkey has been here before.
+    /// The container of podkey's first visit.
     pub(crate) podkey_init: Option<PresentInit<'s>>,
+    /// The plan of podkey's first visit, if the pod needed no container.
+    pub(crate) present_plan: Option<&'s str>,
     /// Where `podkey-init` goes among the init containers, and the sidecar right behind it.
     pub(crate) init_position: usize,
     pub(crate) own_resources: OwnResources,
@@ -98,12 +105,25 @@ impl<'s> Survey<'s> {
         let volumes = pod.volumes().iter();
         let present = |(index, container)| PresentInit { index, container };
         let mut init_containers = pod.init_containers().iter().enumerate();
+        let podkey_init = init_containers
+            .find(|(_, container)| container.name == names::INIT_CONTAINER)
+            .map(present);
+        let agent_use = AgentUse::of(job_hooks, variable_setters, &readers);
+        let binary = match agent_use {
+            AgentUse::None => Binary::Copy,
+            AgentUse::JobHooks | AgentUse::Exec => config.agent.binary,
+        };
         Self {
             pod,
+            binary,
+            hooks_alone: binary == Binary::ImageVolume
+                && podkey_init.is_none()
+                && hooks_alone::are_enough(pod, request, &readers, reader_user, job_hooks),
+            present_plan: pod.plan_annotation(),
             reader_user,
             run_as_user: run_as_user(pod, request, reader_user, &config.agent),
             default_mode: reader_user.default_mode(pod),
-            agent_use: AgentUse::of(job_hooks, variable_setters, &readers),
+            agent_use,
             variable_setters,
             on_failure: request.on_failure.unwrap_or_else(|| match job_hooks.are_on() {
                 true => OnFailure::FailJob,
@@ -113,15 +133,18 @@ impl<'s> Survey<'s> {
                 .filter(|volume| volume.is_read_only())
                 .map(|volume| &*volume.name)
                 .collect(),
-            podkey_init: init_containers
-                .find(|(_, container)| container.name == names::INIT_CONTAINER)
-                .map(present),
+            podkey_init,
             init_position: init_position(pod),
             own_resources: OwnResources::of(pod),
             freshness: request.freshness(),
             job_hooks,
             readers,
         }
+    }
+
+    /// Whether podkey has been here before.
+    pub(crate) fn has_podkeys_parts(&self) -> bool {
+        self.podkey_init.is_some() || self.present_plan.is_some()
     }
 
     /// Whether the pod runs jobs, or is to call job hooks.

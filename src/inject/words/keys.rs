@@ -119,6 +119,9 @@ annotations! {
     /// Whether a path or version that does not exist is skipped with a warning.
     pub(crate) IGNORE_NOT_FOUND = IgnoreNotFound, "ignore-not-found": Word, AllPods, default "`false`", example "true";
 
+    /// The plan of the job hooks, in a pod without `podkey-init`. podkey writes this annotation.
+    pub(crate) PLAN = Plan, "plan": Word, Information, default "none", example "none";
+
     /// The version of podkey that injected the pod, and how variables reach its containers. podkey writes this annotation, and decides
     /// nothing by it.
     pub INJECTED = Injected, "injected": Word, Information, default "none", example "0.1.0";

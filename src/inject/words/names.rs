@@ -15,8 +15,17 @@ pub(crate) const BIN_VOLUME: &str = "podkey-bin";
 pub(crate) const HANDOVER_VOLUME: &str = "podkey-handover";
 /// The values of variables that the kubelet puts into containers.
 pub(crate) const ENV_VOLUME: &str = "podkey-env";
+/// The plan of the job hooks, in a pod without `podkey-init`.
+pub(crate) const PLAN_VOLUME: &str = "podkey-plan";
 /// Every volume of podkey's, in the order in which a pod gets them.
-pub(crate) const VOLUMES: [&str; 5] = [SECRETS_VOLUME, TOKEN_VOLUME, BIN_VOLUME, HANDOVER_VOLUME, ENV_VOLUME];
+pub(crate) const VOLUMES: [&str; 6] = [
+    SECRETS_VOLUME,
+    TOKEN_VOLUME,
+    BIN_VOLUME,
+    HANDOVER_VOLUME,
+    ENV_VOLUME,
+    PLAN_VOLUME,
+];
 
 /// Whether a container of this name is podkey's.
 pub(crate) fn is_own(container: &str) -> bool {

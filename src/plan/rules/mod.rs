@@ -8,7 +8,7 @@ use std::num::NonZeroU64;
 pub(crate) use self::rule::{Rule, Subject, Violation};
 
 use super::{
-    ApiPath, Connection, Content, Data, Decode, Destination, Format, MAX_ENV_SECRETS, MAX_FILES, MAX_ON_CHANGE,
+    ApiPath, Binary, Connection, Content, Data, Decode, Destination, Format, MAX_ENV_SECRETS, MAX_FILES, MAX_ON_CHANGE,
     MAX_TEMPLATE_REQUESTS, OnChange, Part, Plan, PlannedFile, SecretRequest, Select, WhenGone, words::words,
 };
 use crate::text::is_variable_name;
@@ -272,6 +272,15 @@ pub(crate) fn connection(is_tls: bool, allow_insecure_http: bool) -> Option<Rule
     (!is_tls && !allow_insecure_http).then_some(Rule::InsecureHttp)
 }
 
+/// Whether nothing in the plan needs `podkey-init`.
+fn can_work_without_init(plan: &Plan) -> bool {
+    let is_linked = |file: &Destination| !matches!(file, Destination::Absolute(_)) || file.may_be_linked();
+    plan.binary == Binary::ImageVolume
+        && !plan.init_logs_in()
+        && plan.refresh.is_none()
+        && plan.destinations().all(is_linked)
+}
+
 /// The broken rules of a plan.
 pub(crate) fn plan(plan: &Plan) -> impl Iterator<Item = Violation> {
     let job_env = || plan.job.iter().flat_map(|job| &job.env);
@@ -297,6 +306,11 @@ pub(crate) fn plan(plan: &Plan) -> impl Iterator<Item = Violation> {
             Rule::InitNeedsLogin,
         ),
         (job_reads && !job_login, Subject::JobLogin, Rule::JobNeedsLogin),
+        (
+            plan.hooks_alone && !(job_reads && can_work_without_init(plan)),
+            Subject::Plan,
+            Rule::NeedsInit,
+        ),
     ];
     let whole = whole
         .into_iter()

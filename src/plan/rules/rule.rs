@@ -3,6 +3,8 @@
 use std::fmt;
 
 #[cfg(doc)]
+use crate::plan::LINKS_ROOT;
+#[cfg(doc)]
 use crate::plan::{ApiPath, Destination, OnChange, Plan};
 use crate::plan::{ENV_DIR, MAX_ENV_SECRETS, MAX_FILES, MAX_ON_CHANGE, MAX_TEMPLATE_REQUESTS};
 
@@ -140,6 +142,9 @@ pub(crate) enum Rule {
     DirectoryWithHooks,
     /// The file of the client token is in a directory of its own, and no name of podkey's.
     TokenFilePlace,
+    /// Without `podkey-init` the job reads all secrets and no sidecar runs; the agent comes with its image; and a file with an absolute
+    /// destination is below [`LINKS_ROOT`].
+    NeedsInit,
     /// No file and no variable.
     NothingToDeliver,
     /// More than [`MAX_FILES`] files.
@@ -205,6 +210,7 @@ impl fmt::Display for Rule {
             Self::TouchedNowhere => "the touched file is in a directory that has no file of the plan",
             Self::DirectoryWithHooks => "job hooks clear no file in a directory of its own",
             Self::TokenFilePlace => "the client token needs a directory of its own, and a name that is not podkey's",
+            Self::NeedsInit => "the job hooks cannot do this work alone, and the plan has no podkey-init",
             Self::NothingToDeliver => "no file and no variable to deliver",
             Self::TooManyFiles(count) => return write!(f, "{count} files, at most {MAX_FILES} are allowed"),
             Self::TooManyRequests(count) => {

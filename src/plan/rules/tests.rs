@@ -54,10 +54,11 @@ fn position(rule: Rule) -> usize {
         Rule::NothingForKubelet => 40,
         Rule::NamesUnknownToKubelet => 41,
         Rule::NameNotForKubelet => 42,
+        Rule::NeedsInit => 43,
     }
 }
 /// The number of rules, which is the number of arms in [`position`].
-const RULES: usize = 43;
+const RULES: usize = 44;
 
 type Change = fn(&mut Plan);
 
@@ -93,6 +94,15 @@ fn token_file(file: &str) -> Option<TokenFile> {
         file: file.parse().unwrap(),
         mode: Mode::OWNER,
     })
+}
+
+/// Makes the plan one without `podkey-init`, which breaks no rule, and then changes the plan.
+fn alone(plan: &mut Plan, change: Change) {
+    (plan.files, plan.env, plan.login) = (Vec::new(), Vec::new(), None);
+    (plan.binary, plan.hooks_alone) = (Binary::ImageVolume, true);
+    job(plan).files[0].file = "/tmp/deep/kubeconfig".parse().unwrap();
+    assert_eq!(super::plan(plan).count(), 0);
+    change(plan);
 }
 
 fn on_change(plan: &mut Plan, actions: &[&str]) {
@@ -352,6 +362,31 @@ const ONCE: &[(Change, Subject, Rule)] = &[
         |p| job(p).temp = Some([("A".parse().unwrap(), "b".parse().unwrap())].into()),
         Subject::Copy(0),
         Rule::CopyOfNoFile,
+    ),
+    (
+        |p| alone(p, |p| p.binary = Binary::Copy),
+        Subject::Plan,
+        Rule::NeedsInit,
+    ),
+    (
+        |p| alone(p, |p| job(p).files[0].file = "/etc/kubeconfig".parse().unwrap()),
+        Subject::Plan,
+        Rule::NeedsInit,
+    ),
+    (
+        |p| alone(p, |p| job(p).files[0].file = "/tmp".parse().unwrap()),
+        Subject::Plan,
+        Rule::NeedsInit,
+    ),
+    (
+        |p| {
+            let files = p.files.clone();
+            let login = p.login.clone();
+            alone(p, |_| {});
+            (p.files, p.login) = (files, login);
+        },
+        Subject::Plan,
+        Rule::NeedsInit,
     ),
     (|p| p.login = None, Subject::Login, Rule::InitNeedsLogin),
     (|p| job(p).login = None, Subject::JobLogin, Rule::JobNeedsLogin),

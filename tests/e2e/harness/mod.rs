@@ -5,6 +5,7 @@ pub mod api;
 pub mod churn;
 pub mod command;
 pub mod control;
+pub mod decided;
 pub mod install;
 pub mod namespace;
 pub mod openbao;

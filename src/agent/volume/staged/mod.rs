@@ -63,6 +63,14 @@ impl Staged {
         }
     }
 
+    /// A directory below this directory, made if it is missing.
+    pub(super) fn below(&self, name: &str) -> Result<Self, VolumeError> {
+        let directory = enter(&self.root, name).map_err(|error| cannot("open the directory", name, error))?;
+        // A temporary file that cannot be removed does no harm.
+        let _ = remove_temporary_files(&directory);
+        Ok(Self::within(directory))
+    }
+
     /// Gives the opened directory back. Files that are not published are removed.
     pub(super) fn root(&self) -> &OwnedFd {
         &self.root
