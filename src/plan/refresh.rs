@@ -15,13 +15,6 @@ pub struct Refresh {
     pub(crate) on_change: Vec<OnChange>,
 }
 
-impl Refresh {
-    /// Whether a change restarts the containers.
-    pub(crate) fn restarts(&self) -> bool {
-        self.on_change.contains(&OnChange::Restart)
-    }
-}
-
 words! {
     /// What happens to a file when its secret is gone, or the field that the file is made of.
     pub enum WhenGone {

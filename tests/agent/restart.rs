@@ -135,3 +135,30 @@ fn notes_that_do_not_parse_delay_a_restart_and_do_not_stop_the_sidecar() {
     sidecar.until_said("the containers restart after the pause between two restarts");
     sidecar.stop();
 }
+
+#[test]
+fn the_kubelet_s_variables_are_current_at_the_end_and_a_value_that_it_cannot_set_restarts_nothing() {
+    let bao = bao();
+    let secret = "arc-runners/data/restart-kubelet";
+    put(bao, secret, "canary-first");
+    let env = json!([{"secret": secret, "select": {"value": {"at": ["a"], "name": "API_TOKEN"}}}]);
+    let agent = Agent::for_bao(bao)
+        .with("/files", json!([]))
+        .with("/env", env)
+        .with("/kubeletEnv", json!(true))
+        .refresh("5s")
+        .with("/refresh/onChange", json!(["restart"]))
+        .canary("canary-first")
+        .canary("canary'second")
+        .canary("canary-third");
+    agent.run().expect(0, &["delivered 0 files and 1 variable"]);
+    let variables = || fs::read_to_string(agent.root().join("podkey/env/variables.env")).unwrap();
+    let mut sidecar = agent.sidecar();
+    put(bao, secret, "canary'second");
+    sidecar.until_said("the file is not fresh");
+    assert!(sidecar.runs());
+    assert_eq!(variables(), "API_TOKEN='canary-first'\n");
+    put(bao, secret, "canary-third");
+    sidecar.ended_with(RESTART);
+    assert_eq!(variables(), "API_TOKEN='canary-third'\n");
+}

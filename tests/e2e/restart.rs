@@ -8,13 +8,13 @@ use crate::harness::api::cluster;
 use crate::harness::namespace::Namespace;
 use crate::harness::openbao::{ROLE, Vault};
 use crate::harness::pod::{Pod, fresh, patient, status};
-use crate::harness::{LIMIT, merge, wait};
+use crate::harness::{LIMIT, left_out, merge, wait};
 
 /// Shows the variable once, and runs on.
 const SHOW: &str = "trap 'exit 0' TERM; echo \"$PASSWORD\"; while :; do sleep 0.2; done";
 
 /// Whether the kubelets can restart all containers of a pod, as podkey learns it.
-fn kubelets_can() -> bool {
+fn kubelets_can(test: &str) -> bool {
     let nodes = cluster().get("/api/v1/nodes");
     let declares = |node: &Value| {
         let features = node["status"]["declaredFeatures"].as_array();
@@ -22,7 +22,7 @@ fn kubelets_can() -> bool {
     };
     let can = nodes["items"].as_array().unwrap().iter().all(declares);
     if !can {
-        println!("skipped: a kubelet has no RestartAllContainersOnContainerExits");
+        left_out(test, "a kubelet has no RestartAllContainersOnContainerExits");
     }
     can
 }
@@ -55,7 +55,7 @@ fn restarts(pod: &Pod<'_>, container: &str) -> u64 {
 
 #[test]
 fn a_rotation_restarts_the_containers_in_place_and_a_secret_that_flaps_makes_no_loop() {
-    if !kubelets_can() {
+    if !kubelets_can("a rotation restarts the containers") {
         return;
     }
     let namespace = Namespace::new("restart");
@@ -101,10 +101,31 @@ fn a_rotation_restarts_the_containers_in_place_and_a_secret_that_flaps_makes_no_
     wait(LIMIT, || (vault.tokens() == 0).then_some(())).expect("no token is left");
 }
 
+/// The image, not the pod, would name the command: the test's image has none, so `args` are the whole command.
+#[test]
+fn a_rotation_reaches_variables_that_the_kubelet_sets() {
+    if !kubelets_can("a restart and variables that the kubelet sets") {
+        return;
+    }
+    let namespace = Namespace::new("restart-kubelet");
+    let vault = Vault::new(&namespace);
+    put(&vault, "first");
+    let mut app = showing(&vault, &json!({}));
+    let main = &mut app["spec"]["containers"][0];
+    *main = merge(main.clone(), &json!({"command": null, "args": ["sh", "-c", SHOW]}));
+    let pod = namespace.create(&app);
+    pod.shows("first");
+    let injected = pod.object()["metadata"]["annotations"]["podkey.dev/injected"].to_string();
+    assert!(injected.contains("env-delivery=kubelet"), "{injected}");
+    put(&vault, "second");
+    pod.shows("second");
+    assert_eq!(restarts(&pod, "main"), 1, "{}", pod.story());
+}
+
 /// The credential is still good, and podkey-init makes another one: each token takes its leases along.
 #[test]
 fn a_restart_leaves_neither_tokens_nor_leases() {
-    if !kubelets_can() {
+    if !kubelets_can("a restart and dynamic credentials") {
         return;
     }
     let namespace = Namespace::new("restart-lease");

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::state::{FileOrigin, Sidecar, TrackedFile};
 use crate::agent::handover::boot_time;
 use crate::agent::volume::{ContainerPaths, FileState, VolumeError, handover};
-use crate::plan::Refresh;
+use crate::plan::{OnChange, Refresh};
 use crate::schedule::Restarts;
 
 /// How long the sidecar waits before it looks again whether a restart is possible.
@@ -41,7 +41,7 @@ pub(super) struct PlannedRestarts {
 impl PlannedRestarts {
     /// None: changes do not restart the containers. `after_init`: the containers have just started with what `init` has read.
     pub(super) fn resume(paths: &ContainerPaths, refresh: &Refresh, after_init: bool) -> Option<Self> {
-        if !refresh.restarts() {
+        if !refresh.on_change.contains(&OnChange::Restart) {
             return None;
         }
         let now = boot_time();
