@@ -26,6 +26,7 @@ mod failures;
 mod intake;
 mod kubelet_env;
 mod on_change;
+mod planned_restarts;
 mod publish;
 mod restart;
 mod resume;
