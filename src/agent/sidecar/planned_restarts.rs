@@ -106,7 +106,7 @@ impl PlannedRestarts {
         if self.obstacle.as_ref() != Some(&reason) {
             tracing::warn!(
                 reason,
-                "secrets have changed, but the containers do not restart yet: podkey-init could not deliver all secrets"
+                "secrets have changed, but the containers do not restart yet: podkey tries again"
             );
             self.obstacle = Some(reason);
         }
