@@ -141,22 +141,25 @@ fn what_is_in_the_place_of_a_symlink_is_neither_replaced_nor_followed() {
     let elsewhere = tempfile::tempdir().unwrap();
     let target = elsewhere.path().join("target");
     fs::write(&target, "the author's").unwrap();
-    for put in [
-        &|pod: &Pod| fs::write(pod.path("tmp/deploy"), "the author's").unwrap(),
-        &|pod: &Pod| symlink(&target, pod.path("tmp/deploy")).unwrap(),
-    ] as [&dyn Fn(&Pod); 2]
+    let link = format!("a symlink to {target:?} is there already");
+    for (put, what) in [
+        (
+            &|pod: &Pod| fs::write(pod.path("tmp/deploy"), "the author's").unwrap(),
+            "a file is there already",
+        ),
+        (&|pod: &Pod| symlink(&target, pod.path("tmp/deploy")).unwrap(), &link),
+    ] as [(&dyn Fn(&Pod), &str); 2]
     {
         let mut pod = alone();
         put(&pod);
-        pod.started()
-            .fails(&["podkey 73", "cannot deliver /tmp/deploy", "something else is there"]);
+        pod.started().fails(&["podkey 73", "cannot deliver /tmp/deploy", what]);
         assert_eq!(pod.completed().code, 0);
         assert_eq!(pod.text("tmp/deploy"), "the author's");
         assert_eq!(fs::read_to_string(&target).unwrap(), "the author's");
     }
     let mut pod = alone();
     fs::create_dir(pod.path("tmp/deploy")).unwrap();
-    pod.started().fails(&["podkey 73", "something else is there"]);
+    pod.started().fails(&["podkey 73", "a directory is there already"]);
 }
 
 #[test]
@@ -167,7 +170,8 @@ fn no_symlink_on_the_way_to_a_destination_is_followed() {
         .with("/job/files/0/file", json!("/tmp/deep/er/deploy"))
         .ready();
     symlink(elsewhere.path(), pod.path("tmp/deep")).unwrap();
-    pod.started().fails(&["podkey 73", "/tmp/deep/er/deploy"]);
+    let words = "/tmp/deep is not a directory, and podkey follows no symlink";
+    pod.started().fails(&["podkey 73", "/tmp/deep/er/deploy", words]);
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
     fs::remove_file(pod.path("tmp/deep")).unwrap();
     fs::create_dir(pod.path("tmp/deep")).unwrap();
