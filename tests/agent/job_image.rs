@@ -216,3 +216,28 @@ fn a_plan_that_needs_init_is_no_plan_of_the_hooks_alone() {
     pod.started()
         .fails(&["podkey 64", "/podkey/state/plan.json", "not valid"]);
 }
+
+/// A job that is root in the runner can make the directory in which the state is where the agent comes with its image.
+#[test]
+fn a_state_that_the_job_forged_is_not_read_where_init_copied_the_agent() {
+    let bao = bao();
+    bao.write("arc-runners/data/forged", &json!({"data": {"A": "canary-of-forged"}}));
+    let mut pod = Pod::new(Agent::for_bao(bao))
+        .env("arc-runners/data/forged", "A", "API_TOKEN")
+        .file(
+            json!({"secret": "arc-runners/data/forged", "key": "A", "format": "raw", "file": "/tmp/a", "mode": "0400"}),
+        )
+        .canary("canary-of-forged")
+        .ready();
+    let state = pod.path("podkey/state");
+    fs::create_dir_all(&state).unwrap();
+    for name in ["plan.json", "outcome.json"] {
+        fs::write(state.join(name), "forged").unwrap();
+    }
+    pod.started().succeeds();
+    assert_eq!(pod.text("tmp/a"), "canary-of-forged");
+    let step = pod.completed();
+    assert_eq!(step.code, 0);
+    assert!(!step.raw.contains("podkey/state"), "{}", step.raw);
+    assert!(pod.left().is_empty() && pod.is_closed("tmp/a"));
+}
