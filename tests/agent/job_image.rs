@@ -241,3 +241,21 @@ fn a_state_that_the_job_forged_is_not_read_where_init_copied_the_agent() {
     assert!(!step.raw.contains("podkey/state"), "{}", step.raw);
     assert!(pod.left().is_empty() && pod.is_closed("tmp/a"));
 }
+
+/// Some runtimes mount images `noexec`.
+#[test]
+fn an_agent_that_cannot_be_executed_is_told_by_both_hooks() {
+    let mut pod = alone();
+    let agent = pod.path("podkey/bin/podkey-agent");
+    fs::remove_file(&agent).unwrap();
+    fs::write(&agent, "").unwrap();
+    pod.started().fails(&["cannot be executed", "noexec"]);
+    let step = pod.completed();
+    assert_eq!(step.code, 0);
+    assert!(
+        step.raw
+            .contains("::warning::podkey: the job's secrets were not cleared"),
+        "{}",
+        step.raw
+    );
+}
