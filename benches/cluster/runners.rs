@@ -91,7 +91,7 @@ fn kinds(namespace: &Namespace, vault: &Vault<'_>) -> Vec<Kind> {
     ]);
     let job_files = json!([
         {"secret": "web", "key": "password", "file": "password", "as": "job"},
-        {"secret": "web", "key": "password", "file": "/tmp/kubeconfig", "as": "job"},
+        {"secret": "web", "key": "password", "file": "/tmp/kube/config", "as": "job"},
     ]);
     let (copy, image) = (decided::config("copy"), decided::config("imageVolume"));
     let copied = decided::injected(&vault.annotate(runner(), &files), namespace, &copy);

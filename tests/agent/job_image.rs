@@ -141,22 +141,25 @@ fn what_is_in_the_place_of_a_symlink_is_neither_replaced_nor_followed() {
     let elsewhere = tempfile::tempdir().unwrap();
     let target = elsewhere.path().join("target");
     fs::write(&target, "the author's").unwrap();
-    for put in [
-        &|pod: &Pod| fs::write(pod.path("tmp/deploy"), "the author's").unwrap(),
-        &|pod: &Pod| symlink(&target, pod.path("tmp/deploy")).unwrap(),
-    ] as [&dyn Fn(&Pod); 2]
+    let link = format!("a symlink to {target:?} is there already");
+    for (put, what) in [
+        (
+            &|pod: &Pod| fs::write(pod.path("tmp/deploy"), "the author's").unwrap(),
+            "a file is there already",
+        ),
+        (&|pod: &Pod| symlink(&target, pod.path("tmp/deploy")).unwrap(), &link),
+    ] as [(&dyn Fn(&Pod), &str); 2]
     {
         let mut pod = alone();
         put(&pod);
-        pod.started()
-            .fails(&["podkey 73", "cannot deliver /tmp/deploy", "something else is there"]);
+        pod.started().fails(&["podkey 73", "cannot deliver /tmp/deploy", what]);
         assert_eq!(pod.completed().code, 0);
         assert_eq!(pod.text("tmp/deploy"), "the author's");
         assert_eq!(fs::read_to_string(&target).unwrap(), "the author's");
     }
     let mut pod = alone();
     fs::create_dir(pod.path("tmp/deploy")).unwrap();
-    pod.started().fails(&["podkey 73", "something else is there"]);
+    pod.started().fails(&["podkey 73", "a directory is there already"]);
 }
 
 #[test]
@@ -167,7 +170,8 @@ fn no_symlink_on_the_way_to_a_destination_is_followed() {
         .with("/job/files/0/file", json!("/tmp/deep/er/deploy"))
         .ready();
     symlink(elsewhere.path(), pod.path("tmp/deep")).unwrap();
-    pod.started().fails(&["podkey 73", "/tmp/deep/er/deploy"]);
+    let words = "/tmp/deep is not a directory, and podkey follows no symlink";
+    pod.started().fails(&["podkey 73", "/tmp/deep/er/deploy", words]);
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
     fs::remove_file(pod.path("tmp/deep")).unwrap();
     fs::create_dir(pod.path("tmp/deep")).unwrap();
@@ -211,4 +215,47 @@ fn a_plan_that_needs_init_is_no_plan_of_the_hooks_alone() {
     pod.mount();
     pod.started()
         .fails(&["podkey 64", "/podkey/state/plan.json", "not valid"]);
+}
+
+/// A job that is root in the runner can make the directory in which the state is where the agent comes with its image.
+#[test]
+fn a_state_that_the_job_forged_is_not_read_where_init_copied_the_agent() {
+    let bao = bao();
+    bao.write("arc-runners/data/forged", &json!({"data": {"A": "canary-of-forged"}}));
+    let mut pod = Pod::new(Agent::for_bao(bao))
+        .env("arc-runners/data/forged", "A", "API_TOKEN")
+        .file(
+            json!({"secret": "arc-runners/data/forged", "key": "A", "format": "raw", "file": "/tmp/a", "mode": "0400"}),
+        )
+        .canary("canary-of-forged")
+        .ready();
+    let state = pod.path("podkey/state");
+    fs::create_dir_all(&state).unwrap();
+    for name in ["plan.json", "outcome.json"] {
+        fs::write(state.join(name), "forged").unwrap();
+    }
+    pod.started().succeeds();
+    assert_eq!(pod.text("tmp/a"), "canary-of-forged");
+    let step = pod.completed();
+    assert_eq!(step.code, 0);
+    assert!(!step.raw.contains("podkey/state"), "{}", step.raw);
+    assert!(pod.left().is_empty() && pod.is_closed("tmp/a"));
+}
+
+/// Some runtimes mount images `noexec`.
+#[test]
+fn an_agent_that_cannot_be_executed_is_told_by_both_hooks() {
+    let mut pod = alone();
+    let agent = pod.path("podkey/bin/podkey-agent");
+    fs::remove_file(&agent).unwrap();
+    fs::write(&agent, "").unwrap();
+    pod.started().fails(&["cannot be executed", "noexec"]);
+    let step = pod.completed();
+    assert_eq!(step.code, 0);
+    assert!(
+        step.raw
+            .contains("::warning::podkey: the job's secrets were not cleared"),
+        "{}",
+        step.raw
+    );
 }

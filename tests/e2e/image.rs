@@ -71,13 +71,15 @@ fn a_command_starts_with_its_variables_and_no_copy_of_the_agent() {
     assert!(log.contains("podkey-agent") && log.contains("outcome.json"), "{log}");
 }
 
-/// A runner pod whose job reads everything: a file at an absolute place, one below `/podkey/secrets`, and a variable.
+/// A runner pod whose job reads everything: a file at an absolute place, which is in a directory below `/tmp`, one below
+/// `/podkey/secrets`, and a variable.
 fn alone(vault: &Vault<'_>, script: &str) -> Value {
-    let mut runner = runner(vault, script);
-    runner["spec"]["containers"] = json!([container("runner", script)]);
+    let script = script.replace("/tmp/password", "/tmp/deep/password");
+    let mut runner = runner(vault, &script);
+    runner["spec"]["containers"] = json!([container("runner", &script)]);
     let files = json!([
         {"secret": "web", "key": "password", "file": "deep/password", "as": "job"},
-        {"secret": "web", "key": "password", "file": "/tmp/password", "as": "job"},
+        {"secret": "web", "key": "password", "file": "/tmp/deep/password", "as": "job"},
     ]);
     let mut runner = vault.annotate(runner, &files);
     let annotations = &mut runner["metadata"]["annotations"];

@@ -49,7 +49,7 @@ pub(super) use self::status::{FileState, FileStatus, StatusFile};
 pub(super) use self::termination::write_termination_message;
 pub(super) use self::touch::touch;
 use crate::plan::{
-    BIN_DIR, Binary, FILES_DIR, MOUNTS_DIR, SECRETS_DIR, STATE_DIR, STATE_PLACE, TOKEN_FILE, VOLUME_DIR,
+    BIN_DIR, Binary, FILES_DIR, MOUNTS_DIR, PLAN_FILE, SECRETS_DIR, STATE_DIR, STATE_PLACE, TOKEN_FILE, VOLUME_DIR,
     directory_of_place,
 };
 
@@ -92,10 +92,14 @@ impl ContainerPaths {
         self.root.is_some()
     }
 
-    /// The directory with the plan and the outcome of `init`, in the containers that use the agent: mounted on its own where
-    /// the agent's image is mounted at [`BIN_DIR`], else that directory itself.
+    /// The directory with the plan and the outcome of `init`, in the containers that use the agent. [`BIN_DIR`] comes first, and no
+    /// container can write there: where `init` copied the agent, the state is beside it, and a job that is root could make a
+    /// directory with the name [`STATE_DIR`]. An image has no such files, and its pod has a read-only mount at [`STATE_DIR`].
     fn state_directory(&self) -> &'static str {
-        match self.at(STATE_DIR).is_dir() {
+        let is_copied = [PLAN_FILE, outcome::OUTCOME]
+            .into_iter()
+            .any(|name| self.at(BIN_DIR).join(name).symlink_metadata().is_ok());
+        match !is_copied && self.at(STATE_DIR).is_dir() {
             true => STATE_DIR,
             false => BIN_DIR,
         }

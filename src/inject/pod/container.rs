@@ -64,6 +64,8 @@ struct SecurityContext {
     run_as_user: Option<i64>,
     #[serde(default)]
     capabilities: Option<Capabilities>,
+    #[serde(default)]
+    read_only_root_filesystem: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -163,6 +165,12 @@ impl<'a> Container<'a> {
     /// The user that the container itself declares.
     pub(crate) fn run_as_user(&self) -> Option<i64> {
         self.security_context.as_ref()?.run_as_user
+    }
+
+    /// Whether nothing in the container can be written but mounted volumes.
+    pub(crate) fn has_read_only_root(&self) -> bool {
+        let context = self.security_context.as_ref();
+        context.is_some_and(|context| context.read_only_root_filesystem == Some(true))
     }
 
     /// Whether the container gives up `DAC_OVERRIDE`: its root then reads no files of other users.

@@ -48,6 +48,9 @@ pub(crate) struct Volume<'a> {
 pub(crate) struct EmptyDir<'a> {
     #[serde(borrow, default)]
     pub(crate) medium: Option<Text<'a>>,
+    /// Kubernetes 1.37, alpha: the permissions of the directory.
+    #[serde(default)]
+    pub(crate) mode: Option<IgnoredAny>,
 }
 
 /// A volume source with the field `readOnly`.
