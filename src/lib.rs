@@ -49,7 +49,8 @@
 //! 2. `inject::decide`: from a pod, its namespace and the operator's config to a decision, in one pure function: parse the
 //!    request, survey the pod, check, build the patch.
 //! 3. `webhook`: the HTTPS server around that function. `webhook/tls` keeps the serving certificate, from files or, through
-//!    `cluster`, self-managed. The decision about a pod calls no other server.
+//!    `cluster`, self-managed; `webhook/known_cluster` asks for the versions of the API server and the kubelets. The decision about
+//!    a pod calls no other server.
 //! 4. `cli`: the commands that people run. `cli/inject` makes the webhook's decision without the webhook; `cli/migrate` shows
 //!    what replaces vault-action in a workflow.
 //! 5. `agent`, `init`: plan → token file → login → reads → render all in memory → write all → revoke → exit. Then `hooks`: what a
