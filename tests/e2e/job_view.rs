@@ -125,29 +125,35 @@ fn no_token_of_the_pod_s_is_left_in_openbao() {
     assert_eq!(vault.tokens(), 1);
 }
 
-fn debug(pod: &Pod<'_>, name: &str, mounts: &Value) -> (u16, String) {
+fn debug(pod: &Pod<'_>, name: &str, fields: &Value) -> (u16, String) {
     let path = format!("{}/ephemeralcontainers", pod.path());
-    let container = json!({
-        "name": name, "image": settings().busybox, "command": ["true"], "volumeMounts": mounts,
-    });
+    let container = json!({"name": name, "image": settings().busybox, "command": ["true"]});
+    let container = merge(container, fields);
     let answer = cluster().call("PATCH", &path, &json!({"spec": {"ephemeralContainers": [container]}}));
     (answer.status, answer.message())
 }
 
 #[test]
-fn an_ephemeral_container_may_not_mount_podkey_s_volumes() {
+fn an_ephemeral_container_may_not_read_podkey_s_volumes() {
     let namespace = Namespace::new("ephemeral");
     let vault = Vault::new(&namespace);
     vault.put("web", &json!({"password": "s3cret"}));
     let pod = namespace.create(&runner(&vault, FOREVER));
     pod.running();
-    for volume in ["podkey-secrets", "podkey-token"] {
-        let (status, message) = debug(&pod, "spy", &json!([{"name": volume, "mountPath": "/spy"}]));
-        println!("{volume}: {status} {message}");
-        assert!((400..500).contains(&status), "{volume}: {status} {message}");
-        assert!(message.contains("podkey"), "{message}");
+    let mount = |volume: &str| json!({"volumeMounts": [{"name": volume, "mountPath": "/spy"}]});
+    // The kubelet reads a variable's file as root, without a mount.
+    let file = json!({"volumeName": "podkey-secrets", "path": "files/web.env", "key": "TOKEN"});
+    let variable = json!({"env": [{"name": "SPY", "valueFrom": {"fileKeyRef": file}}]});
+    for reads in [mount("podkey-secrets"), mount("podkey-token"), variable] {
+        let (status, message) = debug(&pod, "spy", &reads);
+        println!("{reads}: {status} {message}");
+        assert_eq!(status, 403, "{reads}: {message}");
+        assert!(
+            message.contains("podkey: an ephemeral container must not mount"),
+            "{message}"
+        );
     }
-    let (status, message) = debug(&pod, "plain", &json!([]));
+    let (status, message) = debug(&pod, "plain", &json!({}));
     assert_eq!(status, 200, "{message}");
 }
 

@@ -9,6 +9,7 @@ mod destinations;
 mod engines;
 mod env_delivery;
 mod exec;
+mod file_keys;
 mod hooks;
 mod image_volume;
 pub(crate) mod injected;
@@ -73,6 +74,9 @@ pub(crate) fn check<'s, 'c>(
     token_file::check(request, config, problems);
     names::check(survey, problems);
     mounts::check(survey, whole.map(|_| &*file_mounts), problems);
+    if whole.is_some() {
+        file_keys::check(survey, request, problems);
+    }
     let connection = connection::choose(request, config, problems);
     let login = connection.map(|connection| connection::login(request, connection, problems));
     readers::check(survey, problems);

@@ -59,10 +59,16 @@ impl<'s> KubeletVariable<'s> {
         }
     }
 
-    /// Whether an entry of the pod is this variable.
+    /// Whether the value of an entry of the pod is from where the kubelet takes this variable.
+    pub(crate) fn is_entry(&self, entry: &EnvVar<'_>) -> bool {
+        entry
+            .file_key()
+            .is_some_and(|file| file == self.value_from.file_key_ref)
+    }
+
+    /// Whether a container has this variable.
     pub(crate) fn is_in(&self, variables: &Variables<'_>) -> bool {
-        let present = variables.get(self.name).and_then(EnvVar::file_key);
-        present.is_some_and(|present| present == self.value_from.file_key_ref)
+        variables.get(self.name).is_some_and(|present| self.is_entry(present))
     }
 }
 

@@ -1,6 +1,7 @@
 //! A container of the pod: the fields that a decision depends on.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::fmt;
 
 use serde::Deserialize;
@@ -114,6 +115,19 @@ impl<'a> Container<'a> {
         self.env
             .as_ref()
             .map_or_else(Variables::new, |env| env.variables(wanted))
+    }
+
+    /// The first entry of `env` that is `wanted`, even if a later entry has the same name: a `$(NAME)` between the two refers to the
+    /// earlier.
+    pub(crate) fn first_variable(&self, wanted: impl Fn(&EnvVar<'a>) -> bool) -> Option<EnvVar<'a>> {
+        let first = RefCell::new(None);
+        self.variables(|var| {
+            if first.borrow().is_none() && wanted(var) {
+                first.replace(Some(var.clone()));
+            }
+            false
+        });
+        first.into_inner()
     }
 
     /// The words of the command. Empty if the image decides, or if the API server will refuse the command.

@@ -63,6 +63,8 @@ impl Guarded {
             file,
             "--show-only",
             "templates/guard.yaml",
+            "--show-only",
+            "templates/ephemeralcontainers.yaml",
         ];
         let manifests = helm(&template).unwrap();
         let (_, said) = run(
@@ -218,6 +220,9 @@ fn the_guard_sees_pods_of_vault_k8s_that_podkey_injects_and_no_others() {
             ("agent-inject-token", "true", true),
             ("agent-inject-token", "false", false),
             ("agent-inject-secret-web", " ", false),
+            ("agent-configmap", "my-agent", true),
+            ("agent-configmap", "0", true),
+            ("agent-configmap", " ", false),
             ("agent-inject-file-web", "web", false),
             ("agent-inject", "1", false),
         ] {
@@ -238,6 +243,56 @@ fn the_guard_sees_pods_of_vault_k8s_that_podkey_injects_and_no_others() {
                 refused,
                 "openbao.org/agent-inject: {own}"
             );
+        }
+    }
+}
+
+/// The kubelet reads the file of a `fileKeyRef` as root, for a container that mounts nothing.
+#[test]
+fn an_ephemeral_container_takes_no_secret_from_podkey_s_volumes() {
+    for version in VERSIONS {
+        let Some(guarded) = Guarded::on(version) else { return };
+        let path = "/api/v1/namespaces/apps/pods";
+        let volumes = ["podkey-env", "podkey-secrets", "own"].map(|name| json!({"name": name, "emptyDir": {}}));
+        let app = with_spec(pod("app", "true"), json!({"volumes": volumes}));
+        guarded
+            .api
+            .create(path, &merge(json!({"apiVersion": "v1", "kind": "Pod"}), &app));
+        let debug = |fields: Value| {
+            let container = merge(json!({"name": "debug", "image": "busybox"}), &fields);
+            let path = format!("{path}/app/ephemeralcontainers?dryRun=All");
+            guarded
+                .api
+                .call("PATCH", &path, &json!({"spec": {"ephemeralContainers": [container]}}))
+        };
+        let mount = |name: &str| debug(json!({"volumeMounts": [{"name": name, "mountPath": "/spy"}]}));
+        let variable = |volume: &str| {
+            let file = json!({"volumeName": volume, "path": "variables.env", "key": "TOKEN"});
+            debug(json!({"env": [{"name": "PLAIN", "value": "x"}, {"name": "SPY", "valueFrom": {"fileKeyRef": file}}]}))
+        };
+        let is_by_policy = |answer: &Answer| {
+            answer.status == 403
+                && answer
+                    .message()
+                    .contains("podkey: an ephemeral container must not mount")
+        };
+        wait(LIMIT, || is_by_policy(&mount("podkey-env")).then_some(())).expect("the policy comes into force");
+        for volume in ["podkey-env", "podkey-secrets"] {
+            assert!(is_by_policy(&mount(volume)), "{volume}");
+            let answer = variable(volume);
+            println!("{version}, {volume}: {} {}", answer.status, answer.message());
+            // The oldest API servers do not know the field, and refuse what is left of the variable.
+            assert!(!answer.is_success(), "{volume}: {}", answer.text);
+            assert_eq!(is_by_policy(&answer), version == NEWEST, "{volume}: {}", answer.text);
+        }
+        assert_eq!(variable("own").is_success(), version == NEWEST);
+        let field = json!({"env": [{"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]});
+        for (what, answer) in [
+            ("a volume of the author's", mount("own")),
+            ("a field", debug(field)),
+            ("nothing", debug(json!({}))),
+        ] {
+            assert!(answer.is_success(), "{what}: {}", answer.text);
         }
     }
 }
@@ -266,8 +321,8 @@ fn the_guard_looks_at_new_pods_alone() {
     .expect("the pod is gone");
 }
 
-/// All pods of the decision's golden cases: what podkey injects passes once it is injected and not before, and what podkey leaves
-/// alone passes as it is.
+/// All pods of the decision's golden cases: what podkey injects passes once it is injected and not before, what podkey denies does not
+/// pass, and what podkey leaves alone passes as it is.
 #[test]
 fn the_guard_agrees_with_the_webhook_on_every_golden_case() {
     for version in VERSIONS {
@@ -306,6 +361,9 @@ fn the_guard_agrees_with_the_webhook_on_every_golden_case() {
                     assert!(after.is_success(), "{name}, injected: {}", after.text);
                     *seen.entry("injected").or_default() += 1;
                 }
+            } else if case.join("denied.txt").exists() && is_pod(&before) && !is_injected(&pod) {
+                assert!(is_refusal(&before), "{name}: not refused: {}", before.text);
+                *seen.entry("denied").or_default() += 1;
             } else if case.join("ignored").exists() && is_pod(&before) {
                 assert!(before.is_success(), "{name}: {}", before.text);
                 *seen.entry("left alone").or_default() += 1;
@@ -313,7 +371,7 @@ fn the_guard_agrees_with_the_webhook_on_every_golden_case() {
         }
         println!("{seen:?}");
         assert!(
-            seen["asks"] > 100 && seen["injected"] > 100 && seen["left alone"] > 8,
+            seen["asks"] > 100 && seen["injected"] > 100 && seen["denied"] > 100 && seen["left alone"] > 8,
             "{seen:?}"
         );
     }
