@@ -5,7 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::time::{Instant as Timer, sleep};
 
 use super::client_token::{REQUEST, grant, revoke_at_end};
-use super::restart::{PlannedRestarts, RestartBegun};
+use super::planned_restarts::PlannedRestarts;
+use super::restart::RestartBegun;
 use super::state::{Sidecar, TrackedSecret};
 use crate::agent::handover::boot_time;
 use crate::agent::token_file;

@@ -7,7 +7,7 @@ use super::answer::{CombinedSecret, ServerAnswer};
 use super::client_token::{REQUEST, grant, revoke_at_end};
 use super::failures::FailureLog;
 use super::on_change::Actions;
-use super::restart::PlannedRestarts;
+use super::planned_restarts::PlannedRestarts;
 use super::state::{FileOrigin, KubeletFile, Sidecar, TrackedFile, TrackedSecret};
 use crate::agent::Runtime;
 use crate::agent::delivery::{FileOrder, Order};

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::answer::CombinedSecret;
 use super::failures::FailureLog;
 use super::on_change::Actions;
-use super::restart::PlannedRestarts;
+use super::planned_restarts::PlannedRestarts;
 use crate::agent::Runtime;
 use crate::agent::delivery::{EnvOrder, FileOrder, Order};
 use crate::agent::validity::Validity;
