@@ -40,8 +40,8 @@ exit_codes! {
         "the pod is not set up as podkey's webhook sets pods up: the command line, the plan, the service-account token, a container's user, or a command or hook to start",
         "is the image of the same release as the webhook? is `podkey-token` mounted? The message names the part that is wrong";
     BadData = 65, "data",
-        "the secret's data cannot be used: it does not decode, has names that the format cannot write, or is not what a template's function takes; or a template makes too much",
-        "the field in Vault, `decode`, `format`; the line and column of the template";
+        "the secret's data cannot be used: it does not decode, has names that the format cannot write, is not what a template's function takes, or does not fit into a variable that the kubelet sets; or a template makes too much",
+        "the field in Vault, `decode`, `format`; the line and column of the template; `env-delivery`";
     NotFound = 66, "not-found",
         "not found: path, version, key, or a field of a template; a field that is null; a `version` where there are none",
         "the path (KV v2 needs `/data/`); the message names the form where the server reports it";

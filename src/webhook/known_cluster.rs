@@ -101,7 +101,7 @@ impl KnownCluster {
             version = text(config.api_server_version),
             oldest = text(config.kubernetes_version),
             restart_all_containers = config.restart_all_containers,
-            "kubernetes, as podkey knows it (kubernetesVersion and restartAllContainers in the config replace it)"
+            "what podkey knows of the cluster (kubernetesVersion and restartAllContainers in the config replace it)"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The restarts of the pod's containers (`on-change: restart`) in the sidecar's memory, and in notes for the sidecar after a restart.
+//! The restarts of the pod's containers that the sidecar has planned and made, with notes for the sidecar after a restart.
 
 use std::time::Duration;
 
@@ -100,13 +100,13 @@ impl PlannedRestarts {
         self.write().inspect_err(|_| self.restarts = before)
     }
 
-    /// Looks again later. The reason is logged once.
+    /// Looks at a restart that is due again later, and logs why it has not happened, once.
     pub(super) fn put_off(&mut self, now: Duration, reason: String) {
         self.look_again = now + LOOK_AGAIN;
         if self.obstacle.as_ref() != Some(&reason) {
             tracing::warn!(
                 reason,
-                "secrets have changed, but the containers do not restart yet: podkey-init could not deliver all secrets"
+                "secrets have changed, but the containers do not restart yet: podkey tries again"
             );
             self.obstacle = Some(reason);
         }

@@ -59,7 +59,7 @@ fn check_word(
     }
     let needed = KubernetesVersion::FILE_KEY_REF;
     if delivery == EnvDelivery::Kubelet
-        && let Some(version) = config.kubernetes_version.filter(|version| *version < needed)
+        && let Some(version) = config.older_than(needed)
     {
         problems.push_for_operator(
             ENV_DELIVERY,

@@ -10,7 +10,7 @@ use crate::plan::Binary;
 /// Reports a cluster that is too old. (The API server would drop the field, and the message about the volume would tell nobody why.)
 pub(super) fn check(survey: &Survey<'_>, config: &Config, problems: &mut Problems) {
     let needed = KubernetesVersion::IMAGE_VOLUMES;
-    let older = config.kubernetes_version.filter(|version| *version < needed);
+    let older = config.older_than(needed);
     if let (Binary::ImageVolume, Some(version)) = (survey.binary, older) {
         problems.push_for_operator(
             "spec.volumes",

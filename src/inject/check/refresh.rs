@@ -89,8 +89,7 @@ fn check_restart(survey: &Survey<'_>, config: &Config, problems: &mut Problems) 
 /// Older versions of Kubernetes have no sidecars. A version that is not known is taken as new enough.
 fn check_version(config: &Config, request: &InjectionRequest, problems: &mut Problems) {
     let needed = KubernetesVersion::NATIVE_SIDECARS;
-    let version = config.kubernetes_version.or(config.api_server_version);
-    let Some(version) = version.filter(|version| *version < needed) else {
+    let Some(version) = config.older_than(needed) else {
         return;
     };
     let (what, instead) = match request.vault_k8s {

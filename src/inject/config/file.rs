@@ -122,6 +122,12 @@ impl Config {
         }
     }
 
+    /// Whether the cluster, or a part of it, is known to be older than `needed`: that version. What is not known counts as new enough.
+    pub(crate) fn older_than(&self, needed: KubernetesVersion) -> Option<KubernetesVersion> {
+        let known = self.kubernetes_version.or(self.api_server_version);
+        known.filter(|version| *version < needed)
+    }
+
     /// Whether the file says of the cluster all that podkey would ask the API server.
     pub(crate) fn knows_cluster(&self) -> bool {
         self.kubernetes_version.is_some() && self.restart_all_containers.is_some()

@@ -285,36 +285,7 @@ fn can_work_without_init(plan: &Plan) -> bool {
 pub(crate) fn plan(plan: &Plan) -> impl Iterator<Item = Violation> {
     let job_env = || plan.job.iter().flat_map(|job| &job.env);
     let has_variables = !plan.env.is_empty() || job_env().next().is_some();
-    let job_reads = plan.job.as_ref().is_some_and(|job| job.reads());
-    let job_login = plan.job.as_ref().is_some_and(|job| job.login.is_some());
     let files = plan.destinations().count();
-    let whole = [
-        (files == 0 && !has_variables, Subject::Plan, Rule::NothingToDeliver),
-        (
-            plan.exec && (plan.env.is_empty() || plan.job.is_some()),
-            Subject::Exec,
-            Rule::NothingToStart,
-        ),
-        (
-            plan.kubelet_env && (plan.env.is_empty() || plan.job.is_some()),
-            Subject::KubeletEnv,
-            Rule::NothingForKubelet,
-        ),
-        (
-            plan.init_logs_in() && plan.login.is_none(),
-            Subject::Login,
-            Rule::InitNeedsLogin,
-        ),
-        (job_reads && !job_login, Subject::JobLogin, Rule::JobNeedsLogin),
-        (
-            plan.hooks_alone && !(job_reads && can_work_without_init(plan)),
-            Subject::Plan,
-            Rule::NeedsInit,
-        ),
-    ];
-    let whole = whole
-        .into_iter()
-        .filter_map(|(broken, subject, rule)| broken.then_some(subject.breaks(rule)));
     let counts = [
         count(Subject::Plan, files),
         count(Subject::Env, plan.env.len()),
@@ -327,16 +298,6 @@ pub(crate) fn plan(plan: &Plan) -> impl Iterator<Item = Violation> {
         ..
     } = &plan.connection;
     let insecure = connection(address.is_tls(), *allow_insecure_http);
-    let of_files = plan.files.iter().enumerate();
-    let of_files = of_files.flat_map(|(index, planned)| {
-        let requests = planned.requests().iter().map(|request| request.shape(ReadBy::Init));
-        file(index, planned.shape(ReadBy::Init), requests)
-    });
-    let of_job_files = (plan.files.len()..).zip(plan.job.iter().flat_map(|job| &job.files));
-    let of_job_files = of_job_files.flat_map(|(index, planned)| {
-        let requests = planned.requests().iter().map(|request| request.shape(ReadBy::Job));
-        file(index, planned.shape(ReadBy::Job), requests)
-    });
     let env = plan.env.iter().enumerate();
     let env = env.filter_map(|(index, env)| Some(Subject::EnvEntry(index).breaks(secret(&env.secret)?)));
     let for_kubelet = plan.env.iter().filter(|_| plan.kubelet_env);
@@ -361,18 +322,68 @@ pub(crate) fn plan(plan: &Plan) -> impl Iterator<Item = Violation> {
     counts
         .into_iter()
         .flatten()
-        .chain(whole)
+        .chain(whole(plan))
         .chain(token_file)
         .chain(in_directory)
         .chain(insecure.map(|rule| Subject::Connection.breaks(rule)))
-        .chain(of_files)
-        .chain(of_job_files)
+        .chain(files_of(plan))
         .chain(env)
         .chain(job_env)
         .chain(refresh(plan.refresh_shape()))
         .chain(destinations(plan.destinations()))
         .chain(variables.into_iter().flatten())
         .chain(copies)
+}
+
+/// The broken rules about the plan as a whole: whether there is anything to do, and whether everything has who does it.
+fn whole(plan: &Plan) -> impl Iterator<Item = Violation> + use<> {
+    let job_env = plan.job.iter().flat_map(|job| &job.env);
+    let has_variables = !plan.env.is_empty() || job_env.count() > 0;
+    let job_reads = plan.job.as_ref().is_some_and(|job| job.reads());
+    let job_login = plan.job.as_ref().is_some_and(|job| job.login.is_some());
+    let files = plan.destinations().count();
+    let rules = [
+        (files == 0 && !has_variables, Subject::Plan, Rule::NothingToDeliver),
+        (
+            plan.exec && (plan.env.is_empty() || plan.job.is_some()),
+            Subject::Exec,
+            Rule::NothingToStart,
+        ),
+        (
+            plan.kubelet_env && (plan.env.is_empty() || plan.job.is_some()),
+            Subject::KubeletEnv,
+            Rule::NothingForKubelet,
+        ),
+        (
+            plan.init_logs_in() && plan.login.is_none(),
+            Subject::Login,
+            Rule::InitNeedsLogin,
+        ),
+        (job_reads && !job_login, Subject::JobLogin, Rule::JobNeedsLogin),
+        (
+            plan.hooks_alone && !(job_reads && can_work_without_init(plan)),
+            Subject::Plan,
+            Rule::NeedsInit,
+        ),
+    ];
+    rules
+        .into_iter()
+        .filter_map(|(broken, subject, rule)| broken.then_some(subject.breaks(rule)))
+}
+
+/// The broken rules about each file: those of `init` first, then those of the job.
+fn files_of(plan: &Plan) -> impl Iterator<Item = Violation> {
+    let of_files = plan.files.iter().enumerate();
+    let of_files = of_files.flat_map(|(index, planned)| {
+        let requests = planned.requests().iter().map(|request| request.shape(ReadBy::Init));
+        file(index, planned.shape(ReadBy::Init), requests)
+    });
+    let of_job_files = (plan.files.len()..).zip(plan.job.iter().flat_map(|job| &job.files));
+    let of_job_files = of_job_files.flat_map(|(index, planned)| {
+        let requests = planned.requests().iter().map(|request| request.shape(ReadBy::Job));
+        file(index, planned.shape(ReadBy::Job), requests)
+    });
+    of_files.chain(of_job_files)
 }
 
 impl Plan {
