@@ -28,7 +28,10 @@ struct Work {
 
 /// The work of reading a pod, deciding, and writing the refusal's text.
 fn work(pod: &str) -> (Work, String) {
-    let config = config();
+    work_with(pod, config())
+}
+
+fn work_with(pod: &str, config: &Config) -> (Work, String) {
     let before = COUNTING.stats();
     let answer = match Pod::parse(pod) {
         Err(error) => error.to_string(),
@@ -249,4 +252,38 @@ fn names_of_containers_are_not_all_compared_with_each_other() {
     let pod = json!({"metadata": {"annotations": {"podkey.dev/containers": "nn"}}, "spec": bomb});
     let (work, _) = self::work(&asking(pod, Asks::Once, false));
     assert!(work.bytes < 1_000_000, "{work:?}");
+}
+
+/// Each mount once parsed the command of its container again, and the variables, to know who sets the variables.
+#[test]
+fn the_mounts_of_a_container_do_not_multiply_with_its_command_and_variables() {
+    let _alone = ONE_AT_A_TIME.lock();
+    let config = Config::parse(&format!("kubernetesVersion: '1.37'{CONFIG}"), |_| Err(String::new())).unwrap();
+    let command: Value = (0..20_000).map(|n| format!("{n}")).collect();
+    // A name that JSON escapes is a text of its own in memory, each time.
+    let env: Value = (0..4_000)
+        .map(|n| json!({"name": format!("\\{n}"), "value": "x"}))
+        .collect();
+    for volume in ["podkey-bin", "podkey-secrets", "data"] {
+        let with_mounts = |count| {
+            let mounts: Value = (0..count)
+                .map(|n| json!({"name": volume, "mountPath": format!("/m/{n}"), "readOnly": true}))
+                .collect();
+            let web = json!({"name": "web", "command": command, "env": env, "volumeMounts": mounts});
+            let init = json!([{"name": "podkey-init"}]);
+            let pod = json!({"metadata": {}, "spec": {"containers": [web], "initContainers": init}});
+            let (work, answer) = work_with(&asking(pod, Asks::Once, false), &config);
+            assert!(
+                answer.contains("podkey-init is there") || answer.contains("remove the mount"),
+                "{answer}"
+            );
+            work
+        };
+        let (few, many) = (with_mounts(10), with_mounts(2_000));
+        assert!(
+            many.allocations < 2 * few.allocations + 256 * 20,
+            "{volume}: {few:?}, {many:?}"
+        );
+        assert!(many.bytes < 2 * few.bytes, "{volume}: {few:?}, {many:?}");
+    }
 }

@@ -26,7 +26,7 @@ connections:
 ";
 
 fn config() -> Config {
-    Config::parse(CONFIG, |_| Err(String::new())).unwrap()
+    config_of("1.37")
 }
 
 /// The same where Kubernetes is of this version.
@@ -175,7 +175,7 @@ fn container(name: &'static str) -> BoxedStrategy<Value> {
         prop_oneof![
             40 => field("command", vec(strings(&["/app", "$(A)", "--", "exec", ""]), 1..=3).prop_map(Value::from)),
             1 => field("command", prop_oneof![Just(json!(EXEC)), anything()]),
-            1 => Just(Vec::new()),
+            6 => Just(Vec::new()),
         ]
         .boxed(),
         maybe("args", list(strings(&["-c", "exec", "--"]), 2)),
@@ -568,7 +568,25 @@ fn check(pod: &Value) -> Result<bool, TestCaseError> {
         Decision::Deny(problems) => return Err(TestCaseError::fail(format!("denied the second time: {problems}"))),
         Decision::Ignore(_) => return Err(TestCaseError::fail("ignored the second time")),
     }
+    another_webhook_may_add_a_container(&patched, &config)?;
     Ok(true)
+}
+
+/// The plan of podkey's first visit once no longer fitted the pod, and the author was told to remove podkey-init from the template.
+fn another_webhook_may_add_a_container(patched: &Value, config: &Config) -> TestCaseResult {
+    for container in [
+        json!({"name": "added", "command": ["/added"]}),
+        json!({"name": "added"}),
+    ] {
+        let mut pod = patched.clone();
+        pod["spec"]["containers"].as_array_mut().unwrap().push(container);
+        let pod = pod.to_string();
+        if let Decision::Deny(problems) = decide(&Pod::parse(&pod).unwrap(), "ns", config) {
+            let problems = problems.to_string();
+            prop_assert!(!problems.contains("another plan"), "{problems}");
+        }
+    }
+    Ok(())
 }
 
 fn items<'a>(value: &'a Value, name: &str) -> &'a [Value] {
@@ -763,7 +781,8 @@ fn no_kubernetes_without_native_sidecars_gets_one(pod: &str, patch: &str) -> Tes
         ),
         Err(why) => prop_assert!(
             patch.contains("podkey-sidecar") && why.contains("needs Kubernetes 1.29")
-                || patch.contains("fileKeyRef") && why.contains("needs Kubernetes 1.35"),
+                || patch.contains("fileKeyRef")
+                    && (why.contains("needs Kubernetes 1.35") || why.contains("needs the command of")),
             "{why}"
         ),
     }

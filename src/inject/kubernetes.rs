@@ -23,6 +23,9 @@ impl KubernetesVersion {
     /// Older kubelets drop the field and set an empty variable.
     pub(crate) const FILE_KEY_REF: Self = Self { major: 1, minor: 35 };
 
+    /// The first version whose kubelets can restart all containers of a pod in place, if their feature gate is on (KEP-5532).
+    pub(crate) const RESTART_ALL_CONTAINERS: Self = Self { major: 1, minor: 35 };
+
     /// The first version in which the volume of an image is generally available.
     /// <https://kubernetes.io/docs/concepts/storage/volumes/#image>
     pub(crate) const IMAGE_VOLUMES: Self = Self { major: 1, minor: 36 };

@@ -198,8 +198,8 @@ mod tests {
         let without = "restartAllContainers: false\n";
         assert_eq!(learnt(without, &[VERSION, NODES]).await, facts("1.37", "1.36", false));
         // No call.
-        let both = "kubernetesVersion: '1.28'\nrestartAllContainers: true\n";
-        assert_eq!(learnt(both, &[]).await, facts("1.28", "1.28", true));
+        let both = "kubernetesVersion: '1.36'\nrestartAllContainers: true\n";
+        assert_eq!(learnt(both, &[]).await, facts("1.36", "1.36", true));
         assert_eq!(
             learnt("", &[VERSION, FORBIDDEN]).await,
             (Some("1.37".to_owned()), None, None)
@@ -207,6 +207,20 @@ mod tests {
         assert_eq!(learnt("", &[FORBIDDEN]).await, (None, None, None));
         let alone = KnownCluster::learn(file(""), None).await;
         assert_eq!(known(&alone.config().load()), (None, None, None));
+    }
+
+    /// The config's word once counted more than a version that knows no such restart, and the sidecar restarted alone.
+    #[tokio::test]
+    async fn no_word_of_the_config_makes_an_old_kubelet_restart_all_containers() {
+        const OLD: (&str, &str) = ("200 OK", r#"{"gitVersion":"v1.34.0"}"#);
+        let restarts = async |replies: &'static [(&str, &str)]| {
+            let cluster = Some(Arc::new(answering(replies).await));
+            let config = file("restartAllContainers: true\n");
+            let learnt = KnownCluster::learn(config, cluster).await;
+            learnt.config().load().restart_all_containers
+        };
+        assert_eq!(restarts(&[OLD, FORBIDDEN]).await, None);
+        assert_eq!(restarts(&[VERSION, FORBIDDEN]).await, Some(true));
     }
 
     #[tokio::test]

@@ -107,6 +107,37 @@ fn a_pod_that_starts_again_for_another_reason_does_not_restart_once_more() {
     sidecar.stop();
 }
 
+/// The kubelet of an older node ignores the rule: the change was lost, and the containers kept the old values for ever.
+#[test]
+fn a_sidecar_that_restarts_alone_says_so_and_waits_for_the_pause() {
+    let bao = bao();
+    let secret = "arc-runners/data/restart-alone";
+    let agent = pod(bao, &[secret]);
+    let sidecar = agent.sidecar();
+    sidecar.until_said("with the client token of podkey-init");
+    put(bao, secret, "canary-second");
+    sidecar.ended_with(RESTART);
+    assert_eq!(noted(&agent)["begun"], true);
+
+    let mut sidecar = agent.sidecar();
+    sidecar.until_said("the kubelet restarted podkey-sidecar alone");
+    agent.until("the restart waits", |agent| {
+        let noted = noted(agent);
+        noted["pending"] == true && noted["begun"] == false
+    });
+    assert!(sidecar.runs());
+    sidecar.kill();
+    after_the_pause(&agent);
+    agent.sidecar().ended_with(RESTART);
+
+    // Now the kubelet restarts all containers.
+    agent.run().expect(0, &["delivered 1 file"]);
+    let sidecar = agent.sidecar();
+    agent.until("the note is gone", |agent| noted(agent)["begun"] == false);
+    assert_eq!(noted(&agent)["pending"], false);
+    sidecar.stop();
+}
+
 #[test]
 fn no_restart_while_init_could_not_deliver_every_secret() {
     let bao = bao();

@@ -16,6 +16,7 @@
 //! | `kubelet_env` | the kubelet's file of variables, written after a swap |
 //! | `status` | `.status.json`, and log lines about the state of files |
 //! | `on_change` | informs the app after a swap |
+//! | `planned_restarts` | the restarts of the containers, and the notes about them |
 //! | `restart` | ends the sidecar after a swap, so that all containers restart |
 
 mod answer;

@@ -20,6 +20,9 @@ struct Notes {
     last: Option<Duration>,
     /// A change waits for a restart.
     pending: bool,
+    /// The sidecar ended for a restart. `podkey-init` comes next, unless the kubelet restarts the sidecar alone.
+    #[serde(default)]
+    begun: bool,
 }
 
 /// The restarts of this pod's containers.
@@ -46,18 +49,24 @@ impl PlannedRestarts {
             );
             Notes {
                 last: Some(now),
-                pending: false,
+                ..Notes::default()
             }
         });
-        let pending = notes.pending && !after_init;
+        if notes.begun && !after_init {
+            tracing::error!(
+                "the containers did not restart for the changed secrets: the kubelet restarted podkey-sidecar alone, so this node cannot \
+                 restart all containers of a pod in place (feature gate RestartAllContainersOnContainerExits)"
+            );
+        }
+        let pending = (notes.pending || notes.begun) && !after_init;
         let resumed = Self {
             restarts: Restarts::new(now, refresh.interval.duration(), notes.last, pending),
             paths: paths.clone(),
             look_again: Duration::ZERO,
             obstacle: None,
         };
-        if notes.pending != pending
-            && let Err(failure) = resumed.write()
+        if (notes.pending, notes.begun) != (pending, false)
+            && let Err(failure) = resumed.write(false)
         {
             tracing::warn!(
                 reason = failure.message,
@@ -72,7 +81,7 @@ impl PlannedRestarts {
         if !self.restarts.changed() {
             return;
         }
-        if let Err(failure) = self.write() {
+        if let Err(failure) = self.write(false) {
             tracing::warn!(
                 reason = failure.message,
                 "the notes about restarts could not be written"
@@ -97,7 +106,7 @@ impl PlannedRestarts {
     pub(super) fn begin(&mut self, now: Duration) -> Result<(), VolumeError> {
         let before = self.restarts;
         self.restarts.restarted(now);
-        self.write().inspect_err(|_| self.restarts = before)
+        self.write(true).inspect_err(|_| self.restarts = before)
     }
 
     /// Looks at a restart that is due again later, and logs why it has not happened, once.
@@ -112,10 +121,12 @@ impl PlannedRestarts {
         }
     }
 
-    fn write(&self) -> Result<(), VolumeError> {
+    /// `begun`: the sidecar ends for a restart.
+    fn write(&self, begun: bool) -> Result<(), VolumeError> {
         let notes = Notes {
             last: self.restarts.last(),
             pending: self.restarts.due().is_some(),
+            begun,
         };
         let json = serde_json::to_vec(&notes).map_err(|_| VolumeError::new("cannot write the notes", ""))?;
         handover::write_restarts(&self.paths, &json)

@@ -2,6 +2,7 @@
 //! of a job sees. Only the image and the server know for sure, so podkey does not refuse the pod.
 
 use crate::inject::check::{env_delivery, token_file};
+use crate::inject::pod::Variables;
 use crate::inject::pod::runner::{CONTAINER_HOOK_TEMPLATE, CONTAINER_HOOKS, REQUIRE_JOB_CONTAINER};
 use crate::inject::problem::Warnings;
 use crate::inject::request::InjectionRequest;
@@ -36,14 +37,11 @@ fn jobs_in_other_pods(survey: &Survey<'_>, request: &InjectionRequest) -> Option
     let env = readers.find_map(|reader| {
         let names = [CONTAINER_HOOKS, REQUIRE_JOB_CONTAINER, CONTAINER_HOOK_TEMPLATE];
         let env = reader.container.variables(|var| names.contains(&&*var.name));
-        // To the runner, an empty variable is none.
-        env.get(CONTAINER_HOOKS)
-            .is_some_and(|var| !var.is_exactly(""))
-            .then_some(env)
+        is_set(&env, CONTAINER_HOOKS).then_some(env)
     })?;
     let lacks_files = !request.files.is_empty() && !request.job_temp || request.has_variables() && !request.exports();
     // The template's pod may have annotations of its own: an author who names the runner's container wants files there, too.
-    let is_meant = env.contains_key(CONTAINER_HOOK_TEMPLATE) && request.containers.is_some();
+    let is_meant = is_set(&env, CONTAINER_HOOK_TEMPLATE) && request.containers.is_some();
     let lacks_variables = request.has_variables() && request.exports() && !survey.job_hooks.are_on();
     let (lacking, remedy) = match (lacks_files && !is_meant, lacks_variables) {
         (true, _) => ("files", format!("annotate {CONTAINER_HOOK_TEMPLATE}'s pod")),
@@ -57,6 +55,11 @@ fn jobs_in_other_pods(survey: &Survey<'_>, request: &InjectionRequest) -> Option
     Some(format!(
         "podkey: {which} run in other pods, without the {lacking}: {remedy}"
     ))
+}
+
+/// Whether the runner gets a value. To the runner, an empty variable is none.
+fn is_set(variables: &Variables<'_>, name: &str) -> bool {
+    variables.get(name).is_some_and(|var| !var.is_exactly(""))
 }
 
 /// The kubelet maps this many users into a pod of its own users, unless its `userNamespaces.idsPerPod` says more.

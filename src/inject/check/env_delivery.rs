@@ -2,7 +2,7 @@
 //! where it sets them.
 
 use crate::inject::check::exec;
-use crate::inject::config::Config;
+use crate::inject::config::{CONFIG, Config};
 use crate::inject::kubernetes::KubernetesVersion;
 use crate::inject::parts::additions::kubelet_variables;
 use crate::inject::pod::Variables;
@@ -36,7 +36,7 @@ fn check_word(
     if !request.has_variables() {
         problems.push(
             ENV_DELIVERY,
-            format!("is about the variables of {ENV}, which the pod does not have: remove one, or add the other"),
+            format!("needs {ENV}, which the pod does not have: add {ENV}, or remove {ENV_DELIVERY}"),
         );
     } else if !request.exports() {
         problems.push(
@@ -57,18 +57,29 @@ fn check_word(
             ),
         );
     }
-    let needed = KubernetesVersion::FILE_KEY_REF;
-    if delivery == EnvDelivery::Kubelet
-        && let Some(version) = config.older_than(needed)
-    {
-        problems.push_for_operator(
-            ENV_DELIVERY,
-            format!(
-                "is \"kubelet\", which needs Kubernetes {needed} or later on the API server and every node, and this is {version}: \
-                 write \"exec\", and the container's `command`"
-            ),
-        );
+    if delivery == EnvDelivery::Kubelet {
+        check_version(config, problems);
     }
+}
+
+/// A kubelet that is older sets empty variables without a word, so a version that is not known counts as too old.
+fn check_version(config: &Config, problems: &mut Problems) {
+    let needed = KubernetesVersion::FILE_KEY_REF;
+    let why = match (config.older_than(needed), config.kubernetes_version) {
+        (Some(version), _) => format!("this cluster has {version}: write"),
+        (None, None) => format!(
+            "podkey does not know the versions of this cluster: ask the operator to write {}, or write",
+            CONFIG.kubernetes_version.key
+        ),
+        (None, Some(_)) => return,
+    };
+    problems.push_for_operator(
+        ENV_DELIVERY,
+        format!(
+            "is \"kubelet\", which needs Kubernetes {needed} or later on the API server and every node, and {why} \"exec\", and the \
+             container's `command`"
+        ),
+    );
 }
 
 /// The warning of a job whose steps inherit variables that the kubelet sets. Only job hooks mask.

@@ -4,7 +4,6 @@ use crate::inject::config::Config;
 use crate::inject::kubernetes::KubernetesVersion;
 use crate::inject::problem::Problems;
 use crate::inject::survey::Survey;
-use crate::inject::words::names::BIN_VOLUME;
 use crate::plan::Binary;
 
 /// Reports a cluster that is too old. (The API server would drop the field, and the message about the volume would tell nobody why.)
@@ -15,8 +14,8 @@ pub(super) fn check(survey: &Survey<'_>, config: &Config, problems: &mut Problem
         problems.push_for_operator(
             "spec.volumes",
             format!(
-                "{BIN_VOLUME} is to be an image, which needs Kubernetes {needed} or later, and this is {version}: ask the operator to \
-                 write agent.binary: copy"
+                "the operator's agent.binary: imageVolume needs Kubernetes {needed} or later, and this cluster has {version}: ask the \
+                 operator to write agent.binary: copy"
             ),
         );
     }

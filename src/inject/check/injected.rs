@@ -4,14 +4,13 @@
 use crate::inject::config::ConnectionConfig;
 use crate::inject::parts::plan::PodPlan;
 use crate::inject::parts::volumes;
-use crate::inject::pod::Container;
 use crate::inject::problem::Problems;
 use crate::inject::request::Freshness;
 use crate::inject::request::InjectionRequest;
-use crate::inject::survey::{PresentInit, Survey};
+use crate::inject::survey::{self, PresentInit, Survey};
 use crate::inject::words::keys::PLAN;
 use crate::inject::words::names::{CONTAINERS, INIT_CONTAINER, SIDECAR};
-use crate::plan::{MAX_PLAN_BYTES, Mode, PLAN_ENV, Plan};
+use crate::plan::{MAX_PLAN_BYTES, Mode, Plan};
 
 /// Whether the pod has podkey's parts already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +33,12 @@ pub(super) fn check(
 ) -> InjectedState {
     let (text, place, part) = match (survey.podkey_init, survey.present_plan) {
         (None, None) => return InjectedState::New,
-        (Some(init), _) => (plan_text(init.container), "spec.initContainers", INIT_CONTAINER),
-        (None, Some(text)) => (bounded(text), "metadata.annotations", PLAN),
+        (Some(init), _) => (init.plan_text(), "spec.initContainers", INIT_CONTAINER),
+        // Without `podkey-init` nothing but job hooks would carry out a plan.
+        (None, Some(text)) => {
+            let is_possible = plan.hooks_alone && text.len() <= MAX_PLAN_BYTES;
+            (is_possible.then(|| text.to_owned()), "metadata.annotations", PLAN)
+        }
     };
     let is_sidecar = survey
         .podkey_init
@@ -111,7 +114,7 @@ fn check_sidecar(survey: &Survey<'_>, init: PresentInit<'_>, restarts: bool, pro
              that field, or {}",
             remove(&CONTAINERS)
         ),
-        Some((_, sidecar)) if plan_text(sidecar) != plan_text(init.container) => {
+        Some((_, sidecar)) if survey::plan_text(sidecar) != init.plan_text() => {
             format!(
                 "{SIDECAR} is there, but with another plan than {INIT_CONTAINER} has: {}",
                 remove(&CONTAINERS)
@@ -125,17 +128,6 @@ fn check_sidecar(survey: &Survey<'_>, init: PresentInit<'_>, restarts: bool, pro
 /// What the author should do about containers that are not as podkey would make them.
 fn remove(containers: &[&str]) -> String {
     format!("remove {} from the template", containers.join(" and "))
-}
-
-/// The text of the plan that a container carries.
-fn plan_text(container: &Container<'_>) -> Option<String> {
-    let env = container.variables(|var| var.name == PLAN_ENV);
-    bounded(env.get(PLAN_ENV)?.value.as_deref()?)
-}
-
-/// The text of a plan. None: the text is too long for a plan of podkey's, and is not parsed.
-fn bounded(text: &str) -> Option<String> {
-    (text.len() <= MAX_PLAN_BYTES).then(|| text.to_owned())
 }
 
 /// The modes in the plan that the pod carries. None: the pod carries another plan. A mode that the author left to podkey

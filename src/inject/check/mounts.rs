@@ -23,8 +23,9 @@ pub(super) fn check(survey: &Survey<'_>, file_mounts: Option<&[AddedMount<'_>]>,
         made.as_ref().is_none_or(|made| made.contains(&place))
     };
     for container in survey.pod.authors_containers() {
+        let uses_agent = survey.agent_use_of(container) != AgentUse::None;
         for mount in container.volume_mounts.iter().flatten() {
-            if let Some(wrong) = wrong_mount(survey, container, mount, &is_made) {
+            if let Some(wrong) = wrong_mount(survey, container, uses_agent, mount, &is_made) {
                 problems.push_with(|| {
                     let (container, volume) = (quoted(&container.name), &mount.name);
                     let why = wrong.words(mount);
@@ -55,10 +56,10 @@ enum WrongMount {
 fn wrong_mount(
     survey: &Survey<'_>,
     container: &Container<'_>,
+    uses_agent: bool,
     mount: &VolumeMount<'_>,
     is_made: &impl Fn(&VolumeMount<'_>) -> bool,
 ) -> Option<WrongMount> {
-    let uses_agent = survey.agent_use_of(container) != AgentUse::None;
     match &*mount.name {
         TOKEN_VOLUME | HANDOVER_VOLUME | ENV_VOLUME => Some(WrongMount::PodkeysOwn),
         SECRETS_VOLUME if survey.binary == Binary::ImageVolume && uses_agent && is_state(mount) => None,

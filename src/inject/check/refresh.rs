@@ -59,15 +59,20 @@ fn check_restart(survey: &Survey<'_>, config: &Config, problems: &mut Problems) 
     let action = quoted(&OnChange::Restart.to_string());
     if config.restart_all_containers != Some(true) {
         let key = CONFIG.restart_all_containers.key;
-        let why = match config.restart_all_containers {
-            Some(_) => "and not all of this cluster's can",
-            None => "and podkey does not know whether this cluster's can",
+        let older = config.older_than(KubernetesVersion::RESTART_ALL_CONTAINERS);
+        let why = match (older, config.restart_all_containers) {
+            (Some(version), _) => format!("this cluster has {version}: ask the operator to upgrade it"),
+            (None, Some(_)) => format!(
+                "not every node of this cluster can: ask the operator to upgrade the nodes, or to write {key}: true"
+            ),
+            (None, None) => format!(
+                "podkey does not know whether the nodes of this cluster can: ask the operator to write {key}: true, if they can"
+            ),
         };
         problems.push_for_operator(
             ON_CHANGE,
             format!(
-                "{action} needs kubelets that restart all containers of a pod in place (Kubernetes 1.36), {why}: the operator's \
-                 {key} replaces what podkey has learnt of the nodes"
+                "{action} needs kubelets that restart all containers of a pod in place (Kubernetes 1.36), and {why}"
             ),
         );
     }
@@ -79,7 +84,7 @@ fn check_restart(survey: &Survey<'_>, config: &Config, problems: &mut Problems) 
         problems.push(
             ON_CHANGE,
             format!(
-                "{action} would run {} once more after it has done its work: it needs restartPolicy: Always",
+                "{action} would run the container {} again after its end: write restartPolicy: Always, or remove {action}",
                 quoted(&container.name)
             ),
         );
@@ -99,7 +104,7 @@ fn check_version(config: &Config, request: &InjectionRequest, problems: &mut Pro
     problems.push_for_operator(
         REFRESH,
         format!(
-            "{what} Kubernetes {needed} or later, which keeps podkey-sidecar running beside the containers, and this is {version}: \
+            "{what} Kubernetes {needed} or later, which keeps podkey-sidecar running beside the containers, and this cluster has {version}: \
              write \"{instead}\""
         ),
     );

@@ -86,6 +86,7 @@ impl Config {
             serde_saphyr::from_str(text).map_err(|error| ConfigError::Yaml(explain(&error, text)))?;
         let kubernetes_version = kubernetes_version(file.kubernetes_version.as_deref())?;
         file.agent.check(kubernetes_version)?;
+        check_restart(file.restart_all_containers, kubernetes_version)?;
         if file.connections.is_empty() {
             return CONFIG.connections.wrong("is empty: name at least one server");
         }
@@ -111,15 +112,22 @@ impl Config {
 }
 
 impl Config {
-    /// The file's config in a cluster with these facts. What the file says of the cluster replaces what podkey has learnt.
+    /// The file's config in a cluster with these facts. What the file says of the cluster replaces what podkey has learnt, but makes no
+    /// older kubelet restart all containers.
     pub(crate) fn in_cluster(&self, facts: ClusterFacts) -> Self {
         let from_file = self.kubernetes_version;
-        Self {
+        let mut config = Self {
             kubernetes_version: from_file.or(facts.oldest),
             api_server_version: from_file.or(facts.api_server),
             restart_all_containers: self.restart_all_containers.or(facts.restart_all_containers),
             ..self.clone()
+        };
+        // The oldest kubelet may be on a cordoned node, while all other nodes declare the feature.
+        let is_older = config.older_than(KubernetesVersion::RESTART_ALL_CONTAINERS).is_some();
+        if is_older && self.restart_all_containers == Some(true) {
+            config.restart_all_containers = facts.restart_all_containers;
         }
+        config
     }
 
     /// Whether the cluster, or a part of it, is known to be older than `needed`: that version. What is not known counts as new enough.
@@ -169,6 +177,18 @@ fn is_blank(text: &str) -> bool {
     let text = text.trim_start_matches('\u{feff}');
     text.lines()
         .all(|line| matches!(line.trim_start().chars().next(), None | Some('#')))
+}
+
+/// Refuses what the file says of the kubelets, if no kubelet of that version can do so.
+fn check_restart(can_restart: Option<bool>, version: Option<KubernetesVersion>) -> Result<(), ConfigError> {
+    let needed = KubernetesVersion::RESTART_ALL_CONTAINERS;
+    match version.filter(|version| can_restart == Some(true) && *version < needed) {
+        Some(version) => CONFIG.restart_all_containers.wrong(format!(
+            "is true, which needs Kubernetes {needed} or later, and {} is {version}: write false",
+            CONFIG.kubernetes_version.key
+        )),
+        None => Ok(()),
+    }
 }
 
 fn kubernetes_version(text: Option<&str>) -> Result<Option<KubernetesVersion>, ConfigError> {

@@ -140,6 +140,10 @@ fn an_error_names_the_place() {
             "agent.binary: is imageVolume, which needs Kubernetes 1.36",
         ),
         (
+            "kubernetesVersion: '1.34'\nrestartAllContainers: true\nagent: {image: i}\nconnections: {d: {address: 'https://v'}}".into(),
+            "restartAllContainers: is true, which needs Kubernetes 1.35 or later, and kubernetesVersion is 1.34: write false",
+        ),
+        (
             "agent: {image: i, runAsUser: 0}\nconnections: {d: {address: 'https://v'}}".into(),
             "agent.runAsUser: is not a user ID",
         ),

@@ -19,7 +19,7 @@ use crate::inject::request::{EnvDelivery, Freshness, InjectionRequest};
 use crate::inject::survey::qos::OwnResources;
 use crate::inject::survey::readers::{ReaderUser, Readers, init_position};
 use crate::inject::words::names;
-use crate::plan::{Binary, Mode, OnFailure};
+use crate::plan::{Binary, MAX_PLAN_BYTES, Mode, OnFailure, PLAN_ENV};
 
 /// The facts of one pod.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(crate) struct Survey<'s> {
     /// The pod's use of the agent; the use of one container is [`Survey::agent_use_of`].
     pub(crate) agent_use: AgentUse,
     /// What sets variables in the containers. None: nothing does.
-    variable_setters: Option<VariableSetters>,
+    variable_setters: Option<VariableSetters<'s>>,
     /// What fails if the secrets cannot be read.
     pub(crate) on_failure: OnFailure,
     /// The volumes that no container can write to.
@@ -60,6 +60,20 @@ pub(crate) struct PresentInit<'s> {
     /// The place among the init containers.
     pub(crate) index: usize,
     pub(crate) container: &'s Container<'s>,
+}
+
+impl PresentInit<'_> {
+    /// The text of the plan that the container carries. None: there is no such text, or it is too long for a plan of podkey's.
+    pub(crate) fn plan_text(self) -> Option<String> {
+        plan_text(self.container)
+    }
+}
+
+/// The text of the plan that a container of podkey's carries. None: there is no such text, or it is too long for a plan of podkey's.
+pub(crate) fn plan_text(container: &Container<'_>) -> Option<String> {
+    let env = container.variables(|var| var.name == PLAN_ENV);
+    let text = env.get(PLAN_ENV)?.value.as_deref()?;
+    (text.len() <= MAX_PLAN_BYTES).then(|| text.to_owned())
 }
 
 /// The runner's job hooks.
@@ -101,14 +115,15 @@ impl<'s> Survey<'s> {
         let readers = Readers::of(pod, request);
         let reader_user = ReaderUser::of(pod, &readers.found);
         let job_hooks = JobHooks::of(pod, request);
-        let variable_setters = VariableSetters::of(pod, request, job_hooks.are_on(), config.kubernetes_version);
         let volumes = pod.volumes().iter();
         let present = |(index, container)| PresentInit { index, container };
         let mut init_containers = pod.init_containers().iter().enumerate();
         let podkey_init = init_containers
             .find(|(_, container)| container.name == names::INIT_CONTAINER)
             .map(present);
-        let agent_use = AgentUse::of(job_hooks, variable_setters, &readers);
+        let version = config.kubernetes_version;
+        let variable_setters = VariableSetters::of(pod, request, job_hooks.are_on(), podkey_init, version);
+        let agent_use = AgentUse::of(job_hooks, variable_setters.as_ref(), &readers);
         let binary = match agent_use {
             AgentUse::None => Binary::Copy,
             AgentUse::JobHooks | AgentUse::Exec => config.agent.binary,
@@ -170,7 +185,7 @@ impl<'s> Survey<'s> {
 
     /// What sets the variables of `podkey.dev/env` in the container. None: nothing does.
     pub(crate) fn variable_setter_of(&self, container: &Container<'_>) -> Option<VariableSetter> {
-        Some(self.variable_setters?.in_container(container))
+        self.variable_setters.as_ref()?.in_container(container)
     }
 
     /// Whether the kubelet sets variables in any reader.
@@ -242,12 +257,12 @@ impl<'s> JobHooks<'s> {
 }
 
 impl AgentUse {
-    fn of(job_hooks: JobHooks<'_>, variable_setters: Option<VariableSetters>, readers: &Readers<'_>) -> Self {
+    fn of(job_hooks: JobHooks<'_>, variable_setters: Option<&VariableSetters<'_>>, readers: &Readers<'_>) -> Self {
         match (job_hooks, variable_setters) {
             (JobHooks::On(_), _) => Self::JobHooks,
             (JobHooks::Off, Some(setters)) => {
                 let mut readers = readers.found.iter();
-                match readers.any(|reader| setters.in_container(reader.container) == VariableSetter::Agent) {
+                match readers.any(|reader| setters.in_container(reader.container) == Some(VariableSetter::Agent)) {
                     true => Self::Exec,
                     false => Self::None,
                 }
