@@ -25,6 +25,8 @@ impl KubernetesVersion {
 
     /// The first version whose kubelets can restart all containers of a pod in place, if their feature gate is on (KEP-5532).
     pub(crate) const RESTART_ALL_CONTAINERS: Self = Self { major: 1, minor: 35 };
+    /// The first version whose kubelets restart all containers of a pod unless the operator of the cluster switches that off.
+    pub(crate) const RESTART_ALL_CONTAINERS_DEFAULT: Self = Self { major: 1, minor: 36 };
 
     /// The first version in which the volume of an image is generally available.
     /// <https://kubernetes.io/docs/concepts/storage/volumes/#image>

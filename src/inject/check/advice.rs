@@ -2,6 +2,7 @@
 //! of a job sees. Only the image and the server know for sure, so podkey does not refuse the pod.
 
 use crate::inject::check::{env_delivery, token_file};
+use crate::inject::config::Config;
 use crate::inject::pod::Variables;
 use crate::inject::pod::runner::{CONTAINER_HOOK_TEMPLATE, CONTAINER_HOOKS, REQUIRE_JOB_CONTAINER};
 use crate::inject::problem::Warnings;
@@ -13,12 +14,12 @@ use crate::inject::words::keys::JOB_HOOKS;
 use crate::plan::{Data, Value, spelling};
 
 /// One line for each kind of advice.
-pub(super) fn advice(survey: &Survey<'_>, request: &InjectionRequest) -> Warnings {
+pub(super) fn advice(survey: &Survey<'_>, request: &InjectionRequest, config: &Config) -> Warnings {
     token_file::warning(survey, request)
         .into_iter()
         .chain(jobs_in_other_pods(survey, request))
         .chain(unmapped_user(survey))
-        .chain(env_delivery::warning(survey))
+        .chain(env_delivery::warnings(survey, config))
         .chain(unreadable_file(survey, request))
         .chain(literal_data(request))
         .chain(

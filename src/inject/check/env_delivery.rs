@@ -2,7 +2,7 @@
 //! where it sets them.
 
 use crate::inject::check::exec;
-use crate::inject::config::{CONFIG, Config};
+use crate::inject::config::Config;
 use crate::inject::kubernetes::KubernetesVersion;
 use crate::inject::parts::additions::kubelet_variables;
 use crate::inject::pod::Variables;
@@ -17,22 +17,17 @@ use crate::plan::rules::kubelet_env;
 /// Reports what cannot be done.
 pub(super) fn check(survey: &Survey<'_>, request: &InjectionRequest, config: &Config, problems: &mut Problems) {
     if let Some(delivery) = request.env_delivery.given().filter(|word| *word != EnvDelivery::Auto) {
-        check_word(delivery, survey, request, config, problems);
+        check_word(delivery, survey, request, problems);
     }
     if survey.kubelet_sets_variables() {
+        check_version(config, problems);
         let violations = kubelet_env(request.env.iter().map(|env| &env.select));
         rules::report(violations, Authored::default(), problems);
     }
 }
 
 /// Checks a word that leaves podkey no choice.
-fn check_word(
-    delivery: EnvDelivery,
-    survey: &Survey<'_>,
-    request: &InjectionRequest,
-    config: &Config,
-    problems: &mut Problems,
-) {
+fn check_word(delivery: EnvDelivery, survey: &Survey<'_>, request: &InjectionRequest, problems: &mut Problems) {
     if !request.has_variables() {
         problems.push(
             ENV_DELIVERY,
@@ -57,37 +52,35 @@ fn check_word(
             ),
         );
     }
-    if delivery == EnvDelivery::Kubelet {
-        check_version(config, problems);
+}
+
+/// An older kubelet sets empty variables without a word. ([`warning`] is for a version that is not known.)
+fn check_version(config: &Config, problems: &mut Problems) {
+    let needed = KubernetesVersion::FILE_KEY_REF;
+    if let Some(version) = config.older_than(needed) {
+        problems.push_for_operator(
+            ENV_DELIVERY,
+            format!(
+                "is \"kubelet\", which needs Kubernetes {needed} or later on the API server and every node, and this cluster has \
+                 {version}: write \"exec\", and the container's `command`"
+            ),
+        );
     }
 }
 
-/// A kubelet that is older sets empty variables without a word, so a version that is not known counts as too old.
-fn check_version(config: &Config, problems: &mut Problems) {
+/// The warnings where the kubelet sets variables: nodes that may be too old, and a job whose steps inherit the variables, because only
+/// job hooks mask.
+pub(super) fn warnings(survey: &Survey<'_>, config: &Config) -> impl Iterator<Item = String> + use<> {
+    let by_kubelet = survey.kubelet_sets_variables();
     let needed = KubernetesVersion::FILE_KEY_REF;
-    let why = match (config.older_than(needed), config.kubernetes_version) {
-        (Some(version), _) => format!("this cluster has {version}: write"),
-        (None, None) => format!(
-            "podkey does not know the versions of this cluster: ask the operator to write {}, or write",
-            CONFIG.kubernetes_version.key
-        ),
-        (None, Some(_)) => return,
-    };
-    problems.push_for_operator(
-        ENV_DELIVERY,
-        format!(
-            "is \"kubelet\", which needs Kubernetes {needed} or later on the API server and every node, and {why} \"exec\", and the \
-             container's `command`"
-        ),
-    );
-}
-
-/// The warning of a job whose steps inherit variables that the kubelet sets. Only job hooks mask.
-pub(super) fn warning(survey: &Survey<'_>) -> Option<String> {
-    let is_unmasked = survey.pod.is_workflow() && survey.kubelet_sets_variables();
-    is_unmasked.then(|| {
+    let unknown = by_kubelet && config.kubernetes_version.is_none();
+    let unknown = unknown.then(|| {
+        format!("podkey: a node older than Kubernetes {needed} sets empty variables; podkey does not know this cluster's nodes")
+    });
+    let unmasked = (by_kubelet && survey.pod.is_workflow()).then(|| {
         "podkey: the job's log does not hide variables that the kubelet sets; the runner's job hooks do".to_owned()
-    })
+    });
+    unknown.into_iter().chain(unmasked)
 }
 
 /// Reports variables that the reader sets itself. `variables` are those that podkey's are compared with.

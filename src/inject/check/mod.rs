@@ -87,7 +87,7 @@ pub(crate) fn check<'s, 'c>(
     env_delivery::check(survey, request, config, problems);
     refresh::check(survey, config, connection, request, problems);
     references::check(survey, request, problems);
-    let mut advice = advice::advice(survey, request);
+    let mut advice = advice::advice(survey, request, config);
     engines::check(request, problems, &mut advice);
     order::check(survey, problems);
     let destinations = Destinations::of(&request.files);

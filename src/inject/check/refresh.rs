@@ -57,7 +57,7 @@ pub(super) fn check(
 /// A kubelet that cannot restart all containers would restart podkey-sidecar alone, and the variables would stay as they are.
 fn check_restart(survey: &Survey<'_>, config: &Config, problems: &mut Problems) {
     let action = quoted(&OnChange::Restart.to_string());
-    if config.restart_all_containers != Some(true) {
+    if !config.restarts_all_containers() {
         let key = CONFIG.restart_all_containers.key;
         let older = config.older_than(KubernetesVersion::RESTART_ALL_CONTAINERS);
         let why = match (older, config.restart_all_containers) {

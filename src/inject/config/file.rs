@@ -136,6 +136,16 @@ impl Config {
         known.filter(|version| *version < needed)
     }
 
+    /// Whether the kubelets can restart all containers of a pod in place. Where only the version is known, the feature is on from
+    /// [`KubernetesVersion::RESTART_ALL_CONTAINERS_DEFAULT`].
+    pub(crate) fn restarts_all_containers(&self) -> bool {
+        let by_version = || {
+            let version = self.kubernetes_version;
+            version.is_some_and(|version| version >= KubernetesVersion::RESTART_ALL_CONTAINERS_DEFAULT)
+        };
+        self.restart_all_containers.unwrap_or_else(by_version)
+    }
+
     /// Whether the file says of the cluster all that podkey would ask the API server.
     pub(crate) fn knows_cluster(&self) -> bool {
         self.kubernetes_version.is_some() && self.restart_all_containers.is_some()
