@@ -161,8 +161,8 @@ pub struct Plan<C = Connection> {
     /// The pod has no `podkey-init`: the job hooks do all the work.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) hooks_alone: bool,
-    /// Whether the kubelet sets the variables in containers. Then `init` also writes the values into [`KUBELET_ENV_FILE`], and into
-    /// [`ENV_DIR`] only where commands begin with `EXEC` too.
+    /// Whether the kubelet sets the variables in containers. Then `init` also writes the values into `KUBELET_ENV_FILE`, and into
+    /// `ENV_DIR` only where commands begin with `EXEC` too.
     #[serde(default, skip_serializing_if = "is_false")]
     pub kubelet_env: bool,
     /// The work of the runner's job hooks, if they are on. (An agent without hooks must refuse a plan with this field, and does.
