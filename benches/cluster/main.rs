@@ -306,6 +306,20 @@ fn work(pod: &Pod<'_>) -> anyhow::Result<(f64, f64)> {
     Ok((login, login + last.duration_since(*first)?.as_secs_f64() * 1000.0))
 }
 
+/// Creates the pods, eight requests at a time.
+fn create_at_once(path: &str, pods: &[Value]) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while let Some(pod) = pods.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    cluster().create(path, pod);
+                }
+            });
+        }
+    });
+}
+
 fn at_once(namespace: &Namespace, vault: &Vault<'_>, effort: &Effort) -> anyhow::Result<String> {
     let before = Admissions::now()?;
     let path = namespace.path("pods");
@@ -317,17 +331,8 @@ fn at_once(namespace: &Namespace, vault: &Vault<'_>, effort: &Effort) -> anyhow:
             )
         })
         .collect();
-    let next = AtomicUsize::new(0);
     let begun = SystemTime::now();
-    std::thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                while let Some(pod) = pods.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    cluster().create(&path, pod);
-                }
-            });
-        }
-    });
+    create_at_once(&path, &pods);
     let created = begun.elapsed()?;
     let any = |phase: &str| {
         let list = cluster().get(&format!("{path}?fieldSelector=status.phase%3D{phase}&limit=1"));

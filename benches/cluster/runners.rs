@@ -2,7 +2,6 @@
 //! of what podkey adds, so that the table tells which part costs what.
 
 use std::io::Write as _;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, ensure};
@@ -15,7 +14,7 @@ use crate::harness::openbao::Vault;
 use crate::harness::pod::{container, pod};
 use crate::harness::{LIMIT, merge, wait};
 use crate::table::{Table, median, quantile};
-use crate::{CLOCK, SECRET, since};
+use crate::{CLOCK, SECRET, create_at_once, since};
 
 /// How many pods are created at once, and how often each kind has its turn.
 pub(crate) struct Crowd {
@@ -160,17 +159,8 @@ fn crowd_of(namespace: &Namespace, pod: &Value, name: &str, count: usize) -> any
     let path = namespace.path("pods");
     let of = |number: usize| merge(pod.clone(), &json!({"metadata": {"name": format!("{name}-{number}")}}));
     let pods: Vec<Value> = (0..count).map(of).collect();
-    let next = AtomicUsize::new(0);
     let begun = SystemTime::now();
-    std::thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                while let Some(pod) = pods.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    cluster().create(&path, pod);
-                }
-            });
-        }
-    });
+    create_at_once(&path, &pods);
     let pending =
         || cluster().get(&format!("{path}?fieldSelector=status.phase%3DPending&limit=1"))["items"] != json!([]);
     wait(4 * LIMIT, || {

@@ -39,7 +39,7 @@ impl Restarts {
         self.pause
     }
 
-    /// Notes a change of what the containers have. Returns whether it is the first since the last restart.
+    /// Notes a change of what the containers have. Returns whether the change is the first since the last restart.
     pub(crate) fn changed(&mut self) -> bool {
         !std::mem::replace(&mut self.pending, true)
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::harness::api::Api;
 use crate::harness::command::run;
 use crate::harness::control::{Beside, control};
-use crate::harness::install::{self, CHART, NAME};
+use crate::harness::install::{self, NAME};
 use crate::harness::pod::{definition, fresh, init_containers, pod};
 use crate::harness::{LIMIT, merge, wait};
 
@@ -137,20 +137,7 @@ fn the_oldest_api_server_takes_the_manifests_and_sends_us_annotated_pods_alone()
         api.create("/api/v1/namespaces", &json!({"metadata": {"name": name}}));
     }
     let folder = tempfile::tempdir().unwrap();
-    let values = folder.path().join("values.yaml");
-    std::fs::write(&values, install::values().to_string()).unwrap();
-    let template = [
-        "template",
-        NAME,
-        CHART,
-        "--namespace",
-        NAME,
-        "--kube-version",
-        OLDEST,
-        "--values",
-        values.to_str().unwrap(),
-    ];
-    let manifests = install::helm(&template).unwrap();
+    let manifests = install::template(&install::values(), &["--kube-version", OLDEST]);
     let applied = plane.kubectl(&["apply", "--server-side", "-f", "-"], &manifests);
     assert!(applied.lines().count() > 10, "{applied}");
 

@@ -31,8 +31,8 @@ pub(super) fn advice(survey: &Survey<'_>, request: &InjectionRequest, config: &C
         .collect()
 }
 
-/// In ARC's kubernetes mode, steps run in pods that the runner makes. These pods have none of the runner's mounts, and of its variables
-/// only those that its job hooks export. <https://github.com/actions/runner-container-hooks>
+/// In ARC's kubernetes mode, steps run in pods that the runner makes. These pods have none of the runner's mounts, and only those
+/// variables that the runner's job hooks export. <https://github.com/actions/runner-container-hooks>
 fn jobs_in_other_pods(survey: &Survey<'_>, request: &InjectionRequest) -> Option<String> {
     let mut readers = survey.readers.found.iter();
     let env = readers.find_map(|reader| {

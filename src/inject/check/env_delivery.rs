@@ -54,7 +54,7 @@ fn check_word(delivery: EnvDelivery, survey: &Survey<'_>, request: &InjectionReq
     }
 }
 
-/// An older kubelet sets empty variables without a word. ([`warning`] is for a version that is not known.)
+/// An older kubelet sets empty variables without a word. ([`warnings`] has the case of a version that is not known.)
 fn check_version(config: &Config, problems: &mut Problems) {
     let needed = KubernetesVersion::FILE_KEY_REF;
     if let Some(version) = config.older_than(needed) {

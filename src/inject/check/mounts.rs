@@ -71,7 +71,7 @@ fn wrong_mount(
     }
 }
 
-/// Whether the container may mount this part of `podkey-secrets`, with such access. Without `podkey-init` the whole volume is the files.
+/// Whether the container may mount this part of `podkey-secrets`, with such access. Without `podkey-init`, the files are the whole volume.
 fn may_be_here(survey: &Survey<'_>, container: &Container<'_>, mount: &VolumeMount<'_>) -> bool {
     let access = survey.access_of(container);
     match survey.hooks_alone {

@@ -189,7 +189,7 @@ fn is_blank(text: &str) -> bool {
         .all(|line| matches!(line.trim_start().chars().next(), None | Some('#')))
 }
 
-/// Refuses what the file says of the kubelets, if no kubelet of that version can do so.
+/// Refuses `restartAllContainers: true` for a version whose kubelets cannot restart all containers.
 fn check_restart(can_restart: Option<bool>, version: Option<KubernetesVersion>) -> Result<(), ConfigError> {
     let needed = KubernetesVersion::RESTART_ALL_CONTAINERS;
     match version.filter(|version| can_restart == Some(true) && *version < needed) {

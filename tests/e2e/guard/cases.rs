@@ -10,7 +10,7 @@ use super::is_refusal;
 use crate::harness::api::{Answer, Api};
 use crate::harness::command::run;
 use crate::harness::control::{Beside, control};
-use crate::harness::install::{self, CHART, NAME, helm};
+use crate::harness::install::{self, NAME};
 use crate::harness::pod::{init_containers, pod};
 use crate::harness::{LIMIT, merge, wait};
 
@@ -49,24 +49,13 @@ impl Guarded {
         let values = json!({
             "guard": {"enabled": true}, "vaultK8s": {"enabled": true, "namespaceSelector": {"matchLabels": {"injector": "podkey"}}},
         });
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("values.yaml");
-        fs::write(&file, merge(install::values(), &values).to_string()).unwrap();
-        let file = file.to_str().unwrap();
-        let template = [
-            "template",
-            NAME,
-            CHART,
-            "--namespace",
-            NAME,
-            "--values",
-            file,
+        let only = [
             "--show-only",
             "templates/guard.yaml",
             "--show-only",
             "templates/ephemeralcontainers.yaml",
         ];
-        let manifests = helm(&template).unwrap();
+        let manifests = install::template(&merge(install::values(), &values), &only);
         let (_, said) = run(
             "kubectl",
             kubeconfig,

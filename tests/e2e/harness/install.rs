@@ -70,6 +70,23 @@ pub fn helm(args: &[&str]) -> Result<String, String> {
     run("helm", &settings().kubeconfig, args, "").map(|(printed, _)| printed)
 }
 
+/// The chart's manifests with these values, and with more arguments of `helm template`.
+pub fn template(values: &Value, more: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("values.yaml");
+    std::fs::write(&file, values.to_string()).unwrap();
+    let args = [
+        "template",
+        NAME,
+        CHART,
+        "--namespace",
+        NAME,
+        "--values",
+        file.to_str().unwrap(),
+    ];
+    helm(&[&args, more].concat()).unwrap()
+}
+
 /// Runs kubectl as the cluster's administrator; gives what it printed and said.
 pub fn kubectl(args: &[&str], input: &str) -> Result<String, String> {
     run("kubectl", &settings().kubeconfig, args, input).map(|(printed, said)| printed + &said)
