@@ -8,6 +8,17 @@ use serde_json::{Value, json};
 const RUNNER_POD: &str = include_str!("runner-pod.json");
 pub(crate) const NAMESPACE: &str = "arc-runners";
 
+/// What differs between two pods of one template and their reviews: a part of the names of pod, owner and Secret, of the token
+/// volume's name, and of the uids of review and owner.
+#[allow(dead_code, reason = "only the HTTPS measurement needs it")]
+pub(crate) const NAMES: [&str; 4] = ["lq8hd", "zk7wm", "2c1f6", "5f0d9"];
+/// A part of the secret's path, and what differs between two pods.
+#[allow(dead_code, reason = "only the HTTPS measurement needs it")]
+pub(crate) const TEXTS: [&str; 5] = ["ranch", "lq8hd", "zk7wm", "2c1f6", "5f0d9"];
+/// The length of each.
+#[allow(dead_code, reason = "only the HTTPS measurement needs it")]
+pub(crate) const NAME_BYTES: usize = 5;
+
 /// The operator's config: one connection, one rule.
 pub(crate) const CONFIG: &str = "
 agent: {image: registry.example.com/podkey:1.0.0, imagePullPolicy: IfNotPresent}
@@ -59,7 +70,7 @@ pub(crate) const CONTENTS: [(&str, &str); 3] = [
     ),
 ];
 
-/// Maven's settings.xml, as README has it.
+/// Maven's settings.xml, with user and password of one secret.
 const TEMPLATE: &str = r#"
 - file: /home/runner/.m2/settings.xml
   env: MAVEN_SETTINGS

@@ -53,4 +53,5 @@ cat <<COMMANDS
 kubectl create secret tls podkey-tls --namespace podkey --cert=${dir@Q}/tls.crt --key=${dir@Q}/tls.key
 helm upgrade --install podkey manifests/chart --namespace podkey --values YOUR-VALUES.yaml \\
   --set tls.mode=files --set-file tls.files.caBundle=${dir@Q}/ca.crt
+# Helm 4, and the release had tls.mode self before: add --force-conflicts
 COMMANDS

@@ -10,10 +10,10 @@
 //! ──────┼───────────────────┼──────── edges: async, I/O ──────┼──────────────┼─────────────────────────────┼──────
 //!       ▼                   ▼                                 │              │                             │
 //!   ┌─ cli/ ───┐   ┌─ webhook/ ────────┐        ┌─ agent/ ────┴──────────────┴──────┐                      │
-//!   │ inject   │   │ server, review,   │        │ init, sidecar, hooks, exec        │                      │
-//!   │ migrate  │   │ limits, tls,      │        │ ┌─ volume/ ─────────────────────┐ │                      │
-//!   │          │   │ metrics           │        │ │ all paths and layouts of files│ │                      │
-//!   │          │   │                   │        │ └───────────────────────────────┘ │                      │
+//!   │ inject,  │   │ server, review,   │        │ init, sidecar, hooks, exec        │                      │
+//!   │ lint,    │   │ limits, tls,      │        │ ┌─ volume/ ─────────────────────┐ │                      │
+//!   │ doctor,  │   │ metrics           │        │ │ all paths and layouts of files│ │                      │
+//!   │ status…  │   │                   │        │ └───────────────────────────────┘ │                      │
 //!   └─┬────────┘   └─┬──────┬──────────┘        └──┬──────────┬─────────────────┬───┘                      │
 //!     │              │      ▼                      │          ▼                 ▼                          │
 //!     │              │   ┌─ cluster/ ─────────┐    │    ┌─ vault/ ───────┐   ┌─ http/ ──────────────┐      │
@@ -34,6 +34,7 @@
 //!           ▼                           ▼               ▼                                ▼
 //!   ┌─ plan/: Plan, its parts, rules and words ── template/ ── secret.rs, json.rs ── text/ ── telemetry/ (the log) ─┐
 //!   └────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
+//!   fuzzing/, in tests alone: the doors of the fuzz targets, one for each parser that meets bytes from outside
 //! ```
 //!
 //! An arrow means "may use". No arrow points upward. `webhook/` and `agent/` do not use each other: they meet at [`plan::Plan`],
@@ -51,8 +52,9 @@
 //! 3. `webhook`: the HTTPS server around that function. `webhook/tls` keeps the serving certificate, from files or, through
 //!    `cluster`, self-managed; `webhook/known_cluster` asks for the versions of the API server and the kubelets. The decision about
 //!    a pod calls no other server.
-//! 4. `cli`: the commands that people run. `cli/inject` makes the webhook's decision without the webhook; `cli/migrate` shows
-//!    what replaces vault-action in a workflow.
+//! 4. `cli`: the commands that people run. `cli/inject` makes the webhook's decision without the webhook; `cli/lint`
+//!    prints the problems alone; `cli/doctor` and `cli/status` look into a cluster; `cli/migrate` shows what replaces vault-action in a
+//!    workflow; `cli/explain` shows the tables of the parsers. The feature `cli` adds what only the tool for workstations has; Windows has that tool without `serve`.
 //! 5. `agent`, `init`: plan → token file → login → reads → render all in memory → write all → revoke → exit. Then `hooks`: what a
 //!    runner's job gets, and when that is deleted. Then `sidecar`: it resumes from the handover of `init`, executes the work that
 //!    the schedule says is due, and shows all changed files with one swap. `volume` has the files themselves.
@@ -64,6 +66,16 @@
 //!
 //! The two programs have a feature each: `podkey` (`webhook`) and `podkey-agent` (`agent`). The agent runs in every pod, so it
 //! contains no server and no Kubernetes types.
+
+#![cfg_attr(
+    not(unix),
+    allow(
+        dead_code,
+        unused_imports,
+        unreachable_pub,
+        reason = "without `serve` parts of the library have no user; the builds for Unix show what nobody uses"
+    )
+)]
 
 pub mod env;
 pub mod plan;
@@ -90,12 +102,19 @@ mod vault;
 
 #[cfg(feature = "webhook")]
 pub mod cli;
-#[cfg(feature = "webhook")]
+#[cfg(all(feature = "webhook", unix))]
 mod cluster;
 #[cfg(feature = "webhook")]
 pub mod inject;
 #[cfg(feature = "webhook")]
 pub mod webhook;
 
+#[cfg(all(any(test, feature = "fuzzing"), feature = "agent", feature = "cli", unix))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 /// The version both programs report, put into the annotation `podkey.dev/injected` and the agent's `User-Agent`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit that the programs are built from; `unknown`, if the build did not see git's folder.
+pub const COMMIT: &str = env!("PODKEY_COMMIT");

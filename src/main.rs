@@ -1,27 +1,45 @@
-//! `podkey`: the webhook, and its decision offline.
+//! `podkey`: the webhook, and the commands for authors and operators.
 
-use std::io::Write;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+#[cfg(unix)]
+mod serve;
+
+use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
 
-use clap::{Args, Parser, Subcommand};
-use podkey::cli::{self, inject::OutputFormat, migrate::MigrateFrom};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use podkey::cli::{self, migrate::MigrateCommand};
 use podkey::inject::Config;
 use podkey::telemetry::{self, LogFormat};
-use podkey::webhook::{self, SelfManaged, ServeOptions, Tls};
+use podkey::webhook::{self, LoadConfigError};
 
 // musl's own allocator returns memory to the kernel after each request. This costs more time than the request itself.
+#[cfg(unix)]
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
+#[cfg(feature = "cli")]
+const EXAMPLES: &str = "\
+Examples:
+  podkey explain refresh             what an annotation means
+  podkey doctor                      what keeps pods from their secrets
+  podkey inject --config config.yaml -f pod.yaml
+  podkey help COMMAND                all about one command
+As a plugin of kubectl, the program has the name kubectl-podkey: kubectl podkey doctor";
+#[cfg(not(feature = "cli"))]
+const EXAMPLES: &str = "";
+
 /// Hands pods their Vault or OpenBao secrets.
 #[derive(Parser)]
-#[command(name = "podkey", version)]
+#[command(name = "podkey", version, after_help = EXAMPLES)]
 struct PodkeyCli {
     /// The format of log lines: json or text
-    #[arg(long, global = true, default_value = "json", value_name = "FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        default_value = "json",
+        value_name = "FORMAT",
+        help_heading = "Options of all commands"
+    )]
     log_format: LogFormat,
     #[command(subcommand)]
     command: PodkeyCommand,
@@ -30,212 +48,148 @@ struct PodkeyCli {
 #[derive(Subcommand)]
 enum PodkeyCommand {
     /// Serve the webhook
-    Serve(ServeArgs),
-    /// Show a pod as the webhook would change it
+    #[cfg(unix)]
+    Serve(serve::ServeArgs),
+    /// Show pods as the webhook would change them
     ///
     /// Reads each Pod, and the pod template of each Deployment, ReplicaSet, StatefulSet, DaemonSet, Job, CronJob,
-    /// PodTemplate, AutoscalingRunnerSet, EphemeralRunnerSet and EphemeralRunner; skips what has no pod.
-    /// Exit code 1: the webhook would refuse one of them.
-    Inject(InjectArgs),
+    /// ReplicationController, PodTemplate, AutoscalingRunnerSet, EphemeralRunnerSet and EphemeralRunner; skips what has no pod.
+    /// Charts and kustomizations come through a pipe, as in helm template RELEASE CHART | podkey inject.
+    /// Without --config, the pods have placeholders where the operator's config decides: image, address and role.
+    /// Exit code 1: the webhook would refuse a pod, and podkey shows no pod of that file. Exit code 64: a file cannot be used.
+    Inject(cli::inject::InjectArgs),
+    /// Find what is wrong with podkey's annotations in manifests
+    ///
+    /// Reads what podkey inject reads, prints problems and warnings, and passes over files that say nothing of podkey.
+    /// Exit code 1: there is a problem. Exit code 64: a file with annotations of podkey cannot be used.
+    #[cfg(feature = "cli")]
+    Lint(cli::lint::LintArgs),
     /// Show what replaces other ways to get secrets: steps of workflows, annotations of pods
     #[command(subcommand)]
     Migrate(MigrateCommand),
-}
-
-#[derive(Subcommand)]
-enum MigrateCommand {
-    /// Show the annotations that replace each step of hashicorp/vault-action
+    /// Find what keeps pods from their secrets, in the cluster and in Vault; changes nothing
     ///
-    /// Reads workflows and composite actions, and changes none of them. Shows the annotations for the scale set's pod
-    /// template, each steps.ID.outputs.NAME that becomes env.NAME, and what cannot be carried over.
-    /// Exit code 1: there is something of that kind.
-    VaultAction {
-        /// The workflows, such as .github/workflows/*.yml
-        #[arg(required = true, value_name = "WORKFLOW")]
-        workflows: Vec<PathBuf>,
-    },
-    /// Show the annotations that replace those of HashiCorp's injector, vault-k8s
+    /// Exit code 1: there is a fault.
+    #[cfg(feature = "cli")]
+    Doctor(cli::doctor::DoctorArgs),
+    /// Show the pods that podkey injects: whether they have their secrets, since when, and why not
     ///
-    /// Reads manifests, and changes none of them. Shows, for each pod template, podkey's annotations that do the same, and, as
-    /// comments, what to change in the containers and what cannot be carried over. Exit code 1: there is something of that kind.
-    VaultK8s {
-        /// The manifests, of one document or many; - is standard input
-        #[arg(short, long, required = true, num_args = 1.., value_name = "FILE")]
-        filename: Vec<PathBuf>,
-    },
-}
-
-#[derive(Args)]
-struct ServeArgs {
-    /// The operator's config
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// The address for the API server: POST /mutate, over TLS
-    #[arg(long, default_value = "0.0.0.0:8443", value_name = "ADDRESS")]
-    listen: SocketAddr,
-    /// The address for probes and Prometheus: GET /healthz, /readyz and /metrics
-    #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
-    admin_listen: SocketAddr,
-    /// The serving certificate, PEM, the leaf first. Without it, podkey makes its own certificates, by the options below
-    #[arg(long, requires = "tls_key", value_name = "FILE")]
-    tls_cert: Option<PathBuf>,
-    /// The private key of the certificate, PEM
-    #[arg(long, requires = "tls_cert", value_name = "FILE")]
-    tls_key: Option<PathBuf>,
-    /// How often the certificate files are read again
-    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = pause)]
-    tls_poll: Duration,
-    /// The Service by which the API server calls podkey
-    #[arg(long, default_value = "podkey", value_name = "NAME", value_parser = dns_name)]
-    service: String,
-    /// The namespace of Service and Secret; without it the pod's own, or podkey
-    #[arg(long, value_name = "NAMESPACE", value_parser = dns_name)]
-    namespace: Option<String>,
-    /// The Secret that holds the certificate authority of podkey's own certificates
-    #[arg(long, default_value = "podkey-ca", value_name = "NAME", value_parser = dns_name)]
-    tls_secret: String,
-    /// The MutatingWebhookConfiguration whose caBundle podkey keeps
-    #[arg(long, default_value = "podkey", value_name = "NAME", value_parser = dns_name)]
-    webhook_configuration: String,
-    /// How long new requests are served after SIGTERM
-    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = duration)]
-    grace: Duration,
-}
-
-#[derive(Args)]
-struct InjectArgs {
-    /// The operator's config
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// The manifest; - is standard input
-    #[arg(short, long, default_value = "-", value_name = "FILE")]
-    filename: PathBuf,
-    /// The pod's namespace; without it the manifest's own, or default
-    #[arg(short, long, value_name = "NAMESPACE")]
-    namespace: Option<String>,
-    /// yaml, json, or the patch alone
-    #[arg(short, long, default_value = "yaml", value_name = "FORMAT")]
-    output: OutputFormat,
+    /// Also shows pods that the webhook missed, and controllers whose pods podkey refuses. Exit code 1: a pod that is named does
+    /// not exist.
+    #[cfg(feature = "cli")]
+    Status(cli::status::StatusArgs),
+    /// Say what an annotation, a field, a key of the operator's config or an exit code means, with an example
+    #[cfg(feature = "cli")]
+    Explain(cli::explain::ExplainArgs),
+    /// Print the version, the commit, and the version of the plans that podkey makes
+    #[cfg(feature = "cli")]
+    Version(cli::version::VersionArgs),
+    /// Print the script by which a shell completes podkey's command lines
+    #[cfg(feature = "cli")]
+    Completion(cli::completion::CompletionArgs),
+    /// Write the manual pages and the completions of all shells
+    #[cfg(feature = "cli")]
+    #[command(hide = true)]
+    Pages(cli::completion::PagesArgs),
+    /// Print the words with which kubectl completes the plugin's command line
+    #[cfg(feature = "cli")]
+    #[command(hide = true, name = "__complete")]
+    PluginWords(cli::completion::PluginWordsArgs),
 }
 
 fn main() -> ExitCode {
-    let options = PodkeyCli::parse();
+    let options = match parse() {
+        Ok(options) => options,
+        Err(error) => return refuse(&error),
+    };
     let level = std::env::var(telemetry::LOG_ENV).ok();
     match options.command {
-        PodkeyCommand::Serve(args) => {
-            let _last_lines = match telemetry::init_batched(options.log_format, level.as_deref()) {
-                Ok(last_lines) => last_lines,
-                Err(error) => {
-                    let _ = writeln!(std::io::stderr(), "cannot start the log's thread: {error}");
-                    return ExitCode::FAILURE;
-                }
-            };
-            serve(args)
-        }
+        #[cfg(unix)]
+        PodkeyCommand::Serve(args) => serve::start(args, options.log_format, level.as_deref()),
         PodkeyCommand::Inject(args) => {
             telemetry::init(options.log_format, level.as_deref());
-            match webhook::load(&args.config) {
-                Ok(config) => cli::inject::run(&config, &args.filename, args.namespace.as_deref(), args.output),
+            match operators_config(args.manifests().config()) {
+                Ok(config) => cli::inject::run(&args, config),
                 Err(error) => cli::unusable(error),
             }
         }
-        PodkeyCommand::Migrate(MigrateCommand::VaultAction { workflows }) => {
-            cli::migrate::run(MigrateFrom::VaultAction, &workflows)
+        #[cfg(feature = "cli")]
+        PodkeyCommand::Lint(args) => {
+            telemetry::init(options.log_format, level.as_deref());
+            match operators_config(args.manifests().config()) {
+                Ok(config) => cli::lint::run(&args, config),
+                Err(error) => cli::unusable(error),
+            }
         }
-        PodkeyCommand::Migrate(MigrateCommand::VaultK8s { filename }) => {
-            cli::migrate::run(MigrateFrom::VaultK8s, &filename)
+        PodkeyCommand::Migrate(command) => cli::migrate::run(&command),
+        #[cfg(feature = "cli")]
+        PodkeyCommand::Doctor(args) => {
+            telemetry::init(options.log_format, level.as_deref());
+            cli::doctor::run(&args)
         }
+        #[cfg(feature = "cli")]
+        PodkeyCommand::Status(args) => {
+            telemetry::init(options.log_format, level.as_deref());
+            cli::status::run(&args)
+        }
+        #[cfg(feature = "cli")]
+        PodkeyCommand::Explain(args) => cli::explain::run(&args),
+        #[cfg(feature = "cli")]
+        PodkeyCommand::Version(args) => cli::version::run(&args),
+        #[cfg(feature = "cli")]
+        PodkeyCommand::Completion(args) => {
+            cli::completion::run(&args, &PodkeyCli::command(), cli::completion::program())
+        }
+        #[cfg(feature = "cli")]
+        PodkeyCommand::Pages(args) => cli::completion::write_pages(&args, &PodkeyCli::command()),
+        #[cfg(feature = "cli")]
+        PodkeyCommand::PluginWords(args) => cli::completion::complete_plugin(&args, &PodkeyCli::command()),
     }
 }
 
-/// Parses a duration of more than zero: without a pause, the poll would keep a core busy.
-fn pause(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("the files cannot be read without a pause (for example 10s)".to_owned()),
-        Ok(duration) => Ok(duration),
-        Err(_) => duration(text),
-    }
-}
+/// The exit code of a command line of `podkey serve` that cannot be used, as it was before the other commands had theirs.
+#[cfg(unix)]
+const SERVE_USAGE: u8 = 2;
 
-fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|_| "not a valid duration (for example 30s or 5m)".to_owned())
-}
-
-/// Parses a name of a Kubernetes object, which becomes part of an address.
-fn dns_name(text: &str) -> Result<String, String> {
-    let is_name = (1..=253).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.')
-        && text
-            .split('.')
-            .all(|part| !part.is_empty() && !part.starts_with('-') && !part.ends_with('-'));
-    if is_name {
-        Ok(text.to_owned())
-    } else {
-        Err("not a valid Kubernetes name: it may have lower-case letters, digits, '-' and '.'".to_owned())
-    }
-}
-
-/// The error with its causes, on one line. (The text of an error never includes its cause.)
-fn chain(error: impl Into<anyhow::Error>) -> String {
-    format!("{:#}", error.into())
-}
-
-fn serve(args: ServeArgs) -> ExitCode {
-    let config = match webhook::load(&args.config) {
-        Ok(config) => config,
-        Err(error) => {
-            tracing::error!(error = chain(error), "cannot start");
-            return ExitCode::from(cli::EX_USAGE);
-        }
-    };
-    match run(config, args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(error = chain(error), "cannot serve");
-            ExitCode::FAILURE
+/// Whether the command is `serve`: the first word that is no option, and not the value of `--log-format`.
+#[cfg(unix)]
+fn is_serve() -> bool {
+    let mut words = std::env::args_os().skip(1);
+    while let Some(word) = words.next() {
+        match word.to_str() {
+            Some("--log-format") => drop(words.next()),
+            Some(option) if option.starts_with('-') => {}
+            word => return word == Some("serve"),
         }
     }
+    false
 }
 
-fn run(config: Config, args: ServeArgs) -> anyhow::Result<()> {
-    // One worker for each core, up to a limit: a decision makes no calls and never waits, so more workers have no use.
-    let workers = std::thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(webhook::MAX_WORKERS);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers)
-        .enable_all()
-        .build()?;
-    let options = ServeOptions {
-        listen: args.listen,
-        admin_listen: args.admin_listen,
-        tls: match (args.tls_cert, args.tls_key) {
-            (Some(certificate), Some(key)) => Tls::Files {
-                certificate,
-                key,
-                poll: args.tls_poll,
-            },
-            _ => Tls::SelfManaged(SelfManaged {
-                service: args.service,
-                namespace: args.namespace.unwrap_or_else(own_namespace),
-                secret: args.tls_secret,
-                webhook_configuration: args.webhook_configuration,
-            }),
-        },
-        grace: args.grace,
-        now: SystemTime::now,
-    };
-    let served = runtime.block_on(webhook::serve(config, options));
-    // Without a wait for blocked threads: a volume may hang while a thread reads the certificate.
-    runtime.shutdown_background();
-    Ok(served?)
+/// Parses the command line. As a plugin, the program shows itself as people call it: `kubectl podkey`.
+fn parse() -> Result<PodkeyCli, clap::Error> {
+    let mut command = PodkeyCli::command();
+    #[cfg(feature = "cli")]
+    if cli::completion::program() == cli::completion::PLUGIN {
+        command = cli::completion::of_plugin(command).bin_name("kubectl podkey");
+    }
+    PodkeyCli::from_arg_matches_mut(&mut command.try_get_matches_from_mut(std::env::args_os())?)
 }
 
-/// The namespace of this pod. `podkey`, if this process runs in no pod or has no service-account token.
-fn own_namespace() -> String {
-    let found = std::fs::read_to_string("/var/run/secrets/kubernetes.io/serviceaccount/namespace").ok();
-    let found = found.and_then(|text| dns_name(text.trim()).ok());
-    found.unwrap_or_else(|| "podkey".to_owned())
+/// The operator's config, where the command line names the file.
+fn operators_config(file: Option<&Path>) -> Result<Option<Config>, LoadConfigError> {
+    file.map(webhook::load).transpose()
+}
+
+/// Prints the help that the command line asks for, or what is wrong with the command line.
+fn refuse(error: &clap::Error) -> ExitCode {
+    // Nobody may read the output any more: that is no error.
+    let _ = error.print();
+    #[cfg(unix)]
+    if error.use_stderr() && is_serve() {
+        return ExitCode::from(SERVE_USAGE);
+    }
+    match error.use_stderr() {
+        true => ExitCode::from(cli::EX_USAGE),
+        false => ExitCode::SUCCESS,
+    }
 }

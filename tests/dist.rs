@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-const PROGRAMS: [(&str, u64); 2] = [("podkey", 14_000_000), ("podkey-agent", 3_200_000)];
+const PROGRAMS: [(&str, u64); 2] = [("podkey", 14_000_000), ("podkey-agent", 3_250_000)];
 const ARCHITECTURES: [(&str, u16); 2] = [("amd64", 62), ("arm64", 183)];
 
 fn root() -> &'static Path {
@@ -120,5 +120,64 @@ fn binaries_start_and_tell_their_version() {
                 "{architecture}"
             );
         }
+    }
+}
+
+/// The tool for workstations is built for this machine at least.
+fn tool() -> PathBuf {
+    let here = if cfg!(target_arch = "aarch64") {
+        "arm64"
+    } else {
+        "amd64"
+    };
+    binary(here, "kubectl-podkey")
+}
+
+#[test]
+#[ignore = "needs `make dist`"]
+fn the_tool_for_workstations_is_static_small_and_a_plugin() {
+    const PT_INTERP: u32 = 3;
+    const LIMIT: u64 = 32_000_000;
+    let elf = fs::read(tool()).unwrap();
+    assert!(
+        !program_headers(&elf).contains(&PT_INTERP),
+        "the tool asks for a loader"
+    );
+    assert!((elf.len() as u64) < LIMIT, "{} bytes, {LIMIT} are allowed", elf.len());
+    let help = Command::new(tool()).arg("--help").env_clear().output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    assert!(
+        help.contains("Usage: kubectl podkey ") && help.contains("doctor"),
+        "{help}"
+    );
+}
+
+#[test]
+#[ignore = "needs `make dist`"]
+fn the_tool_has_manual_pages_and_completions() {
+    let dist = tool().ancestors().nth(2).unwrap().to_owned();
+    for file in [
+        "man/podkey.1",
+        "man/podkey-explain.1",
+        "completions/podkey.bash",
+        "completions/_kubectl-podkey",
+    ] {
+        assert!(fs::metadata(dist.join(file)).unwrap().len() > 100, "{file}");
+    }
+}
+
+#[test]
+#[ignore = "needs `make dist`"]
+fn the_image_s_podkey_has_no_command_of_the_tool() {
+    let podkey = tool().with_file_name("podkey");
+    let help = Command::new(&podkey).arg("--help").env_clear().output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    assert!(
+        help.contains("  serve ") && help.contains("  inject ") && !help.contains("doctor"),
+        "{help}"
+    );
+    for command in ["doctor", "explain", "completion"] {
+        let refused = Command::new(&podkey).arg(command).env_clear().output().unwrap();
+        assert_eq!(refused.status.code(), Some(64), "{command}");
     }
 }

@@ -1359,3 +1359,57 @@ fn what_would_keep_the_webhook_busy_is_denied_at_once() {
         assert!(message.contains(expected), "{message}");
     }
 }
+
+/// Found by `every_law_holds_for_any_pod`: the author was told to remove podkey-init, too.
+#[test]
+fn a_container_that_the_job_hooks_cannot_clear_makes_no_other_plan() {
+    for file in [
+        "{secret: c/d, file: /etc/app/all.yaml, format: yaml, mode: '0400'}",
+        "{secret: c/d, file: all.yaml, format: yaml, as: job}",
+    ] {
+        let pod = json!({
+            "metadata": {"annotations": {
+                "podkey.dev/role": "web", "podkey.dev/connection": "team", "podkey.dev/files": format!("- {file}\n"),
+                "podkey.dev/job-hooks": "true",
+            }},
+            "spec": {"containers": [{"name": "runner", "command": ["/app"], "securityContext": {"runAsUser": 1001}}]},
+        });
+        assert!(check(&pod).unwrap(), "{file}");
+    }
+}
+
+/// The same, where the plan is an annotation, because the job hooks do all the work.
+#[test]
+fn a_container_that_the_job_hooks_cannot_clear_leaves_the_plan_of_the_annotation() {
+    let text = format!(
+        "kubernetesVersion: '1.37'{}",
+        CONFIG.replace("image: podkey", "image: podkey, binary: imageVolume")
+    );
+    let config = Config::parse(&text, |_| Err(String::new())).unwrap();
+    let mut pod = json!({
+        "metadata": {"annotations": {
+            "podkey.dev/connection": "team", "podkey.dev/job-env": "c/d token | TOKEN", "podkey.dev/job-hooks": "true",
+        }},
+        "spec": {"containers": [{"name": "runner", "securityContext": {"runAsUser": 1001}}]},
+    });
+    let text = pod.to_string();
+    let Decision::Inject(patch, _) = decide(&Pod::parse(&text).unwrap(), "ns", &config) else {
+        panic!("denied")
+    };
+    let patch: json_patch::Patch = serde_json::from_slice(patch.as_json()).unwrap();
+    json_patch::patch(&mut pod, &patch).unwrap();
+    assert!(pod["metadata"]["annotations"]["podkey.dev/plan"].is_string(), "{pod}");
+    pod["spec"]["containers"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "added"}));
+    let text = pod.to_string();
+    let Decision::Deny(problems) = decide(&Pod::parse(&text).unwrap(), "ns", &config) else {
+        panic!("not denied")
+    };
+    let problems = problems.to_string();
+    assert!(
+        problems.contains("cannot clear the files") && !problems.contains("from the template"),
+        "{problems}"
+    );
+}

@@ -200,7 +200,7 @@ fn input_that_cannot_be_used_ends_with_64_and_a_reason() {
             CONFIG,
             "image: {repository: web}\nreplicas: 2",
             &[],
-            "helm template … | podkey inject --config FILE -f -",
+            "which helm template RELEASE CHART prints",
         ),
         (
             CONFIG,
@@ -531,4 +531,109 @@ fn the_nearest_allow_rule_is_noted_for_the_reader_of_the_config() {
         "{}",
         nobody.stderr
     );
+}
+
+/// An author has no operator's config, and asks all the same.
+#[test]
+fn without_a_config_the_pod_has_placeholders_and_podkey_says_what_it_did_not_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = POD.replace(
+        "podkey.dev/files:",
+        "podkey.dev/connection: team-b\n    podkey.dev/files:",
+    );
+    std::fs::write(folder.path().join("pod.yaml"), &named).unwrap();
+    let ended = in_folder(folder.path(), &["pod.yaml", "-o", "json"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let pod: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let init = &pod["spec"]["initContainers"][0];
+    assert_eq!(init["image"], "podkey.invalid/image-of-the-operator");
+    let plan: Value = serde_json::from_str(init["env"][0]["value"].as_str().unwrap()).unwrap();
+    assert_eq!(plan["connection"]["name"], "team-b");
+    assert_eq!(plan["login"]["role"], "role-of-the-connection");
+    for expected in [
+        "not checked without --config: whether the operator has the connection",
+        "placeholders",
+    ] {
+        assert!(ended.stderr.contains(expected), "{}", ended.stderr);
+    }
+    std::fs::write(folder.path().join("pod.yaml"), named.replace("team-b", "team b")).unwrap();
+    let ended = in_folder(folder.path(), &["pod.yaml"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (1, ""));
+    assert!(
+        ended
+            .stderr
+            .starts_with("pod.yaml:7: Pod/web: podkey.dev/connection: \"team b\" is no name of a connection\n"),
+        "{}",
+        ended.stderr
+    );
+    let theirs = POD.replace("podkey.dev/files", "example.com/files");
+    std::fs::write(folder.path().join("pod.yaml"), theirs).unwrap();
+    let silent = in_folder(folder.path(), &["pod.yaml"]);
+    assert!(!silent.stderr.contains("not checked"), "{}", silent.stderr);
+}
+
+/// `kubectl get pods -o yaml | podkey lint`: the plan of a pod in a cluster names the operator's server, which nobody has told.
+#[test]
+fn an_injected_pod_was_refused_without_the_config_that_injected_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let injected = inject(CONFIG, POD, &[]).stdout;
+    std::fs::write(folder.path().join("pod.yaml"), &injected).unwrap();
+    let ended = in_folder(folder.path(), &["pod.yaml"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, &*injected), "{}", ended.stderr);
+    assert!(ended.stderr.contains("is injected already"), "{}", ended.stderr);
+    // A template has nobody injected.
+    let copied = injected.replace("podkey.dev/injected", "example.com/x");
+    std::fs::write(folder.path().join("pod.yaml"), copied).unwrap();
+    assert_eq!(in_folder(folder.path(), &["pod.yaml"]).code, 1);
+}
+
+#[test]
+fn a_file_with_a_problem_hides_its_own_pods_and_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("config", CONFIG);
+    write("a.yaml", &POD.replace("kv/data/web", "kv/../web"));
+    write("b.yaml", "a: [");
+    write("c.yaml", &format!("{POD}---{SERVICE}"));
+    write("d.yaml", "podkey.dev/role: [");
+    write("e.json", "{\"name\": \"no manifest\"}");
+    let ended = in_folder(folder.path(), &["--config", "config", ".", "-o", "json"]);
+    assert_eq!(ended.code, 64);
+    let pod: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(pod["metadata"]["name"], "web");
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    for (line, start) in lines.iter().zip([
+        "a.yaml:7: Pod/web: podkey.dev/files[0].secret: \"kv/../web\"",
+        "b.yaml: skipped: the manifest cannot be read: it is not valid YAML",
+        "c.yaml:11: Service/web: skipped, podkey finds no pod in it",
+        "d.yaml:1: the manifest cannot be read: it is not valid YAML",
+        "e.json: skipped: the manifest has a document without apiVersion and kind",
+    ]) {
+        assert!(line.starts_with(start), "{start}: {}", ended.stderr);
+    }
+    assert_eq!(lines.len(), 5);
+    let ended = in_folder(folder.path(), &["--config", "config", "a.yaml", "-f", "c.yaml"]);
+    assert_eq!(ended.code, 1);
+    assert_eq!(
+        ended.stdout,
+        in_folder(folder.path(), &["--config", "config", "-f", "c.yaml"]).stdout
+    );
+    let ended = in_folder(folder.path(), &["--config", "config", "e.json"]);
+    assert_eq!(ended.code, 64, "{}", ended.stderr);
+}
+
+fn in_folder(folder: &std::path::Path, args: &[&str]) -> Ended {
+    let output = Command::new(env!("CARGO_BIN_EXE_podkey"))
+        .arg("inject")
+        .args(args)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    plain::assert_for_people("stderr", &String::from_utf8_lossy(&output.stderr));
+    Ended {
+        code: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
 }

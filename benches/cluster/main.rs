@@ -399,7 +399,7 @@ fn audit() -> anyhow::Result<Option<String>> {
 fn served(audit: &str, mount: &str) -> Vec<f64> {
     let login = json!(format!("auth/{mount}/login"));
     let mut begun: HashMap<String, SystemTime> = HashMap::new();
-    // By connection: whether it had such a login, as how manieth, and the time.
+    // By connection: the number of its login, if it had such a login, and the time.
     let mut connections: HashMap<String, (Option<usize>, f64)> = HashMap::new();
     let mut logins = 0;
     for line in audit.lines() {

@@ -5,21 +5,26 @@
 mod support;
 #[path = "../table.rs"]
 mod table;
+#[path = "../versions.rs"]
+mod versions;
+#[path = "../volumes.rs"]
+mod volumes;
 
 use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use support::ca::Ca;
 use support::github::{BEARER, GitHub, JOB_MOUNT};
 use support::jwt::Claims;
 use support::openbao::{ACCOUNT, JWT_MOUNT, NAMESPACE, OpenBao};
 use support::runner::Runner;
-use table::{Table, aim, median, no_aim};
+use table::{Aim, Row, beside, number, with_aims};
+use versions::{Arguments, Version};
 
 /// What the started hook may add to a job, in milliseconds: with what `init` left, and where it asks GitHub and the server.
 const AIM_MS: f64 = 15.0;
@@ -28,27 +33,20 @@ const AIM_MASKS_MS: f64 = 100.0;
 const AIM_SIZE_MB: f64 = 4.0;
 
 fn main() -> anyhow::Result<()> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let (agent, turns) = match args[..] {
-        [agent] => (agent, 30),
-        [agent, "--quick"] => (agent, 3),
-        // `cargo test --benches` and `cargo bench` without arguments measure nothing.
-        [] | ["--bench" | "--test", ..] => {
-            return Ok(writeln!(std::io::stderr(), "benches/run calls this with arguments")?);
-        }
-        _ => bail!("unknown arguments: {args:?}"),
+    let Some(arguments) = Arguments::read()? else {
+        return Ok(());
     };
-    let text = Bench::new(agent)?.measure(turns)?;
+    ensure!(arguments.words.is_empty(), "unknown arguments: {:?}", arguments.words);
+    let turns = if arguments.is_quick { 3 } else { 30 };
+    let text = Bench::new()?.measure(&arguments.versions, turns)?;
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
-/// The server, the issuer of the job's own tokens, and the agent.
+/// The server, and the issuer of the job's own tokens.
 struct Bench {
     bao: OpenBao,
     github: GitHub,
     ca: Ca,
-    agent: PathBuf,
 }
 
 /// A kind of job.
@@ -63,7 +61,7 @@ enum Work {
 }
 
 impl Bench {
-    fn new(agent: &str) -> anyhow::Result<Self> {
+    fn new() -> anyhow::Result<Self> {
         let bao = OpenBao::with_scenario_1();
         let ca = Ca::new("GitHub's CA");
         let github = GitHub::start(&ca);
@@ -92,12 +90,7 @@ impl Bench {
             "ci/data/octo-org/octo-repo/deploy",
             &json!({"data": {"KEY": "s3cret-of-the-job-itself"}}),
         );
-        Ok(Self {
-            bao,
-            github,
-            ca,
-            agent: fs::canonicalize(agent)?,
-        })
+        Ok(Self { bao, github, ca })
     }
 
     fn plan(&self, work: Work) -> Value {
@@ -129,12 +122,12 @@ impl Bench {
     }
 
     /// A pod after its init container, and its runner.
-    fn pod(&self, work: Work) -> anyhow::Result<(tempfile::TempDir, Runner)> {
-        let root = tempfile::tempdir()?;
+    fn pod(&self, agent: &Path, work: Work) -> anyhow::Result<(tempfile::TempDir, Runner)> {
+        let root = volumes::folder()?;
         fs::create_dir_all(root.path().join("podkey/token"))?;
         let token = self.bao.cluster.sign(&Claims::new(NAMESPACE, ACCOUNT, "vault"));
         fs::write(root.path().join("podkey/token/token"), token)?;
-        let init = Command::new(&self.agent)
+        let init = Command::new(agent)
             .args(["init", "--root"])
             .arg(root.path())
             .env_clear()
@@ -158,8 +151,8 @@ impl Bench {
     }
 
     /// How long the started hook of such a job takes, in milliseconds.
-    fn hook(&self, work: Work) -> anyhow::Result<f64> {
-        let (root, mut runner) = self.pod(work)?;
+    fn hook(&self, agent: &Path, work: Work) -> anyhow::Result<f64> {
+        let (root, mut runner) = self.pod(agent, work)?;
         let root = root.path().to_str().context("a path that is text")?;
         let hook = Path::new(root).join("podkey/bin/job-started.sh");
         let (took, output) = timed(&mut runner, &hook, &["--root", root])?;
@@ -184,58 +177,71 @@ impl Bench {
         Ok(took)
     }
 
-    fn measure(&self, turns: usize) -> anyhow::Result<String> {
+    fn measure(&self, versions: &[Version], turns: usize) -> anyhow::Result<String> {
         let mut runner = Runner::new();
         let nothing = runner.dir().join("nothing.sh");
         fs::write(&nothing, "true\n")?;
-        let works = [Work::Ready, Work::Own, Work::Many];
-        let mut took: [Vec<f64>; 5] = Default::default();
+        let mut took: Vec<Vec<Turn>> = versions.iter().map(|_| Vec::new()).collect();
         // The first turn is not counted.
         for turn in 0..=turns {
-            let mut all = [0.0; 5];
-            all[0] = alone()?;
-            all[1] = timed(&mut runner, &nothing, &[])?.0;
-            for (of, work) in all[2..].iter_mut().zip(works) {
-                *of = self.hook(work)?;
-            }
-            if turn > 0 {
-                took.iter_mut().zip(all).for_each(|(took, ms)| took.push(ms));
+            for (version, took) in versions.iter().zip(&mut took) {
+                let hook = |work| self.hook(&version.agent, work);
+                let of = Turn {
+                    bash: alone()?,
+                    nothing: timed(&mut runner, &nothing, &[])?.0,
+                    ready: hook(Work::Ready)?,
+                    own: hook(Work::Own)?,
+                    many: hook(Work::Many)?,
+                };
+                if turn > 0 {
+                    took.push(of);
+                }
             }
         }
-        let middle = took.each_ref().map(|took| median(took.iter().copied()));
-        let above = |index: usize| median(took[index].iter().zip(&took[1]).map(|(hook, nothing)| hook - nothing));
-        let mut table = Table::new(&["wall, ms", "in all", "above a hook that does nothing", "aim", ""]);
-        let mut row = |name: &str, index: usize, [its_aim, met]: [String; 2]| {
-            let more = if index > 1 {
-                format!("{:.1}", above(index))
-            } else {
-                String::new()
-            };
-            table.row(&[name.to_owned(), format!("{:.1}", middle[index]), more, its_aim, met]);
-        };
-        row("`bash -c true`", 0, no_aim());
-        row("a hook that does nothing", 1, no_aim());
-        row(
-            "job-started: a file and 10 variables",
+        let names: Vec<&str> = versions.iter().map(|version| version.name.as_str()).collect();
+        let mut sizes = Vec::new();
+        for version in versions {
+            sizes.push(vec![fs::metadata(&version.agent)?.len() as f64 / 1e6]);
+        }
+        let size = with_aims(
+            "the agent in the volume",
             2,
-            aim(middle[2], AIM_MS, " ms in all"),
+            |size| *size,
+            &[Aim::AtMost(AIM_SIZE_MB, " MB")],
         );
-        row("job-started: the same, and one read with GitHub's token", 3, no_aim());
-        row(
-            "job-started: 1,000 secrets of 1 KiB masked",
-            4,
-            aim(above(4), AIM_MASKS_MS, " ms more"),
-        );
-        let size = fs::metadata(&self.agent)?.len() as f64 / 1e6;
-        let [its_aim, met] = aim(size, AIM_SIZE_MB, " MB");
-        let mut sizes = Table::new(&["", "MB", "aim", ""]);
-        sizes.row(&["the agent in the volume".to_owned(), format!("{size:.2}"), its_aim, met]);
         Ok(format!(
             "The median of {turns} turns, in milliseconds from fork to the end of the process.\n{}{}",
-            table.text(),
-            sizes.text()
+            beside("wall, ms", &names, &took, &rows()),
+            beside("MB", &names, &sizes, &[size])
         ))
     }
+}
+
+fn rows() -> [Row<'static, Turn>; 8] {
+    const ALL: &[Aim] = &[Aim::AtMost(AIM_MS, " ms")];
+    const MASKS: &[Aim] = &[Aim::AtMost(AIM_MASKS_MS, " ms")];
+    const ABOVE: &str = "the same, above the hook that does nothing";
+    [
+        number("`bash -c true`", 1, |turn: &Turn| turn.bash),
+        number("a hook that does nothing", 1, |turn| turn.nothing),
+        with_aims("job-started: a file and 10 variables", 1, |turn| turn.ready, ALL),
+        number(ABOVE, 1, |turn| turn.ready - turn.nothing),
+        number("job-started: the same, and one read with GitHub's token", 1, |turn| {
+            turn.own
+        }),
+        number(ABOVE, 1, |turn| turn.own - turn.nothing),
+        number("job-started: 1,000 secrets of 1 KiB masked", 1, |turn| turn.many),
+        with_aims(ABOVE, 1, |turn| turn.many - turn.nothing, MASKS),
+    ]
+}
+
+/// What each hook took in a turn, in milliseconds.
+struct Turn {
+    bash: f64,
+    nothing: f64,
+    ready: f64,
+    own: f64,
+    many: f64,
 }
 
 /// A hook as the runner starts it, and how long it took.

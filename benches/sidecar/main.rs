@@ -4,10 +4,18 @@
 
 #[path = "../bao_agent.rs"]
 mod bao_agent;
+#[path = "../cpu.rs"]
+mod cpu;
+#[path = "../plans.rs"]
+mod plans;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 #[path = "../table.rs"]
 mod table;
+#[path = "../versions.rs"]
+mod versions;
+#[path = "../volumes.rs"]
+mod volumes;
 
 mod process;
 mod storm;
@@ -15,15 +23,15 @@ mod storm;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use process::{Sidecar, Used};
-use serde_json::{Value, json};
+use serde_json::json;
 use support::jwt::Claims;
-use support::openbao::{ACCOUNT, JWT_MOUNT, NAMESPACE, OpenBao, binary};
-use table::{Table, aim, no_aim, quantile};
+use support::openbao::{ACCOUNT, NAMESPACE, OpenBao, binary};
+use table::{Aim, Table, aim, beside, number, quantile, with_aims};
+use versions::{Arguments, Version};
 
 const ROLE: &str = "actions";
 const TOKEN: &str = "podkey/token/token";
@@ -60,35 +68,36 @@ const QUICK: Effort = Effort {
 };
 
 fn main() -> anyhow::Result<()> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let (agent, effort) = match args[..] {
-        [agent] => (agent, FULL),
-        [agent, "--quick"] => (agent, QUICK),
-        // `cargo test --benches` and `cargo bench` without arguments measure nothing.
-        [] | ["--bench" | "--test", ..] => {
-            return Ok(writeln!(std::io::stderr(), "benches/run calls this with arguments")?);
-        }
-        _ => bail!("unknown arguments: {args:?}"),
+    let Some(arguments) = Arguments::read()? else {
+        return Ok(());
     };
-    let bench = Bench::new(agent)?;
+    ensure!(arguments.words.is_empty(), "unknown arguments: {:?}", arguments.words);
+    let effort = if arguments.is_quick { QUICK } else { FULL };
+    let bench = Bench::new(arguments.versions)?;
     let mut text = bench.beside_bao_agent(&effort)?;
     text += &storm::measure(&bench, &effort.storm)?;
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Program {
-    Podkey,
+#[derive(Clone, Copy)]
+enum Program<'a> {
+    Podkey(&'a Version),
     BaoAgent,
 }
 
-const PROGRAMS: [Program; 2] = [Program::Podkey, Program::BaoAgent];
+impl Program<'_> {
+    fn name(&self) -> &str {
+        match self {
+            Self::Podkey(version) => &version.name,
+            Self::BaoAgent => "bao agent",
+        }
+    }
+}
 
 /// The server, and the folder that the programs run in.
 struct Bench {
     bao: OpenBao,
-    agent: PathBuf,
+    versions: Vec<Version>,
     folder: tempfile::TempDir,
 }
 
@@ -101,11 +110,11 @@ fn file(number: usize) -> String {
 }
 
 impl Bench {
-    fn new(agent: &str) -> anyhow::Result<Self> {
+    fn new(versions: Vec<Version>) -> anyhow::Result<Self> {
         let bench = Self {
             bao: OpenBao::with_scenario_1(),
-            agent: fs::canonicalize(agent)?,
-            folder: tempfile::tempdir()?,
+            versions,
+            folder: volumes::folder()?,
         };
         for number in 0..MANY {
             bench.put(number, &format!("s3cret-of-app-{number}-before"));
@@ -117,16 +126,16 @@ impl Bench {
         self.bao.write(&secret(number), &json!({"data": {"value": value}}));
     }
 
-    fn plan(&self, secrets: usize, interval: Duration) -> Value {
+    fn plan(&self, version: &Version, secrets: usize, interval: Duration) -> anyhow::Result<String> {
         let files = (0..secrets).map(|number| {
             json!({"secret": secret(number), "key": "value", "format": "raw", "file": file(number), "mode": "0400"})
         });
-        json!({
-            "version": 1, "budget": "5m", "files": files.collect::<Vec<_>>(),
-            "connection": {"name": "default", "address": self.bao.address(), "ca": self.bao.ca.pem()},
-            "login": {"method": "jwt", "mount": JWT_MOUNT, "role": ROLE},
-            "refresh": {"interval": humantime::format_duration(interval).to_string()},
-        })
+        let annotations = json!({
+            "podkey.dev/files": json!(files.collect::<Vec<_>>()).to_string(),
+            "podkey.dev/refresh": humantime::format_duration(interval).to_string(),
+        });
+        let login = (&*self.bao.address(), &plans::jwt_login());
+        plans::plan(version, &self.bao, login, &annotations)
     }
 
     fn bao_agent_config(&self, secrets: usize, interval: Duration) -> anyhow::Result<String> {
@@ -172,10 +181,10 @@ impl Bench {
     fn start(&self, program: Program, secrets: usize, interval: Duration) -> anyhow::Result<Sidecar> {
         let folder = self.pod()?;
         match program {
-            Program::Podkey => {
-                let env = [("PODKEY_PLAN", self.plan(secrets, interval).to_string())];
-                process::run(&self.agent, &["init", "--root", "."], &env, folder.path())?;
-                Sidecar::start(&self.agent, &["sidecar", "--root", "."], &env, folder)
+            Program::Podkey(version) => {
+                let env = [("PODKEY_PLAN", self.plan(version, secrets, interval)?)];
+                process::run(&version.agent, &["init", "--root", "."], &env, folder.path())?;
+                Sidecar::start(&version.agent, &["sidecar", "--root", "."], &env, folder)
             }
             Program::BaoAgent => {
                 fs::write(
@@ -188,12 +197,20 @@ impl Bench {
     }
 
     fn beside_bao_agent(&self, effort: &Effort) -> anyhow::Result<String> {
-        let both = |secrets: usize, interval: Duration| -> anyhow::Result<[Sidecar; 2]> {
-            let [podkey, bao] = PROGRAMS.map(|program| self.start(program, secrets, interval));
-            Ok([podkey?, bao?])
+        let programs: Vec<Program<'_>> = self
+            .versions
+            .iter()
+            .map(Program::Podkey)
+            .chain([Program::BaoAgent])
+            .collect();
+        let all_of = |secrets: usize, interval: Duration| -> anyhow::Result<Vec<Sidecar>> {
+            programs
+                .iter()
+                .map(|program| self.start(*program, secrets, interval))
+                .collect()
         };
         // All of them beside each other, so that what else the machine does hits all.
-        let (idle, one, many) = (both(1, IDLE)?, both(1, INTERVAL)?, both(MANY, INTERVAL)?);
+        let (idle, one, many) = (all_of(1, IDLE)?, all_of(1, INTERVAL)?, all_of(MANY, INTERVAL)?);
         for (sidecars, secrets) in [(&idle, 1), (&one, 1), (&many, MANY)] {
             for sidecar in sidecars {
                 for number in 0..secrets {
@@ -202,110 +219,44 @@ impl Bench {
             }
         }
         std::thread::sleep(effort.warm_up);
-        let now = |sidecars: &[Sidecar; 2]| -> anyhow::Result<[Used; 2]> {
-            let [podkey, bao] = sidecars.each_ref().map(Sidecar::used);
-            Ok([podkey?, bao?])
+        let now = || -> anyhow::Result<Vec<[Used; 3]>> {
+            (0..programs.len())
+                .map(|index| Ok([idle[index].used()?, one[index].used()?, many[index].used()?]))
+                .collect()
         };
-        let all = [&idle, &one, &many];
-        let before = [now(all[0])?, now(all[1])?, now(all[2])?];
+        let before = now()?;
         let begun = Instant::now();
         std::thread::sleep(effort.watched);
-        let after = [now(all[0])?, now(all[1])?, now(all[2])?];
+        let after = now()?;
         let watched = begun.elapsed();
+        let all: Vec<Vec<Watched>> = before
+            .iter()
+            .zip(&after)
+            .map(|(before, after)| vec![Watched::new(before, after, watched)])
+            .collect();
         let latencies = self.latencies(&one, effort.changes)?;
-
-        let mut text = format!(
+        let names: Vec<&str> = programs.iter().map(Program::name).collect();
+        Ok(format!(
             "Both log in by jwt over TLS. Each number of the first table is of processes that ran beside each other for {:.0} s, \
-             and then were watched for {:.0} s.\n",
+             and then were watched for {:.0} s.\n{}\n{} changes at any time, all read every 5 s.\n{}\n",
             effort.warm_up.as_secs_f64(),
-            watched.as_secs_f64()
-        );
-        let mut table = Table::new(&["", "podkey-agent sidecar", "bao agent", "podkey / bao", "aim", ""]);
-        let mut row = |name: &str, [podkey, bao]: [f64; 2], digits: usize, [its_aim, met]: [String; 2]| {
-            table.row(&[
-                name.to_owned(),
-                format!("{podkey:.digits$}"),
-                format!("{bao:.digits$}"),
-                format!("{:.3}", podkey / bao),
-                its_aim,
-                met,
-            ]);
-        };
-        let memory = |index: usize| after[index].map(|used: Used| used.rss_kib / 1024.0);
-        row("memory, 1 secret, MiB", memory(1), 1, no_aim());
-        row(
-            "memory, 64 secrets, MiB",
-            memory(2),
-            1,
-            aim(memory(2)[0], AIM_MIB, " MiB"),
-        );
-        let peak = after[2].map(|used| used.peak_kib / 1024.0);
-        row(
-            "highest memory, 64 secrets, MiB",
-            peak,
-            1,
-            aim(peak[0], AIM_MIB, " MiB"),
-        );
-        let cpu = |index: usize, time: Duration| {
-            [0, 1].map(|program| {
-                let used = after[index][program].cpu - before[index][program].cpu;
-                used.as_secs_f64() * time.as_secs_f64() / watched.as_secs_f64()
-            })
-        };
-        let hour = Duration::from_secs(3600);
-        row("CPU s an hour, 1 secret read every 5 s", cpu(1, hour), 2, no_aim());
-        row("CPU s an hour, 64 secrets read every 5 s", cpu(2, hour), 2, no_aim());
-        let idle_ms = cpu(0, Duration::from_secs(60)).map(|seconds| seconds * 1e3);
-        row("CPU ms a minute without a round", idle_ms, 2, no_aim());
-        let woken = [0, 1].map(|program| {
-            (after[0][program].switches - before[0][program].switches) as f64 * 60.0 / watched.as_secs_f64()
-        });
-        row("times it is woken in a minute without a round", woken, 0, no_aim());
-        text += &table.text();
-
-        let mut table = Table::new(&[
-            "from the change in the server to the file, s",
-            "podkey-agent sidecar",
-            "bao agent",
-            "podkey / bao",
-        ]);
-        let mean = latencies
-            .each_ref()
-            .map(|all| all.iter().sum::<f64>() / all.len() as f64);
-        table.row(&[
-            "mean".to_owned(),
-            format!("{:.2}", mean[0]),
-            format!("{:.2}", mean[1]),
-            format!("{:.2}", mean[0] / mean[1]),
-        ]);
-        for (name, share) in [("shortest", 0.0), ("p50", 0.5), ("p95", 0.95), ("longest", 1.0)] {
-            let cells = latencies.each_ref().map(|all| quantile(all.iter().copied(), share));
-            table.row(&[
-                name.to_owned(),
-                format!("{:.2}", cells[0]),
-                format!("{:.2}", cells[1]),
-                String::new(),
-            ]);
-        }
-        writeln!(
-            text,
-            "\n{} changes at any time, both read every 5 s.\n{}",
+            watched.as_secs_f64(),
+            watched_table(&names, &all),
             effort.changes,
-            table.text()
-        )?;
-        Ok(text)
+            latency_table(&names, &latencies),
+        ))
     }
 
     /// How long each took to have a change in its file, in seconds.
-    fn latencies(&self, sidecars: &[Sidecar; 2], changes: usize) -> anyhow::Result<[Vec<f64>; 2]> {
-        let mut all: [Vec<f64>; 2] = Default::default();
+    fn latencies(&self, sidecars: &[Sidecar], changes: usize) -> anyhow::Result<Vec<Vec<f64>>> {
+        let mut all: Vec<Vec<f64>> = sidecars.iter().map(|_| Vec::new()).collect();
         for change in 0..changes {
             // At any part of the interval, of either.
             std::thread::sleep(INTERVAL.mul_f64(2.0 * fastrand::f64()));
             let value = format!("s3cret-of-app-0-{change}");
             self.put(0, &value);
             let begun = Instant::now();
-            let mut took = [None; 2];
+            let mut took = vec![None; sidecars.len()];
             while took.contains(&None) {
                 for (took, sidecar) in took.iter_mut().zip(sidecars) {
                     if took.is_none() && sidecar.content(&file(0)).as_deref() == Some(&value) {
@@ -324,4 +275,63 @@ impl Bench {
         }
         Ok(all)
     }
+}
+
+/// What one program's three sidecars took: without a round, with one secret, and with many.
+struct Watched {
+    one_mib: f64,
+    many_mib: f64,
+    many_peak_mib: f64,
+    one_cpu_s_an_hour: f64,
+    many_cpu_s_an_hour: f64,
+    idle_cpu_ms_a_minute: f64,
+    idle_woken_a_minute: f64,
+}
+
+impl Watched {
+    fn new(before: &[Used; 3], after: &[Used; 3], watched: Duration) -> Self {
+        let watched = watched.as_secs_f64();
+        let cpu_share = |index: usize| (after[index].cpu - before[index].cpu).as_secs_f64() / watched;
+        let [_, one, many] = after;
+        Self {
+            one_mib: one.rss_kib / 1024.0,
+            many_mib: many.rss_kib / 1024.0,
+            many_peak_mib: many.peak_kib / 1024.0,
+            one_cpu_s_an_hour: 3600.0 * cpu_share(1),
+            many_cpu_s_an_hour: 3600.0 * cpu_share(2),
+            idle_cpu_ms_a_minute: 60e3 * cpu_share(0),
+            idle_woken_a_minute: 60.0 * (after[0].switches - before[0].switches) as f64 / watched,
+        }
+    }
+}
+
+fn watched_table(names: &[&str], all: &[Vec<Watched>]) -> String {
+    const MEMORY: &[Aim] = &[Aim::AtMost(AIM_MIB, " MiB")];
+    let rows = [
+        number("memory, 1 secret, MiB", 1, |w: &Watched| w.one_mib),
+        with_aims("memory, 64 secrets, MiB", 1, |w| w.many_mib, MEMORY),
+        with_aims("highest memory, 64 secrets, MiB", 1, |w| w.many_peak_mib, MEMORY),
+        number("CPU s an hour, 1 secret read every 5 s", 2, |w| w.one_cpu_s_an_hour),
+        number("CPU s an hour, 64 secrets read every 5 s", 2, |w| w.many_cpu_s_an_hour),
+        number("CPU ms a minute without a round", 2, |w| w.idle_cpu_ms_a_minute),
+        number("times it is woken in a minute without a round", 0, |w| {
+            w.idle_woken_a_minute
+        }),
+    ];
+    beside("", names, all, &rows)
+}
+
+fn latency_table(names: &[&str], latencies: &[Vec<f64>]) -> String {
+    let mut head = vec!["from the change in the server to the file, s"];
+    head.extend(names);
+    let mut table = Table::new(&head);
+    let mut row = |name: &str, of: &dyn Fn(&[f64]) -> f64| {
+        let numbers = latencies.iter().map(|all| format!("{:.2}", of(all)));
+        table.row(&[name.to_owned()].into_iter().chain(numbers).collect::<Vec<_>>());
+    };
+    row("mean", &|all| all.iter().sum::<f64>() / all.len() as f64);
+    for (name, share) in [("shortest", 0.0), ("p50", 0.5), ("p95", 0.95), ("longest", 1.0)] {
+        row(name, &|all| quantile(all.iter().copied(), share));
+    }
+    table.text()
 }

@@ -2,12 +2,13 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use serde_json::Value;
 
-use crate::FILES;
+use crate::{FILES, cpu};
 
 fn command(program: &Path, args: &[&str], env: &[(&str, String)], folder: &Path) -> anyhow::Result<Command> {
     let mut command = Command::new(program);
@@ -44,6 +45,7 @@ pub(crate) struct Used {
     pub(crate) peak_kib: f64,
     pub(crate) cpu: Duration,
     /// How often its threads went to sleep: as often they were woken.
+    #[allow(dead_code, reason = "the soak does not count them")]
     pub(crate) switches: u64,
 }
 
@@ -56,6 +58,36 @@ impl Sidecar {
     ) -> anyhow::Result<Self> {
         let child = command(program, args, env, folder.path())?.spawn()?;
         Ok(Self { child, folder })
+    }
+
+    #[allow(dead_code, reason = "the soak alone looks at the process and its folder itself")]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    #[allow(dead_code, reason = "see `id`")]
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Waits for its end.
+    #[allow(dead_code, reason = "see `id`")]
+    pub(crate) fn ended(&mut self) -> anyhow::Result<ExitStatus> {
+        Ok(self.child.wait()?)
+    }
+
+    /// How many files are not as new as they should be, by what the sidecar says, which must know of so many files.
+    #[allow(dead_code, reason = "see `id`")]
+    pub(crate) fn not_fresh(&self, files: usize) -> anyhow::Result<usize> {
+        let text = self.content(".status.json").context("no .status.json")?;
+        let status: Value = serde_json::from_str(&text).with_context(|| format!(".status.json: {text}"))?;
+        let known = status["files"].as_object().context("no files in .status.json")?;
+        ensure!(
+            known.len() == files,
+            ".status.json has {} files, not {files}: {text}",
+            known.len()
+        );
+        Ok(known.values().filter(|file| file["state"] != "fresh").count())
     }
 
     /// The content of a file as the pod's containers see it.
@@ -84,23 +116,17 @@ impl Sidecar {
                 .context("no line")?;
             Ok(line.split_whitespace().nth(1).context(line.to_owned())?.parse()?)
         };
-        let (mut cpu, mut switches) = (Duration::ZERO, 0);
+        let mut switches = 0;
         for task in fs::read_dir(proc.join("task"))? {
-            let task = task?.path();
             // A thread may end meanwhile.
-            let (Ok(times), Ok(status)) = (
-                fs::read_to_string(task.join("schedstat")),
-                fs::read_to_string(task.join("status")),
-            ) else {
-                continue;
-            };
-            cpu += Duration::from_nanos(times.split(' ').next().unwrap_or_default().parse()?);
-            switches += number(&status, "voluntary_ctxt_switches")?;
+            if let Ok(status) = fs::read_to_string(task?.path().join("status")) {
+                switches += number(&status, "voluntary_ctxt_switches")?;
+            }
         }
         Ok(Used {
             rss_kib: number(&status, "VmRSS")? as f64,
             peak_kib: number(&status, "VmHWM")? as f64,
-            cpu,
+            cpu: cpu::of_process(self.child.id())?,
             switches,
         })
     }

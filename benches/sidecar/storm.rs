@@ -132,7 +132,7 @@ fn start(bench: &Bench, effort: &Effort) -> anyhow::Result<Vec<Sidecar>> {
                 scope.spawn(|| {
                     let mut started = Vec::new();
                     while next.fetch_add(1, Ordering::Relaxed) < effort.sidecars {
-                        started.push(bench.start(Program::Podkey, 1, effort.interval)?);
+                        started.push(bench.start(Program::Podkey(&bench.versions[0]), 1, effort.interval)?);
                     }
                     anyhow::Ok(started)
                 })

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -13,12 +14,18 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::pods;
+
 /// Where to send what.
 #[derive(Clone)]
 pub(crate) struct Target {
     address: SocketAddr,
     tls: Arc<ClientConfig>,
     request: Arc<[u8]>,
+    /// Where the names are that differ from request to request.
+    names: Arc<[usize]>,
+    /// The requests so far, of all connections.
+    sent: Arc<AtomicU32>,
 }
 
 impl Target {
@@ -40,13 +47,15 @@ impl Target {
             address,
             tls: Arc::new(tls),
             request: Arc::default(),
+            names: Arc::default(),
+            sent: Arc::default(),
         };
-        target.send(body);
+        target.send(body, &pods::NAMES);
         Ok(target)
     }
 
-    /// Changes the body.
-    pub(crate) fn send(&mut self, body: &[u8]) {
+    /// Changes the body. In each request, other characters stand where the body has one of these names.
+    pub(crate) fn send(&mut self, body: &[u8], names: &[&str]) {
         let mut request = format!(
             "POST /mutate?timeout=5s HTTP/1.1\r\nHost: podkey.podkey-system.svc:443\r\nUser-Agent: kube-apiserver-admission\r\n\
              Content-Length: {}\r\nAccept: application/json, */*\r\nContent-Type: application/json\r\nAccept-Encoding: gzip\r\n\r\n",
@@ -54,6 +63,9 @@ impl Target {
         )
         .into_bytes();
         request.extend_from_slice(body);
+        let places = request.windows(pods::NAME_BYTES).enumerate();
+        let places = places.filter(|(_, part)| names.iter().any(|name| name.as_bytes() == *part));
+        self.names = places.map(|(place, _)| place).collect();
         self.request = request.into();
     }
 
@@ -71,7 +83,9 @@ impl Target {
         let stream = self.handshake(TcpStream::connect(self.address).await?).await?;
         Ok(Connection {
             stream,
-            request: self.request.clone(),
+            request: self.request.to_vec(),
+            names: self.names.clone(),
+            sent: self.sent.clone(),
             buffer: vec![0; 64 * 1024],
         })
     }
@@ -142,13 +156,20 @@ pub(crate) async fn drive(connections: Vec<Connection>, total: usize) -> anyhow:
 /// An open connection.
 pub(crate) struct Connection {
     stream: TlsStream<TcpStream>,
-    request: Arc<[u8]>,
+    request: Vec<u8>,
+    names: Arc<[usize]>,
+    sent: Arc<AtomicU32>,
     buffer: Vec<u8>,
 }
 
 impl Connection {
     /// One request and its whole answer, which must be a 200. Returns the answer's body.
     pub(crate) async fn exchange(&mut self) -> anyhow::Result<&[u8]> {
+        let number = self.sent.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{number:0width$x}", width = pods::NAME_BYTES);
+        for place in self.names.iter() {
+            self.request[*place..place + pods::NAME_BYTES].copy_from_slice(name.as_bytes());
+        }
         self.stream.write_all(&self.request).await?;
         self.stream.flush().await?;
         let mut filled = 0;

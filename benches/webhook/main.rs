@@ -1,7 +1,8 @@
 //! Measures the webhook over HTTPS beside a null handler on the same stack, alone and while others hold connections; and the
-//! decision alone. `benches/run` calls
-//! it, one mode after the other; `benches/README.md` says how each number is made.
+//! decision alone. `benches/run` calls this program, one mode after the other; `benches/README.md` says how each number is made.
 
+#[path = "../cpu.rs"]
+mod cpu;
 mod decide;
 mod heavy;
 #[path = "../../tests/support/lists.rs"]
@@ -14,35 +15,35 @@ mod server;
 mod siege;
 #[path = "../table.rs"]
 mod table;
+#[path = "../versions.rs"]
+mod versions;
 mod whole;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
+use versions::Arguments;
 
 // The webhook's own.
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> anyhow::Result<()> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    match args[..] {
-        ["https", podkey] => whole::measure(podkey, whole::FULL),
-        ["https", podkey, "--quick"] => whole::measure(podkey, whole::QUICK),
-        ["siege", podkey] => siege::measure(podkey, siege::FULL),
-        ["siege", podkey, "--quick"] => siege::measure(podkey, siege::QUICK),
-        ["decide", allocations] => decide::measure(allocations, false),
-        ["decide", allocations, "--quick"] => decide::measure(allocations, true),
-        ["heavy"] => heavy::measure(false),
-        ["heavy", "--quick"] => heavy::measure(true),
+    let Some(Arguments {
+        versions,
+        is_quick,
+        words,
+    }) = Arguments::read()?
+    else {
+        return Ok(());
+    };
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["https"] => whole::measure(&versions, if is_quick { whole::QUICK } else { whole::FULL }),
+        ["siege"] => siege::measure(&versions, if is_quick { siege::QUICK } else { siege::FULL }),
+        ["decide", allocations] => decide::measure(allocations, is_quick),
+        ["heavy"] => heavy::measure(is_quick),
         // The two that this program starts as processes of their own.
         ["null", listen, certificate, key, answer] => null::serve(listen, certificate, key, answer),
         ["decide-loop", which, step, times] => decide::repeat(which, step, times.parse()?),
-        // `cargo test --benches` and `cargo bench` without arguments measure nothing.
-        [] | ["--bench" | "--test", ..] => {
-            use std::io::Write;
-            writeln!(std::io::stderr(), "benches/run calls this with arguments")
-        }
-        .context("cannot write"),
-        _ => bail!("unknown arguments: {args:?}"),
+        _ => bail!("unknown arguments: {words:?}"),
     }
 }

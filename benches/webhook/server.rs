@@ -12,8 +12,10 @@ use anyhow::{Context, ensure};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustls::pki_types::CertificateDer;
 
+use crate::cpu;
 use crate::load::Target;
 use crate::pods::CONFIG;
+use crate::versions::Version;
 
 /// The server's core and the generator's: the first and the last of those that this process may use at its start.
 pub(crate) fn cores() -> anyhow::Result<(usize, usize)> {
@@ -64,11 +66,28 @@ impl Files {
 }
 
 /// Which server.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(crate) enum Kind<'a> {
-    /// `podkey serve`, the program at this path.
-    Podkey(&'a str),
+    /// `podkey serve`.
+    Podkey(&'a Version),
     Null,
+}
+
+/// The null handler's name in the tables.
+pub(crate) const NULL: &str = "null handler";
+
+impl<'a> Kind<'a> {
+    /// Each version, and the null handler.
+    pub(crate) fn all(versions: &'a [Version]) -> Vec<Self> {
+        versions.iter().map(Self::Podkey).chain([Self::Null]).collect()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Podkey(version) => &version.name,
+            Self::Null => NULL,
+        }
+    }
 }
 
 /// A running server.
@@ -86,8 +105,13 @@ impl Server {
         let path = |name: &str| files.path(name).into_os_string();
         let mut words: Vec<OsString> = before.to_vec();
         match kind {
-            Kind::Podkey(program) => {
-                words.extend([program.into(), "serve".into(), "--config".into(), path("config.yaml")]);
+            Kind::Podkey(version) => {
+                words.extend([
+                    version.podkey.clone().into(),
+                    "serve".into(),
+                    "--config".into(),
+                    path("config.yaml"),
+                ]);
                 words.extend(["--listen".into(), address.to_string().into()]);
                 words.extend(["--admin-listen".into(), admin.to_string().into()]);
                 words.extend([
@@ -151,12 +175,7 @@ impl Server {
 
     /// CPU time of all its threads, in seconds, as the scheduler counts it.
     pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        let mut nanos = 0.0;
-        for task in std::fs::read_dir(self.proc("task"))? {
-            let stat = std::fs::read_to_string(task?.path().join("schedstat"))?;
-            nanos += stat.split(' ').next().context("schedstat")?.parse::<f64>()?;
-        }
-        Ok(nanos / 1e9)
+        Ok(cpu::of_process(self.child.id())?.as_secs_f64())
     }
 
     /// Resident memory now and at its highest, in MiB.

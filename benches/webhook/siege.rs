@@ -16,6 +16,7 @@ use crate::load::Target;
 use crate::pods;
 use crate::server::{Files, Kind, Server, cores, pin};
 use crate::table::{Table, quantile};
+use crate::versions::Version;
 
 /// How much is measured.
 #[derive(Clone, Copy)]
@@ -46,18 +47,18 @@ enum OpenFiles {
 }
 
 /// Measures everything and prints the table.
-pub(crate) fn measure(podkey: &str, effort: Effort) -> anyhow::Result<()> {
+pub(crate) fn measure(versions: &[Version], effort: Effort) -> anyhow::Result<()> {
     raise_own_files()?;
     pin(cores()?.1)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let text = runtime.block_on(run(podkey, effort))?;
+    let text = runtime.block_on(run(versions, effort))?;
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
-async fn run(program: &str, effort: Effort) -> anyhow::Result<String> {
+async fn run(versions: &[Version], effort: Effort) -> anyhow::Result<String> {
     let files = Files::new()?;
     let review = pods::review(&pods::runner_pod(0)?)?;
-    let podkey = Server::start(Kind::Podkey(program), &files, &[])?;
+    let podkey = Server::start(Kind::Podkey(&versions[0]), &files, &[])?;
     let target = Target::new(podkey.address, &files.authority, &review)?;
     let (answer, _) = podkey.first_answer(&target).await?;
     std::fs::write(files.path("answer"), &answer)?;
@@ -70,7 +71,8 @@ async fn run(program: &str, effort: Effort) -> anyhow::Result<String> {
         "longest",
         "refused or later than 5 s",
     ]);
-    for (name, kind) in [("podkey", Kind::Podkey(program)), ("null handler", Kind::Null)] {
+    for kind in Kind::all(versions) {
+        let name = kind.name();
         for (held, open_files, what) in [
             (0, OpenFiles::Many, "alone".to_owned()),
             (effort.held, OpenFiles::Many, format!("{} others hold on", effort.held)),

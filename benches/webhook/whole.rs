@@ -8,8 +8,9 @@ use base64::Engine as _;
 
 use crate::load::{Target, drive};
 use crate::pods;
-use crate::server::{Files, Kind, Server, cores, pin};
-use crate::table::{Table, aim, aim_at_least, median, no_aim, quantile};
+use crate::server::{Files, Kind, NULL, Server, cores, pin};
+use crate::table::{Aim, Beside, Row, number, quantile, with_aims};
+use crate::versions::Version;
 
 /// How much is measured.
 #[derive(Clone, Copy)]
@@ -45,208 +46,192 @@ pub(crate) const QUICK: Effort = Effort {
     callgrind: 0,
 };
 
-/// What one server's turns gave, one value a turn.
-#[derive(Default)]
-struct Turns {
+/// What one turn of a server gave.
+struct Turn {
     /// CPU seconds for 10,000 reviews.
-    cpu: Vec<f64>,
-    p50: Vec<f64>,
-    p99: Vec<f64>,
-    per_second: Vec<f64>,
+    cpu: f64,
+    p50: f64,
+    p99: f64,
+    per_second: f64,
 }
 
-/// Two servers beside each other.
-struct Pair<T> {
-    podkey: T,
-    null: T,
+/// The resident memory of a server, in MiB.
+struct Memory {
+    idle: f64,
+    halfway: f64,
+    after: f64,
+    peak: f64,
 }
 
-impl Pair<Turns> {
-    /// Of the ratios of neighbouring turns, the middle one.
-    fn ratio(&self, of: impl Fn(&Turns) -> &Vec<f64>) -> f64 {
-        median(
-            of(&self.podkey)
-                .iter()
-                .zip(of(&self.null))
-                .map(|(podkey, null)| podkey / null),
-        )
-    }
-}
+/// A running server, and where the generator finds it.
+type Running = (Server, Target);
 
-/// Measures everything and prints the tables.
-pub(crate) fn measure(podkey: &str, effort: Effort) -> anyhow::Result<()> {
+/// Measures everything and prints the tables. The first version is judged.
+pub(crate) fn measure(versions: &[Version], effort: Effort) -> anyhow::Result<()> {
     pin(cores()?.1)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let text = runtime.block_on(run(podkey, effort))?;
+    let text = runtime.block_on(run(versions, effort))?;
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
-async fn run(program: &str, effort: Effort) -> anyhow::Result<String> {
+async fn run(versions: &[Version], effort: Effort) -> anyhow::Result<String> {
     let files = Files::new()?;
     let review = pods::review(&pods::runner_pod(0)?)?;
-    let plain = pods::review(&pods::plain_pod()?)?;
-    let kind = Kind::Podkey(program);
-
-    // The answer that the null handler repeats is podkey's own, and it must carry a patch.
-    let podkey = Server::start(kind, &files, &[])?;
-    let target = Target::new(podkey.address, &files.authority, &review)?;
-    let (answer, _) = podkey.first_answer(&target).await?;
+    let kinds = Kind::all(versions);
+    let (mut running, mut memory) = (Vec::new(), Vec::new());
+    for kind in &kinds {
+        let server = Server::start(*kind, &files, &[])?;
+        let target = Target::new(server.address, &files.authority, &review)?;
+        let (answer, _) = server.first_answer(&target).await?;
+        if running.is_empty() {
+            // The null handler repeats the answer of the first version, which must carry a patch.
+            std::fs::write(files.path("answer"), &answer)?;
+        }
+        memory.push(vec![memory_of(&server, &target, effort.memory_reviews).await?]);
+        running.push((server, target));
+    }
+    let answer = std::fs::read(files.path("answer"))?;
     let patch = check(&answer)?;
-    std::fs::write(files.path("answer"), &answer)?;
 
-    let (idle, _) = podkey.memory()?;
-    let half = effort.memory_reviews / 2;
-    drive(target.connections(16).await?, half).await?;
-    let (halfway, _) = podkey.memory()?;
-    drive(target.connections(16).await?, half).await?;
-    let (after, peak) = podkey.memory()?;
+    let mut table = Beside::new("", &kinds.iter().map(Kind::name).collect::<Vec<_>>());
+    loads(&mut table, &mut running, &review, effort).await?;
+    if effort.callgrind > 0 {
+        let mut counted = Vec::new();
+        for kind in &kinds {
+            counted.push(vec![instructions(*kind, &files, &review, effort.callgrind).await?]);
+        }
+        let row = number("instructions per review, user space, 1 connection", 0, |count| *count);
+        table.rows(&counted, &[row]);
+    }
+    let head = format!("{} fresh TLS connections, 50 at once", effort.fresh);
+    let rows = [
+        number(&format!("{head}: s"), 2, |turn: &(f64, f64)| turn.0),
+        number(&format!("{head}: p99, ms"), 0, |turn| turn.1),
+    ];
+    table.rows(&fresh(&running, effort).await?, &rows);
+    for (server, _) in running {
+        server.stop()?;
+    }
+    sizes(&mut table, versions, &memory, effort)?;
+    let aims = [Aim::AtMost(15.0, " ms")];
+    let start = with_aims("process start to first answer, ms", 1, |ms| *ms, &aims);
+    table.rows(&starts(&kinds, &files, &review, effort.starts).await?, &[start]);
+    Ok(format!(
+        "A review of {} bytes, an answer of {} with a patch of {patch}. {} turns of {} reviews for each server.\n{}",
+        review.len(),
+        answer.len(),
+        effort.rounds,
+        effort.reviews,
+        table.text()
+    ))
+}
 
-    let null = Server::start(Kind::Null, &files, &[])?;
-    let null_target = Target::new(null.address, &files.authority, &review)?;
-    null.first_answer(&null_target).await?;
-    let both = Pair {
-        podkey: (&podkey, target),
-        null: (&null, null_target),
-    };
+/// Reviews over connections that are open already.
+async fn loads(table: &mut Beside<'_>, running: &mut [Running], review: &[u8], effort: Effort) -> anyhow::Result<()> {
+    let plain = pods::review(&pods::plain_pod()?)?;
+    let busy = [Aim::AtLeast(20_000.0, "")];
+    let unknown = "16 connections, each pod of another template";
+    for (connections, body, names, name, cpu, per_second) in [
+        (1, review, &pods::NAMES[..], "1 connection", Some(1.8), &[][..]),
+        (16, review, &pods::NAMES, "16 connections", Some(2.5), &busy),
+        (16, review, &pods::TEXTS, unknown, None, &[]),
+        (
+            1,
+            &plain,
+            &pods::NAMES,
+            "1 connection, a pod without annotations",
+            Some(1.3),
+            &[],
+        ),
+    ] {
+        for (_, target) in &mut *running {
+            target.send(body, names);
+        }
+        let turns = turns(running, connections, effort).await?;
+        let cpu: Vec<_> = cpu.map(|most| Aim::Ratio(NULL, most)).into_iter().collect();
+        table.rows(&turns, &load(name, &cpu, per_second));
+    }
+    for (_, target) in running {
+        target.send(review, &pods::NAMES);
+    }
+    Ok(())
+}
 
-    let alone = turns(&both, 1, effort).await?;
-    let sixteen = turns(&both, 16, effort).await?;
-    let mut plain_target = both.podkey.1.clone();
-    plain_target.send(&plain);
-    let mut plain_null = both.null.1.clone();
-    plain_null.send(&plain);
-    let unasked = turns(
-        &Pair {
-            podkey: (&podkey, plain_target),
-            null: (&null, plain_null),
-        },
-        1,
-        effort,
-    )
-    .await?;
+/// What a server needs of memory, and its program of the disk.
+fn sizes(table: &mut Beside<'_>, versions: &[Version], memory: &[Vec<Memory>], effort: Effort) -> anyhow::Result<()> {
+    let reviews = effort.memory_reviews;
+    let rows = [
+        with_aims("memory idle, MiB", 1, |m: &Memory| m.idle, &[Aim::AtMost(6.0, " MiB")]),
+        number(&format!("memory after {} reviews, MiB", reviews / 2), 1, |m| m.halfway),
+        number(&format!("memory after {reviews} reviews, MiB"), 1, |m| m.after),
+        with_aims("highest memory, MiB", 1, |m| m.peak, &[Aim::AtMost(10.0, " MiB")]),
+    ];
+    table.rows(memory, &rows);
+    let mut sizes = Vec::new();
+    for version in versions {
+        sizes.push(vec![std::fs::metadata(&version.podkey)?.len() as f64 / 1e6]);
+    }
+    // The null handler's program is the benchmark's own.
+    sizes.push(Vec::new());
+    let size = with_aims("binary, MB", 2, |size| *size, &[Aim::AtMost(14.0, " MB")]);
+    table.rows(&sizes, &[size]);
+    Ok(())
+}
 
-    let mut fresh = Pair {
-        podkey: (Vec::new(), Vec::new()),
-        null: (Vec::new(), Vec::new()),
-    };
+/// The rows of a measurement under load.
+fn load<'a>(name: &str, cpu: &'a [Aim], per_second: &'a [Aim]) -> [Row<'a, Turn>; 4] {
+    [
+        with_aims(
+            &format!("CPU s per 10,000 reviews, {name}"),
+            3,
+            |turn: &Turn| turn.cpu,
+            cpu,
+        ),
+        number(&format!("p50 µs, {name}"), 0, |turn| turn.p50),
+        number(&format!("p99 µs, {name}"), 0, |turn| turn.p99),
+        with_aims(&format!("reviews/s, {name}"), 0, |turn| turn.per_second, per_second),
+    ]
+}
+
+async fn memory_of(server: &Server, target: &Target, reviews: usize) -> anyhow::Result<Memory> {
+    let (idle, _) = server.memory()?;
+    drive(target.connections(16).await?, reviews / 2).await?;
+    let (halfway, _) = server.memory()?;
+    drive(target.connections(16).await?, reviews / 2).await?;
+    let (after, peak) = server.memory()?;
+    Ok(Memory {
+        idle,
+        halfway,
+        after,
+        peak,
+    })
+}
+
+/// Seconds for all, and the p99 in milliseconds.
+async fn fresh(running: &[Running], effort: Effort) -> anyhow::Result<Vec<Vec<(f64, f64)>>> {
+    let mut all: Vec<_> = running.iter().map(|_| Vec::new()).collect();
     for _ in 0..effort.rounds.min(3) {
-        for (target, into) in [(&both.podkey.1, &mut fresh.podkey), (&both.null.1, &mut fresh.null)] {
+        for ((_, target), into) in running.iter().zip(&mut all) {
             let (elapsed, micros) = target.fresh(effort.fresh, 50).await?;
-            into.0.push(elapsed.as_secs_f64());
-            into.1.push(quantile(micros, 0.99) / 1e3);
+            into.push((elapsed.as_secs_f64(), quantile(micros, 0.99) / 1e3));
         }
     }
-    drop(both);
-    podkey.stop()?;
-    null.stop()?;
+    Ok(all)
+}
 
-    let mut starts = Pair {
-        podkey: Vec::new(),
-        null: Vec::new(),
-    };
-    for _ in 0..effort.starts {
-        for (kind, into) in [(kind, &mut starts.podkey), (Kind::Null, &mut starts.null)] {
-            let server = Server::start(kind, &files, &[])?;
-            let target = Target::new(server.address, &files.authority, &review)?;
+/// Milliseconds from the start of each server's process to its first answer.
+async fn starts(kinds: &[Kind<'_>], files: &Files, review: &[u8], starts: usize) -> anyhow::Result<Vec<Vec<f64>>> {
+    let mut all: Vec<_> = kinds.iter().map(|_| Vec::new()).collect();
+    for _ in 0..starts {
+        for (kind, into) in kinds.iter().zip(&mut all) {
+            let server = Server::start(*kind, files, &[])?;
+            let target = Target::new(server.address, &files.authority, review)?;
             let (_, took) = server.first_answer(&target).await?;
             into.push(took.as_secs_f64() * 1e3);
             server.stop()?;
         }
     }
-    let instructions = match effort.callgrind {
-        0 => None,
-        reviews => Some(Pair {
-            podkey: instructions(kind, &files, &review, reviews).await?,
-            null: instructions(Kind::Null, &files, &review, reviews).await?,
-        }),
-    };
-
-    let mut table = Table::new(&["", "podkey", "null handler", "podkey / null", "aim", ""]);
-    let mut row = |name: &str, podkey: String, null: String, ratio: Option<f64>, aim: [String; 2]| {
-        let ratio = ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"));
-        let [aim, met] = aim;
-        table.row(&[name.to_owned(), podkey, null, ratio, aim, met]);
-    };
-    let mut load = |name: &str, pair: &Pair<Turns>, is_busy: bool| {
-        let ratio = pair.ratio(|turns| &turns.cpu);
-        let middle = |values: &Vec<f64>| median(values.iter().copied());
-        row(
-            &format!("CPU s per 10,000 reviews, {name}"),
-            format!("{:.3}", middle(&pair.podkey.cpu)),
-            format!("{:.3}", middle(&pair.null.cpu)),
-            Some(ratio),
-            aim(ratio, 2.5, " ×"),
-        );
-        row(
-            &format!("p50 / p99 µs, {name}"),
-            format!("{:.0} / {:.0}", middle(&pair.podkey.p50), middle(&pair.podkey.p99)),
-            format!("{:.0} / {:.0}", middle(&pair.null.p50), middle(&pair.null.p99)),
-            Some(pair.ratio(|turns| &turns.p50)),
-            no_aim(),
-        );
-        let per_second = middle(&pair.podkey.per_second);
-        row(
-            &format!("reviews/s, {name}"),
-            format!("{per_second:.0}"),
-            format!("{:.0}", middle(&pair.null.per_second)),
-            Some(pair.ratio(|turns| &turns.per_second)),
-            if is_busy {
-                aim_at_least(per_second, 15_000.0)
-            } else {
-                no_aim()
-            },
-        );
-    };
-    load("1 connection", &alone, false);
-    load("16 connections", &sixteen, true);
-    load("1 connection, a pod without annotations", &unasked, false);
-    if let Some(Pair { podkey, null }) = instructions {
-        row(
-            "instructions per review, user space, 1 connection",
-            format!("{podkey:.0}"),
-            format!("{null:.0}"),
-            Some(podkey / null),
-            no_aim(),
-        );
-    }
-    let (podkey_fresh, null_fresh) = (median(fresh.podkey.0), median(fresh.null.0));
-    row(
-        &format!("{} fresh TLS connections, 50 at once: s, p99 ms", effort.fresh),
-        format!("{podkey_fresh:.2}, {:.0}", median(fresh.podkey.1)),
-        format!("{null_fresh:.2}, {:.0}", median(fresh.null.1)),
-        Some(podkey_fresh / null_fresh),
-        no_aim(),
-    );
-    let mut own = |name: &str, value: f64, text: String, at_most: f64, unit: &str| {
-        row(name, text, String::new(), None, aim(value, at_most, unit));
-    };
-    own("memory idle, MiB", idle, format!("{idle:.1}"), 6.0, " MiB");
-    own(
-        &format!("memory after {half} / {} reviews / peak, MiB", effort.memory_reviews),
-        peak,
-        format!("{halfway:.1} / {after:.1} / {peak:.1}"),
-        10.0,
-        " MiB",
-    );
-    let size = std::fs::metadata(program)?.len() as f64 / 1e6;
-    own("binary, MB", size, format!("{size:.2}"), 14.0, " MB");
-    let (start, null_start) = (median(starts.podkey), median(starts.null));
-    row(
-        "process start to first answer, ms",
-        format!("{start:.1}"),
-        format!("{null_start:.1}"),
-        Some(start / null_start),
-        aim(start, 15.0, " ms"),
-    );
-    Ok(format!(
-        "A review of {} bytes, an answer of {} with a patch of {}. {} turns of {} reviews for each server.\n{}",
-        review.len(),
-        answer.len(),
-        patch,
-        effort.rounds,
-        effort.reviews,
-        table.text()
-    ))
+    Ok(all)
 }
 
 /// That the answer is a patch; its length.
@@ -260,25 +245,24 @@ fn check(answer: &[u8]) -> anyhow::Result<usize> {
     Ok(patch.len())
 }
 
-/// Turn and turn about: podkey, null, podkey, null.
-async fn turns(servers: &Pair<(&Server, Target)>, connections: usize, effort: Effort) -> anyhow::Result<Pair<Turns>> {
-    let mut turns = Pair {
-        podkey: Turns::default(),
-        null: Turns::default(),
-    };
+/// Turn and turn about: each server once, then each again.
+async fn turns(running: &[Running], connections: usize, effort: Effort) -> anyhow::Result<Vec<Vec<Turn>>> {
+    let mut all: Vec<_> = running.iter().map(|_| Vec::new()).collect();
     for _ in 0..effort.rounds {
-        for ((server, target), into) in [(&servers.podkey, &mut turns.podkey), (&servers.null, &mut turns.null)] {
+        for ((server, target), into) in running.iter().zip(&mut all) {
             let open = target.connections(connections).await?;
             let before = server.cpu_seconds()?;
             let (elapsed, micros) = drive(open, effort.reviews).await?;
             let cpu = server.cpu_seconds()? - before;
-            into.cpu.push(cpu * 10_000.0 / effort.reviews as f64);
-            into.per_second.push(effort.reviews as f64 / elapsed.as_secs_f64());
-            into.p50.push(quantile(micros.iter().copied(), 0.5));
-            into.p99.push(quantile(micros, 0.99));
+            into.push(Turn {
+                cpu: cpu * 10_000.0 / effort.reviews as f64,
+                per_second: effort.reviews as f64 / elapsed.as_secs_f64(),
+                p50: quantile(micros.iter().copied(), 0.5),
+                p99: quantile(micros, 0.99),
+            });
         }
     }
-    Ok(turns)
+    Ok(all)
 }
 
 /// Instructions for one review: the difference between a short and a long run under callgrind.

@@ -3,6 +3,9 @@
 
 mod delivery;
 mod exec;
+mod fresh;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod handover;
 mod hooks;
 mod init;
@@ -57,6 +60,17 @@ pub fn sidecar(runtime: &Runtime) -> u8 {
         }
     };
     report(end, runtime)
+}
+
+/// Runs `podkey-agent fresh`. The report is on standard output, which the kubelet puts into an event. Returns 0, or 1 if a file is
+/// not fresh.
+pub fn fresh(runtime: &Runtime) -> u8 {
+    let Some(problems) = fresh::problems(runtime) else {
+        return 0;
+    };
+    // Where nobody reads the report, the exit code still says it.
+    let _ = writeln!(std::io::stdout(), "{problems}");
+    1
 }
 
 /// Reports that the command line cannot be understood. Returns the exit code.

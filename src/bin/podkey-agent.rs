@@ -34,6 +34,8 @@ enum AgentCommand {
     Init,
     /// Keeps the files of PODKEY_PLAN fresh until a signal comes, then revokes its tokens. Never fails.
     Sidecar,
+    /// Says whether the files that the sidecar keeps are fresh: exit code 0, or 1 with the reasons. For the sidecar's probe.
+    Fresh,
     /// The runner's hook before a job: masks and exports the job's secrets, or fails the job.
     JobStarted,
     /// The runner's hook after a job: clears the job's secrets. Never fails.
@@ -69,6 +71,10 @@ fn main() -> ExitCode {
         AgentCommand::Exec { command } => agent::exec(&command, &Runtime::new(cli.root, cli.log_format)),
         AgentCommand::JobStarted => agent::job_started(&hook(cli.root)),
         AgentCommand::JobCompleted => agent::job_completed(&hook(cli.root)),
+        AgentCommand::Fresh => {
+            let plan = std::env::var_os(podkey::plan::PLAN_ENV);
+            agent::fresh(&Runtime::new(cli.root, cli.log_format).with_plan(plan, None))
+        }
         command @ (AgentCommand::Init | AgentCommand::Sidecar) => {
             agent::leave_no_core();
             telemetry::init(cli.log_format, level.as_deref());

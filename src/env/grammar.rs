@@ -283,6 +283,17 @@ mod tests {
         }
     }
 
+    /// A fuzz target found this: the message goes to the terminal of whoever creates the pod.
+    #[test]
+    fn a_problem_shows_no_control_character_of_the_text() {
+        for text in ["p a[\u{1f} | N", "p `a\u{1b}[31m | N", "p a.1\u{1b}[31m | N"] {
+            let problems = parse::<ApiPath>(text).unwrap_err();
+            for problem in problems {
+                assert!(!problem.message.contains(char::is_control), "{:?}", problem.message);
+            }
+        }
+    }
+
     /// The numbers are those of the acceptance cases in vault-action's tests and observed behaviour.
     #[test]
     fn an_entry_that_vault_action_takes_is_taken() {

@@ -8,3 +8,6 @@ pub mod grammar;
 #[cfg(feature = "agent")]
 pub(crate) mod select;
 mod selector;
+
+#[cfg(feature = "agent")]
+pub use crate::text::WILDCARD_RULES;

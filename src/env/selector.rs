@@ -1,7 +1,7 @@
 //! The selectors of vault-action: `*`, `**`, a field, or a path into a value.
 
 use crate::plan::ValueStep;
-use crate::text::quoted;
+use crate::text::{quoted, unquoted};
 
 /// A selector, parsed.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,12 +53,14 @@ fn field(text: String, is_quoted: bool) -> Result<Selector, String> {
     match text.chars().find(|c| "()[]`'".contains(*c)) {
         Some('(' | ')') => Err(NO_FUNCTIONS.to_owned()),
         Some('[' | ']') => Err(format!(
-            "which vault-action takes for a field's name: write \"$.{text} | NAME\""
+            "which vault-action takes for a field's name: write \"$.{} | NAME\"",
+            unquoted(&text)
         )),
         Some(_) => {
             let bare: String = text.chars().filter(|c| !"`'".contains(*c)).collect();
             Err(format!(
-                "whose quotes vault-action takes for a part of the field's name: write \"{bare} | NAME\""
+                "whose quotes vault-action takes for a part of the field's name: write \"{} | NAME\"",
+                unquoted(&bare)
             ))
         }
         None if text == "$" => Err("which is not a field: write \"$.$ | NAME\" for the whole secret".to_owned()),
@@ -143,8 +145,9 @@ fn parse_step(rest: &str) -> Result<(Option<&str>, &str), String> {
         "$" => Ok((None, after)),
         _ if key.starts_with('$') => Err(NO_FUNCTIONS.to_owned()),
         _ if key.starts_with(|c: char| c.is_ascii_digit()) => Err(format!(
-            "whose step {} begins with a digit: write `{key}`, or [0] for an element of a list",
-            quoted(key)
+            "whose step {} begins with a digit: write `{}`, or [0] for an element of a list",
+            quoted(key),
+            unquoted(key)
         )),
         _ => Ok((Some(key), after)),
     }

@@ -252,6 +252,25 @@ fn github_message(body: &[u8]) -> Option<String> {
     Some(error.message)
 }
 
+/// A URL of the runner, and an answer of GitHub, for the fuzz target `http`. Law: no message has a control character.
+#[cfg(all(any(test, feature = "fuzzing"), feature = "webhook"))]
+pub(super) fn fuzzed(text: &str) {
+    if let Ok(uri) = text.parse::<Uri>()
+        && let Err(error) = https_authority(&uri)
+    {
+        assert!(!error.message.contains(char::is_control), "{error}");
+    }
+    let message = github_message(text.as_bytes()).map(|text| clean(&text, 256));
+    let head = ResponseHead {
+        status: 403,
+        content_type: clean(text, 80),
+    };
+    if let RetryDecision::GiveUp(error) = refused(&head, message.as_deref()) {
+        assert!(!error.message.contains(char::is_control), "{error}");
+    }
+    let _ = serde_json::from_str::<IdTokenAnswer>(text);
+}
+
 const IN_BETWEEN: &str = "does something between the runner and GitHub, such as a proxy, answer for it?";
 
 fn give_up(kind: IdTokenErrorKind, why: impl std::fmt::Display, hint: &str) -> RetryDecision<IdTokenError> {

@@ -14,8 +14,18 @@ use crate::secret::Secret;
 /// The longest token, in bytes. Real tokens have about a thousand.
 pub(crate) const MAX_JWT: usize = 64 * 1024;
 
+/// The claims of a job's token by which roles tell jobs apart.
+/// <https://docs.github.com/en/actions/reference/security/oidc>
+const GITHUB_CLAIMS: [&str; 5] = [
+    "repository",
+    "repository_id",
+    "repository_owner_id",
+    "ref",
+    "environment",
+];
+
 /// A token: visible ASCII characters only. `Debug` does not show them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Jwt(Secret);
 
 /// When a token was issued and when it expires, by its own claims, in seconds since 1970.
@@ -56,12 +66,27 @@ impl Jwt {
         }
     }
 
+    /// Namespace, name and uid of the pod that the token is bound to, by the token's own claims. None: the token names no pod.
+    /// <https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#bound-service-account-tokens>
+    pub(crate) fn bound_pod(&self) -> Option<[String; 3]> {
+        let mut claims = self.payload::<serde_json::Value>()?;
+        let mut text = |pointer| match claims.pointer_mut(pointer)?.take() {
+            serde_json::Value::String(text) => Some(text),
+            _ => None,
+        };
+        Some([
+            text("/kubernetes.io/namespace")?,
+            text("/kubernetes.io/pod/name")?,
+            text("/kubernetes.io/pod/uid")?,
+        ])
+    }
+
     /// The token itself.
     pub(crate) fn secret(&self) -> &Secret {
         &self.0
     }
 
-    /// Subject and audience for a message, and whether the token has expired. Never the token.
+    /// Subject, audience and GitHub's claims about the job for a message, and whether the token has expired. Never the token.
     pub(crate) fn identity(&self) -> String {
         let Some(claims) = self.payload::<Claims>() else {
             return "a token that is not a JWT".to_owned();
@@ -78,20 +103,24 @@ impl Jwt {
             ),
             None => format!("subject {}", clean(&claims.sub, 256)),
         };
+        for name in GITHUB_CLAIMS {
+            if let Some(claim) = self.claim(name) {
+                identity.push_str(&format!(", {name} {}", clean(&claim, 128)));
+            }
+        }
         let audiences: Vec<String> = claims.aud.list().iter().map(|aud| clean(aud, 128)).collect();
         identity.push_str(&format!(" with audience {}", audiences.join(", ")));
-        if let Some(ago) = self.expired_ago(SystemTime::now()) {
-            identity.push_str(&format!(", expired by the local clock {ago} ago"));
+        if let Some(at) = self.expired_at(SystemTime::now()) {
+            identity.push_str(&format!(", expired by the local clock at {at}"));
         }
         identity
     }
 
-    /// How long ago the token expired. None where it has not.
-    pub(crate) fn expired_ago(&self, now: SystemTime) -> Option<humantime::FormattedDuration> {
+    /// When the token expired: a time, so that a message about it does not change. None where it has not.
+    pub(crate) fn expired_at(&self, now: SystemTime) -> Option<humantime::Rfc3339Timestamp> {
         let exp =
             SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(self.payload::<Claims>()?.exp?).ok()?)?;
-        let ago = now.duration_since(exp).ok()?;
-        Some(humantime::format_duration(Duration::from_secs(ago.as_secs())))
+        (exp <= now).then(|| humantime::format_rfc3339_seconds(exp))
     }
 
     /// When the token was issued and when it expires. None where it has no claim `exp`.
@@ -195,12 +224,24 @@ mod tests {
                 r#"{"sub":"repo:a/b","aud":"gh\nx"}"#,
                 "subject repo:a/b with audience gh x",
             ),
+            (
+                r#"{"sub":"repo:a@1/b@2:ref:refs/heads/m","aud":"v","repository":"a/b","repository_id":"2","repository_owner_id":"1","ref":"refs/heads/m"}"#,
+                "subject repo:a@1/b@2:ref:refs/heads/m, repository a/b, repository_id 2, repository_owner_id 1, ref refs/heads/m with audience v",
+            ),
+            (
+                r#"{"sub":"s","aud":"v","repository_id":2,"environment":"a\nb"}"#,
+                "subject s, environment a b with audience v",
+            ),
             ("{}", "subject  with audience "),
             ("no json", "a token that is not a JWT"),
             (r#"{"exp":1e300}"#, "subject  with audience "),
         ] {
             assert_eq!(token(payload).identity(), identity);
         }
+        let long = "x".repeat(10_000);
+        let claims = GITHUB_CLAIMS.map(|name| format!(r#","{name}":"{long}""#)).concat();
+        let identity = token(&format!(r#"{{"sub":"{long}"{claims}}}"#)).identity();
+        assert!(identity.len() < 1200, "{}", identity.len());
         assert!(token(r#"{"exp":1}"#).identity().contains("expired by the local clock"));
         assert_eq!(
             Jwt(Secret::from(b"x.y".to_vec())).identity(),

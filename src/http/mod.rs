@@ -8,6 +8,8 @@ mod dial;
 mod encode;
 mod error;
 mod exchange;
+#[cfg(all(any(test, feature = "fuzzing"), feature = "webhook"))]
+pub(crate) mod fuzzing;
 mod handshake;
 mod id_token;
 mod jwt;

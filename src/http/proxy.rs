@@ -147,6 +147,12 @@ impl Proxy {
     }
 }
 
+/// The head of a proxy's answer, for the fuzz target `http`.
+#[cfg(all(any(test, feature = "fuzzing"), feature = "webhook"))]
+pub(super) fn fuzzed_head(head: &[u8]) {
+    status(head);
+}
+
 /// The status code in the head of an answer.
 fn status(head: &[u8]) -> Option<u16> {
     let rest = head.strip_prefix(b"HTTP/1.")?.get(2..5)?;

@@ -23,16 +23,25 @@ mod yaml;
 
 pub(crate) use asker::Asker;
 pub use config::{Config, ConfigError, ConnectionConfig};
+pub(crate) use config::{DEFAULT_CONNECTION, NOT_CHECKED};
 pub use decision::{Decision, decide};
 pub(crate) use kubernetes::{ClusterFacts, KubernetesVersion, NodeFacts, SeenNodes};
 pub use patch::PodPatch;
 pub(crate) use pod::Text;
+#[cfg(feature = "cli")]
+pub(crate) use pod::quantity::Quantity;
 pub use pod::{Pod, UnreadablePod};
 pub use problem::{Mender, Problem, Problems, Warnings};
+pub(crate) use problem::{RefusalReason, unquoted};
 pub(crate) use request::files::FileRequest;
 pub(crate) use request::files::file::RequestedContent;
 pub(crate) use request::vault_k8s;
 pub(crate) use words::keys;
 pub use words::keys::{INJECTED, PREFIX};
+#[cfg(feature = "cli")]
+pub(crate) use words::names;
+pub(crate) use words::names::INIT_CONTAINER;
 pub(crate) use words::vault_k8s::INJECT_TOKEN;
+#[cfg(feature = "cli")]
+pub(crate) use words::vault_k8s::{Family, INJECT};
 pub(crate) use yaml::explain;

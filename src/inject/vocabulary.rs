@@ -1,11 +1,23 @@
 //! The vocabularies that people write: annotations, fields of a file entry, fields of a job policy, keys of the operator's
 //! config. Each key stands in one row of one table; parsers, suggestions and reference pages read the table.
 
+#[cfg(any(feature = "cli", test))]
+use crate::inject::request::EnvDelivery;
 use crate::inject::request::vault_k8s;
 pub use crate::inject::request::vault_k8s::{Suffix, Treatment, VaultK8sKey};
 use crate::inject::words::keys;
+#[cfg(feature = "cli")]
+pub(crate) use crate::inject::words::keys::{INJECTED, PLAN};
+#[cfg(feature = "cli")]
+pub(crate) use crate::inject::words::names::{GUARD_SAYS, INIT_CONTAINER, SIDECAR, WEBHOOK_SUFFIX};
+#[cfg(any(feature = "cli", test))]
+use crate::inject::words::vault_k8s::Family;
 pub use crate::inject::words::{DocumentedKey, Scope};
 use crate::inject::{config, job_policy, request::files};
+#[cfg(any(feature = "cli", test))]
+use crate::plan::rules::ReadBy;
+#[cfg(any(feature = "cli", test))]
+use crate::plan::{AuthMethod, Binary, Decode, Forks, Format, Mask, OnChange, OnFailure, WhenGone};
 
 /// The annotations of a pod.
 pub fn annotations() -> impl Iterator<Item = &'static DocumentedKey> {
@@ -30,6 +42,40 @@ pub fn config_keys() -> impl Iterator<Item = &'static DocumentedKey> {
 /// The keys of vault-k8s.
 pub fn vault_k8s_keys() -> impl Iterator<Item = &'static VaultK8sKey> {
     vault_k8s::KEYS.iter()
+}
+
+/// What the annotations of vault-k8s and of openbao-k8s begin with.
+#[cfg(any(feature = "cli", test))]
+pub(crate) const VAULT_K8S_PREFIXES: [&str; 2] = [Family::Hashicorp.prefix(), Family::Openbao.prefix()];
+
+/// The row of an annotation of vault-k8s as it is written, without its prefix. None: vault-k8s does not know the annotation.
+#[cfg(any(feature = "cli", test))]
+pub(crate) fn vault_k8s_key(name: &str) -> Option<&'static VaultK8sKey> {
+    vault_k8s::find(name).map(|(row, _)| row)
+}
+
+/// Whether the value says yes or no.
+#[cfg(any(feature = "cli", test))]
+const YES_OR_NO: &[(&str, &str)] = &[("true", "yes"), ("false", "no")];
+
+/// The words, or the forms of a line, that the value of a key can be, each with its meaning. Empty: other values, too.
+#[cfg(any(feature = "cli", test))]
+pub(crate) fn words(key: &DocumentedKey) -> &'static [(&'static str, &'static str)] {
+    match key.key {
+        keys::ON_CHANGE => &OnChange::FORMS,
+        keys::ON_FAILURE => OnFailure::MEANINGS,
+        keys::ENV_DELIVERY => EnvDelivery::MEANINGS,
+        keys::MASK => Mask::MEANINGS,
+        "as" => ReadBy::MEANINGS,
+        "decode" => Decode::MEANINGS,
+        "format" => Format::MEANINGS,
+        "when-gone" => WhenGone::MEANINGS,
+        "forks" => Forks::MEANINGS,
+        "agent.binary" => Binary::MEANINGS,
+        "connections.NAME.auth.method" => AuthMethod::MEANINGS,
+        _ if key.meaning.starts_with("Whether ") => YES_OR_NO,
+        _ => &[],
+    }
 }
 
 #[cfg(test)]
@@ -106,6 +152,8 @@ mod tests {
         }
         let policy = JobPolicy {
             repositories: Some(Vec::new()),
+            repository_ids: Some(Vec::new()),
+            owner_ids: Some(Vec::new()),
             events: Some(Vec::new()),
             protected_refs: true,
             forks: Forks::Allow,
@@ -140,6 +188,42 @@ mod tests {
         }
     }
 
+    /// The words in the message about a value that is none of them. Empty: the value is not one of fixed words.
+    fn refused_words(message: &str) -> Vec<String> {
+        let Some((_, list)) = message.split_once(" is none of ") else {
+            return Vec::new();
+        };
+        let list = list.split([';', '\n', '(']).next().unwrap();
+        list.split(", ").map(|word| word.trim().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_words_of_each_key_are_those_that_its_parser_takes() {
+        let names = |key: &DocumentedKey| {
+            words(key)
+                .iter()
+                .map(|(word, _)| (*word).to_owned())
+                .collect::<Vec<_>>()
+        };
+        for key in annotations().filter(|key| key.scope != Scope::Information) {
+            let mut pod = json!({"podkey.dev/files": "- { secret: kv/data/web, file: web.json }"});
+            pod[key.key] = "none-of-them".into();
+            assert_eq!(refused_words(&problems(&pod)), names(key), "{}", key.key);
+        }
+        for key in file_fields() {
+            let mut entry = json!({"secret": "pki/issue/web", "file": "web"});
+            entry[key.key] = "none-of-them".into();
+            let reported = problems(&json!({"podkey.dev/files": json!([entry]).to_string()}));
+            assert_eq!(refused_words(&reported), names(key), "{}", key.key);
+        }
+        for key in job_policy_fields() {
+            let policy = format!("{}: none-of-them", key.key);
+            let reported =
+                problems(&json!({"podkey.dev/files": "- {secret: a/b, file: c}", "podkey.dev/job-policy": policy}));
+            assert_eq!(refused_words(&reported), names(key), "{}", key.key);
+        }
+    }
+
     #[test]
     fn each_meaning_is_one_paragraph_of_sentences() {
         let all = annotations()
@@ -154,6 +238,29 @@ mod tests {
                 key.meaning
             );
             assert!(!key.default.is_empty() && !key.default.ends_with('.'), "{}", key.key);
+            assert!(
+                key.details.is_empty() || key.details.ends_with('.') && !key.details.contains("  "),
+                "{}: {}",
+                key.key,
+                key.details
+            );
+        }
+    }
+
+    #[test]
+    fn each_key_says_what_its_value_is_or_has_words() {
+        let all = annotations()
+            .chain(file_fields())
+            .chain(job_policy_fields())
+            .chain(config_keys());
+        for key in all.filter(|key| key.scope != Scope::Information) {
+            assert_eq!(
+                key.value.is_empty(),
+                !words(key).is_empty(),
+                "{}: {:?}",
+                key.key,
+                key.value
+            );
         }
     }
 }

@@ -4,11 +4,24 @@
 
 use serde::Deserialize;
 
+use crate::text::quoted;
+
+/// The id of the job's repository. The runner takes the id, like the name, from GitHub's message about the job, and replaces a
+/// variable of that name that the pod has. Neither `env:` in the workflow nor a step before reaches the hook.
+/// <https://github.com/actions/runner/blob/main/src/Runner.Worker/GitHubContext.cs>
+pub(crate) const REPOSITORY_ID_ENV: &str = "GITHUB_REPOSITORY_ID";
+/// The id of the repository's owner.
+pub(crate) const OWNER_ID_ENV: &str = "GITHUB_REPOSITORY_OWNER_ID";
+
 /// The facts of a job that a decision depends on. A text is empty if the runner did not set it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct JobFacts {
     /// `GITHUB_REPOSITORY`, such as `octo-org/octo-repo`. For a pull request: the base repository.
     pub(crate) repository: String,
+    /// `GITHUB_REPOSITORY_ID`: unlike the name, never given to another repository.
+    pub(crate) repository_id: String,
+    /// `GITHUB_REPOSITORY_OWNER_ID`, of the user or the organization.
+    pub(crate) owner_id: String,
     /// `GITHUB_EVENT_NAME`, such as `push`.
     pub(crate) event: String,
     /// `GITHUB_REF`, such as `refs/heads/main`.
@@ -26,6 +39,20 @@ pub(crate) struct JobFacts {
     /// The repository that the job's code is from.
     pub(crate) origin: CodeOrigin,
 }
+
+/// GitHub's token is for another repository than the job that the runner runs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("GitHub's token has the {claim} {claimed}, and the runner's {variable} is {fact}")]
+pub(crate) struct OtherId {
+    claim: &'static str,
+    claimed: String,
+    variable: &'static str,
+    fact: String,
+}
+
+/// The remedy for [`OtherId`].
+pub(crate) const OTHER_ID_HINT: &str = "the token is for another repository than the job: check what sets the variables that begin \
+    with GITHUB_ and ACTIONS_ in the runner's container";
 
 /// The repository that the code of a job is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +75,8 @@ impl JobFacts {
         Self {
             origin: origin(&event, event_payload),
             repository: text("GITHUB_REPOSITORY"),
+            repository_id: text(REPOSITORY_ID_ENV),
+            owner_id: text(OWNER_ID_ENV),
             full_ref: text("GITHUB_REF"),
             ref_name: text("GITHUB_REF_NAME"),
             ref_protected: text("GITHUB_REF_PROTECTED") == "true",
@@ -56,6 +85,26 @@ impl JobFacts {
             run_attempt: text("GITHUB_RUN_ATTEMPT"),
             event,
         }
+    }
+
+    /// Compares the ids with the claims of GitHub's token: the server decides by the token, and the policy and the paths by the
+    /// runner's facts. An id that one of the two does not have is not compared.
+    pub(crate) fn check_ids(&self, claim_of: impl Fn(&str) -> Option<String>) -> Result<(), OtherId> {
+        let ids = [
+            ("repository_id", REPOSITORY_ID_ENV, &self.repository_id),
+            ("repository_owner_id", OWNER_ID_ENV, &self.owner_id),
+        ];
+        for (claim, variable, fact) in ids {
+            if let Some(claimed) = claim_of(claim).filter(|claimed| !fact.is_empty() && claimed != fact) {
+                return Err(OtherId {
+                    claim,
+                    claimed: quoted(&claimed),
+                    variable,
+                    fact: quoted(fact),
+                });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -213,5 +262,42 @@ mod tests {
         assert!(!facts.ref_protected);
         let facts = JobFacts::read(|name| (name == "GITHUB_REF_PROTECTED").then(|| "true".to_owned()), None);
         assert!(facts.ref_protected);
+    }
+
+    #[test]
+    fn ids_of_the_token_that_are_not_the_runner_s_are_refused() {
+        let facts = |repository: &str, owner: &str| {
+            JobFacts::read(
+                |name| match name {
+                    REPOSITORY_ID_ENV => Some(repository.to_owned()),
+                    OWNER_ID_ENV => Some(owner.to_owned()),
+                    _ => None,
+                },
+                None,
+            )
+        };
+        for (repository, owner, claims, other) in [
+            ("2", "1", [Some("2"), Some("1")], None),
+            ("2", "1", [None, None], None),
+            ("", "", [Some("2"), Some("1")], None),
+            (
+                "2",
+                "1",
+                [Some("3"), Some("1")],
+                Some("the repository_id \"3\", and the runner's GITHUB_REPOSITORY_ID is \"2\""),
+            ),
+            ("2", "1", [Some("2"), Some("2")], Some("the repository_owner_id \"2\"")),
+            ("", "1", [Some("2"), Some("")], Some("the repository_owner_id \"\"")),
+        ] {
+            let checked = facts(repository, owner).check_ids(|claim| {
+                let index = usize::from(claim == "repository_owner_id");
+                claims[index].map(str::to_owned)
+            });
+            match (checked, other) {
+                (Ok(()), None) => {}
+                (Err(error), Some(text)) => assert!(error.to_string().contains(text), "{error}"),
+                (checked, _) => panic!("{repository} {owner} {claims:?}: {checked:?}"),
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! `feature/x` reads the secret `feature%2Fx` (`vault kv put ci/feature%252Fx`; the API path on the wire has `%252F`).
 //! `{repository}` is two segments. Nothing is replaced in them, because GitHub's names have only these characters.
 
-use crate::plan::{ApiPath, Invalid, PathPiece, PathTemplate, Placeholder};
+use crate::plan::{ApiPath, GitHubId, Invalid, PathPiece, PathTemplate, Placeholder};
 use crate::text::quoted;
 
 use super::facts::JobFacts;
@@ -22,7 +22,7 @@ pub(crate) enum PlaceholderError {
         "{{environment}} in a path: the job has no environment. Write \"environment: NAME\" into the job, in the workflow"
     )]
     NoEnvironment,
-    /// The value is `.` or `..`, or a repository that is not two names.
+    /// The value is `.` or `..`, a repository that is not two names, or an id that is not a number.
     #[error("{{{0}}} in a path: {1} cannot stand in a path")]
     Unfit(Placeholder, String),
     /// The filled-in text is not a valid path.
@@ -56,6 +56,8 @@ pub(crate) fn fill(
                 filled.push_str(name);
             }
             Placeholder::Owner => filled.push_str(repository(placeholder, facts)?.0),
+            Placeholder::RepositoryId => filled.push_str(id(placeholder, &facts.repository_id)?),
+            Placeholder::OwnerId => filled.push_str(id(placeholder, &facts.owner_id)?),
             Placeholder::RefName => push(placeholder, &facts.ref_name, &mut filled)?,
             Placeholder::Job => push(placeholder, &facts.job, &mut filled)?,
             Placeholder::Environment => match environment {
@@ -99,6 +101,15 @@ fn repository(asked: Placeholder, facts: &JobFacts) -> Result<(&str, &str), Plac
     }
 }
 
+/// An id, which is digits alone.
+fn id(asked: Placeholder, value: &str) -> Result<&str, PlaceholderError> {
+    match value.parse::<GitHubId>() {
+        Ok(_) => Ok(value),
+        Err(_) if value.is_empty() => Err(PlaceholderError::Missing(asked)),
+        Err(_) => Err(PlaceholderError::Unfit(asked, quoted(value))),
+    }
+}
+
 fn push(asked: Placeholder, value: &str, filled: &mut String) -> Result<(), PlaceholderError> {
     if value.is_empty() {
         return Err(PlaceholderError::Missing(asked));
@@ -120,6 +131,8 @@ mod tests {
     fn facts(repository: &str, ref_name: &str, job: &str) -> JobFacts {
         JobFacts {
             repository: repository.to_owned(),
+            repository_id: "456789".to_owned(),
+            owner_id: "123456".to_owned(),
             event: "push".to_owned(),
             full_ref: format!("refs/heads/{ref_name}"),
             ref_name: ref_name.to_owned(),
@@ -147,6 +160,7 @@ mod tests {
             ("ci/data/{owner}", "ci/data/octo-org"),
             ("ci/data/{ref_name}/{job}", "ci/data/feature%2Fx/build"),
             ("ci/data/{owner}-{job}-x", "ci/data/octo-org-build-x"),
+            ("ci/data/{repository_id}/{owner_id}-x", "ci/data/456789/123456-x"),
             ("ci/data/{environment}", "ci/data/prod%20eu%25%C3%A4"),
         ] {
             assert_eq!(filled(path, &job, Some("prod eu%ä")).unwrap(), expected);
@@ -219,6 +233,35 @@ mod tests {
         ] {
             let error = filled(path, &facts, environment).unwrap_err();
             assert!(error.contains(expected), "{path}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_id_that_is_missing_or_not_a_number_fails_the_job() {
+        for (bad, expected) in [
+            ("", "no such value"),
+            ("1/2", "cannot stand"),
+            ("..", "cannot stand"),
+            ("00", "cannot stand"),
+        ] {
+            let job = JobFacts {
+                repository_id: bad.to_owned(),
+                ..facts("o/r", "m", "b")
+            };
+            let error = filled("a/{repository_id}", &job, None).unwrap_err();
+            assert!(
+                error.contains("{repository_id} in a path") && error.contains(expected),
+                "{error}"
+            );
+            let job = JobFacts {
+                owner_id: bad.to_owned(),
+                ..facts("o/r", "m", "b")
+            };
+            let error = filled("a/{owner_id}", &job, None).unwrap_err();
+            assert!(
+                error.contains("{owner_id} in a path") && error.contains(expected),
+                "{error}"
+            );
         }
     }
 

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use super::facts::{CodeOrigin, JobFacts};
+use super::facts::{CodeOrigin, JobFacts, OWNER_ID_ENV, REPOSITORY_ID_ENV};
 use crate::plan::{Forks, JobPolicy, Pattern};
 use crate::text::quoted;
 
@@ -50,6 +50,26 @@ fn reasons_of(policy: &JobPolicy, facts: &JobFacts) -> Vec<String> {
     if !listed(&policy.repositories, &facts.repository) {
         reasons.push(format!("the repository {} is not allowed", quoted(&facts.repository)));
     }
+    let ids = [
+        (
+            &policy.repository_ids,
+            &facts.repository_id,
+            "repository",
+            REPOSITORY_ID_ENV,
+        ),
+        (&policy.owner_ids, &facts.owner_id, "repository's owner", OWNER_ID_ENV),
+    ];
+    for (allowed, id, whose, variable) in ids {
+        match allowed {
+            Some(_) if id.is_empty() => reasons.push(format!(
+                "the policy names ids, and the runner does not say which id the {whose} has ({variable}): update the runner"
+            )),
+            Some(allowed) if !allowed.iter().any(|known| known.as_str() == id) => {
+                reasons.push(format!("the id {} of the {whose} is not allowed", quoted(id)));
+            }
+            _ => {}
+        }
+    }
     if !listed(&policy.events, &facts.event) {
         reasons.push(format!("the event {} is not allowed", quoted(&facts.event)));
     }
@@ -80,6 +100,8 @@ mod tests {
     fn facts() -> JobFacts {
         JobFacts {
             repository: "octo-org/octo-repo".to_owned(),
+            repository_id: "456789".to_owned(),
+            owner_id: "123456".to_owned(),
             event: "push".to_owned(),
             full_ref: "refs/heads/main".to_owned(),
             ref_name: "main".to_owned(),
@@ -116,6 +138,53 @@ mod tests {
                 vec![all],
                 |f| f.event = "schedule".to_owned(),
                 "the event \"schedule\" is not allowed; the ref",
+            ),
+            (
+                vec![r#"{"repositoryIds":["1","456789"],"ownerIds":["123456"]}"#],
+                nothing,
+                "",
+            ),
+            (
+                vec![r#"{"repositoryIds":["456789"]}"#],
+                |f| f.repository = "octo-org/new-name".to_owned(),
+                "",
+            ),
+            (
+                vec![r#"{"repositories":["octo-org/octo-repo"],"repositoryIds":["456789"]}"#],
+                |f| f.repository_id = "999999".to_owned(),
+                "the id \"999999\" of the repository is not allowed",
+            ),
+            (
+                vec![r#"{"repositories":["octo-org/*"],"ownerIds":["123456"]}"#],
+                |f| f.owner_id = "45".to_owned(),
+                "the id \"45\" of the repository's owner is not allowed",
+            ),
+            (
+                vec![r#"{"repositoryIds":["123456"]}"#],
+                nothing,
+                "the id \"456789\" of the repository is not allowed",
+            ),
+            (
+                vec![r#"{"repositoryIds":["45678"],"ownerIds":["1234567"]}"#],
+                nothing,
+                "the id \"456789\" of the repository is not allowed; the id \"123456\" of the repository's owner is not allowed",
+            ),
+            (vec![r#"{"ownerIds":[]}"#], nothing, "the id \"123456\""),
+            (
+                vec![r#"{"repositoryIds":["456789"]}"#],
+                |f| f.repository_id.clear(),
+                "the runner does not say which id the repository has (GITHUB_REPOSITORY_ID): update the runner",
+            ),
+            (
+                vec![r#"{"ownerIds":["123456"]}"#],
+                |f| f.owner_id.clear(),
+                "which id the repository's owner has (GITHUB_REPOSITORY_OWNER_ID): update the runner",
+            ),
+            (vec!["{}"], |f| f.repository_id.clear(), ""),
+            (
+                vec![r#"{"ownerIds":["123456"]}"#, r#"{"repositoryIds":["1"]}"#],
+                nothing,
+                "the id \"456789\"",
             ),
             (vec![r#"{"events":[]}"#], nothing, "the event \"push\" is not allowed"),
             (vec![r#"{"repositories":["*"]}"#], nothing, "the repository"),

@@ -36,6 +36,9 @@ pub(crate) struct Login {
     pub(crate) mount: ApiPath,
     /// The Vault role.
     pub(crate) role: Role,
+    /// Whether each read carries the login (inline authentication), where that can serve, so that there is no client token.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) inline: bool,
 }
 
 words! {

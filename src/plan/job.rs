@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ApiPath, Budget, Destination, EnvName, EnvSecret, Invalid, PathTemplate, Pattern, PlannedFile, Role, checked_text,
-    invalid, is_false, pattern, words::words,
+    given_list, invalid, is_false, words::words,
 };
 use crate::text::is_printable;
 
@@ -55,6 +55,14 @@ impl JobPlan {
     }
 }
 
+/// The pod that podkey runs in, as `init` tells the job hooks. Any text: checked where it is sent.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct BoundPod {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) uid: String,
+}
+
 /// A login at the plan's server by the auth method `jwt`, with the token that GitHub's OIDC provider gives the job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -66,6 +74,9 @@ pub(crate) struct JobLogin {
     /// The audience of the token. None: GitHub's default, the URL of the repository's owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) audience: Option<Audience>,
+    /// As in [`Login`](super::Login).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) inline: bool,
 }
 
 /// The receiver that a token is meant for (the claim `aud`): printable text.
@@ -128,10 +139,16 @@ words! {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct JobPolicy {
     /// Repositories, such as `octo-org/*`.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "pattern::list")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given_list")]
     pub(crate) repositories: Option<Vec<Pattern>>,
+    /// Ids of repositories.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given_list")]
+    pub(crate) repository_ids: Option<Vec<GitHubId>>,
+    /// Ids of the users and organizations that own the repositories.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given_list")]
+    pub(crate) owner_ids: Option<Vec<GitHubId>>,
     /// Events, such as `push` or `workflow_dispatch`.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "pattern::list")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given_list")]
     pub(crate) events: Option<Vec<Pattern>>,
     /// Whether only jobs of a protected branch or tag get the secrets.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -139,6 +156,43 @@ pub(crate) struct JobPolicy {
     /// Whether jobs of a pull request from another repository get the secrets.
     #[serde(default, skip_serializing_if = "Forks::are_denied")]
     pub(crate) forks: Forks,
+}
+
+/// The number of a repository, a user or an organization, as text. GitHub gives a number once; a name that becomes free can be
+/// registered by somebody else. <https://docs.github.com/en/actions/reference/security/oidc>
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct GitHubId(String);
+
+checked_text!(GitHubId);
+
+impl GitHubId {
+    /// The digits.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for GitHubId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        // No number of 64 bits has more digits.
+        let fits = (1..=20).contains(&text.len()) && !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
+        if !fits {
+            return invalid(
+                "is not an id, which has digits alone, such as 456789: \"gh api repos/OWNER/NAME --jq '.id, .owner.id'\" prints the ids \
+                 of a repository and of its owner",
+            );
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for GitHubId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 words! {
@@ -169,7 +223,42 @@ mod tests {
         assert_eq!(policy(r#"{"events":[]}"#).unwrap().events, Some(Vec::new()));
         assert!(policy(r#"{"repositories":null}"#).is_err());
         assert!(policy(r#"{"repositories":[""]}"#).is_err());
+        assert_eq!(policy(r#"{"ownerIds":[]}"#).unwrap().owner_ids, Some(Vec::new()));
+        assert!(policy(r#"{"repositoryIds":null}"#).is_err());
         assert!(policy(r#"{"forks":"maybe"}"#).is_err());
         assert!(policy(r#"{"event":["push"]}"#).is_err());
+    }
+
+    #[test]
+    fn an_id_is_digits_alone_and_keeps_them() {
+        for good in ["1", "456789", "9007199254740993", "18446744073709551615"] {
+            assert_eq!(good.parse::<GitHubId>().unwrap().as_str(), good);
+        }
+        for bad in [
+            "",
+            "0",
+            "0456789",
+            "456 789",
+            " 1",
+            "1\n",
+            "-1",
+            "+1",
+            "1.0",
+            "1e3",
+            "0x1f",
+            "1_000",
+            "12a",
+            "octo-org/octo-repo",
+            "*",
+            "4*",
+            "１２",
+            "184467440737095516150",
+        ] {
+            let error = bad.parse::<GitHubId>().expect_err(bad).to_string();
+            assert!(
+                error.contains("is not an id") && error.contains("gh api repos/"),
+                "{bad}: {error}"
+            );
+        }
     }
 }

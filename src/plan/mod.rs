@@ -18,7 +18,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::iter;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 mod address;
 mod binary;
@@ -38,12 +38,14 @@ mod mount_lookup;
 mod name;
 mod on_change;
 mod path;
-pub(crate) mod pattern;
+mod pattern;
 mod placeholder;
 mod refresh;
 mod request;
 pub(crate) mod rules;
+pub(crate) mod sidecar_log;
 pub(crate) mod spelling;
+mod status_file;
 mod template;
 mod token_file;
 pub(crate) mod words;
@@ -71,7 +73,7 @@ pub(crate) use self::content::MAX_KEY_BYTES;
 pub(crate) use self::data::Value;
 pub(crate) use self::destination::{directory_of_place, place_of_directory, real};
 pub(crate) use self::duration::{Budget, Interval};
-pub(crate) use self::job::{Forks, JobLogin, JobPolicy, OnFailure};
+pub(crate) use self::job::{BoundPod, Forks, GitHubId, JobLogin, JobPolicy, OnFailure};
 pub(crate) use self::layout::{
     AGENT, BIN_DIR, CURRENT, DEFAULT_BUDGET, DEFAULT_HOOK_DEADLINE, ENV_DIR, EXEC, FILES_DIR, HANDOVER_DIR,
     HANDOVER_FILE, JOB_COMPLETED, JOB_STARTED, KUBELET_ENV_DIR, KUBELET_ENV_FILE, LINKED_DIR, LINKS_ROOT, MAX_BUDGET,
@@ -86,6 +88,10 @@ pub(crate) use self::on_change::{LoopbackUrl, OnChange, Signal};
 pub(crate) use self::path::Role;
 pub(crate) use self::pattern::Pattern;
 pub(crate) use self::placeholder::{PathPiece, Placeholder};
+#[cfg(any(feature = "agent", feature = "cli"))]
+pub(crate) use self::status_file::FileState;
+#[cfg(any(feature = "cli", test))]
+pub(crate) use self::status_file::{STATUS_EXAMPLE, STATUS_FIELDS, STATUS_OF_FILE_FIELDS};
 pub(crate) use self::token_file::TokenFile;
 
 use self::rules::{Rule, Subject, Violation};
@@ -183,6 +189,13 @@ fn is_false(value: &bool) -> bool {
     !*value
 }
 
+/// Reads a list that allows what it names. An empty list is not like a missing list: it must not allow everything.
+pub(crate) fn given_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    Vec::deserialize(deserializer).map(Some)
+}
+
 /// Why the text in [`PLAN_ENV`] is not a valid plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
@@ -220,19 +233,31 @@ impl Plan {
     }
 
     fn refusal(&self, Violation { subject, rule }: Violation) -> PlanError {
-        let path = |path: Option<&ApiPath>| path.map_or_else(String::new, |path| quoted(path.as_str()));
-        let file = |index| {
-            self.destinations()
-                .nth(index)
-                .map_or_else(String::new, |file| quoted(&file.to_string()))
+        let why = match rule {
+            Rule::SameDestination { other } | Rule::OverlappingDestination { other } => {
+                format!("{rule}: {}", self.quoted_file(other))
+            }
+            rule => rule.to_string(),
         };
+        PlanError::Rule(self.part(subject), why)
+    }
+
+    /// The destination of the `index`-th file, in quotes.
+    fn quoted_file(&self, index: usize) -> String {
+        let file = self.destinations().nth(index);
+        file.map_or_else(String::new, |file| quoted(&file.to_string()))
+    }
+
+    /// The part of the plan that a rule is about, as an error names it.
+    fn part(&self, subject: Subject) -> String {
+        let path = |path: Option<&ApiPath>| path.map_or_else(String::new, |path| quoted(path.as_str()));
         let job = self.job.iter();
-        let part = match subject {
+        match subject {
             Subject::Plan => "files and variables".to_owned(),
             Subject::Connection => "connection".to_owned(),
             Subject::Login => "login".to_owned(),
             Subject::JobLogin => "job.login".to_owned(),
-            Subject::File(index) => format!("file {}", file(index)),
+            Subject::File(index) => format!("file {}", self.quoted_file(index)),
             Subject::Request { file: index, number } => {
                 let requests = self.files.get(index).map(PlannedFile::requests);
                 let secret = requests.and_then(|requests| requests.get(number));
@@ -244,7 +269,7 @@ impl Plan {
                     let request = of_job.and_then(|requests| requests.get(number))?;
                     Some(request.secret.as_path())
                 });
-                format!("file {}, secret {}", file(index), path(secret))
+                format!("file {}, secret {}", self.quoted_file(index), path(secret))
             }
             Subject::Templates => "templates".to_owned(),
             Subject::Env => "env".to_owned(),
@@ -271,14 +296,7 @@ impl Plan {
                 let action = action.map_or_else(String::new, |action| quoted(&action.to_string()));
                 format!("refresh.onChange {action}")
             }
-        };
-        let why = match rule {
-            Rule::SameDestination { other } | Rule::OverlappingDestination { other } => {
-                format!("{rule}: {}", file(other))
-            }
-            rule => rule.to_string(),
-        };
-        PlanError::Rule(part, why)
+        }
     }
 
     /// Each file of `init` with its path below the root of the volume `podkey-secrets`, in the plan's order.

@@ -6,7 +6,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Destination, Invalid, SECRETS_DIR, checked_text, invalid, words::words};
+use super::{
+    Destination, Invalid, SECRETS_DIR, checked_text, invalid,
+    words::{none_of, words},
+};
 use crate::text::is_printable;
 
 /// An action after the files have changed. No part of an action is given to a shell.
@@ -28,6 +31,23 @@ pub(crate) enum OnChange {
 checked_text!(OnChange);
 
 impl OnChange {
+    /// Each form of an action, with its meaning for people.
+    pub(crate) const FORMS: [(&str, &str); 4] = [
+        (
+            "signal:…",
+            "`signal:SIGHUP:nginx`: every process of the pod with that name gets the signal.",
+        ),
+        (
+            "touch:…",
+            "`touch:reload`: the file with that path below `/podkey/secrets` gets a new modification time.",
+        ),
+        (
+            "http:POST:…",
+            "`http:POST:http://127.0.0.1:9000/-/reload`: a request to an address of the pod itself.",
+        ),
+        ("restart", "The kubelet restarts all containers of the pod in place."),
+    ];
+
     /// The file that the action touches.
     pub(crate) fn touched(&self) -> Option<Destination> {
         match self {
@@ -91,7 +111,7 @@ impl FromStr for OnChange {
                 _ => invalid("is not http:POST:http://127.0.0.1:<port>/<path>"),
             },
             None if text == RESTART => Ok(Self::Restart),
-            _ => invalid("is none of signal:…, touch:…, http:POST:…, restart"),
+            _ => Err(none_of(&Self::FORMS.map(|(form, _)| form))),
         }
     }
 }

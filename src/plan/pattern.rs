@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::{Invalid, PathPiece, PathTemplate, Placeholder, checked_text, invalid};
 
@@ -13,12 +13,6 @@ use super::{Invalid, PathPiece, PathTemplate, Placeholder, checked_text, invalid
 pub struct Pattern(String);
 
 checked_text!(Pattern);
-
-/// Reads an optional list of patterns. An empty list is not like a missing list: it must not allow
-/// everything.
-pub(crate) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Pattern>>, D::Error> {
-    Vec::deserialize(deserializer).map(Some)
-}
 
 impl FromStr for Pattern {
     type Err = Invalid;

@@ -12,8 +12,12 @@ words! {
     pub(crate) enum Placeholder {
         /// The repository of the job, such as `octo-org/octo-repo`: two segments of the path.
         Repository = "repository",
+        /// The id of the repository, such as `456789`. A new repository with an old name has another id.
+        RepositoryId = "repository_id",
         /// The owner of the repository, such as `octo-org`.
         Owner = "owner",
+        /// The id of the owner, such as `123456`.
+        OwnerId = "owner_id",
         /// The branch or the tag, such as `main` or `feature/x`: always one segment of the path.
         RefName = "ref_name",
         /// The key of the job in its workflow.
@@ -161,6 +165,10 @@ mod tests {
                     T("/"),
                     P(Placeholder::RefName),
                 ],
+            ),
+            (
+                "a/{repository_id}-{owner_id}",
+                vec![T("a/"), P(Placeholder::RepositoryId), T("-"), P(Placeholder::OwnerId)],
             ),
             ("a/{environment}", vec![T("a/"), P(Placeholder::Environment)]),
         ] {

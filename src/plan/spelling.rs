@@ -293,7 +293,7 @@ mod tests {
             ),
             (
                 "secret/data/${{ github.repository }}",
-                "has ${{ … }}, which GitHub fills in only in a workflow's file: write the text itself, or let the job read the path with {repository}, {owner}, {ref_name}, {job} or {environment} in it",
+                "has ${{ … }}, which GitHub fills in only in a workflow's file: write the text itself, or let the job read the path with {repository}, {repository_id}, {owner}, {owner_id}, {ref_name}, {job} or {environment} in it",
             ),
             (
                 "secret/data/{{ .Values.app }}",

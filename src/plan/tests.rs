@@ -16,6 +16,7 @@ pub(super) fn plan() -> Plan {
             allow_insecure_http: false,
         },
         login: Some(Login {
+            inline: false,
             method: AuthMethod::Kubernetes,
             mount: "kubernetes".parse().unwrap(),
             role: "$$(HOME)$".parse().unwrap(),
@@ -52,6 +53,7 @@ pub(super) fn plan() -> Plan {
             export: true,
             deadline: "30s".parse().unwrap(),
             login: Some(JobLogin {
+                inline: false,
                 mount: "github".parse().unwrap(),
                 role: "ci".parse().unwrap(),
                 audience: Some("https://vault.example.com".parse().unwrap()),

@@ -37,7 +37,7 @@ macro_rules! words {
             pub(crate) const NAMES: &'static [&'static str] = &[$($word),+];
 
             /// Each word with its meaning, for people.
-            #[allow(dead_code, reason = "only a test reads the meanings")]
+            #[allow(dead_code, reason = "only podkey explain and tests read the meanings")]
             pub(crate) const MEANINGS: &'static [(&'static str, &'static str)] =
                 &[$(($word, concat!($($meaning),+).trim_ascii())),+];
 

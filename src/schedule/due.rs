@@ -5,6 +5,10 @@ use std::time::Duration;
 use super::tokens::{CurrentToken, ReplacedToken};
 use super::{LEAST, Schedule, SecretIndex, SecretValidity, TokenNumber, Work};
 
+/// Under a quota, renewals and replacements come before reads of secrets without a lease. After so many of them comes one read:
+/// leases with a short TTL must not keep the sidecar from all other reads.
+const BEFORE_A_READ: u32 = 3;
+
 /// Work that will be due.
 #[derive(Debug, Clone, Copy)]
 struct DueWork {
@@ -33,16 +37,19 @@ impl Schedule {
         all.map(|due| self.paced(due.at)).min().unwrap_or(Duration::MAX)
     }
 
-    /// The work that has been due for the longest time, if any. Logins and the renewal of the token come first. The caller
-    /// reports the result before the next call.
+    /// The work that has been due for the longest time, if any. Logins and the renewal of the token come first. Under a quota,
+    /// renewals and replacements come before reads of secrets that do not end. The caller reports the result before the next call.
     pub(crate) fn due(&mut self, now: Duration) -> Option<Work> {
         let now = now.max(self.asked);
         self.asked = now;
         self.replaced.retain(|token| token.end > now);
         let due = self.all_due(now).filter(|due| self.paced(due.at) <= now);
+        let is_limited = self.pace.is_limited(now);
+        let reads_wait = is_limited && self.before_a_read < BEFORE_A_READ;
         let DueWork { kind, .. } = due.min_by_key(|due| match due.kind {
-            kind @ (WorkKind::Login | WorkKind::LoginIfNewer | WorkKind::RenewToken) => (Duration::ZERO, kind),
-            kind => (due.at, kind),
+            kind @ (WorkKind::Login | WorkKind::LoginIfNewer | WorkKind::RenewToken) => (false, Duration::ZERO, kind),
+            kind @ (WorkKind::Read | WorkKind::Revoke(_)) => (reads_wait, due.at, kind),
+            kind => (is_limited && !reads_wait, due.at, kind),
         })?;
         self.hand_out(kind, now)
     }
@@ -70,17 +77,22 @@ impl Schedule {
                 Work::RenewToken
             }
             WorkKind::RenewLease(index) => {
+                self.before_a_read = self.before_a_read.saturating_add(1);
                 self.use_token(1);
                 self.secrets[index.0].renewals.next = next;
                 Work::RenewLease(index)
             }
             WorkKind::ReadLeased(index) => {
                 let permit = self.limiter.permit(index, now)?;
+                self.before_a_read = self.before_a_read.saturating_add(1);
                 self.use_token(1);
                 self.secrets[index.0].retry.next = next;
                 Work::ReadLeased(index, permit)
             }
-            WorkKind::Read => Work::Read(self.hand_out_static(now, next)),
+            WorkKind::Read => {
+                self.before_a_read = 0;
+                Work::Read(self.hand_out_static(now, next))
+            }
             WorkKind::Revoke(number) => {
                 for replaced in self.replaced.iter_mut().filter(|of| of.number == number) {
                     replaced.next = next;
@@ -90,13 +102,14 @@ impl Schedule {
         })
     }
 
-    /// All static secrets that are due, but no more than the token has uses left.
+    /// All static secrets that are due, but no more than the token has uses left. Under a quota: one.
     fn hand_out_static(&mut self, now: Duration, next: Duration) -> Vec<SecretIndex> {
         if self.next_round <= now {
             self.next_round = (now + self.jittered_interval()).max(next);
         }
         let left = self.token.as_ref().and_then(|token| token.uses);
         let left = left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
+        let left = if self.pace.is_limited(now) { left.min(1) } else { left };
         let mut indices = Vec::new();
         for index in &self.read_order {
             let secret = &mut self.secrets[index.0];

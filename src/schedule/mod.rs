@@ -25,7 +25,10 @@
 //!   may still use that credential.
 //! - Where the app has the client token as well, a replaced token is not revoked: it expires.
 //! - Every request that may make a new credential needs a [`Permit`] of the [`limiter`].
-//! - A server that is unavailable, or answers 429, gets no request for some time ([`pace`]). After other failures only the failed
+//! - Leases and certificates that were made together are renewed or replaced at different times, about a second apart, so some of
+//!   them at less than two thirds of their TTL. Leases that end with their token are replaced in half a second for each of them.
+//! - A server that is unavailable gets no request for some time. A server that answers 429 gets one request at a time, with a gap
+//!   that depends on its answers ([`pace`]), and the renewals and replacements come first. After other failures only the failed
 //!   request is retried, with a growing pause; also after a request without an answer, if the server answers other requests.
 //!   The files stay unchanged meanwhile.
 //! - Secrets without a lease take turns, so that no secret waits for a secret that always fails.
@@ -61,9 +64,9 @@ pub(crate) use self::secrets::SecretFreshness;
 pub(crate) use self::work::{Work, WorkFailure};
 
 use self::limiter::{FLOOR, Limiter};
-use self::pace::{Backoff, Pace};
+use self::pace::{Backoff, Need, Pace};
 use self::secrets::{ScheduledSecret, SecretValidity};
-use self::term::LONGEST;
+use self::term::{LONGEST, Term};
 use self::tokens::{CurrentToken, ReplacedToken};
 
 /// The shortest time between two tries of one piece of work.
@@ -87,6 +90,8 @@ pub(crate) struct Schedule {
     secrets: Vec<ScheduledSecret>,
     /// All secrets, in the order of the next read: a secret that was requested goes to the end.
     read_order: Vec<SecretIndex>,
+    /// How many leases were renewed, or secrets with an end read, since the last read of secrets without a lease.
+    before_a_read: u32,
     /// When all static secrets are read next.
     next_round: Duration,
     /// The time of the last call of [`Schedule::due`], when the request was sent. The TTL in an answer counts from this time.
@@ -129,6 +134,7 @@ impl Schedule {
             login: Retry::default(),
             secrets: secrets.iter().map(|_| ScheduledSecret::unread()).collect(),
             read_order: (0..secrets.len()).map(SecretIndex).collect(),
+            before_a_read: 0,
             next_round,
             asked: now,
         };
@@ -192,23 +198,53 @@ impl Schedule {
 
     /// Records whether the server is available. `failure`: the failure of the last request, if any.
     fn answered(&mut self, now: Duration, failure: Option<&WorkFailure>) {
-        let end = self.next_end(now);
+        let need = self.need(now);
         match failure {
-            Some(WorkFailure::Unavailable) => self.pace.unavailable(now, end, &mut self.rng),
-            Some(WorkFailure::Throttled(asked)) => self.pace.throttled(now, *asked, end, &mut self.rng),
-            _ => self.pace.answered(now, end, &mut self.rng),
+            Some(WorkFailure::Unavailable) => {
+                let end = self.next_end(now);
+                self.pace.unavailable(now, end, &mut self.rng);
+            }
+            Some(WorkFailure::Throttled(asked)) => self.pace.throttled(now, *asked, need, &mut self.rng),
+            _ => self.pace.answered(now, need, &mut self.rng),
         }
+    }
+
+    /// What the pace must leave room for under a quota.
+    fn need(&self, now: Duration) -> Need {
+        let reads = self.secrets.iter().filter(|secret| secret.validity.term().is_none());
+        let reads = u32::try_from(reads.count()).unwrap_or(u32::MAX).max(1);
+        Need {
+            spacing: (self.interval / reads).max(Duration::from_millis(1)),
+            latest: self.latest(now),
+        }
+    }
+
+    /// The latest time of the next request that leaves time for all renewals and replacements. They come in the order in which they
+    /// must be done, and each may need two tries. For a single one: after a quarter of the time from its first try to its end.
+    fn latest(&self, now: Duration) -> Duration {
+        let ends = self.terms().filter(|(_, end)| *end > now);
+        let mut ends: Vec<_> = ends.map(|(term, end)| term.first_and_last_try(now, end)).collect();
+        ends.sort_unstable_by_key(|(_, last)| *last);
+        let room = ends.iter().zip(2_u32..).map(|((first, last), place)| {
+            let first = now.max(*first);
+            first + last.saturating_sub(first) / (2 * place)
+        });
+        room.min().unwrap_or(Duration::MAX)
+    }
+
+    /// The terms of the token, of each lease and of each certificate, and when each of them ends.
+    fn terms(&self) -> impl Iterator<Item = (&Term, Duration)> {
+        let token = self.token.iter().map(|token| (&token.term, token.term.end));
+        let secrets = self.secrets.iter().filter_map(|secret| match &secret.validity {
+            SecretValidity::Lease(term, with) => Some((term, self.lease_end(term, *with))),
+            validity => validity.term().map(|term| (term, term.end)),
+        });
+        token.chain(secrets)
     }
 
     /// The earliest end of the pod's token, leases and certificates.
     fn next_end(&self, now: Duration) -> Option<Duration> {
-        let token = self.token.as_ref().map(|token| token.term.end);
-        let ends = self.secrets.iter().filter_map(|secret| match &secret.validity {
-            SecretValidity::Lease(term, with) => Some(self.lease_end(term, *with)),
-            SecretValidity::Ends(term) => Some(term.end),
-            SecretValidity::Static | SecretValidity::Unknown => None,
-        });
-        ends.chain(token).filter(|end| *end > now).min()
+        self.terms().map(|(_, end)| end).filter(|end| *end > now).min()
     }
 
     /// 90 to 99 per cent of the interval: the read and the change of the files take time too.

@@ -50,6 +50,22 @@ pub(super) enum SecretValidity {
     Lease(Term, TokenNumber),
 }
 
+impl SecretValidity {
+    pub(super) fn term(&self) -> Option<&Term> {
+        match self {
+            Self::Static | Self::Unknown => None,
+            Self::Ends(term) | Self::Lease(term, _) => Some(term),
+        }
+    }
+
+    fn term_mut(&mut self) -> Option<&mut Term> {
+        match self {
+            Self::Static | Self::Unknown => None,
+            Self::Ends(term) | Self::Lease(term, _) => Some(term),
+        }
+    }
+}
+
 impl ScheduledSecret {
     pub(super) fn unread() -> Self {
         Self {
@@ -98,7 +114,13 @@ impl Schedule {
 
     /// The result of renewing a lease.
     pub(crate) fn lease_renewed(&mut self, now: Duration, index: SecretIndex, result: Result<Lifetime, WorkFailure>) {
-        self.answered(now, result.as_ref().err());
+        let failure = result.err();
+        self.learn_renewal(now, index, result);
+        // The pause depends on the ends of the leases.
+        self.answered(now, failure.as_ref());
+    }
+
+    fn learn_renewal(&mut self, now: Duration, index: SecretIndex, result: Result<Lifetime, WorkFailure>) {
         let age = now.saturating_sub(self.asked);
         let Some(secret) = self.secrets.get_mut(index.0) else {
             return;
@@ -116,6 +138,7 @@ impl Schedule {
                 secret.retry.failures = 0;
                 secret.freshness = SecretFreshness::Fresh;
                 term.renewed(now, age, ttl, renewable, &mut self.rng);
+                self.spread(now, index);
             }
             Err(WorkFailure::Unavailable | WorkFailure::Throttled(_)) => {}
             Err(WorkFailure::Gone) => {
@@ -164,7 +187,11 @@ impl Schedule {
         let mut made = Duration::ZERO;
         secret.validity = match lifetime {
             Lifetime::Static if !secret.makes_credentials => {
-                secret.retry.next = self.next_round;
+                secret.retry.next = if self.pace.is_limited(now) {
+                    next
+                } else {
+                    self.next_round
+                };
                 SecretValidity::Static
             }
             Lifetime::Lease { ttl, renewable } if !ttl.is_zero() => {
@@ -181,8 +208,25 @@ impl Schedule {
                 SecretValidity::Unknown
             }
         };
-        if !matches!(secret.validity, SecretValidity::Static) {
+        self.spread(now, index);
+        if !matches!(self.secrets[index.0].validity, SecretValidity::Static) {
             self.limiter.made(index, now, made.min(LONGEST));
+        }
+    }
+
+    /// Moves the next try of a lease or certificate away from those of the pod's other secrets.
+    fn spread(&mut self, now: Duration, index: SecretIndex) {
+        let others = self.secrets.iter().enumerate().filter(|(other, _)| *other != index.0);
+        let others: Vec<_> = others
+            .filter_map(|(_, secret)| Some(secret.validity.term()?.first_try()))
+            .collect();
+        if let Some(term) = self
+            .secrets
+            .get_mut(index.0)
+            .and_then(|secret| secret.validity.term_mut())
+            && !others.is_empty()
+        {
+            term.spread(now, &others, &mut self.rng);
         }
     }
 
@@ -232,7 +276,7 @@ impl Schedule {
             WorkFailure::Gone if end.is_none() => Retry {
                 failures: 0,
                 next: match secret.validity {
-                    SecretValidity::Static => self.next_round,
+                    SecretValidity::Static if !self.pace.is_limited(now) => self.next_round,
                     _ => now + interval.max(LEAST),
                 },
             },

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use super::term::{LONGEST, Term};
 use super::{
-    Grant, LEAST, Proof, Retry, Schedule, SecretFreshness, SecretIndex, SecretValidity, TokenNumber, WorkFailure,
+    Grant, LEAST, Proof, Retry, Schedule, ScheduledSecret, SecretFreshness, SecretIndex, SecretValidity, TokenNumber,
+    WorkFailure,
 };
 
 /// The shortest time between two logins, however short the TTL of the tokens is.
 const BETWEEN_LOGINS: Duration = Duration::from_secs(10);
 /// Pods that lost their tokens at one moment spread the reads of their leased secrets over at most this time.
 const SPREAD: Duration = Duration::from_secs(300);
+/// After a new login, the leased secrets of a pod are read over at least this time for each of them.
+const APART: Duration = Duration::from_millis(500);
 
 /// The token in use.
 #[derive(Debug)]
@@ -84,6 +87,9 @@ impl Schedule {
         let age = now.saturating_sub(self.asked);
         let token = self.new_token(TokenNumber(self.logins), now, age, grant);
         let old = self.token.replace(token);
+        let is_leased = |secret: &&ScheduledSecret| matches!(secret.validity, SecretValidity::Lease(..));
+        let leased = u32::try_from(self.secrets.iter().filter(is_leased).count()).unwrap_or(u32::MAX);
+        let mut place = 0..leased;
         for (index, secret) in self.secrets.iter_mut().enumerate() {
             if secret.freshness == SecretFreshness::Denied {
                 secret.retry.next = now;
@@ -95,13 +101,17 @@ impl Schedule {
                 term.end = term.end.min(old.term.end);
             }
             term.give_up(now);
-            // Pods that lost their tokens at one moment must not all read as soon as the limiter allows. But the read must be
-            // before the end of the lease in the pod.
+            // Pods that lost their tokens at one moment must not all read as soon as the limiter allows, and one pod must not read all
+            // its secrets in one second. But the read must be before the end of the lease in the pod.
             let wait = self.limiter.free(SecretIndex(index)).saturating_sub(now);
-            let most = (wait / 10).min(SPREAD);
             let left = term.end.saturating_sub(now + wait);
-            let most = if left.is_zero() { most } else { most.min(left / 2) };
-            let more = most.mul_f64(self.rng.f64());
+            let most = if left.is_zero() {
+                (wait / 10).min(SPREAD)
+            } else {
+                (wait / 10).max(APART * (leased - 1)).min(SPREAD).min(left / 2)
+            };
+            let place = f64::from(place.next().unwrap_or_default());
+            let more = most.mul_f64((place + self.rng.f64()) / f64::from(leased));
             secret.retry.next = secret.retry.next.max(now + wait + more);
         }
         self.replaced.extend(old.map(|old| ReplacedToken {
@@ -125,7 +135,13 @@ impl Schedule {
 
     /// The result of renewing the token.
     pub(crate) fn token_renewed(&mut self, now: Duration, result: Result<Grant, WorkFailure>) {
-        self.answered(now, result.as_ref().err());
+        let failure = result.err();
+        self.learn_token_renewal(now, result);
+        // The pause depends on the end of the token.
+        self.answered(now, failure.as_ref());
+    }
+
+    fn learn_token_renewal(&mut self, now: Duration, result: Result<Grant, WorkFailure>) {
         let age = now.saturating_sub(self.asked);
         let Some(token) = &mut self.token else { return };
         match result {

@@ -76,8 +76,9 @@ where
 }
 
 /// The beginnings of the log targets of kube and of the libraries below kube (`kube_client`, `hyper_util`, `tower_http`, …). At
-/// `warn`, kube logs an answer that it cannot parse; the answer may be a Secret with a private key.
-const SILENT: [&str; 3] = ["kube", "hyper", "tower"];
+/// `warn`, kube logs an answer that it cannot parse; the answer may be a Secret with a private key. `rustify` and `vaultrs` log
+/// each failure of a request, which is a finding of `podkey doctor` already.
+const SILENT: [&str; 6] = ["kube", "hyper", "tower", "reqwest", "rustify", "vaultrs"];
 
 /// The filter; and `level`, if the text is not a level.
 pub(crate) fn targets(level: Option<&str>) -> (Targets, Option<&str>) {

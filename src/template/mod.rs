@@ -41,4 +41,4 @@ pub use self::error::{ErrorKind, TemplateError};
 pub use self::missing::MissingField;
 #[cfg(feature = "agent")]
 pub use self::run::{Bounds, SecretAnswer, SecretLookup, TemplateOutput};
-pub use self::syntax::{SecretCall, SecretFunction, Template, function_names};
+pub use self::syntax::{SecretCall, SecretFunction, Template, function_names, refused_functions};

@@ -5,11 +5,21 @@ mod nearest;
 #[cfg(feature = "agent")]
 mod steering;
 mod variables;
+#[cfg(feature = "webhook")]
+mod visible;
 
 pub(crate) use self::nearest::nearest;
 #[cfg(feature = "agent")]
+pub use self::steering::WILDCARD_RULES;
+#[cfg(feature = "agent")]
 pub(crate) use self::steering::steers;
+#[cfg(any(feature = "cli", test))]
+pub(crate) use self::variables::reserved;
 pub(crate) use self::variables::{is_runners, takes_over};
+#[cfg(feature = "webhook")]
+pub(crate) use self::visible::visible;
+#[cfg(feature = "cli")]
+pub(crate) use self::visible::visible_line;
 
 /// Whether the character is visible or a space: not a control character, not a line or paragraph separator, and not an invisible
 /// character that makes two texts look equal or changes the direction of the following text.

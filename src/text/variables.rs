@@ -19,6 +19,7 @@ pub(crate) enum ReservedReason {
 
 /// npm reads its settings in lower and upper case.
 const NPM_SETTINGS: &str = "npm_config_";
+const NPM: ReservedReason = ReservedReason::DecidesWhatRuns("npm reads it");
 /// The runner trusts every variable with this beginning.
 pub(super) const GITHUB: &str = "GITHUB_";
 /// The runner refuses this variable, in any case of its letters.
@@ -113,11 +114,23 @@ const RESERVED: &[ReservedNames] = &[
     },
 ];
 
+/// Each variable that nobody may choose, with the reason; `*` stands for any rest. npm's settings have their own row.
+#[cfg(any(feature = "cli", test))]
+pub(crate) fn reserved() -> impl Iterator<Item = (String, String)> {
+    let npm = [(NPM_SETTINGS, NPM), ("NPM_CONFIG_", NPM)].map(|(beginning, reason)| (format!("{beginning}*"), reason));
+    let rows = RESERVED.iter().flat_map(|reserved| {
+        let beginnings = reserved.beginnings.iter().map(|beginning| format!("{beginning}*"));
+        let names = reserved.names.iter().map(|name| (*name).to_owned());
+        beginnings.chain(names).map(|name| (name, reserved.reason))
+    });
+    rows.chain(npm).map(|(name, reason)| (name, reason.to_string()))
+}
+
 /// Why nobody may choose this variable, not even the author of an annotation. `steering` has a stricter rule for
 /// names that the writer of a secret chooses.
 pub(crate) fn takes_over(name: &str) -> Option<ReservedReason> {
     if is_npm_setting(name) {
-        return Some(ReservedReason::DecidesWhatRuns("npm reads it"));
+        return Some(NPM);
     }
     let reserved = RESERVED.iter().find(|reserved| {
         reserved.names.contains(&name) || reserved.beginnings.iter().any(|beginning| name.starts_with(beginning))

@@ -1,6 +1,7 @@
 //! Reads everything that a run wants: each path once, over few connections. Each failure stays in its place, so that all
 //! problems of a pod are reported together.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::time::sleep;
 use super::answer::Reading;
 use super::error::{VaultError, VaultErrorKind};
 use super::fail_fast::FailFast;
+use super::inline::InlineLogin;
 use super::read::ReadAttempt;
 use super::session::Session;
 use super::transport::MAX_ANSWERS;
@@ -33,9 +35,23 @@ impl Vault {
     /// After a failure for good, the other paths still get one try each. A failure that is not about one path ends all reads. With
     /// `allow_missing`, a path that does not exist is no failure.
     pub(crate) async fn read_all(&self, session: &Session, wanted: &[Wanted], allow_missing: bool) -> Readings {
+        self.read_batch(Caller::Session(session), wanted, allow_missing).await
+    }
+
+    /// The same without a session. A path that is not read here needs a session, or the login failed: see `inline`.
+    pub(super) async fn read_batch_inline(
+        &self,
+        inline: &InlineLogin<'_>,
+        wanted: &[Wanted],
+        allow_missing: bool,
+    ) -> Readings {
+        self.read_batch(Caller::Inline(inline), wanted, allow_missing).await
+    }
+
+    async fn read_batch(&self, caller: Caller<'_>, wanted: &[Wanted], allow_missing: bool) -> Readings {
         let batch = Batch {
             vault: self,
-            session,
+            caller,
             wanted,
             allow_missing,
             next: Cell::new(0),
@@ -62,10 +78,19 @@ impl Vault {
     }
 }
 
+/// Who reads.
+#[derive(Clone, Copy)]
+enum Caller<'a> {
+    /// The client token of a session.
+    Session(&'a Session),
+    /// A login with each read.
+    Inline(&'a InlineLogin<'a>),
+}
+
 /// The reads of one run, shared by its connections.
 struct Batch<'a> {
     vault: &'a Vault,
-    session: &'a Session,
+    caller: Caller<'a>,
     wanted: &'a [Wanted],
     allow_missing: bool,
     /// The index of the next path to read.
@@ -83,11 +108,17 @@ impl Batch<'_> {
     async fn read_over(&self, kept: &mut KeptConnection) {
         while let Some(wanted) = self.wanted.get(self.next.get()).filter(|_| !self.over.get()) {
             let index = self.next.replace(self.next.get() + 1);
-            let (attempt, fail_fast) = (ReadAttempt::repeatable(), Some(&self.fail_fast));
-            let readable = self.vault.readable(kept, self.session, wanted, fail_fast).await;
+            let readable = match self.caller {
+                Caller::Session(session) => self.vault.readable(kept, session, wanted, Some(&self.fail_fast)).await,
+                Caller::Inline(_) => Ok(Cow::Borrowed(wanted)),
+            };
             let result = match &readable {
-                Ok(wanted) => self.vault.read(kept, self.session, wanted, &attempt, fail_fast).await,
-                Err(error) => Err(error.clone()),
+                Ok(wanted) => self.read(kept, wanted).await,
+                Err(error) => Some(Err(error.clone())),
+            };
+            let Some(result) = result else {
+                self.over.set(true);
+                return;
             };
             let wanted = readable.as_deref().unwrap_or(wanted);
             match result.and_then(|reading| self.counted(reading)) {
@@ -99,10 +130,27 @@ impl Batch<'_> {
                         self.fail_fast.fail();
                     }
                     // The time for the reads may end during this request: the error above is then the result.
-                    let explained = self.vault.explain(kept, self.session, wanted, error).await;
+                    let session = match self.caller {
+                        Caller::Session(session) => Some(session),
+                        Caller::Inline(_) => None,
+                    };
+                    let explained = self.vault.explain(kept, session, wanted, error).await;
                     self.keep(index, Err(explained));
                 }
             }
+        }
+    }
+
+    /// None: this path and all further ones are not read inline.
+    async fn read(&self, kept: &mut KeptConnection, wanted: &Wanted) -> Option<Result<Reading, VaultError>> {
+        match self.caller {
+            Caller::Session(session) => {
+                let attempt = ReadAttempt::repeatable();
+                let fail_fast = Some(&self.fail_fast);
+                let read = self.vault.read(kept, session, wanted, &attempt, fail_fast).await;
+                Some(read.map_err(|error| session.refused(&wanted.path, error)))
+            }
+            Caller::Inline(inline) => self.vault.read_inline(kept, inline, wanted, &self.fail_fast).await,
         }
     }
 

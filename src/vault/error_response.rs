@@ -19,6 +19,8 @@ pub(super) struct ErrorResponse {
     pub(super) from_vault: bool,
     /// The KV v2 version that the answer is about, if that version was deleted or destroyed.
     pub(super) gone: Option<GoneVersion>,
+    /// The server refused the login that went along with a read.
+    pub(super) of_login: bool,
     /// What the answer means, where neither the status nor `errors` say so.
     pub(super) meaning: Option<Meaning>,
 }

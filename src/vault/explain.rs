@@ -26,14 +26,21 @@ const LOOK_UP: Duration = Duration::from_secs(1);
 
 impl Vault {
     /// The same error, with a better hint where the server knows more. Makes no request with a client token whose uses are
-    /// limited.
+    /// limited, and none without a session: the server describes mounts for client tokens only.
     pub(super) async fn explain(
         &self,
         kept: &mut KeptConnection,
-        session: &Session,
+        session: Option<&Session>,
         wanted: &Wanted,
         error: VaultError,
     ) -> VaultError {
+        let Some(session) = session else {
+            let hint = error.explainable.then(|| hint(wanted.path.as_str(), None, error.kind));
+            return match hint.flatten() {
+                Some(hint) => self.with_namespace(VaultError { hint, ..error }),
+                None => error,
+            };
+        };
         let may_ask = session.uses() == 0 && self.explained.get() < MAX_EXPLAINED;
         if !may_ask || !error.explainable {
             return error;
@@ -113,6 +120,7 @@ impl Vault {
             body: Bytes::from(body),
             client_token: Some(&session.client_token),
             jwt: None,
+            inline: None,
             index: session.index.as_ref(),
             repeatable: true,
             sent: &Cell::default(),

@@ -20,6 +20,10 @@ impl FailFast {
         self.changed.notify_waiters();
     }
 
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.get()
+    }
+
     pub(super) async fn failed(&self) {
         if !self.failed.get() {
             self.changed.notified().await;

@@ -34,6 +34,21 @@ pub(crate) enum LoginToken<'a> {
     Jwt(&'a Jwt),
 }
 
+impl LoginToken<'_> {
+    /// The token for one try.
+    pub(super) fn read(self) -> Result<Jwt, VaultError> {
+        match self {
+            Self::File(file) => service_account::read(file),
+            Self::Jwt(jwt) => Ok(jwt.clone()),
+        }
+    }
+}
+
+/// The kubelet may write the token file late.
+pub(super) fn token_file_is_late(error: VaultError) -> RetryDecision<VaultError> {
+    RetryDecision::Retry(Pause::Jitter, RetryWindow::SinceFirst(TOKEN_FILE_WAIT), error)
+}
+
 impl Vault {
     /// Logs in. There is no further try after a cancellation.
     pub(crate) async fn login(
@@ -45,20 +60,9 @@ impl Vault {
         let unidentified = Operation::Login { login, identity: "" };
         let mut tries = Tries::new(self.deadline, unidentified.to_string());
         loop {
-            let read;
-            let jwt = match token {
-                LoginToken::Jwt(jwt) => Ok(jwt),
-                LoginToken::File(file) => match service_account::read(file) {
-                    Ok(jwt) => {
-                        read = jwt;
-                        Ok(&read)
-                    }
-                    Err(error) => Err(error),
-                },
-            };
-            let decision = match jwt {
-                Err(error) => RetryDecision::Retry(Pause::Jitter, RetryWindow::SinceFirst(TOKEN_FILE_WAIT), error),
-                Ok(jwt) => match self.try_login(login, jwt, &mut tries, cancellation).await? {
+            let decision = match token.read() {
+                Err(error) => token_file_is_late(error),
+                Ok(jwt) => match self.try_login(login, &jwt, &mut tries, cancellation).await? {
                     Ok(session) => return Ok(session),
                     Err(failure) => {
                         let identity = jwt.identity();
@@ -93,6 +97,7 @@ impl Vault {
             body: login_body(&login.role, jwt)?,
             client_token: None,
             jwt: Some(jwt.secret()),
+            inline: None,
             index: None,
             repeatable: false,
             sent: &cancellation.login_sent,
@@ -126,12 +131,12 @@ impl Vault {
     }
 }
 
-fn warn_if_expired(jwt: &Jwt) {
+pub(super) fn warn_if_expired(jwt: &Jwt) {
     let now = SystemTime::now();
-    if let Some(ago) = jwt.expired_ago(now) {
+    if let Some(at) = jwt.expired_at(now) {
         tracing::warn!(
             local_time = %humantime::format_rfc3339_seconds(now),
-            "the token to log in with expired {ago} ago by the local clock"
+            "the token to log in with expired at {at} by the local clock"
         );
     }
 }

@@ -53,6 +53,10 @@ impl Vault {
         self
     }
 
+    pub(super) fn looks_up_mounts(&self) -> bool {
+        self.mounts.is_some()
+    }
+
     /// What to read in place of `wanted`, after the look-up of the mount. Errors: the operator's rule does not allow the path, or the
     /// server does not answer.
     pub(super) async fn readable<'w>(
@@ -97,6 +101,7 @@ impl Vault {
             body: Bytes::new(),
             client_token: Some(&session.client_token),
             jwt: None,
+            inline: None,
             index: session.index.as_ref(),
             repeatable: true,
             sent: &Cell::default(),

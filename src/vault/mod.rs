@@ -14,6 +14,11 @@ mod error_response;
 mod explain;
 mod fail_fast;
 mod failed_try;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
+mod inline;
+mod inline_batch;
+mod inline_headers;
 mod lifetime;
 mod login;
 mod look_up;
@@ -21,6 +26,7 @@ mod mount;
 mod read;
 mod renew;
 mod revoke;
+mod sender;
 mod service_account;
 mod session;
 mod transport;
@@ -32,9 +38,11 @@ pub(crate) use self::answer::{Reading, Renewed};
 pub(crate) use self::batch::Readings;
 pub(crate) use self::cancellation::Cancellation;
 pub(crate) use self::error::{VaultError, VaultErrorKind};
+pub(crate) use self::inline::log_why_session;
 pub(crate) use self::login::{LOGIN_GRACE, LoginToken};
 use self::look_up::Mounts;
 pub(crate) use self::revoke::Revoked;
+pub(crate) use self::sender::{Sender, bound_pod, sender_text};
 pub(crate) use self::service_account::is_later;
 pub(crate) use self::session::{Session, SessionHandover};
 use self::transport::Transport;
@@ -56,23 +64,16 @@ pub(crate) struct Vault {
 }
 
 impl Vault {
-    /// Prepares requests to the server. Connects to nothing yet.
-    pub(crate) fn new(connection: &Connection, deadline: Deadline) -> Result<Self, VaultError> {
+    /// Prepares requests of this sender to the server. Connects to nothing yet.
+    pub(crate) fn new(connection: &Connection, deadline: Deadline, sender: Sender) -> Result<Self, VaultError> {
         Ok(Self {
-            transport: Transport::new(connection)?,
+            transport: Transport::new(connection, sender)?,
             deadline,
             kept: Cell::default(),
             namespace: connection.namespace.as_ref().map(ToString::to_string),
             explained: Cell::new(0),
             mounts: None,
         })
-    }
-
-    /// Adds a text to every request that the server can write into its audit log: the header `X-Correlation-ID`, which must be
-    /// among the server's audited headers. A text that an HTTP header cannot have is left out.
-    pub(crate) fn correlated(mut self, text: &str) -> Self {
-        self.transport.correlate(text);
-        self
     }
 
     /// Closes the connection that is kept between requests.

@@ -97,6 +97,7 @@ impl Vault {
             body,
             client_token: Some(&session.client_token),
             jwt: None,
+            inline: None,
             index: session.index.as_ref(),
             repeatable: attempt.repeatable && wanted.data.is_none(),
             sent: &attempt.sent,
@@ -129,7 +130,7 @@ impl Vault {
     }
 }
 
-fn take_reading(answer: ApiResponse, wanted: &Wanted) -> Result<Reading, FailedTry> {
+pub(super) fn take_reading(answer: ApiResponse, wanted: &Wanted) -> Result<Reading, FailedTry> {
     match answer.status() {
         200 => answer::reading(answer, wanted),
         201..300 if wanted.data.is_none() => Err(FailedTry::malformed("it is empty")),

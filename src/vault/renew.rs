@@ -63,6 +63,7 @@ impl Vault {
             body,
             client_token: Some(&session.client_token),
             jwt: None,
+            inline: None,
             index: session.index.as_ref(),
             repeatable: true,
             sent: &Cell::default(),

@@ -35,6 +35,7 @@ impl Vault {
             body: Bytes::new(),
             client_token: Some(&session.client_token),
             jwt: None,
+            inline: None,
             index: None,
             repeatable: true,
             sent: &Cell::default(),

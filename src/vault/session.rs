@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::answer::Auth;
 use super::error::{VaultError, VaultErrorKind};
 use crate::http::JwtLifetime;
+use crate::plan::ApiPath;
 use crate::secret::Secret;
 
 /// What a login gives.
@@ -152,6 +153,22 @@ impl Session {
     /// How long the client token still lives, if it was never renewed. None: it does not expire.
     pub(crate) fn left(&self) -> Option<Duration> {
         (!self.ttl.is_zero()).then(|| self.ttl.saturating_sub(self.age()))
+    }
+
+    /// What a refusal of this path means, if the token was never renewed: after the end of the token the server refuses every
+    /// path, with the words for a missing right.
+    pub(super) fn refused(&self, path: &ApiPath, error: VaultError) -> VaultError {
+        if error.kind != VaultErrorKind::Denied || self.left() != Some(Duration::ZERO) {
+            return error;
+        }
+        let message = format!(
+            "the client token of the role {} ended after {} s (its TTL), and the server had not answered the read of {path} until then",
+            self.role,
+            self.ttl.as_secs()
+        );
+        let hint =
+            "the next try logs in again; give the role a token_ttl that is longer than the connection's `budget`";
+        VaultError::new(VaultErrorKind::Unavailable, message, hint)
     }
 
     /// The lifetime of the JWT of the login, where the JWT states it.

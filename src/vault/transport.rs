@@ -8,6 +8,8 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 
 use super::error::{VaultError, VaultErrorKind};
+use super::inline_headers::InlineHeaders;
+use super::sender::Sender;
 use crate::http::{
     Exchange, HttpResponse, KeptConnection, Peer, ResponseHead, TransportError, USER_AGENT, encode_path, trust_ca,
 };
@@ -32,6 +34,7 @@ pub(super) const X_VAULT_INDEX: HeaderName = HeaderName::from_static("x-vault-in
 pub(super) struct Transport {
     peer: Peer,
     headers: HeaderMap,
+    sender: Sender,
 }
 
 /// A request of the API.
@@ -42,8 +45,10 @@ pub(super) struct ApiRequest<'a> {
     /// JSON, or nothing.
     pub(super) body: Bytes,
     pub(super) client_token: Option<&'a Secret>,
-    /// The JWT in the body of a login.
+    /// The JWT in the body of a login, or in its `inline` headers.
     pub(super) jwt: Option<&'a Secret>,
+    /// The login that the request carries in place of a client token.
+    pub(super) inline: Option<&'a InlineHeaders>,
     /// See [`X_VAULT_INDEX`].
     pub(super) index: Option<&'a HeaderValue>,
     /// See [`Exchange::repeatable`].
@@ -73,7 +78,7 @@ impl ApiResponse {
 }
 
 impl Transport {
-    pub(super) fn new(connection: &Connection) -> Result<Self, VaultError> {
+    pub(super) fn new(connection: &Connection, sender: Sender) -> Result<Self, VaultError> {
         let address = &connection.address;
         let tls = match address.is_tls() {
             true => {
@@ -95,14 +100,8 @@ impl Transport {
         Ok(Self {
             peer: Peer::new(address.host(), address.port(), tls),
             headers,
+            sender,
         })
-    }
-
-    /// See [`super::Vault::correlated`].
-    pub(super) fn correlate(&mut self, text: &str) {
-        if let Ok(value) = HeaderValue::from_str(text) {
-            self.headers.insert(X_CORRELATION_ID, value);
-        }
     }
 
     /// Sends the request and waits for the whole answer; see [`Peer::exchange`].
@@ -121,14 +120,17 @@ impl Transport {
         // The node behind this connection may be the wrong one: a node that cannot answer now, a standby that can neither answer
         // nor forward the request (307, 472, 473), or a node that does not know the new config of an auth method yet. The next
         // try resolves the address again.
-        let login_refused = request.jwt.is_some() && !http.is_success();
+        let login_refused = request.jwt.is_some() && request.inline.is_none() && !http.is_success();
         if login_refused || matches!(http.status, 307 | 472 | 473 | 500..) {
             kept.close();
         }
         Ok(ApiResponse {
             http,
             in_clear: !self.peer.is_tls(),
-            confidential: request.client_token.into_iter().chain(request.jwt).cloned().collect(),
+            confidential: {
+                let sent = request.client_token.into_iter().chain(request.jwt).cloned();
+                sent.chain(request.inline.map(InlineHeaders::confidential)).collect()
+            },
         })
     }
 
@@ -141,6 +143,9 @@ impl Transport {
             .map_err(|_| TransportError::Request("its path makes no valid target"))?;
         let headers = http.headers_mut();
         headers.clone_from(&self.headers);
+        if let Some(sender) = self.sender.header() {
+            headers.insert(X_CORRELATION_ID, sender);
+        }
         if !request.body.is_empty() {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
@@ -150,6 +155,9 @@ impl Transport {
             })?;
             value.set_sensitive(true);
             headers.insert(X_VAULT_TOKEN, value);
+        }
+        if let Some(inline) = request.inline {
+            inline.add_to(headers);
         }
         if let Some(index) = request.index {
             headers.insert(X_VAULT_INDEX, index.clone());

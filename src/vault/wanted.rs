@@ -34,7 +34,19 @@ impl Wanted {
     pub(crate) fn may_mint(&self) -> bool {
         self.data.is_some() || !has_data_segment(self.path.as_str())
     }
+
+    /// Whether the answer probably has a lease: the path is written, or has a segment of [`MINTING`]. Such a path is not read inline:
+    /// the engine would make the credential, and the server would revoke the credential in the same request and refuse the read
+    /// (tried with OpenBao 2.7.2).
+    pub(super) fn probably_mints(&self) -> bool {
+        let mut segments = self.path.as_str().split('/').skip(1);
+        self.data.is_some() || self.may_mint() && segments.any(|segment| MINTING.contains(&segment))
+    }
 }
+
+/// Segments of the paths at which engines give a credential with a lease to whoever reads them (database, aws, azure, gcp,
+/// consul, nomad, rabbitmq, ldap, terraform).
+const MINTING: [&str; 4] = ["creds", "sts", "roleset", "static-account"];
 
 /// Whether a path looks like one of a KV v2 engine: `data` is a segment behind the mount.
 pub(super) fn has_data_segment(path: &str) -> bool {

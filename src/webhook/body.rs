@@ -7,14 +7,54 @@ use std::time::Duration;
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Bytes, Incoming};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::account::{Account, Hold};
 use super::connection::OpenConnection;
 use super::limits::{MAX_BODY_BYTES, SMALL_BODY_BYTES, USUAL_BODY_BYTES};
+use super::metrics::InvalidReason;
 
-/// An HTTP error in place of an AdmissionReview: status and text.
-pub(super) struct HttpRefusal(pub(super) StatusCode, pub(super) &'static str);
+/// An HTTP error in place of an AdmissionReview.
+pub(super) struct HttpRefusal {
+    pub(super) status: StatusCode,
+    /// How the metrics count the request.
+    pub(super) reason: InvalidReason,
+    pub(super) message: &'static str,
+}
+
+impl HttpRefusal {
+    const UNSUPPORTED: Self = Self {
+        status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        reason: InvalidReason::NotAReview,
+        message: "the body must be application/json",
+    };
+    const EMPTY: Self = Self {
+        status: StatusCode::BAD_REQUEST,
+        reason: InvalidReason::NotAReview,
+        message: "the body is empty",
+    };
+    const TOO_LARGE: Self = Self {
+        status: StatusCode::PAYLOAD_TOO_LARGE,
+        reason: InvalidReason::TooLarge,
+        message: "the body is larger than 8 MiB",
+    };
+    const TOO_SLOW: Self = Self {
+        status: StatusCode::REQUEST_TIMEOUT,
+        reason: InvalidReason::TooSlow,
+        message: "the body did not arrive in time: try again",
+    };
+    const BROKE_OFF: Self = Self {
+        status: StatusCode::BAD_REQUEST,
+        reason: InvalidReason::BrokeOff,
+        message: "the body broke off",
+    };
+    /// The account has no memory for the body or for the answer.
+    pub(super) const BUSY: Self = Self {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        reason: InvalidReason::Overloaded,
+        message: "podkey is overloaded: other clients send large reviews or do not read their answers. Try again; if this goes on, set networkPolicy.apiServerCidrs",
+    };
+}
 
 /// A request's body, and the bytes of the account that the body holds.
 pub(super) struct RequestBody {
@@ -22,18 +62,15 @@ pub(super) struct RequestBody {
     _hold: Option<Hold>,
 }
 
-/// Reads a whole body.
+/// Reads a whole body, until the deadline.
 pub(super) async fn read(
     account: &Account,
     connection: &Arc<OpenConnection>,
     request: Request<Incoming>,
+    deadline: Instant,
 ) -> Result<RequestBody, HttpRefusal> {
-    const TOO_LARGE: HttpRefusal = HttpRefusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 8 MiB");
     if !is_json(request.headers()) {
-        return Err(HttpRefusal(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "the body must be application/json",
-        ));
+        return Err(HttpRefusal::UNSUPPORTED);
     }
     let mut body = request.into_body();
     let announced = body
@@ -41,21 +78,25 @@ pub(super) async fn read(
         .exact()
         .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     if announced.is_some_and(|bytes| bytes > MAX_BODY_BYTES) {
-        discard(&mut body).await;
-        return Err(TOO_LARGE);
+        discard(&mut body, deadline).await;
+        return Err(HttpRefusal::TOO_LARGE);
     }
     // A body without a length may have any size up to the limit.
     let most = announced.unwrap_or(MAX_BODY_BYTES);
     let mut bytes = Vec::with_capacity(most.min(USUAL_BODY_BYTES));
     let mut hold = None;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| HttpRefusal(StatusCode::BAD_REQUEST, "the body broke off"))?;
+    loop {
+        let frame = timeout_at(deadline, body.frame()).await;
+        let Some(frame) = frame.map_err(|_| HttpRefusal::TOO_SLOW)? else {
+            break;
+        };
+        let frame = frame.map_err(|_| HttpRefusal::BROKE_OFF)?;
         let Some(data) = frame.data_ref() else { continue };
         let length = bytes.len() + data.len();
         if length > most {
             drop((std::mem::take(&mut bytes), hold.take()));
-            discard(&mut body).await;
-            return Err(TOO_LARGE);
+            discard(&mut body, deadline).await;
+            return Err(HttpRefusal::TOO_LARGE);
         }
         // Takes all bytes of the body at once: if each of several bodies held only a part, all could wait for ever.
         if length > bytes.capacity() {
@@ -63,23 +104,24 @@ pub(super) async fn read(
                 true => &account.small_bodies,
                 false => &account.large_bodies,
             };
-            hold = part.take(connection, most).await;
+            let taken = timeout_at(deadline, part.take(connection, most)).await;
+            hold = taken.map_err(|_| HttpRefusal::BUSY)?;
             bytes.reserve_exact(most - bytes.len());
         }
         bytes.extend_from_slice(data);
     }
     if bytes.is_empty() {
-        return Err(HttpRefusal(StatusCode::BAD_REQUEST, "the body is empty"));
+        return Err(HttpRefusal::EMPTY);
     }
     Ok(RequestBody { bytes, _hold: hold })
 }
 
 /// Reads and drops the rest for some time: a client that still writes when the connection ends gets an error instead of the
 /// answer.
-async fn discard(body: &mut Incoming) {
+async fn discard(body: &mut Incoming, deadline: Instant) {
     const MAX_DISCARDED_BYTES: usize = 128 * 1024 * 1024;
     const DISCARD_TIMEOUT: Duration = Duration::from_secs(4);
-    let _ = timeout(DISCARD_TIMEOUT, async {
+    let _ = timeout_at(deadline.min(Instant::now() + DISCARD_TIMEOUT), async {
         let mut bytes = 0;
         while let Some(Ok(frame)) = body.frame().await {
             bytes += frame.data_ref().map_or(0, Bytes::len);

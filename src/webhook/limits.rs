@@ -17,6 +17,9 @@ const PROGRAM_BYTES: usize = 14 * MIB;
 /// The log's queue: [`crate::telemetry`] has at most 128 lines waiting, of 32 KiB each.
 const LOG_BYTES: usize = 4 * MIB;
 
+/// The remembered reviews and their answers.
+pub(super) const MEMO_BYTES: usize = 768 * KIB;
+
 /// The most connections at a time. API servers need a few: each at most as many as it handles changes at a time
 /// (`--max-mutating-requests-inflight`: 200).
 pub(super) const MAX_CONNECTIONS: usize = 352;
@@ -68,7 +71,7 @@ const DECISION_BYTES: usize = 5 * MIB;
 const _: () = {
     let connections = (MAX_CONNECTIONS + ENDING_CONNECTIONS) * (CONNECTION_BYTES + SOCKET_BYTES);
     let reviews = SMALL_BODIES_BYTES + LARGE_BODIES_BYTES + ANSWERS_BYTES + MAX_WORKERS * DECISION_BYTES;
-    assert!(PROGRAM_BYTES + LOG_BYTES + connections + reviews <= MEMORY_BYTES);
+    assert!(PROGRAM_BYTES + LOG_BYTES + MEMO_BYTES + connections + reviews <= MEMORY_BYTES);
     assert!(MAX_BODY_BYTES <= LARGE_BODIES_BYTES && 2 * MAX_PATCH_BYTES <= ANSWERS_BYTES);
 };
 

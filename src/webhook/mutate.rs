@@ -16,12 +16,15 @@ use super::body::{self, HttpRefusal};
 use super::connection::{HttpAnswer, OpenConnection, Responder};
 use super::known_cluster::CurrentConfig;
 use super::limits::{REQUEST_TIMEOUT, SMALL_BODY_BYTES, USUAL_ANSWER_BYTES};
-use super::metrics::{AdmissionResult, Metrics};
-use super::review::{self, MAX_PROBLEMS_BYTES, ReviewAnswer, ReviewError, bounded};
+use super::memo::Memo;
+use super::metrics::{InvalidReason, Metrics};
+use super::review::{MAX_PROBLEMS_BYTES, ReviewAnswer, ReviewError, bounded};
+use crate::inject::RefusalReason;
 
 /// Answers reviews. All requests share this value.
 pub(super) struct Mutate {
     config: CurrentConfig,
+    memo: Memo,
     metrics: Arc<Metrics>,
     account: Account,
     /// One permit, so that podkey decides only one large review at a time: the other threads stay free for usual reviews, and only
@@ -34,6 +37,7 @@ impl Mutate {
     pub(super) fn new(config: CurrentConfig, metrics: Arc<Metrics>, stopping: Arc<AtomicBool>) -> Arc<Self> {
         Arc::new(Self {
             config,
+            memo: Memo::default(),
             account: Account::new(&metrics.connections.account),
             metrics,
             large: Semaphore::new(1),
@@ -57,12 +61,6 @@ impl Drop for InFlight<'_> {
         self.0.dec();
     }
 }
-
-/// The account has no memory for an answer.
-const BUSY: HttpRefusal = HttpRefusal(
-    StatusCode::SERVICE_UNAVAILABLE,
-    "podkey is overloaded: other clients send large reviews or do not read their answers. Try again; if this goes on, set networkPolicy.apiServerCidrs",
-);
 
 impl Responder for Arc<Mutate> {
     async fn answer(&self, connection: Arc<OpenConnection>, request: Request<Incoming>) -> HttpAnswer {
@@ -92,21 +90,14 @@ impl Mutate {
         let started = Instant::now();
         let _in_flight = InFlight::new(&self.metrics.in_flight);
         let deadline = tokio::time::Instant::from_std(started) + REQUEST_TIMEOUT;
-        let body = match timeout_at(deadline, body::read(&self.account, connection, request)).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(refusal)) => return self.refuse(connection, refusal, started),
-            Err(_) => {
-                const LATE: HttpRefusal = HttpRefusal(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "the body did not arrive in time, or there was no memory for it because other clients send large reviews: try again",
-                );
-                return self.refuse(connection, LATE, started);
-            }
+        let body = match body::read(&self.account, connection, request, deadline).await {
+            Ok(body) => body,
+            Err(refusal) => return self.refuse(connection, refusal, started),
         };
         connection.deciding();
         match timeout_at(deadline, self.decide(connection, &body.bytes)).await {
             Ok(answer) => answer,
-            Err(_) => self.refuse(connection, BUSY, started),
+            Err(_) => self.refuse(connection, HttpRefusal::BUSY, started),
         }
     }
 
@@ -121,7 +112,7 @@ impl Mutate {
             };
             let started = Instant::now();
             // A panic is a bug of podkey and ends only this request.
-            let answer = catch_unwind(AssertUnwindSafe(|| review::answer(body, &self.config.load())));
+            let answer = catch_unwind(AssertUnwindSafe(|| self.memo.answer(body, &self.config.load())));
             let duration = started.elapsed();
             drop(turn);
             let answer = match answer {
@@ -137,7 +128,7 @@ impl Mutate {
                     room = self.account.answers.take(connection, bytes).await;
                     match room {
                         Some(_) => continue,
-                        None => return self.refuse(connection, BUSY, started),
+                        None => return self.refuse(connection, HttpRefusal::BUSY, started),
                     }
                 }
             }
@@ -153,11 +144,12 @@ impl Mutate {
         room: Option<Hold>,
         duration: Duration,
     ) -> HttpAnswer {
-        self.metrics.admission(answer.result, duration);
-        if let Some(pod) = answer.pod {
-            self.metrics.pod(pod);
+        let result = answer.outcome.result();
+        self.metrics.admission(result, duration);
+        if let Some(pod) = answer.pod() {
+            self.metrics.pod(pod, &answer.log.namespace);
         }
-        let (log, decision) = (&answer.log, answer.result.as_str());
+        let (log, decision) = (&answer.log, result.as_str());
         let short = |text: &'_ Option<String>| {
             text.as_deref()
                 .map(|text| bounded(text, MAX_PROBLEMS_BYTES).into_owned())
@@ -168,6 +160,7 @@ impl Mutate {
             namespace = log.namespace,
             name = log.name,
             decision,
+            reason = answer.outcome.reason().map(RefusalReason::as_str),
             problems,
             rules,
             connection = asker.map(|asker| asker.connection.as_str()),
@@ -186,13 +179,13 @@ impl Mutate {
 
     fn not_a_review(&self, connection: &Arc<OpenConnection>, error: &ReviewError, duration: Duration) -> HttpAnswer {
         tracing::warn!(%error, "not an admission request");
-        self.metrics.admission(AdmissionResult::Invalid, duration);
+        self.metrics.invalid(InvalidReason::NotAReview, duration);
         plain(connection, StatusCode::BAD_REQUEST, format!("{error}\n"))
     }
 
     fn panicked(&self, connection: &Arc<OpenConnection>, duration: Duration) -> HttpAnswer {
         self.metrics.panics.inc();
-        self.metrics.admission(AdmissionResult::Invalid, duration);
+        self.metrics.invalid(InvalidReason::Fault, duration);
         tracing::error!("podkey panicked on a request: please report it");
         plain(
             connection,
@@ -204,11 +197,15 @@ impl Mutate {
     fn refuse(
         &self,
         connection: &Arc<OpenConnection>,
-        HttpRefusal(status, message): HttpRefusal,
+        HttpRefusal {
+            status,
+            reason,
+            message,
+        }: HttpRefusal,
         started: Instant,
     ) -> HttpAnswer {
         tracing::warn!(status = status.as_u16(), error = message, "request refused");
-        self.metrics.admission(AdmissionResult::Invalid, started.elapsed());
+        self.metrics.invalid(reason, started.elapsed());
         plain(connection, status, format!("{message}\n"))
     }
 }

@@ -11,16 +11,42 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::metrics::{AdmissionResult, PodResult};
-use crate::inject::{Asker, Config, Decision, Mender, Pod, Text, decide};
+use crate::inject::{Asker, Config, Decision, Mender, Pod, RefusalReason, Text, decide};
 
 /// The answer to one request body.
 pub(super) struct ReviewAnswer {
     /// An AdmissionReview.
     pub(super) body: Vec<u8>,
-    pub(super) result: AdmissionResult,
-    /// How the pod counts in the metrics. `None`: the pod asks for nothing, or the request is a dry run or a second review.
-    pub(super) pod: Option<PodResult>,
+    pub(super) outcome: Outcome,
+    /// Whether the pod counts in the metrics: neither a dry run nor a second review does.
+    pub(super) counts: bool,
     pub(super) log: ReviewLog,
+}
+
+/// What podkey decided about a request. A refusal always has a reason, so none is left out of the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Ignored,
+    Injected,
+    Denied(RefusalReason),
+}
+
+impl Outcome {
+    pub(super) fn result(self) -> AdmissionResult {
+        match self {
+            Self::Ignored => AdmissionResult::Ignored,
+            Self::Injected => AdmissionResult::Injected,
+            Self::Denied(_) => AdmissionResult::Denied,
+        }
+    }
+
+    /// Why the pod is refused.
+    pub(super) fn reason(self) -> Option<RefusalReason> {
+        match self {
+            Self::Denied(reason) => Some(reason),
+            Self::Ignored | Self::Injected => None,
+        }
+    }
 }
 
 /// The facts of a review that are logged: the pod's name, and why podkey refused the pod. Nothing else of the pod, and nothing
@@ -110,6 +136,11 @@ impl<Object> ReviewRequest<'_, Object> {
                 .is_none_or(|resource| resource.group.is_empty() && resource.resource == "pods")
     }
 
+    /// Whether an allowed request creates something.
+    fn is_no_dry_run(&self) -> bool {
+        self.dry_run != Some(true)
+    }
+
     fn log(&self, name: Option<&str>) -> ReviewLog {
         let name = self.name.as_deref().filter(|name| !name.is_empty()).or(name);
         ReviewLog {
@@ -149,7 +180,7 @@ pub(super) fn answer(body: &[u8], config: &Config) -> Result<ReviewAnswer, Revie
         && request.creates_pod()
         && let Some(pod) = &request.object
     {
-        return Ok(answer_pod(&request, pod, config)?.counting(&request, Some(pod)));
+        return answer_pod(&request, pod, config);
     }
     // Other requests take two passes: the envelope first, for the uid.
     let Ok(review) = serde_json::from_str::<Review<'_, &RawValue>>(text) else {
@@ -170,14 +201,14 @@ pub(super) fn answer(body: &[u8], config: &Config) -> Result<ReviewAnswer, Revie
     }
     if !request.creates_pod() {
         let log = request.log(None);
-        return respond(&request.uid, Allowed::Unchanged(&[]), AdmissionResult::Ignored, log);
+        return respond(log, false, Allowed::Ignored(&[]));
     }
     match Pod::parse(request.object.map_or("null", RawValue::get)) {
-        Ok(pod) => Ok(answer_pod(&request, &pod, config)?.counting(&request, Some(&pod))),
+        Ok(pod) => answer_pod(&request, &pod, config),
         // podkey allows every pod that asks for nothing, also a pod that podkey cannot parse.
         Err(_) if !Pod::may_have_annotations(request.object.map_or("null", RawValue::get)) => {
             let log = request.log(None);
-            respond(&request.uid, Allowed::Unchanged(&[]), AdmissionResult::Ignored, log)
+            respond(log, false, Allowed::Ignored(&[]))
         }
         Err(error) => {
             let mut log = request.log(None);
@@ -187,10 +218,10 @@ pub(super) fn answer(body: &[u8], config: &Config) -> Result<ReviewAnswer, Revie
             // act.
             let refusal = PodRefusal {
                 mender: Mender::Operator,
+                reason: RefusalReason::Unreadable,
                 message: &message,
             };
-            respond(&request.uid, Allowed::No(refusal), AdmissionResult::Denied, log)
-                .map(|answer| answer.counting(&request, None))
+            respond(log, request.is_no_dry_run(), Allowed::No(refusal))
         }
     }
 }
@@ -214,25 +245,14 @@ fn answer_pod<Object>(
         &metadata.generate_name
     };
     let mut log = request.log(name.as_deref());
+    // A pod with podkey's parts was counted at its first review.
+    let counts = request.is_no_dry_run() && !pod.has_podkeys_parts();
     match decide(pod, request.namespace.as_deref().unwrap_or_default(), config) {
-        Decision::Ignore(warnings) => respond(
-            &request.uid,
-            Allowed::Unchanged(&warnings),
-            AdmissionResult::Ignored,
-            log,
-        ),
-        Decision::Inject(patch, warnings) if patch.is_empty() => respond(
-            &request.uid,
-            Allowed::Unchanged(&warnings),
-            AdmissionResult::Injected,
-            log,
-        ),
-        Decision::Inject(patch, warnings) => respond(
-            &request.uid,
-            Allowed::Patched(patch.as_json(), &warnings),
-            AdmissionResult::Injected,
-            log,
-        ),
+        Decision::Ignore(warnings) => respond(log, counts, Allowed::Ignored(&warnings)),
+        Decision::Inject(patch, warnings) => {
+            let json = (!patch.is_empty()).then(|| patch.as_json());
+            respond(log, counts, Allowed::Injected(json, &warnings))
+        }
         Decision::Deny(problems) => {
             let message = problems.to_string();
             log.problems = Some(message.clone());
@@ -240,37 +260,38 @@ fn answer_pod<Object>(
             log.rules = problems.no_rule().map(ToString::to_string);
             let refusal = PodRefusal {
                 mender: problems.mender(),
+                reason: problems.reason(),
                 message: &message,
             };
-            respond(&request.uid, Allowed::No(refusal), AdmissionResult::Denied, log)
+            respond(log, counts, Allowed::No(refusal))
         }
     }
 }
 
 impl ReviewAnswer {
-    /// Sets how the pod counts in the metrics.
-    fn counting<Object>(mut self, request: &ReviewRequest<'_, Object>, pod: Option<&Pod<'_>>) -> Self {
-        if request.dry_run != Some(true) && !pod.is_some_and(Pod::has_podkeys_parts) {
-            self.pod = match self.result {
-                AdmissionResult::Injected => Some(PodResult::Injected),
-                AdmissionResult::Denied => Some(PodResult::Denied),
-                AdmissionResult::Ignored | AdmissionResult::Invalid => None,
-            };
-        }
-        self
+    /// How the pod counts in the metrics. None: it does not.
+    pub(super) fn pod(&self) -> Option<PodResult> {
+        let pod = match self.outcome {
+            Outcome::Ignored => None,
+            Outcome::Injected => Some(PodResult::Injected),
+            Outcome::Denied(reason) => Some(PodResult::Denied(reason)),
+        };
+        pod.filter(|_| self.counts)
     }
 }
 
 /// The decision in the answer. The texts are warnings.
 enum Allowed<'a> {
-    Unchanged(&'a [String]),
-    Patched(&'a [u8], &'a [String]),
+    Ignored(&'a [String]),
+    /// With the patch, unless the pod has all of podkey's parts.
+    Injected(Option<&'a [u8]>, &'a [String]),
     No(PodRefusal<'a>),
 }
 
 /// Why a pod is refused, and who can change that.
 struct PodRefusal<'a> {
     mender: Mender,
+    reason: RefusalReason,
     message: &'a str,
 }
 
@@ -300,38 +321,47 @@ fn message<S: serde::Serializer>(text: &&str, serializer: S) -> Result<S::Ok, S:
     serializer.serialize_str(&bounded(text, MAX_PROBLEMS_BYTES))
 }
 
-fn respond(
-    uid: &str,
-    allowed: Allowed<'_>,
-    result: AdmissionResult,
-    log: ReviewLog,
-) -> Result<ReviewAnswer, ReviewError> {
+/// What an answer has before its `response`.
+const ENVELOPE: &str = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":"#;
+/// Where an answer has the request's uid.
+pub(super) const UID_AT: usize = ENVELOPE.len() + r#"{"uid":""#.len();
+
+fn respond(log: ReviewLog, counts: bool, allowed: Allowed<'_>) -> Result<ReviewAnswer, ReviewError> {
     let mut response = ReviewResponse {
-        uid,
+        uid: &log.uid,
         allowed: true,
         status: None,
         warnings: &[],
     };
     let mut patch = None;
-    match allowed {
-        Allowed::Unchanged(warnings) => response.warnings = warnings,
-        Allowed::Patched(json, warnings) => {
-            patch = Some(json);
+    let outcome = match allowed {
+        Allowed::Ignored(warnings) => {
             response.warnings = warnings;
+            Outcome::Ignored
         }
-        Allowed::No(PodRefusal { mender, message }) => {
+        Allowed::Injected(json, warnings) => {
+            patch = json;
+            response.warnings = warnings;
+            Outcome::Injected
+        }
+        Allowed::No(PodRefusal {
+            mender,
+            reason,
+            message,
+        }) => {
             let code = match mender {
                 Mender::Author => 403,
                 Mender::Operator => 400,
             };
             response.allowed = false;
             response.status = Some(ReviewStatus { code, message });
+            Outcome::Denied(reason)
         }
-    }
+    };
     let response = serde_json::to_string(&response).map_err(|_| ReviewError("podkey cannot write its answer"))?;
     // The final size: a buffer that grows is copied, and may become twice as large as its content.
     let mut body = String::with_capacity(128 + response.len() + patch.map_or(0, |json| json.len().div_ceil(3) * 4));
-    body.push_str(r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":"#);
+    body.push_str(ENVELOPE);
     body.push_str(&response);
     if let Some(json) = patch {
         // Base64 has no character that JSON escapes. A search for such characters would cost as much as the rest of the answer.
@@ -343,8 +373,8 @@ fn respond(
     body.push('}');
     Ok(ReviewAnswer {
         body: body.into_bytes(),
-        result,
-        pod: None,
+        outcome,
+        counts,
         log,
     })
 }

@@ -86,6 +86,7 @@ pub async fn serve(config: Config, options: ServeOptions) -> Result<(), ServeErr
     let metrics = Arc::new(Metrics::new());
     let now = options.now;
     let connection_count = config.connections.len();
+    let warnings: Vec<_> = config.warnings().collect();
     let (upkeep, known) = match options.tls {
         Tls::Files {
             certificate: path,
@@ -135,6 +136,7 @@ pub async fn serve(config: Config, options: ServeOptions) -> Result<(), ServeErr
 
     tracing::info!(
         version = crate::VERSION,
+        commit = crate::COMMIT,
         %listen,
         %admin_listen,
         connections = connection_count,
@@ -143,6 +145,9 @@ pub async fn serve(config: Config, options: ServeOptions) -> Result<(), ServeErr
         certificate_expires = certificate_expires.map(|expiry| tracing::field::display(humantime::format_rfc3339_seconds(expiry))),
         "serving"
     );
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     signals.wait().await;
     // A newer replica may put another CA into the `caBundle`, and this replica must not remove that CA.
     upkeep.abort();

@@ -514,3 +514,49 @@ fn a_failure_that_is_left_to_the_job_leaves_no_file_that_is_named_after_a_field(
     pod.init().expect(0, &["kv/web"]);
     assert_eq!(pod.agent.all_files(), [""; 0]);
 }
+
+#[test]
+fn a_client_token_that_ended_while_the_server_failed_was_told_as_a_missing_right() {
+    let bao = &engines().bao;
+    // Nobody listens there: the server answers each read with 500.
+    bao.write(
+        "database/config/away",
+        &json!({
+            "plugin_name": "postgresql-database-plugin", "allowed_roles": "*", "verify_connection": false,
+            "connection_url": "postgresql://{{username}}:{{password}}@127.0.0.1:9/postgres?sslmode=disable",
+            "username": ADMIN, "password": ADMIN_PASSWORD,
+        }),
+    );
+    let role = json!({"db_name": "away", "default_ttl": "1h", "max_ttl": "1h", "creation_statements": "select 1"});
+    bao.write("database/roles/away", &role);
+    bao.write(
+        &format!("auth/{MOUNT}/role/brief"),
+        &json!({
+            "bound_service_account_names": [ACCOUNT], "bound_service_account_namespaces": [NAMESPACE],
+            "audience": "vault", "token_policies": ["engines"], "token_ttl": "6s", "token_max_ttl": "6s",
+        }),
+    );
+    let away = || agent().file(file("database/creds/away", &Value::Null, "username", "user"));
+    let ended = away().with("/login/role", json!("brief")).budget("60s").run();
+    ended
+        .expect(
+            69,
+            &[
+                "client token of the role brief ended after 6 s",
+                "database/creds/away",
+                "token_ttl",
+            ],
+        )
+        .stage("read");
+    assert!(!ended.stderr.contains("may not read"), "{}", ended.stderr);
+
+    // A budget that ends before the token: what the server said.
+    let ended = away().with("/login/role", json!("brief")).budget("2s").run();
+    ended.expect(69, &["status 500"]).stage("read");
+    // A right that is missing: at once, whatever the TTL.
+    let ended = agent()
+        .file(file("sys/mounts", &Value::Null, "a", "a"))
+        .with("/login/role", json!("engines"))
+        .run();
+    ended.expect(77, &["may not read sys/mounts"]).stage("read");
+}

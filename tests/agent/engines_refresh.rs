@@ -1,6 +1,7 @@
 //! Secrets that end, kept alive by the sidecar: database users renewed, rotated and revoked, certificates replaced before
 //! their end. These take as long as the secrets live.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -73,6 +74,49 @@ fn a_database_user_is_renewed_then_replaced_while_both_are_valid_and_revoked_wit
         postgres.admin("select count(*) from pg_roles where rolname like '%rotated%'") == "0"
     });
     assert!(postgres.ask(&second, &second_password, "select 1").is_err());
+}
+
+#[test]
+fn sixty_four_database_users_that_were_made_together_are_renewed_at_different_times() {
+    let Engines { bao, .. } = engines();
+    let path = |number: usize| format!("database/creds/spread-{number}");
+    let mut agent = agent().refresh("24h");
+    for number in 0..64 {
+        bao.database_role(&format!("spread-{number}"), "80s", "24h");
+        agent = agent.file(file(&path(number), &Value::Null, "username", &format!("user-{number}")));
+    }
+    agent.run().expect(0, &["delivered 64 files"]);
+    let made = agent.status();
+    let sidecar = agent.sidecar();
+    agent.until("64 renewals", |_| sidecar.said("lease renewed").len() >= 64);
+    let mut seconds = BTreeMap::<String, usize>::new();
+    let mut renewed = BTreeSet::new();
+    for line in bao.audit() {
+        let lease = line["response"]["secret"]["lease_id"].as_str().unwrap_or_default();
+        if line["type"] == "response" && line["request"]["path"] == "sys/leases/renew" && lease.contains("/spread-") {
+            // The second, such as 2026-11-29T12:00:00.
+            let time = line["time"].as_str().unwrap();
+            *seconds.entry(time.chars().take(19).collect()).or_default() += 1;
+            renewed.insert(lease.to_owned());
+        }
+    }
+    assert!(renewed.len() >= 64, "{}: {seconds:?}", renewed.len());
+    // A busy machine may delay some of them. Without the spread they are in five seconds.
+    assert!(seconds.len() >= 10, "{seconds:?}");
+    for number in 0..64 {
+        let user = format!("user-{number}");
+        assert_eq!(
+            agent.status()["files"][&user]["version"],
+            made["files"][&user]["version"],
+            "not replaced"
+        );
+    }
+    let replaced = bao.audit().into_iter().filter(|line| {
+        let path = line["request"]["path"].as_str().unwrap_or_default();
+        line["type"] == "request" && path.starts_with("database/creds/spread-")
+    });
+    assert_eq!(replaced.count(), 64, "one user for each file");
+    sidecar.stop();
 }
 
 #[test]

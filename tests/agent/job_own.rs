@@ -16,7 +16,8 @@ use crate::support::ca::Ca;
 use crate::support::fake_vault::{FakeVault, Reply, json as answer, logged_in, secret_body};
 use crate::support::github::{BEARER, GitHub, JOB_MOUNT, NAME};
 use crate::support::http::Request;
-use crate::support::openbao::OpenBao;
+use crate::support::jwt::POD_UID;
+use crate::support::openbao::{NAMESPACE, OpenBao};
 
 /// One server and one issuer for all tests of this file.
 fn parts() -> &'static (OpenBao, GitHub, Ca) {
@@ -48,6 +49,11 @@ fn parts() -> &'static (OpenBao, GitHub, Ca) {
 /// The server that trusts GitHub's tokens.
 pub(crate) fn bao() -> &'static OpenBao {
     &parts().0
+}
+
+/// The CA of its certificate.
+pub(crate) fn ca() -> &'static Ca {
+    &parts().2
 }
 
 fn login() -> Value {
@@ -82,6 +88,13 @@ pub(crate) fn on(agent: Agent) -> Pod {
     may_read(agent).ready()
 }
 
+/// The same without an `init`.
+pub(crate) fn alone(agent: Agent) -> Pod {
+    let mut pod = may_read(agent).alone();
+    pod.agent.plan.as_object_mut().unwrap().remove("login");
+    pod.ready()
+}
+
 /// The same before its `init`.
 fn may_read(agent: Agent) -> Pod {
     let (_, github, ca) = parts();
@@ -93,7 +106,8 @@ fn may_read(agent: Agent) -> Pod {
     pod
 }
 
-fn may_ask(pod: &mut Pod, url: &str, ca: &Ca) {
+/// Lets the job ask this issuer, whose certificate the CA signed.
+pub(crate) fn may_ask(pod: &mut Pod, url: &str, ca: &Ca) {
     pod.runner
         .set("ACTIONS_ID_TOKEN_REQUEST_URL", url)
         .set("ACTIONS_ID_TOKEN_REQUEST_TOKEN", BEARER);
@@ -168,13 +182,88 @@ fn a_job_reads_the_secrets_of_its_repository() {
             .unwrap_or_default();
         assert_eq!(
             header,
-            "repository=octo-org/octo-repo run_id=1234567 run_attempt=2 job=build"
+            format!(
+                "podkey job pod={NAMESPACE}/runner-1 uid={POD_UID} claimed-repository=octo-org/octo-repo \
+                 claimed-run=1234567 claimed-attempt=2 claimed-job=build"
+            )
         );
         assert_eq!(entry["auth"]["metadata"]["repository"], "octo-org/octo-repo");
     }
     let step = pod.completed();
     assert_eq!(step.code, 0);
     assert!(pod.left().is_empty() && pod.is_closed("tmp/deploy"));
+}
+
+#[test]
+fn a_job_reads_without_a_client_token_where_the_connection_is_inline() {
+    let (bao, ..) = parts();
+    let skip = bao.audit().len();
+    let mut pod = pod().with("/job/login/inline", json!(true)).ready();
+    let step = pod.started();
+    step.succeeds();
+    assert_eq!(step.variable("DEPLOY_KEY"), Some("canary-of-deploy"));
+    assert_eq!(pod.text("podkey/secrets/dir/prod"), "canary-of-prod");
+    assert!(
+        !step
+            .log
+            .iter()
+            .any(|line| line.contains("logged in with GitHub's token"))
+    );
+    let lines: Vec<_> = step
+        .log
+        .iter()
+        .filter(|line| line.contains("read without a client token"))
+        .collect();
+    assert_eq!(lines.len(), 2, "{:?}", step.log);
+    let audit: Vec<Value> = bao.audit().into_iter().skip(skip).collect();
+    let ours = |line: &&Value| {
+        let id = line["request"]["id"].as_str().unwrap_or_default();
+        line["type"] == "response" && lines.iter().any(|said| said.contains(id))
+    };
+    let ours: Vec<_> = audit.iter().filter(ours).collect();
+    assert_eq!(ours.len(), 2);
+    for line in ours {
+        assert_eq!(line["auth"]["metadata"]["repository"], "octo-org/octo-repo");
+        let header = &line["request"]["headers"]["x-correlation-id"][0];
+        assert!(header.as_str().unwrap().contains(" claimed-run=1234567 "), "{line}");
+    }
+    assert_eq!(pod.completed().code, 0);
+    assert!(pod.left().is_empty());
+}
+
+/// Changes of the plan that the server refuses, and what the job is told.
+fn refusals() -> [((&'static str, Value), &'static [&'static str]); 5] {
+    [
+        (
+            ("/job/login/audience", json!("https://other.example.com")),
+            &["podkey 77 stage=login", "audience", "https://other.example.com"],
+        ),
+        (("/job/login/role", json!("nope")), &["podkey 77 stage=login", "nope"]),
+        (
+            ("/job/env/0/secret", json!("ci/data/other-org/x")),
+            &["podkey 77 stage=read", "ci/data/other-org/x"],
+        ),
+        (
+            ("/job/env/0/secret", json!("ci/data/octo-org/octo-repo/gone")),
+            &["podkey 66 stage=read", "gone"],
+        ),
+        (
+            ("/job/env/0/select/value/at", json!(["NONE"])),
+            &["podkey 66 stage=render", "NONE"],
+        ),
+    ]
+}
+
+#[test]
+fn a_refused_job_is_told_without_a_client_token_as_with_it() {
+    for (change, texts) in refusals() {
+        let mut pod = pod()
+            .with("/job/login/inline", json!(true))
+            .with(change.0, change.1)
+            .ready();
+        pod.started().fails(texts);
+        assert!(pod.left().is_empty() && pod.is_closed("tmp/deploy"));
+    }
 }
 
 #[test]
@@ -259,25 +348,7 @@ fn without_the_permission_the_report_has_the_line_to_add() {
 fn the_servers_reason_to_refuse_the_token_is_reported() {
     let (bao, _, ca) = parts();
     let before = bao.tokens();
-    for (change, texts) in [
-        (
-            ("/job/login/audience", json!("https://other.example.com")),
-            &["podkey 77 stage=login", "audience", "https://other.example.com"][..],
-        ),
-        (("/job/login/role", json!("nope")), &["podkey 77", "nope"]),
-        (
-            ("/job/env/0/secret", json!("ci/data/other-org/x")),
-            &["podkey 77 stage=read", "ci/data/other-org/x"],
-        ),
-        (
-            ("/job/env/0/secret", json!("ci/data/octo-org/octo-repo/gone")),
-            &["podkey 66 stage=read", "gone"],
-        ),
-        (
-            ("/job/env/0/select/value/at", json!(["NONE"])),
-            &["podkey 66 stage=render", "NONE"],
-        ),
-    ] {
+    for (change, texts) in refusals() {
         let mut pod = pod().with(change.0, change.1).ready();
         pod.started().fails(texts);
         assert!(pod.left().is_empty() && pod.is_closed("tmp/deploy"));

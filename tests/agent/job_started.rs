@@ -102,10 +102,11 @@ fn one_log_line_has_the_job_and_the_accessor_of_the_token() {
     let step = pod.started();
     let line = step.log.iter().find(|line| line.contains("fake-accessor")).unwrap();
     for text in [
-        "repository=octo-org/octo-repo",
-        "run_id=1234567",
-        "run_attempt=2",
-        "job=build",
+        "podkey job pod=arc/runner-lq8hd uid=0f1e claimed-repository=",
+        "claimed-repository=octo-org/octo-repo ",
+        "claimed-run=1234567",
+        "claimed-attempt=2",
+        "claimed-job=build",
     ] {
         assert!(line.contains(text), "{line}");
     }

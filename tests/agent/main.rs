@@ -10,6 +10,7 @@
 mod support;
 
 mod answers;
+mod audit_trail;
 mod deliver;
 mod denied;
 mod dist;
@@ -18,8 +19,12 @@ mod engines_refresh;
 mod exec;
 mod foreign;
 mod formats;
+mod fresh;
+mod inline;
+mod inline_session;
 mod job_bad_input;
 mod job_cases;
+mod job_ids;
 mod job_image;
 mod job_init;
 mod job_names;

@@ -1,4 +1,4 @@
-//! The recipes of docs/recipes.md, each from its annotations to its file: the webhook's decision, a real OpenBao, the agent, and
+//! The recipes of docs/guides/recipes.md, each from its annotations to its file: the webhook's decision, a real OpenBao, the agent, and
 //! where this machine has them, the programs that read such files.
 
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ struct Recipe {
 
 /// The page's sections that have a fenced block, without regard to their order.
 fn recipes() -> Vec<Recipe> {
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/recipes.md")).unwrap();
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guides/recipes.md")).unwrap();
     let sections = page.split("\n## ").skip(1);
     sections.map(recipe).collect()
 }

@@ -1,5 +1,5 @@
-//! The life of a secret, against the real server: what each change of the secret does to the files of a pod with refresh. The
-//! README has the same table.
+//! The life of a secret, against the real server: what each change of the secret does to the files of a pod with refresh.
+//! docs/guides/refresh.md has the same table.
 
 use std::os::unix::fs::MetadataExt as _;
 

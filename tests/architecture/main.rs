@@ -55,6 +55,27 @@ fn no_file_imports_another_in_a_loop() {
     assert!(circles.is_empty(), "{}", circles.join("\n"));
 }
 
+/// The page is for those who do not read the code: both show one picture.
+#[test]
+fn the_page_has_the_picture_of_the_library() {
+    let read = |path: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let picture = |text: &str| -> Vec<String> {
+        let lines = text.lines().skip_while(|line| !line.contains("kube-apiserver  "));
+        lines.take_while(|line| *line != "```").map(str::to_owned).collect()
+    };
+    let library: Vec<String> = read("src/lib.rs")
+        .lines()
+        .map_while(|line| line.strip_prefix("//!"))
+        .map(|line| line.strip_prefix(' ').unwrap_or(line).to_owned())
+        .collect();
+    let (page, library) = (
+        picture(&read("docs/design/architecture.md")),
+        picture(&library.join("\n")),
+    );
+    assert!(library.len() > 20, "src/lib.rs has no picture");
+    assert_eq!(page, library, "docs/design/architecture.md, and src/lib.rs");
+}
+
 #[test]
 fn every_room_of_the_table_exists() {
     for (room, _) in rooms::MAY_USE {
@@ -72,7 +93,8 @@ fn every_room_of_the_table_exists() {
 fn every_file_belongs_to_the_crate() {
     let reached = Crate::read(Path::new("src"));
     for path in rust_files(Path::new("src")) {
-        let is_program = path == Path::new("src/main.rs") || path.starts_with("src/bin");
+        let is_program = [Path::new("src/main.rs"), Path::new("src/serve.rs")].contains(&path.as_path())
+            || path.starts_with("src/bin");
         assert!(
             is_program || reached.files.contains(&path),
             "no mod reaches {}",

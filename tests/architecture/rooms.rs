@@ -20,17 +20,51 @@ pub(crate) const OF_THE_VOLUME: [&str; 13] = [
 
 /// Each room with the other rooms it may use. Nothing points upward; `webhook` and `agent` never see each other. A room
 /// inside a room (`cli::migrate::vault_action`) has its own line: the outer room's line is not for it.
-pub(crate) const MAY_USE: [(&str, &[&str]); 34] = [
+pub(crate) const MAY_USE: [(&str, &[&str]); 38] = [
+    // The doors of the fuzz targets, which no program has.
+    (
+        "fuzzing",
+        &[
+            "cli",
+            "cli::doctor",
+            "cli::inject::offline",
+            "cli::migrate::output",
+            "cli::migrate::vault_action",
+            "cli::migrate::vault_k8s",
+            "webhook",
+            "agent",
+            "vault",
+            "http",
+            "inject",
+            "env",
+            "render",
+            "job",
+            "plan",
+            "template",
+            "secret",
+        ],
+    ),
     (
         "cli",
         &[
             "cli::inject::offline",
+            "cli::migrate::output",
             "cli::migrate::vault_action",
             "cli::migrate::vault_k8s",
+            "cli::status::rows",
             "inject",
+            "plan",
+            "text",
         ],
     ),
+    // What a name means: the tables of the parsers and of the exit codes.
+    ("cli::explain", &["cli", "inject", "plan", "text"]),
+    (
+        "cli::doctor",
+        &["cli", "cli::inject::offline", "inject", "plan", "text"],
+    ),
     ("cli::inject::offline", &["inject"]),
+    ("cli::status::rows", &["inject", "plan", "text"]),
     (
         "cli::migrate::vault_action",
         &["cli::migrate::output", "inject", "env", "plan", "text"],
@@ -45,7 +79,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 34] = [
             "template",
         ],
     ),
-    ("cli::migrate::output", &[]),
+    ("cli::migrate::output", &["text"]),
     ("webhook", &["cluster", "inject", "telemetry"]),
     ("cluster", &[]),
     (
@@ -186,11 +220,12 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 34] = [
 ];
 
 /// What `src/lib.rs` itself holds for all.
-pub(crate) const OF_ALL: [&str; 1] = ["VERSION"];
+pub(crate) const OF_ALL: [&str; 2] = ["VERSION", "COMMIT"];
 
 /// The lower half: no async, no clock, no disk, no environment, no network, no threads, no log, no random source.
-pub(crate) const PURE: [&str; 14] = [
+pub(crate) const PURE: [&str; 15] = [
     "cli::inject::offline",
+    "cli::status::rows",
     "cli::migrate::vault_action",
     "cli::migrate::vault_k8s",
     "cli::migrate::output",

@@ -401,6 +401,8 @@ func (c *cluster) one(verb, name string, sealed bool) error {
 			defer log.Close()
 			_, err = io.Copy(os.Stdout, log)
 			return err
+		case "kill":
+			return c.kill(component)
 		case "stop", "restart":
 			if err := c.stop(component); err != nil || verb == "stop" {
 				return err
@@ -428,8 +430,8 @@ func (c *cluster) down() error {
 			return err
 		}
 	}
-	// Before the folder goes: what is still mounted there must not go with it. The kernel takes a moment for interfaces.
-	if err := wait(time.Minute, c.left); err != nil {
+	// Before the folder goes: what is still mounted there must not go with it. The kernel takes a moment for interfaces, more than a minute after many pods.
+	if err := wait(3*time.Minute, c.left); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(c.dir); err != nil {

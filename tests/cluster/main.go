@@ -20,6 +20,7 @@ const usage = `usage: tests/cluster/cluster COMMAND
   env [NAME]                          KEY=value lines: how to reach it
   images                              puts the images together again, from dist/, and imports them
   stop|start|restart COMPONENT [NAME] one component; start waits until it answers. "start openbao --sealed" leaves it sealed
+  kill COMPONENT [NAME]               ends it by SIGKILL
   logs COMPONENT [NAME]               the component's log
 `
 
@@ -53,7 +54,7 @@ func command(args []string) error {
 	verb, args := args[0], args[1:]
 	var component string
 	switch verb {
-	case "stop", "start", "restart", "logs":
+	case "stop", "kill", "start", "restart", "logs":
 		if len(args) == 0 {
 			return errors.New(usage)
 		}
@@ -100,7 +101,7 @@ func command(args []string) error {
 		return cluster.env()
 	case "images":
 		return cluster.images()
-	case "stop", "start", "restart", "logs":
+	case "stop", "kill", "start", "restart", "logs":
 		return cluster.one(verb, component, sealed)
 	}
 	return errors.New(usage)

@@ -63,7 +63,15 @@ func (c *cluster) running(component component) []int {
 }
 
 func (c *cluster) stop(component component) error {
-	for _, signal := range []os.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+	return c.end(component, syscall.SIGTERM, syscall.SIGKILL)
+}
+
+// Ends it as a lack of memory does.
+func (c *cluster) kill(component component) error { return c.end(component, syscall.SIGKILL) }
+
+// Sends one signal after the other, until it has ended.
+func (c *cluster) end(component component, signals ...os.Signal) error {
+	for _, signal := range signals {
 		for _, pid := range c.running(component) {
 			// Found (by a pidfd) before it is looked at again: the signal cannot reach a later process with its pid.
 			if found, err := os.FindProcess(pid); err == nil && slices.Contains(c.running(component), pid) {

@@ -93,10 +93,9 @@ fn all_are(part: &[&Outcome], is: impl Fn(&Outcome) -> bool) {
     assert!(others.is_empty(), "{} of {}: {others:#?}", others.len(), part.len());
 }
 
-#[test]
-fn helm_installs_upgrades_rolls_back_and_uninstalls_while_pods_are_created() {
-    install::podkey();
-    let release = Namespace::bare("install", &json!({}));
+/// A namespace for a release of its own, whose objects of the cluster are deleted with it.
+pub fn release(topic: &str) -> Namespace {
+    let release = Namespace::bare(topic, &json!({}));
     let name = release.name.as_str();
     for (kind, suffix) in [
         (
@@ -116,6 +115,14 @@ fn helm_installs_upgrades_rolls_back_and_uninstalls_while_pods_are_created() {
     ] {
         release.delete_later(cluster(), format!("{kind}/podkey.{name}{suffix}"));
     }
+    release
+}
+
+#[test]
+fn helm_installs_upgrades_rolls_back_and_uninstalls_while_pods_are_created() {
+    install::podkey();
+    let release = release("install");
+    let name = release.name.as_str();
     let apps = Namespace::labelled("install-apps", &json!({OTHER_RELEASE: name}));
     let vault = Vault::new(&apps);
     vault.put("web", &json!({"password": "s3cret"}));
@@ -147,7 +154,12 @@ fn helm_installs_upgrades_rolls_back_and_uninstalls_while_pods_are_created() {
 
     let selector = json!({"matchExpressions": null, "matchLabels": {OTHER_RELEASE: name}});
     // The guard refuses annotated pods as long as podkey comes or goes: `guard/release.rs` has that.
-    let ours = json!({"guard": {"enabled": false}, "webhook": {"namespaceSelector": selector}});
+    let mut asks = vault.annotations(&files);
+    asks["podkey.dev/on-failure"] = json!("fail-pod");
+    let ours = json!({
+        "guard": {"enabled": false}, "webhook": {"namespaceSelector": selector},
+        "test": {"namespace": apps.name, "annotations": asks},
+    });
     let values = merge(install::values(), &ours);
     let told = |result: Result<String, String>| result.unwrap_or_else(|error| panic!("helm: {error}"));
     told(install::upgrade(name, name, &values));
@@ -155,6 +167,7 @@ fn helm_installs_upgrades_rolls_back_and_uninstalls_while_pods_are_created() {
     asked(&annotated("asked"), 201);
     let installed = churn.now();
     assert_eq!(apps.create(&annotated("installed")).succeeds(), "s3cret");
+    told(helm(&["test", name, "--namespace", name, "--timeout", "1m"]));
     let refused = apps.try_create(&second("too-early"));
     assert_eq!(refused.status, 400, "{}", refused.text);
     let (ca, bundle) = (authority(), config());
@@ -165,7 +178,7 @@ fn helm_installs_upgrades_rolls_back_and_uninstalls_while_pods_are_created() {
     let connection = values["config"]["connections"]["default"].clone();
     let changed = merge(
         values,
-        &json!({"replicas": 3, "config": {"connections": {"second": connection}}}),
+        &json!({"replicaCount": 3, "config": {"connections": {"second": connection}}}),
     );
     told(install::upgrade(name, name, &changed));
     let upgraded = churn.now();

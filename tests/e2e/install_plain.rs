@@ -35,7 +35,7 @@ fn manifest() -> String {
             document.to_string()
         })
         .collect();
-    assert!(image.contains("registry.example.com"), "{image}");
+    assert!(image.contains("ghcr.io/podkey/podkey"), "{image}");
     documents.push(String::new());
     documents.join("\n---\n")
 }
@@ -83,7 +83,7 @@ fn the_plain_manifest_comes_and_goes_with_kubectl() {
 
     let churn = Churn::start(&namespace, &app("churn"), 10);
     let others = Churn::start(&namespace, &pod("other", "true"), 10);
-    // As manifests/README.md says: the manifest begins with the namespace, whose Service may be gone before the configuration.
+    // As docs/operate/install.md says: the manifest begins with the namespace, whose Service may be gone before the configuration.
     kubectl(&["delete", "mutatingwebhookconfiguration", NAME], "").unwrap();
     kubectl(&["delete", "--ignore-not-found", "-f", "-"], &manifest).unwrap();
     nothing_left(NAME, &before);

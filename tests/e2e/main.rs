@@ -9,6 +9,7 @@
 //! | `PODKEY_E2E_OPENBAO_ADDR` | OpenBao's or Vault's address, as this machine and the pods reach it | an error |
 //! | `PODKEY_E2E_OPENBAO_CA` | the CA of that address, a PEM file | an error |
 //! | `PODKEY_E2E_OPENBAO_TOKEN_FILE` | file with a token that may set up mounts, roles and policies | an error |
+//! | `PODKEY_E2E_OPENBAO_AUDIT_LOG` | the server's audit log, a file on this machine | the test of the audit log is skipped |
 //! | `PODKEY_E2E_OPENBAO_HTTP_ADDR` | the same server without TLS, as the pods reach it | tests of plain http are skipped |
 //! | `PODKEY_E2E_KUBERNETES_HOST` | the API server as OpenBao and the pods reach it | the kubeconfig's |
 //! | `PODKEY_E2E_IMAGE` | podkey's image, on the nodes or where they can pull it | `localhost/podkey:e2e` |
@@ -26,7 +27,7 @@
 //! A test that is skipped prints that. podkey is installed by the first test, with Helm (`helm` in PATH), into the
 //! namespace `podkey`. `reach` reads its metrics through the API server: where a network plugin forbids that, have
 //! `networkPolicy: {enabled: false}` in `PODKEY_E2E_VALUES`. Each test has a namespace and mounts of its own, and deletes
-//! them. The modules `burst`, `faults`, `install_plain`, `pod_end`, `raft` and `reach` must not run beside other tests: `make e2e` runs
+//! them. The modules `burst`, `doctor_webhook`, `faults`, `install_plain`, `pod_end`, `raft` and `reach` must not run beside other tests: `make e2e` runs
 //! them last, one test at a time.
 #![allow(unreachable_pub, reason = "one test binary, in several files")]
 #![allow(
@@ -38,6 +39,7 @@
 )]
 
 mod arc;
+mod audit_trail;
 #[path = "../support/ca.rs"]
 #[allow(dead_code, reason = "the other tests use all of it")]
 mod ca;
@@ -46,6 +48,8 @@ mod harness;
 #[allow(dead_code, reason = "the other tests use all of it")]
 mod http;
 
+mod doctor;
+mod doctor_webhook;
 mod faults;
 mod guard;
 mod hooks;
@@ -64,6 +68,8 @@ mod refresh;
 mod refusals;
 mod restart;
 mod scenarios;
+mod status;
+mod tls_modes;
 mod user_namespaces;
 mod variables;
 mod vault_k8s;

@@ -312,7 +312,7 @@ fn a_role_with_an_audience_does_not_take_the_job_s_own_token() {
     let namespace = Namespace::new("own-token");
     let vault = Vault::new(&namespace);
     let automounted = namespace.token("default", None);
-    // Of a role without an audience it is the README that must warn.
+    // Of a role without an audience docs/operate/config.md must warn.
     vault.role("no-audience", &json!({}));
     vault.admits("no-audience", &automounted);
     let login = vault.login(ROLE, &automounted);

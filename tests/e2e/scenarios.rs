@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::harness::api::{Api, cluster, kubernetes_host};
 use crate::harness::namespace::Namespace;
-use crate::harness::openbao::Vault;
+use crate::harness::openbao::{ROLE, Vault};
 use crate::harness::pod::{Pod, container, definition, init_containers, status};
 use crate::harness::settings::settings;
 use crate::harness::{LIMIT, left_out, merge, wait};
@@ -392,6 +392,35 @@ fn scenario_3_one_connection_of_the_operator_serves_any_namespace() {
         let files = json!([{"secret": "foo", "key": "my-value", "file": "foobar"}]);
         assert_eq!(namespace.create(&vault.annotate(pod, &files)).succeeds(), topic);
     }
+}
+
+/// OpenBao asks the API server about the pod's token within the read.
+#[test]
+fn scenario_3_without_a_client_token() {
+    let namespace = Namespace::new("inline");
+    let vault = Vault::new(&namespace);
+    vault.put("foo", &json!({"my-value": "of one request"}));
+    let pod = crate::harness::pod::pod("app", "cat /podkey/secrets/foobar");
+    let files = json!([{"secret": "foo", "key": "my-value", "file": "foobar"}]);
+    let inline = json!({"metadata": {"annotations": {"podkey.dev/connection": "inline"}}});
+    let pod = namespace.create(&merge(vault.annotate(pod, &files), &inline));
+    assert_eq!(pod.succeeds(), "of one request");
+    let log = pod.log("podkey-init");
+    assert!(
+        log.contains("read without a client token") && !log.contains("logged in"),
+        "{log}"
+    );
+    assert_eq!(vault.tokens(), 0);
+
+    // Another account: the read is refused as a login is.
+    vault.role(
+        ROLE,
+        &json!({"audience": "vault", "bound_service_account_names": ["other"]}),
+    );
+    let pod = crate::harness::pod::pod("refused", "true");
+    let pod = namespace.create(&merge(vault.annotate(pod, &files), &inline));
+    let message = pod.refused().message;
+    assert!(message.contains("podkey 77 stage=login connection=inline"), "{message}");
 }
 
 #[test]

@@ -30,7 +30,9 @@ use serde_json::{Value, json};
 use crate::pairs::{Injected, Pair, folders, migrated, pairs, path, plan};
 use crate::shown::shown;
 
-const PAGE: &str = "docs/from-vault-k8s.md";
+const PAGE: &str = "docs/guides/from-vault-k8s.md";
+/// How each test case of vault-k8s comes out.
+const CASES: &str = "docs/develop/vault-k8s-cases.md";
 
 /// What `podkey migrate vault-k8s` shows for these files.
 fn migrate(folder: &Path, files: &[&str]) -> String {
@@ -80,6 +82,40 @@ fn several_files_are_shown_as_one_yaml_stream_and_an_unreadable_file_is_an_error
         std::fs::write(temporary.path().join("m.yaml"), text).unwrap();
         let shown = migrate(temporary.path(), &["m.yaml"]);
         assert!(shown.starts_with(expected), "{text}: {shown}");
+    }
+}
+
+/// Annotations that the webhook refuses are printed, and told.
+#[test]
+fn annotations_that_inject_refuses_do_not_exit_with_0() {
+    for (case, expected) in [
+        (
+            "agent-inject-command-that-is-a-signal-needs-shared-processes",
+            "podkey refuses the annotations above: podkey.dev/on-change",
+        ),
+        (
+            "agent-inject-containers-without-a-container-is-denied",
+            "podkey refuses the annotations above: podkey.dev/containers",
+        ),
+        (
+            "a-pod-that-names-no-secret-is-left-alone-with-a-warning",
+            "podkey refuses the annotations above: podkey.dev/files",
+        ),
+        (
+            "agent-inject-secret-of-tokens-is-denied",
+            "podkey refuses the annotations above: podkey.dev/files",
+        ),
+        (
+            "two-names-that-make-one-file-are-denied",
+            "podkey refuses the annotations above: podkey.dev/files",
+        ),
+    ] {
+        let folder = format!("tests/inject/vault-k8s-{case}");
+        let shown = shown(Path::new(&folder), &["migrate", "vault-k8s", "pod.yaml"]);
+        assert!(
+            shown.contains(expected) && shown.ends_with("exit code 1\n"),
+            "{case}: {shown}"
+        );
     }
 }
 
@@ -272,9 +308,8 @@ fn the_page_has_each_key_with_what_becomes_of_it() {
 /// Each of the 47 cases has an outcome, and the golden cases that it names exist and come out so.
 #[test]
 fn the_page_s_table_of_cases_names_golden_cases_that_exist() {
-    let page = std::fs::read_to_string(PAGE).unwrap();
-    let (_, table) = page.split_once("## vault-k8s' own test cases").unwrap();
-    let rows: Vec<Vec<&str>> = table
+    let page = std::fs::read_to_string(CASES).unwrap();
+    let rows: Vec<Vec<&str>> = page
         .lines()
         .filter(|line| line.starts_with("| ") && !line.starts_with("| case") && !line.starts_with("| ---"))
         .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())

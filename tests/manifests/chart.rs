@@ -31,16 +31,23 @@ fn variants() -> Vec<(&'static str, Value)> {
         (
             "everything optional is on",
             json!({
-                "image": {"digest": format!("sha256:{}", "0".repeat(64)), "pullPolicy": "Always", "pullSecrets": [{"name": "pull"}]},
+                "image": {"digest": format!("sha256:{}", "0".repeat(64)), "pullPolicy": "Always"}, "imagePullSecrets": [{"name": "pull"}],
                 "agentImage": {"repository": "registry.example.com/agent", "tag": "2"},
-                "replicas": 3, "vaultCa": PEM, "config": {"connections": {"default": connection}},
+                "replicaCount": 3, "vaultCa": PEM, "config": {"connections": {"default": connection}},
                 "webhook": {"timeoutSeconds": 10, "namespaceSelector": {
                     "matchLabels": {"team": "a"}, "matchExpressions": [{"key": "environment", "operator": "Exists"}],
                 }},
                 "priorityClassName": "system-cluster-critical", "nodeSelector": {"kubernetes.io/os": "linux"},
                 "tolerations": [{"operator": "Exists"}],
                 "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
-                "topologySpread": {"topologyKeys": ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]},
+                "topologySpreadConstraints": [
+                    {"topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule", "maxSkew": 2},
+                    {"topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway"},
+                ],
+                "commonLabels": {"team": "platform"}, "deploymentAnnotations": {"reloader": "yes"}, "revisionHistoryLimit": 3,
+                "hostNetwork": true, "log": {"format": "text", "level": "debug"}, "extraArgs": ["--tls-poll=20s"],
+                "serviceAccount": {"create": true, "name": "podkey-webhook", "annotations": {"a.example.com/b": "c"}},
+                "podSecurityContext": {"runAsUser": null, "runAsGroup": null, "fsGroup": null},
                 "podLabels": {"sidecar.istio.io/inject": "false"}, "podAnnotations": {"a.example.com/b": "c"},
                 "networkPolicy": {"apiServerCidrs": ["192.0.2.0/28", "2001:db8::/64"], "apiServerPorts": [8443]},
                 "metrics": {"podMonitor": on, "prometheusRule": on, "dashboard": on, "labels": {"release": "prometheus"}},
@@ -52,10 +59,14 @@ fn variants() -> Vec<(&'static str, Value)> {
             "everything optional is off",
             json!({
                 "podDisruptionBudget": off, "networkPolicy": off, "ephemeralContainerPolicy": off,
-                "topologySpread": {"topologyKeys": []},
+                "topologySpreadConstraints": [], "serviceAccount": {"create": false, "name": "mine"},
             }),
         ),
         ("another name", json!({"fullnameOverride": "podkey-next"})),
+        (
+            "a ServiceMonitor",
+            json!({"metrics": {"serviceMonitor": on, "labels": {"release": "prometheus"}, "port": 9080}, "webhook": {"port": 9443}}),
+        ),
         // What Helm hands down where the chart is part of another.
         (
             "part of another chart",
@@ -108,10 +119,11 @@ fn names_that_yaml_would_read_as_numbers_stay_names() {
     for name in ["123", "1e3", "0x1f", "true", "null"] {
         for mode in ["self", "cert-manager", "files"] {
             let values = with_required(json!({
-                "image": {"tag": "a: b"},
-                "tls": {"mode": mode, "files": {"existingSecret": name}},
+                "image": {"tag": name},
+                "tls": {"mode": mode, "files": {"existingSecret": if mode == "files" { name } else { "" }}},
                 "priorityClassName": name,
-                "topologySpread": {"topologyKeys": [name]},
+                "topologySpreadConstraints": [{"topologyKey": name, "whenUnsatisfiable": "DoNotSchedule"}],
+                "serviceAccount": {"name": name}, "commonLabels": {"a": name}, "test": {"namespace": name},
                 "networkPolicy": {"monitoringNamespace": name},
                 "metrics": {"podMonitor": {"enabled": true}, "prometheusRule": {"enabled": true}, "dashboard": {"enabled": true}},
             }));
@@ -164,7 +176,8 @@ fn every_argument_is_one_the_program_has() {
             .filter(|arg| arg.starts_with("--"))
         {
             assert!(
-                help.split_whitespace().any(|word| word == flag),
+                help.split_whitespace()
+                    .any(|word| word == flag.split('=').next().unwrap()),
                 "{name}: no {flag} in `podkey serve --help`:\n{help}"
             );
         }
@@ -181,12 +194,15 @@ fn the_same_values_give_the_same_bytes() {
 #[test]
 fn what_only_the_operator_can_know_is_asked_for() {
     let required = with_required(json!({}));
-    for (key, expected) in [
-        ("image", "image.repository is empty: name the image"),
-        ("config", "config.connections is empty: name a server"),
+    for (given, expected) in [
+        (
+            json!({"image": {"repository": ""}}),
+            "image.repository is empty: name an image",
+        ),
+        (json!({"config": null}), "config.connections is empty: name a server"),
     ] {
         let mut values = required.clone();
-        values.as_object_mut().unwrap().remove(key);
+        json_patch::merge(&mut values, &given);
         let said = refused(&values);
         assert!(said.contains(expected), "{said}");
     }
@@ -204,21 +220,24 @@ fn what_only_the_operator_can_know_is_asked_for() {
 fn a_typo_or_a_value_that_cannot_be_meant_is_refused_with_its_place() {
     let connection = |part: Value| json!({"config": {"connections": {"default": part}}});
     for (values, place) in [
-        (json!({"replica": 2}), "'replica'"),
+        (json!({"replicaCounts": 2}), "'replicaCounts'"),
         (json!({"image": {"tags": "1"}}), "'/image'"),
         (json!({"image": {"tag": 1}}), "'/image/tag'"),
         (json!({"image": {"digest": "latest"}}), "'/image/digest'"),
         (json!({"image": {"pullPolicy": "Sometimes"}}), "'/image/pullPolicy'"),
         (json!({"agentImage": {"tag": "1"}}), "'repository'"),
-        (json!({"replicas": 0}), "'/replicas'"),
-        (json!({"replicas": "2"}), "'/replicas'"),
+        (json!({"replicaCount": 0}), "'/replicaCount'"),
+        (json!({"replicaCount": "2"}), "'/replicaCount'"),
         (json!({"tls": {"mode": "auto"}}), "'/tls/mode'"),
         (json!({"tls": {"files": {"secret": "a"}}}), "'/tls/files'"),
         (
             json!({"tls": {"certManager": {"issuerRef": {"issuer": "a"}}}}),
             "'/tls/certManager/issuerRef'",
         ),
-        (json!({"webhook": {"failurePolicy": "Ignore"}}), "'failurePolicy'"),
+        (
+            json!({"webhook": {"failurePolicy": "Ignore"}}),
+            "'/webhook/failurePolicy'",
+        ),
         (json!({"webhook": {"timeoutSeconds": 31}}), "'/webhook/timeoutSeconds'"),
         (
             json!({"networkPolicy": {"apiServerCidrs": ["192.0.2.1"]}}),
@@ -235,6 +254,15 @@ fn a_typo_or_a_value_that_cannot_be_meant_is_refused_with_its_place() {
         (
             json!({"podLabels": {"app.kubernetes.io/instance": "x"}}),
             "invalid propertyName 'app.kubernetes.io/instance'",
+        ),
+        (
+            json!({"commonLabels": {"helm.sh/chart": "x"}}),
+            "invalid propertyName 'helm.sh/chart'",
+        ),
+        (json!({"webhook": {"port": 443}}), "'/webhook/port'"),
+        (
+            json!({"topologySpreadConstraints": [{"topologyKey": "a"}]}),
+            "'whenUnsatisfiable'",
         ),
         (
             json!({"podAnnotations": {"checksum/config": "x"}}),
@@ -335,7 +363,10 @@ fn the_schema_has_the_keys_of_the_operator_s_config_and_no_others() {
 fn the_config_arrives_as_it_was_written() {
     let mut config = json!({
         "agent": {"runAsUser": 1_000_650_000, "resources": {"limits": {"memory": "64Mi"}}},
-        "connections": {"default": {"address": "https://v", "allow": [], "auth": {"audience": ""}}},
+        "connections": {"default": {
+            "address": "https://v", "allow": [], "auth": {"audience": ""},
+            "job": {"policy": {"repositoryIds": ["456789", 9_007_199_254_740_991_u64], "ownerIds": ["18446744073709551615"]}},
+        }},
         "allowSharedProcessNamespace": true,
         "kubernetesVersion": "1.30",
         "restartAllContainers": true,
@@ -365,6 +396,19 @@ fn the_config_arrives_as_it_was_written() {
     assert_eq!(written(&config), config, "an image of the operator's own stays");
 }
 
+/// Helm reads numbers as floating point: it would write another number.
+#[test]
+fn an_id_whose_digits_helm_would_change_is_refused() {
+    let ids = |id: Value| {
+        let mut values = with_required(json!({}));
+        values["config"]["connections"]["default"]["job"] = json!({"policy": {"repositoryIds": [id]}});
+        helm(&["template", "podkey", "manifests/chart"], &values)
+    };
+    let refused = ids(json!(9_007_199_254_740_993_u64));
+    assert!(!refused.status.success() && text(&refused.stderr).contains("repositoryIds"));
+    assert!(ids(json!("9007199254740993")).status.success());
+}
+
 #[test]
 fn a_digest_wins_and_the_agent_may_have_another_image() {
     let digest = format!("sha256:{}", "a".repeat(64));
@@ -391,7 +435,7 @@ fn only_a_changed_config_makes_new_pods() {
         manifests.one("Deployment")["spec"]["template"]["metadata"]["annotations"]["checksum/config"].to_string()
     };
     let before = annotation(json!({}));
-    assert_eq!(annotation(json!({"replicas": 5})), before);
+    assert_eq!(annotation(json!({"replicaCount": 5})), before);
     let changed = [
         json!({"config": {"connections": {"default": {"budget": "1m"}}}}),
         json!({"vaultCa": PEM, "config": {"connections": {"default": {"caFile": CA_PATH}}}}),

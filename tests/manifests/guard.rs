@@ -110,7 +110,7 @@ fn the_guard_s_words_name_what_to_restore_and_the_way_out() {
     }
 }
 
-/// Whoever is in an emergency reads README, or what Helm printed.
+/// Whoever is in an emergency reads docs/operate/emergency.md, or what Helm printed.
 #[test]
 fn the_way_out_is_told_with_the_guard_s_own_names() {
     let two = guarded(json!({"vaultK8s": {"enabled": true}}));
@@ -121,14 +121,14 @@ fn the_way_out_is_told_with_the_guard_s_own_names() {
     );
     assert!(told.contains(&command), "no {command:?} in {told}");
     assert!(!notes(&json!({})).contains("validatingadmissionpolicybinding"));
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let page = std::fs::read_to_string(root().join("docs/operate/emergency.md")).unwrap();
     let own = Manifests::chart(json!({"guard": {"enabled": true}, "vaultK8s": {"enabled": true}}));
     let [one, theirs] = &names(&own, BINDING)[..] else {
         panic!()
     };
     let command = format!("kubectl delete validatingadmissionpolicybinding {one} ");
     assert!(
-        readme.contains(&command) && readme.contains(&format!("and {theirs},")),
+        page.contains(&command) && page.contains(&format!("and {theirs},")),
         "{command}"
     );
 }

@@ -8,12 +8,16 @@
     reason = "a test fails by panicking"
 )]
 
+mod alerts;
 mod certs;
 mod chart;
+mod ecosystem;
 mod examples;
 mod guard;
 mod install;
 mod metrics;
+mod metrics_page;
+mod refusals;
 mod rendered;
 #[path = "../support/mod.rs"]
 mod support;

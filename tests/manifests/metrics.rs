@@ -5,12 +5,14 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use super::alerts::rules;
 use super::rendered::{Manifests, root};
 use super::support::webhook::Webhook;
 
 /// Not podkey's own, with their labels: the API server's (k8s.io/apiserver, pkg/admission/metrics),
-/// kube-state-metrics' (docs/metrics/workload/deployment-metrics.md), and Prometheus' own of each target.
-const OF_OTHERS: [(&str, &[&str]); 4] = [
+/// kube-state-metrics' (docs/metrics/workload/deployment-metrics.md and pod-metrics.md, as kube-state-metrics 2.18 showed them), the
+/// kubelet's at /metrics/probes (k8s.io/kubernetes, pkg/kubelet/prober), and Prometheus' own of each target.
+const OF_OTHERS: [(&str, &[&str]); 12] = [
     (
         "apiserver_admission_webhook_admission_duration_seconds_bucket",
         &["name", "type", "operation", "rejected", "le"],
@@ -20,20 +22,34 @@ const OF_OTHERS: [(&str, &[&str]); 4] = [
         &["name", "type", "operation", "error_type", "rejection_code", "instance"],
     ),
     ("kube_deployment_status_replicas_ready", &["namespace", "deployment"]),
+    ("kube_pod_init_container_status_last_terminated_reason", &OF_A_CONTAINER),
+    ("kube_pod_init_container_status_terminated_reason", &OF_A_CONTAINER),
+    ("kube_pod_init_container_status_waiting_reason", &OF_A_CONTAINER),
+    ("kube_pod_init_container_status_ready", &OF_A_CONTAINER),
+    ("kube_pod_init_container_status_restarts_total", &OF_A_CONTAINER),
+    ("kube_pod_status_phase", &["namespace", "pod", "uid", "phase"]),
+    ("kube_pod_created", &["namespace", "pod", "uid"]),
+    (
+        "prober_probe_total",
+        &["namespace", "pod", "pod_uid", "container", "probe_type", "result"],
+    ),
     ("up", &["job", "instance"]),
 ];
 
+/// kube-state-metrics' labels of a container; `reason` only where the name of the metric has the word.
+const OF_A_CONTAINER: [&str; 5] = ["namespace", "pod", "uid", "container", "reason"];
+
 /// Only there once podkey has made a CA of its own, for which it needs an API server: known by its name in the source.
-const ONCE_THERE_IS_A_CA: &str = "podkey_ca_expiry_timestamp_seconds";
+pub(super) const ONCE_THERE_IS_A_CA: &str = "podkey_ca_expiry_timestamp_seconds";
 
 /// What Prometheus adds to each sample of a PodMonitor's target.
 const OF_THE_TARGET: [&str; 5] = ["namespace", "pod", "container", "job", "instance"];
 
 /// By metric: its labels, each with the values it was seen with.
-type Exposed = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
+pub(super) type Exposed = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
 /// What the program shows, started with the config that the chart gives it.
-fn exposed() -> Exposed {
+pub(super) fn exposed() -> Exposed {
     let config = Manifests::chart(json!({})).config();
     let webhook = Webhook::start_with_config(&config, &["--grace", "0s"]);
     let text = webhook.admin_get("/metrics").text();
@@ -122,11 +138,15 @@ fn word<'a>(rest: &mut &'a str) -> &'a str {
 
 fn matcher(text: &str) -> (String, String) {
     let (label, value) = text.split_once('=').unwrap_or_else(|| panic!("no matcher: {text}"));
-    (label.trim().to_owned(), value.trim().trim_matches('"').to_owned())
+    // Of `label!="value"`, too: a value that does not exist is a mistake there as well.
+    (
+        label.trim().trim_end_matches('!').to_owned(),
+        value.trim().trim_matches('"').to_owned(),
+    )
 }
 
 /// What is wrong with a query; nothing, if all that it names exists.
-fn complaints(text: &str, exposed: &Exposed) -> Vec<String> {
+pub(super) fn complaints(text: &str, exposed: &Exposed) -> Vec<String> {
     let query = Query::read(text);
     let mut complaints = Vec::new();
     let mut labels_of_all = BTreeSet::new();
@@ -158,16 +178,6 @@ fn complaints(text: &str, exposed: &Exposed) -> Vec<String> {
         complaints.push("asks for nothing".to_owned());
     }
     complaints
-}
-
-fn rules(mode: &str) -> Vec<Value> {
-    let values = json!({"tls": {"mode": mode}, "metrics": {"prometheusRule": {"enabled": true}}});
-    let manifests = Manifests::chart(values);
-    let groups = manifests.one("PrometheusRule")["spec"]["groups"].as_array().unwrap();
-    groups
-        .iter()
-        .flat_map(|group| group["rules"].as_array().unwrap().clone())
-        .collect()
 }
 
 /// As Grafana's sidecar finds it.
@@ -217,9 +227,17 @@ fn every_panel_asks_for_metrics_that_exist() {
             assert!(complaints.is_empty(), "{}: {complaints:?}", panel["title"]);
             // A legend such as {{pod}} is a label that is left after grouping.
             let legend = target["legendFormat"].as_str().unwrap();
-            if let Some(label) = legend.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")) {
-                assert!(query.contains(&format!("by ({label})")), "{}: {legend}", panel["title"]);
-            }
+            let labels: Vec<&str> = legend
+                .split("{{")
+                .skip(1)
+                .map(|rest| rest.split_once("}}").unwrap().0)
+                .collect();
+            let grouping = format!("by ({})", labels.join(", "));
+            assert!(
+                labels.is_empty() || query.contains(&grouping),
+                "{}: {legend}",
+                panel["title"]
+            );
         }
     }
     for variable in dashboard["templating"]["list"].as_array().unwrap() {
@@ -228,6 +246,64 @@ fn every_panel_asks_for_metrics_that_exist() {
             assert!(exposed.contains_key(metric.split(',').next().unwrap()), "{query}");
         }
     }
+}
+
+/// A panel that shows another number than its alert hides the reason of the alert.
+#[test]
+fn panels_show_what_the_alerts_count() {
+    let spaced = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let rules = rules("self");
+    let dashboard = dashboard();
+    for (alert, before, panel) in [
+        (
+            "PodkeyInitFails",
+            "count by (namespace, reason) (",
+            "Pods whose podkey-init fails, by namespace",
+        ),
+        (
+            "PodkeyStaleFiles",
+            "count by (namespace) (",
+            "Pods with stale files, by namespace",
+        ),
+    ] {
+        let rule = rules.iter().find(|rule| rule["alert"] == alert).unwrap();
+        let expression = spaced(rule["expr"].as_str().unwrap());
+        let pods = expression.strip_prefix(before).unwrap().strip_suffix(") > 0").unwrap();
+        let panels = dashboard["panels"].as_array().unwrap();
+        let shown = panels.iter().find(|shown| shown["title"] == panel).unwrap();
+        let query = shown["targets"][0]["expr"].as_str().unwrap();
+        assert!(query.contains(pods), "{alert}: no {pods} in {query}");
+    }
+}
+
+/// Grafana keeps one dashboard of a uid, and its sidecar one file of a name.
+#[test]
+fn dashboards_of_two_releases_do_not_replace_each_other() {
+    let one_in = |namespace: &str, labels: Value| {
+        let values = json!({"metrics": {"dashboard": {"enabled": true}, "labels": labels}});
+        let manifests = Manifests::chart_in(namespace, values);
+        let map = manifests.named("ConfigMap", "podkey-dashboard").clone();
+        let (file, text) = map["data"].as_object().unwrap().iter().next().unwrap();
+        let dashboard: Value = serde_json::from_str(text.as_str().unwrap()).unwrap();
+        let uid = dashboard["uid"].as_str().unwrap().to_owned();
+        (
+            file.clone(),
+            uid,
+            map["metadata"]["labels"]["grafana_dashboard"].clone(),
+        )
+    };
+    let platform = one_in("platform", json!({}));
+    let expected = (
+        "podkey-platform.json".to_owned(),
+        "podkey-platform".to_owned(),
+        json!("1"),
+    );
+    assert_eq!(platform, expected);
+    let long = one_in(&"n".repeat(60), json!({}));
+    assert_eq!(long.1.len(), 40);
+    // The sidecar may look for another value of the label.
+    let other = one_in("platform", json!({"grafana_dashboard": "podkey"}));
+    assert_eq!(other.2, "podkey");
 }
 
 #[test]
@@ -269,7 +345,7 @@ fn the_pod_monitor_reads_the_admin_port_of_podkey_s_pods() {
     let monitor = manifests.one("PodMonitor");
     assert_eq!(monitor["metadata"]["labels"]["release"], "p");
     assert_eq!(monitor["metadata"]["labels"]["app.kubernetes.io/name"], "podkey");
-    let labels = &manifests.one("Deployment")["spec"]["template"]["metadata"]["labels"];
+    let labels = &manifests.one("Deployment")["spec"]["selector"]["matchLabels"];
     assert_eq!(&monitor["spec"]["selector"]["matchLabels"], labels);
     assert_eq!(
         monitor["spec"]["podMetricsEndpoints"],

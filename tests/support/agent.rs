@@ -16,7 +16,7 @@ use super::openbao::{ACCOUNT, MOUNT, NAMESPACE, OpenBao};
 use super::plain::assert_for_people;
 
 /// A token that no server checks.
-pub const FAKE_JWT: &str = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6YXJjOnJ1bm5lciIsImF1ZCI6WyJ2YXVsdCJdfQ.canary-jwt-signature";
+pub const FAKE_JWT: &str = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6YXJjOnJ1bm5lciIsImF1ZCI6WyJ2YXVsdCJdLCJrdWJlcm5ldGVzLmlvIjp7Im5hbWVzcGFjZSI6ImFyYyIsInBvZCI6eyJuYW1lIjoicnVubmVyLWxxOGhkIiwidWlkIjoiMGYxZSJ9fX0.canary-jwt-signature";
 
 /// One agent to run.
 pub struct Agent {

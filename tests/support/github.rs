@@ -20,24 +20,31 @@ pub const NAME: &str = "ghes.example.com";
 /// Where the auth method for jobs is mounted in [`GitHub::trusted_by`].
 pub const JOB_MOUNT: &str = "github";
 
+/// The id of `octo-org/octo-repo`, as the runner has it too.
+pub const REPOSITORY_ID: &str = "456789";
+/// The id of `octo-org`.
+pub const OWNER_ID: &str = "123456";
+
 /// A running issuer.
 pub struct GitHub {
     server: FakeVault,
     claims: Arc<Mutex<Value>>,
     asked: Arc<AtomicUsize>,
+    key: Arc<SigningKey>,
     ca: String,
 }
 
 impl GitHub {
     /// Its certificate is signed by `ca`.
     pub fn start(ca: &Ca) -> Self {
-        let key = SigningKey::generate();
+        let key = Arc::new(SigningKey::generate());
         let claims = Arc::new(Mutex::new(json!({
             "sub": "repo:octo-org/octo-repo:ref:refs/heads/main", "repository": "octo-org/octo-repo",
             "repository_owner": "octo-org", "actor": "octocat", "environment": "prod",
+            "repository_id": REPOSITORY_ID, "repository_owner_id": OWNER_ID, "ref": "refs/heads/main",
         })));
         let asked = Arc::new(AtomicUsize::new(0));
-        let (of_job, count) = (Arc::clone(&claims), Arc::clone(&asked));
+        let (of_job, count, signer) = (Arc::clone(&claims), Arc::clone(&asked), Arc::clone(&key));
         let config = ca.leaf(&["localhost", "127.0.0.1", NAME]).server_config();
         // By whatever name it is asked, it is one issuer.
         let address: Arc<OnceLock<String>> = Arc::default();
@@ -46,7 +53,7 @@ impl GitHub {
             let issuer = own.get().cloned().unwrap_or_default();
             if request.target.starts_with("/idtoken") {
                 count.fetch_add(1, Ordering::SeqCst);
-                return id_token(request, &issuer, &of_job.lock().unwrap(), &key);
+                return id_token(request, &issuer, &of_job.lock().unwrap(), &signer);
             }
             match request.target.as_str() {
                 "/.well-known/openid-configuration" => answer(
@@ -58,7 +65,7 @@ impl GitHub {
                     })
                     .to_string(),
                 ),
-                "/.well-known/jwks" => answer(200, &key.jwks().to_string()),
+                "/.well-known/jwks" => answer(200, &signer.jwks().to_string()),
                 _ => answer(404, "{}"),
             }
         });
@@ -67,6 +74,7 @@ impl GitHub {
             server,
             claims,
             asked,
+            key,
             ca: ca.pem(),
         }
     }
@@ -79,6 +87,16 @@ impl GitHub {
     /// What they say now; null where it is said anew for each.
     pub fn claimed(&self, name: &str) -> Value {
         self.claims.lock().unwrap()[name].clone()
+    }
+
+    /// A token as a step of a job gets it: for this audience, with these claims instead of those of the next tokens.
+    pub fn token(&self, audience: &str, over: &Value) -> String {
+        let mut claims = self.claims.lock().unwrap().clone();
+        claims
+            .as_object_mut()
+            .unwrap()
+            .extend(over.as_object().unwrap().clone());
+        sign(claims, &self.server.address(), audience, &self.key)
     }
 
     /// How many tokens were asked for.
@@ -132,8 +150,24 @@ fn id_token(request: &Request, issuer: &str, claims: &Value, key: &SigningKey) -
         .target
         .split_once("&audience=")
         .map(|(_, audience)| audience.replace("%3A", ":").replace("%2F", "/"));
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let audience = audience.unwrap_or_else(|| "https://github.com/octo-org".to_owned());
     let mut claims = claims.clone();
+    // GitHub knows the run by the bearer. Here the URL says it.
+    let run = request
+        .target
+        .split(['?', '&'])
+        .find_map(|part| part.strip_prefix("run_id="));
+    if let Some(run) = run {
+        claims["run_id"] = run.into();
+    }
+    answer(
+        200,
+        &json!({"count": 2000, "value": sign(claims, issuer, &audience, key)}).to_string(),
+    )
+}
+
+fn sign(mut claims: Value, issuer: &str, audience: &str, key: &SigningKey) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     for (name, value) in [("iat", now), ("nbf", now - 300), ("exp", now + 300)] {
         if claims[name].is_null() {
             claims[name] = value.into();
@@ -143,9 +177,7 @@ fn id_token(request: &Request, issuer: &str, claims: &Value, key: &SigningKey) -
         claims["iss"] = issuer.into();
     }
     if claims["aud"].is_null() {
-        claims["aud"] = audience
-            .unwrap_or_else(|| "https://github.com/octo-org".to_owned())
-            .into();
+        claims["aud"] = audience.into();
     }
-    answer(200, &json!({"count": 2000, "value": key.sign(&claims)}).to_string())
+    key.sign(&claims)
 }

@@ -75,7 +75,12 @@ pub struct Claims {
     pub audience: String,
     /// Seconds from now; negative ones are over.
     pub lifetime: i64,
+    /// The pod that the token is bound to.
+    pub pod: String,
 }
+
+/// The UID of every pod that a token is bound to.
+pub const POD_UID: &str = "0f1e2d3c-4b5a-4968-8776-655443322110";
 
 impl Claims {
     pub fn new(namespace: &str, name: &str, audience: &str) -> Self {
@@ -84,6 +89,7 @@ impl Claims {
             name: name.into(),
             audience: audience.into(),
             lifetime: 600,
+            pod: "runner-1".into(),
         }
     }
 }
@@ -135,6 +141,7 @@ impl Cluster {
             name,
             audience,
             lifetime,
+            pod,
         } = claims;
         let exp = now + lifetime;
         // One that is over was made before.
@@ -143,7 +150,10 @@ impl Cluster {
             "aud": [audience], "exp": exp, "iat": made, "nbf": made,
             "iss": "https://kubernetes.default.svc.cluster.local",
             "sub": format!("system:serviceaccount:{namespace}:{name}"),
-            "kubernetes.io": {"namespace": namespace, "serviceaccount": {"name": name, "uid": "7c3e"}},
+            "kubernetes.io": {
+                "namespace": namespace, "serviceaccount": {"name": name, "uid": "7c3e"},
+                "pod": {"name": pod, "uid": POD_UID}, "node": {"name": "node-1", "uid": "7c3f"},
+            },
         });
         self.key.sign(&payload)
     }

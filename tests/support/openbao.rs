@@ -27,6 +27,8 @@ pub struct OpenBao {
     pub cluster: Cluster,
     /// The ports of the listeners of [`Self::with_listeners`], in their order.
     pub listeners: Vec<u16>,
+    /// Of the server of [`Self::on_raft`].
+    unseal_key: Option<String>,
 }
 
 /// One more TLS listener.
@@ -82,7 +84,13 @@ impl OpenBao {
                     pem.display()
                 ));
             }
-            let mut child = Self::spawn(dir.path(), http_port, tls_port, cluster_port, &config);
+            let dev = [
+                "-dev".to_owned(),
+                "-dev-root-token-id=root".to_owned(),
+                "-dev-no-store-token".to_owned(),
+                format!("-dev-listen-address=127.0.0.1:{http_port}"),
+            ];
+            let mut child = Self::spawn(dir.path(), &dev, tls_port, cluster_port, &config);
             if Self::wait(&mut child, http_port) {
                 return Self {
                     child,
@@ -92,6 +100,7 @@ impl OpenBao {
                     ca,
                     cluster,
                     listeners: listeners.iter().map(|[port, _]| *port).collect(),
+                    unseal_key: None,
                 };
             }
             let _ = child.kill();
@@ -101,7 +110,97 @@ impl OpenBao {
         panic!("OpenBao does not start: {log}");
     }
 
-    fn spawn(dir: &Path, http_port: u16, tls_port: u16, cluster_port: u16, listeners: &str) -> Child {
+    /// A server that keeps its data in a raft on the disk. Nothing is set up in it, either.
+    pub fn on_raft() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::new("podkey test CA");
+        let leaf = ca.leaf(&["localhost", "127.0.0.1"]);
+        fs::write(dir.path().join("cert.pem"), &leaf.cert).unwrap();
+        fs::write(dir.path().join("key.pem"), &leaf.key).unwrap();
+        fs::write(dir.path().join("ca.pem"), ca.pem()).unwrap();
+        let [http_port, tls_port, cluster_port, raft_port] = free_ports();
+        let at = dir.path().display();
+        fs::create_dir(dir.path().join("raft")).unwrap();
+        let more = format!(
+            "listener \"tcp\" {{\n  address = \"127.0.0.1:{http_port}\"\n  cluster_address = \"127.0.0.1:{raft_port}\"\n  \
+             tls_disable = true\n}}\nstorage \"raft\" {{\n  path = \"{at}/raft\"\n  node_id = \"one\"\n}}\n\
+             telemetry {{\n  prometheus_retention_time = \"1h\"\n  disable_hostname = true\n}}\n\
+             api_addr = \"http://127.0.0.1:{http_port}\"\ncluster_addr = \"https://127.0.0.1:{raft_port}\"\n"
+        );
+        let child = Self::spawn(dir.path(), &[], tls_port, cluster_port, &more);
+        let mut bao = Self {
+            child,
+            dir,
+            http_port,
+            tls_port,
+            ca,
+            cluster: Cluster::start(),
+            listeners: Vec::new(),
+            unseal_key: None,
+        };
+        let until = |call: &dyn Fn() -> Option<Value>| {
+            let begun = Instant::now();
+            loop {
+                match call() {
+                    Some(answer) => return answer,
+                    None => assert!(begun.elapsed() < Duration::from_secs(120), "the raft has no leader"),
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        };
+        let put = |path: &str, headers: &[(&str, &str)], body: &Value| {
+            let (status, text) =
+                http::call(http_port, "PUT", &format!("/v1/{path}"), headers, &body.to_string()).ok()?;
+            (200..300)
+                .contains(&status)
+                .then(|| serde_json::from_str(&text).unwrap_or_default())
+        };
+        let made = until(&|| put("sys/init", &[], &json!({"secret_shares": 1, "secret_threshold": 1})));
+        until(&|| put("sys/unseal", &[], &json!({"key": made["keys"][0]})));
+        let token = made["root_token"].as_str().unwrap();
+        // A root token with the id that all other functions use.
+        let root = json!({"id": ROOT, "policies": ["root"], "no_parent": true});
+        until(&|| put("auth/token/create", &[("X-Vault-Token", token)], &root));
+        bao.unseal_key = made["keys"][0].as_str().map(str::to_owned);
+        bao
+    }
+
+    /// Kills the server of [`Self::on_raft`], which keeps its data.
+    pub fn kill(&mut self) {
+        drop(self.child.stdin.take());
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again, sealed.
+    pub fn start_again(&mut self) {
+        self.child = Self::start_shell(self.dir.path(), &[]);
+    }
+
+    /// Unseals the server of [`Self::on_raft`], and waits until it answers with what it holds.
+    pub fn unseal(&self) {
+        let key = json!({"key": self.unseal_key.as_deref().unwrap()}).to_string();
+        let begun = Instant::now();
+        while !matches!(
+            http::call(self.http_port, "GET", "/v1/sys/health", &[], ""),
+            Ok((200, _))
+        ) {
+            assert!(begun.elapsed() < Duration::from_secs(120), "it cannot be unsealed");
+            let _ = http::call(self.http_port, "PUT", "/v1/sys/unseal", &[], &key);
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// How many entries the server has written into the raft.
+    pub fn raft_entries(&self) -> u64 {
+        let headers = [("X-Vault-Token", ROOT)];
+        let (_, text) = http::call(self.http_port, "GET", "/v1/sys/metrics?format=prometheus", &headers, "").unwrap();
+        let counter = text.lines().find_map(|line| line.strip_prefix("vault_raft_apply "));
+        let counter = counter.unwrap_or_else(|| panic!("no counter in {text}"));
+        counter.parse::<f64>().unwrap() as u64
+    }
+
+    /// `dev`: more arguments.
+    fn spawn(dir: &Path, dev: &[String], tls_port: u16, cluster_port: u16, listeners: &str) -> Child {
         let at = dir.display();
         let config = format!(
             r#"
@@ -118,18 +217,21 @@ impl OpenBao {
             "#
         );
         fs::write(dir.join("config.hcl"), config).unwrap();
+        Self::start_shell(dir, dev)
+    }
+
+    /// The process of a server whose configuration is in `dir`.
+    fn start_shell(dir: &Path, dev: &[String]) -> Child {
         // The shell ends the server as soon as its own standard input ends, which is when we do.
         Command::new("/bin/sh")
-            .args(["-c", r#""$@" >log 2>&1 & p=$!; cat >/dev/null; kill -9 $p"#, "sh"])
-            .arg(binary())
             .args([
-                "server",
-                "-dev",
-                "-dev-root-token-id=root",
-                "-dev-no-store-token",
-                "-config=config.hcl",
+                "-c",
+                r#""$@" >log 2>&1 & p=$!; echo $p >pid; cat >/dev/null; kill -9 $p"#,
+                "sh",
             ])
-            .arg(format!("-dev-listen-address=127.0.0.1:{http_port}"))
+            .arg(binary())
+            .args(["server", "-config=config.hcl"])
+            .args(dev)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", dir)
@@ -159,6 +261,12 @@ impl OpenBao {
 
     pub fn address(&self) -> String {
         format!("https://127.0.0.1:{}", self.tls_port)
+    }
+
+    /// The server's process.
+    pub fn pid(&self) -> u32 {
+        let pid = fs::read_to_string(self.dir.path().join("pid")).unwrap();
+        pid.trim().parse().unwrap()
     }
 
     pub fn directory(&self) -> &Path {
@@ -229,7 +337,12 @@ impl OpenBao {
 
     /// Scenario 1 of the design, and beside it the other engines and auth methods.
     pub fn with_scenario_1() -> Self {
-        let bao = Self::start();
+        Self::start().set_up_scenario_1()
+    }
+
+    /// See [`Self::with_scenario_1`].
+    pub fn set_up_scenario_1(self) -> Self {
+        let bao = self;
         bao.write(
             "sys/mounts/arc-runners",
             &json!({"type": "kv", "options": {"version": "2"}}),

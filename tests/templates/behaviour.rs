@@ -513,6 +513,22 @@ fn other_delimiters() {
     }
 }
 
+/// A fuzz target found this: the message went to the terminal of whoever ran `podkey inject`.
+#[test]
+fn an_error_shows_no_control_character_of_the_template() {
+    for (text, delimiters) in [
+        ("{{ \"a\\\u{1b}[31m\" }}", ("{{", "}}")),
+        ("{{ \"a\\\u{202e}\" }}", ("{{", "}}")),
+        ("{{ \"a\"`\u{1b}\n::error::` }}", ("{{", "}}")),
+        ("{{ if }}\u{1b}[31m", ("{{", "}}\u{1b}[31m")),
+        ("{{ x", ("{{", "}}\u{202e}")),
+    ] {
+        let error = Template::parse(text, delimiters).err().unwrap().to_string();
+        let is_shown = |c: char| !c.is_control() && c != '\u{202e}';
+        assert!(error.chars().all(is_shown), "{error:?}");
+    }
+}
+
 /// A webhook keeps templates across threads.
 #[test]
 fn templates_can_be_shared() {

@@ -540,6 +540,17 @@ fn a_denial_is_logged_with_connection_role_service_account_and_owner() {
     assert!(!webhook.log().join("").contains("canary-in-the-annotation"));
 }
 
+#[test]
+fn a_policy_that_names_repositories_and_no_ids_is_reported_at_the_start() {
+    let with_policy = |policy: &str| format!("{CONFIG}    job: {{policy: {{repositories: [octo-org/*]{policy}}}}}\n");
+    let webhook = Webhook::start_with_config(&with_policy(""), &[]);
+    webhook.wait_for_log("connections.default.job.policy names repositories and no ids");
+    let quiet = Webhook::start_with_config(&with_policy(", ownerIds: [123456]"), &[]);
+    quiet.post(&bytes(&review(pod())));
+    admissions(&quiet, 1);
+    assert!(!quiet.log().join("").contains("names repositories and no ids"));
+}
+
 /// The log shows the operator which condition of which rule failed. The answer does not.
 #[test]
 fn a_denial_by_the_allow_rules_is_logged_with_the_nearest_rule_and_what_it_does_not_match() {

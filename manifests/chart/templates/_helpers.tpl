@@ -10,9 +10,30 @@
 {{ eq $name .Release.Namespace | ternary $name (printf "%s.%s" $name .Release.Namespace) }}
 {{- end }}
 
-{{- define "podkey.labels" -}}
+{{/* What selectors go by. They never change: no commonLabels, no version. */}}
+{{- define "podkey.selectorLabels" -}}
 app.kubernetes.io/name: podkey
 app.kubernetes.io/instance: {{ toYaml .Release.Name }}
+{{- end }}
+
+{{/* The labels of every object. */}}
+{{- define "podkey.labels" -}}
+{{ include "podkey.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: podkey
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "podkey.serviceAccountName" -}}
+{{- $account := .Values.serviceAccount -}}
+{{- if not (or $account.create $account.name) }}
+{{- fail "serviceAccount.create is false: name the account that exists in serviceAccount.name" }}
+{{- end -}}
+{{ $account.name | default (include "podkey.name" .) | toYaml }}
 {{- end }}
 
 {{/* The Secret with tls.crt and tls.key, where podkey reads files. */}}
@@ -24,7 +45,7 @@ app.kubernetes.io/instance: {{ toYaml .Release.Name }}
 {{/* Of an image and the chart: REPOSITORY@DIGEST or REPOSITORY:TAG. */}}
 {{- define "podkey.imageOf" -}}
 {{- $image := index . 0 -}}
-{{- $repository := required "image.repository is empty: name the image that you built and pushed, such as registry.example.com/podkey" $image.repository -}}
+{{- $repository := required "image.repository is empty: name an image, such as registry.example.com/podkey" $image.repository -}}
 {{- if $image.digest -}}
 {{ $repository }}@{{ $image.digest }}
 {{- else -}}
@@ -68,25 +89,23 @@ matchExpressions:
 {{ $name }}-guard{{ if (.Values.vaultK8s).enabled }} {{ $name }}-guard-vault-k8s{{ end }}
 {{- end }}
 
+{{/* The agent's image: config.agent.image, else agentImage, else image. */}}
+{{- define "podkey.agentImage" -}}
+{{- $image := empty .Values.agentImage.repository | ternary .Values.image .Values.agentImage -}}
+{{ dig "agent" "image" "" .Values.config | default (include "podkey.imageOf" (list $image .Chart)) }}
+{{- end }}
+
 {{/* The operator's config file. */}}
 {{- define "podkey.config" -}}
 {{- $config := deepCopy .Values.config -}}
 {{- $agent := $config.agent | default dict -}}
-{{- if not $agent.image -}}
-{{- $image := .Values.agentImage -}}
-{{- if not $image.repository }}{{ $image = .Values.image }}{{ end -}}
-{{- $_ := set $agent "image" (include "podkey.imageOf" (list $image .Chart)) -}}
-{{- end -}}
+{{- $_ := set $agent "image" (include "podkey.agentImage" .) -}}
 {{- $_ := set $config "agent" $agent -}}
 {{- with .Values.vaultK8s -}}
 {{- if .enabled -}}
 {{- $_ := set $config "vaultK8s" (omit . "enabled" "namespaceSelector") -}}
 {{- end -}}
 {{- end -}}
-{{- $connections := required "config.connections is empty: name a server, such as config.connections.default.address=https://vault.vault.svc:8200" $config.connections -}}
-{{- $named := contains "/etc/podkey/vault-ca.pem" (toYaml $connections) -}}
-{{- if ne $named (not (empty .Values.vaultCa)) -}}
-{{- fail "vaultCa is the file /etc/podkey/vault-ca.pem: give both, vaultCa and a connection whose caFile names that file, or neither" -}}
-{{- end -}}
+{{- include "podkey.configRefusals" . -}}
 {{ toYaml $config }}
 {{- end }}

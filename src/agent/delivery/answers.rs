@@ -23,11 +23,33 @@ pub(super) enum ReadOutcome<'a> {
 }
 
 impl Answers {
-    pub(super) fn new(wanted: Vec<Wanted>, readings: Readings, ignore_not_found: bool) -> Self {
+    /// No path has been read.
+    pub(super) fn none(wanted: Vec<Wanted>, ignore_not_found: bool) -> Self {
         Self {
+            readings: wanted.iter().map(|_| None).collect(),
             wanted,
-            readings,
             ignore_not_found,
+        }
+    }
+
+    /// What is read.
+    pub(super) fn wanted(&self) -> &[Wanted] {
+        &self.wanted
+    }
+
+    /// What has no answer yet.
+    pub(super) fn unread(&self) -> Vec<Wanted> {
+        let all = self.wanted.iter().zip(&self.readings);
+        all.filter(|(_, reading)| reading.is_none())
+            .map(|(wanted, _)| wanted.clone())
+            .collect()
+    }
+
+    /// Takes the results of what was unread, in the same order.
+    pub(super) fn fill(&mut self, readings: Readings) {
+        let unread = self.readings.iter_mut().filter(|reading| reading.is_none());
+        for (place, reading) in unread.zip(readings) {
+            *place = reading;
         }
     }
 
@@ -61,7 +83,7 @@ impl Answers {
     }
 
     /// Logs each secret that ends by itself, and that nothing renews.
-    pub(in crate::agent) fn warn_of_ends(&self, session: &Session) {
+    pub(in crate::agent) fn warn_of_ends(&self, session: Option<&Session>) {
         for (wanted, lease) in self.leases() {
             let lasts = lasts(lease, session);
             let end = match lasts == lease.duration {
@@ -97,9 +119,9 @@ impl Answers {
 }
 
 /// How long a secret lasts that ends by itself. A lease ends with the client token that made it; a lease without a TTL has
-/// no other end.
-pub(super) fn lasts(lease: &Lease, session: &Session) -> Duration {
-    match session.left() {
+/// no other end. Without a session there are no leases with an id.
+pub(super) fn lasts(lease: &Lease, session: Option<&Session>) -> Duration {
+    match session.and_then(Session::left) {
         Some(left) if lease.id.is_some() && lease.duration.is_zero() => left,
         Some(left) if lease.id.is_some() => lease.duration.min(left),
         _ => lease.duration,

@@ -1,17 +1,20 @@
 //! Orders: which files and variables are made from which reads.
 
+use std::cell::Cell;
 use std::num::NonZeroU64;
 use std::time::{Duration, SystemTime};
 
 use super::{Answers, RenderedOrder, RenderedVariable};
-use crate::agent::report::Failure;
+use crate::agent::report::{Failure, RunStage};
 use crate::agent::volume::outcome::LeaseEnd;
 use crate::agent::volume::{RenderedFile, place};
 use crate::env::select;
-use crate::plan::{ApiPath, Content, Destination, EnvSecret, ExitCode, Plan, PlannedFile, SecretContent, Select};
+use crate::plan::{
+    ApiPath, Content, Destination, EnvSecret, ExitCode, Login, Plan, PlannedFile, SecretContent, Select,
+};
 use crate::render::{self, Fields};
 use crate::secret::Secret;
-use crate::vault::{Reading, Session, Vault, Wanted};
+use crate::vault::{LoginToken, Reading, Session, Vault, Wanted};
 
 /// A file to render, and what to read for it.
 pub(in crate::agent) struct FileOrder<'a, P> {
@@ -107,12 +110,37 @@ impl<P> Order<'_, P> {
         Ok(made)
     }
 
-    /// Reads every secret.
-    pub(in crate::agent) async fn read(&self, vault: &Vault, session: &Session) -> Result<Answers, Failure> {
-        let wanted = self.wanted();
-        check_uses(&wanted, session)?;
-        let readings = vault.read_all(session, &wanted, self.ignore_not_found).await;
-        let answers = Answers::new(wanted, readings, self.ignore_not_found);
+    /// Reads every secret: with the login that each read may carry (`inline`) where there is one and it serves, or else with the
+    /// session that `log_in` gives. The session is None where none was needed. `stage` becomes [`RunStage::Read`] once the server
+    /// has accepted a login.
+    pub(in crate::agent) async fn read<'s>(
+        &self,
+        vault: &Vault,
+        inline: Option<(&Login, LoginToken<'_>)>,
+        stage: &Cell<RunStage>,
+        log_in: impl AsyncFnOnce() -> Result<&'s Session, Failure>,
+    ) -> Result<(Answers, Option<&'s Session>), Failure> {
+        let mut answers = Answers::none(self.wanted(), self.ignore_not_found);
+        if let Some((login, token)) = inline {
+            let read = vault.read_all_inline(login, token, answers.wanted(), self.ignore_not_found);
+            answers.fill(read.await?);
+            let (failures, unread) = answers.failures();
+            // After a failure a session would be in vain.
+            if !failures.is_empty() || unread == 0 {
+                stage.set(RunStage::Read);
+                return Ok((self.complete(answers)?, None));
+            }
+        }
+        let session = log_in().await?;
+        stage.set(RunStage::Read);
+        let left = answers.unread();
+        check_uses(&left, session)?;
+        answers.fill(vault.read_all(session, &left, self.ignore_not_found).await);
+        Ok((self.complete(answers)?, Some(session)))
+    }
+
+    /// The same answers, or every failure.
+    fn complete(&self, answers: Answers) -> Result<Answers, Failure> {
         let (mut failures, unread) = answers.failures();
         if failures.is_empty() && unread == 0 {
             return Ok(answers);
@@ -124,14 +152,18 @@ impl<P> Order<'_, P> {
     }
 
     /// Renders every file and variable, or fails.
-    pub(in crate::agent) fn render(&self, answers: &Answers, session: &Session) -> Result<RenderedOrder, Failure> {
+    pub(in crate::agent) fn render(
+        &self,
+        answers: &Answers,
+        session: Option<&Session>,
+    ) -> Result<RenderedOrder, Failure> {
         let (mut rendered, failures) = self.render_all(answers);
         if let Some(failure) = Failure::together(failures, 0) {
             return Err(failure);
         }
         let now = SystemTime::now();
         for (wanted, lease) in answers.leases() {
-            if lease.id.is_some() && session.is_used_up() {
+            if let Some(session) = session.filter(|session| lease.id.is_some() && session.is_used_up()) {
                 // The path looked like a path without leases, and several requests were under way at once.
                 let reads = answers.len() as u64;
                 return Err(too_few_uses(session, reads, reads + 1));

@@ -18,7 +18,7 @@ pub(super) async fn run(hook: &Hook) -> Option<StopSignal> {
 }
 
 fn clear_and_log(hook: &Hook) {
-    let job = hook.job();
+    let job = hook.sender(&hook.facts(None), None);
     let cleared = match hook.plan() {
         Ok(it) => {
             let cleared = clear(hook, &it.plan).map_err(Failure::from);

@@ -27,11 +27,11 @@ pub use self::console::PlainLines;
 use super::process::block_on;
 use super::report::{Failure, RunReport, RunStage, SetupFault};
 use super::volume::{ContainerPaths, SeenFiles, below_secrets, bin, linked};
-use crate::http::clean;
 use crate::job::commands::{self, Level};
-use crate::plan::{ExitCode, JOB_COMPLETED, JobPlan, NEXT_JOB_COMPLETED_ENV, Plan};
+use crate::job::facts::JobFacts;
+use crate::plan::{BoundPod, ExitCode, JOB_COMPLETED, JobPlan, NEXT_JOB_COMPLETED_ENV, Plan};
 use crate::secret::Secret;
-use crate::vault::{Cancellation, Session, Vault};
+use crate::vault::{Cancellation, Session, Vault, sender_text};
 
 /// The part of the deadline that the started hook keeps for clearing files and revoking the client token.
 const RESERVE: Duration = Duration::from_secs(2);
@@ -53,8 +53,10 @@ struct HookPlan {
 /// How far a run of the started hook is. Read when the run ends, also when the deadline or a signal ends it.
 struct HookProgress {
     stage: Cell<RunStage>,
-    /// The server and the job's own client token, after the login.
-    session: OnceCell<(Vault, Session)>,
+    /// The server that gives the job's own secrets.
+    vault: OnceCell<Vault>,
+    /// The job's own client token, after the login.
+    session: OnceCell<Session>,
     /// A delivered secret lives only as long as the client token.
     keep_token: Cell<bool>,
     /// The masks of the secrets that `init` delivered were printed, or could not be printed.
@@ -66,6 +68,7 @@ impl HookProgress {
     fn new() -> Self {
         Self {
             stage: Cell::new(RunStage::Job),
+            vault: OnceCell::new(),
             session: OnceCell::new(),
             keep_token: Cell::new(false),
             masked: Cell::new(false),
@@ -74,7 +77,7 @@ impl HookProgress {
     }
 
     async fn revoke(&mut self) {
-        if let Some((vault, session)) = self.session.take() {
+        if let (Some(vault), Some(session)) = (self.vault.take(), self.session.take()) {
             vault.revoke(&session, RESERVE).await;
         }
     }
@@ -117,17 +120,24 @@ impl Hook {
         Ok(HookPlan { plan, job })
     }
 
-    /// Names the job on one line, for the runner's log and the server's audit log. Characters that a job could choose are
-    /// made fit for one line.
-    fn job(&self) -> String {
-        let variable = |name: &str| clean(self.text(name).unwrap_or("-"), 256);
-        format!(
-            "repository={} run_id={} run_attempt={} job={}",
-            variable("GITHUB_REPOSITORY"),
-            variable("GITHUB_RUN_ID"),
-            variable("GITHUB_RUN_ATTEMPT"),
-            variable("GITHUB_JOB"),
-        )
+    /// The facts of the job. `event` is the text of the event's payload.
+    fn facts(&self, event: Option<&str>) -> JobFacts {
+        JobFacts::read(|name| self.text(name).map(str::to_owned), event)
+    }
+
+    /// Names the job on one line, for the runner's log and the server's audit log. Where `init` named no pod, the runner's name is
+    /// given, which is the pod's name in ARC.
+    fn sender(&self, facts: &JobFacts, pod: Option<&BoundPod>) -> String {
+        let runner = self.text("RUNNER_NAME").filter(|_| pod.is_none());
+        // GitHub's limits: 39 characters for an owner and 100 for a repository, 64 for a runner.
+        let claimed = [
+            ("claimed-runner", runner.unwrap_or_default(), 64),
+            ("claimed-repository", &facts.repository, 140),
+            ("claimed-run", &facts.run_id, 20),
+            ("claimed-attempt", &facts.run_attempt, 10),
+            ("claimed-job", &facts.job, 100),
+        ];
+        sender_text("job", pod, &claimed)
     }
 
     /// Writes the job's files: first the files below `/podkey/secrets` under temporary names, then the files that are mounted
@@ -197,4 +207,37 @@ fn annotate(level: Level, report: &RunReport) {
     let (title, message) = report.annotation();
     // Standard output may be closed; the exit code still says how the hook ended.
     let _ = console::print(commands::annotation(level, &title, &message).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_names_of_a_job_and_its_pod_fit_into_the_header() {
+        let variables = [
+            ("GITHUB_REPOSITORY", 140),
+            ("GITHUB_RUN_ID", 20),
+            ("GITHUB_RUN_ATTEMPT", 10),
+            ("GITHUB_JOB", 100),
+        ];
+        let variables = variables.map(|(name, length)| (name.into(), "1".repeat(length).into()));
+        let hook = Hook::new(variables.into(), None);
+        let pod = BoundPod {
+            namespace: "n".repeat(63),
+            name: "p".repeat(253),
+            uid: "u".repeat(36),
+        };
+        let sender = hook.sender(&hook.facts(None), Some(&pod));
+        for key in [
+            "uid=",
+            "claimed-repository=",
+            "claimed-run=",
+            "claimed-attempt=",
+            "claimed-job=",
+        ] {
+            assert!(sender.contains(key), "{sender}");
+        }
+        assert!(sender.len() <= 768, "{}", sender.len());
+    }
 }

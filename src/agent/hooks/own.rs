@@ -10,11 +10,11 @@ use crate::agent::report::{Failure, RunStage};
 use crate::agent::volume::outcome::DeliveredItem;
 use crate::agent::volume::{PrintedValues, RenderedFile};
 use crate::http::{Deadline, IdTokenSource, Jwt, ProxyVariables, REQUEST_TOKEN_ENV, REQUEST_URL_ENV};
-use crate::job::facts::JobFacts;
+use crate::job::facts::{self, JobFacts};
 use crate::job::placeholders::fill;
 use crate::plan::{ApiPath, AuthMethod, Destination, ExitCode, JobLogin, Login, PathTemplate, Plan};
 use crate::secret::Secret;
-use crate::vault::{LoginToken, Session, Vault, Wanted};
+use crate::vault::{LoginToken, Sender, Vault, Wanted};
 
 /// The secrets that the job read.
 #[derive(Default)]
@@ -31,12 +31,13 @@ pub(super) struct OwnSecrets {
 }
 
 /// Requests a token from GitHub, logs in with the token and reads everything, within the limit. The session is left in
-/// `progress`: the caller ends it, whatever this function returns.
+/// `progress`: the caller ends it, whatever this function returns. `sender` is the text of [`Hook::sender`].
 pub(super) async fn read(
     hook: &Hook,
     it: &HookPlan,
     login: &JobLogin,
     facts: &JobFacts,
+    sender: &str,
     limit: Duration,
     progress: &HookProgress,
 ) -> Result<OwnSecrets, Failure> {
@@ -47,41 +48,46 @@ pub(super) async fn read(
     let root = hook.seen.paths().root();
     let audience = login.audience.as_ref().map(|audience| audience.as_str());
     let token = source.request(audience, deadline, root).await?;
+    facts
+        .check_ids(|claim| token.claim(claim))
+        .map_err(|other| Failure::new(ExitCode::Denied, other.to_string(), facts::OTHER_ID_HINT))?;
     let order = order(it, &token, facts)?;
-    let vault = Vault::new(&it.plan.connection, deadline)?.correlated(&hook.job());
-    let session = log_in(&vault, login, &token, progress).await?;
-    // From here on the end of the run finds the session, and revokes the token.
-    let (vault, session) = progress.session.get_or_init(|| (vault, session));
-    tracing::info!(
-        mount = %login.mount,
-        role = %login.role,
-        accessor = session.accessor,
-        ttl_s = session.ttl.as_secs(),
-        policies = session.policies.join(","),
-        took_ms = watch.ms(),
-        "{}: logged in with GitHub's token",
-        hook.job()
-    );
-    if progress.stop.is_requested() {
-        // The report names the reason of the stop, not this failure.
-        return Err(Failure::new(ExitCode::Terminated, "the hook was stopped", ""));
+    let vault = Vault::new(&it.plan.connection, deadline, Sender::OfJob(sender.to_owned()))?;
+    let login = &Login {
+        method: AuthMethod::Jwt,
+        mount: login.mount.clone(),
+        role: login.role.clone(),
+        inline: login.inline,
+    };
+    let vault = progress.vault.get_or_init(|| vault);
+    let inline = login.inline.then_some((login, LoginToken::Jwt(&token)));
+    if inline.is_some() {
+        tracing::info!("{sender}: reading with inline authentication, by GitHub's token");
     }
-    progress.stage.set(RunStage::Read);
-    let answers = order.read(vault, session).await?;
+    let log_in = async || {
+        let session = vault.login(login, LoginToken::Jwt(&token), &progress.stop).await?;
+        // From here on the end of the run finds the session, and revokes the token.
+        let session = progress.session.get_or_init(|| session);
+        tracing::info!(
+            mount = %login.mount,
+            role = %login.role,
+            accessor = session.accessor,
+            ttl_s = session.ttl.as_secs(),
+            policies = session.policies.join(","),
+            took_ms = watch.ms(),
+            "{sender}: logged in with GitHub's token"
+        );
+        if progress.stop.is_requested() {
+            // The report names the reason of the stop, not this failure.
+            return Err(Failure::new(ExitCode::Terminated, "the hook was stopped", ""));
+        }
+        Ok(session)
+    };
+    let (answers, session) = order.read(vault, inline, &progress.stage, log_in).await?;
     progress.stage.set(RunStage::Render);
     let rendered = order.render(&answers, session)?;
     answers.warn_of_ends(session);
     Ok(OwnSecrets::new(&it.plan, rendered))
-}
-
-async fn log_in(vault: &Vault, login: &JobLogin, token: &Jwt, progress: &HookProgress) -> Result<Session, Failure> {
-    let planned = Login {
-        method: AuthMethod::Jwt,
-        mount: login.mount.clone(),
-        role: login.role.clone(),
-    };
-    let session = vault.login(&planned, LoginToken::Jwt(token), &progress.stop);
-    Ok(session.await?)
 }
 
 impl OwnSecrets {

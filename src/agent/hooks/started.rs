@@ -64,7 +64,7 @@ pub(super) async fn run(hook: &Hook) -> Result<u8, RunReport> {
     let present = Present::take(hook, &it);
     let outcome = both_hooks(hook, &it, present.as_ref(), &mut progress, &mut signals).await;
     if let Ok(0) = outcome {
-        if let Some((_, session)) = progress.session.get() {
+        if let Some(session) = progress.session.get() {
             tracing::info!(
                 accessor = session.accessor,
                 ttl_s = session.ttl.as_secs(),
@@ -171,23 +171,24 @@ async fn deliver(
 ) -> Result<Promised, JobRefusal> {
     let manifest = manifest(hook, it)?;
     check_user(it)?;
-    let facts = JobFacts::read(|name| hook.text(name).map(str::to_owned), event(hook).as_deref());
+    let facts = hook.facts(event(hook).as_deref());
     policy::check(&it.job.policies, &facts)
         .map_err(|refused| Failure::new(ExitCode::Denied, refused.to_string(), policy::HINT))?;
 
     progress.masked.set(true);
     mask(it, present.secrets())?;
     present.check(&manifest, it)?;
+    let sender = hook.sender(&facts, manifest.pod.as_ref());
     if !it.plan.hooks_alone {
-        tracing::info!(
-            "{}: podkey-init read the pod's secrets with the token of accessor {}",
-            hook.job(),
-            or_none(&manifest.accessor)
-        );
+        let with = match manifest.accessor.as_str() {
+            "" => "without a client token".to_owned(),
+            accessor => format!("with the token of accessor {accessor}"),
+        };
+        tracing::info!("{sender}: podkey-init read the pod's secrets {with}");
     }
 
     let own = match (&it.job.login, it.job.reads()) {
-        (Some(login), true) => read_own(hook, it, login, &facts, progress).await?,
+        (Some(login), true) => read_own(hook, it, login, &facts, &sender, progress).await?,
         _ => OwnSecrets::default(),
     };
 
@@ -219,6 +220,7 @@ async fn read_own(
     it: &HookPlan,
     login: &JobLogin,
     facts: &JobFacts,
+    sender: &str,
     progress: &HookProgress,
 ) -> Result<OwnSecrets, JobRefusal> {
     let limit = it.job.deadline.duration();
@@ -226,7 +228,7 @@ async fn read_own(
         .checked_sub(RESERVE)
         .filter(|left| !left.is_zero())
         .unwrap_or(limit);
-    let own = own::read(hook, it, login, facts, limit, progress).await?;
+    let own = own::read(hook, it, login, facts, sender, limit, progress).await?;
     mask(it, own.secrets())?;
     progress.keep_token.set(own.leased);
     Ok(own)
@@ -325,8 +327,4 @@ fn report_delivered(hook: &Hook, delivered: &[DeliveredItem]) {
     if let Err(failure) = append(hook, "GITHUB_STEP_SUMMARY", summary::markdown(&given).as_bytes()) {
         tracing::debug!(reason = failure.message, "no summary");
     }
-}
-
-fn or_none(accessor: &str) -> &str {
-    if accessor.is_empty() { "none" } else { accessor }
 }

@@ -17,7 +17,7 @@ use super::signals::{self, Signals};
 use super::{RunEnd, Runtime};
 use crate::http::Deadline;
 use crate::plan::{ExitCode, Plan};
-use crate::vault::{Cancellation, Revoked, Session, Vault};
+use crate::vault::{Cancellation, Revoked, Sender, Session, Vault};
 
 /// How long revoking may take after a signal. With the grace of a login, everything after a signal ends within two seconds:
 /// the pod's own grace period may be short.
@@ -44,7 +44,8 @@ pub(super) async fn run(runtime: &Runtime) -> RunEnd {
         Ok(read) => read,
         Err(failure) => return (RunStage::Login, None, Err(failure)),
     };
-    let vault = match Vault::new(&plan.connection, Deadline::start(budget.duration())) {
+    let sender = Sender::of_pod("init", runtime.paths.token_file());
+    let vault = match Vault::new(&plan.connection, Deadline::start(budget.duration()), sender) {
         Ok(vault) => vault.looking_up(plan.mount_lookup.as_ref()),
         Err(error) => return failed::end(&plan, runtime, RunStage::Login, Err(error.into())),
     };

@@ -1,17 +1,19 @@
 //! The login and the reads of `init`, and rendering everything in memory.
 
+use std::time::Duration;
+
 use super::refreshed::SidecarShare;
 use super::{InitProgress, terminated};
 use crate::agent::Runtime;
-use crate::agent::delivery::{Order, RenderedOrder};
+use crate::agent::delivery::{Answers, Order, RenderedOrder};
 use crate::agent::exec;
 use crate::agent::handover::boot_time;
 use crate::agent::kubelet_env;
 use crate::agent::process::Stopwatch;
 use crate::agent::report::{Failure, RunStage};
-use crate::plan::{Login, Plan};
+use crate::plan::{ApiPath, Login, Plan};
 use crate::secret::Secret;
-use crate::vault::{LoginToken, Session, Vault};
+use crate::vault::{LoginToken, Session, Vault, log_why_session};
 
 /// Everything that `init` delivers.
 pub(super) struct InitRead {
@@ -36,12 +38,12 @@ pub(super) async fn read_and_render(
             share: None,
         });
     };
-    let session = log_in(plan, login, vault, runtime, progress).await?;
-    progress.stage.set(RunStage::Read);
     let order = Order::of_pod(plan);
-    let (watch, begun) = (Stopwatch::start(), boot_time());
-    let answers = order.read(vault, session).await?;
-    tracing::info!(secrets = answers.len(), took_ms = watch.ms(), "read");
+    let Read {
+        answers,
+        session,
+        begun,
+    } = read(plan, login, &order, vault, runtime, progress).await?;
 
     progress.stage.set(RunStage::Render);
     let watch = Stopwatch::start();
@@ -49,8 +51,9 @@ pub(super) async fn read_and_render(
     rendered.check_field_files(plan)?;
     let share = plan
         .refresh
-        .is_some()
-        .then(|| SidecarShare::new(begun, &order, &answers, session));
+        .as_ref()
+        .and(session)
+        .map(|session| SidecarShare::new(begun, &order, &answers, session));
     if share.is_none() {
         answers.warn_of_ends(session);
     }
@@ -74,6 +77,66 @@ pub(super) async fn read_and_render(
         kubelet_file,
         share,
     })
+}
+
+/// Every secret, as `init` read it.
+struct Read<'p> {
+    answers: Answers,
+    /// None: the secrets were read without a client token.
+    session: Option<&'p Session>,
+    /// When the reads began ([`boot_time`]).
+    begun: Duration,
+}
+
+/// Reads every secret: without a client token where the connection wants that and it serves, or else with a session.
+async fn read<'p>(
+    plan: &Plan,
+    login: &Login,
+    order: &Order<'_, ApiPath>,
+    vault: &Vault,
+    runtime: &Runtime,
+    progress: &'p InitProgress,
+) -> Result<Read<'p>, Failure> {
+    let token_file = runtime.paths.token_file();
+    let inline = reads_inline(plan, login).then_some((login, LoginToken::File(&token_file)));
+    let (mut watch, mut begun) = (Stopwatch::start(), boot_time());
+    let log_in = async || {
+        let session = log_in(plan, login, vault, runtime, progress).await?;
+        (watch, begun) = (Stopwatch::start(), boot_time());
+        Ok(session)
+    };
+    let (answers, session) = order.read(vault, inline, &progress.stage, log_in).await?;
+    tracing::info!(secrets = answers.len(), took_ms = watch.ms(), "read");
+    Ok(Read {
+        answers,
+        session,
+        begun,
+    })
+}
+
+/// Whether to try without a client token first.
+fn reads_inline(plan: &Plan, login: &Login) -> bool {
+    if !login.inline {
+        return false;
+    }
+    let needs_token = match (&plan.refresh, &plan.token_file) {
+        (Some(_), _) => Some("the sidecar needs a client token"),
+        (_, Some(_)) => Some("the containers are to have a client token"),
+        _ => None,
+    };
+    if let Some(why) = needs_token {
+        log_why_session(why);
+        return false;
+    }
+    tracing::info!(
+        connection = plan.connection.name,
+        address = %plan.connection.address,
+        namespace = plan.connection.namespace.as_ref().map(tracing::field::display),
+        mount = %login.mount,
+        role = %login.role,
+        "reading with inline authentication"
+    );
+    true
 }
 
 async fn log_in<'p>(

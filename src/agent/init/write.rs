@@ -12,6 +12,7 @@ use crate::agent::token_file;
 use crate::agent::volume::outcome::{self, Manifest};
 use crate::agent::volume::{PrintedValues, RenderedFile, VolumeError, bin, env, kubelet_env, once};
 use crate::plan::Plan;
+use crate::vault::bound_pod;
 
 /// Writes every file, reports the delivery in the volume `podkey-bin`, and hands over to the sidecar. Returns what to report.
 pub(super) async fn write(
@@ -56,6 +57,7 @@ pub(super) async fn write(
         let accessor = progress.session.get().map(|session| session.accessor.clone());
         let manifest = Manifest {
             accessor: accessor.unwrap_or_default(),
+            pod: bound_pod(&runtime.paths.token_file()),
             delivered: std::mem::take(&mut rendered.delivered),
             leases: std::mem::take(&mut rendered.leases),
         };

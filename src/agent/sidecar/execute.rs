@@ -12,11 +12,16 @@ use crate::agent::handover::boot_time;
 use crate::agent::token_file;
 use crate::agent::validity::Validity;
 use crate::agent::volume::RenderedFile;
+use crate::plan::sidecar_log::NOT_REVOKED;
 use crate::schedule::{self, Grant, Lifetime, Permit, SecretIndex, TokenNumber, Work};
 use crate::vault::{LoginToken, Renewed, Revoked, Session, VaultError, VaultErrorKind, is_later};
 
 /// The longest sleep.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// The longest sleep during which the connection stays open: under a quota, the reads of one round follow each other with short
+/// pauses.
+const KEEP_CONNECTION: Duration = Duration::from_secs(1);
 
 impl Sidecar<'_> {
     /// Works and sleeps, until a change restarts the containers.
@@ -40,9 +45,12 @@ impl Sidecar<'_> {
             if self.restarts_now() {
                 return RestartBegun;
             }
+            let pause = self.pause(now);
             // A proxy or firewall in between may drop an idle connection without a word.
-            self.vault.close_connection();
-            sleep(self.pause(now)).await;
+            if pause > KEEP_CONNECTION {
+                self.vault.close_connection();
+            }
+            sleep(pause).await;
             self.shown.remove_replaced();
         }
     }
@@ -237,8 +245,7 @@ impl Sidecar<'_> {
         let result = match revoked {
             Revoked::Yes | Revoked::Refused => Ok(()),
             Revoked::Unanswered => {
-                let what = "a client token that was replaced is not revoked yet";
-                self.failures.warn(what, "there was no answer", "");
+                self.failures.warn(NOT_REVOKED, "there was no answer", "");
                 Err(schedule::WorkFailure::Unavailable)
             }
         };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::agent::handover::boot_time;
+use crate::plan::sidecar_log::{ANSWERS_AGAIN, TRIED_AGAIN};
 use crate::schedule::{self, SecretIndex};
 use crate::telemetry::LogThrottle;
 use crate::vault::{VaultError, VaultErrorKind};
@@ -37,7 +38,7 @@ impl FailureLog {
         let error = match result {
             Ok(done) => {
                 if self.failing.remove(&subject).is_some() && self.failing.is_empty() {
-                    tracing::info!("the server answers as it should again");
+                    tracing::info!("{ANSWERS_AGAIN}");
                 }
                 return Ok(done);
             }
@@ -72,11 +73,7 @@ impl FailureLog {
     /// Logs one warning about all failures of a minute, and every other failure as a debug line.
     pub(super) fn warn(&mut self, what: &str, reason: &str, hint: &str) {
         if self.throttle.allows(boot_time()) {
-            tracing::warn!(
-                reason,
-                hint,
-                "{what}: the files stay as they are, and it is tried again"
-            );
+            tracing::warn!(reason, hint, "{what}: {TRIED_AGAIN}");
         } else {
             tracing::debug!(reason, hint, "{what}");
         }

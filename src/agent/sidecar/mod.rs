@@ -42,10 +42,12 @@ use tokio::time::sleep;
 use self::client_token::REQUEST;
 use self::restart::RestartBegun;
 use self::resume::ReceivedSession;
+pub(super) use self::resume::when_gone;
 use self::state::Sidecar;
 use super::report::{Failure, RunStage};
 use super::signals::{self, Signals};
 use super::{RunEnd, Runtime};
+use crate::plan::sidecar_log::NOTHING_REFRESHES;
 use crate::plan::{ExitCode, Plan};
 use crate::vault::Cancellation;
 
@@ -95,7 +97,7 @@ pub(super) async fn run(runtime: &Runtime) -> RunEnd {
             left += sidecar.revoke_all(limit).await;
         }
         if let Some(received) = &received {
-            left += received.revoke(&plan, limit).await;
+            left += received.revoke(runtime, &plan, limit).await;
         }
         left
     };
@@ -159,6 +161,6 @@ pub(super) fn log_not_refreshed(failure: &Failure) {
         code = failure.code.number(),
         reason = failure.message,
         hint = failure.hint,
-        "the files stay as they are: nothing keeps them fresh"
+        "{NOTHING_REFRESHES}"
     );
 }

@@ -7,6 +7,7 @@ use crate::agent::report::ReportedOutcome;
 use crate::agent::token_file;
 use crate::agent::volume::outcome::{self, DeliveredAs, DeliveredItem, Manifest};
 use crate::agent::volume::{FileState, env, path_of, printed};
+use crate::vault::bound_pod;
 
 impl Sidecar<'_> {
     /// Shows every change, if there is one, and starts the `on-change` actions.
@@ -93,6 +94,7 @@ impl Sidecar<'_> {
         let accessor = self.current_session().map(|session| session.accessor.clone());
         let manifest = Manifest {
             accessor: accessor.unwrap_or_default(),
+            pod: bound_pod(&self.runtime.paths.token_file()),
             delivered: delivered.collect(),
             leases: Vec::new(),
         };

@@ -17,10 +17,11 @@ use crate::agent::validity::Validity;
 use crate::agent::volume::{FileState, FileStatus, RefreshedFiles, env, printed, shown_name};
 use crate::env::select;
 use crate::http::Deadline;
-use crate::plan::{ApiPath, Destination, Login, Plan, Refresh};
+use crate::plan::sidecar_log::KEEPING_FRESH;
+use crate::plan::{ApiPath, Destination, Login, Plan, Refresh, WhenGone};
 use crate::schedule::{self, Grant, Schedule, TokenNumber};
 use crate::secret::Secret;
-use crate::vault::{Cancellation, Session, Vault, Wanted};
+use crate::vault::{Cancellation, Sender, Session, Vault, Wanted};
 
 /// The session that `init` handed over. Times are those of [`boot_time`].
 pub(super) struct ReceivedSession {
@@ -35,12 +36,16 @@ pub(super) struct ReceivedSession {
 
 impl ReceivedSession {
     /// Revokes the token within the limit. For a session that no sidecar took. Returns how many tokens may be left.
-    pub(super) async fn revoke(&self, plan: &Plan, limit: Duration) -> usize {
-        match Vault::new(&plan.connection, Deadline::Try(limit)) {
+    pub(super) async fn revoke(&self, runtime: &Runtime, plan: &Plan, limit: Duration) -> usize {
+        match Vault::new(&plan.connection, Deadline::Try(limit), sender(runtime)) {
             Ok(vault) => revoke_at_end(&vault, &self.session, limit).await,
             Err(_) => 1,
         }
     }
+}
+
+fn sender(runtime: &Runtime) -> Sender {
+    Sender::of_pod("sidecar", runtime.paths.token_file())
 }
 
 type StatusByName = BTreeMap<String, FileStatus>;
@@ -74,7 +79,8 @@ fn start<'a>(
     let (Some(refresh), Some(login)) = (&plan.refresh, &plan.login) else {
         return Err(SetupFault::NothingToRefresh.into());
     };
-    let vault = Vault::new(&plan.connection, Deadline::Try(REQUEST))?.looking_up(plan.mount_lookup.as_ref());
+    let vault = Vault::new(&plan.connection, Deadline::Try(REQUEST), sender(runtime))?;
+    let vault = vault.looking_up(plan.mount_lookup.as_ref());
     let shown = RefreshedFiles::open(&runtime.paths, plan)?;
     let written_status = shown.read_status();
     let order = Order::of_pod(plan);
@@ -163,7 +169,7 @@ fn schedule_with_session(
         accessor = session.accessor,
         secrets = secrets.len(),
         interval = %refresh.interval,
-        "keeping the files fresh, with the client token of podkey-init"
+        "{KEEPING_FRESH}, with the client token of podkey-init"
     );
     let token = schedule::Obtained {
         answer: grant(&session, plan, login),
@@ -192,7 +198,7 @@ fn schedule_without_session(
     tracing::info!(
         secrets = secrets.len(),
         interval = %refresh.interval,
-        "keeping the files fresh; there is no client token from before, so the sidecar logs in"
+        "{KEEPING_FRESH}; there is no client token from before, so the sidecar logs in"
     );
     new_schedule(refresh, None, secrets, ages, now)
 }
@@ -313,6 +319,13 @@ fn known_files(
         Some((name, file))
     });
     known.collect()
+}
+
+/// What happens to the file with this shown name when its secret is gone, for a process beside the sidecar.
+pub(in crate::agent) fn when_gone(plan: &Plan, name: &str, status: &FileStatus) -> WhenGone {
+    let order = Order::of_pod(plan);
+    let origin = origin(name, &order, Some(status));
+    origin.map_or(WhenGone::Keep, |origin| origin.when_gone(&order))
 }
 
 /// What makes the file with this shown name.

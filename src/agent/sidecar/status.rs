@@ -7,6 +7,7 @@ use super::state::{FileOrigin, Sidecar, TrackedFile};
 use crate::agent::handover::boot_time;
 use crate::agent::validity::{AnsweredSecret, write_earliest};
 use crate::agent::volume::{FileState, FileStatus, StatusFile, printed};
+use crate::plan::sidecar_log::{FRESH_AGAIN, NOT_FRESH};
 use crate::schedule::{SecretFreshness, SecretIndex};
 
 impl Sidecar<'_> {
@@ -108,7 +109,7 @@ fn log_state(name: &str, status: &FileStatus, before: FileState) {
         (FileState::Fresh, FileState::Stale) | (FileState::Stale | FileState::Unwritten, _) => {
             tracing::debug!(file = name, secret, reason, state = ?status.state, "state");
         }
-        (FileState::Fresh, _) => tracing::info!(file = name, secret, "the file is fresh again"),
-        (state, _) => tracing::warn!(file = name, secret, reason, ?state, "the file is not fresh"),
+        (FileState::Fresh, _) => tracing::info!(file = name, secret, "{FRESH_AGAIN}"),
+        (state, _) => tracing::warn!(file = name, secret, reason, ?state, "{NOT_FRESH}"),
     }
 }

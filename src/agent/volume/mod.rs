@@ -42,7 +42,7 @@ use std::path::{Path, PathBuf};
 pub(super) use self::error::VolumeError;
 pub(super) use self::file::{RenderedFile, read};
 pub(super) use self::printed::PrintedValues;
-pub(super) use self::refreshed::RefreshedFiles;
+pub(super) use self::refreshed::{RefreshedFiles, read_status};
 pub(super) use self::seen::{SeenFiles, remove_all_in};
 pub(super) use self::staged::Staged;
 pub(super) use self::status::{FileState, FileStatus, StatusFile};

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{ContainerPaths, RenderedFile, VolumeError, file};
-use crate::plan::Binary;
+use crate::plan::{Binary, BoundPod};
 use crate::secret::Secret;
 
 pub(super) const OUTCOME: &str = "outcome.json";
@@ -32,6 +32,9 @@ pub(in crate::agent) struct Manifest {
     /// Names the client token in the server's audit log: the token of `init`, or the newest token of the sidecar. Empty
     /// where nothing was read.
     pub accessor: String,
+    /// The pod, which the hooks name to the server as `init` does. None where the pod has no service-account token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<BoundPod>,
     /// Each file and variable.
     pub delivered: Vec<DeliveredItem>,
     /// The secrets that end.

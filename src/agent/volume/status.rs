@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+pub(in crate::agent) use crate::plan::FileState;
+
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -44,28 +46,6 @@ pub(in crate::agent) struct FileStatus {
     /// The secret has a lease, which ends with the client token.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leased: bool,
-}
-
-/// The states of a file, the best first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::agent) enum FileState {
-    /// The file has what the server had when it was last asked.
-    Fresh,
-    /// The content is older: the last read failed, or no read was made yet, or none when it was due.
-    Stale,
-    /// The server has new data, from which this file, or another file of the secret, cannot be rendered.
-    Invalid,
-    /// There is new content, and it cannot be written.
-    Unwritten,
-    /// Reading the secret is denied.
-    Denied,
-    /// The secret, or the field, is gone.
-    Gone,
-    /// The credential in the file has ended.
-    Expired,
-    /// Nothing was delivered: the job will fail.
-    Failed,
 }
 
 impl FileStatus {
@@ -149,5 +129,43 @@ mod maybe_rfc3339 {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SystemTime>, D::Error> {
         super::rfc3339::deserialize(from).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{STATUS_EXAMPLE, STATUS_FIELDS, STATUS_OF_FILE_FIELDS};
+
+    /// What people read about the status names each field that the sidecar writes, and no other.
+    #[test]
+    fn each_field_of_the_status_is_documented() {
+        let file = FileStatus {
+            version: Some(1),
+            reason: Some(String::new()),
+            last_success: Some(SystemTime::now()),
+            next_try: Some(SystemTime::now()),
+            ttl_seconds: Some(1),
+            leased: true,
+            ..FileStatus::new("kv/data/web", FileState::Fresh)
+        };
+        let status = serde_json::to_value(StatusFile::new([("web.json".to_owned(), file)].into())).unwrap();
+        let fields = |of: &serde_json::Value| of.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        let names = |table: &[(&str, &str)]| table.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(fields(&status), names(STATUS_FIELDS));
+        assert_eq!(fields(&status["files"]["web.json"]), names(STATUS_OF_FILE_FIELDS));
+    }
+
+    #[test]
+    fn the_documented_example_is_a_status_that_the_sidecar_writes() {
+        let status: StatusFile = serde_json::from_str(STATUS_EXAMPLE).unwrap();
+        assert_eq!(
+            status.state,
+            status.files.values().map(|file| file.state).max().unwrap()
+        );
+        assert_eq!(serde_json::to_string_pretty(&status).unwrap() + "\n", STATUS_EXAMPLE);
+        for (field, _) in STATUS_FIELDS.iter().chain(STATUS_OF_FILE_FIELDS) {
+            assert!(STATUS_EXAMPLE.contains(&format!("\"{field}\":")), "{field}");
+        }
     }
 }

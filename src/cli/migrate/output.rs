@@ -21,19 +21,28 @@ pub(crate) fn scalar(text: &str) -> String {
             .any(|word| text.eq_ignore_ascii_case(word));
     match is_plain {
         true => text.to_owned(),
-        false => serde_json::Value::from(text).to_string(),
+        false => quoted(text),
     }
 }
 
-/// A text of several lines as a block scalar of YAML.
-pub(crate) fn block(text: &str) -> String {
-    format!("|\n{}", indented(text.trim_end(), 2))
-}
+/// The longest line of a comment, in characters.
+const MAX_COMMENT_CHARS: usize = 2_000;
 
-/// Each line behind `by` blanks.
-pub(crate) fn indented(text: &str, by: usize) -> String {
-    let lines: Vec<String> = text.lines().map(|line| format!("{:by$}{line}", "")).collect();
-    lines.join("\n")
+/// One line of a comment, with its line end. Characters that could end the comment, or that a terminal obeys, are escaped.
+pub(crate) fn comment(line: &str) -> String {
+    let mut comment = "# ".to_owned();
+    for c in line.chars().take(MAX_COMMENT_CHARS) {
+        match crate::text::is_printable(c) {
+            true => comment.push(c),
+            false => comment.extend(c.escape_debug()),
+        }
+    }
+    if line.chars().nth(MAX_COMMENT_CHARS).is_some() {
+        comment.push('…');
+    }
+    comment.truncate(comment.trim_end().len());
+    comment.push('\n');
+    comment
 }
 
 /// A text of several lines as a scalar of YAML that has exactly these bytes: a block where YAML would not change any, else in quotes.
@@ -81,6 +90,24 @@ pub(crate) fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_comment_is_one_line_whatever_is_in_it() {
+        let hostile = "a\nb: c\r- d\u{85}e\u{2028}f\u{2029}\u{1b}[31m\u{202e}\u{feff}";
+        let comment = comment(hostile);
+        assert!(
+            comment.starts_with("# a\\nb: c\\r- d") && comment.ends_with('\n'),
+            "{comment}"
+        );
+        assert!(
+            comment.trim_end_matches('\n').chars().all(crate::text::is_printable),
+            "{comment:?}"
+        );
+        assert_eq!(
+            super::comment(&"ä".repeat(9_000)).chars().count(),
+            2 + MAX_COMMENT_CHARS + 2
+        );
+    }
 
     #[test]
     fn what_is_written_is_read_back_byte_for_byte() {

@@ -1,6 +1,6 @@
 //! The operator's connection that a pod uses, and how `podkey-init` logs in.
 
-use crate::inject::config::{Config, ConnectionConfig, DEFAULT_CONNECTION};
+use crate::inject::config::{Config, ConnectionConfig, DEFAULT_CONNECTION, is_name_of_connection};
 use crate::inject::problem::{Problems, did_you_mean, quoted};
 use crate::inject::request::vault_k8s::asked::VaultK8sRequest;
 use crate::inject::request::{InjectionRequest, Requested};
@@ -26,6 +26,12 @@ pub(super) fn choose<'c>(
         match request.connection {
             // An operator cannot define a connection without a name.
             Some(_) if name.is_empty() => problems.push(CONNECTION, format!("is empty{known}")),
+            Some(_) if !is_name_of_connection(name) => {
+                problems.push(
+                    CONNECTION,
+                    format!("{} is no name of a connection{known}", quoted(name)),
+                );
+            }
             Some(_) => problems.push_for_operator(
                 CONNECTION,
                 format!("{} is not a connection of the operator's{known}", quoted(name)),
@@ -95,8 +101,11 @@ fn choose_for<'c>(
 }
 
 /// The name that is nearest to the `written` one, or else a list of all names: pods' authors choose from these names, so they are
-/// not secret.
+/// not secret. Empty: nobody knows the operator's connections.
 fn known_connections(written: &str, config: &Config) -> String {
+    if config.connections.is_empty() {
+        return String::new();
+    }
     let names = config.connections.keys().map(String::as_str);
     let nearest = did_you_mean(written, names.clone());
     if !nearest.is_empty() {
@@ -134,5 +143,6 @@ pub(super) fn login(
         method: connection.method,
         mount: request.auth_mount.clone().unwrap_or_else(|| connection.mount.clone()),
         role: role.clone(),
+        inline: connection.inline,
     }))
 }

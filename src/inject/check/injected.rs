@@ -33,6 +33,8 @@ pub(super) fn check(
 ) -> InjectedState {
     let (text, place, part) = match (survey.podkey_init, survey.present_plan) {
         (None, None) => return InjectedState::New,
+        // `check::hooks` has reported why, and no plan without job hooks is for a pod without `podkey-init`.
+        (None, Some(_)) if job_hooks_are_useless(survey) => return InjectedState::Injected,
         (Some(init), _) => (init.plan_text(), "spec.initContainers", INIT_CONTAINER),
         // Without `podkey-init` nothing but job hooks would carry out a plan.
         (None, Some(text)) => {
@@ -43,7 +45,11 @@ pub(super) fn check(
     let is_sidecar = survey
         .podkey_init
         .is_some_and(|init| init.container.is_native_sidecar());
-    let modes = text.and_then(|text| present_modes(&text, request, plan, connection));
+    let mut present = text.and_then(|text| Plan::parse(&text).ok());
+    if let Some(present) = present.as_mut().filter(|_| job_hooks_are_useless(survey)) {
+        present.job = None;
+    }
+    let modes = present.and_then(|present| present_modes(present, request, plan, connection));
     let Some(present_modes) = modes.filter(|_| !is_sidecar) else {
         problems.push(
             place,
@@ -62,6 +68,12 @@ pub(super) fn check(
         true => InjectedState::Injected,
         false => InjectedState::OtherReaders,
     }
+}
+
+/// Whether the pod should have job hooks that cannot do their work. `check::hooks` reports why, and the plan has no job. The plan of
+/// podkey's first visit has one, if another webhook has added a container since then that the hooks cannot clear.
+fn job_hooks_are_useless(survey: &Survey<'_>) -> bool {
+    survey.job_hooks.are_on() && survey.hook_user().is_none()
 }
 
 fn check_volumes(survey: &Survey<'_>, plan: &PodPlan<'_>, connection: &ConnectionConfig, problems: &mut Problems) {
@@ -130,15 +142,14 @@ fn remove(containers: &[&str]) -> String {
     format!("remove {} from the template", containers.join(" and "))
 }
 
-/// The modes in the plan that the pod carries. None: the pod carries another plan. A mode that the author left to podkey
+/// The modes in `present`, the plan that the pod carries. None: the pod carries another plan. A mode that the author left to podkey
 /// may be the mode of podkey's first visit: since then another webhook may have added a container with another user.
 fn present_modes(
-    text: &str,
+    mut present: Plan,
     request: &InjectionRequest,
     plan: &PodPlan<'_>,
     connection: &ConnectionConfig,
 ) -> Option<Vec<Mode>> {
-    let mut present = Plan::parse(text).ok()?;
     let modes = modes_of(&present).collect();
     let job_files = present.job.iter_mut().flat_map(|job| &mut job.files);
     let theirs = present.files.iter_mut().map(|file| &mut file.mode);

@@ -2,7 +2,7 @@
 
 use super::section::section;
 use crate::inject::words::DocumentedKey;
-use crate::plan::{Pattern, pattern, spelling};
+use crate::plan::{Pattern, given_list, spelling};
 use crate::text::quoted;
 
 section! {
@@ -10,23 +10,31 @@ section! {
     #[derive(Debug, Clone)]
     pub(crate) struct AllowRule, ALLOW: AllowKeys at "connections.NAME.allow[]." {
         /// The namespaces of pods.
-        #[serde(default, deserialize_with = "pattern::list")]
-        pub(crate) namespaces: Option<Vec<Pattern>> = "namespaces": AllPods, default "all", example "[web, 'team-*']";
+        #[serde(default, deserialize_with = "given_list")]
+        pub(crate) namespaces: Option<Vec<Pattern>> = "namespaces": AllPods, default "all", example "[web, 'team-*']",
+            value "a list of patterns";
         /// The service accounts of pods.
-        #[serde(default, deserialize_with = "pattern::list")]
-        pub(crate) service_accounts: Option<Vec<Pattern>> = "serviceAccounts": AllPods, default "all", example "[web]";
+        #[serde(default, deserialize_with = "given_list")]
+        pub(crate) service_accounts: Option<Vec<Pattern>> = "serviceAccounts": AllPods, default "all", example "[web]",
+            value "a list of patterns";
         /// The Vault roles.
-        #[serde(default, deserialize_with = "pattern::list")]
-        pub(crate) roles: Option<Vec<Pattern>> = "roles": AllPods, default "all", example "[web]";
+        #[serde(default, deserialize_with = "given_list")]
+        pub(crate) roles: Option<Vec<Pattern>> = "roles": AllPods, default "all", example "[web]",
+            value "a list of patterns";
         /// The mounts of auth methods.
-        #[serde(default, deserialize_with = "pattern::list")]
-        pub(crate) auth_mounts: Option<Vec<Pattern>> = "authMounts": AllPods, default "all", example "[kubernetes]";
+        #[serde(default, deserialize_with = "given_list")]
+        pub(crate) auth_mounts: Option<Vec<Pattern>> = "authMounts": AllPods, default "all", example "[kubernetes]",
+            value "a list of patterns";
         /// The API paths of secrets, those that `data` writes included.
-        #[serde(default, deserialize_with = "pattern::list")]
-        pub(crate) secrets: Option<Vec<Pattern>> = "secrets": AllPods, default "all", example "['kv/data/web/**']";
+        #[serde(default, deserialize_with = "given_list")]
+        pub(crate) secrets: Option<Vec<Pattern>> = "secrets": AllPods, default "all", example "['kv/data/web/**']",
+            value "a list of patterns",
+            details "`*` matches within a segment of the path, `**` across segments.";
         /// The API paths that `data` may write. A rule for reading must not be a rule for writing.
-        #[serde(default, deserialize_with = "pattern::list")]
-        pub(crate) writes: Option<Vec<Pattern>> = "writes": AllPods, default "none", example "['pki/issue/web']";
+        #[serde(default, deserialize_with = "given_list")]
+        pub(crate) writes: Option<Vec<Pattern>> = "writes": AllPods, default "none", example "['pki/issue/web']",
+            value "a list of patterns",
+            details "A path that is written must match `secrets`, too.";
     }
 }
 

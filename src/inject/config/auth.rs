@@ -13,17 +13,27 @@ section! {
         method: AuthMethod = "method": AllPods, default "`kubernetes`", example "jwt";
         /// Where the auth method is mounted, for pods that name no mount.
         #[serde(default)]
-        mount: Option<String> = "mount": AllPods, default "the name of the method", example "my-cluster/runners";
+        mount: Option<String> = "mount": AllPods, default "the name of the method", example "my-cluster/runners",
+            value "the path of the mount";
         /// The audience of podkey's service-account token; empty for the audience of the API server.
         #[serde(default = "default_audience")]
-        audience: String = "audience": AllPods, default "`vault`", example "vault";
+        audience: String = "audience": AllPods, default "`vault`", example "vault",
+            value "a text",
+            details "The Vault role should name the same audience. A role without an audience accepts every token of the pod's service account, also the token that Kubernetes gives each container.";
         /// The Vault role of pods that name no role.
         #[serde(default)]
-        role: String = "role": AllPods, default "none: each pod has to name a role", example "web";
+        role: String = "role": AllPods, default "none: each pod has to name a role", example "web",
+            value "the name of a role";
         /// How many seconds podkey's service-account token lives in pods with refresh.
         #[serde(default)]
         refresh_token_seconds: Option<u64> = "refreshTokenSeconds": Refresh,
-            default "`86400` with the method `kubernetes`, else `600`", example "7200";
+            default "`86400` with the method `kubernetes`, else `600`", example "7200",
+            value "a number of seconds, `600` or more",
+            details "OpenBao from 2.6.4 and 2.7.1 on asks the API server, at each renewal of a client token, whether the service-account token of its login is still good. The sidecar logs in again before it expires.";
+        /// Whether each read carries its own login, which OpenBao 2.4 and newer take: no client token is made.
+        #[serde(default)]
+        inline: bool = "inline": AllPods, default "`false`", example "true",
+            details "A pod of one secret then sends one request instead of three. Pods that need a client token log in as without `inline`: with `refresh`, with `data`, with leases, or with more than 64 paths; so do all pods where the server does not know inline authentication. The service-account token then travels in a request header: do not use `inline` behind a proxy that logs headers, or that adds a token of its own to requests without one.";
     }
 }
 
@@ -35,6 +45,7 @@ impl Default for AuthSection {
             audience: default_audience(),
             role: String::new(),
             refresh_token_seconds: None,
+            inline: false,
         }
     }
 }
@@ -67,6 +78,7 @@ pub(super) struct AuthConfig {
     pub(super) role: Option<Role>,
     /// How long podkey's token lives in pods with refresh.
     pub(super) refresh_token_seconds: i64,
+    pub(super) inline: bool,
 }
 
 impl AuthSection {
@@ -90,6 +102,7 @@ impl AuthSection {
                 .map(|role| place.parse_spelled(&AUTH.role, spelling::of_role, role))
                 .transpose()?,
             refresh_token_seconds: self.refresh_token_seconds(place)?,
+            inline: self.inline,
         })
     }
 

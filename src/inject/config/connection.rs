@@ -34,6 +34,8 @@ pub struct ConnectionConfig {
     pub(crate) audience: Option<String>,
     /// The role of pods that name no role.
     pub(crate) role: Option<Role>,
+    /// Whether the reads of pods and jobs carry their login, see [`Login::inline`](plan::Login).
+    pub(crate) inline: bool,
     /// What the job hooks of runner pods do.
     pub(crate) job: JobConfig,
     /// None: Vault's policies alone decide.
@@ -64,7 +66,8 @@ impl ConnectionFile {
             mount: auth.mount,
             audience: auth.audience,
             role: auth.role,
-            job: self.job.check(place)?,
+            inline: auth.inline,
+            job: self.job.check(place, auth.inline)?,
             allow: self.allow,
         })
     }

@@ -7,6 +7,7 @@ use super::agent::AgentConfig;
 use super::connection::ConnectionConfig;
 use super::connection_file::ConnectionFile;
 use super::error::{ConfigError, wrong};
+use super::place::ConnectionPlace;
 use super::section::{given, section};
 use super::vault_k8s::VaultK8sConfig;
 use super::{agent, allow, auth, connection_file, job, vault_k8s};
@@ -36,23 +37,30 @@ pub struct Config {
 section! {
     struct ConfigFile, CONFIG: ConfigKeys at "" {
         /// podkey's own containers.
-        agent: AgentConfig = "agent": AllPods, default "required", example "{image: 'registry.example.com/podkey:0.1.0'}";
+        agent: AgentConfig = "agent": AllPods, default "required", example "{image: 'registry.example.com/podkey:0.2.0'}",
+            value "a set of keys";
         /// The servers that pods can use, by name.
         connections: BTreeMap<String, ConnectionFile> = "connections": AllPods,
-            default "required", example "{default: {address: 'https://vault.vault.svc:8200'}}";
+            default "required", example "{default: {address: 'https://vault.vault.svc:8200'}}",
+            value "a set: the name of each connection, with its keys",
+            details "Pods that name no connection use `default`.";
         /// Whether pods with `hostPID` or `shareProcessNamespace` are injected.
         #[serde(default)]
-        allow_shared_process_namespace: bool = "allowSharedProcessNamespace": AllPods, default "`false`", example "true";
+        allow_shared_process_namespace: bool = "allowSharedProcessNamespace": AllPods, default "`false`", example "true",
+            details "In such a pod, the other containers see podkey's processes.";
         /// The oldest version of Kubernetes in the cluster, of the API server and of the kubelets: some annotations need a newer one.
         #[serde(default)]
-        kubernetes_version: Option<String> = "kubernetesVersion": AllPods, default "asked of the API server", example "'1.33'";
+        kubernetes_version: Option<String> = "kubernetesVersion": AllPods, default "asked of the API server", example "'1.33'",
+            value "a version in quotes",
+            details "podkey asks the API server only with `tls.mode: self`. Where no version is known, `auto` does not choose `kubelet`, podkey warns of `env-delivery: kubelet`, and `on-change: restart` is refused. `podkey inject` and `podkey lint` know only the config.";
         /// Whether the kubelets can restart all containers of a pod in place (feature gate RestartAllContainersOnContainerExits),
         /// which the action `restart` of `podkey.dev/on-change` needs.
         #[serde(default)]
         restart_all_containers: Option<bool> = "restartAllContainers": Refresh, default "asked of the API server", example "true";
         /// What pods with the annotations of vault-k8s get.
         #[serde(default, deserialize_with = "vault_k8s")]
-        vault_k8s: Option<VaultK8sConfig> = "vaultK8s": AllPods, default "these pods are left alone", example "{connection: default}";
+        vault_k8s: Option<VaultK8sConfig> = "vaultK8s": AllPods, default "these pods are left alone", example "{connection: default}",
+            value "a set of keys";
     }
 }
 
@@ -151,6 +159,19 @@ impl Config {
         self.kubernetes_version.is_some() && self.restart_all_containers.is_some()
     }
 
+    /// What the operator should mend, although podkey serves with the config.
+    pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
+        let connections = self.connections.iter();
+        connections.filter(|(_, connection)| connection.job.has_names_alone()).map(|(name, _)| {
+            let key = ConnectionPlace { name }.key(&job::JOB.policy);
+            format!(
+                "{key} names repositories and no ids: whoever registers a name that became free, because its owner renamed or deleted the \
+                 repository or the account, gets the secrets. Add repositoryIds or ownerIds, which \"gh api repos/OWNER/NAME --jq \
+                 '.id, .owner.id'\" prints"
+            )
+        })
+    }
+
     /// Whether podkey reads the annotations of vault-k8s.
     pub(crate) fn reads_vault_k8s(&self) -> bool {
         self.vault_k8s.is_some()
@@ -160,10 +181,15 @@ impl Config {
 /// The longest name of a connection, in bytes.
 const MAX_NAME_BYTES: usize = 63;
 
+/// Whether an operator can give a connection this name.
+pub(crate) fn is_name_of_connection(name: &str) -> bool {
+    let is_name_character = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(is_name_character)
+}
+
 /// Refuses a name of a connection that pods could not name.
 fn check_name(name: &str) -> Result<(), ConfigError> {
-    let is_name_character = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-    if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(is_name_character) {
+    if !is_name_of_connection(name) {
         return wrong(
             format!("{}.{name:?}", CONFIG.connections.key),
             format!("is not a name of up to {MAX_NAME_BYTES} letters, digits, -, _ and ."),

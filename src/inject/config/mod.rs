@@ -4,6 +4,7 @@
 
 mod agent;
 mod allow;
+mod assumed;
 mod auth;
 mod connection;
 mod connection_file;
@@ -19,8 +20,9 @@ mod vault_k8s;
 
 pub(crate) use agent::{AgentConfig, AgentResources};
 pub(crate) use allow::{AllowRule, Condition};
+pub(crate) use assumed::NOT_CHECKED;
 pub use connection::ConnectionConfig;
 pub(crate) use connection::DEFAULT_CONNECTION;
 pub use error::ConfigError;
 pub use file::Config;
-pub(crate) use file::{CONFIG, keys};
+pub(crate) use file::{CONFIG, is_name_of_connection, keys};

@@ -11,7 +11,7 @@ macro_rules! section {
             $(
                 $(#[doc = $meaning:literal])+
                 $(#[serde($($serde:tt)+)])?
-                $field_visibility:vis $field:ident: $Type:ty = $key:literal: $scope:ident, default $default:literal, example $example:literal;
+                $field_visibility:vis $field:ident: $Type:ty = $key:literal: $scope:ident, default $default:literal, example $example:literal $(, value $value:literal)? $(, details $details:literal)?;
             )+
         }
     ) => {
@@ -39,6 +39,8 @@ macro_rules! section {
                 default: $default,
                 scope: $crate::inject::words::Scope::$scope,
                 example: $example,
+                value: concat!($($value)?),
+                details: concat!($($details)?),
             },)+
         };
 

@@ -8,7 +8,7 @@ use crate::plan::{AuthMethod, Budget, MAX_PLAN_BYTES};
 
 const DOCUMENTED: &str = r#"
 agent:
-  image: registry.example.com/podkey:1.0.0
+  image: registry.example.com/podkey:1
   imagePullPolicy: IfNotPresent
   runAsUser: 65532
   resources: { requests: {cpu: 10m, memory: 16Mi}, limits: {cpu: 500m, memory: 64Mi} }
@@ -105,6 +105,56 @@ fn a_connection_can_have_a_login_and_a_policy_for_jobs() {
         job("job: {policy: {repositories: []}}").policy.unwrap().repositories,
         Some(Vec::new())
     );
+    // An id without quotes is a YAML number, but podkey reads the text: no digit is lost.
+    let policy =
+        job("job: {policy: {repositoryIds: [456789, '9007199254740993'], ownerIds: [18446744073709551615]}}").policy;
+    assert_eq!(
+        serde_json::to_value(policy.unwrap()).unwrap(),
+        serde_json::json!({"repositoryIds": ["456789", "9007199254740993"], "ownerIds": ["18446744073709551615"]})
+    );
+}
+
+#[test]
+fn a_policy_that_names_repositories_and_no_ids_earns_a_warning() {
+    let warnings = |policy: &str| {
+        let text = format!(
+            "agent: {{image: i}}\nconnections: {{d: {{address: 'https://v'}}, e: {{address: 'https://v', job: {{{policy}}}}}}}"
+        );
+        parse(&text).unwrap().warnings().collect::<Vec<_>>()
+    };
+    let [warning] = &warnings("policy: {repositories: [octo-org/*], events: [push]}")[..] else {
+        panic!("one warning")
+    };
+    for text in [
+        "connections.e.job.policy names repositories",
+        "registers a name",
+        "repositoryIds or ownerIds",
+        "gh api repos/",
+    ] {
+        assert!(warning.contains(text), "{text}: {warning}");
+    }
+    for quiet in [
+        "",
+        "policy: {events: [push]}",
+        "policy: {repositories: [octo-org/*], ownerIds: ['1']}",
+        "policy: {repositories: [octo-org/x], repositoryIds: ['1']}",
+        "policy: {repositoryIds: ['1']}",
+    ] {
+        assert!(warnings(quiet).is_empty(), "{quiet}");
+    }
+}
+
+#[test]
+fn inline_authentication_is_for_pods_and_jobs_alike() {
+    for (auth, inline) in [("", false), ("inline: true", true), ("method: jwt, inline: true", true)] {
+        let text = format!(
+            "agent: {{image: i}}\nconnections: {{d: {{address: 'https://v', auth: {{{auth}}}, job: {{role: ci}}}}}}"
+        );
+        let config = parse(&text).unwrap();
+        let connection = &config.connections["d"];
+        assert_eq!(connection.inline, inline, "{auth}");
+        assert_eq!(connection.job.login.as_ref().unwrap().inline, inline, "{auth}");
+    }
 }
 
 #[test]
@@ -142,6 +192,18 @@ fn an_error_names_the_place() {
         (
             "kubernetesVersion: '1.34'\nrestartAllContainers: true\nagent: {image: i}\nconnections: {d: {address: 'https://v'}}".into(),
             "restartAllContainers: is true, which needs Kubernetes 1.35 or later, and kubernetesVersion is 1.34: write false",
+        ),
+        (
+            "agent: {image: i, freshnessProbe: 1s}\nconnections: {d: {address: 'https://v'}}".into(),
+            "is shorter than 5s",
+        ),
+        (
+            "agent: {image: i, freshnessProbe: 29s}\nconnections: {d: {address: 'https://v'}}".into(),
+            "agent.freshnessProbe: is shorter than 30s",
+        ),
+        (
+            "agent: {image: i, freshnessProbe: 10m}\nconnections: {d: {address: 'https://v'}}".into(),
+            "agent.freshnessProbe: is longer than 5m",
         ),
         (
             "agent: {image: i, runAsUser: 0}\nconnections: {d: {address: 'https://v'}}".into(),
@@ -329,6 +391,26 @@ fn a_value_of_the_wrong_type_is_refused_in_plain_words() {
             "repositories has a value of the wrong type: write a list",
         ),
         (
+            connection("job: {policy: {repositoryIds: 456789}}"),
+            "repositoryIds has a value of the wrong type: write a list",
+        ),
+        (
+            connection("job: {policy: {repositoryIds: [octo-org/octo-repo]}}"),
+            "is not an id, which has digits alone",
+        ),
+        (
+            connection("job: {policy: {ownerIds: [007]}}"),
+            "is not an id, which has digits alone",
+        ),
+        (
+            connection("job: {policy: {ownerIds: [1_000]}}"),
+            "is not an id, which has digits alone",
+        ),
+        (
+            connection("job: {policy: {ownerIds: [1e3]}}"),
+            "is not an id, which has digits alone",
+        ),
+        (
             connection("job: {policy: {protectedRefs: 1}}"),
             "protectedRefs has a value of the wrong type",
         ),
@@ -455,6 +537,34 @@ fn resources_with_which_no_pod_would_start_are_refused() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn a_probe_in_a_sidecar_without_memory_for_it_is_refused() {
+    let config = |probe: &str, memory: &str| {
+        let text = format!("{{image: i, {probe}resources: {{limits: {memory}}}}}");
+        parse(&format!("agent: {text}\nconnections: {{d: {{address: 'https://v'}}}}"))
+    };
+    let error = config("freshnessProbe: 1m, ", "{memory: 16Mi}")
+        .expect_err("too little")
+        .to_string();
+    assert!(
+        error.contains(
+            "agent.resources.limits.memory: 16Mi is too little for agent.freshnessProbe, which starts a second process in \
+             podkey-sidecar: write 32Mi or more, or leave agent.freshnessProbe out"
+        ),
+        "{error}"
+    );
+    for (probe, memory) in [
+        ("", "{memory: 16Mi}"),
+        ("freshnessProbe: 1m, ", "{memory: 32Mi}"),
+        ("freshnessProbe: 30s, ", "{cpu: 1}"),
+        ("freshnessProbe: 5m, ", "{}"),
+    ] {
+        assert!(config(probe, memory).is_ok(), "{probe}{memory}");
+    }
+    assert!(config("freshnessProbe: 1m, ", "{memory: 31.9Mi}").is_err());
+    assert!(config("freshnessProbe: 1m, ", "{memory: 33554431}").is_err());
 }
 
 #[test]

@@ -12,7 +12,8 @@ section! {
     pub(crate) struct VaultK8sConfig, VAULT_K8S: VaultK8sKeys at "vaultK8s." {
         /// The connection of pods that name no server.
         #[serde(default = "default_connection")]
-        pub(crate) connection: String = "connection": AllPods, default "`default`", example "default";
+        pub(crate) connection: String = "connection": AllPods, default "`default`", example "default",
+            value "the name of a connection";
         /// Whether pods may have the client token as a file (`agent-inject-token`). An app with the token reads all that the role may.
         #[serde(default)]
         pub(crate) allow_tokens: bool = "allowTokens": AllPods, default "`false`", example "false";

@@ -14,7 +14,9 @@ use crate::inject::request::Freshness;
 use crate::inject::survey::Survey;
 use crate::inject::survey::qos::OwnResources;
 use crate::inject::words::names::{BIN_VOLUME, ENV_VOLUME, HANDOVER_VOLUME, INIT_CONTAINER, SIDECAR, TOKEN_VOLUME};
-use crate::plan::{BIN_DIR, Binary, ExitCode, HANDOVER_DIR, KUBELET_ENV_DIR, PLAN_ENV, TOKEN_DIR, VOLUME_DIR};
+use crate::plan::{
+    BIN_DIR, Binary, ExitCode, HANDOVER_DIR, Interval, KUBELET_ENV_DIR, PLAN_ENV, TOKEN_DIR, VOLUME_DIR,
+};
 
 /// A container of podkey's. It passes the Pod Security Standard *restricted*
 /// (<https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>).
@@ -27,6 +29,8 @@ pub(super) struct OwnContainer<'s> {
     image: &'s str,
     #[serde(skip_serializing_if = "Option::is_none")]
     image_pull_policy: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    liveness_probe: Option<FreshnessProbe>,
     name: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     resources: Option<ResourceRequirements<'s>>,
@@ -39,6 +43,38 @@ pub(super) struct OwnContainer<'s> {
     termination_message_policy: &'static str,
     volume_mounts: Vec<OwnMount>,
 }
+
+/// The sidecar's probe, if the operator wants one. A liveness probe, because a pod whose readiness depends on Vault would leave its
+/// Services when Vault is down; with a threshold that is never reached, so that it restarts nothing.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FreshnessProbe {
+    exec: ProbeCommand,
+    failure_threshold: i32,
+    period_seconds: u64,
+    timeout_seconds: u8,
+}
+
+#[derive(Debug, Serialize)]
+struct ProbeCommand {
+    command: [&'static str; 2],
+}
+
+impl FreshnessProbe {
+    fn each(period: Interval) -> Self {
+        Self {
+            exec: ProbeCommand {
+                command: [AGENT_PROGRAM, "fresh"],
+            },
+            failure_threshold: i32::MAX,
+            period_seconds: period.duration().as_secs(),
+            timeout_seconds: 10,
+        }
+    }
+}
+
+/// The agent in its image.
+const AGENT_PROGRAM: &str = "/podkey-agent";
 
 /// What the kubelet does when the container ends with one of these codes (`ContainerRestartRule`,
 /// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-all-containers>).
@@ -121,13 +157,14 @@ pub(super) fn containers<'s>(
 ) -> Vec<OwnContainer<'s>> {
     let container = |name, argument, restart_policy| OwnContainer {
         args: [argument],
-        command: ["/podkey-agent"],
+        command: [AGENT_PROGRAM],
         env: [AddedVariable {
             name: PLAN_ENV,
             value: Cow::Borrowed(&injection.plan),
         }],
         image: &agent.image,
         image_pull_policy: agent.image_pull_policy.map(|policy| policy.as_str()),
+        liveness_probe: None,
         name,
         resources: resources(&agent.resources, survey.own_resources),
         restart_policy,
@@ -154,6 +191,7 @@ pub(super) fn containers<'s>(
     };
     let init = container(INIT_CONTAINER, "init", None);
     let sidecar = || OwnContainer {
+        liveness_probe: agent.freshness_probe.map(FreshnessProbe::each),
         restart_policy_rules: injection.restarts.then(|| [RestartRule::of_sidecar()]),
         ..container(SIDECAR, "sidecar", Some("Always"))
     };
@@ -216,7 +254,7 @@ mod tests {
     #[test]
     fn the_parts_that_podkey_adds_are_fields_of_kubernetes_own_types() {
         let config = "
-agent: {image: podkey, imagePullPolicy: Always}
+agent: {image: podkey, imagePullPolicy: Always, freshnessProbe: 1m}
 connections: {default: {address: 'https://vault.example.com', auth: {role: web}, job: {role: job}}}
 ";
         let config = Config::parse(config, |_| Err(String::new())).unwrap();

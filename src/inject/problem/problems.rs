@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::inject::problem::no_rule::NoRule;
 
-/// Who can mend a problem. The status code of the answer depends on it, and ARC reacts to each code in another way: README,
-/// "Ask for secrets".
+/// Who can mend a problem. The status code of the answer depends on it, and ARC reacts to each code in another way:
+/// `docs/guides/with-arc.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mender {
     /// Whoever writes the pod's template: an annotation or the pod's spec must change. A retry does not help.
@@ -13,6 +13,42 @@ pub enum Mender {
     /// The operator: a change of the config or the cluster lets this very pod in, and then a retry is enough. (A guard that the
     /// operator set on purpose, such as a job policy, is a problem of the author.)
     Operator,
+}
+
+/// Why a pod is refused, as metrics count it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum RefusalReason {
+    /// No allow rule of the operator's lets the pod read its secrets.
+    NoRule,
+    /// A change of the operator's config or of the cluster lets the pod in.
+    Config,
+    /// The pod's annotations are wrong.
+    Annotations,
+    /// The pod's spec does not go with its annotations.
+    Pod,
+    /// The pod has a shape that podkey cannot read.
+    Unreadable,
+}
+
+impl RefusalReason {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::NoRule,
+        Self::Config,
+        Self::Annotations,
+        Self::Pod,
+        Self::Unreadable,
+    ];
+
+    /// The word in metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::NoRule => "no_rule",
+            Self::Config => "config",
+            Self::Annotations => "annotations",
+            Self::Pod => "pod",
+            Self::Unreadable => "unreadable",
+        }
+    }
 }
 
 /// One thing to mend.
@@ -39,6 +75,7 @@ pub struct Problems {
 
 /// The most problems that are kept.
 const MAX_KEPT: usize = 256;
+
 impl Problems {
     /// Adds a problem that the author has to mend.
     pub(crate) fn push(&mut self, key: impl Into<String>, message: impl Into<String>) {
@@ -117,6 +154,29 @@ impl Problems {
             false => Mender::Author,
         }
     }
+
+    /// Why the pod is refused, as metrics count it. An author's problem comes first: the pod needs another template then, whatever
+    /// the operator does.
+    pub(crate) fn reason(&self) -> RefusalReason {
+        match self.mender() {
+            Mender::Operator if self.no_rule.is_some() => RefusalReason::NoRule,
+            Mender::Operator => RefusalReason::Config,
+            Mender::Author => {
+                let first = self.iter().find(|problem| problem.mender == Mender::Author);
+                match first.is_some_and(|problem| problem.key.starts_with("spec.")) {
+                    true => RefusalReason::Pod,
+                    false => RefusalReason::Annotations,
+                }
+            }
+        }
+    }
+
+    fn write_rest(&self, f: &mut fmt::Formatter<'_>, rest: usize) -> fmt::Result {
+        match self.left_out {
+            0 => write!(f, "; and {rest} more"),
+            _ => write!(f, "; and at least {rest} more"),
+        }
+    }
 }
 
 /// The longest message, in bytes. The message goes into an event of the pod's owner, whose note the API server cuts at 1 KiB, and
@@ -142,15 +202,6 @@ impl fmt::Display for Problems {
         match self.left_out {
             0 => Ok(()),
             rest => self.write_rest(f, rest),
-        }
-    }
-}
-
-impl Problems {
-    fn write_rest(&self, f: &mut fmt::Formatter<'_>, rest: usize) -> fmt::Result {
-        match self.left_out {
-            0 => write!(f, "; and {rest} more"),
-            _ => write!(f, "; and at least {rest} more"),
         }
     }
 }
@@ -185,6 +236,19 @@ mod tests {
             });
         }
         assert_eq!((written, problems.len()), (MAX_KEPT, 100_000));
+    }
+
+    #[test]
+    fn the_reason_is_the_operators_only_if_no_problem_needs_another_template() {
+        let mut problems = Problems::default();
+        problems.push_for_operator("podkey.dev/connection", "b");
+        assert_eq!(problems.reason(), RefusalReason::Config);
+        problems.push("spec.volumes", "b");
+        assert_eq!(problems.reason(), RefusalReason::Pod);
+        let mut problems = Problems::default();
+        problems.push(FILES, "b");
+        problems.push("spec.volumes", "b");
+        assert_eq!(problems.reason(), RefusalReason::Annotations);
     }
 
     #[test]

@@ -39,7 +39,10 @@ pub(crate) fn parse(annotations: &Annotations<'_>, problems: &mut Problems) -> I
     }
     for (name, value) in &annotations.ours {
         let Some(annotation) = ANNOTATIONS.iter().find(|annotation| annotation.name == name) else {
-            let hint = did_you_mean(name, ANNOTATIONS.iter().map(|annotation| annotation.name));
+            // Nobody means a key that only podkey writes.
+            let authors = |key| !matches!(key, AnnotationKey::Injected | AnnotationKey::Plan);
+            let known = ANNOTATIONS.iter().filter(|annotation| authors(annotation.key));
+            let hint = did_you_mean(name, known.map(|annotation| annotation.name));
             problems.push(
                 format!("{PREFIX}{}", unquoted(name)),
                 format!("is not an annotation of podkey{hint}"),

@@ -13,6 +13,10 @@ pub struct DocumentedKey {
     pub scope: Scope,
     /// A value that parses, as YAML or text.
     pub example: &'static str,
+    /// What the value is, such as a duration with its bounds. Empty, where the vocabulary's words are all of them.
+    pub value: &'static str,
+    /// What else a person should know: limits, and what must be there beside the key. Can be empty.
+    pub details: &'static str,
 }
 
 impl DocumentedKey {

@@ -14,7 +14,7 @@ impl Family {
     pub(crate) const ALL: [Self; 2] = [Self::Hashicorp, Self::Openbao];
 
     /// What the keys begin with.
-    pub(crate) fn prefix(self) -> &'static str {
+    pub(crate) const fn prefix(self) -> &'static str {
         match self {
             Self::Hashicorp => "vault.hashicorp.com/",
             Self::Openbao => "openbao.org/",

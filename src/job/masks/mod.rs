@@ -1,61 +1,6 @@
 //! The masks of a job: the texts that the runner hides in the job's log.
 //!
-//! The runner hides each text of an `::add-mask::` command, and some encodings of the text, wherever they stand in a line of the
-//! log. The rules below decide which texts become masks: a secret that a program prints in another form must stay hidden, and a
-//! secret with `{` or `true` in it must not turn every log into stars.
-//!
-//! # The rules, by the value of `podkey.dev/mask`
-//!
-//! `smart` (the default) hides, of each secret of the job:
-//!
-//! - a value of one line: the whole value;
-//! - in a file that podkey wrote as JSON, YAML, dotenv or properties: each string and number, unescaped and as written in
-//!   the file. The names of fields are no secrets. podkey knows the format of such a file, and reads exactly the values that
-//!   podkey wrote;
-//! - a value of several lines: each line. If the value looks like JSON, YAML, dotenv (`NAME=value`) or properties: each
-//!   string and number in it, without name, quotes and punctuation;
-//! - base64 of a text, such as the `client-key-data` of a kubeconfig, and JSON in a string: also the text inside, by these
-//!   rules;
-//! - a password inside one line, alone: of a URL's user information (as written, and without `%` escapes), of
-//!   `user:password`, of docker's `auth`, of npmrc, netrc and pgpass, of the value behind a name like `Password`, `Pwd`,
-//!   `AccountKey`, `sig` or `token` (connection strings, libpq, JDBC, URLs), of `Authorization`, `--password` and `--user`, of an
-//!   XML element. The user's name and the host are not hidden. If a line may have a password inside, but its place is not
-//!   certain, a warning says so;
-//! - base64, base64url and hex of the whole value, of each string in it and of each password, if they have 8 bytes or more: also
-//!   inside a longer base64 text (except two bytes at its end), and wrapped at 64 and at 76 characters as `openssl` and `base64`
-//!   wrap it;
-//! - other spellings of each line that has characters of these kinds: an apostrophe as `'\''` and `'"'"'` (`set -x`, `export -p`),
-//!   `"`, `$`, a backtick and a backslash in double quotes (bash's `declare -p`), bash's text between `$'` and `'`, bytes in octal
-//!   included, and the output of `printf %q`; in JSON `\u0026`, `\u003c`, `\u003e`, `\u2028` and `\u2029` (Go: kubectl, terraform, docker), all
-//!   but ASCII as `\u00e4` (Python), and JSON as a string in JSON.
-//!
-//! A binary value is hidden in base64 and hex only. Text in an encoding other than UTF-8 is also hidden by its lines, as far as its
-//! bytes are ASCII.
-//!
-//! The runner itself adds to each mask: its base64, also without its first one or two bytes; the text with `\"` for
-//! `"`; with `''` for `'`; as a JSON string's inside (`"`, `\`, control characters, U+0085, U+2028 and U+2029 escaped, nothing else);
-//! with `%` escapes in capitals for all but letters, digits and `-._~`; with XML's five entities; without the double quotes around
-//! it, if it is longer than 8 characters; and the parts before and after PowerShell's `&`, from 6 characters on.
-//! (`ValueEncoders.cs` of actions/runner 2.336.) The runner compares line by line, and upper and lower case differ.
-//!
-//! Neither podkey nor the runner hides: a value in another case, reversed, cut, compressed or encrypted; `+` for a blank and `%` escapes in small letters;
-//! XML's numeric entities; one-line base64 across two values; the escapes of other languages; artifacts, caches, and
-//! other jobs.
-//!
-//! `smart` does not hide, and reports in one line for each secret:
-//!
-//! - texts of fewer than 4 characters, or fewer than 8 without a letter or digit;
-//! - numbers of fewer than 6 digits inside JSON, YAML, dotenv or properties;
-//! - words that are common in logs (`true`, `default`, `localhost` …: [`COMMON`]);
-//! - in a Kubernetes object: the values of `apiVersion`, `kind`, `name` and `namespace`, and in a kubeconfig also those of
-//!   `cluster`, `user`, `context` and `current-context`;
-//! - everything beyond the limits: `MAX_PARTS`, `MAX_DEPTH`, `MAX_ENCODED_BYTES`, `MAX_WRAPPED_LINES`,
-//!   `MAX_SPELLED_BYTES`.
-//!
-//! Names of fields, lines of brackets and dashes, and the first and last line of a PEM block are no secrets, and are not reported.
-//!
-//! `lines` hides what vault-action hides: each line of each value, even a short one, and nothing else. For a file: each line of the
-//! file and of each field. `off` hides nothing.
+#![doc = include_str!("rules.md")]
 
 mod credentials;
 mod encodings;
@@ -94,6 +39,25 @@ pub(crate) const MAX_DEPTH: usize = 8;
 pub(crate) const MAX_SPELLED_BYTES: usize = 4 * 1024 * 1024;
 /// The most bytes that are examined in one secret, as a multiple of its size. A text counts again for each text around it.
 const MAX_EXAMINED: usize = 16;
+/// The rules, in Markdown.
+pub const RULES: &str = include_str!("rules.md");
+/// The limits, for people: what each is of, and its value.
+pub const LIMITS: [(&str, usize); 5] = [
+    ("lines and values that are examined in one secret", MAX_PARTS),
+    (
+        "how deep values inside values are examined: the lines of a deeper value are hidden, but not the values inside",
+        MAX_DEPTH,
+    ),
+    (
+        "bytes of a text that is hidden in base64, hex and other spellings, and of a line that is searched for passwords",
+        MAX_ENCODED_BYTES,
+    ),
+    ("lines of wrapped base64 in one job", MAX_WRAPPED_LINES),
+    (
+        "bytes of shells' and JSON writers' spellings in one job",
+        MAX_SPELLED_BYTES,
+    ),
+];
 /// The shortest text that is examined as base64.
 const MIN_BASE64_CHARS: usize = 8;
 

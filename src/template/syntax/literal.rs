@@ -68,7 +68,10 @@ fn one(text: &str, quote: char) -> Result<(Piece, &str), Fault> {
         'u' => return hex(rest, 4),
         'U' => return hex(rest, 8),
         '0'..='7' => return octal(text),
-        c => return Err(Fault::syntax(format!(r"\{c} is not an escape of Go"))),
+        c => {
+            let shown = c.escape_debug();
+            return Err(Fault::syntax(format!(r"\{shown} is not an escape of Go")));
+        }
     };
     Ok((Piece::Char(simple), rest))
 }

@@ -13,3 +13,4 @@ mod refused;
 pub use self::call::{SecretCall, SecretFunction};
 pub use self::function::function_names;
 pub use self::parse::Template;
+pub use self::refused::refused_functions;

@@ -4,6 +4,7 @@ use crate::template::error::{Fault, TemplateError};
 use crate::template::syntax::ast::{Branch, Range, TemplateNode};
 use crate::template::syntax::call::SecretCall;
 use crate::template::syntax::lex::{LexItem, LexToken, Trouble, lex};
+use crate::text::is_printable;
 
 /// The most bytes of a template.
 pub(crate) const MAX_BYTES: usize = 32 * 1024;
@@ -27,12 +28,14 @@ impl Template {
     /// The text is too large, is no template, or asks for what is not offered.
     pub fn parse(text: &str, delimiters: (&str, &str)) -> Result<Self, TemplateError> {
         let (left, right) = delimiters;
-        let fine = |d: &str| !d.is_empty() && d.len() <= MAX_DELIMITER && !d.contains(char::is_whitespace);
+        // Messages show the delimiters as they are written.
+        let is_visible = |c: char| is_printable(c) && !c.is_whitespace();
+        let fine = |d: &str| !d.is_empty() && d.len() <= MAX_DELIMITER && d.chars().all(is_visible);
         if !fine(left) || !fine(right) || left == right {
-            return Err(
-                Fault::refused("the delimiters must be two different texts of 1 to 16 bytes without spaces")
-                    .at(text, 0),
-            );
+            return Err(Fault::refused(
+                "the delimiters must be two different texts of 1 to 16 bytes without spaces or invisible characters",
+            )
+            .at(text, 0));
         }
         if text.len() > MAX_BYTES {
             return Err(Fault::bound(format!(
@@ -129,7 +132,10 @@ impl<'a> Parser<'a> {
         let found = match item.token {
             LexToken::End => "the end of the template".to_owned(),
             LexToken::Right => format!("the end of the action ({})", self.right),
-            _ => self.source(item).chars().take(24).collect(),
+            _ => {
+                let shown = self.source(item).chars().take(24);
+                shown.map(|c| if is_printable(c) { c } else { ' ' }).collect()
+            }
         };
         let problem = Fault::syntax(format!("unexpected {found}: expected {expected}"));
         Err((

@@ -47,6 +47,11 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
     (&["call"], "no value of a template is a function", "Write the name of the function itself"),
 ];
 
+/// The functions that a template may not call: names, why, and what an author writes instead.
+pub fn refused_functions() -> impl Iterator<Item = (&'static [&'static str], &'static str, &'static str)> {
+    REFUSED.iter().copied()
+}
+
 /// Why a function is not offered, and what to write in its place. None: neither consul-template nor Helm has a function of that name.
 pub(crate) fn reason(name: &str) -> Option<(&'static str, &'static str)> {
     if name.starts_with("sprig_") {

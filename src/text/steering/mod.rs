@@ -183,6 +183,29 @@ const USUAL: &[&str] = &[
 #[rustfmt::skip]
 const INPUTS: &[&str] = &["POETRY_PYPI_TOKEN_", "TF_TOKEN_", "TF_VAR_"];
 
+/// The tables for people: what each says of a name, and the table. The names are in the order in which `steers` asks.
+pub const WILDCARD_RULES: [(&str, &[&str]); 7] = [
+    ("Refused: these names", NAMES),
+    (
+        "Refused, in upper and lower case: `AWS_*_ENDPOINT`, `AWS_*_ENDPOINT_URL`, and names that begin with",
+        CLOSED,
+    ),
+    ("Pass, in upper and lower case: names that begin with", INPUTS),
+    ("Pass, in upper and lower case: these names", USUAL),
+    (
+        "Refused, in upper and lower case, unless the wildcard has a prefix that ends with `_`: names that end with",
+        ENDINGS,
+    ),
+    (
+        "Refused, in upper and lower case, unless the name ends like a credential: names that begin with",
+        FAMILIES,
+    ),
+    (
+        "Endings of credentials, also with `_B64` or `_BASE64` behind them",
+        CREDENTIALS,
+    ),
+];
+
 /// Whether a variable that a wildcard would set steers programs. `prefix` is the beginning of `name` that the author chose; the
 /// writer of the secret chose the rest.
 pub(crate) fn steers(name: &str, prefix: &str) -> bool {

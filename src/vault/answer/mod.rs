@@ -43,6 +43,8 @@ struct Envelope<'a> {
     #[serde(borrow, default)]
     wrap_info: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    request_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
     lease_id: Option<Cow<'a, str>>,
     #[serde(default)]
     lease_duration: Option<u64>,

@@ -25,6 +25,9 @@ pub(crate) struct Reading {
     pub(crate) version: Option<u64>,
     /// How long the secret lives, where it expires.
     pub(crate) lease: Option<Lease>,
+    /// Identifies the request in the server's audit log: a UUID, or empty where the server sent anything else. So no part of a
+    /// secret comes from here into podkey's log.
+    pub(in crate::vault) request_id: String,
 }
 
 impl Reading {
@@ -65,6 +68,7 @@ impl Reading {
             body: Zeroizing::new(body.to_vec()),
             version,
             lease: None,
+            request_id: String::new(),
         })
     }
 
@@ -101,13 +105,19 @@ pub(in crate::vault) fn reading(answer: ApiResponse, wanted: &Wanted) -> Result<
     let (data, whole_range) = (range_in(body, data), range_in(body, whole));
     log_once(&warnings(&envelope, &answer.confidential), path);
     let lease = lease(&envelope, whole, wanted, &answer);
+    let request_id = envelope.request_id.as_deref().filter(|id| is_uuid(id));
     Ok(Reading {
+        request_id: request_id.unwrap_or_default().to_owned(),
         data,
         whole: whole_range,
         version,
         lease,
         body: answer.http.body,
     })
+}
+
+fn is_uuid(id: &str) -> bool {
+    id.len() == 36 && id.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
 
 /// Where a part of the body is in the body.

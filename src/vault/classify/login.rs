@@ -79,7 +79,13 @@ fn named_denial(Login { mount, role, .. }: &Login, identity: &str, words: &str) 
     RetryDecision::Retry(Pause::Fixed(Duration::from_secs(2)), RetryWindow::Once, error)
 }
 
-fn bare_denial(Login { mount, role, method }: &Login, identity: &str, words: &str) -> Classified {
+fn bare_denial(
+    Login {
+        mount, role, method, ..
+    }: &Login,
+    identity: &str,
+    words: &str,
+) -> Classified {
     let checklist = match method {
         AuthMethod::Kubernetes => format!(
             "podkey sent {identity}. The server does not say why; check in this order: the mount exists; the token reviewer has \
@@ -110,6 +116,12 @@ fn hint(identity: &str, response: &ErrorResponse) -> String {
         format!("compare the clocks of this node and of the server; podkey sent {identity}")
     } else if says("audience") {
         format!("podkey sent {identity}: compare with bound_audiences of the role")
+    } else if says("validating claims") || says("subject") {
+        let sub = match says("\"sub\"") || says("(sub)") {
+            true => ". GitHub writes ids into sub of a new or renamed repository: bind repository_id rather than sub",
+            false => "",
+        };
+        format!("podkey sent {identity}: compare with bound_claims and bound_subject of the role{sub}")
     } else if says("signature") || says("no known key") {
         "the mount's jwt_validation_pubkeys, jwks_url or oidc_discovery_url are not those of this cluster".to_owned()
     } else {

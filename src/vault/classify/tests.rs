@@ -7,6 +7,7 @@ use crate::vault::error_response::{GoneVersion, Meaning};
 
 fn login(method: AuthMethod) -> Login {
     Login {
+        inline: false,
         method,
         mount: "my-cluster/arc-runners".parse().unwrap(),
         role: "actions".parse().unwrap(),
@@ -187,6 +188,30 @@ fn refused_logins() {
         ),
         (
             400,
+            "error validating claims: claim \"repository_id\" does not match any associated bound claim values",
+            None,
+            VaultErrorKind::Denied,
+            &["bound_claims and bound_subject of the role", IDENTITY],
+        ),
+        (
+            400,
+            "error validating token: invalid subject (sub) claim",
+            None,
+            VaultErrorKind::Denied,
+            &[
+                "bound_claims and bound_subject of the role",
+                "bind repository_id rather than sub",
+            ],
+        ),
+        (
+            400,
+            "error validating claims: claim \"sub\" does not match any associated bound claim values",
+            None,
+            VaultErrorKind::Denied,
+            &["bind repository_id rather than sub"],
+        ),
+        (
+            400,
             "error validating token: no known key successfully validated the token signature",
             None,
             VaultErrorKind::Denied,
@@ -202,6 +227,10 @@ fn refused_logins() {
         VaultErrorKind::Denied,
         &["was refused (status 400"],
     );
+    let other_claim =
+        "error validating claims: claim \"subscription\" does not match any associated bound claim values";
+    let (_, _, text) = parts(&at_login(400, &[other_claim]));
+    assert!(!text.contains("GitHub writes ids"), "{text}");
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 
+use crate::inject::RefusalReason;
+
 /// How an admission request ended. [`AdmissionResult::Invalid`]: no AdmissionReview v1, too large, too slow, or podkey failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::webhook) enum AdmissionResult {
@@ -43,25 +45,72 @@ pub(super) struct AdmissionLabel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::webhook) enum PodResult {
     Injected,
-    Denied,
+    Denied(RefusalReason),
 }
 
-impl PodResult {
-    pub(super) const ALL: [Self; 2] = [Self::Injected, Self::Denied];
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct PodLabel {
+    pub(super) result: &'static str,
 }
 
-impl EncodeLabelValue for PodResult {
+impl PodLabel {
+    pub(super) const ALL: [Self; 2] = [Self { result: "injected" }, Self { result: "denied" }];
+}
+
+impl From<PodResult> for PodLabel {
+    fn from(result: PodResult) -> Self {
+        let [injected, denied] = Self::ALL;
+        match result {
+            PodResult::Injected => injected,
+            PodResult::Denied(_) => denied,
+        }
+    }
+}
+
+/// Why podkey answers a request without a decision about a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::webhook) enum InvalidReason {
+    /// The body is no AdmissionReview v1 with a request.
+    NotAReview,
+    /// The body is larger than podkey reads.
+    TooLarge,
+    /// The body did not arrive in time.
+    TooSlow,
+    /// The client ended the connection within the body, as an API server does that restarts.
+    BrokeOff,
+    /// There was no memory for the body or for the answer.
+    Overloaded,
+    /// podkey panicked.
+    Fault,
+}
+
+impl InvalidReason {
+    pub(super) const ALL: [Self; 6] = [
+        Self::NotAReview,
+        Self::TooLarge,
+        Self::TooSlow,
+        Self::BrokeOff,
+        Self::Overloaded,
+        Self::Fault,
+    ];
+}
+
+impl EncodeLabelValue for InvalidReason {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
         encoder.write_str(match self {
-            Self::Injected => "injected",
-            Self::Denied => "denied",
+            Self::NotAReview => "not_a_review",
+            Self::TooLarge => "too_large",
+            Self::TooSlow => "too_slow",
+            Self::BrokeOff => "broke_off",
+            Self::Overloaded => "overloaded",
+            Self::Fault => "fault",
         })
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct PodLabel {
-    pub(super) result: PodResult,
+pub(super) struct InvalidLabel {
+    pub(super) reason: InvalidReason,
 }
 
 /// Why podkey ended a connection.

@@ -1,10 +1,11 @@
 //! The metrics at `/metrics`. No label has a value that a pod's author can choose, because authors could fill the memory with
-//! new values.
+//! new values. One label has names of namespaces, and their number is bounded: see [`refused`].
 
 mod labels;
+mod refused;
 
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
@@ -15,15 +16,20 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
-use labels::{AdmissionLabel, BuildLabel, CutLabel, PodLabel, UpkeepFailureLabel};
+use labels::{AdmissionLabel, BuildLabel, CutLabel, InvalidLabel, PodLabel, UpkeepFailureLabel};
+use refused::RefusedPods;
 
-pub(super) use labels::{AccountPart, AccountPartLabel, AdmissionResult, CutReason, PodResult, UpkeepFailure};
+pub(super) use labels::{
+    AccountPart, AccountPartLabel, AdmissionResult, CutReason, InvalidReason, PodResult, UpkeepFailure,
+};
 
 /// The webhook's metrics.
 pub(super) struct Metrics {
     registry: Registry,
     admissions: Family<AdmissionLabel, Counter>,
     pods: Family<PodLabel, Counter>,
+    refused: RefusedPods,
+    invalid: Family<InvalidLabel, Counter>,
     duration: Histogram,
     pub(super) in_flight: Gauge,
     pub(super) panics: Counter,
@@ -99,7 +105,14 @@ impl Metrics {
                 &mut registry,
                 "pods",
                 "Pods that asked for secrets, by result, each counted once: no dry runs, and no second review of a pod",
-                labelled(PodResult::ALL.map(|result| PodLabel { result })),
+                labelled(PodLabel::ALL),
+            ),
+            refused: RefusedPods::new(&mut registry),
+            invalid: registered(
+                &mut registry,
+                "invalid_requests",
+                "Requests that podkey answered without a decision about a pod, by reason",
+                labelled(InvalidReason::ALL.map(|reason| InvalidLabel { reason })),
             ),
             duration: registered(
                 &mut registry,
@@ -131,9 +144,18 @@ impl Metrics {
         self.duration.observe(duration.as_secs_f64());
     }
 
+    /// Counts a request that podkey answers without a decision about a pod.
+    pub(super) fn invalid(&self, reason: InvalidReason, duration: Duration) {
+        self.admission(AdmissionResult::Invalid, duration);
+        self.invalid.get_or_create(&InvalidLabel { reason }).inc();
+    }
+
     /// Counts a pod.
-    pub(super) fn pod(&self, result: PodResult) {
-        self.pods.get_or_create(&PodLabel { result }).inc();
+    pub(super) fn pod(&self, result: PodResult, namespace: &str) {
+        self.pods.get_or_create(&result.into()).inc();
+        if let PodResult::Denied(reason) = result {
+            self.refused.count(namespace, reason, Instant::now());
+        }
     }
 
     /// Shows when the serving certificate expires.

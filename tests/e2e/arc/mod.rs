@@ -1,6 +1,6 @@
 //! ARC's own controller and listener (from its Go module, with its charts) make the runner pods. GitHub's service is a
 //! stand-in, and so is the runner: `tests/arc`. `PODKEY_ARC_SOURCE` names a checkout of another version when the cluster goes
-//! up. What each version does is in docs/with-arc.md.
+//! up. What each version does is in docs/guides/with-arc.md.
 
 mod burst;
 mod changes;
@@ -8,4 +8,4 @@ mod faults;
 mod github;
 mod modes;
 mod runners;
-mod scale_set;
+pub mod scale_set;

@@ -112,7 +112,7 @@ fn annotated_for_vault_k8s() -> Value {
 fn marked(pod: Value) -> Value {
     merge(
         pod,
-        &json!({"metadata": {"annotations": {"podkey.dev/injected": "0.1.0"}}}),
+        &json!({"metadata": {"annotations": {"podkey.dev/injected": podkey::VERSION}}}),
     )
 }
 

@@ -50,7 +50,7 @@ impl Release {
         install::upgrade(name, name, &self.values).unwrap_or_else(|error| panic!("helm: {error}"));
     }
 
-    /// README's first command of an emergency.
+    /// The first command of docs/operate/emergency.md.
     fn delete_configuration(&self) {
         cluster().delete(&format!(
             "{ADMISSION}/mutatingwebhookconfigurations/podkey.{}",
@@ -58,7 +58,7 @@ impl Release {
         ));
     }
 
-    /// README's second command.
+    /// The second command of that page.
     fn delete_bindings(&self) {
         for suffix in ["-guard", "-guard-vault-k8s"] {
             let name = format!("podkey.{}{suffix}", self.namespace.name);

@@ -38,6 +38,8 @@ pub fn config() -> Value {
             "no-audience": super::merge(connection(&settings.openbao), &json!({"auth": {"audience": ""}})),
             // The shortest life that Kubernetes gives a service-account token.
             "brief": super::merge(connection(&settings.openbao), &json!({"auth": {"refreshTokenSeconds": 600}})),
+            "jwt": super::merge(connection(&settings.openbao), &json!({"auth": {"method": "jwt"}})),
+            "inline": super::merge(connection(&settings.openbao), &json!({"auth": {"inline": true}})),
             // The same server, by CAs that did not sign its certificate.
             "untrusted": {"address": settings.openbao, "caFile": "", "budget": "20s"},
             // Nobody listens on this port of the pod itself.
@@ -70,7 +72,7 @@ pub fn helm(args: &[&str]) -> Result<String, String> {
     run("helm", &settings().kubeconfig, args, "").map(|(printed, _)| printed)
 }
 
-/// The chart's manifests with these values, and with more arguments of `helm template`.
+/// The chart's manifests with these values, without the pod of `helm test`, and with more arguments of `helm template`.
 pub fn template(values: &Value, more: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("values.yaml");
@@ -79,6 +81,7 @@ pub fn template(values: &Value, more: &[&str]) -> String {
         "template",
         NAME,
         CHART,
+        "--skip-tests",
         "--namespace",
         NAME,
         "--values",

@@ -1,6 +1,6 @@
 //! A namespace of a test's own, which goes with all that belongs to it when the test ends, however it does.
 
-use std::cell::RefCell;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -20,7 +20,7 @@ pub const CLUSTER_ROLE_BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/clus
 pub struct Namespace {
     pub name: String,
     /// What lies outside of the namespace: whose API, and the path to delete.
-    outside: RefCell<Vec<(Api, String)>>,
+    outside: Mutex<Vec<(Api, String)>>,
 }
 
 impl Namespace {
@@ -44,7 +44,7 @@ impl Namespace {
         );
         let namespace = Self {
             name,
-            outside: RefCell::default(),
+            outside: Mutex::default(),
         };
         for needed in ["serviceaccounts/default", "configmaps/kube-root-ca.crt"] {
             let path = namespace.path(needed);
@@ -68,7 +68,7 @@ impl Namespace {
 
     /// Remembers what to delete in the end.
     pub fn delete_later(&self, api: &Api, path: String) {
-        self.outside.borrow_mut().push((api.clone(), path));
+        self.outside.lock().unwrap().push((api.clone(), path));
     }
 
     pub fn service_account(&self, name: &str) -> String {
@@ -204,7 +204,7 @@ impl Drop for Namespace {
         }
         // The last made first; and the pods go before what they log in with.
         let _ = cluster().try_call("DELETE", &format!("/api/v1/namespaces/{}", self.name), &Value::Null);
-        for (api, path) in self.outside.borrow().iter().rev() {
+        for (api, path) in self.outside.lock().unwrap().iter().rev() {
             let _ = api.try_call("DELETE", path, &Value::Null);
         }
     }

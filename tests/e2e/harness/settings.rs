@@ -11,6 +11,7 @@ pub struct Settings {
     pub openbao_ca: String,
     pub openbao_token: String,
     pub openbao_http: Option<String>,
+    pub audit_log: Option<PathBuf>,
     /// None: the kubeconfig's own.
     pub kubernetes_host: Option<String>,
     pub image: String,
@@ -35,6 +36,7 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
         openbao_ca: file("OPENBAO_CA"),
         openbao_token: file("OPENBAO_TOKEN_FILE").trim().to_owned(),
         openbao_http: given("OPENBAO_HTTP_ADDR"),
+        audit_log: given("OPENBAO_AUDIT_LOG").map(PathBuf::from),
         kubernetes_host: given("KUBERNETES_HOST"),
         image: or("IMAGE", "localhost/podkey:e2e"),
         busybox: or("BUSYBOX_IMAGE", "localhost/podkey-e2e-busybox:1"),

@@ -47,7 +47,18 @@ struct Sleeper(Child);
 
 impl Sleeper {
     fn called(name: &str) -> Self {
-        Self(Command::new("sleep").arg0(name).arg("600").spawn().unwrap())
+        Self::started(&mut Command::new("sleep"), name)
+    }
+
+    /// `spawn` returns when the kernel has thrown away the old program, which is before the process has the names of the new
+    /// program: on a busy machine no process would be called by `name` yet.
+    fn started(program: &mut Command, name: &str) -> Self {
+        let sleeper = Self(program.arg0(name).arg("600").spawn().unwrap());
+        let command_line = format!("/proc/{}/cmdline", sleeper.0.id());
+        while !std::fs::read(&command_line).unwrap().starts_with(name.as_bytes()) {
+            std::thread::yield_now();
+        }
+        sleeper
     }
 }
 
@@ -86,13 +97,7 @@ fn a_program_is_found_by_its_own_name_if_the_command_line_differs() {
     let program = dir.path().join(&name);
     symlink("/bin/sleep", &program).unwrap();
     // The process shows another command line, as nginx does.
-    let mut sleeper = Sleeper(
-        Command::new(&program)
-            .arg0("a title of its own")
-            .arg("600")
-            .spawn()
-            .unwrap(),
-    );
+    let mut sleeper = Sleeper::started(&mut Command::new(&program), "a title of its own");
     inform(&format!("signal:SIGUSR1:{name}"), dir.path()).unwrap();
     assert_eq!(
         sleeper.0.wait().unwrap().signal(),

@@ -11,7 +11,7 @@ use crate::plan::{MAX_RENDERED_BYTES, STATUS};
 use crate::secret::Secret;
 
 /// The longest status file, in bytes.
-const MAX_STATUS: usize = 4 * 1024 * 1024;
+pub(super) const MAX_STATUS: usize = 4 * 1024 * 1024;
 
 /// The refreshed files of one directory, by their paths below the directory.
 pub(super) struct RefreshedDirectory {

@@ -6,10 +6,10 @@ mod generations;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::directory::RefreshedDirectory;
+use self::directory::{MAX_STATUS, RefreshedDirectory};
 pub(super) use self::generations::is_generation;
-use super::{ContainerPaths, FileStatus, StatusFile, VolumeError};
-use crate::plan::{Destination, ENV_DIR, FILES_DIR, KUBELET_ENV_DIR, Plan, VOLUME_DIR, place_of_directory};
+use super::{ContainerPaths, FileState, FileStatus, StatusFile, VolumeError, file};
+use crate::plan::{Destination, ENV_DIR, FILES_DIR, KUBELET_ENV_DIR, Plan, STATUS, VOLUME_DIR, place_of_directory};
 use crate::secret::Secret;
 
 /// In the volume `podkey-env`: the values of the variables that no container reads as files, for the sidecar itself.
@@ -35,6 +35,46 @@ pub(in crate::agent) struct Swapped {
     pub failure: Option<VolumeError>,
 }
 
+/// The directories with the files of the plan: the beginning of the shown name of each file there, and the place of the directory.
+fn directories_of_files(plan: &Plan) -> impl Iterator<Item = (String, String)> {
+    let own: BTreeSet<&str> = plan.destinations().filter_map(Destination::directory).collect();
+    let own = own
+        .into_iter()
+        .map(|directory| (format!("{directory}/"), place_of_directory(directory)));
+    std::iter::once((String::new(), FILES_DIR.to_owned())).chain(own)
+}
+
+/// The state of each file, as the status files have it, for a process beside the sidecar. It opens no other file and changes
+/// nothing. The error says why the state is not known.
+pub(in crate::agent) fn read_status(
+    paths: &ContainerPaths,
+    plan: &Plan,
+) -> Result<BTreeMap<String, FileStatus>, String> {
+    let mut directories = Vec::new();
+    if !plan.has_variable_files() && !plan.env.is_empty() {
+        directories.push((format!("{ENV_DIR}/"), format!("{KUBELET_ENV_DIR}/{VALUES_DIR}")));
+    }
+    if plan.has_files() {
+        let places = directories_of_files(plan);
+        directories.extend(places.map(|(prefix, place)| (prefix, format!("{VOLUME_DIR}/{place}"))));
+    }
+    let mut all = BTreeMap::new();
+    for (prefix, directory) in directories {
+        let path = format!("{directory}/{STATUS}");
+        let unknown = |why: String| format!("the state of the files is not known: {path}: {why}");
+        let json = file::read(&paths.at(&path), MAX_STATUS)
+            .map_err(|error| unknown(error.to_string()))?
+            .ok_or_else(|| unknown("no such file".to_owned()))?;
+        let status: StatusFile = serde_json::from_slice(json.expose()).map_err(|error| unknown(error.to_string()))?;
+        if status.files.is_empty() && status.state != FileState::Fresh {
+            return Err(format!("nothing was delivered: {path}"));
+        }
+        let files = status.files.into_iter();
+        all.extend(files.map(|(name, status)| (format!("{prefix}{name}"), status)));
+    }
+    Ok(all)
+}
+
 impl RefreshedFiles {
     /// Reads the current generation of each directory of the plan.
     pub(in crate::agent) fn open(paths: &ContainerPaths, plan: &Plan) -> Result<Self, VolumeError> {
@@ -48,11 +88,7 @@ impl RefreshedFiles {
         }
         if plan.has_files() {
             let volume = paths.open(VOLUME_DIR)?;
-            let own: BTreeSet<&str> = plan.destinations().filter_map(Destination::directory).collect();
-            let own = own
-                .into_iter()
-                .map(|directory| (format!("{directory}/"), place_of_directory(directory)));
-            for (prefix, place) in std::iter::once((String::new(), FILES_DIR.to_owned())).chain(own) {
+            for (prefix, place) in directories_of_files(plan) {
                 let files = RefreshedDirectory::open(&volume, &place)?;
                 directories.push(MountedDirectory { prefix, files });
             }

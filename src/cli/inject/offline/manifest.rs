@@ -3,10 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use super::OfflineError;
+use super::places::Place;
 use crate::inject::explain;
 
 /// Kinds with a pod template: group, kind and the place of the template.
-pub(super) const TEMPLATES: [(&str, &str, &str); 10] = [
+pub(super) const TEMPLATES: [(&str, &str, &str); 11] = [
     ("apps", "Deployment", "/spec/template"),
     ("apps", "ReplicaSet", "/spec/template"),
     ("apps", "StatefulSet", "/spec/template"),
@@ -16,22 +17,29 @@ pub(super) const TEMPLATES: [(&str, &str, &str); 10] = [
     (ARC, "AutoscalingRunnerSet", "/spec/template"),
     (ARC, "EphemeralRunnerSet", "/spec/ephemeralRunnerSpec"),
     (ARC, "EphemeralRunner", "/spec"),
+    ("", "ReplicationController", "/spec/template"),
     ("", "PodTemplate", "/template"),
 ];
 const ARC: &str = "actions.github.com";
 
 /// The group (empty: the core one) and the kind of an object.
-pub(super) fn group_and_kind(document: &Value) -> (&str, &str) {
+pub(crate) fn group_and_kind(document: &Value) -> (&str, &str) {
     let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let group = text("/apiVersion").split_once('/').map_or("", |(group, _)| group);
     (group, text("/kind"))
 }
 
 /// The place of the pod template in objects of this kind.
-pub(super) fn template_of(group: &str, kind: &str) -> Option<&'static str> {
+pub(crate) fn template_of(group: &str, kind: &str) -> Option<&'static str> {
     let mut known = TEMPLATES.iter();
     let (_, _, place) = known.find(|(known_group, known, _)| *known_group == group && *known == kind)?;
     Some(place)
+}
+
+/// The place of the pod in an object: a JSON pointer, which is empty for a pod.
+pub(super) fn template_in(document: &Value) -> &'static str {
+    let (group, kind) = group_and_kind(document);
+    template_of(group, kind).unwrap_or_default()
 }
 
 /// Reads a manifest as `kubectl apply` does, which is YAML 1.1: `0644` is 420 and `yes` is true.
@@ -39,49 +47,106 @@ pub(super) fn template_of(group: &str, kind: &str) -> Option<&'static str> {
 /// Two differences remain: a key such as `on:` stays as written (kubectl changes it to `"true"`), and a duplicate key in a map is
 /// an error here (kubectl sends the manifest to the API server, which warns or refuses).
 pub(crate) fn read(manifest: &str) -> Result<Vec<Value>, OfflineError> {
-    let options = serde_saphyr::options! { legacy_octal_numbers: true };
-    let mut documents: Vec<Value> = serde_saphyr::from_multiple_with_options(manifest, options)
-        .map_err(|error| OfflineError::Yaml(explain(&error, manifest)))?;
-    documents.retain(|document| !document.is_null());
-    documents.iter_mut().for_each(whole_numbers);
-    Ok(documents.into_iter().flat_map(unfold).collect())
+    let objects = objects(manifest).map_err(|Broken { why, at }| OfflineError::Yaml(why, at))?;
+    Ok(objects.into_iter().map(|object| object.value).collect())
 }
 
-/// The items of a `List` or of a list of one kind, such as `PodList`, whose items may leave out `apiVersion` and `kind`; or the
-/// document itself.
-fn unfold(mut document: Value) -> Vec<Value> {
-    let text = |key: &str| document[key].as_str().unwrap_or_default().to_owned();
+/// An object of a manifest.
+pub(super) struct Object {
+    pub(super) value: Value,
+    /// The place of the document among those that have a value, from 0.
+    pub(super) document: usize,
+    /// The place of the object in its document, as a JSON pointer: `/items/0` in a list.
+    pub(super) pointer: String,
+}
+
+/// Why a text is not YAML, and where.
+pub(super) struct Broken {
+    pub(super) why: String,
+    pub(super) at: Option<Place>,
+}
+
+/// The most documents of a manifest. Large charts make some hundred.
+const MAX_DOCUMENTS: usize = 10_000;
+
+/// Reads a manifest as [`read`] does.
+pub(super) fn objects(manifest: &str) -> Result<Vec<Object>, Broken> {
+    let options = serde_saphyr::options! {
+        legacy_octal_numbers: true,
+        budget: serde_saphyr::budget! { max_documents: MAX_DOCUMENTS },
+    };
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple_with_options(manifest, options).map_err(|error| Broken {
+            why: explain(&error, manifest),
+            at: error.location().and_then(|at| {
+                let (line, column) = (at.line().try_into().ok()?, at.column().try_into().ok()?);
+                (line > 0).then_some(Place { line, column })
+            }),
+        })?;
+    let mut objects = Vec::new();
+    let documents = documents.into_iter().filter(|document| !document.is_null());
+    for (document, mut value) in documents.enumerate() {
+        whole_numbers(&mut value);
+        unfold(
+            Object {
+                value,
+                document,
+                pointer: String::new(),
+            },
+            &mut objects,
+        );
+    }
+    Ok(objects)
+}
+
+/// Adds the items of a `List` or of a list of one kind, such as `PodList`, whose items may leave out `apiVersion` and `kind`; or the
+/// object itself.
+fn unfold(mut object: Object, objects: &mut Vec<Object>) {
+    let text = |key: &str| object.value[key].as_str().unwrap_or_default().to_owned();
     let (api_version, kind) = (text("apiVersion"), text("kind"));
     let (Some(kind), Some(items)) = (
         kind.strip_suffix("List"),
-        document.get_mut("items").and_then(Value::as_array_mut),
+        object.value.get_mut("items").and_then(Value::as_array_mut),
     ) else {
-        return vec![document];
+        objects.push(object);
+        return;
     };
-    let items = std::mem::take(items);
-    let whole = items.into_iter().map(|mut item| {
-        if let (false, Some(fields)) = (kind.is_empty() || item["kind"].is_string(), item.as_object_mut()) {
+    for (index, mut value) in std::mem::take(items).into_iter().enumerate() {
+        if let (false, Some(fields)) = (kind.is_empty() || value["kind"].is_string(), value.as_object_mut()) {
             fields.insert("apiVersion".to_owned(), Value::from(api_version.as_str()));
             fields.insert("kind".to_owned(), Value::from(kind));
         }
-        item
-    });
-    whole.flat_map(unfold).collect()
+        let item = Object {
+            value,
+            document: object.document,
+            pointer: format!("{}/items/{index}", object.pointer),
+        };
+        unfold(item, objects);
+    }
 }
+
+/// What is said of an object without `apiVersion` and `kind`.
+pub(super) const NO_KIND: &str = "the manifest has a document without apiVersion and kind: it is not a Kubernetes object. For a chart, \
+    give its rendered manifests, which helm template RELEASE CHART prints";
+
+/// The longest kind and name in a message, in characters. Kubernetes takes at most 253 for a name.
+const MAX_NAME: usize = 320;
 
 /// Kind and name, such as `Deployment/web`, without control characters for a terminal.
 pub(crate) fn name_of(document: &Value) -> Result<String, OfflineError> {
     let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str);
     let (Some(_), Some(kind)) = (text("/apiVersion"), text("/kind")) else {
-        return Err(OfflineError::Kind(
-            "the manifest has a document without apiVersion and kind: it is not a Kubernetes object. For a chart, give its \
-             rendered manifests: helm template … | podkey inject --config FILE -f -"
-                .to_owned(),
-        ));
+        let is_foreign = ["apiVersion", "kind", "spec"]
+            .iter()
+            .all(|key| document.get(key).is_none());
+        return Err(match is_foreign {
+            true => OfflineError::Foreign,
+            false => OfflineError::Kind(NO_KIND.to_owned()),
+        });
     };
     let name = text("/metadata/name").or_else(|| text("/metadata/generateName"));
     let full = name.map_or_else(|| kind.to_owned(), |name| format!("{kind}/{name}"));
-    Ok(full.escape_debug().to_string())
+    Ok(full.chars().take(MAX_NAME).flat_map(char::escape_debug).collect())
 }
 
 /// kubectl turns YAML into JSON through Go's float64, which writes `1e3` as 1000, and `08`, which is not octal, as 8. The API server

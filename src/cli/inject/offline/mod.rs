@@ -1,12 +1,22 @@
 //! The webhook's decision without the webhook, so that the author of annotations sees their effect before a pod is created.
 
-mod annotations;
+pub(crate) mod annotations;
+mod examine;
+mod finding;
 pub(crate) mod manifest;
+mod places;
+mod rules;
 
-use json_patch::Patch;
-use serde_json::{Value, json};
+#[cfg(feature = "cli")]
+pub(crate) use self::examine::is_injected;
+pub(crate) use self::examine::{Examined, Outcome, examine};
+pub(crate) use self::finding::Level;
+pub use self::places::Place;
+pub(crate) use self::rules::KnownConfig;
 
-use crate::inject::{Config, Decision, Pod, Problem, Problems, decide};
+use serde_json::Value;
+
+use crate::inject::Config;
 
 /// A pod of the manifest, after the webhook's decision.
 #[derive(Debug)]
@@ -24,10 +34,13 @@ pub struct OfflinePod {
 pub enum OfflineError {
     /// The text is not valid YAML.
     #[error("the manifest cannot be read: {0}")]
-    Yaml(String),
+    Yaml(String, Option<Place>),
     /// The manifest has no pod in it.
     #[error("{0}")]
     Kind(String),
+    /// A document that nobody takes for a Kubernetes object, such as a workflow.
+    #[error("{}", manifest::NO_KIND)]
+    Foreign,
     /// The webhook would refuse the pod: a line for each problem.
     #[error("{}", .0.join("; "))]
     Denied(Vec<String>),
@@ -47,110 +60,66 @@ impl OfflineError {
     }
 }
 
-/// Namespaces that the chart excludes in the webhook's configuration, besides the namespace of its release.
-const LEFT_OUT: [&str; 3] = ["kube-system", "kube-node-lease", "kube-public"];
-
 /// Decides about every document of a manifest that has a pod in it, in order, and notes which documents have none. If one pod
 /// would be refused, no pod is shown, but the problems of all pods are reported.
 pub fn inject(manifest: &str, namespace: Option<&str>, config: &Config) -> Result<Vec<OfflinePod>, OfflineError> {
-    let documents = manifest::read(manifest)?;
-    if documents.is_empty() {
-        return Err(OfflineError::Kind("the manifest is empty".to_owned()));
-    }
-    let several = documents.len() > 1;
+    let examined = examine(manifest, namespace, KnownConfig::Operators(config))?;
+    let several = examined.len() > 1;
     let mut shown: Vec<OfflinePod> = Vec::new();
     let mut podless = Vec::new();
-    let mut skipped = Vec::new();
+    let mut notes = Vec::new();
     let mut denied = Vec::new();
-    for document in documents {
-        let name = manifest::name_of(&document)?;
-        let prefix = if several { format!("{name}: ") } else { String::new() };
-        let (misplaced, unknown) = annotations::misplaced(&document);
-        denied.extend(misplaced.iter().map(|problem| format!("{prefix}{problem}")));
-        skipped.extend(unknown.map(|note| format!("{prefix}{note}")));
-        let Some(pod) = manifest::pod_of(document).map_err(|error| error.of(&prefix))? else {
-            skipped.push(format!("{prefix}skipped, podkey finds no pod in it"));
-            podless.push(name);
-            continue;
+    for object in examined {
+        let prefix = if several {
+            format!("{}: ", object.name)
+        } else {
+            String::new()
         };
-        match decide_one(pod, namespace, config) {
-            Ok(mut offline) => {
-                offline.notes = skipped
-                    .drain(..)
-                    .chain(offline.notes.iter().map(|note| format!("{prefix}{note}")))
-                    .collect();
-                shown.push(offline);
-            }
-            Err(OfflineError::Denied(problems)) => {
-                denied.extend(problems.iter().map(|problem| format!("{prefix}{problem}")));
-            }
-            Err(error) => return Err(error.of(&prefix)),
+        let (refused, other): (Vec<_>, Vec<_>) = object
+            .findings
+            .iter()
+            .partition(|finding| finding.level == Level::Problem);
+        let refused_pod = matches!(object.outcome, Outcome::Refused);
+        denied.extend(refused.iter().map(|finding| format!("{prefix}{finding}")));
+        match refused_pod {
+            true => denied.extend(other.iter().map(|finding| format!("{prefix}note: {finding}"))),
+            false => notes.extend(other.iter().map(|finding| format!("{prefix}{finding}"))),
+        }
+        match object.outcome {
+            Outcome::NoPod => podless.push(object.name),
+            Outcome::Refused => {}
+            Outcome::Pod { pod, patch } => shown.push(OfflinePod {
+                pod,
+                patch,
+                notes: std::mem::take(&mut notes),
+            }),
+            Outcome::Unusable(error) => return Err(error.of(&prefix)),
         }
     }
     if !denied.is_empty() {
         return Err(OfflineError::Denied(denied));
     }
     let Some(last) = shown.last_mut() else {
-        let known: Vec<_> = manifest::TEMPLATES.iter().map(|(_, kind, _)| *kind).collect();
-        return Err(OfflineError::Kind(format!(
-            "podkey finds no pod in {}: give a Pod, {}",
-            podless.join(", "),
-            known.join(", ")
-        )));
+        return Err(OfflineError::Kind(no_pod_in(&podless)));
     };
-    last.notes.append(&mut skipped);
+    last.notes.append(&mut notes);
     Ok(shown)
 }
 
-fn decide_one(mut pod: Value, namespace: Option<&str>, config: &Config) -> Result<OfflinePod, OfflineError> {
-    let text = pod.to_string();
-    let view = Pod::parse(&text).map_err(|error| OfflineError::Pod(error.to_string()))?;
-    let own_namespace = pod
-        .pointer("/metadata/namespace")
-        .and_then(Value::as_str)
-        .map(str::to_owned);
-    let namespace = namespace
-        .map(str::to_owned)
-        .or(own_namespace)
-        .unwrap_or_else(|| "default".to_owned());
-    match decide(&view, &namespace, config) {
-        Decision::Ignore(mut notes) => {
-            notes.push("podkey has nothing to do: the pod has no annotation that asks for a secret".to_owned());
-            notes.extend(annotations::look_alike(&pod, config));
-            Ok(OfflinePod {
-                pod,
-                patch: json!([]),
-                notes,
-            })
-        }
-        Decision::Deny(problems) => Err(OfflineError::Denied(lines(&problems))),
-        Decision::Inject(patch, mut notes) => {
-            if LEFT_OUT.contains(&&*namespace) {
-                notes.push(format!(
-                    "podkey: its chart leaves the namespace {namespace} out: the webhook is not asked there, and the pod gets no secret"
-                ));
-            }
-            let broken =
-                |error: &dyn std::fmt::Display| OfflineError::Pod(format!("the patch does not apply: {error}"));
-            let patch: Value = serde_json::from_slice(patch.as_json()).map_err(|error| broken(&error))?;
-            let operations: Patch = serde_json::from_value(patch.clone()).map_err(|error| broken(&error))?;
-            json_patch::patch(&mut pod, &operations).map_err(|error| broken(&error))?;
-            Ok(OfflinePod { pod, patch, notes })
-        }
-    }
-}
+/// The most objects that a message names.
+const MAX_NAMED: usize = 8;
 
-/// A line for each problem, a line for the number of further problems, and a line for the allow rule that is nearest.
-fn lines(problems: &Problems) -> Vec<String> {
-    let listed = problems
-        .iter()
-        .map(|Problem { key, message, .. }| format!("{key}: {message}"));
-    let mut lines: Vec<String> = listed.collect();
-    let more = problems.len() - lines.len();
-    if more > 0 {
-        lines.push(format!("and at least {more} more problems"));
-    }
-    // The user of this command has the config, so may see its rules. (The webhook does not show them to a pod's author.)
-    lines.extend(problems.no_rule().map(|no_rule| format!("note: {no_rule}")));
-    lines
+/// That there is no pod in any of these objects.
+pub(crate) fn no_pod_in(objects: &[String]) -> String {
+    let known: Vec<_> = manifest::TEMPLATES.iter().map(|(_, kind, _)| *kind).collect();
+    let more = match objects.len().saturating_sub(MAX_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let named: Vec<_> = objects.iter().take(MAX_NAMED).map(String::as_str).collect();
+    format!(
+        "podkey finds no pod in {}{more}: give a Pod, {}",
+        named.join(", "),
+        known.join(", ")
+    )
 }

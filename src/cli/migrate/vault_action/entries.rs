@@ -1,26 +1,38 @@
 //! The entries of `secrets`: the entries that podkey takes, rewritten, and why podkey does not take the other entries.
 
 use super::expressions::{end_of_path, expression, split, with_placeholders};
-use super::kept_entry::{KeptEntry, name_of, same_name};
-use super::replacement::Replacement;
+use super::kept_entry::{KeptEntry, same_name};
+use super::part::StepPart;
 use crate::env::grammar::{self, EnvEntry};
 use crate::inject::keys::JOB_ENV;
-use crate::plan::{EnvSecret, PathTemplate, Placeholder};
-use crate::text::quoted;
+use crate::plan::{MAX_ENV_SECRETS, PathTemplate, Placeholder};
+use crate::text::{is_runners, quoted, takes_over};
 
-impl Replacement<'_> {
+impl StepPart<'_> {
     /// The entries of `secrets` that podkey takes; the others are lost.
     pub(super) fn entries(&mut self) -> Vec<KeptEntry> {
         let mut kept: Vec<KeptEntry> = Vec::new();
-        for written in split(self.input("secrets").unwrap_or_default()) {
+        let secrets = self.input("secrets").unwrap_or_default();
+        if expression(secrets) == Some(secrets) {
+            self.lose(
+                "secrets",
+                &format!("podkey does not know {secrets}: write its entries yourself"),
+            );
+            return kept;
+        }
+        let all = split(secrets);
+        if all.len() > MAX_ENV_SECRETS {
+            self.lose(
+                "secrets",
+                &format!("there are {} entries, and podkey takes {MAX_ENV_SECRETS}", all.len()),
+            );
+        }
+        for written in all.into_iter().take(MAX_ENV_SECRETS) {
             let (path, rest) = written.split_at(end_of_path(&written));
             let path = with_placeholders(path);
             let written = format!("{path}{rest}");
-            match self.entry(&path, rest, &written, &kept) {
-                Ok(entry) => {
-                    self.compare(&entry.secret);
-                    kept.push(entry);
-                }
+            match entry(&path, rest, &written, &kept) {
+                Ok(entry) => kept.push(entry),
                 Err(problems) => {
                     for problem in problems {
                         self.lose(&format!("secrets: {}", quoted(&written)), &problem);
@@ -30,68 +42,62 @@ impl Replacement<'_> {
         }
         kept
     }
+}
 
-    /// One entry, with its path in podkey's spelling. The error: why podkey does not take the entry.
-    fn entry(&self, path: &str, rest: &str, written: &str, kept: &[KeptEntry]) -> Result<KeptEntry, Vec<String>> {
-        if let Some(expression) = expression(path) {
-            return Err(vec![format!(
-                "podkey does not know {expression}. Paths of {JOB_ENV} may have {}; for others keep vault-action",
-                Placeholder::written_list("and")
-            )]);
-        }
-        if let Some(expression) = expression(rest) {
-            return Err(vec![format!(
-                "{expression} is not in a path: write the key and the name themselves"
-            )]);
-        }
-        let parsed = grammar::parse::<PathTemplate>(written);
-        let mut secrets =
-            parsed.map_err(|problems| problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>())?;
-        let entry = grammar::entries(written).next().and_then(Result::ok);
-        let (Some(secret), Some(entry)) = (secrets.pop(), entry) else {
-            return Err(Vec::new());
-        };
-        if let Some(other) = self.same_variable(&secret, kept) {
-            return Err(vec![format!(
-                "its variable has the name of {}: give one of them another name",
-                quoted(&other.written)
-            )]);
-        }
-        Ok(KeptEntry {
-            output: grammar::output(&entry),
-            written: rewritten(&entry),
-            secret,
-        })
+/// One entry, with its path in podkey's spelling. The error: why podkey does not take the entry.
+fn entry(path: &str, rest: &str, written: &str, kept: &[KeptEntry]) -> Result<KeptEntry, Vec<String>> {
+    if let Some(expression) = expression(path) {
+        return Err(vec![format!(
+            "podkey does not know {expression}. Paths of {JOB_ENV} may have {}; for others keep vault-action",
+            Placeholder::written_list("and")
+        )]);
     }
+    if let Some(expression) = expression(rest) {
+        return Err(vec![format!(
+            "{expression} is not in a path: write the key and the name themselves"
+        )]);
+    }
+    let entry = grammar::entries(written).next().and_then(Result::ok);
+    let parsed = grammar::parse::<PathTemplate>(written);
+    let mut secrets = parsed.map_err(|problems| {
+        let way_out = entry.and_then(|entry| way_out(&grammar::output(&entry)));
+        let mut problems: Vec<String> = problems.into_iter().map(|problem| problem.message).collect();
+        if let (Some(last), Some(way_out)) = (problems.last_mut(), way_out) {
+            *last = format!("{last}; {way_out}");
+        }
+        problems
+    })?;
+    let (Some(secret), Some(entry)) = (secrets.pop(), entry) else {
+        return Err(Vec::new());
+    };
+    if let Some(other) = kept.iter().find(|other| same_name(&other.secret, &secret)) {
+        return Err(vec![format!(
+            "its variable has the name of {}: give one of them another name",
+            quoted(&other.written)
+        )]);
+    }
+    Ok(KeptEntry {
+        output: grammar::output(&entry),
+        written: rewritten(&entry),
+        secret,
+    })
+}
 
-    /// The entry whose variable has the same name, in this step or, for another secret, in an earlier step of the job: one pod has
-    /// the variables of all steps of a job.
-    fn same_variable<'e>(&'e self, secret: &EnvSecret<PathTemplate>, kept: &'e [KeptEntry]) -> Option<&'e KeptEntry> {
-        let of_job = self
-            .earlier
-            .iter()
-            .filter(|earlier| std::ptr::eq(earlier.job, self.job));
-        let of_job = of_job.flat_map(|earlier| &earlier.kept);
-        let of_job = of_job.filter(|other| other.secret != *secret);
-        kept.iter().chain(of_job).find(|other| same_name(&other.secret, secret))
+/// For a variable that podkey does not set, because it is the runner's or decides what programs do: how steps can have it.
+pub(super) fn way_out(output: &str) -> Option<String> {
+    let name = output.to_uppercase();
+    let name = if takes_over(output).is_some() || is_runners(output) {
+        output.to_owned()
+    } else {
+        name
+    };
+    if takes_over(&name).is_none() && !is_runners(&name) {
+        return None;
     }
-
-    /// Notes that another job has another secret in a variable with an equal name.
-    fn compare(&mut self, secret: &EnvSecret<PathTemplate>) {
-        let of_others = self
-            .earlier
-            .iter()
-            .filter(|earlier| !std::ptr::eq(earlier.job, self.job));
-        let mut of_others = of_others.flat_map(|earlier| earlier.kept.iter().map(|kept| (earlier.line, kept)));
-        let same = of_others.find(|(_, other)| same_name(&other.secret, secret) && other.secret != *secret);
-        if let (Some((line, other)), Some(name)) = (same, name_of(secret)) {
-            self.notes.push(format!(
-                "{name} is another secret in the step at line {line} ({}): use one scale set for each of the two jobs, or give one of \
-                the secrets another name",
-                quoted(&other.written)
-            ));
-        }
-    }
+    let other = format!("VAULT_{}", name.trim_start_matches('_'));
+    Some(format!(
+        "way out: write \"| {other}\", and in each step that needs it \"env: {{ {name}: ${{{{ env.{other} }}}} }}\""
+    ))
 }
 
 /// The entry in the usual white space.

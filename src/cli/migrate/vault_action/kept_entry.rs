@@ -5,6 +5,7 @@ use crate::env::grammar;
 use crate::plan::{EnvSecret, PathTemplate, SECRETS_DIR, Select, ValueStep};
 
 /// An entry that podkey takes.
+#[derive(Debug)]
 pub(super) struct KeptEntry {
     /// The entry as podkey reads it.
     pub(super) written: String,
@@ -21,32 +22,43 @@ pub(super) fn name_of(secret: &EnvSecret<PathTemplate>) -> Option<&str> {
     }
 }
 
+/// What the names of the variables begin with, in capitals. None: the entry makes one variable.
+pub(super) fn prefix_of(secret: &EnvSecret<PathTemplate>) -> Option<String> {
+    match &secret.select {
+        Select::Value { .. } => None,
+        Select::UpperCase { prefix } | Select::KeepCase { prefix } => Some(grammar::normalized(prefix).to_uppercase()),
+    }
+}
+
 pub(super) fn same_name(a: &EnvSecret<PathTemplate>, b: &EnvSecret<PathTemplate>) -> bool {
     name_of(a).is_some_and(|name| name_of(b) == Some(name))
 }
 
-/// The variable that replaces an output of vault-action.
-pub(super) fn variable(output: &str, kept: &[KeptEntry]) -> Option<String> {
+/// The variable that replaces an output of vault-action, and its entry.
+pub(super) fn variable<'k>(output: &str, kept: &'k [KeptEntry]) -> Option<(String, &'k KeptEntry)> {
     let named = kept.iter().find_map(|kept| {
         let name = name_of(&kept.secret)?;
-        kept.output.eq_ignore_ascii_case(output).then(|| name.to_owned())
+        kept.output
+            .eq_ignore_ascii_case(output)
+            .then(|| (name.to_owned(), kept))
     });
     named.or_else(|| {
         let wildcards = kept.iter().filter_map(|kept| match &kept.secret.select {
             Select::Value { .. } => None,
-            Select::UpperCase { prefix } => Some((grammar::normalized(prefix), true)),
-            Select::KeepCase { prefix } => Some((grammar::normalized(prefix), false)),
+            Select::UpperCase { prefix } => Some((grammar::normalized(prefix), true, kept)),
+            Select::KeepCase { prefix } => Some((grammar::normalized(prefix), false, kept)),
         });
         let output_lower = output.to_lowercase();
         // Of several prefixes the longest is the most likely one.
-        let (_, upper_case) = wildcards
-            .filter(|(prefix, _)| output_lower.starts_with(&prefix.to_lowercase()))
-            .max_by_key(|(prefix, _)| prefix.len())?;
-        Some(if upper_case {
+        let (_, upper_case, kept) = wildcards
+            .filter(|(prefix, ..)| output_lower.starts_with(&prefix.to_lowercase()))
+            .max_by_key(|(prefix, ..)| prefix.len())?;
+        let name = if upper_case {
             output.to_uppercase()
         } else {
             output.to_owned()
-        })
+        };
+        Some((name, kept))
     })
 }
 

@@ -1,23 +1,33 @@
-//! The replacement of the steps of vault-action in a workflow, for a person who wants to delete the steps. Pure. No file is changed:
+//! The replacement of the steps of vault-action in workflows, for a person who wants to delete the steps. Pure. No file is changed:
 //! annotations belong to a scale set's pod template, and a workflow does not name the template.
 //!
-//! For each step: the annotations; every `steps.ID.outputs.NAME`, with the `env.NAME` that replaces it; the needs of the operator's
-//! config; and the features that cannot be carried over, each with an alternative.
+//! `found` finds the steps, also in composite actions; `part` says what one step adds; `block` merges the parts of one runner, as the
+//! webhook takes them (`check`); `shown` prints.
 
-mod delivery;
+mod block;
+mod check;
+mod conflicts;
 mod entries;
 mod expressions;
+mod found;
 mod kept_entry;
-mod replacement;
+mod logins;
+mod operator;
+mod overridden;
+mod part;
+mod placed;
+mod reach;
+mod readers;
+mod runner;
+mod script;
 mod server;
+mod shown;
 mod step_uses;
+mod value;
 mod workflow;
+mod written_file;
 
-use std::fmt::Write as _;
-
-use self::kept_entry::KeptEntry;
-use self::replacement::Replacement;
-use self::workflow::WorkflowJob;
+use self::part::StepPart;
 use crate::cli::migrate::output::Migration;
 
 /// The file is not a workflow: its name, and why.
@@ -25,45 +35,36 @@ use crate::cli::migrate::output::Migration;
 #[error("{0} {1}")]
 pub(crate) struct WorkflowError(String, String);
 
-/// A step of the file that was migrated before.
-struct EarlierStep<'a> {
-    job: &'a WorkflowJob,
-    line: usize,
-    kept: Vec<KeptEntry>,
+/// A workflow or a composite action that podkey was given.
+pub(crate) struct WorkflowFile {
+    /// The file's name as given.
+    pub(crate) name: String,
+    /// What stands in the name before the path in the repository: empty, or with a slash at its end.
+    pub(crate) root: String,
+    pub(crate) text: String,
 }
 
-/// Reads a workflow or a composite action. Each line of the result about a place in the file begins with
-/// `name`.
-pub(crate) fn migrate(name: &str, text: &str) -> Result<Migration, WorkflowError> {
-    let jobs = workflow::read(text).map_err(|why| WorkflowError(name.to_owned(), why))?;
-    let mut migration = Migration {
-        text: String::new(),
-        is_complete: true,
-    };
-    let mut earlier: Vec<EarlierStep<'_>> = Vec::new();
-    for job in &jobs {
-        for step in job.steps.iter().filter(|step| step.is_vault_action()) {
-            let mut replacement = Replacement::new(name, text, job, step, &earlier);
-            let kept = replacement.fill();
-            migration.is_complete &= replacement.lost.is_empty();
-            if !migration.text.is_empty() {
-                migration.text.push('\n');
-            }
-            migration.text.push_str(&replacement.to_string());
-            let line = step.line;
-            earlier.push(EarlierStep { job, line, kept });
-        }
+/// What the migration reads.
+pub(crate) struct Sources<'a> {
+    pub(crate) files: &'a [WorkflowFile],
+    /// Actions with the inputs of vault-action, such as `octo-org/vault`.
+    pub(crate) actions: &'a [String],
+    /// Reads another file of a repository: a composite action, a called workflow. None: there is no such file.
+    pub(crate) read: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// The blocks for all runners, as one stream of YAML.
+pub(crate) fn migrate(sources: &Sources<'_>) -> Result<Migration, WorkflowError> {
+    let found = found::find(sources)?;
+    let parts: Vec<StepPart<'_>> = found.steps.iter().map(|step| StepPart::of(step, &found)).collect();
+    let mut blocks = block::blocks(&found, &parts);
+    for block in &mut blocks {
+        let overridden = overridden::told(block);
+        block.lost.extend(overridden);
     }
-    if earlier.len() > 1 {
-        let _ = writeln!(
-            migration.text,
-            "\n{name}: these are {} steps, and a pod template has each annotation once: put the entries of one key together, equal \
-            entries once. All other annotations apply to all entries; where they differ, use one scale set for each job",
-            earlier.len()
-        );
-    }
-    if migration.text.is_empty() {
-        migration.text = format!("{name}: no step of vault-action\n");
-    }
-    Ok(migration)
+    let is_complete = blocks.iter().all(|block| block.lost.is_empty()) && parts.iter().all(|part| part.lost.is_empty());
+    Ok(Migration {
+        text: shown::shown(&found, &blocks),
+        is_complete,
+    })
 }

@@ -1,19 +1,10 @@
-//! The inputs about the server and the login: their replacement by the pod's author and the operator.
+//! The inputs about the server and the login: what the pod's author and the operator write in their place.
 
 use super::expressions::has_expression;
-use super::replacement::Replacement;
-use crate::cli::migrate::output::scalar;
+use super::logins::{Login, Server};
+use super::part::StepPart;
 use crate::inject::keys::{AUTH_MOUNT, FILES, JOB_ENV, ROLE};
 use crate::text::quoted;
-
-/// Who logs in for the job.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum LoginBy {
-    /// The pod, before the job: `podkey.dev/env`.
-    Pod,
-    /// The job, with GitHub's token: `podkey.dev/job-env`.
-    Job,
-}
 
 /// All inputs of vault-action, also those that podkey ignores. Any other input is a mistake in the workflow.
 const INPUTS: [&str; 29] = [
@@ -80,69 +71,46 @@ const SWITCHES_WITHOUT_EQUIVALENT: [(&str, &str); 3] = [
 ];
 const NO_TOKEN: &str = "a job gets no Vault token: let podkey read the secrets that the token was used for";
 
-impl Replacement<'_> {
-    /// The replacement of vault-action's login. Returns who logs in.
-    pub(super) fn login(&mut self) -> LoginBy {
+impl StepPart<'_> {
+    /// The replacement of vault-action's login.
+    pub(super) fn login(&mut self) -> Login {
         let method = self.input("method").unwrap_or("token").to_lowercase();
-        let mount = self.input("path").unwrap_or(&method).to_owned();
         match method.as_str() {
-            "kubernetes" => {
-                self.login_of_pod(&mount);
-                LoginBy::Pod
-            }
+            "kubernetes" => Login::Pod {
+                mount: self.literal("path", AUTH_MOUNT).filter(|mount| mount != "kubernetes"),
+                role: self.literal("role", ROLE),
+            },
             "jwt" if self.input("jwtPrivateKey").is_none() => {
-                self.login_of_job(&mount);
-                LoginBy::Job
+                self.notes.push(
+                    "the job keeps its \"permissions: id-token: write\", because it still logs in with GitHub's token"
+                        .to_owned(),
+                );
+                Login::Job {
+                    mount: self.literal("path", "the connection's job.mount"),
+                    role: self.literal("role", "the connection's job.role"),
+                    audience: self.literal("jwtGithubAudience", "the connection's job.audience"),
+                }
             }
-            _ => {
-                self.login_without_equivalent(&method);
-                LoginBy::Pod
-            }
+            _ => self.login_without_equivalent(&method),
         }
     }
 
-    fn login_of_pod(&mut self, mount: &str) {
-        if has_expression(mount) {
+    /// The text of an input that must not have an expression where it is going to be written.
+    fn literal(&mut self, input: &str, instead: &str) -> Option<String> {
+        let value = self.input(input)?;
+        if has_expression(value) {
             self.lose(
-                "path",
-                &format!("an annotation cannot hold an expression: write the auth mount itself into {AUTH_MOUNT}"),
+                input,
+                &format!(
+                    "{value} is an expression, which podkey cannot fill in: write the value itself into {instead}"
+                ),
             );
-        } else if mount != "kubernetes" {
-            self.annotations.push((AUTH_MOUNT, scalar(mount)));
+            return None;
         }
-        match self.input("role") {
-            Some(role) if has_expression(role) => self.lose(
-                "role",
-                &format!("an annotation cannot hold an expression: write the role itself into {ROLE}"),
-            ),
-            Some(role) => self.annotations.push((ROLE, scalar(role))),
-            None => {}
-        }
-        self.operator.push(
-            "auth: { method: kubernetes, audience: vault }, and the same audience in Vault's role; audience: \"\" for a role \
-            without one"
-                .to_owned(),
-        );
+        Some(value.to_owned())
     }
 
-    fn login_of_job(&mut self, mount: &str) {
-        let role = self.input("role").unwrap_or("(the mount's default_role: name it)");
-        let audience = match self.input("jwtGithubAudience") {
-            Some(audience) => format!(", audience: {}", scalar(audience)),
-            None => String::new(),
-        };
-        self.operator.push(format!(
-            "job: {{ method: jwt, mount: {}, role: {}{audience} }}",
-            scalar(mount),
-            scalar(role)
-        ));
-        self.notes.push(
-            "the job keeps its \"permissions: id-token: write\", because it still logs in with GitHub's token"
-                .to_owned(),
-        );
-    }
-
-    fn login_without_equivalent(&mut self, method: &str) {
+    fn login_without_equivalent(&mut self, method: &str) -> Login {
         let why = match method {
             "jwt" => "jwtPrivateKey: podkey signs no tokens of its own",
             "token" | "approle" | "userpass" | "ldap" | "github" => {
@@ -157,29 +125,11 @@ impl Replacement<'_> {
                 with {ROLE}, or let Vault accept GitHub's tokens (auth method jwt) for {JOB_ENV}"
             ),
         );
+        Login::default()
     }
 
     /// The replacement of the server's address and of the trust in the server.
-    pub(super) fn connection(&mut self) {
-        for (input, setting) in [("url", "address"), ("namespace", "namespace")] {
-            match self.input(input) {
-                Some(value) if has_expression(value) => {
-                    self.operator.push(format!("{setting}: the value of {value}"));
-                }
-                Some(value) => self.operator.push(format!("{setting}: {}", scalar(value))),
-                None => {}
-            }
-        }
-        if self.input("url").is_some_and(|url| url.starts_with("http://")) {
-            self.operator.push(
-                "allowInsecureHttp: true; better use https: everybody on the network path can read clear text"
-                    .to_owned(),
-            );
-        }
-        if self.input("caCertificate").is_some() {
-            self.operator
-                .push("caFile: the PEM file that caCertificate has in base64".to_owned());
-        }
+    pub(super) fn server(&mut self) -> Server {
         for (input, instead) in SWITCHES_WITHOUT_EQUIVALENT {
             if self.is_on(input) {
                 self.lose(input, instead);
@@ -190,11 +140,16 @@ impl Replacement<'_> {
                 self.lose(input, &instead);
             }
         }
-        let names = self.step.inputs.keys();
+        let names = self.found.inputs.keys();
         let unknown = names.filter(|name| !INPUTS.iter().any(|input| input.eq_ignore_ascii_case(name)));
         for name in unknown {
             self.notes
                 .push(format!("{}: vault-action has no such input", quoted(name)));
+        }
+        Server {
+            address: self.input("url").map(|url| url.trim_end_matches('/').to_owned()),
+            namespace: self.input("namespace").map(str::to_owned),
+            has_ca: self.input("caCertificate").is_some(),
         }
     }
 }

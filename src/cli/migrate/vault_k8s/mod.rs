@@ -3,6 +3,7 @@
 //!
 //! The result is YAML: for each pod template a document with the annotations, and all else in comments.
 
+mod check;
 mod replacement;
 mod theirs;
 
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 use self::replacement::PodReplacement;
 use crate::cli::inject::offline::{OfflineError, manifest};
-use crate::cli::migrate::output::Migration;
+use crate::cli::migrate::output::{Migration, comment};
 use crate::inject::Pod;
 
 /// The file is not a manifest: its name, and why.
@@ -36,7 +37,9 @@ pub(crate) fn migrate(name: &str, text: &str) -> Result<Migration, ManifestError
         let Some(theirs) = theirs::of(&view, namespace.unwrap_or("default")) else {
             continue;
         };
-        let replacement = PodReplacement::of(&theirs, &pod, &view);
+        let mut replacement = PodReplacement::of(&theirs, &pod, &view);
+        let refusals = check::refusals(&pod, &replacement, namespace.unwrap_or("default"));
+        replacement.lost.extend(refusals);
         if !migration.text.is_empty() {
             migration.text.push_str("---\n");
         }
@@ -46,7 +49,7 @@ pub(crate) fn migrate(name: &str, text: &str) -> Result<Migration, ManifestError
         migration.is_complete &= replacement.lost.is_empty();
     }
     if migration.text.is_empty() {
-        migration.text = format!("# {name}: no pod template with annotations of vault-k8s\n");
+        migration.text = comment(&format!("{name}: no pod template with annotations of vault-k8s"));
     }
     Ok(migration)
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::theirs::{self, Theirs};
-use crate::cli::migrate::output::{exact, quoted, scalar};
+use crate::cli::migrate::output::{comment, exact, quoted, scalar};
 use crate::inject::Pod;
 use crate::inject::keys::{AUTH_MOUNT, CONTAINERS, FILES, JOB_HOOKS, ON_CHANGE, REFRESH, ROLE};
 use crate::plan::{Destination, OnChange, SECRETS_DIR};
@@ -138,25 +138,36 @@ impl PodReplacement {
         }
     }
 
+    /// The annotations.
+    pub(super) fn yaml(&self) -> String {
+        self.annotations.iter().fold(String::new(), |mut yaml, (key, value)| {
+            let _ = writeln!(yaml, "{key}: {value}");
+            yaml
+        })
+    }
+
+    /// Whether a change is told that lets the pod's containers see each other's processes.
+    pub(super) fn shares_processes(&self) -> bool {
+        self.changes.iter().any(|change| change == theirs::SHARE_PROCESSES)
+    }
+
     /// The document of this pod template. `title` names the file and the object.
     pub(super) fn shown(&self, title: &str) -> String {
-        let mut shown = format!("# {title}\n");
+        let mut shown = comment(title);
         if !self.annotations.is_empty() {
             shown.push_str("# In the pod template, these annotations take the place of vault-k8s':\n");
         }
-        for (key, value) in &self.annotations {
-            let _ = writeln!(shown, "{key}: {value}");
-        }
+        shown.push_str(&self.yaml());
         for (title, lines) in [
             ("Change in the containers:", &self.changes),
             ("Notes:", &self.notes),
             ("Cannot be carried over:", &self.lost),
         ] {
             if !lines.is_empty() {
-                let _ = writeln!(shown, "# {title}");
+                shown.push_str(&comment(title));
             }
             for line in lines.iter().flat_map(|line| line.lines()) {
-                let _ = writeln!(shown, "#   {line}");
+                shown.push_str(&comment(&format!("  {line}")));
             }
         }
         shown

@@ -6,6 +6,9 @@ use crate::inject::{FileRequest, INJECT_TOKEN, INJECTED, PREFIX, Pod, Problems, 
 use crate::plan::{Content, Destination, OnChange};
 use crate::template::MissingField;
 
+/// A change of the pod's spec.
+pub(super) const SHARE_PROCESSES: &str = "write shareProcessNamespace: true into the pod's spec";
+
 /// What the annotations ask for.
 #[derive(Debug, Default)]
 pub(super) struct Theirs {
@@ -153,8 +156,7 @@ impl Theirs {
             )),
         }
         if asked.shares_processes {
-            self.changes
-                .push("write shareProcessNamespace: true into the pod's spec".to_owned());
+            self.changes.push(SHARE_PROCESSES.to_owned());
         }
     }
 }

@@ -29,6 +29,18 @@ pub(crate) struct FileField {
 /// The longest name of a variable, in bytes.
 const MAX_ENV_BYTES: usize = 256;
 
+impl FileField {
+    const fn value(mut self, value: &'static str) -> Self {
+        self.documented.value = value;
+        self
+    }
+
+    const fn details(mut self, details: &'static str) -> Self {
+        self.documented.details = details;
+        self
+    }
+}
+
 const fn field(
     key: &'static str,
     scope: Scope,
@@ -43,6 +55,8 @@ const fn field(
         default,
         scope,
         example,
+        value: "",
+        details: "",
     };
     FileField {
         documented,
@@ -75,35 +89,56 @@ pub(super) const OF_ONE_SECRET: [&str; 7] = [SECRET, "data", "key", "keys", "dec
 #[rustfmt::skip]
 pub(crate) const FIELDS: &[FileField] = &[
     field("as", Scope::JobHooks, "`init`", "job", "Who reads the secret: podkey-init, or the job with the job's own identity.",
-        |mut value, draft| draft.read_by = value.one_of(ReadBy::NAMES).unwrap_or_default()),
+        |mut value, draft| draft.read_by = value.one_of(ReadBy::NAMES).unwrap_or_default())
+        .details("`job` needs the operator's `job.role`. The path may then have placeholders, such as `{repository}`."),
     field(SECRET, Scope::AllPods, "required without `template`", "kv/data/web",
-        "The API path of the secret, as in `vault read`. Paths of KV version 2 contain `/data/`.", secret),
+        "The API path of the secret, as in `vault read`. Paths of KV version 2 contain `/data/`.", secret)
+        .value("an API path"),
     field("data", Scope::AllPods, "the path is read", "{ common_name: web.example.com }",
-        "Fields to write the path with: the answer to the write is the secret.", data),
+        "Fields to write the path with: the answer to the write is the secret.", data)
+        .value("a set of fields, each a text, a list of texts or a set of texts")
+        .details("For engines that make something from what is written: PKI, SSH, transit. Files with the same path and data come from one answer. `data` never changes an engine: podkey refuses KV v2 secrets, roles, keys, configuration and rotation. Everybody who may read the pod sees the data: write no secret into it."),
     required("file", "where the secret goes", "web.env",
-        "Where the file is: an absolute path, or a path below `/podkey/secrets/`.", file),
+        "Where the file is: an absolute path, or a path below `/podkey/secrets/`.", file)
+        .value("an absolute path, or a path below `/podkey/secrets/`")
+        .details("The placeholders of Vault's Secrets Sync make names from the path and the fields: `{{ .SecretKey }}` (a file for each field), `{{ .SecretPath }}`, `{{ .SecretBaseName }}`, `{{ .MountPath }}`, `{{ .MountBaseName }}`, with `| uppercase`, `| lowercase` or `| replace \"/\" \"_\"`. No file goes to paths of the kernel, of podkey and of the system's programs, to what a container runs, and to what a runner reads before a job."),
     field("key", Scope::AllPods, "the whole secret", "password", "The field of the secret to deliver.",
-        |mut value, draft| draft.part = value.checked(key).map(Part::Key)),
+        |mut value, draft| draft.part = value.checked(key).map(Part::Key))
+        .value("the name of a field"),
     field("keys", Scope::AllPods, "the whole secret", "{ DB_USER: username, DB_PASSWORD: password }",
-        "The fields of the secret to deliver, in this order: each as `NAME: FIELD`, or a list of fields.", keys),
+        "The fields of the secret to deliver, in this order: each as `NAME: FIELD`, or a list of fields.", keys)
+        .value("`{ NAME: FIELD, … }`, or a list of fields")
+        .details("NAME is the name in the file."),
     field("decode", Scope::AllPods, "`none`", "base64", "What the field's text is decoded from.",
-        |mut value, draft| draft.decode = value.one_of(Decode::NAMES).unwrap_or_default()),
+        |mut value, draft| draft.decode = value.one_of(Decode::NAMES).unwrap_or_default())
+        .details("Only with `key`."),
     field("format", Scope::AllPods, "`raw` with `key`, else `json`", "dotenv", "How the secret is written into the file.",
-        |mut value, draft| draft.format = value.one_of(Format::NAMES)),
+        |mut value, draft| draft.format = value.one_of(Format::NAMES))
+        .details("The names of `dotenv` and `shell` are names of variables. With the whole secret, whoever writes the secret chooses them: stricter rules hold (`podkey explain wildcard-variables`)."),
     field(DELIMS, Scope::AllPods, "`{{` and `}}`", "[\"[[\", \"]]\"]",
-        "The two texts that stand for `{{` and `}}` in `template`.", delims),
+        "The two texts that stand for `{{` and `}}` in `template`.", delims)
+        .value("a list of two texts")
+        .details("For charts whose own templates would take `{{` and `}}`."),
     field(TEMPLATE, Scope::AllPods, "the secret as `format` writes it", "user={{ with secret \"kv/data/web\" }}{{ .Data.data.user }}{{ end }}",
-        "The text of the file, in the language of Go's text/template with the functions of consul-template.", template),
+        "The text of the file, in the language of Go's text/template with the functions of consul-template.", template)
+        .value("text")
+        .details("A template takes the place of `secret`, `data`, `key`, `keys`, `decode`, `format` and `version`. Each path is a text in quotes. Bounds: 32 KiB of template, 64 calls of `secret` in a template and 256 in a pod, actions 32 deep, 1 MiB of output."),
     field("mode", Scope::AllPods, "`0400` where one user reads, else `0440` with `fsGroup`, else `0444`", "\"0440\"",
         "The permissions of the file.",
-        |mut value, draft| draft.mode = value.parsed()),
+        |mut value, draft| draft.mode = value.parsed())
+        .value("an octal number in quotes")
+        .details("Not writable for every user; no setuid, setgid or sticky bit."),
     field("version", Scope::AllPods, "the newest", "3", "The version of the secret to read (KV version 2).",
         |mut value, draft| draft.version = value.checked(|text| {
             let version = text.parse();
             version.map_err(|_| format!("{} is not a version number (1 or more)", quoted(text)))
-        })),
+        }))
+        .value("a number, 1 or more")
+        .details("A version that does not exist is a failure (exit code 66), unless `podkey.dev/ignore-not-found` is `true`."),
     field("env", Scope::AllPods, "no variable", "KUBECONFIG", "The environment variable that holds the file's path.",
-        |mut value, draft| draft.env = value.checked(|text| env_name(text).map(|()| text.to_owned()))),
+        |mut value, draft| draft.env = value.checked(|text| env_name(text).map(|()| text.to_owned())))
+        .value("the name of a variable")
+        .details("With a relative `file`, too."),
     field("when-gone", Scope::Refresh, "`keep`", "delete", "What happens to the file when its secret or field no longer exists.",
         |mut value, draft| draft.when_gone = value.one_of(WhenGone::NAMES).unwrap_or_default()),
 ];

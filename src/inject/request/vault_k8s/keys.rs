@@ -67,7 +67,7 @@ const fn key(
 }
 
 /// The row of a key as it is written, without its prefix, and what follows the key of the row. None: vault-k8s does not know the key.
-pub(super) fn find(name: &str) -> Option<(&'static VaultK8sKey, Option<&str>)> {
+pub(crate) fn find(name: &str) -> Option<(&'static VaultK8sKey, Option<&str>)> {
     let whole = |row: &&VaultK8sKey| row.key == name && matches!(row.suffix, Alone | OptionalName);
     if let Some(row) = KEYS.iter().find(whole) {
         return Some((row, None));

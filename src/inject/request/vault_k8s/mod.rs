@@ -25,7 +25,7 @@ use crate::inject::problem::Problems;
 use crate::inject::words::vault_k8s::{Family, INJECT, INJECTED, STATUS};
 use crate::plan::{Interval, MountLookup, OnFailure};
 
-pub(crate) use self::keys::KEYS;
+pub(crate) use self::keys::{KEYS, find};
 pub use self::keys::{Suffix, Treatment, VaultK8sKey};
 pub(crate) use self::translate::in_their_words;
 
@@ -104,7 +104,7 @@ pub(crate) fn parse(annotations: &Annotations<'_>, namespace: &str, problems: &m
 }
 
 fn parse_one<'p>(annotation: &'p TheirAnnotation<'_>, draft: &mut VaultK8sDraft<'p>, problems: &mut Problems) {
-    let Some((row, suffix)) = keys::find(&annotation.name) else {
+    let Some((row, suffix)) = find(&annotation.name) else {
         draft.unknown.push(&annotation.name);
         return;
     };

@@ -1,0 +1,3 @@
+#![no_main]
+
+podkey_fuzz::target!(render_template);
