@@ -8,7 +8,7 @@ pub use libfuzzer_sys;
 pub use podkey::fuzzing;
 use rustix::time::{ClockId, clock_gettime};
 
-/// The most processor time for one input: no input of a target is longer than 64 KiB. (Not the time on the wall: libFuzzer's own
+/// The most processor time for one input: no input of a target is longer than 32 KiB. (Not the time on the wall: libFuzzer's own
 /// limit, `-timeout`, would fail where the machine is busy.) The programs here are some four times slower than those that ship.
 const MAX_TIME: Duration = Duration::from_secs(2);
 /// The most memory for one input: the memory limit of podkey's containers.

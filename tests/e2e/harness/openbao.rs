@@ -129,10 +129,20 @@ impl<'a> Vault<'a> {
 
     /// How many leases there are below a path.
     pub fn leases(&self, path: &str) -> usize {
-        let list = self
-            .api
-            .call("LIST", &format!("/v1/sys/leases/lookup/{path}"), &Value::Null);
-        list.json()["data"]["keys"].as_array().map_or(0, Vec::len)
+        self.keys(&format!("sys/leases/lookup/{path}")).len()
+    }
+
+    /// The entries below a path. The server answers 404 where there are none.
+    #[track_caller]
+    fn keys(&self, path: &str) -> Vec<Value> {
+        let answer = self.api.call("LIST", &format!("/v1/{path}"), &Value::Null);
+        assert!(
+            matches!(answer.status, 200 | 404),
+            "{path}: {} {}",
+            answer.status,
+            answer.text
+        );
+        answer.json()["data"]["keys"].as_array().cloned().unwrap_or_default()
     }
 
     /// A role for the namespace's service accounts, with the test's policy; what is given comes over that.
@@ -182,14 +192,19 @@ impl<'a> Vault<'a> {
 
     /// How many tokens there are of pods in the test's namespace.
     pub fn tokens(&self) -> usize {
-        let list = self.api.call("LIST", "/v1/auth/token/accessors", &Value::Null).json();
-        let accessors = list["data"]["keys"].as_array().cloned().unwrap_or_default();
         let ours = |accessor: &&Value| {
-            let asked = json!({"accessor": accessor});
-            let found = self.api.call("POST", "/v1/auth/token/lookup-accessor", &asked).json();
-            found["data"]["meta"]["service_account_namespace"] == self.namespace.name.as_str()
+            let path = "/v1/auth/token/lookup-accessor";
+            let found = self.api.call("POST", path, &json!({"accessor": accessor}));
+            // 403 or 404: the token has ended meanwhile.
+            assert!(
+                matches!(found.status, 200 | 403 | 404),
+                "{path}: {} {}",
+                found.status,
+                found.text
+            );
+            found.json()["data"]["meta"]["service_account_namespace"] == self.namespace.name.as_str()
         };
-        accessors.iter().filter(ours).count()
+        self.keys("auth/token/accessors").iter().filter(ours).count()
     }
 
     /// The annotations that ask for these files as [`ROLE`]. A `secret` in them is a path below the test's engine.
