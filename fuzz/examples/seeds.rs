@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// Between the records of an input, see `src/fuzzing/mod.rs`.
 const SEPARATOR: char = '\0';
 /// libFuzzer's limit here: a longer seed would be cut.
-const MAX_BYTES: usize = 64 * 1024;
+const MAX_BYTES: usize = 32 * 1024;
 
 /// The seeds of all targets: no two of a target are equal.
 #[derive(Default)]

@@ -37,7 +37,7 @@ pub(super) fn remaining(data: &str, headers: &HeaderMap) -> Option<Duration> {
 
 /// The expiry of an OpenSSH certificate, in seconds since 1970. None where it does not expire.
 /// <https://cvsweb.openbsd.org/src/usr.bin/ssh/PROTOCOL.certkeys>
-fn ssh_end(key: &str) -> Option<u64> {
+pub(super) fn ssh_end(key: &str) -> Option<u64> {
     let blob = STANDARD.decode(key.split_ascii_whitespace().nth(1)?).ok()?;
     let mut rest = blob.as_slice();
     let kind = text(&mut rest)?;
