@@ -55,7 +55,7 @@ fn every_input_that_once_broke_a_law_obeys_the_laws() {
 }
 
 #[test]
-fn every_target_has_a_program_and_no_program_is_without_a_target() {
+fn every_target_has_a_program_and_no_program_or_dictionary_is_without_a_target() {
     let programs = entries(Path::new("fuzz/src/bin")).into_iter();
     let mut programs: Vec<String> = programs
         .filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned()))
@@ -63,4 +63,8 @@ fn every_target_has_a_program_and_no_program_is_without_a_target() {
     programs.sort();
     let targets = TARGETS.map(|(target, _)| target);
     assert_eq!(programs, targets);
+    for dictionary in entries(Path::new("fuzz/dict")) {
+        let name = dictionary.file_name().unwrap();
+        assert!(targets.iter().any(|target| name == *target), "{}", dictionary.display());
+    }
 }

@@ -64,7 +64,7 @@ pub(crate) use self::secrets::SecretFreshness;
 pub(crate) use self::work::{Work, WorkFailure};
 
 use self::limiter::{FLOOR, Limiter};
-use self::pace::{Backoff, Need, Pace};
+use self::pace::{Backoff, CAP, Need, Pace};
 use self::secrets::{ScheduledSecret, SecretValidity};
 use self::term::{LONGEST, Term};
 use self::tokens::{CurrentToken, ReplacedToken};
@@ -220,16 +220,24 @@ impl Schedule {
     }
 
     /// The latest time of the next request that leaves time for all renewals and replacements. They come in the order in which they
-    /// must be done, and each may need two tries. For a single one: after a quarter of the time from its first try to its end.
+    /// must be done, and each may need two tries. For a single one: after a quarter of the time from its first try to its end. What
+    /// has ended already is replaced within the longest pause after an unavailable server.
     fn latest(&self, now: Duration) -> Duration {
-        let ends = self.terms().filter(|(_, end)| *end > now);
-        let mut ends: Vec<_> = ends.map(|(term, end)| term.first_and_last_try(now, end)).collect();
+        let (ended, ends): (Vec<_>, Vec<_>) = self.terms().partition(|(_, end)| *end <= now);
+        let mut ends: Vec<_> = ends
+            .into_iter()
+            .map(|(term, end)| term.first_and_last_try(now, end))
+            .collect();
         ends.sort_unstable_by_key(|(_, last)| *last);
         let room = ends.iter().zip(2_u32..).map(|((first, last), place)| {
             let first = now.max(*first);
             first + last.saturating_sub(first) / (2 * place)
         });
-        room.min().unwrap_or(Duration::MAX)
+        let replaced = match ended.is_empty() && self.token.is_some() {
+            true => Duration::MAX,
+            false => now + CAP,
+        };
+        room.min().unwrap_or(Duration::MAX).min(replaced)
     }
 
     /// The terms of the token, of each lease and of each certificate, and when each of them ends.

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use super::LEAST;
 
 /// The longest pause.
-const CAP: Duration = Duration::from_secs(300);
+pub(super) const CAP: Duration = Duration::from_secs(300);
 /// The first pause after a failure. (If the interval is shorter: the interval.)
 const BASE: Duration = Duration::from_secs(10);
 
@@ -90,8 +90,8 @@ impl Pace {
         self.expire(now);
         let quota = self.quota.insert(QuotaPace::after_429(self.quota, now, need.spacing));
         let pause = quota.gap.mul_f64(0.25 + rng.f64() / 2.0);
-        let pause = pause.min(need.latest.saturating_sub(now)).max(LEAST);
-        self.until = now + asked.unwrap_or_default().min(CAP) + pause;
+        let now = now + asked.unwrap_or_default().min(CAP);
+        self.until = now + pause.min(need.latest.saturating_sub(now)).max(LEAST);
     }
 
     /// The server answered, with success or with an error other than 429, so the server is available.
@@ -145,6 +145,8 @@ struct QuotaPace {
     gap: Duration,
     /// The time of the last 429.
     last: Duration,
+    /// When an answer or a 429 last changed the gap.
+    changed: Duration,
     /// The last answer was no 429.
     answered: bool,
 }
@@ -159,12 +161,27 @@ impl QuotaPace {
         Self {
             gap: gap.min((spacing * MOST_SPACINGS).clamp(SHORTEST_LIMIT, LONGEST_GAP)),
             last: now,
+            changed: now,
             answered: false,
         }
     }
 
-    /// None: the quota is forgotten.
+    /// A gap of time without an answer, such as while the server was unavailable, has left the quota to other pods, and counts as an
+    /// answer. None: the quota is forgotten.
     fn after_answer(self, now: Duration, spacing: Duration) -> Option<Self> {
+        let mut quota = self;
+        let mut quiet = now.saturating_sub(self.changed);
+        loop {
+            let gap = quota.gap;
+            quota = quota.closer(now, spacing)?;
+            match quiet.checked_sub(gap) {
+                Some(rest) if quota.gap < gap => quiet = rest,
+                _ => return Some(Self { changed: now, ..quota }),
+            }
+        }
+    }
+
+    fn closer(self, now: Duration, spacing: Duration) -> Option<Self> {
         let ratio = self.gap.as_secs_f64() / spacing.as_secs_f64();
         if now > self.last + FORGET && ratio < NEARLY {
             return None;

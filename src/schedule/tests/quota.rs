@@ -16,6 +16,17 @@ fn retry_after_is_honoured() {
     }
 }
 
+/// Regression: the time for a second try before the end was measured from the 429, and not from the end of the `Retry-After`.
+#[test]
+fn after_the_wait_that_the_server_asked_for_a_certificate_is_replaced_as_soon_as_its_end_wants() {
+    let certificate = Lifetime::Ends { ttl: secs(600) };
+    let mut case = case(3600, &[certificate]);
+    let first = case.reads(Err(WorkFailure::Throttled(Some(secs(60)))));
+    let second = case.reads(Err(WorkFailure::Throttled(Some(secs(60)))));
+    about(second - first, 60.0, 61.0);
+    about(case.reads(Ok(certificate)) - second, 60.0, 61.0);
+}
+
 #[test]
 fn each_429_makes_the_pause_longer_and_each_answer_makes_it_shorter() {
     // The interval, the range of the pauses after one 429 and so on, and the range of the pauses after one answer and so on.
@@ -137,6 +148,35 @@ fn a_quota_of_hours_ago_has_no_effect() {
         panic!()
     };
     assert_eq!((source, case.since_start()), (SecretIndex(1), back));
+}
+
+/// Regression: only answers made the pauses shorter, so after hours without a server a read was still twice the interval late.
+#[test]
+fn a_quota_before_an_outage_of_hours_has_no_effect() {
+    let mut case = case(600, &[STATIC]);
+    let mut now = 0.0;
+    for _ in 0..4 {
+        now = case.reads_static(Err(WorkFailure::Throttled(None)));
+    }
+    let back = now + 4.0 * 3600.0;
+    while now < back {
+        now = case.reads_static(Err(WorkFailure::Unavailable));
+    }
+    now = case.reads_static(Ok(STATIC));
+    about(case.reads_static(Ok(STATIC)) - now, 540.0, 600.0);
+}
+
+/// Regression: with a long interval a pod whose token had ended waited for up to an hour before it tried the login again.
+#[test]
+fn under_a_quota_what_has_ended_is_replaced_within_minutes() {
+    let mut case = with_token(24 * 3600, grant(600, false), &[STATIC]);
+    let (mut last, mut tries) = (case.logs_in(Err(WorkFailure::Throttled(None))), 0);
+    while last < 4.0 * 3600.0 {
+        let now = case.logs_in(Err(WorkFailure::Throttled(None)));
+        assert!(now - last <= 300.0, "{last} {now}");
+        (last, tries) = (now, tries + 1);
+    }
+    assert!(tries < 100, "{tries} tries");
 }
 
 #[test]
