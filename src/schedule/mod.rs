@@ -220,8 +220,8 @@ impl Schedule {
     }
 
     /// The latest time of the next request that leaves time for all renewals and replacements. They come in the order in which they
-    /// must be done, and each may need two tries. For a single one: after a quarter of the time from its first try to its end. What
-    /// has ended already is replaced within the longest pause after an unavailable server.
+    /// must be done, and each may need two tries. For a single one: after a quarter of the time from its first try to its end. If a
+    /// token, a lease or a certificate has ended already, the next request is at most [`CAP`] away.
     fn latest(&self, now: Duration) -> Duration {
         let (ended, ends): (Vec<_>, Vec<_>) = self.terms().partition(|(_, end)| *end <= now);
         let mut ends: Vec<_> = ends

@@ -166,8 +166,8 @@ impl QuotaPace {
         }
     }
 
-    /// A gap of time without an answer, such as while the server was unavailable, has left the quota to other pods, and counts as an
-    /// answer. None: the quota is forgotten.
+    /// Time without an answer, for example while the server was unavailable, counts too: each gap of that time counts as one answer,
+    /// because the pod used nothing of the quota. None: the quota is forgotten.
     fn after_answer(self, now: Duration, spacing: Duration) -> Option<Self> {
         let mut quota = self;
         let mut quiet = now.saturating_sub(self.changed);
@@ -181,6 +181,7 @@ impl QuotaPace {
         }
     }
 
+    /// The gap after one answer. None: the quota is forgotten.
     fn closer(self, now: Duration, spacing: Duration) -> Option<Self> {
         let ratio = self.gap.as_secs_f64() / spacing.as_secs_f64();
         if now > self.last + FORGET && ratio < NEARLY {

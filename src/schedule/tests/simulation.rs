@@ -384,7 +384,7 @@ impl SimulatedPod {
 
     fn work(&mut self) {
         let (began, mut here) = (self.time, 0);
-        // A quota leaves replaced tokens to be revoked after it.
+        // Tokens that are replaced under a quota are revoked when the quota is forgotten, all at once.
         let most = 4 + 2 * self.sources.len() + self.schedule.replaced.len();
         while let Some(work) = self.schedule.due(self.time) {
             here += 1;
@@ -405,7 +405,7 @@ impl SimulatedPod {
                 continue;
             };
             let (mut end, mut since) = (credential.end, credential.since);
-            // The sidecar knows what the server told it: the answer to a renewal may be lost.
+            // The answer to a renewal may be lost: then the sidecar knows only the earlier end of the token.
             if let Some(token) = credential.token.map(|token| &self.tokens[token])
                 && let known = token.end.min(token.told)
                 && known < end
@@ -879,7 +879,7 @@ fn a_certificate_is_replaced_in_time_after_the_wait_that_the_server_asked_for() 
 fn a_quota_is_forgotten_although_the_server_was_unavailable_after_it() {
     simulate(1297..1298);
     simulate(7021..7022);
-    // And then the tokens that it left are revoked at once.
+    // Here six tokens that were replaced under the quota are revoked at once.
     simulate(4958..4959);
 }
 
