@@ -7,6 +7,7 @@
 )]
 
 use serde_json::{Map, Value};
+use serde_saphyr::DuplicateKeyPolicy;
 
 use super::input::{self, FORMATS};
 use crate::plan::{ApiPath, Decode, Destination, Format, Part, SecretContent, SecretRequest};
@@ -67,7 +68,11 @@ fn insist_on_the_values(format: Format, file: &[u8], values: &Map<String, Value>
     let text = std::str::from_utf8(file).expect("the file is text");
     let read: Map<String, Value> = match format {
         Format::Json => serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}")),
-        Format::Yaml => serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}")),
+        // No server that is written in Go sends a key twice. Below the fields podkey passes such a key on, in JSON too.
+        Format::Yaml => {
+            let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::LastWins };
+            serde_saphyr::from_str_with_options(text, options).unwrap_or_else(|error| panic!("{error}: {text}"))
+        }
         _ => return,
     };
     for (key, value) in values {

@@ -60,6 +60,10 @@ fn room(fields: &[(&str, TextOrJson<'_>)]) -> usize {
     fields.iter().map(of).sum()
 }
 
+/// The longest key in bytes without `? ` before it. YAML parsers search for the colon in 1024 characters only, and an escape makes six
+/// characters of one byte.
+const MAX_PLAIN_KEY: usize = 160;
+
 /// One `key: value` line for each field; strings in double quotes, nested values in flow style.
 pub(super) fn yaml(fields: &[(&str, TextOrJson<'_>)]) -> Bytes {
     let mut out = Zeroizing::new(Vec::with_capacity(room(fields)));
@@ -67,8 +71,7 @@ pub(super) fn yaml(fields: &[(&str, TextOrJson<'_>)]) -> Bytes {
         out.extend_from_slice(b"{}\n");
     }
     for (key, value) in fields {
-        // YAML parsers search for the colon in 1024 characters only, unless `? ` stands before the key.
-        let long = key.len() > 200;
+        let long = key.len() > MAX_PLAIN_KEY;
         if long {
             out.extend_from_slice(b"? ");
         }
@@ -178,7 +181,11 @@ fn put_yaml(value: &TextOrJson<'_>, out: &mut Vec<u8>) {
     match value {
         TextOrJson::Text(text) => quote(&String::from_utf8_lossy(text), Quoting::Yaml, out),
         TextOrJson::Json(json) => {
-            for token in tokens(json) {
+            let mut tokens = tokens(json).peekable();
+            while let Some(token) = tokens.next() {
+                if token.len() > MAX_PLAIN_KEY && tokens.peek() == Some(&":") {
+                    out.extend_from_slice(b"? ");
+                }
                 match token {
                     // YAML 1.1 wants the space.
                     ":" => out.extend_from_slice(b": "),

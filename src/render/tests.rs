@@ -81,6 +81,28 @@ fn yaml_has_one_line_for_each_field_and_yaml_1_1_and_1_2_read_equal_values() {
 }
 
 #[test]
+fn yaml_marks_keys_in_which_a_parser_does_not_find_the_colon() {
+    let long = "k".repeat(161);
+    let nested = rendered(
+        &format!(r#"{{"o":{{"{long}":{{"a":1}},"b":"{long}"}}}}"#),
+        None,
+        Format::Yaml,
+    );
+    assert_eq!(
+        nested.unwrap(),
+        format!("o: {{? \"{long}\": {{\"a\": 1}}, \"b\": \"{long}\"}}\n")
+    );
+    let first = rendered(&format!(r#"{{"{long}":1}}"#), None, Format::Yaml);
+    assert_eq!(first.unwrap(), format!("? {long}\n: 1\n"));
+    // Each byte is six characters.
+    let escaped = serde_json::json!({"o": {"\u{1}".repeat(170): 1}, "\u{1}".repeat(170): 2}).to_string();
+    for line in rendered(&escaped, None, Format::Yaml).unwrap().lines() {
+        let before = line.find("\":").unwrap_or_default();
+        assert!(before < 1024 || line.contains("? \""), "{line}");
+    }
+}
+
+#[test]
 fn dotenv_takes_a_name_that_the_author_chose() {
     let one = rendered(r#"{"GITHUB_PAT":"x"}"#, Some("GITHUB_PAT"), Format::Dotenv);
     assert_eq!(one.unwrap(), "GITHUB_PAT=x\n");

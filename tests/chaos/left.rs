@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::Run;
-use crate::harness::api::{Answer, cluster};
+use crate::harness::api::cluster;
 use crate::harness::settings::settings;
 use crate::harness::{LIMIT, wait};
 use crate::secrets::{Secrets, TOKEN_TTL};
@@ -91,49 +91,21 @@ impl Left {
 
 fn tokens(secrets: &Secrets<'_>) -> Result<Vec<Token>, String> {
     let login = format!("auth/{}/login", secrets.vault.auth);
-    let mut found = Vec::new();
-    for accessor in list(secrets, "auth/token/accessors")? {
-        let asked = json!({"accessor": accessor});
-        let path = "/v1/auth/token/lookup-accessor";
-        let answer = secrets.vault.api.try_call("POST", path, &asked)?;
-        // 403 or 404: the token has ended meanwhile.
-        if !answer.is_success() && !matches!(answer.status, 403 | 404) {
-            return Err(refusal(path, &answer));
-        }
-        let data = &answer.json()["data"];
-        if data["path"] == login {
-            found.push(Token {
-                ttl: data["ttl"].as_i64().unwrap_or_default(),
-                pod: data["meta"].to_string(),
-            });
-        }
-    }
-    Ok(found)
+    let tokens = secrets.vault.try_tokens()?.into_iter();
+    let ours = tokens.filter(|token| token["path"] == login.as_str());
+    let tokens = ours.map(|token| Token {
+        ttl: token["ttl"].as_i64().unwrap_or_default(),
+        pod: token["meta"].to_string(),
+    });
+    Ok(tokens.collect())
 }
 
 fn leases(secrets: &Secrets<'_>) -> Result<usize, String> {
     let mut count = 0;
     for path in [&secrets.database, &secrets.certificate] {
-        count += list(secrets, &format!("sys/leases/lookup/{path}"))?.len();
+        count += secrets.vault.try_leases(path)?;
     }
     Ok(count)
-}
-
-/// The entries below a path. The server answers 404 where there are none.
-fn list(secrets: &Secrets<'_>, path: &str) -> Result<Vec<Value>, String> {
-    let answer = secrets
-        .vault
-        .api
-        .try_call("LIST", &format!("/v1/{path}"), &Value::Null)?;
-    match answer.status {
-        200 => Ok(answer.json()["data"]["keys"].as_array().cloned().unwrap_or_default()),
-        404 => Ok(Vec::new()),
-        _ => Err(refusal(path, &answer)),
-    }
-}
-
-fn refusal(path: &str, answer: &Answer) -> String {
-    format!("{path}: {} {}", answer.status, answer.text)
 }
 
 fn users(secrets: &Secrets<'_>) -> usize {
