@@ -151,7 +151,8 @@ zig-arm64 := aarch64-linux-musl
 define static-flags
 # For `podkey version`, and the same in the image's build, which has no git folder.
 export PODKEY_COMMIT="$${PODKEY_COMMIT:-$$(git rev-parse HEAD 2>/dev/null || true)}"
-export ZIG_TARGET=$(2) CC_$(subst -,_,$(1))=$(CURDIR)/.ci/zig-cc SOURCE_DATE_EPOCH=0
+# The compiler has no path: with one, cargo would build all crates again in each folder, the image's among them.
+export PATH="$(CURDIR)/.ci:$$PATH" ZIG_TARGET=$(2) CC_$(subst -,_,$(1))=zig-cc SOURCE_DATE_EPOCH=0
 export RUSTFLAGS="-Clink-self-contained=yes -Clinker=rust-lld -Clinker-flavor=ld.lld -Clink-arg=--pack-dyn-relocs=relr --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo"
 endef
 define static
@@ -186,7 +187,7 @@ check-platforms: rust ## check that the tool for workstations compiles for Windo
 PLATFORMS := x86_64-pc-windows-gnu=x86_64-windows-gnu x86_64-apple-darwin=x86_64-macos
 define check-platform
 if rustc --print target-libdir --target $(firstword $(subst =, ,$(1))) | xargs test -d; then
-	ZIG_TARGET=$(lastword $(subst =, ,$(1))) CC_$(subst -,_,$(firstword $(subst =, ,$(1))))=$(CURDIR)/.ci/zig-cc \
+	PATH="$(CURDIR)/.ci:$$PATH" ZIG_TARGET=$(lastword $(subst =, ,$(1))) CC_$(subst -,_,$(firstword $(subst =, ,$(1))))=zig-cc \
 		$(CARGO) check --quiet --locked --no-default-features --features cli --bin podkey --target $(firstword $(subst =, ,$(1)))
 	echo "check-platforms: $(firstword $(subst =, ,$(1))) compiles"
 else

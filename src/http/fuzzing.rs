@@ -20,6 +20,10 @@ const CANARY: &str = "canary0123456789canary";
 /// A text as the payload of a JWT, as a proxy's URL, as the answer of a proxy or of GitHub, as a page that quotes a token. Laws: a
 /// message is one line, bounded, and without the token.
 pub fn http(bytes: &[u8]) {
+    // libFuzzer learns the words that an input is compared with.
+    if bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()) {
+        return;
+    }
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     for token in [
         Zeroizing::new(bytes.to_vec()),

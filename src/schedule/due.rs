@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::tokens::{CurrentToken, ReplacedToken};
+use super::tokens::CurrentToken;
 use super::{LEAST, Schedule, SecretIndex, SecretValidity, TokenNumber, Work};
 
 /// Under a quota, renewals and replacements come before reads of secrets without a lease. After so many of them comes one read:
@@ -33,7 +33,7 @@ enum WorkKind {
 impl Schedule {
     /// The time of the next work. Later than now if no work is [`Self::due`] now.
     pub(crate) fn wake(&self) -> Duration {
-        let all = self.all_due(self.asked);
+        let all = self.all_due(self.asked).into_iter();
         all.map(|due| self.paced(due.at)).min().unwrap_or(Duration::MAX)
     }
 
@@ -43,7 +43,7 @@ impl Schedule {
         let now = now.max(self.asked);
         self.asked = now;
         self.replaced.retain(|token| token.end > now);
-        let due = self.all_due(now).filter(|due| self.paced(due.at) <= now);
+        let due = self.all_due(now).into_iter().filter(|due| self.paced(due.at) <= now);
         let is_limited = self.pace.is_limited(now);
         let reads_wait = is_limited && self.before_a_read < BEFORE_A_READ;
         let DueWork { kind, .. } = due.min_by_key(|due| match due.kind {
@@ -123,28 +123,35 @@ impl Schedule {
     }
 
     /// All work, due now or later.
-    fn all_due(&self, now: Duration) -> impl Iterator<Item = DueWork> {
+    fn all_due(&self, now: Duration) -> Vec<DueWork> {
         let token = self.token.as_ref().filter(|token| token.is_valid(now));
         let replace = token.map_or(Duration::ZERO, |token| token.term.replace);
-        let login = DueWork {
+        let mut all = vec![DueWork {
             at: replace.max(self.login.next),
             until: Duration::MAX,
             kind: WorkKind::Login,
-        };
-        let with_token = token.into_iter().flat_map(move |token| self.due_with(token));
-        let unused = |token: &&ReplacedToken| !self.leaves_replaced && !self.is_in_use(token.number);
-        let unused = self.replaced.iter().filter(unused);
-        let revoke = unused.map(|token| DueWork {
-            at: token.next,
-            until: token.end,
-            kind: WorkKind::Revoke(token.number),
-        });
-        let all = std::iter::once(login).chain(with_token).chain(revoke);
-        all.filter(|due| self.paced(due.at) < due.until)
+        }];
+        if let Some(token) = token {
+            all.extend(self.due_of_token(token).into_iter().flatten());
+            for index in (0..self.secrets.len()).map(SecretIndex) {
+                all.extend(self.due_of(index, token).into_iter().flatten());
+            }
+        }
+        for token in &self.replaced {
+            if !self.leaves_replaced && !self.is_in_use(token.number) {
+                all.push(DueWork {
+                    at: token.next,
+                    until: token.end,
+                    kind: WorkKind::Revoke(token.number),
+                });
+            }
+        }
+        all.retain(|due| self.paced(due.at) < due.until);
+        all
     }
 
-    /// All work that needs this token, renews it, or looks for a newer login.
-    fn due_with(&self, token: &CurrentToken) -> impl Iterator<Item = DueWork> {
+    /// The look for a newer service-account token, and the renewal of the client token.
+    fn due_of_token(&self, token: &CurrentToken) -> [Option<DueWork>; 2] {
         let relogin = token.relogin.map(|relogin| DueWork {
             at: relogin.next.max(self.login.next),
             until: token.term.end,
@@ -155,43 +162,34 @@ impl Schedule {
             until: token.term.end,
             kind: WorkKind::RenewToken,
         });
-        let secrets = (0..self.secrets.len()).map(SecretIndex);
-        relogin
-            .into_iter()
-            .chain(renew)
-            .chain(secrets.flat_map(move |index| self.due_of(index, token)))
+        [relogin, renew]
     }
 
     /// The work on one secret with this token: a read, and the renewal of a lease.
-    fn due_of(&self, index: SecretIndex, token: &CurrentToken) -> impl Iterator<Item = DueWork> {
-        let both = self.secrets.get(index.0).map(|secret| {
-            let read = |replace: Duration| DueWork {
+    fn due_of(&self, index: SecretIndex, token: &CurrentToken) -> [Option<DueWork>; 2] {
+        let Some(secret) = self.secrets.get(index.0) else {
+            return [None, None];
+        };
+        let read = |kind: WorkKind, replace: Duration| {
+            Some(DueWork {
                 at: self.readable_at(index, secret).max(replace),
                 until: token.term.end,
-                kind: WorkKind::ReadLeased(index),
-            };
-            match &secret.validity {
-                SecretValidity::Static => {
-                    let read = DueWork {
-                        kind: WorkKind::Read,
-                        ..read(Duration::ZERO)
-                    };
-                    (read, None)
-                }
-                SecretValidity::Unknown => (read(Duration::ZERO), None),
-                SecretValidity::Ends(term) => (read(term.replace), None),
-                SecretValidity::Lease(term, with) => {
-                    let renew = term.renew.filter(|_| *with == token.number).map(|at| DueWork {
-                        at: at.max(secret.renewals.next),
-                        until: term.end.min(token.term.end),
-                        kind: WorkKind::RenewLease(index),
-                    });
-                    (read(term.replace), renew)
-                }
+                kind,
+            })
+        };
+        match &secret.validity {
+            SecretValidity::Static => [read(WorkKind::Read, Duration::ZERO), None],
+            SecretValidity::Unknown => [read(WorkKind::ReadLeased(index), Duration::ZERO), None],
+            SecretValidity::Ends(term) => [read(WorkKind::ReadLeased(index), term.replace), None],
+            SecretValidity::Lease(term, with) => {
+                let renew = term.renew.filter(|_| *with == token.number).map(|at| DueWork {
+                    at: at.max(secret.renewals.next),
+                    until: term.end.min(token.term.end),
+                    kind: WorkKind::RenewLease(index),
+                });
+                [read(WorkKind::ReadLeased(index), term.replace), renew]
             }
-        });
-        both.into_iter()
-            .flat_map(|(read, renew)| std::iter::once(read).chain(renew))
+        }
     }
 
     /// The expected time of the secret's next read, or of the next renewal of its lease. Without a token: the time of the
@@ -199,7 +197,10 @@ impl Schedule {
     pub(crate) fn next_try(&self, index: SecretIndex) -> Option<Duration> {
         let secret = self.secrets.get(index.0)?;
         match self.token.as_ref().filter(|token| token.is_valid(self.asked)) {
-            Some(token) => self.due_of(index, token).map(|due| self.paced(due.at)).min(),
+            Some(token) => {
+                let due = self.due_of(index, token).into_iter().flatten();
+                due.map(|due| self.paced(due.at)).min()
+            }
             None => Some(self.paced(self.login.next.max(self.readable_at(index, secret)))),
         }
     }

@@ -172,6 +172,17 @@ fn a_value_that_is_no_text_is_reported_for_every_key_that_vault_k8s_knows() {
 }
 
 #[test]
+fn a_key_with_control_characters_does_not_reach_the_message_of_a_refusal() {
+    let name = "agent-inject-secret-a\u{1b}[2J/\n..";
+    let (_, problems) = parsed(&with(name, "kv/data/db"));
+    assert!(
+        problems.starts_with("vault.hashicorp.com/agent-inject-secret-a\\u{1b}[2J/\\n..: "),
+        "{problems}"
+    );
+    assert!(!problems.contains(char::is_control), "{problems:?}");
+}
+
+#[test]
 fn more_files_than_a_pod_may_have_are_refused_before_their_templates_are_parsed() {
     let mut annotations = with("role", "web");
     for index in 0..65 {

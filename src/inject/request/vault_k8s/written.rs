@@ -1,5 +1,6 @@
 //! The value of one annotation, and the key as the author wrote it.
 
+use crate::inject::problem::unquoted;
 use crate::inject::words::vault_k8s::Family;
 
 /// A value, and the key as the author wrote it.
@@ -12,8 +13,8 @@ pub(super) struct Written<'a> {
 }
 
 impl Written<'_> {
-    /// The whole key, for messages.
+    /// The whole key, for messages. The API server looks at the characters of a key only after the webhook.
     pub(super) fn key(&self) -> String {
-        self.family.key(self.name)
+        self.family.key(&unquoted(self.name))
     }
 }
