@@ -42,7 +42,9 @@ pub fn migrate_vault_k8s(bytes: &[u8]) {
 /// Insists that the output is YAML, and that no line is a command for GitHub's runner: the command may run in a job.
 fn insist_on_yaml(migration: &Migration) {
     let text = &migration.text;
-    let command = text.lines().find(|line| line.trim_start().starts_with("::"));
+    let command = text
+        .lines()
+        .find(|line| line.trim_start().starts_with("::") || line.contains("##["));
     assert_eq!(command, None, "a command for the runner");
     let odd = |c: char| c.is_control() && c != '\n';
     assert!(!text.contains(odd), "control characters: {text:?}");

@@ -42,18 +42,20 @@ pub(crate) fn comment(line: &str) -> String {
     }
     comment.truncate(comment.trim_end().len());
     comment.push('\n');
-    comment
+    comment.replace("##[", "# #[")
 }
 
-/// A text of several lines as a scalar of YAML that has exactly these bytes: a block where YAML would not change any, else in quotes.
-/// The block's lines are indented by `by`.
+/// A text of several lines as a scalar of YAML that has exactly these bytes: a block where YAML would not change any and where no line
+/// is a command for GitHub's runner, else in quotes. The block's lines are indented by `by`.
 pub(crate) fn exact(text: &str, by: usize) -> String {
     let first = text.lines().find(|line| !line.is_empty()).unwrap_or_default();
     let is_block = text.contains('\n')
         && !first.is_empty()
         && !first.starts_with([' ', '\t'])
         && !text.ends_with("\n\n")
-        && text.chars().all(|c| c == '\n' || c == '\t' || is_printable(c));
+        && text.chars().all(|c| c == '\n' || c == '\t' || is_printable(c))
+        && !text.contains("##[")
+        && !text.lines().any(|line| line.trim_start().starts_with("::"));
     if !is_block {
         return quoted(text);
     }
@@ -73,10 +75,11 @@ fn is_printable(c: char) -> bool {
     !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
-/// A text in double quotes. JSON leaves some characters as they are that YAML takes for line breaks.
+/// A text in double quotes, without `##[`, which GitHub's runner takes for a command anywhere in a line. JSON leaves some characters as
+/// they are that YAML takes for line breaks.
 pub(crate) fn quoted(text: &str) -> String {
     let json = serde_json::Value::from(text).to_string();
-    json.chars().fold(String::new(), |mut quoted, c| {
+    let quoted = json.chars().fold(String::new(), |mut quoted, c| {
         match is_printable(c) {
             true => quoted.push(c),
             false => {
@@ -84,7 +87,8 @@ pub(crate) fn quoted(text: &str) -> String {
             }
         }
         quoted
-    })
+    });
+    quoted.replace("##[", "#\\u0023[")
 }
 
 #[cfg(test)]
@@ -128,11 +132,17 @@ mod tests {
             "\n",
             "",
             "Zürich 🔑\n$(HOME)\n",
+            "a\n ::add-mask::b\n",
+            "a\nb ##[group]c\n",
+            "::x",
+            "###[a]##[b]",
         ] {
             let entry = format!("- file: a\n  template: {}\n", exact(text, 4));
             let annotation = format!("podkey.dev/files: {}\n", exact(&entry, 2));
             let outer: serde_json::Value = serde_saphyr::from_str(&annotation).unwrap();
             assert_eq!(outer["podkey.dev/files"], entry, "{annotation}");
+            let is_command = |line: &str| line.trim_start().starts_with("::") || line.contains("##[");
+            assert!(!annotation.lines().any(is_command), "for GitHub's runner: {annotation}");
             let inner: serde_json::Value = serde_saphyr::from_str(&entry).unwrap();
             assert_eq!(inner[0]["template"], text, "{entry}");
         }
