@@ -64,7 +64,7 @@ fn all_succeed(pods: &[Pod<'_>]) {
     for pod in pods {
         assert_eq!(pod.succeeds(), SECRET, "{}", pod.name);
         let object = pod.object();
-        assert_eq!(status(&object, "podkey-init")["restartCount"], 0, "{}", pod.name);
+        assert_eq!(status(&object, "podkey-init")["restartCount"], 0, "{}", pod.story());
     }
 }
 
@@ -206,8 +206,20 @@ fn pods_survive_a_restart_of_the_kubelet() {
     let meanwhile = apps.start("meanwhile", 2);
     drop(away);
     let after = apps.start("after", 2);
-    for pods in [starting, meanwhile, after] {
+    for pods in [meanwhile, after] {
         all_succeed(&pods);
+    }
+    // A kubelet that ends while it makes a pod's sandbox or an init container makes them anew. That is not a failure of podkey-init.
+    for pod in &starting {
+        assert_eq!(pod.succeeds(), SECRET, "{}", pod.name);
+        let object = pod.object();
+        let ended = &status(&object, "podkey-init")["lastState"]["terminated"];
+        let is_killed = ended["exitCode"] == 137 && ended["reason"] != "OOMKilled";
+        assert!(
+            ended.is_null() || ended["exitCode"] == 0 || is_killed,
+            "{}",
+            pod.story()
+        );
     }
     let attempts = churn.stop();
     let lost: Vec<_> = attempts
