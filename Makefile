@@ -152,7 +152,7 @@ zig-arm64 := aarch64-linux-musl
 define static-flags
 # For `podkey version`, and the same in the image's build, which has no git folder.
 export PODKEY_COMMIT="$${PODKEY_COMMIT:-$$(git rev-parse HEAD 2>/dev/null || true)}"
-# The compiler has no path: with one, cargo would build all crates again in each folder, the image's among them.
+# The C compiler's name has no folder: with a folder in it, cargo builds all crates again in each clone, and in the image's build.
 export PATH="$(CURDIR)/.ci:$$PATH" ZIG_TARGET=$(2) CC_$(subst -,_,$(1))=zig-cc SOURCE_DATE_EPOCH=0
 export RUSTFLAGS="-Clink-self-contained=yes -Clinker=rust-lld -Clinker-flavor=ld.lld -Clink-arg=--pack-dyn-relocs=relr --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo"
 endef

@@ -20,28 +20,29 @@ const CANARY: &str = "canary0123456789canary";
 /// A text as the payload of a JWT, as a proxy's URL, as the answer of a proxy or of GitHub, as a page that quotes a token. Laws: a
 /// message is one line, bounded, and without the token.
 pub fn http(bytes: &[u8]) {
-    // libFuzzer learns the words that an input is compared with.
-    if bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()) {
-        return;
-    }
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-    for token in [
-        Zeroizing::new(bytes.to_vec()),
-        Zeroizing::new(format!("e30.{}.{CANARY}", URL_SAFE_NO_PAD.encode(bytes)).into_bytes()),
-    ] {
-        if let Some(jwt) = Jwt::new(token) {
-            let identity = jwt.identity();
-            assert!(
-                identity.len() < 1300 && !identity.contains(char::is_control),
-                "{identity:?}"
-            );
-            assert!(!identity.contains(CANARY), "{identity}");
-            jwt.bound_pod();
-            jwt.claim("environment");
-            jwt.expired_at(now).map(|at| at.to_string());
-            if let Some((left, life)) = jwt.lifetime().and_then(|lifetime| lifetime.left(now)) {
-                assert!(left <= life);
-            }
+    let signed = |signature: &str| {
+        let token = format!("e30.{}.{signature}", URL_SAFE_NO_PAD.encode(bytes));
+        Jwt::new(Zeroizing::new(token.into_bytes()))
+    };
+    // Not that the signature is absent: libFuzzer learns the words that an input is compared with, and makes claims of them.
+    assert_eq!(
+        signed(CANARY).map(|jwt| jwt.identity()),
+        signed("another").map(|jwt| jwt.identity()),
+        "the signature changes the message"
+    );
+    let as_it_is = Jwt::new(Zeroizing::new(bytes.to_vec()));
+    for jwt in as_it_is.into_iter().chain(signed(CANARY)) {
+        let identity = jwt.identity();
+        assert!(
+            identity.len() < 1300 && !identity.contains(char::is_control),
+            "{identity:?}"
+        );
+        jwt.bound_pod();
+        jwt.claim("environment");
+        jwt.expired_at(now).map(|at| at.to_string());
+        if let Some((left, life)) = jwt.lifetime().and_then(|lifetime| lifetime.left(now)) {
+            assert!(left <= life);
         }
     }
     fuzzed_head(bytes);

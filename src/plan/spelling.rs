@@ -92,7 +92,10 @@ pub(crate) fn of_path(text: &str) -> Option<String> {
         ));
     }
     if let Some((_, version)) = text.split_once("?version=") {
-        return Some(format!("has ?version=: write `version: {version}` beside it"));
+        let number = version
+            .parse::<u32>()
+            .map_or_else(|_| "N".to_owned(), |number| number.to_string());
+        return Some(format!("has ?version=: write `version: {number}` beside it"));
     }
     let path = below_v1(text);
     let decoded = decoded(path);
@@ -290,6 +293,10 @@ mod tests {
             (
                 "secret/data/web?version=3",
                 "has ?version=: write `version: 3` beside it",
+            ),
+            (
+                "secret/data/web?version=\u{1b}[2J",
+                "has ?version=: write `version: N` beside it",
             ),
             (
                 "secret/data/${{ github.repository }}",

@@ -45,8 +45,8 @@ pub(crate) fn comment(line: &str) -> String {
     comment.replace("##[", "# #[")
 }
 
-/// A text of several lines as a scalar of YAML that has exactly these bytes: a block where YAML would not change any and where no line
-/// is a command for GitHub's runner, else in quotes. The block's lines are indented by `by`.
+/// A text of several lines as a scalar of YAML that has exactly these bytes: a block where YAML changes no byte and no line is a
+/// command for GitHub's runner, else in quotes. The block's lines are indented by `by`.
 pub(crate) fn exact(text: &str, by: usize) -> String {
     let first = text.lines().find(|line| !line.is_empty()).unwrap_or_default();
     let is_block = text.contains('\n')
@@ -72,7 +72,7 @@ pub(crate) fn exact(text: &str, by: usize) -> String {
 
 /// Whether YAML 1.1 and 1.2 leave the character alone in a block.
 fn is_printable(c: char) -> bool {
-    !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
+    !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
 /// A text in double quotes, without `##[`, which GitHub's runner takes for a command anywhere in a line. JSON leaves some characters as
@@ -135,6 +135,7 @@ mod tests {
             "a\n ::add-mask::b\n",
             "a\nb ##[group]c\n",
             "::x",
+            "a\u{fffe}\nb\u{ffff}",
             "###[a]##[b]",
         ] {
             let entry = format!("- file: a\n  template: {}\n", exact(text, 4));

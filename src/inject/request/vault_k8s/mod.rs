@@ -108,19 +108,14 @@ fn parse_one<'p>(annotation: &'p TheirAnnotation<'_>, draft: &mut VaultK8sDraft<
         draft.unknown.push(&annotation.name);
         return;
     };
-    match annotation.value.as_deref() {
-        Err(_) => problems.push(
-            annotation
-                .family
-                .key(&crate::inject::problem::unquoted(&annotation.name)),
-            "is not a text: put the value in quotes",
-        ),
-        Ok(text) => {
-            let written = Written {
-                family: annotation.family,
-                name: &annotation.name,
-                text,
-            };
+    let written = Written {
+        family: annotation.family,
+        name: &annotation.name,
+        text: annotation.value.as_deref().unwrap_or_default(),
+    };
+    match annotation.value {
+        Err(_) => problems.push(written.key(), "is not a text: put the value in quotes"),
+        Ok(_) => {
             let value = TheirValue {
                 written,
                 suffix,
