@@ -186,25 +186,52 @@ fn claim_values(values: &Value) -> Vec<String> {
 /// The ids that a policy allows.
 type IdsOf = fn(&JobPolicy) -> Option<&Vec<GitHubId>>;
 
+/// The claims that are ids, which nobody can register anew, and the ids of a policy that go with each.
+const IDS: [(&str, IdsOf); 2] = [
+    ("repository_id", |policy| policy.repository_ids.as_ref()),
+    ("repository_owner_id", |policy| policy.owner_ids.as_ref()),
+];
+
 /// The role's repositories by name and by id, beside those of the policies.
 fn check_ids(examination: &Examination<'_>, login: &PlannedLogin, role: &Role, findings: &mut Findings) {
-    const NAMES: [&str; 4] = ["repository", "repository_owner", "sub", "job_workflow_ref"];
-    const IDS: [(&str, IdsOf); 2] = [
-        ("repository_id", |policy| policy.repository_ids.as_ref()),
-        ("repository_owner_id", |policy| policy.owner_ids.as_ref()),
-    ];
-    let claims = &role.0["bound_claims"];
-    let policies = examination.plan.job.iter().flat_map(|job| &job.policies);
-    let mut has_ids = false;
-    // All claims with all additions: each write of bound_claims replaces the whole map.
+    let policies: Vec<&JobPolicy> = examination.plan.job.iter().flat_map(|job| &job.policies).collect();
+    let (why, claims) = ids_beside(&role.0["bound_claims"], &policies);
+    if !why.is_empty() {
+        let message = format!("the role {} {}: no job passes both", login.role, why.join(", and "));
+        let change = login.change(examination, role, &[format!("bound_claims={claims}")]);
+        findings.fault("vault-job", message, Some(change));
+    }
+    let id = first_id(examination).map_or_else(String::new, |id| format!(" (the job policy allows {id})"));
+    // Which other repositories use the role, only the operator knows: no command.
+    match binding(role) {
+        Binding::Id | Binding::OtherClaim => {}
+        Binding::Name(name) => {
+            let message = format!(
+                "the role {} binds jobs by {name}, a name: whoever registers the name of a deleted repository or owner gets its secrets. Add repository_owner_id{id} to its bound_claims",
+                login.role
+            );
+            findings.warning("vault-job", message, Some(login.show(examination)));
+        }
+        Binding::Nothing => {
+            let message = format!(
+                "the role {} binds no repository and no owner: every repository of GitHub with this audience may log in. Add repository_owner_id{id} to its bound_claims",
+                login.role
+            );
+            findings.fault("vault-job", message, Some(login.show(examination)));
+        }
+    }
+}
+
+/// The ids of a role that no id of a policy is among, in words, and all claims of the role with the ids of the policies: each write of
+/// `bound_claims` replaces the whole map.
+fn ids_beside(claims: &Value, policies: &[&JobPolicy]) -> (Vec<String>, Value) {
     let mut all = claims.clone();
     let mut why = Vec::new();
     for (claim, of_policy) in IDS {
         let Some(mut bound) = claims.get(claim).map(claim_values) else {
             continue;
         };
-        has_ids = true;
-        for wanted in policies.clone().filter_map(of_policy) {
+        for wanted in policies.iter().filter_map(|policy| of_policy(policy)) {
             if wanted.iter().any(|id| bound.iter().any(|bound| bound == id.as_str())) {
                 continue;
             }
@@ -218,39 +245,34 @@ fn check_ids(examination: &Examination<'_>, login: &PlannedLogin, role: &Role, f
         }
         all[claim] = bound.into();
     }
-    if !why.is_empty() {
-        let message = format!("the role {} {}: no job passes both", login.role, why.join(", and "));
-        let change = login.change(examination, role, &[format!("bound_claims={all}")]);
-        findings.fault("vault-job", message, Some(change));
+    (why, all)
+}
+
+/// By what a role for jobs knows the repository.
+#[derive(Debug, PartialEq, Eq)]
+enum Binding {
+    Id,
+    Name(&'static str),
+    /// What the claims bind, only the operator knows.
+    OtherClaim,
+    Nothing,
+}
+
+fn binding(role: &Role) -> Binding {
+    const NAMES: [&str; 4] = ["repository", "repository_owner", "sub", "job_workflow_ref"];
+    let claims = &role.0["bound_claims"];
+    if IDS.iter().any(|(claim, _)| claims.get(claim).is_some()) {
+        return Binding::Id;
     }
-    let by_name = NAMES.iter().find(|name| claims.get(**name).is_some());
-    let by_name = by_name
-        .copied()
-        .or_else(|| (!role.text("bound_subject").is_empty()).then_some("bound_subject"));
-    if has_ids {
-        return;
+    if let Some(name) = NAMES.iter().find(|name| claims.get(**name).is_some()) {
+        return Binding::Name(name);
     }
-    // What else the claims bind, only the operator knows.
-    if by_name.is_none() && claims.as_object().is_some_and(|claims| !claims.is_empty()) {
-        return;
+    if !role.text("bound_subject").is_empty() {
+        return Binding::Name("bound_subject");
     }
-    let id = first_id(examination).map_or_else(String::new, |id| format!(" (the job policy allows {id})"));
-    // Which other repositories use the role, only the operator knows: no command.
-    match by_name {
-        Some(name) => {
-            let message = format!(
-                "the role {} binds jobs by {name}, a name: whoever registers the name of a deleted repository or owner gets its secrets. Add repository_owner_id{id} to its bound_claims",
-                login.role
-            );
-            findings.warning("vault-job", message, Some(login.show(examination)));
-        }
-        None => {
-            let message = format!(
-                "the role {} binds no repository and no owner: every repository of GitHub with this audience may log in. Add repository_owner_id{id} to its bound_claims",
-                login.role
-            );
-            findings.fault("vault-job", message, Some(login.show(examination)));
-        }
+    match claims.as_object().is_some_and(|claims| !claims.is_empty()) {
+        true => Binding::OtherClaim,
+        false => Binding::Nothing,
     }
 }
 
@@ -269,4 +291,57 @@ pub(super) fn first_fields_for_jobs(examination: &Examination<'_>) -> Option<Vec
         "user_claim=repository_id".to_owned(),
         format!("bound_claims={claims}"),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_role_that_takes_none_of_the_policy_s_ids_is_told_with_all_claims_of_the_new_role() {
+        let policy: JobPolicy =
+            serde_json::from_value(json!({"ownerIds": ["17", "18"], "repositoryIds": ["5"]})).unwrap();
+        let claims = json!({"repository_owner_id": "12", "repository_id": ["5", "6"], "environment": "prod"});
+        let (why, all) = ids_beside(&claims, &[&policy]);
+        assert_eq!(
+            why,
+            ["takes repository_owner_id 12 alone, and the job policy allows 17, 18"]
+        );
+        let expected =
+            json!({"repository_owner_id": ["12", "17", "18"], "repository_id": ["5", "6"], "environment": "prod"});
+        assert_eq!(all, expected);
+        for passes in [
+            json!({"repository_owner_id": ["18"]}),
+            json!({"repository": "a/b"}),
+            json!({}),
+            Value::Null,
+        ] {
+            assert_eq!(ids_beside(&passes, &[&policy]), (Vec::new(), passes.clone()));
+        }
+    }
+
+    #[test]
+    fn a_role_is_known_by_what_binds_its_repositories() {
+        for (role, expected) in [
+            (
+                json!({"bound_claims": {"repository_id": 5, "repository": "a/b"}}),
+                Binding::Id,
+            ),
+            (
+                json!({"bound_claims": {"repository": "a/b", "environment": "prod"}}),
+                Binding::Name("repository"),
+            ),
+            (
+                json!({"bound_subject": "repo:a/b:ref:refs/heads/main"}),
+                Binding::Name("bound_subject"),
+            ),
+            (json!({"bound_claims": {"environment": "prod"}}), Binding::OtherClaim),
+            (json!({"bound_claims": {}, "bound_subject": ""}), Binding::Nothing),
+            (json!({"bound_claims": null}), Binding::Nothing),
+        ] {
+            assert_eq!(binding(&Role(role.clone())), expected, "{role}");
+        }
+    }
 }

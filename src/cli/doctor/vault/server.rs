@@ -89,6 +89,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cli::doctor::finding::Level;
 
     #[test]
     fn vault_and_openbao_are_told_apart() {
@@ -97,6 +98,27 @@ mod tests {
         assert!(!is_openbao(&json!({"version": "2.0.1", "enterprise": false})));
         assert!(!is_openbao(&json!({"version": 7})));
         assert_eq!(number("2.10.0-beta1"), Some((2, 10)));
+    }
+
+    #[test]
+    fn inline_authentication_that_the_server_does_not_know_earns_a_warning() {
+        let plan = |connection: &str| -> Plan {
+            let plan = format!(
+                r#"{{"version": 1, "connection": {{"name": "default", "address": "https://vault:8200"}}, "budget": "1m", "files": [], "login": {connection}}}"#
+            );
+            serde_json::from_str(&plan).unwrap()
+        };
+        let inline = plan(r#"{"role": "web", "mount": "kubernetes", "method": "kubernetes", "inline": true}"#);
+        let with_a_token = plan(r#"{"role": "web", "mount": "kubernetes", "method": "kubernetes"}"#);
+        let found = |plan: &Plan, is_openbao: bool, version: &str| {
+            let mut findings = Findings::default();
+            check_inline(plan, is_openbao, version, &mut findings);
+            findings.all().iter().map(|finding| finding.level).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&inline, true, "2.7.2"), [Level::Ok]);
+        assert_eq!(found(&inline, true, "2.3.1"), [Level::Warning]);
+        assert_eq!(found(&inline, false, "1.20.0"), [Level::Warning]);
+        assert_eq!(found(&with_a_token, false, "1.20.0"), []);
     }
 
     #[test]
