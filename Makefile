@@ -22,7 +22,7 @@ demo: .tools/bin/bao ## see a GitHub Actions runner pod get its kubeconfig from 
 
 # Ignored tests are those that need what `make dist` builds.
 test: .tools/bin/bao chart-tools postgres jq prometheus ## every test, against a real OpenBao; the static binaries and the image included
-	# Most tests of the agent wait for a server: more of them at once than this machine has cores.
+	# Most tests of the agent wait for a server. So more tests run at once than this machine has cores.
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(getconf _NPROCESSORS_ONLN) + 4))} $(CARGO) test --locked
 	$(MAKE) test-dist
 

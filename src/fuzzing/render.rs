@@ -68,7 +68,8 @@ fn insist_on_the_values(format: Format, file: &[u8], values: &Map<String, Value>
     let text = std::str::from_utf8(file).expect("the file is text");
     let read: Map<String, Value> = match format {
         Format::Json => serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}")),
-        // No server that is written in Go sends a key twice. Inside a nested value podkey keeps such a key, in JSON too.
+        // An object inside a field may have the same key twice. podkey writes both keys, as in JSON. (Vault and OpenBao never send such an
+        // object.)
         Format::Yaml => {
             let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::LastWins };
             serde_saphyr::from_str_with_options(text, options).unwrap_or_else(|error| panic!("{error}: {text}"))

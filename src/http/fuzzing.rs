@@ -25,7 +25,7 @@ pub fn http(bytes: &[u8]) {
         let token = format!("e30.{}.{signature}", URL_SAFE_NO_PAD.encode(bytes));
         Jwt::new(Zeroizing::new(token.into_bytes()))
     };
-    // Not that the signature is absent: libFuzzer learns the words that an input is compared with, and makes claims of them.
+    // The law is not "the message has no canary": libFuzzer learns the canary, and makes inputs that have the canary in a claim.
     assert_eq!(
         signed(CANARY).map(|jwt| jwt.identity()),
         signed("another").map(|jwt| jwt.identity()),

@@ -94,7 +94,7 @@ fn yaml_marks_keys_in_which_a_parser_does_not_find_the_colon() {
     );
     let first = rendered(&format!(r#"{{"{long}":1}}"#), None, Format::Yaml);
     assert_eq!(first.unwrap(), format!("? {long}\n: 1\n"));
-    // The longest keys without a mark, where each byte is six characters. (Below a field, JSON's escapes count as they are written.)
+    // The longest keys that get no mark. Each byte of them becomes six characters in the file.
     let escaped = serde_json::json!({"o": {"\u{1}".repeat(26): 1}, "\u{1}".repeat(160): 2}).to_string();
     for line in rendered(&escaped, None, Format::Yaml).unwrap().lines() {
         let before = line.find("\":").unwrap();

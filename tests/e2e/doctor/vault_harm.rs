@@ -281,7 +281,7 @@ fn ctrl_c_leaves_no_token() {
             break;
         }
     }
-    // Between login and revocation, however long the checks before take.
+    // The doctor has a token now: the signal comes between login and revocation, on a slow machine too.
     let is_between = (0..20).any(|_| {
         let mut child = start();
         while vault.tokens() == 0 && child.try_wait().unwrap().is_none() {}

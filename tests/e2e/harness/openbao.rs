@@ -133,7 +133,7 @@ impl<'a> Vault<'a> {
         self.try_leases(path).unwrap_or_else(|why| panic!("{why}"))
     }
 
-    /// The same where the server may be away.
+    /// As [`Self::leases`], for tests in which the server may be away.
     pub fn try_leases(&self, path: &str) -> Result<usize, String> {
         Ok(self.list(&format!("sys/leases/lookup/{path}"))?.len())
     }
@@ -209,7 +209,7 @@ impl<'a> Vault<'a> {
             let answer = self.api.try_call("POST", path, &json!({"accessor": accessor}))?;
             match answer.status {
                 200 => tokens.push(answer.json()["data"].clone()),
-                // The token has ended since it was listed, or ends at this moment: root may look up all others.
+                // The token has ended since the list was made, or ends now. (root may look up every token that lives.)
                 403 | 404 => {}
                 400 if answer.text.contains("invalid accessor") => {}
                 status => return Err(format!("{path}: {status} {}", answer.text)),

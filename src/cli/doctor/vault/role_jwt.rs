@@ -222,8 +222,8 @@ fn check_ids(examination: &Examination<'_>, login: &PlannedLogin, role: &Role, f
     }
 }
 
-/// The ids of a role that no id of a policy is among, in words, and all claims of the role with the ids of the policies: each write of
-/// `bound_claims` replaces the whole map.
+/// The job policies whose ids the role does not take, in words; and the role's claims with those ids added. The map has all claims of the
+/// role, because each write of `bound_claims` replaces the whole map.
 fn ids_beside(claims: &Value, policies: &[&JobPolicy]) -> (Vec<String>, Value) {
     let mut all = claims.clone();
     let mut why = Vec::new();
@@ -248,12 +248,12 @@ fn ids_beside(claims: &Value, policies: &[&JobPolicy]) -> (Vec<String>, Value) {
     (why, all)
 }
 
-/// By what a role for jobs knows the repository.
+/// The kind of claim by which a role binds the job's repository.
 #[derive(Debug, PartialEq, Eq)]
 enum Binding {
     Id,
     Name(&'static str),
-    /// What the claims bind, only the operator knows.
+    /// Only the operator knows what such a claim binds.
     OtherClaim,
     Nothing,
 }

@@ -13,7 +13,7 @@ pub(super) struct Written<'a> {
 }
 
 impl Written<'_> {
-    /// The whole key, for messages. The API server looks at the characters of a key only after the webhook.
+    /// The whole key, for messages. The API server checks a key's characters only after the webhook.
     pub(super) fn key(&self) -> String {
         self.family.key(&unquoted(self.name))
     }
