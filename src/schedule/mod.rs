@@ -210,7 +210,7 @@ impl Schedule {
     }
 
     /// What the pace must leave room for under a quota.
-    fn need(&self, now: Duration) -> Need {
+    fn need(&mut self, now: Duration) -> Need {
         let reads = self.secrets.iter().filter(|secret| secret.validity.term().is_none());
         let reads = u32::try_from(reads.count()).unwrap_or(u32::MAX).max(1);
         Need {
@@ -221,8 +221,9 @@ impl Schedule {
 
     /// The latest time of the next request that leaves time for all renewals and replacements. They come in the order in which they
     /// must be done, and each may need two tries. For a single one: after a quarter of the time from its first try to its end. If a
-    /// token, a lease or a certificate has ended already, the next request is at most [`CAP`] away.
-    fn latest(&self, now: Duration) -> Duration {
+    /// token, a lease or a certificate has ended already, the next request is at most a random half to all of [`CAP`] away: the
+    /// tokens of many pods may have ended together.
+    fn latest(&mut self, now: Duration) -> Duration {
         let (ended, ends): (Vec<_>, Vec<_>) = self.terms().partition(|(_, end)| *end <= now);
         let mut ends: Vec<_> = ends
             .into_iter()
@@ -233,11 +234,11 @@ impl Schedule {
             let first = now.max(*first);
             first + last.saturating_sub(first) / (2 * place)
         });
-        let replaced = match ended.is_empty() && self.token.is_some() {
-            true => Duration::MAX,
-            false => now + CAP,
-        };
-        room.min().unwrap_or(Duration::MAX).min(replaced)
+        let latest = room.min().unwrap_or(Duration::MAX);
+        match ended.is_empty() && self.token.is_some() {
+            true => latest,
+            false => latest.min(now + CAP.mul_f64(0.5 + self.rng.f64() / 2.0)),
+        }
     }
 
     /// The terms of the token, of each lease and of each certificate, and when each of them ends.

@@ -1,14 +1,13 @@
 //! The agent as a sidecar, beside the test: its log as it comes, what the containers see, and how it ends. However it ends, it
 //! is checked for what must hold at all times: exit code 0 (79 where a change restarts the containers), and no secret in its log.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command};
-use std::sync::{Arc, Mutex};
-use std::thread::{JoinHandle, sleep};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 use super::agent::Agent;
 use super::plain::assert_for_people;
@@ -21,8 +20,9 @@ pub struct Sidecar {
     canaries: Vec<String>,
     status: PathBuf,
     child: Child,
-    lines: Arc<Mutex<Vec<String>>>,
-    reader: Option<JoinHandle<()>>,
+    /// Where the sidecar writes its log. A line is here before the sidecar does what comes after the line; a thread that
+    /// reads a pipe can be late.
+    stderr: NamedTempFile,
 }
 
 impl Agent {
@@ -33,21 +33,13 @@ impl Agent {
 
     /// The same by another command.
     pub fn sidecar_by(&self, mut command: Command) -> Sidecar {
-        let mut child = command.spawn().unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
-        let read = Arc::clone(&lines);
-        let reader = std::thread::spawn(move || {
-            for line in stderr.lines() {
-                read.lock().unwrap().push(line.unwrap());
-            }
-        });
+        let stderr = NamedTempFile::new().unwrap();
+        let child = command.stderr(stderr.reopen().unwrap()).spawn().unwrap();
         Sidecar {
             canaries: self.canaries().to_vec(),
             status: self.secrets().join(".status.json"),
             child,
-            lines,
-            reader: Some(reader),
+            stderr,
         }
     }
 
@@ -88,11 +80,16 @@ impl Sidecar {
         self.child.id()
     }
 
-    /// Every line so far.
+    /// The text of the log so far.
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.stderr.path()).unwrap()).into_owned()
+    }
+
+    /// Every whole line so far.
     pub fn log(&self) -> Vec<Value> {
-        let lines = self.lines.lock().unwrap();
-        lines
-            .iter()
+        let text = self.text();
+        text.split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'))
             .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
             .collect()
     }
@@ -144,7 +141,6 @@ impl Sidecar {
     #[track_caller]
     pub fn ended_with(mut self, code: i32) -> Vec<Value> {
         let status = self.child.wait().unwrap();
-        self.reader.take().unwrap().join().unwrap();
         let log = self.log();
         assert_eq!(status.code(), Some(code), "{log:?}");
         let last = log.last().unwrap();
@@ -161,7 +157,7 @@ impl Sidecar {
     #[track_caller]
     fn check(&self) {
         let status = std::fs::read_to_string(&self.status).unwrap_or_default();
-        let lines = self.lines.lock().unwrap().join("\n");
+        let lines = self.text();
         assert_for_people("the log", &lines);
         assert_for_people("the status", &status);
         for canary in &self.canaries {
@@ -176,7 +172,6 @@ impl Sidecar {
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.reader.take().unwrap().join().unwrap();
         self.check();
     }
 }
@@ -186,7 +181,7 @@ impl Drop for Sidecar {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("the sidecar's log:\n{}", self.lines.lock().unwrap().join("\n"));
+            eprintln!("the sidecar's log:\n{}", self.text());
         }
     }
 }

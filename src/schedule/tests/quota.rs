@@ -179,6 +179,22 @@ fn under_a_quota_what_has_ended_is_replaced_within_minutes() {
     assert!(tries < 100, "{tries} tries");
 }
 
+/// Regression: each such pause was five minutes long, so pods whose tokens ended together went on together.
+#[test]
+fn under_a_quota_the_pauses_after_the_end_of_a_token_are_spread() {
+    let mut case = with_token(24 * 3600, grant(600, false), &[STATIC]);
+    let tries: Vec<_> = (0..60)
+        .map(|_| case.logs_in(Err(WorkFailure::Throttled(None))))
+        .filter(|time| *time > 600.0)
+        .collect();
+    let pauses: Vec<_> = tries.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let (least, most) = pauses.iter().fold((f64::MAX, 0.0_f64), |(least, most), pause| {
+        (least.min(*pause), most.max(*pause))
+    });
+    about(least, 150.0, 190.0);
+    about(most, 260.0, 300.0);
+}
+
 #[test]
 fn under_a_quota_a_login_is_paced_together_with_the_reads_after_it() {
     let mut case = with_token(15, grant(100, false), &[STATIC]);
