@@ -1,6 +1,6 @@
 //! Text that others wrote, for a terminal and for the log of a workflow.
 
-use crate::text::is_printable;
+use crate::text::{has_command, is_printable};
 
 pub(super) use crate::text::visible;
 
@@ -48,9 +48,7 @@ pub(super) fn shell_word(text: &str) -> String {
 
 /// Whether a text of several lines, each printed as it is, steers neither the terminal nor GitHub's runner.
 pub(super) fn is_harmless(lines: &str) -> bool {
-    lines.chars().all(|c| c == '\n' || is_printable(c))
-        && !lines.contains("##[")
-        && !lines.lines().any(|line| line.trim_start().starts_with("::"))
+    lines.chars().all(|c| c == '\n' || is_printable(c)) && !has_command(lines)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! becomes another escape when the runner reads the command.
 //! <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>
 
-use crate::text::is_printable;
+use crate::text::{is_printable, without_commands_inside};
 
 /// The level of an annotation, which GitHub shows at the step and on the summary page of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,12 +50,11 @@ pub(crate) fn annotation(level: Level, title: &str, message: &str) -> String {
     format!("::{command} title={property}::{}\n", escaped(message))
 }
 
-/// A line of the log that the runner does not read as a command, whatever the text: control characters become spaces, and `##[` is
-/// split. The runner searches for `::` at the beginning of a line and for `##[` anywhere in it.
+/// A line of the log that the runner does not read as a command, whatever the text: control characters become spaces, and a command
+/// in the text is split. The line never begins with `::`.
 pub(crate) fn plain(text: &str) -> String {
     let text: String = text.chars().map(|c| if is_printable(c) { c } else { ' ' }).collect();
-    let text = text.replace("##[", "# #[");
-    format!("podkey: {}\n", text.trim())
+    format!("podkey: {}\n", without_commands_inside(text.trim()))
 }
 
 fn escaped(text: &str) -> String {

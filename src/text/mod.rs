@@ -1,7 +1,8 @@
-//! Rules about text for webhook and agent: which characters are visible, which names variables may have, how messages quote a
-//! value, and which known word a misspelt word is near to.
+//! Rules about text for webhook and agent: which characters are visible, what GitHub's runner takes for a command, which names
+//! variables may have, how messages quote a value, and which known word a misspelt word is near to.
 
 mod nearest;
+mod runner_commands;
 #[cfg(feature = "agent")]
 mod steering;
 mod variables;
@@ -9,6 +10,9 @@ mod variables;
 mod visible;
 
 pub(crate) use self::nearest::nearest;
+#[cfg(feature = "webhook")]
+pub(crate) use self::runner_commands::{COMMAND_ANYWHERE, has_command};
+pub(crate) use self::runner_commands::without_commands_inside;
 #[cfg(feature = "agent")]
 pub use self::steering::WILDCARD_RULES;
 #[cfg(feature = "agent")]

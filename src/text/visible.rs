@@ -1,9 +1,8 @@
 //! Text of others as one line, for a terminal and for the log of a workflow.
 
-use super::is_printable;
+use super::{is_printable, without_commands_inside};
 
-/// The text on one line, without control characters, and without what GitHub's runner takes for a command wherever it stands in a line
-/// (<https://github.com/actions/runner>, `src/Runner.Common/ActionCommand.cs`).
+/// The text on one line, without control characters, and without commands for GitHub's runner inside.
 pub(crate) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -12,7 +11,7 @@ pub(crate) fn visible(text: &str) -> String {
             false => shown.extend(c.escape_unicode()),
         }
     }
-    shown.replace("##[", "# #[")
+    without_commands_inside(&shown)
 }
 
 /// The text as [`visible`] shows it, with spaces in place of line breaks and tabs, and cut after `max_chars`.

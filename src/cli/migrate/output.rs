@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::text::{COMMAND_ANYWHERE, has_command, without_commands_inside};
+
 /// The result for one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Migration {
@@ -42,7 +44,7 @@ pub(crate) fn comment(line: &str) -> String {
     }
     comment.truncate(comment.trim_end().len());
     comment.push('\n');
-    comment.replace("##[", "# #[")
+    without_commands_inside(&comment)
 }
 
 /// A text of several lines as a scalar of YAML that has exactly these bytes: a block where YAML changes no byte and no line is a
@@ -54,8 +56,7 @@ pub(crate) fn exact(text: &str, by: usize) -> String {
         && !first.starts_with([' ', '\t'])
         && !text.ends_with("\n\n")
         && text.chars().all(|c| c == '\n' || c == '\t' || is_printable(c))
-        && !text.contains("##[")
-        && !text.lines().any(|line| line.trim_start().starts_with("::"));
+        && !has_command(text);
     if !is_block {
         return quoted(text);
     }
@@ -75,7 +76,7 @@ fn is_printable(c: char) -> bool {
     !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
-/// A text in double quotes, without `##[`, which GitHub's runner takes for a command anywhere in a line. JSON leaves some characters as
+/// A text in double quotes, without commands for GitHub's runner inside. JSON leaves some characters as
 /// they are that YAML takes for line breaks.
 pub(crate) fn quoted(text: &str) -> String {
     let json = serde_json::Value::from(text).to_string();
@@ -88,7 +89,7 @@ pub(crate) fn quoted(text: &str) -> String {
         }
         quoted
     });
-    quoted.replace("##[", "#\\u0023[")
+    quoted.replace(COMMAND_ANYWHERE, "#\\u0023[")
 }
 
 #[cfg(test)]
