@@ -10,9 +10,9 @@ mod variables;
 mod visible;
 
 pub(crate) use self::nearest::nearest;
+pub(crate) use self::runner_commands::without_commands_inside;
 #[cfg(feature = "webhook")]
 pub(crate) use self::runner_commands::{COMMAND_ANYWHERE, has_command};
-pub(crate) use self::runner_commands::without_commands_inside;
 #[cfg(feature = "agent")]
 pub use self::steering::WILDCARD_RULES;
 #[cfg(feature = "agent")]
