@@ -280,7 +280,7 @@ impl Install {
         }
     }
 
-    /// Ends all replicas but so many, gracefully.
+    /// Takes all replicas but so many out of the Service, and ends them some seconds later.
     fn keep(&mut self, count: usize) {
         let ended = self.replicas.split_off(count);
         self.show_endpoints();
@@ -363,7 +363,7 @@ fn configuration(namespace: &str) -> Value {
     let webhook = |name: &str, service: &str, resource: &str| {
         json!({
             "name": format!("{name}.podkey.dev"), "admissionReviewVersions": ["v1"], "sideEffects": "None",
-            "failurePolicy": "Fail", "timeoutSeconds": 10,
+            "failurePolicy": "Fail", "timeoutSeconds": 30,
             "clientConfig": {"service": {"name": service, "namespace": namespace, "path": "/mutate"}},
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
             "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": [resource]}],
@@ -459,7 +459,7 @@ impl Replica {
         let mut client =
             ClientConnection::new(Arc::new(config), ServerName::try_from(name.to_owned()).unwrap()).unwrap();
         let mut tcp = TcpStream::connect(self.listen).map_err(|error| error.to_string())?;
-        tcp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        tcp.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         while client.is_handshaking() {
             client.complete_io(&mut tcp).map_err(|error| error.to_string())?;
         }
@@ -664,6 +664,8 @@ fn a_ca_bundle_that_somebody_else_wrote_is_set_right() {
         install.eventually("a log line", || {
             install.log().contains(&format!("\"found\":\"{found}\""))
         });
+        // The API server may have learnt of the other bundle after the first pod, and of the restored one after this test did.
+        install.eventually("pods are injected", || create_pod(&install).is_ok());
         without_one_failure(&install, || std::thread::sleep(Duration::from_secs(2)));
     }
     // The configuration is deleted and created again.

@@ -30,7 +30,7 @@ fn reads(reply: impl Fn() -> Reply + Send + Sync + 'static) -> FakeVault {
 }
 
 fn agent(fake: &FakeVault) -> Agent {
-    Agent::for_fake(fake).canary("canary-secret").budget("1s")
+    Agent::for_fake(fake).canary("canary-secret").budget("3s")
 }
 
 fn revocations(fake: &FakeVault) -> usize {
@@ -363,7 +363,7 @@ fn slow_and_silent_servers_cost_no_more_than_the_budget() {
     };
     let silent = || Reply::Custom(Box::new(|_: &mut dyn Write| sleep(Duration::from_secs(8))));
     for fake in [reads(drip), reads(silent)] {
-        let run = agent(&fake).run();
+        let run = agent(&fake).budget("1s").run();
         run.expect(69, &["budget"]);
         assert!(run.took < Duration::from_secs(8), "{:?}", run.took);
     }
@@ -491,6 +491,7 @@ fn a_budget_that_ends_before_the_login_is_sent_loses_no_token() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let fake = reads(web);
     let run = agent(&fake)
+        .budget("1s")
         .with(
             "/connection/address",
             json!(format!("https://{}", listener.local_addr().unwrap())),
@@ -501,7 +502,7 @@ fn a_budget_that_ends_before_the_login_is_sent_loses_no_token() {
     assert!(!run.stderr.contains("client token"), "{}", run.stderr);
 
     let fake = FakeVault::plain(|_, _| Reply::Custom(Box::new(|_: &mut dyn Write| sleep(Duration::from_secs(3)))));
-    let run = agent(&fake).run();
+    let run = agent(&fake).budget("1s").run();
     run.expect(69, &["budget"]);
     assert!(run.stderr.contains("may have made a client token"), "{}", run.stderr);
 }

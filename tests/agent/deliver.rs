@@ -169,7 +169,7 @@ fn a_namespace_has_its_own_mounts_and_is_named_when_it_denies() {
     let good = agent("team-a");
     good.run().expect(0, &[]);
     assert_eq!(good.delivered("files/a"), b"in team-a");
-    let run = agent("no-such-team").budget("1s").run();
+    let run = agent("no-such-team").budget("3s").run();
     assert!([66, 77].contains(&run.code), "{}", run.stderr);
     run.expect(run.code, &["no-such-team"]);
     agent("team-a")

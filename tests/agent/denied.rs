@@ -49,7 +49,7 @@ fn a_refused_service_account_namespace_or_audience_is_reported_with_what_was_sen
 fn a_bare_denial_comes_with_a_checklist() {
     let run = with_claims(&Claims::new(NAMESPACE, ACCOUNT, "vault"))
         .with("/login/mount", json!("no-such-mount"))
-        .budget("1s")
+        .budget("3s")
         .run();
     run.expect(
         77,
@@ -120,7 +120,7 @@ fn the_jwt_methods_errors_are_explained() {
 fn a_path_without_a_right_names_path_and_role() {
     let run = Agent::for_bao(bao())
         .file(json!({"secret": "sys/mounts", "format": "json", "file": "m", "mode": "0400"}))
-        .budget("1s")
+        .budget("3s")
         .run();
     run.expect(77, &["sys/mounts", "actions-vault"]).stage("read");
 }

@@ -334,7 +334,7 @@ fn a_database_user_logs_in_until_it_is_revoked() {
 
     let left = ttl(&ended, "database/creds/web").expect("a lease");
     // Its client token's, which is shorter.
-    assert_eq!(left, 1200);
+    assert!((1190..=1200).contains(&left), "{left}");
     // As it is without a sidecar: nothing but the token's end ends it.
     assert!(token_lives(&ended));
     let accessor = said(&ended, "logged in")[0]["accessor"].clone();

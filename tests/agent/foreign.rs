@@ -24,7 +24,7 @@ fn both(reply: fn() -> Reply, check: impl Fn(&crate::support::agent::Ended, &Fak
             true => reply(),
             false => logged_in(move |_, _| reply())(request, n),
         });
-        let agent = Agent::for_fake(&fake).canary("canary-secret").budget("1s");
+        let agent = Agent::for_fake(&fake).canary("canary-secret").budget("3s");
         let run = agent.run();
         run.stage(if at_login { "login" } else { "read" });
         check(&run, &fake);

@@ -128,7 +128,7 @@ fn a_namespace_has_its_own_auth_mount_and_secrets() {
     assert_eq!(agent.delivered("files/a"), br#"{"a":"b"}"#);
     agent
         .with("/connection/namespace", json!("team-b"))
-        .budget("1s")
+        .budget("3s")
         .run()
         .expect(66, &["namespace not found", "(namespace team-b)"])
         .stage("login");
@@ -228,7 +228,7 @@ fn a_refused_login_is_told_as_without_inline_authentication() {
             let mut agent = Agent::for_bao(&bao)
                 .file(kubeconfig())
                 .with("/login", login.clone())
-                .budget("1s");
+                .budget("3s");
             agent.token(&token);
             agent
         });
@@ -302,7 +302,7 @@ fn a_refused_read_is_told_as_without_inline_authentication() {
                 .unwrap()
                 .extend(secret.as_object().unwrap().clone());
             // With a token, a refused read is tried again for five seconds: other nodes may not know the token.
-            Agent::for_bao(&bao).file(file).budget("1s")
+            Agent::for_bao(&bao).file(file).budget("3s")
         });
         println!("{case}\n  {}\n  {}", told.session.report, told.inline.report);
         told.inline.expect(code, &[]);

@@ -473,7 +473,7 @@ fn a_login_of_the_job_that_is_under_way_may_finish_so_that_its_token_is_revoked(
     step.fails(&["podkey 143", "stopped by SIGINT"]);
     revoked(&fake);
     // The time is over: of four seconds two are for reading, which begins with asking GitHub.
-    let fake = slow_login(|| std::thread::sleep(Duration::from_millis(2200)));
+    let fake = slow_login(|| std::thread::sleep(Duration::from_millis(2050)));
     let mut pod = may_read(Agent::for_fake(&fake))
         .with("/job/deadline", json!("4s"))
         .ready();
@@ -505,7 +505,7 @@ fn misbehaving(script: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static
 
 fn ask(github: &FakeVault) -> crate::support::runner::Step {
     let (_, _, ca) = parts();
-    let mut pod = pod().with("/job/deadline", json!("4s")).ready();
+    let mut pod = pod().with("/job/deadline", json!("8s")).ready();
     may_ask(&mut pod, &format!("{}/idtoken?x=1", github.address()), ca);
     let step = pod.started();
     assert!(pod.left().is_empty(), "{:?}", pod.left());
@@ -642,7 +642,7 @@ fn the_runners_proxy_is_for_github_and_not_for_vault() {
         }
     });
     let mut pod = pod()
-        .with("/job/deadline", json!("4s"))
+        .with("/job/deadline", json!("8s"))
         .canary("canary-password")
         .ready();
     pod.runner
@@ -656,7 +656,7 @@ fn the_runners_proxy_is_for_github_and_not_for_vault() {
     // This one it is for, and the token comes through.
     let asked_before = github.asked();
     let mut pod = self::pod()
-        .with("/job/deadline", json!("4s"))
+        .with("/job/deadline", json!("8s"))
         .canary("canary-password")
         .ready();
     pod.runner.set("https_proxy", &proxy);

@@ -135,7 +135,7 @@ fn a_form_that_the_operator_s_rule_does_not_allow_is_not_read() {
 fn a_role_without_permission_in_the_mount_is_refused_with_the_path_as_written() {
     let agent = agent()
         .with("/login/role", json!("nothing"))
-        .budget("1s")
+        .budget("3s")
         .file(raw("team/kv/app", "a"));
     agent.run().expect(77, &["team/kv/app", "permission denied"]);
 }
@@ -238,7 +238,7 @@ fn an_answer_that_is_no_mount_of_the_path_ends_the_run_without_a_read() {
     ];
     for (look_up, code, why) in cases {
         let fake = fake(move |_| look_up());
-        let agent = for_fake(&fake).budget("1s").file(raw("kv/one", "one"));
+        let agent = for_fake(&fake).budget("3s").file(raw("kv/one", "one"));
         agent.run().expect(code, &[why]);
         assert!(targets(&fake).iter().all(|target| target.contains("/ui/mounts/")));
         assert!(agent.all_files().is_empty());

@@ -19,7 +19,7 @@ fn role(bao: &OpenBao, name: &str, policy: &str, more: Value) -> Agent {
         role[key] = value.clone();
     }
     bao.write(&format!("auth/{MOUNT}/role/{name}"), &role);
-    Agent::for_bao(bao).with("/login/role", json!(name)).budget("1s")
+    Agent::for_bao(bao).with("/login/role", json!(name)).budget("3s")
 }
 
 fn whole(path: &str) -> Value {

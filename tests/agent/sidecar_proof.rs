@@ -159,54 +159,60 @@ fn a_renewal_that_is_denied_costs_one_login_and_no_lease() {
 /// As OpenBao 2.6.4 and 2.7.1 say it of tokens that an older server has issued; they say so with one status or another.
 #[test]
 fn an_upgrade_of_the_server_costs_a_running_sidecar_one_login() {
+    std::thread::scope(|scope| {
+        for status in [400, 403, 500] {
+            scope.spawn(move || upgraded_server_denies_renewal(status));
+        }
+    });
+}
+
+fn upgraded_server_denies_renewal(status: u16) {
     const WORDS: &str =
         "failed to renew entry: failed to fetch jwt during renewal; existing auth tokens need to be re-issued";
-    for status in [400, 403, 500] {
-        let upgraded = Arc::new(AtomicBool::new(true));
-        let (logins, renewals, denied) = (
-            Arc::new(AtomicUsize::new(0)),
-            Arc::new(AtomicUsize::new(0)),
-            Arc::new(AtomicUsize::new(0)),
-        );
-        let (login, renewal, refused) = (Arc::clone(&logins), Arc::clone(&renewals), Arc::clone(&denied));
-        let is_upgraded = Arc::clone(&upgraded);
-        let fake = FakeVault::plain(move |request, _| {
-            let token = request.header("x-vault-token").unwrap_or_default();
-            if request.target.ends_with("/login") {
-                let number = login.fetch_add(1, Ordering::SeqCst);
-                return answer(200, &auth(&format!("s.canary-client-token-1{number}")));
+    let upgraded = Arc::new(AtomicBool::new(true));
+    let (logins, renewals, denied) = (
+        Arc::new(AtomicUsize::new(0)),
+        Arc::new(AtomicUsize::new(0)),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    let (login, renewal, refused) = (Arc::clone(&logins), Arc::clone(&renewals), Arc::clone(&denied));
+    let is_upgraded = Arc::clone(&upgraded);
+    let fake = FakeVault::plain(move |request, _| {
+        let token = request.header("x-vault-token").unwrap_or_default();
+        if request.target.ends_with("/login") {
+            let number = login.fetch_add(1, Ordering::SeqCst);
+            return answer(200, &auth(&format!("s.canary-client-token-1{number}")));
+        }
+        if request.target.ends_with("/renew-self") {
+            renewal.fetch_add(1, Ordering::SeqCst);
+            if is_upgraded.load(Ordering::SeqCst) && token == "s.canary-client-token-10" {
+                refused.fetch_add(1, Ordering::SeqCst);
+                return answer(status, &json!({"errors": [WORDS]}).to_string());
             }
-            if request.target.ends_with("/renew-self") {
-                renewal.fetch_add(1, Ordering::SeqCst);
-                if is_upgraded.load(Ordering::SeqCst) && token == "s.canary-client-token-10" {
-                    refused.fetch_add(1, Ordering::SeqCst);
-                    return answer(status, &json!({"errors": [WORDS]}).to_string());
-                }
-                return answer(200, &auth(token));
-            }
-            if request.target.ends_with("/revoke-self") {
-                return Reply::Bytes(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec());
-            }
-            answer(
-                200,
-                &secret_body(r#"{"data":{"a":"canary-of-a"},"metadata":{"version":1}}"#),
-            )
-        });
-        let agent = Agent::for_fake(&fake).refresh("24h");
-        agent.run().expect(0, &["delivered 1 file"]);
-        let sidecar = agent.sidecar();
-        agent.until("a renewal of the new token", |_| {
-            renewals.load(Ordering::SeqCst) > denied.load(Ordering::SeqCst) + 1
-        });
-        assert_eq!(denied.load(Ordering::SeqCst), 1, "{status}: not tried again");
-        assert_eq!(logins.load(Ordering::SeqCst), 2, "{status}: that of init, and one more");
-        sidecar.stop();
-    }
+            return answer(200, &auth(token));
+        }
+        if request.target.ends_with("/revoke-self") {
+            return Reply::Bytes(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec());
+        }
+        answer(
+            200,
+            &secret_body(r#"{"data":{"a":"canary-of-a"},"metadata":{"version":1}}"#),
+        )
+    });
+    let agent = Agent::for_fake(&fake).refresh("24h");
+    agent.run().expect(0, &["delivered 1 file"]);
+    let sidecar = agent.sidecar();
+    agent.until("a renewal of the new token", |_| {
+        renewals.load(Ordering::SeqCst) > denied.load(Ordering::SeqCst) + 1
+    });
+    assert_eq!(denied.load(Ordering::SeqCst), 1, "{status}: not tried again");
+    assert_eq!(logins.load(Ordering::SeqCst), 2, "{status}: that of init, and one more");
+    sidecar.stop();
 }
 
 fn auth(token: &str) -> String {
     let auth = json!({
-        "client_token": token, "accessor": "fake-accessor", "policies": ["p"], "lease_duration": 6, "renewable": true,
+        "client_token": token, "accessor": "fake-accessor", "policies": ["p"], "lease_duration": 15, "renewable": true,
         "token_type": "service",
     });
     json!({"request_id": "x", "lease_id": "", "auth": auth, "data": Value::Null}).to_string()

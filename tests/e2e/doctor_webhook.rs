@@ -31,11 +31,17 @@ impl Drop for Repair {
 /// Breaks something, and lets the doctor mend it. Other parts learn of the end a moment late.
 #[track_caller]
 fn mends(topic: &str, break_it: impl FnOnce(), check: &str, parts: &[&str]) {
+    mends_again(topic, break_it, || {}, check, parts);
+}
+
+/// The same, where podkey itself mends the fault after some seconds: `again` runs before each look of the doctor.
+fn mends_again(topic: &str, break_it: impl FnOnce(), again: impl Fn(), check: &str, parts: &[&str]) {
     let namespace = Namespace::new(topic);
     let pod = annotated(&namespace);
     let _repair = Repair;
     break_it();
-    Doctor::of(&namespace.name, &pod).mends(check, parts);
+    let doctor = Doctor::of(&namespace.name, &pod);
+    doctor.mends_of(&doctor.finds(check, again), parts);
     install::ready();
     install::reached();
 }
@@ -137,10 +143,10 @@ fn a_ca_that_did_not_sign_the_served_certificate_is_replaced() {
     let other = crate::ca::Ca::new("somebody else").pem();
     let bundle = base64::engine::general_purpose::STANDARD.encode(other);
     let change = json!({"clientConfig": {"caBundle": bundle}});
-    let break_it = || change_webhook(&change);
-    mends(
+    mends_again(
         "ca",
-        break_it,
+        || {},
+        || change_webhook(&change),
         "webhook-ca",
         &["kubectl rollout restart deployment/podkey --namespace podkey"],
     );

@@ -167,7 +167,7 @@ fn helm_installs_upgrades_rolls_back_and_uninstalls_while_pods_are_created() {
     asked(&annotated("asked"), 201);
     let installed = churn.now();
     assert_eq!(apps.create(&annotated("installed")).succeeds(), "s3cret");
-    told(helm(&["test", name, "--namespace", name, "--timeout", "1m"]));
+    told(helm(&["test", name, "--namespace", name, "--timeout", "3m"]));
     let refused = apps.try_create(&second("too-early"));
     assert_eq!(refused.status, 400, "{}", refused.text);
     let (ca, bundle) = (authority(), config());

@@ -149,7 +149,7 @@ fn scenario_4_dynamic_credentials_are_renewed_replaced_and_gone_with_the_pod() {
     let postgres = Postgres::start();
     let namespace = Namespace::new("dynamic");
     let vault = Vault::new(&namespace);
-    let secret = database(&vault, &postgres, "20s", "100s");
+    let secret = database(&vault, &postgres, "30s", "120s");
     let files = json!([
         {"secret": secret, "key": "username", "file": "username"},
         {"secret": secret, "key": "password", "file": "password"},
@@ -166,7 +166,7 @@ fn scenario_4_dynamic_credentials_are_renewed_replaced_and_gone_with_the_pod() {
     let first = works().unwrap();
     assert_eq!(users(), "1", "read once, by podkey-init");
     // More than twice its TTL.
-    std::thread::sleep(Duration::from_secs(45));
+    std::thread::sleep(Duration::from_secs(65));
     assert_eq!(works().as_deref(), Ok(first.as_str()));
     assert_eq!(users(), "1");
     assert_eq!(pod.log("main").lines().count(), 1, "the files stayed");
@@ -199,9 +199,9 @@ fn leases_outlive_the_service_account_token_and_no_moment_is_without_a_valid_cre
     let vault = Vault::new(&namespace);
     vault.role(
         crate::harness::openbao::ROLE,
-        &json!({"audience": "vault", "token_ttl": "30s", "token_max_ttl": "10h"}),
+        &json!({"audience": "vault", "token_ttl": "60s", "token_max_ttl": "10h"}),
     );
-    let secret = database(&vault, &postgres, "40s", "10h");
+    let secret = database(&vault, &postgres, "80s", "10h");
     let annotations = vault.annotations_of(&json!([{"secret": secret, "file": "db.json"}]));
     let ask = |name: &str, connection: &str| {
         let annotations = merge(annotations.clone(), &json!({"podkey.dev/connection": connection}));

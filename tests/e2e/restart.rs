@@ -96,8 +96,8 @@ fn a_rotation_restarts_the_containers_in_place_and_a_secret_that_flaps_makes_no_
     let count = restarts(&pod, "main");
     println!("five further changes in 30 s: {} more restarts", count - 1);
     assert!((2..=most).contains(&count), "{count} restarts, at most {most}");
-    assert_eq!(vault.tokens(), 1);
-    pod.delete();
+    wait(LIMIT, || (vault.tokens() == 1).then_some(())).expect("one token");
+    cluster().delete(&pod.path());
     wait(LIMIT, || (vault.tokens() == 0).then_some(())).expect("no token is left");
 }
 
@@ -164,6 +164,6 @@ fn a_restart_leaves_neither_tokens_nor_leases() {
         .unwrap_or_else(|| panic!("tokens and leases: {left:?}"));
     };
     are((1, 1));
-    pod.delete();
+    cluster().delete(&pod.path());
     are((0, 0));
 }

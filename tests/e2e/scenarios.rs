@@ -374,7 +374,9 @@ fn scenario_2_both_replicas_of_a_deployment_find_their_token_in_a_file() {
     assert_eq!(pods.len(), 2);
     for pod in pods {
         let name = pod["metadata"]["name"].as_str().unwrap();
-        assert_eq!(namespace.pod(name).log("runner"), "github stg GITHUB_PAT=ghp_e2e\n");
+        // A container is ready before its shell has written.
+        let says = || (namespace.pod(name).log("runner") == "github stg GITHUB_PAT=ghp_e2e\n").then_some(());
+        wait(LIMIT, says).unwrap_or_else(|| panic!("{}", namespace.pod(name).log("runner")));
         assert!(
             !definition(pod, "runner").to_string().contains("ghp_e2e"),
             "the secret is in the pod's definition"

@@ -255,10 +255,16 @@ fn a_runner_shows_its_job() {
     };
     let vault = set.vault();
     set.install(&set.annotations(&vault), &json!({}));
-    set.queue(1, "sleep 8");
+    // Until it was shown.
+    set.queue(1, "while [ ! -e /tmp/go ]; do sleep 0.2; done");
     let shown = line(&["-n", &set.namespace.name], &["-runner-", " run ", " done "]);
     println!("{shown}");
     assert!(shown.contains("octo-org/"), "{shown}");
+    let runner = set.github.jobs()[0]["runner"].as_str().unwrap().to_owned();
+    set.namespace
+        .pod(&runner)
+        .exec("runner", &["touch", "/tmp/go"])
+        .unwrap();
     set.finish();
 }
 

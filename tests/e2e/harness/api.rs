@@ -82,7 +82,8 @@ impl Api {
     }
 
     pub(super) fn new(mut config: kube::Config, headers: Vec<(&'static str, String)>) -> Self {
-        config.connect_timeout = Some(Duration::from_secs(5));
+        // The TLS handshake is part of it.
+        config.connect_timeout = Some(Duration::from_secs(30));
         config.read_timeout = Some(Duration::from_secs(60));
         config.write_timeout = Some(Duration::from_secs(60));
         // A refusal is what many tests are about.

@@ -62,7 +62,8 @@ pub fn values() -> Value {
         "vaultCa": settings().openbao_ca,
         "vaultK8s": {"enabled": true},
         "guard": {"enabled": true},
-        "webhook": {"namespaceSelector": {"matchExpressions": [{"key": OTHER_RELEASE, "operator": "DoesNotExist"}]}},
+        // The default is 5 s. A process of a loaded machine may stand still for longer.
+        "webhook": {"timeoutSeconds": 30, "namespaceSelector": {"matchExpressions": [{"key": OTHER_RELEASE, "operator": "DoesNotExist"}]}},
     });
     super::merge(values, &settings().values)
 }

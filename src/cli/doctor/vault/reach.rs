@@ -255,8 +255,9 @@ mod tests {
                     "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
                     body.len()
                 );
-                let _ = stream.write_all((head + body).as_bytes());
+                // Before the answer: the test reads when the last answer is there.
                 let _ = asked.send(text);
+                let _ = stream.write_all((head + body).as_bytes());
             }
         });
         (address.parse().unwrap(), requests)
