@@ -1,4 +1,4 @@
-# One image with both programs and nothing else, for linux/amd64 and linux/arm64:
+# One image without shell and package manager, for linux/amd64 and linux/arm64:
 #
 #   docker buildx build --platform linux/amd64,linux/arm64 --tag registry.example.com/podkey:0.2.0 .
 #

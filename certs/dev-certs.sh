@@ -50,6 +50,7 @@ openssl x509 -req -sha256 -days 90 -in "$dir/tls.csr" -CA "$dir/ca.crt" -CAkey "
 openssl verify -CAfile "$dir/ca.crt" -purpose sslserver -verify_hostname "$service" "$dir/tls.crt" >/dev/null
 
 cat <<COMMANDS
+# Where the namespace is not there yet: kubectl create namespace podkey
 kubectl create secret tls podkey-tls --namespace podkey --cert=${dir@Q}/tls.crt --key=${dir@Q}/tls.key
 helm upgrade --install podkey manifests/chart --namespace podkey --values YOUR-VALUES.yaml \\
   --set tls.mode=files --set-file tls.files.caBundle=${dir@Q}/ca.crt

@@ -318,7 +318,7 @@ fn reserved_variables() -> Entry {
     });
     Entry {
         details: Some(
-            "In a job, the variables `GITHUB_*` and `NODE_OPTIONS` are refused, too. Write `| OTHER_NAME` behind the key of the secret.",
+            "In a job, all variables `GITHUB_*` are refused, too, and `NODE_OPTIONS` in any case of its letters. Write `| OTHER_NAME` behind the key of the secret.",
         ),
         words: words.collect(),
         ..Entry::new(

@@ -27,12 +27,12 @@ pub enum MigrateCommand {
     ///
     /// Reads workflows, and the composite actions and workflows of the repository that they use, and changes none of them. Prints
     /// YAML for the values of each scale set. Its comments say which steps to delete, what else changes, what reaches more steps
-    /// than before, and what cannot be carried over. Exit code 1: there is something of that last kind.
+    /// than before, and what cannot be carried over. Exit code 1: something cannot be carried over.
     VaultAction(VaultActionArgs),
     /// Show the annotations that replace those of HashiCorp's injector, vault-k8s
     ///
     /// Reads manifests, and changes none of them. Shows, for each pod template, podkey's annotations that do the same, and, as
-    /// comments, what to change in the containers and what cannot be carried over. Exit code 1: there is something of that kind.
+    /// comments, what to change in the containers and what cannot be carried over. Exit code 1: something cannot be carried over.
     VaultK8s(VaultK8sArgs),
 }
 

@@ -109,7 +109,7 @@ annotations! {
 
     /// What fails where the secrets cannot be delivered: the pod, or the job.
     pub(crate) ON_FAILURE = OnFailure, "on-failure": Word, AllPods, default "`fail-job` with job hooks, else `fail-pod`", example "fail-pod",
-            details "ARC makes a runner pod whose init container failed again and again, and shows no reason: podkey warns of `fail-pod` in a runner pod.";
+            details "If podkey-init fails in a runner pod, ARC up to 0.13.0 hangs. Later versions delete the pod and make a new one, for ever. ARC shows no reason. So podkey warns of `fail-pod` in a runner pod.";
 
     /// Whether the runner's job hooks mask, export and clear the secrets.
     pub(crate) JOB_HOOKS = JobHooks, "job-hooks": Word, AllPods, default "`true` in a runner pod", example "false",
