@@ -32,7 +32,8 @@ struct AgentCli {
 enum AgentCommand {
     /// Logs in once, reads every secret of PODKEY_PLAN, writes the files, revokes the token, and exits.
     Init,
-    /// Keeps the files of PODKEY_PLAN fresh until a signal comes, then revokes its tokens. Ends with a failure only to restart the pod's containers (exit code 79).
+    /// Keeps the files of PODKEY_PLAN fresh until a signal comes, then revokes its tokens. Ends with a failure only to restart the
+    /// pod's containers (exit code 79).
     Sidecar,
     /// Says whether the files that the sidecar keeps are fresh: exit code 0, or 1 with the reasons. For the sidecar's probe.
     Fresh,

@@ -152,14 +152,14 @@ fn a_ca_that_did_not_sign_the_served_certificate_is_replaced() {
     );
 }
 
-/// podkey is away, and failurePolicy hides it.
+/// podkey is away, and failurePolicy hides it. The doctor warns of both policies.
 #[test]
 fn a_pod_that_exists_does_not_hide_that_podkey_is_away() {
     let namespace = Namespace::new("away");
     let created = namespace.create(&annotated(&namespace));
     created.until("made", |pod| pod["metadata"]["uid"].is_string());
     let _repair = Repair;
-    change_webhook(&json!({"failurePolicy": "Ignore"}));
+    change_webhook(&json!({"failurePolicy": "Ignore", "reinvocationPolicy": "Never"}));
     install::scale(0);
     let doctor = Doctor::in_namespace(&namespace.name).arg("web");
     let seen = wait(LIMIT, || {
@@ -170,10 +170,13 @@ fn a_pod_that_exists_does_not_hide_that_podkey_is_away() {
     let story = seen.map_or_else(|| doctor.examine().story(), |seen| seen.story());
     println!("{story}");
     install::scale(2);
-    change_webhook(&json!({"failurePolicy": "Fail"}));
+    change_webhook(&json!({"failurePolicy": "Fail", "reinvocationPolicy": "IfNeeded"}));
     install::ready();
     install::reached();
     assert!(story.contains("fault: webhook-call: "), "{story}");
+    for check in ["webhook-failure-policy", "webhook-reinvocation"] {
+        assert!(story.contains(&format!("warning: {check}: ")), "{story}");
+    }
     assert!(!story.contains("ok: admission: "), "{story}");
 }
 
