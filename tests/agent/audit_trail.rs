@@ -297,7 +297,7 @@ fn fifty_jobs_are_found_in_the_audit_log_and_each_line_leads_back_to_its_job() {
     });
     assert!(jobs.iter().filter(|job| job.is_whole).count() >= JOBS / 2);
     assert!(jobs.iter().any(|job| job.is_cut), "no signal came in time");
-    // The log first: a job that was stopped may still have a request under way, which the trail may have too.
+    // The log before the trail: a stopped job may still have a request under way. Then the trail has more lines, and never fewer.
     let log = bao.audit();
     let trail = Trail::of(bao);
     for line in &log[*before..] {

@@ -290,7 +290,7 @@ fn a_lease_that_is_issued_again_makes_the_template_anew_and_a_renewed_lease_does
     let made = agent.text("made").unwrap();
     let user = |made: &str| made.split(' ').nth(1).unwrap().to_owned();
     assert_eq!(made, first.replace(&user(&first), &user(&made)));
-    // The sidecar says it after the file is there.
+    // The sidecar shows the changed file first, and then logs the change.
     sidecar.until_said("file changed");
     let mut log = sidecar.stop();
     log.retain(|line| line["message"] == "file changed");

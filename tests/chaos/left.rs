@@ -89,7 +89,7 @@ impl Left {
     }
 }
 
-/// The path of the pods' logins. Each client token of them has a lease below this path.
+/// The path of the pods' logins. Each client token of a pod has a lease below this path.
 fn login(secrets: &Secrets<'_>) -> String {
     format!("auth/{}/login", secrets.vault.auth)
 }
@@ -110,7 +110,7 @@ fn tokens(secrets: &Secrets<'_>) -> Result<Vec<Token>, String> {
                 ttl: token["ttl"].as_i64().unwrap_or_default(),
                 pod: token["meta"].to_string(),
             }),
-            // Another's token; or a token that has ended since the list was made, or ends now. (root may look up every token that lives.)
+            // A token of another login, or a token that has ended since the list was made. (root may look up every living token.)
             200 | 403 | 404 => {}
             400 if answer.text.contains("invalid accessor") => {}
             status => return Err(format!("{path}: {status} {}", answer.text)),

@@ -209,7 +209,7 @@ fn pods_survive_a_restart_of_the_kubelet() {
     for pods in [meanwhile, after] {
         all_succeed(&pods);
     }
-    // If the kubelet stops while it makes a pod's sandbox or an init container, it makes them again. That is not a failure of podkey-init.
+    // A kubelet that stops while a sandbox or an init container is being made makes both again later. podkey-init has not failed then.
     for pod in &starting {
         assert_eq!(pod.succeeds(), SECRET, "{}", pod.name);
         let object = pod.object();

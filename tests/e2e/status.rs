@@ -255,7 +255,7 @@ fn a_runner_shows_its_job() {
     };
     let vault = set.vault();
     set.install(&set.annotations(&vault), &json!({}));
-    // Until it was shown.
+    // The job runs until `podkey status` has shown the job.
     set.queue(1, "while [ ! -e /tmp/go ]; do sleep 0.2; done");
     let shown = line(&["-n", &set.namespace.name], &["-runner-", " run ", " done "]);
     println!("{shown}");

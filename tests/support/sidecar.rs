@@ -20,8 +20,8 @@ pub struct Sidecar {
     canaries: Vec<String>,
     status: PathBuf,
     child: Child,
-    /// Where the sidecar writes its log. A line is here before the sidecar does what comes after the line; a thread that
-    /// reads a pipe can be late.
+    /// The file that is the sidecar's stderr. A line is in the file as soon as the sidecar has written the line. A thread that reads a
+    /// pipe can be late.
     stderr: NamedTempFile,
 }
 

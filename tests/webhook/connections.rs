@@ -29,7 +29,7 @@ fn idle_connections_do_not_keep_a_new_client_out() {
         assert!(answers(&mut webhook.connect()));
     }
     assert!(answers(&mut first), "a proven connection stays");
-    // On a slow machine, some were cut first for want of a request.
+    // On a slow machine, podkey cuts some of these connections earlier, because no request came.
     assert!(cuts(&webhook, "no_place") + cuts(&webhook, "unproven") >= 700.0);
     // The oldest made room.
     assert!(!idle[0].is_open());

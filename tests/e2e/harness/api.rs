@@ -82,7 +82,7 @@ impl Api {
     }
 
     pub(super) fn new(mut config: kube::Config, headers: Vec<(&'static str, String)>) -> Self {
-        // The TLS handshake is part of it.
+        // This time includes the TLS handshake.
         config.connect_timeout = Some(Duration::from_secs(30));
         config.read_timeout = Some(Duration::from_secs(60));
         config.write_timeout = Some(Duration::from_secs(60));

@@ -193,8 +193,8 @@ impl<'a> Vault<'a> {
         .unwrap_or_else(|| panic!("{role}: {said}"));
     }
 
-    /// How many tokens there are of logins at the test's auth mount: each has a lease. Tokens themselves are not looked up: when a
-    /// token is looked up by its accessor while its login is under way, the token has no lease yet, and OpenBao revokes the token.
+    /// How many client tokens of the test's auth mount live. Each of these tokens has a lease, so this counts leases. A look-up by
+    /// accessor would do harm: while a login is under way, its token has no lease yet, and OpenBao revokes a token that is looked up then.
     #[track_caller]
     pub fn tokens(&self) -> usize {
         self.leases(&format!("auth/{}/login", self.auth))

@@ -255,7 +255,7 @@ mod tests {
                     "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
                     body.len()
                 );
-                // Before the answer: the test reads when the last answer is there.
+                // The test reads the channel after the last answer. So the text goes into the channel before the answer goes out.
                 let _ = asked.send(text);
                 let _ = stream.write_all((head + body).as_bytes());
             }
